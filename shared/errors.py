@@ -1,0 +1,216 @@
+"""Every error that this project raises on purpose.
+
+NeuralSearchError
+├── SettingsError               a setting is missing or makes no sense
+├── RequestError                the caller sent something we can't act on
+│   ├── InvalidPayload
+│   ├── InvalidQuery
+│   ├── Unauthorized
+│   ├── PayloadTooLarge
+│   ├── UnknownPath
+│   └── MethodNotAllowed
+├── ImageError                  these bytes will never become a vector
+│   ├── EmptyImage
+│   ├── NotAnImage
+│   ├── BrokenImage
+│   ├── ImageTooLarge
+│   └── TooManyPixels
+├── StorageError                Storage refused or failed
+│   ├── ObjectNotFound
+│   ├── StorageForbidden
+│   ├── StaleObject
+│   └── StorageUnavailable
+├── DatabaseError               the database refused or failed
+│   ├── DatabaseForbidden
+│   └── DatabaseUnavailable
+├── ModelError
+│   ├── UnknownModel
+│   ├── ModelNotLoaded
+│   ├── ModelBroken
+│   └── TextUnsupported
+├── Busy                        come back later
+└── StackError                  the embedded stack can't start or isn't running
+
+A class's docstring is its default message; `status` is the HTTP status at the edge; `type` is the stable
+name that clients may branch on.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+
+class NeuralSearchError(Exception):
+    """Something failed inside neural-search. The log of the function has the cause."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "internal"
+
+    def __init_subclass__(cls) -> None:
+        cls.type = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
+
+    def __init__(self, message: str | None = None, *, value: Any = None, retry_after: int | None = None):
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+        self.value = value
+        self.retry_after = retry_after
+
+    def problem(self) -> dict[str, Any]:
+        """This error as problem details (RFC 9457)."""
+        title = type(self).type.replace("-", " ").capitalize()
+        problem = {"type": type(self).type, "title": title, "status": self.status, "detail": str(self)}
+        return problem if self.value is None else problem | {"value": self.value}
+
+
+class SettingsError(NeuralSearchError):
+    """A setting is missing or makes no sense. See the settings table in the README."""
+
+
+class RequestError(NeuralSearchError):
+    """The request can't be understood. See /openapi.json for what is expected."""
+
+    status = 400
+
+
+class InvalidPayload(RequestError):
+    """The webhook's body can't be understood. Expected a JSON object {type, table, schema, record, old_record}."""
+
+
+class InvalidQuery(RequestError):
+    """The query can't be understood. Send at least one of text, image, like or unlike."""
+
+
+class Unauthorized(RequestError):
+    """The credentials are missing or wrong. Send a valid key or token."""
+
+    status = 401
+
+
+class PayloadTooLarge(RequestError):
+    """The request's body is too large. Send a smaller image."""
+
+    status = 413
+
+
+class UnknownPath(RequestError):
+    """There is nothing at this path. See /openapi.json for what there is."""
+
+    status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """This path doesn't take this method. See /openapi.json for what it takes."""
+
+    status = 405
+
+
+class ImageError(NeuralSearchError):
+    """This image can't be embedded. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+
+    status = 422
+
+
+class EmptyImage(ImageError):
+    """The file is empty. Upload it again."""
+
+
+class NotAnImage(ImageError):
+    """The file isn't an image that we can read. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+
+
+class BrokenImage(ImageError):
+    """The image is cut off or corrupt. Upload it again."""
+
+
+class ImageTooLarge(ImageError):
+    """The file has too many bytes. Upload a smaller one or raise MAX_IMAGE_BYTES."""
+
+    status = 413
+
+
+class TooManyPixels(ImageError):
+    """The image has too many pixels. Upload a smaller one or raise MAX_IMAGE_PIXELS."""
+
+
+class StorageError(NeuralSearchError):
+    """Storage gave an answer that we didn't expect. Its log says why."""
+
+    status = 502
+
+
+class ObjectNotFound(StorageError):
+    """There is no such object, or you may not read it. Check bucket, name and policies."""
+
+    status = 404
+
+
+class StorageForbidden(StorageError):
+    """Storage refuses the key or the caller's policies forbid this. Check the key and the policies."""
+
+    status = 403
+
+
+class StaleObject(StorageError):
+    """Storage sent other bytes than the object's row describes. It will be fetched again."""
+
+    status = 503
+
+
+class StorageUnavailable(StorageError):
+    """Storage can't be reached or is overloaded. Try again later."""
+
+    status = 503
+
+
+class DatabaseError(NeuralSearchError):
+    """The database refused the statement. Its message says why."""
+
+    status = 502
+
+
+class DatabaseForbidden(DatabaseError):
+    """The database doesn't let this key do that. Check the key and that the migrations were applied."""
+
+    status = 403
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database can't be reached or is overloaded. Try again later."""
+
+    status = 503
+
+
+class ModelError(NeuralSearchError):
+    """The embedding model failed. The log of the function has the cause."""
+
+
+class UnknownModel(ModelError):
+    """There is no such embedding model. Use a listed name, a hub name or a local path."""
+
+    status = 400
+
+
+class ModelNotLoaded(ModelError):
+    """The active model isn't loaded in this process. Add it to EMBEDDING_MODELS and restart."""
+
+    status = 503
+
+
+class ModelBroken(ModelError):
+    """The model's files are incomplete or don't fit together. Remove them from the cache and try again."""
+
+
+class TextUnsupported(ModelError):
+    """The active model has no text side. Search by image, or activate a model that understands text."""
+
+    status = 400
+
+
+class Busy(NeuralSearchError):
+    """Too much work is waiting here. Come back later."""
+
+    status = 503
+
+
+class StackError(NeuralSearchError):
+    """The embedded stack can't do that. `neural-search doctor` says what is wrong."""
