@@ -73,7 +73,7 @@ class RequestError(NeuralSearchError):
 
 
 class InvalidPayload(RequestError):
-    """The webhook's body can't be understood. Expected a JSON object {type, table, schema, record, old_record}."""
+    """The webhook's body can't be understood. Expected JSON: {type, table, schema, record, old_record}."""
 
 
 class InvalidQuery(RequestError):
@@ -115,7 +115,7 @@ class EmptyImage(ImageError):
 
 
 class NotAnImage(ImageError):
-    """The file isn't an image that we can read. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+    """The file is no image that we can read. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
 
 
 class BrokenImage(ImageError):

@@ -47,7 +47,7 @@ class Settings:
             return value
         names = " or ".join(ENVIRONMENT[field])
         raise SettingsError(
-            f"{names} is not set. Set it in the environment, or start the embedded stack with `neural-search up`."
+            f"{names} is not set. Set it, or start the embedded stack with `neural-search up`."
         )
 
 
@@ -142,7 +142,9 @@ def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise SettingsError(f"The embedded stack's folder {folder} can't be read: {error.strerror}.") from error
+        raise SettingsError(
+            f"The embedded stack's folder {folder} can't be read: {error.strerror}."
+        ) from error
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
