@@ -1,0 +1,63 @@
+"""The docs name every setting, command, SQL function and error type, and nothing that isn't there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import typer
+
+from cli.__main__ import app
+from shared import errors, settings
+
+README = (settings.CHECKOUT / "README.md").read_text()
+DOCS = settings.CHECKOUT / "docs"
+
+
+def section(title: str) -> str:
+    """The README's section `title`, up to the next heading."""
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_column(table: str) -> list[str]:
+    """The code words in the first column of each row of a table."""
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    return [word for row in rows for word in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+def commands(group: typer.core.TyperGroup, prefix: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        yield prefix + name
+        if isinstance(command, typer.core.TyperGroup):
+            yield from commands(command, f"{prefix}{name} ")
+
+
+def error_types(base: type[errors.NeuralSearchError] = errors.NeuralSearchError) -> Iterator[str]:
+    yield f"| `{base.type}` | {base.status} | {' '.join((base.__doc__ or '').split())} |"
+    for child in base.__subclasses__():
+        yield from error_types(child)
+
+
+def test_the_readme_lists_every_setting():
+    documented = first_column(section("Settings"))
+    assert sorted(documented) == sorted(name for names in settings.ENVIRONMENT.values() for name in names)
+
+
+def test_the_readme_lists_every_command():
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    assert sorted(first_column(section("Commands"))) == sorted(commands(group))
+
+
+def test_every_error_type_is_documented_with_its_status_and_message():
+    documented = (DOCS / "errors.md").read_text()
+    assert [row for row in error_types() if row not in documented] == []
+
+
+def test_every_sql_function_that_callers_reach_is_documented():
+    migrations = "\n".join(
+        path.read_text() for path in (settings.CHECKOUT / "supabase/migrations").glob("*.sql")
+    )
+    defined = set(re.findall(r"create or replace function public\.(\w+)", migrations))
+    documented = (DOCS / "database.md").read_text()
+    assert defined and {name for name in defined if f"`{name}(" not in documented} == set()

@@ -1,0 +1,42 @@
+"""The tree of errors: each has a stable type, a default message with a remedy, and a place in the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from shared import errors
+from shared.errors import NeuralSearchError
+
+
+def tree(base: type[NeuralSearchError] = NeuralSearchError) -> Iterator[type[NeuralSearchError]]:
+    yield base
+    for child in base.__subclasses__():
+        yield from tree(child)
+
+
+@pytest.mark.parametrize("error", list(tree()), ids=lambda error: error.__name__)
+def test_the_default_message_is_a_sentence_with_a_remedy(error: type[NeuralSearchError]):
+    assert str(error()).count(".") >= 2 and str(error()).endswith(".")
+
+
+@pytest.mark.parametrize("error", list(tree()), ids=lambda error: error.__name__)
+def test_the_tree_in_the_modules_docstring_is_true(error: type[NeuralSearchError]):
+    assert f"{error.__name__}\n" in (errors.__doc__ or "").replace("  ", "\n")
+
+
+def test_types_are_distinct():
+    types = [error.type for error in tree()]
+    assert len(types) == len(set(types))
+
+
+def test_a_problem_carries_type_title_status_detail_and_the_offending_value():
+    problem = errors.InvalidQuery("limit is 0. Expected 1 to 100.", value=0).problem()
+    assert problem == {
+        "type": "invalid-query",
+        "title": "Invalid query",
+        "status": 400,
+        "detail": "limit is 0. Expected 1 to 100.",
+        "value": 0,
+    }
