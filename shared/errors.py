@@ -18,6 +18,8 @@ NeuralSearchError
 ├── StorageError                Storage refused or failed
 │   ├── ObjectNotFound
 │   ├── StorageForbidden
+│   ├── ObjectExists
+│   ├── StorageRefused
 │   ├── StaleObject
 │   └── StorageUnavailable
 ├── DatabaseError               the database refused or failed
@@ -148,6 +150,18 @@ class StorageForbidden(StorageError):
     """Storage refuses the key or the caller's policies forbid this. Check the key and the policies."""
 
     status = 403
+
+
+class ObjectExists(StorageError):
+    """There is an object with this name already. Choose another name, or send upsert=true to overwrite it."""
+
+    status = 409
+
+
+class StorageRefused(StorageError):
+    """Storage doesn't accept this upload. Its message says why."""
+
+    status = 400
 
 
 class StaleObject(StorageError):

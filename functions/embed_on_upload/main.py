@@ -1,0 +1,110 @@
+"""The HTTP edge of embed_on_upload: database webhooks and kicks in, vectors into the database."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import flask
+import functions_framework
+import requests
+
+from shared import edge, embedding, events, identity, settings
+from shared.documents import active_model
+from shared.gate import Gate
+from shared.health import report
+from shared.ingest import FAULTS, Ingest
+from shared.metrics import Metrics
+from shared.models import Models
+from shared.rpc import Database, http_client
+from shared.settings import Settings
+from shared.storage import Storage
+
+MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB of user metadata
+RUNNING, WAITING = (
+    2,
+    4,
+)  # fewer than the server's threads (4 per core), so that one is free to answer Busy or /live
+
+metrics = Metrics()
+
+
+@functions_framework.http
+def embed_on_upload(request: flask.Request) -> flask.Response:
+    return _counted(request, edge.dispatch(request, ROUTES))
+
+
+@functions_framework.errorhandler(Exception)  # type: ignore[untyped-decorator]
+def problem(error: Exception) -> flask.Response:
+    return _counted(flask.request, edge.problem(error))
+
+
+def webhook(request: flask.Request) -> flask.Response:
+    """One object has changed, or a kick: see `shared/events.py`."""
+    edge.check_secret(request, _settings().webhook_secrets)
+    edge.limit_body(request, MAX_BODY)
+    event = events.parse(request.get_data())
+    try:
+        results = _ingest().handle(event)
+    except FAULTS as fault:  # whatever our own keys are refused with, the caller's are right
+        return edge.problem(fault, status=503)
+    return edge.answer({"results": [asdict(result) for result in results]})
+
+
+def live(_request: flask.Request) -> flask.Response:
+    _models().canary()
+    return edge.answer({"status": "ok"})
+
+
+def health(request: flask.Request) -> flask.Response:
+    edge.check_secret(request, _settings().webhook_secrets)
+    return report(_models(), lambda: active_model(_database()))
+
+
+def counters(request: flask.Request) -> flask.Response:
+    edge.check_secret(request, _settings().webhook_secrets)
+    return flask.Response(metrics.text(), mimetype="text/plain; version=0.0.4")
+
+
+ROUTES: edge.Routes = {
+    "/": {"POST": webhook},
+    "/live": {"GET": live},
+    "/health": {"GET": health},
+    "/metrics": {"GET": counters},
+}
+
+
+def _counted(request: flask.Request, response: flask.Response) -> flask.Response:
+    path = edge.normal_path(request)
+    metrics.request(path if path in ROUTES else "other", response.status_code)
+    return response
+
+
+def _settings() -> Settings:
+    return edge.once("settings", settings.load)
+
+
+def _models() -> Models:
+    return edge.once("models", lambda: Models(_settings().embedding_models, embedding.load))
+
+
+def _database() -> Database:
+    http = edge.once("http", http_client)
+    return Database(_settings().need("supabase_url"), identity.service(_settings()), http)
+
+
+def _ingest() -> Ingest:
+    return edge.once("ingest", _build_ingest)
+
+
+def _build_ingest() -> Ingest:
+    mine = _settings()
+    url, service, http = mine.need("supabase_url"), identity.service(mine), edge.once("http", http_client)
+    return Ingest(
+        database=lambda: Database(url, service, http),
+        storage=Storage(url, service, requests.Session()),
+        models=_models(),
+        gate=Gate(running=RUNNING, waiting=WAITING),
+        metrics=metrics,
+        max_bytes=mine.max_image_bytes,
+        max_pixels=mine.max_image_pixels,
+    )

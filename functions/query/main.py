@@ -1,0 +1,223 @@
+"""The HTTP edge of query: search, upload, and the page. Holds no secret key: it acts as whoever calls."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import flask
+import functions_framework
+import requests
+
+from shared import edge, embedding, identity, queries, settings, uploads
+from shared.admission import Admission
+from shared.documents import active_model
+from shared.errors import InvalidQuery
+from shared.gate import Gate
+from shared.health import report
+from shared.identity import Identity
+from shared.metrics import Metrics
+from shared.models import Models
+from shared.queries import Query
+from shared.rpc import Database, http_client
+from shared.search import Search
+from shared.settings import Settings
+from shared.storage import Storage
+
+HERE = Path(__file__).parent
+PAGE = HERE / "page"
+RUNNING, WAITING = (
+    2,
+    4,
+)  # fewer than the server's threads (4 per core), so that one is free to answer Busy or /live
+FORM_BYTES = 64 * 1024  # what a body holds besides the image
+
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "authorization, apikey, content-type, x-client-info",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Expose-Headers": "Retry-After",
+    "Access-Control-Max-Age": "3600",
+}
+
+metrics = Metrics()
+
+
+@functions_framework.http
+def query(request: flask.Request) -> flask.Response:
+    return _finished(request, edge.dispatch(request, ROUTES))
+
+
+@functions_framework.errorhandler(Exception)  # type: ignore[untyped-decorator]
+def problem(error: Exception) -> flask.Response:
+    return _finished(flask.request, edge.problem(error))
+
+
+def search(request: flask.Request) -> flask.Response:
+    caller = _limited_caller(request)
+    model = _admission().admit(caller)  # before anything of the body is looked at
+    results = _search().find(caller, model, _read_query(request))
+    return edge.answer({"model": model.name, "results": [asdict(result) for result in results]})
+
+
+def upload(request: flask.Request) -> flask.Response:
+    """Stores an image as the caller; with `?wait=1`, answers once it is searchable or never will be."""
+    caller = _limited_caller(request)
+    _admission().admit(caller)
+    image = _read_upload(request)
+    object_id = uploads.store(
+        _storage(caller),
+        image,
+        max_bytes=_settings().max_image_bytes,
+        max_pixels=_settings().max_image_pixels,
+    )
+    about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
+    if not _flag(request.args.get("wait", "0"), "wait"):
+        return edge.answer({**about, "state": "pending", "reason": None}, 202)
+    state = uploads.wait(_database(caller), image.bucket, image.name)
+    status = 201 if state.state == "searchable" else 202
+    return edge.answer({**about, "state": state.state, "reason": state.reason}, status)
+
+
+def page(request: flask.Request) -> flask.Response:
+    """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
+    path = PAGE / (edge.normal_path(request).strip("/") or "index.html")
+    response = flask.send_file(path, conditional=False)
+    response.headers["Content-Security-Policy"] = _content_policy()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"  # a signed URL is a key
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def openapi(_request: flask.Request) -> flask.Response:
+    return flask.send_file(HERE / "openapi.json", mimetype="application/json")
+
+
+def live(_request: flask.Request) -> flask.Response:
+    _models().canary()
+    return edge.answer({"status": "ok"})
+
+
+def health(_request: flask.Request) -> flask.Response:
+    anon = identity.caller({}, _settings().publishable_key)
+    return report(_models(), lambda: active_model(_database(anon)))
+
+
+def counters(request: flask.Request) -> flask.Response:
+    edge.check_secret(request, _settings().webhook_secrets)
+    return flask.Response(metrics.text(), mimetype="text/plain; version=0.0.4")
+
+
+ROUTES: edge.Routes = {
+    "/": {"GET": page, "POST": search},
+    "/query": {"POST": search},
+    "/embeddings": {"POST": upload},
+    **{f"/{file.name}": {"GET": page} for file in PAGE.iterdir()},
+    "/openapi.json": {"GET": openapi},
+    "/live": {"GET": live},
+    "/health": {"GET": health},
+    "/metrics": {"GET": counters},
+}
+
+
+def _limited_caller(request: flask.Request) -> Identity:
+    # JSON carries the image in base64, a third longer.
+    edge.limit_body(request, _settings().max_image_bytes * 4 // 3 + FORM_BYTES)
+    return identity.caller(request.headers, _settings().publishable_key)
+
+
+def _read_query(request: flask.Request) -> Query:
+    if request.mimetype == "application/json":
+        return queries.from_json(request.get_data())
+    images = _images(request)
+    fields = request.form if request.mimetype == "multipart/form-data" else request.args
+    return queries.from_form(fields.to_dict(flat=False), images)
+
+
+def _read_upload(request: flask.Request) -> uploads.Upload:
+    images = _images(request)
+    if len(images) != 1:
+        raise InvalidQuery("Send one image, as the file field `image` or as the body.", value=len(images))
+    fields = request.form if request.mimetype == "multipart/form-data" else request.args
+    return uploads.Upload(
+        bucket=fields.get("bucket", ""),
+        name=fields.get("name", ""),
+        data=images[0],
+        upsert=_flag(fields.get("upsert", "false"), "upsert"),
+    )
+
+
+def _images(request: flask.Request) -> list[bytes]:
+    """The images in a multipart body, or the one that is the body; InvalidQuery where the body is of another type."""
+    if request.mimetype.startswith("image/"):
+        return [request.get_data()]
+    if request.mimetype != "multipart/form-data":
+        raise InvalidQuery(
+            f"Content-Type is {request.mimetype!r}. "
+            "Expected application/json (search only), multipart/form-data or image/*.",
+            value=request.mimetype,
+        )
+    if unknown := set(request.files) - {"image"}:
+        raise InvalidQuery("Files are taken in the field `image` alone.", value=sorted(unknown))
+    return [file.read() for file in request.files.getlist("image")]
+
+
+def _flag(text: str, name: str) -> bool:
+    if text.lower() not in ("1", "true", "0", "false"):
+        raise InvalidQuery(f"{name} is {text!r:.100}. Expected true or false.", value=text[:100])
+    return text.lower() in ("1", "true")
+
+
+def _finished(request: flask.Request, response: flask.Response) -> flask.Response:
+    path = edge.normal_path(request)
+    metrics.request(path if path in ROUTES else "other", response.status_code)
+    response.headers.update(CORS)
+    return response
+
+
+def _content_policy() -> str:
+    storage = urlsplit(_settings().need("supabase_url"))
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        f"img-src 'self' data: blob: {storage.scheme}://{storage.netloc}; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+def _settings() -> Settings:
+    return edge.once("settings", settings.load)
+
+
+def _models() -> Models:
+    return edge.once("models", lambda: Models(_settings().embedding_models, embedding.load))
+
+
+def _database(caller: Identity) -> Database:
+    return Database(_settings().need("supabase_url"), caller, edge.once("http", http_client))
+
+
+def _storage(caller: Identity) -> Storage:
+    session = edge.once("session", requests.Session)
+    return Storage(_settings().need("supabase_url"), caller, session)
+
+
+def _admission() -> Admission:
+    return edge.once("admission", lambda: Admission(_database))
+
+
+def _search() -> Search:
+    return edge.once("search", _build_search)
+
+
+def _build_search() -> Search:
+    return Search(
+        connect=_database,
+        storage=_storage,
+        models=_models(),
+        gate=Gate(running=RUNNING, waiting=WAITING),
+        metrics=metrics,
+        max_bytes=_settings().max_image_bytes,
+        max_pixels=_settings().max_image_pixels,
+    )

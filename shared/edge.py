@@ -1,0 +1,118 @@
+"""What both HTTP edges do alike: routes, problem details, body limits, what is built once per process."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from shared import logs
+from shared.errors import (
+    MethodNotAllowed,
+    NeuralSearchError,
+    PayloadTooLarge,
+    RequestError,
+    Unauthorized,
+    UnknownPath,
+)
+from shared.settings import Secret
+
+Handler = Callable[[flask.Request], flask.Response]
+Routes = Mapping[str, Mapping[str, Handler]]  # path -> method -> handler
+T = TypeVar("T")
+
+_building = threading.RLock()
+
+
+def once(name: str, build: Callable[[], T]) -> T:
+    """The app's `name`, built by its first request: the server forks after it has imported our module.
+
+    A test puts its own into `app.extensions` before it asks.
+    """
+    extensions = flask.current_app.extensions
+    with _building:
+        if name not in extensions:
+            extensions[name] = build()
+        built: T = extensions[name]
+        return built
+
+
+def dispatch(request: flask.Request, routes: Routes) -> flask.Response:
+    """The answer of the path's handler. Any path takes OPTIONS, and HEAD where it takes GET."""
+    path = normal_path(request)
+    if path not in routes:
+        raise UnknownPath(value=request.path)
+    methods = routes[path]
+    if request.method == "OPTIONS":
+        return flask.Response(status=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
+    handler = methods.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        raise MethodNotAllowed(
+            f"{path} takes {', '.join(methods)}, not {request.method}.", value=request.method
+        )
+    return handler(request)
+
+
+def normal_path(request: flask.Request) -> str:
+    return request.path.rstrip("/") or "/"
+
+
+def limit_body(request: flask.Request, max_bytes: int) -> None:
+    """Refuses a longer body before it is read; one of unknown length is cut off where it passes the limit."""
+    if (request.content_length or 0) > max_bytes:
+        raise PayloadTooLarge(
+            f"The body has {request.content_length} bytes. At most {max_bytes} are taken.",
+            value=request.content_length,
+        )
+    request.max_content_length = max_bytes
+
+
+def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
+    """Compares x-webhook-secret in constant time with each accepted one. With none set, nobody gets in."""
+    if not accepted:
+        raise Unauthorized("EMBED_WEBHOOK_SECRET is not set in this function, so it accepts no call. Set it.")
+    given = request.headers.get("x-webhook-secret", "").encode("latin-1", "replace")
+    fits = [hmac.compare_digest(given, secret.encode()) for secret in accepted]  # always compares them all
+    if not any(fits):
+        raise Unauthorized("The header x-webhook-secret is missing or wrong. Send the function's secret.")
+
+
+def answer(body: Any, status: int = 200) -> flask.Response:
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+    headers = {"Cache-Control": "no-store"}
+    return flask.Response(text, status, headers, mimetype="application/json")
+
+
+def problem(error: Exception, status: int | None = None) -> flask.Response:
+    """An error as problem details (RFC 9457). What nobody expected is logged, and not told to the caller."""
+    known = _known(error)
+    details = known.problem()
+    details["status"] = status = status or known.status
+    if status >= 500:
+        logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
+    # A stream, because the framework reads the rest of the request's body before any other answer.
+    text = json.dumps(details, default=str)
+    content = iter([text]) if isinstance(known, PayloadTooLarge) else text
+    response = flask.Response(content, status, mimetype="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
+    if known.retry_after or status == 503:
+        response.headers["Retry-After"] = str(known.retry_after or 10)
+    return response
+
+
+def _known(error: Exception) -> NeuralSearchError:
+    if isinstance(error, NeuralSearchError):
+        return error
+    if not isinstance(error, HTTPException):
+        return NeuralSearchError()
+    kinds: dict[int | None, type[NeuralSearchError]] = {
+        404: UnknownPath,
+        405: MethodNotAllowed,
+        413: PayloadTooLarge,
+    }
+    return kinds.get(error.code, RequestError)()

@@ -1,0 +1,40 @@
+"""A bound on the work inside one process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.errors import Busy
+
+
+class Gate:
+    """Lets a few through at a time while a few more wait; the rest get Busy at once.
+
+    Whoever was turned away is counted, so that somebody who got through can do that work too.
+    """
+
+    def __init__(self, *, running: int, waiting: int):
+        self._places = threading.Semaphore(running + waiting)
+        self._running = threading.Semaphore(running)
+        self._turned_away = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            with self._lock:
+                self._turned_away += 1
+            raise Busy(retry_after=5)
+        try:
+            with self._running:
+                yield
+        finally:
+            self._places.release()
+
+    def take_turned_away(self) -> int:
+        """How many were turned away since somebody last asked."""
+        with self._lock:
+            count, self._turned_away = self._turned_away, 0
+            return count

@@ -1,0 +1,63 @@
+"""Who asks: the key and the token that every call to Supabase carries."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from werkzeug.datastructures import Headers
+
+from shared.errors import Unauthorized
+from shared.settings import Secret, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """The two headers by which Supabase's gateway, PostgREST and Storage know the caller."""
+
+    apikey: Secret
+    authorization: Secret  # "Bearer <token>"; without a user, the key itself is the token
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"apikey": self.apikey, "Authorization": self.authorization}
+
+    @property
+    def digest(self) -> bytes:
+        """What a cache may remember of this caller instead of the token."""
+        return hashlib.sha256(f"{self.apikey}\n{self.authorization}".encode()).digest()
+
+    @property
+    def expires_at(self) -> float | None:
+        """The `exp` that the token claims (Unix time), unverified; None where it claims none."""
+        parts = self.authorization.removeprefix("Bearer ").split(".")
+        if len(parts) != 3:
+            return None
+        try:
+            exp = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))).get("exp")
+            return None if exp is None else float(exp)
+        except (ValueError, TypeError, AttributeError):
+            return 0.0  # not a token that anybody should remember
+
+
+def service(settings: Settings) -> Identity:
+    """The service role: sees everything, so only embed_on_upload and the command line hold its key."""
+    key = settings.need("secret_key")
+    return Identity(apikey=key, authorization=Secret(f"Bearer {key}"))
+
+
+def caller(headers: Mapping[str, str] | Headers, publishable_key: Secret) -> Identity:
+    """Whoever sent these HTTP headers; with none of them, anon through our publishable key.
+
+    A bearer token that is itself a key (`sb_…`) must equal the `apikey` header, or the gateway refuses it.
+    """
+    authorization = headers.get("Authorization", "")
+    if not (authorization + headers.get("apikey", "")).isascii():
+        raise Unauthorized("The Authorization or apikey header holds characters that no key or token has.")
+    token = authorization.removeprefix("Bearer ").strip()
+    bearer_key = token if token.startswith("sb_") else ""
+    apikey = headers.get("apikey", "") or bearer_key or publishable_key
+    return Identity(apikey=Secret(apikey), authorization=Secret(authorization or f"Bearer {apikey}"))

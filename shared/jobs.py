@@ -1,0 +1,114 @@
+"""The queue as its workers see it: one line per SQL function. Needs the service key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from shared.rpc import Database
+
+LEASE_SECONDS = 120  # longer than an image takes, Storage's slowest answer included
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One object to embed with one model, leased to us."""
+
+    object_id: str
+    model: str
+    version: str  # of the bytes that are wanted
+    bucket_id: str
+    name: str
+    size: int | None  # bytes, as Storage recorded them
+    mime_type: str | None  # as the uploader declared it
+    etag: str | None
+    attempt: int
+    lease_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What became of the wish to work on one object: jobs, or the status and reason why there are none."""
+
+    jobs: tuple[Job, ...]
+    status: str
+    reason: str | None
+
+
+def claim(database: Database, models: Sequence[str], limit: int) -> list[Job]:
+    """Up to `limit` jobs that are due, for models that this process can load."""
+    rows = database.call(
+        "claim_embedding_jobs", loaded_models=list(models), max_jobs=limit, lease_seconds=LEASE_SECONDS
+    )
+    return [_job(row) for row in rows]
+
+
+def claim_object(database: Database, object_id: str, models: Sequence[str]) -> Claim:
+    """The jobs of this object, made first where it has neither a job nor an up-to-date document."""
+    rows = database.call(
+        "claim_object", target_object_id=object_id, loaded_models=list(models), lease_seconds=LEASE_SECONDS
+    )
+    jobs = tuple(_job(row) for row in rows if row["status"] == "claimed")
+    return Claim(jobs=jobs, status=rows[0]["status"], reason=rows[0]["reason"])
+
+
+def finish(
+    database: Database,
+    job: Job,
+    embedding: np.ndarray,
+    *,
+    content_hash: str,
+    width: int,
+    height: int,
+    mime_type: str,
+) -> str:
+    """Stores the vector if the object still has the job's version: embedded, superseded or gone."""
+    answer: str = database.call(
+        "finish_embedding_job",
+        object_id=job.object_id,
+        model=job.model,
+        object_version=job.version,
+        embedding=embedding.astype(float).tolist(),
+        content_hash=content_hash,
+        width=width,
+        height=height,
+        mime_type=mime_type,
+    )
+    return answer
+
+
+def fail(database: Database, job: Job, outcome: str, error: BaseException) -> str:
+    """Records why: `outcome` is skipped, failed or retry. Returns what it came to, or superseded."""
+    answer: str = database.call(
+        "fail_embedding_job",
+        object_id=job.object_id,
+        model=job.model,
+        lease_id=job.lease_id,
+        outcome=outcome,
+        error_class=type(error).__name__,
+        error_message=_text(error),
+    )
+    return answer
+
+
+def release(database: Database, jobs: Sequence[Job], delay_seconds: int, error: BaseException) -> int:
+    """Gives leases back without charging an attempt, for what is no fault of these images."""
+    answer: int = database.call(
+        "release_embedding_jobs",
+        lease_ids=[job.lease_id for job in jobs],
+        delay_seconds=delay_seconds,
+        error_class=type(error).__name__,
+        error_message=_text(error),
+    )
+    return answer
+
+
+def _job(row: dict[str, Any]) -> Job:
+    return Job(**{field.name: row[field.name] for field in fields(Job)})
+
+
+def _text(error: BaseException) -> str:
+    return str(error).replace("\0", "")[:1000]  # Postgres has no NUL in text

@@ -1,0 +1,81 @@
+"""The embedding models of this process: loaded when first needed, once, and checked by a canary."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from shared.errors import ModelBroken, ModelNotLoaded
+
+CANARY_SECONDS = 5.0  # how long one canary's answer holds
+
+
+class Embedder(Protocol):
+    """What `shared.embedding.load` returns, as far as the functions need it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def supports_text(self) -> bool: ...
+    @property
+    def image_size(self) -> int: ...
+    def embed_images(self, images: Sequence[bytes | Image.Image]) -> np.ndarray: ...
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray: ...
+
+
+class Models:
+    """Loads under a lock, and in the worker process only: a web server forks after it imports our module."""
+
+    def __init__(self, names: Sequence[str], load: Callable[[str], Embedder]):
+        self.names = tuple(names)
+        self._load = load
+        self._loaded: dict[str, Embedder] = {}
+        self._lock = threading.Lock()
+        self._canary = threading.Lock()
+        self._canary_at = float("-inf")
+
+    def get(self, name: str) -> Embedder:
+        """The model, loaded if it isn't yet."""
+        self.check(name)
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            return self._loaded[name]
+
+    def check(self, name: str) -> None:
+        """ModelNotLoaded where EMBEDDING_MODELS doesn't name this model."""
+        if name not in self.names:
+            raise ModelNotLoaded(
+                f"The model {name!r} isn't loaded here, only {', '.join(self.names)}. "
+                "Add it to EMBEDDING_MODELS and restart.",
+                value=name,
+            )
+
+    def loaded(self) -> list[str]:
+        return sorted(self._loaded)
+
+    def canary(self) -> None:
+        """Embeds a small picture with every model; ModelBroken where the answer makes no sense."""
+        with self._canary:
+            if time.monotonic() - self._canary_at < CANARY_SECONDS:
+                return
+            for name in self.names:
+                _check(self.get(name))
+            self._canary_at = time.monotonic()
+
+
+def _check(embedder: Embedder) -> None:
+    picture = Image.radial_gradient("L").convert("RGB")
+    vectors = embedder.embed_images([picture])
+    if vectors.shape != (1, embedder.dimensions) or not abs(float(np.linalg.norm(vectors[0])) - 1) < 0.01:
+        raise ModelBroken(
+            f"{embedder.name} answered shape {vectors.shape}, norm {np.linalg.norm(vectors):.3f}. "
+            f"Expected (1, {embedder.dimensions}) and 1. Restart; remove the cached model if it stays."
+        )

@@ -1,0 +1,217 @@
+"""Supabase Storage over plain HTTP: download, upload, sign.
+
+Not through supabase-py: it parses an object's name as a URL (a `?` or `:` in it asks for another object) and
+holds the whole body in memory whatever its size.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import requests
+import urllib3
+
+from shared.errors import (
+    ImageTooLarge,
+    ObjectExists,
+    ObjectNotFound,
+    PayloadTooLarge,
+    StaleObject,
+    StorageError,
+    StorageForbidden,
+    StorageRefused,
+    StorageUnavailable,
+)
+from shared.identity import Identity
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 15  # the longest silence within an answer
+TOTAL_SECONDS = 60  # the longest download
+CHUNK = 256 * 1024
+ERROR_BYTES = 64 * 1024  # an error's body is never longer
+
+
+class Storage:
+    """One project's Storage as one identity sees it. The session is shared; this object is cheap."""
+
+    def __init__(self, url: str, identity: Identity, session: requests.Session):
+        self._base = f"{url}/storage/v1"
+        self._headers = identity.headers
+        self._session = session
+
+    def download(
+        self,
+        bucket: str,
+        name: str,
+        *,
+        version: str,
+        max_bytes: int,
+        size: int | None = None,
+        etag: str | None = None,
+    ) -> bytes:
+        """The object's bytes. `version` passes by what a CDN may still hold of an older one.
+
+        Raises StaleObject where the bytes aren't the `size` or `etag` that the object's row tells of, and
+        ImageTooLarge as soon as more than `max_bytes` arrive.
+        """
+        url = f"{self._base}/object/{object_path(bucket, name)}?v={quote(version, safe='')}"
+        with self._send("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            data = _read(response, max_bytes)
+            _check_fresh(response, len(data), size, etag)
+            return data
+
+    def upload(
+        self, bucket: str, name: str, data: bytes, *, mime_type: str, upsert: bool = False
+    ) -> dict[str, Any]:
+        """Stores an object as this identity. Returns Storage's answer, `{"Key", "Id"}`."""
+        url = f"{self._base}/object/{object_path(bucket, name)}"
+        form = {"cacheControl": "3600"}
+        file = {"file": (name.rsplit("/", 1)[-1], data, mime_type)}
+        headers = {"x-upsert": str(upsert).lower()}
+        with self._send("POST", url, headers=headers, data=form, files=file) as response:
+            return _json_object(response)
+
+    def sign(self, bucket: str, names: Sequence[str], *, seconds: int) -> dict[str, str]:
+        """Name -> a URL that shows the object to whoever has it, for those that this identity may read."""
+        url = f"{self._base}/object/sign/{quote(bucket, safe='')}"
+        with self._send("POST", url, json={"paths": list(names), "expiresIn": seconds}) as response:
+            rows = _json_list(response)
+        tokens = {row["path"]: _token(row.get("signedURL")) for row in rows if not row.get("error")}
+        return {
+            name: f"{self._base}/object/sign/{object_path(bucket, name)}?token={token}"
+            for name, token in tokens.items()
+            if token
+        }
+
+    @contextmanager
+    def _send(self, method: str, url: str, **content: Any) -> Iterator[requests.Response]:
+        headers = self._headers | content.pop("headers", {})
+        request = requests.Request(method, url, headers=headers, **content).prepare()
+        request.url = url  # requests would resolve `..` and decode `%2E` in an object's name
+        surroundings = self._session.merge_environment_settings(url, {}, True, None, None)
+        try:
+            response = self._session.send(
+                request, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **surroundings
+            )
+            with response:
+                if response.status_code != 200:
+                    raise _refusal(response)
+                yield response
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise translate(error) from error
+
+
+def object_path(bucket: str, name: str) -> str:
+    """Bucket and name as they stand in a URL: nothing in a name can end the path or climb out of it."""
+    segments = (quote(part, safe="") for part in name.split("/"))
+    dots = {".": "%2E", "..": "%2E%2E"}
+    return "/".join([quote(bucket, safe=""), *(dots.get(part, part) for part in segments)])
+
+
+def translate(error: Exception) -> StorageError:
+    """Our error for what `requests` or urllib3 raised.
+
+    Only a Storage that can't be reached is everybody's trouble. One that falls silent within one object may
+    be that object's, so it counts as an attempt, or the object would be tried forever.
+    """
+    if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
+        return StorageError(f"Storage was silent for {READ_SECONDS} seconds. It will be asked again.")
+    if isinstance(error, urllib3.exceptions.ProtocolError | requests.exceptions.ChunkedEncodingError):
+        return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
+    unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
+    if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):
+        return StorageUnavailable(f"Storage can't be reached: {error}", retry_after=10)
+    return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
+
+
+def _read(response: requests.Response, max_bytes: int) -> bytes:
+    deadline = time.monotonic() + TOTAL_SECONDS
+    data = bytearray()
+    # read1 returns what has arrived. `iter_content` waits until a chunk is full, and so past any deadline.
+    while part := response.raw.read1(CHUNK, decode_content=True):
+        data += part
+        if len(data) > max_bytes:
+            raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+        if time.monotonic() > deadline:
+            raise StorageError(f"The download took more than {TOTAL_SECONDS} seconds.")
+    return bytes(data)
+
+
+def _check_fresh(response: requests.Response, length: int, size: int | None, etag: str | None) -> None:
+    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+    announced = response.headers.get("Content-Length", "")
+    if not encoded and announced.isdecimal() and int(announced) != length:
+        raise StaleObject(f"The download was cut off: {length} of {announced} bytes arrived.")
+    if size is not None and size != length:
+        raise StaleObject(f"Storage sent {length} bytes, the object's row says {size}.")
+    sent = response.headers.get("ETag")
+    if etag and sent and _bare(etag) != _bare(sent):
+        raise StaleObject(f"Storage sent the bytes with ETag {sent}, the object's row says {etag}.")
+
+
+def _bare(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')  # a CDN that recompresses makes the tag a weak one
+
+
+def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
+    """The error that Storage's body tells of: HTTP says 400 to nearly everything, the body has the status."""
+    body = _error_body(response)
+    text = str(body.get("message") or body.get("error") or f"HTTP {response.status_code}")
+    status = str(body.get("statusCode") or response.status_code)
+    code = str(body.get("code") or body.get("error") or "")
+    if status == "404":
+        return ObjectNotFound(f"Storage: {text}. There is no such object or bucket, or you may not read it.")
+    if status in ("401", "403"):
+        return StorageForbidden(f"Storage: {text} ({code or status}). Check the key and the policies.")
+    if status == "409":
+        return ObjectExists()
+    if status == "413":
+        return PayloadTooLarge(f"Storage: {text}.")
+    if status in ("408", "423", "429", "502", "503", "504", "544"):
+        return StorageUnavailable(f"Storage: {text} ({status}).", retry_after=_retry_after(response))
+    if status.startswith("4"):
+        return StorageRefused(f"Storage: {text} ({code or status}).")
+    return StorageError(f"Storage: {text} ({status}).")
+
+
+def _error_body(response: requests.Response) -> dict[str, Any]:
+    try:
+        body = json.loads(response.raw.read(ERROR_BYTES, decode_content=True))
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _retry_after(response: requests.Response) -> int:
+    text = response.headers.get("Retry-After", "")
+    return min(int(text), 3600) if text.isdecimal() else 10
+
+
+def _json_object(response: requests.Response) -> dict[str, Any]:
+    body = _json(response)
+    if not isinstance(body, dict):
+        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON object.")
+    return body
+
+
+def _json_list(response: requests.Response) -> list[dict[str, Any]]:
+    body = _json(response)
+    if not isinstance(body, list):
+        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON list.")
+    return body
+
+
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise StorageError(f"Storage answered something that isn't JSON: {error}") from error
+
+
+def _token(signed_url: str | None) -> str:
+    return (signed_url or "").rpartition("?token=")[2]

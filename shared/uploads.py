@@ -1,0 +1,64 @@
+"""Uploading an image as the caller, and waiting until it can be found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared import documents, images
+from shared.documents import ObjectState
+from shared.errors import InvalidQuery
+from shared.rpc import Database
+from shared.storage import Storage
+
+WAIT_SECONDS = 30.0
+POLL_SECONDS = 0.1
+UNSETTLED = ("pending",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """An image and where it goes."""
+
+    bucket: str
+    name: str
+    data: bytes
+    upsert: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("bucket", "name"):
+            if not getattr(self, field).strip("/ "):
+                raise InvalidQuery(f"{field} is empty. Name the bucket and the object.", value=field)
+
+
+def store(storage: Storage, upload: Upload, *, max_bytes: int, max_pixels: int) -> str:
+    """Puts the image into its bucket, with the type that its bytes show. Returns the object's id.
+
+    Raises an ImageError for what could never be searched: better now than later in `neural-search jobs`.
+    """
+    decoded = images.decode(upload.data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=1)
+    answer = storage.upload(
+        upload.bucket, upload.name, upload.data, mime_type=decoded.mime_type, upsert=upload.upsert
+    )
+    return str(answer["Id"])
+
+
+def wait(
+    database: Database,
+    bucket: str,
+    name: str,
+    *,
+    seconds: float = WAIT_SECONDS,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> ObjectState:
+    """The object's state once it is settled, or what it is when `seconds` are over."""
+    deadline = clock() + seconds
+    pause = POLL_SECONDS
+    while True:
+        [state] = documents.object_states(database, bucket, [name])
+        if state.state not in UNSETTLED or clock() >= deadline:
+            return state
+        sleep(pause)
+        pause = min(pause * 1.5, 1.0)
