@@ -1,0 +1,36 @@
+// What the page has to say: problems above the results, and a message in their place where there are none.
+
+import { byId, fromTemplate } from "./dom.js";
+
+const notices = byId("notices");
+const message = byId("message");
+
+export const clearNotices = () => notices.replaceChildren();
+
+export function hideMessage() {
+  message.hidden = true;
+}
+
+/** Shows `words` ({title, remedy, act}); `onAct` runs when the offered button is used. */
+export function showNotice(words, detail, onAct) {
+  const notice = fromTemplate("notice-template");
+  notice.querySelector("strong").textContent = words.title;
+  notice.querySelector("p").textContent = words.remedy;
+  notice.querySelector(".detail").textContent = detail ?? "";
+  prepare(notice.querySelector("[data-act]"), words.act, onAct);
+  notice.querySelector("[data-dismiss]").addEventListener("click", () => notice.remove());
+  notices.replaceChildren(notice);
+}
+
+export function showMessage(title, text, act, onAct) {
+  byId("message-title").textContent = title;
+  byId("message-text").textContent = text;
+  prepare(byId("message-act"), act, onAct);
+  message.hidden = false;
+}
+
+function prepare(button, label, onAct) {
+  button.hidden = !label;
+  button.textContent = label ?? "";
+  button.onclick = onAct;
+}

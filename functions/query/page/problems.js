@@ -1,0 +1,81 @@
+// What each problem type of the API means to the visitor of the page, and what can be done about it.
+
+const RETRY = "Try again";
+export const REMOVE_IMAGE = "Remove the image";
+
+const image = (title, remedy) => ({ title, remedy, act: REMOVE_IMAGE });
+const operator = (title, remedy) => ({ title, remedy, act: RETRY });
+const later = (title) => ({ title, remedy: "This usually passes. Try again in a moment.", act: RETRY });
+
+const FORMATS = "Use a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image.";
+const LOG = "Whoever runs this page finds the cause in the function's log.";
+
+const WORDS = {
+  "network": { title: "The search can't be reached", remedy: "Check your connection, then try again.", act: RETRY },
+  "internal": operator("Something went wrong on the server", LOG),
+  "settings-error": operator("The server isn't set up completely", LOG),
+  "request-error": operator("The server didn't understand this request", "Reload the page and try again."),
+  "invalid-payload": operator("The server didn't understand this request", "Reload the page and try again."),
+  "invalid-query": { title: "This search can't be answered", remedy: "Change the words or the images, then search again." },
+  "unauthorized": operator("This page isn't allowed to search", "The function's publishable key is missing or no longer valid."),
+  "payload-too-large": image("That is too much to send at once", "Use a smaller image."),
+  "unknown-path": operator("The search wasn't found at this address", "Open the page at the query function's own address."),
+  "method-not-allowed": operator("The search wasn't found at this address", "Open the page at the query function's own address."),
+  "image-error": image("This image can't be used", FORMATS),
+  "empty-image": image("This file is empty", "Save or export the image again."),
+  "not-an-image": image("This file isn't an image that can be read", FORMATS),
+  "broken-image": image("This image is cut off or damaged", "Save or export it again."),
+  "image-too-large": image("This image's file is too large", "Use a smaller one."),
+  "too-many-pixels": image("This image has too many pixels", "Use a smaller one."),
+  "storage-error": later("The image storage gave an unexpected answer"),
+  "object-not-found": { title: "One of these images is no longer there", remedy: "Remove it from the search, or check that visitors may see it." },
+  "storage-forbidden": { title: "Visitors may not do this here", remedy: "The bucket's policies decide who may add and see images." },
+  "stale-object": later("This image is just being replaced"),
+  "storage-unavailable": later("The image storage can't be reached"),
+  "database-error": operator("The database refused this search", LOG),
+  "database-forbidden": operator("Visitors may not search here", "The database doesn't let this page's key search. Whoever runs it can change that."),
+  "database-unavailable": later("The database can't be reached"),
+  "model-error": operator("The search model failed", LOG),
+  "unknown-model": operator("The search model isn't known to the server", LOG),
+  "model-not-loaded": operator("The search model isn't loaded", "The server must be restarted with the collection's model."),
+  "model-broken": operator("The search model can't be loaded", LOG),
+  "text-unsupported": { title: "This collection is searched by image only", remedy: "Its model doesn't understand words. Start from an image instead." },
+  "busy": later("The server is busy"),
+  "stack-error": operator("The server isn't running properly", LOG),
+};
+
+/** For a file that the page itself can tell is none. */
+export const NOT_AN_IMAGE = { title: "That isn't an image", remedy: FORMATS };
+
+/** An error of the API, or of the way there. */
+export class Problem extends Error {
+  constructor({ type = "internal", detail = "", status = 0 }) {
+    super(detail || type);
+    this.type = String(type).split("/").pop(); // a bare name, or the end of an address
+    this.detail = detail;
+    this.status = status;
+  }
+
+  get words() {
+    return WORDS[this.type] ?? WORDS.internal;
+  }
+}
+
+/** Any error as a Problem: what isn't one is a fault of this page, and says so. */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  console.error(error);
+  return new Problem({ type: "internal", detail: `The page failed: ${error.message}` });
+}
+
+/** The problem that the response's body describes, whatever answered: a proxy's error page is no problem details. */
+export function problemFrom(status, body) {
+  try {
+    const { type, detail, title } = JSON.parse(body);
+    if (typeof type === "string") return new Problem({ type, detail: detail ?? title ?? "", status });
+  } catch {
+    // not JSON: the status says the most that is known
+  }
+  const type = status === 413 ? "payload-too-large" : status === 429 || status === 503 ? "busy" : "internal";
+  return new Problem({ type, detail: `The server answered with status ${status}.`, status });
+}

@@ -1,0 +1,53 @@
+// The query as the address shows it: plain data, no DOM.
+
+export const KINDS = ["like", "unlike"];
+
+export const empty = () => ({ text: "", like: [], unlike: [], image: null });
+
+export function isEmpty(query) {
+  return !query.text && !query.image && KINDS.every((kind) => query[kind].length === 0);
+}
+
+/** The query in `location.search`. An image's bytes don't fit there: `entry` (the history's state) holds its key. */
+export function parse(search, entry) {
+  const fields = new URLSearchParams(search);
+  const imageName = fields.get("image");
+  return {
+    text: (fields.get("q") ?? "").trim(),
+    like: unique(fields.getAll("like")),
+    unlike: unique(fields.getAll("unlike")),
+    image: imageName === null ? null : { key: entry?.image ?? null, name: imageName },
+  };
+}
+
+/** `query` as `location.search`; "?" for the empty one, so that the address always changes. */
+export function format(query) {
+  const fields = new URLSearchParams();
+  if (query.text) fields.append("q", query.text);
+  for (const kind of KINDS) query[kind].forEach((name) => fields.append(kind, name));
+  if (query.image) fields.append("image", query.image.name);
+  return `?${fields}`;
+}
+
+/** `query` with one more example; an image is either liked or not. */
+export function withExample(query, kind, name) {
+  const rest = withoutExample(query, name);
+  return { ...rest, [kind]: [...rest[kind], name] };
+}
+
+export function withoutExample(query, name) {
+  const others = (names) => names.filter((other) => other !== name);
+  return { ...query, like: others(query.like), unlike: others(query.unlike) };
+}
+
+/** A few words for the title of the page. */
+export function describe(query) {
+  if (query.text) return query.text;
+  if (query.image) return `Images like ${query.image.name}`;
+  if (query.like.length) return `Images like ${baseName(query.like[0])}`;
+  return query.unlike.length ? `Images unlike ${baseName(query.unlike[0])}` : "";
+}
+
+export const baseName = (name) => name.slice(name.lastIndexOf("/") + 1);
+
+const unique = (names) => [...new Set(names.filter(Boolean))];

@@ -1,0 +1,154 @@
+// What the current query finds: asks for it, shows it page by page, and has words for everything else.
+
+import { search } from "./api.js";
+import { byId } from "./dom.js";
+import * as grid from "./grid.js";
+import { clearNotices, hideMessage, showMessage, showNotice } from "./notices.js";
+import { REMOVE_IMAGE, asProblem } from "./problems.js";
+import { empty, isEmpty } from "./query.js";
+import * as viewer from "./viewer.js";
+
+const PAGE = 24;
+const LAST_OFFSET = 1000; // the API takes no larger one
+const SKELETONS_AFTER = 150; // ms; a quicker answer replaces the old results without a flicker
+const SAMPLE = { ...empty(), text: "a photograph" }; // finds some images to start from
+const ANY = { min_similarity: -1 };
+
+let query = empty();
+let results = [];
+let running = new AbortController();
+let on = {};
+
+/** `callbacks`: example(kind, result), found(results), retry(), removeImage(), addImages(), textUnsupported(). */
+export function start(callbacks) {
+  on = callbacks;
+  byId("more").addEventListener("click", loadMore);
+  viewer.start({ onExample: on.example, onClose: grid.focusTile });
+}
+
+/** Searches for `next`; an empty query shows some of the collection. */
+export async function run(next) {
+  const current = begin(next);
+  const slow = setTimeout(() => current() && grid.showSkeletons(), results.length ? SKELETONS_AFTER : 0);
+  try {
+    const answer = await ask({ offset: 0 });
+    if (current()) await show(answer, current);
+  } catch (error) {
+    if (current()) failed(error);
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+/** Nothing is shown, and nothing that still runs will be. */
+export function clear(next) {
+  begin(next);
+  forget();
+}
+
+/** Ends the running search, if any; the function it returns tells whether the new one is still the latest. */
+function begin(next) {
+  query = next;
+  running.abort();
+  running = new AbortController();
+  const { signal } = running;
+  clearNotices();
+  hideMessage();
+  byId("more").hidden = true;
+  byId("status").textContent = isEmpty(query) ? "" : "Searching …";
+  return () => !signal.aborted;
+}
+
+function ask(page) {
+  const options = { limit: PAGE, ...page, signal: running.signal };
+  return isEmpty(query) ? search(SAMPLE, { ...options, ...ANY }) : search(query, options);
+}
+
+async function show(answer, current) {
+  if (answer.results.length === 0) return sayNothingFound(current);
+  results = answer.results;
+  await grid.showResults(results, { ...tiles(), current });
+  if (current()) shown(answer);
+}
+
+async function loadMore() {
+  const before = results.length;
+  const current = begin(query);
+  try {
+    const answer = await ask({ offset: before });
+    if (current()) await add(answer, current);
+    if (current()) grid.focusTile(before);
+  } catch (error) {
+    if (current()) failedToAdd(error);
+  }
+}
+
+async function add(answer, current) {
+  const known = new Set(results.map(({ id }) => id)); // the collection may have changed between two pages
+  const fresh = answer.results.filter(({ id }) => !known.has(id));
+  results = [...results, ...fresh];
+  await grid.showResults(fresh, { ...tiles(), added: true, current });
+  if (current()) shown(answer);
+}
+
+function tiles() {
+  const ranked = !isEmpty(query);
+  const open = (result) => viewer.open(results, results.indexOf(result), ranked);
+  return { ranked, open, example: on.example };
+}
+
+function shown(answer) {
+  byId("more").hidden = answer.results.length < PAGE || results.length > LAST_OFFSET;
+  byId("status").title = `Model: ${answer.model}`;
+  sayHowMany();
+  on.found(results);
+}
+
+function sayHowMany() {
+  const images = results.length === 1 ? "1 image" : `${results.length} images`;
+  byId("status").textContent = isEmpty(query) ? "From this collection" : `${images}, most similar first`;
+}
+
+function forget() {
+  results = [];
+  grid.clear();
+  byId("status").textContent = "";
+}
+
+async function sayNothingFound(current) {
+  const collectionIsEmpty = isEmpty(query) || (await hasNothing());
+  if (!current()) return;
+  forget();
+  byId("status").textContent = collectionIsEmpty ? "No images yet" : "No images found";
+  if (!collectionIsEmpty) showMessage("Nothing comes close", "Try other words, or remove an image from the search.");
+  else showMessage("No images yet", "Add some. Each becomes searchable within moments.", "Add images", on.addImages);
+}
+
+/** Whether this visitor sees no image at all; where that can't be found out, the collection isn't called empty. */
+async function hasNothing() {
+  const answer = await search(SAMPLE, { limit: 1, signal: running.signal, ...ANY }).catch(() => null);
+  return answer?.results.length === 0;
+}
+
+function failed(error) {
+  const problem = asProblem(error);
+  forget(); // what was shown answers another question
+  if (problem.type === "text-unsupported") on.textUnsupported();
+  if (problem.type === "text-unsupported" && isEmpty(query)) {
+    showMessage("Start from an image", "Pick, paste or drop one: this collection is searched by image.");
+  } else {
+    tell(problem, on.retry);
+  }
+}
+
+function failedToAdd(error) {
+  byId("more").hidden = false;
+  sayHowMany();
+  tell(asProblem(error), loadMore);
+}
+
+function tell({ words, detail }, retry) {
+  const removing = words.act === REMOVE_IMAGE;
+  const act = removing && !query.image ? null : words.act;
+  showNotice({ ...words, act }, detail, removing ? on.removeImage : retry);
+}

@@ -1,0 +1,171 @@
+// Adding images: a panel with one line per file, from waiting to searchable.
+
+import { upload } from "./api.js";
+import { byId, fromTemplate } from "./dom.js";
+import { showBlob } from "./images.js";
+import { asProblem } from "./problems.js";
+
+const AT_ONCE = 3;
+const panel = byId("uploads");
+const opener = byId("open-uploads");
+const waiting = [];
+const counts = { total: 0, done: 0, searchable: 0 };
+let running = 0;
+let targetChosen = false;
+let whenSearchable = () => {};
+let findSimilar = () => {};
+
+const OUTCOMES = {
+  searchable: () => "Searchable",
+  pending: () => "Stored; it becomes searchable in a moment",
+  skipped: (reason) => `Skipped: ${reason}`,
+  failed: (reason) => `Failed: ${reason}`,
+  ignored: (reason) => `Stored, but not searchable: ${reason}`,
+};
+
+/** `onSearchable()` after each batch that added something, `onFind(name)` to search by an uploaded image. */
+export function start({ onSearchable, onFind }) {
+  whenSearchable = onSearchable;
+  findSimilar = onFind;
+  opener.addEventListener("click", () => (panel.hidden ? openPanel() : closePanel()));
+  byId("close-uploads").addEventListener("click", closePanel);
+  panel.addEventListener("keydown", (event) => event.key === "Escape" && closePanel());
+  byId("choose").addEventListener("click", () => byId("choose-files").click());
+  byId("choose-files").addEventListener("change", chosen);
+  for (const id of ["bucket", "folder"]) byId(id).addEventListener("input", retarget);
+}
+
+export function openPanel() {
+  panel.hidden = false;
+  opener.ariaExpanded = "true";
+  byId("choose").focus();
+}
+
+function closePanel() {
+  panel.hidden = true;
+  opener.ariaExpanded = "false";
+  opener.focus();
+}
+
+/** Proposes the bucket that results come from, until the visitor has chosen one. */
+export function proposeBucket(bucket) {
+  if (targetChosen || !bucket) return;
+  byId("bucket").value = bucket;
+  showTarget();
+}
+
+function retarget() {
+  targetChosen = true;
+  showTarget();
+}
+
+function showTarget() {
+  byId("target").textContent = [byId("bucket").value.trim(), folder()].filter(Boolean).join("/");
+}
+
+function folder() {
+  return byId("folder").value.split("/").map((part) => part.trim()).filter(Boolean).join("/");
+}
+
+function chosen(event) {
+  addFiles([...event.target.files]);
+  event.target.value = ""; // so that the same file can be chosen again
+}
+
+/** Queues `files` for upload into the chosen bucket and folder. */
+export function addFiles(files) {
+  if (panel.hidden) openPanel();
+  for (const file of files) add(file, [folder(), storageName(file.name)].filter(Boolean).join("/"));
+}
+
+function add(file, name) {
+  const task = { file, name, bucket: byId("bucket").value.trim(), row: fromTemplate("file-template") };
+  task.row.querySelector(".name").textContent = name;
+  showBlob(task.row.querySelector("img"), file);
+  byId("files").prepend(task.row);
+  counts.total += 1;
+  enqueue(task);
+}
+
+function enqueue(task) {
+  report(task, "waiting", "Waiting");
+  waiting.push(task);
+  work();
+}
+
+async function work() {
+  if (running >= AT_ONCE || waiting.length === 0) return;
+  running += 1;
+  await send(waiting.shift());
+  running -= 1;
+  if (running === 0 && waiting.length === 0 && counts.searchable) whenSearchable();
+  work();
+}
+
+async function send(task) {
+  report(task, "sending", "Uploading");
+  try {
+    finish(task, await upload(task.file, task.bucket, task.name, (part) => showProgress(task, part)));
+  } catch (error) {
+    fail(task, asProblem(error));
+  }
+}
+
+function showProgress(task, part) {
+  task.row.querySelector("progress").value = part;
+  if (part === 1) report(task, "embedding", "Making it searchable");
+}
+
+function finish(task, { state, reason }) {
+  const outcome = OUTCOMES[state] ?? ((why) => `${state}${why ? `: ${why}` : ""}`);
+  report(task, state, outcome(reason ?? "no reason was given"));
+  counts.done += 1;
+  if (state === "searchable") {
+    counts.searchable += 1;
+    offer(task, "Find similar", () => findSimilar(`${task.bucket}/${task.name}`));
+  }
+  summarize();
+}
+
+function fail(task, problem) {
+  report(task, "failed", `Failed: ${problem.words.title}. ${problem.detail || problem.words.remedy}`);
+  offer(task, "Try again", () => retry(task));
+  counts.done += 1;
+  summarize();
+}
+
+function retry(task) {
+  counts.done -= 1;
+  offer(task, "", null);
+  enqueue(task);
+}
+
+function report(task, state, words) {
+  task.row.dataset.state = state;
+  task.row.querySelector(".outcome").textContent = words;
+  const progress = task.row.querySelector("progress");
+  progress.hidden = !["waiting", "sending", "embedding"].includes(state);
+  if (state === "embedding") progress.removeAttribute("value"); // how long that takes isn't known
+  if (state === "waiting") progress.value = 0;
+  summarize();
+}
+
+function offer(task, label, act) {
+  const button = task.row.querySelector("button");
+  button.hidden = !label;
+  button.textContent = label;
+  button.onclick = act;
+}
+
+function summarize() {
+  const { total, done, searchable } = counts;
+  const words = done < total ? `${done} of ${total} done` : `Done: ${searchable} of ${total} searchable`;
+  const summary = byId("upload-summary");
+  if (summary.textContent !== words) summary.textContent = words; // announced only when it changes
+}
+
+/** `name` with only the characters that Storage takes in an object's name; accents become plain letters. */
+export function storageName(name) {
+  const plain = name.normalize("NFKD").replace(/\p{M}/gu, "");
+  return plain.replace(/[^A-Za-z0-9_!.*'() &$=@;:+,?-]+/g, "-") || "image";
+}
