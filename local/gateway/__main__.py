@@ -1,0 +1,61 @@
+"""`python -m local.gateway FILE`: the gateway as a process of its own, told by a JSON file what to serve."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import uvicorn
+from psycopg.conninfo import make_conninfo
+
+from local import keys
+from local.gateway.app import create_app
+from shared.errors import NeuralSearchError, StackError
+
+HOST = "127.0.0.1"
+SHUTDOWN = 3  # seconds for the requests under way
+
+
+def serve(configuration: Path) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    The file holds `port`, `database_url` (of any user; each role connects under its own name), `data` (the
+    folder with the keys and the bytes) and `functions` (name to URL).
+    """
+    try:
+        told = json.loads(configuration.read_text())
+        data, url, port = Path(told["data"]), told["database_url"], int(told["port"])
+        functions = dict(told["functions"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StackError(f"The gateway's configuration {configuration} can't be read: {error}.") from error
+    app = create_app(lambda user: make_conninfo(url, user=user), data / "objects", keys.load(data), functions)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=HOST,
+            port=port,
+            log_level="warning",
+            timeout_graceful_shutdown=SHUTDOWN,
+            server_header=False,
+        )
+    )
+    server.run()
+    if not server.started:
+        raise StackError("The gateway didn't start.")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # One line per request and per attempt to reconnect would bury everything else.
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        serve(Path(sys.argv[1]))
+    except NeuralSearchError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

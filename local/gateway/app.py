@@ -1,0 +1,93 @@
+"""The gateway as an ASGI app: all routes, CORS, and the workers that live as long as it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local.gateway import cron, functions, net, rest, storage
+from local.gateway.database import Database
+from local.gateway.storage.files import Files
+from local.keys import Keys
+
+SUPERUSER = "supabase_admin"
+EXPOSED = [
+    "content-range",
+    "content-location",
+    "content-disposition",
+    "etag",
+    "location",
+    "preference-applied",
+]
+
+log = logging.getLogger(__name__)
+
+
+def create_app(
+    database_url: Callable[[str], str], files: Path, keys: Keys, function_urls: Mapping[str, str]
+) -> Starlette:
+    """The gateway over the database whose URL, for a login role, `database_url` tells.
+
+    `files` is the folder for the objects' bytes, `function_urls` maps a function's name to its address.
+    """
+    database = Database(database_url)
+    client = functions.make_client()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await database.open()
+        app.state.tasks = {
+            asyncio.create_task(net.work(database_url(SUPERUSER))),
+            asyncio.create_task(cron.work(database_url)),
+        }
+        try:
+            yield
+        finally:
+            await _end(app.state.tasks)
+            await client.aclose()
+            await database.close()
+
+    async def health(request: Request) -> Response:
+        reachable = await database.is_reachable()
+        body = {
+            "status": "ok" if reachable else "failing",
+            "database": reachable,
+            "functions": list(function_urls),
+        }
+        return JSONResponse(body, 200 if reachable else 503)
+
+    return Starlette(
+        routes=[
+            Route("/", health),
+            Route("/health", health),
+            *storage.routes("/storage/v1", database, Files(files), keys),
+            *rest.routes("/rest/v1", database, keys),
+            *functions.routes("/functions/v1", function_urls, client),
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED,
+            )
+        ],
+        lifespan=lifespan,
+    )
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    for task in list(tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

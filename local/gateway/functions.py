@@ -1,0 +1,101 @@
+"""/functions/v1/<name>/…: passed on to the process that serves the function, prefix stripped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+import httpx
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+TIMEOUT = httpx.Timeout(150, connect=5)  # 150 s is what hosted functions may take
+# Each connection's own affair (RFC 9110, 7.6.1), and what the client library states anew.
+NOT_PASSED_ON = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade "
+    b"host".split()
+)
+
+
+def make_client() -> httpx.AsyncClient:
+    """The client for the functions; a proxy of the environment has no business with loopback."""
+    return httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None))
+
+
+def routes(prefix: str, functions: Mapping[str, str], client: httpx.AsyncClient) -> list[Route]:
+    """The routes of the functions, mounted at `prefix`; `functions` maps a name to its process's URL."""
+
+    async def answer(request: Request) -> Response:
+        name = request.path_params["function"]
+        if name not in functions:
+            expected = ", ".join(sorted(functions)) or "none"
+            return _error(404, "NOT_FOUND", f"There is no function {name!r}. Running: {expected}.")
+        try:
+            return await _forward(client, request, functions[name], prefix)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
+        except httpx.ConnectError:
+            return _error(503, "BOOT_ERROR", f"The function {name} isn't running. Its log says why.")
+        except httpx.TimeoutException:
+            return _error(504, "WORKER_LIMIT", f"The function {name} didn't answer in time.")
+        except httpx.HTTPError:
+            return _error(502, "BAD_GATEWAY", f"The function {name} broke off. Its log says why.")
+
+    endpoint: Callable[[Request], Awaitable[Response]] = answer
+    return [
+        Route(f"{prefix}/{{function}}", endpoint, methods=METHODS),
+        Route(f"{prefix}/{{function}}/{{rest:path}}", endpoint, methods=METHODS),
+    ]
+
+
+async def _forward(client: httpx.AsyncClient, request: Request, url: str, prefix: str) -> Response:
+    outgoing = client.build_request(
+        request.method, url + _tail(request, prefix), headers=_headers(request), content=_body(request)
+    )
+    answer = await client.send(outgoing, stream=True)
+    response = StreamingResponse(_relay(answer), answer.status_code)
+    response.raw_headers = [
+        (name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_PASSED_ON
+    ]
+    return response
+
+
+def _tail(request: Request, prefix: str) -> str:
+    """Path and query as they were sent, without the function's own part."""
+    raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    path = raw.decode("latin-1").split("?")[0].removeprefix(f"{prefix}/")
+    _, slash, rest = path.partition("/")
+    query = request.url.query
+    return f"/{rest if slash else ''}" + (f"?{query}" if query else "")
+
+
+def _headers(request: Request) -> list[tuple[bytes, bytes]]:
+    headers = [(name, value) for name, value in request.headers.raw if name not in NOT_PASSED_ON]
+    forwarded = {
+        "x-forwarded-for": request.client.host if request.client else "",
+        "x-forwarded-host": request.headers.get("host", ""),
+        "x-forwarded-proto": request.url.scheme,
+    }
+    return headers + [
+        (name.encode(), value.encode()) for name, value in forwarded.items() if name not in request.headers
+    ]
+
+
+def _body(request: Request) -> AsyncIterator[bytes] | None:
+    """The body as a stream, where there is one: httpx would announce a chunked body even if it is empty."""
+    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+    return request.stream() if has_body else None
+
+
+async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:
+    """The answer's bytes as they are on the wire, encoded or not."""
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"code": code, "message": message}, status)

@@ -1,0 +1,212 @@
+"""What the query string and the headers ask for, parsed; nothing of it is ever pasted into SQL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from local.gateway.rest import faults
+
+OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "is", "like", "ilike")
+IS_VALUES = ("null", "not_null", "true", "false", "unknown")
+RESERVED = ("select", "order", "limit", "offset", "columns", "on_conflict", "apikey")
+UNSUPPORTED = ("or", "and", "not.or", "not.and")
+MAX_ROWS = 1000  # what hosted projects start with
+NAME = r'(?:"(?:[^"\\]|\\.)*"|[^",.:()]+)'
+SELECTED = re.compile(rf"(?:(?P<alias>{NAME}):(?!:))?(?P<column>{NAME})")
+ORDERED = re.compile(rf"(?P<column>{NAME})(?:\.(?P<order>asc|desc))?(?:\.(?P<nulls>nullsfirst|nullslast))?")
+ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,"]*)')
+OBJECT, ARRAY = "application/vnd.pgrst.object", "application/vnd.pgrst.array"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    column: str
+    operator: str
+    value: str
+    negated: bool = False
+
+    @property
+    def values(self) -> list[str]:
+        """The elements of `(a,"b,c")`."""
+        return split_list(self.value.removeprefix("(").removesuffix(")"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ordering:
+    column: str
+    descending: bool = False
+    nulls: str | None = None  # nullsfirst or nullslast
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    column: str  # or '*'
+    alias: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preferences:
+    """The Prefer header: https://docs.postgrest.org/en/stable/references/api/preferences.html"""
+
+    returning: str = "minimal"
+    count: str | None = None
+    resolution: str | None = None
+    missing: str = "null"
+
+    @classmethod
+    def of(cls, request: Request) -> Preferences:
+        parts = ",".join(request.headers.getlist("prefer")).split(",")
+        told = dict(part.strip().split("=", 1) for part in parts if "=" in part)
+        return cls(
+            returning=told.get("return", "minimal"),
+            count=told.get("count"),
+            resolution=told.get("resolution"),
+            missing=told.get("missing", "null"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """A request's wishes about the rows."""
+
+    selected: tuple[Selected, ...]
+    filters: tuple[Filter, ...]
+    order: tuple[Ordering, ...]
+    limit: int
+    offset: int
+    columns: tuple[str, ...] | None  # of a bulk insert
+    on_conflict: tuple[str, ...]
+    single: bool  # exactly one row is expected, and answered without its array
+    preferences: Preferences = field(default_factory=Preferences)
+
+    @classmethod
+    def of(cls, request: Request, *, not_filters: frozenset[str] = frozenset()) -> Parameters:
+        """Parse; `not_filters` are the names that mean something else, such as arguments of a GET call."""
+        query = request.query_params
+        limit, offset = _window(request)
+        return cls(
+            selected=_selected(query.get("select") or "*"),
+            filters=_filters(query, not_filters),
+            order=_order(query.get("order") or ""),
+            limit=min(limit, MAX_ROWS),
+            offset=offset,
+            columns=tuple(split_list(query["columns"])) if query.get("columns") else None,
+            on_conflict=tuple(split_list(query.get("on_conflict") or "")),
+            single=_is_single(request.headers.get("accept") or "*/*"),
+            preferences=Preferences.of(request),
+        )
+
+
+def split_list(text: str) -> list[str]:
+    """Split at commas, except inside double quotes, which are taken off."""
+    elements, place = [], 0
+    while place <= len(text) and text:
+        match = ELEMENT.match(text, place)
+        assert match  # it matches the empty string
+        quoted, plain = match.groups()
+        elements.append(plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
+        if match.end() < len(text) and text[match.end()] != ",":
+            raise faults.unreadable("list", text)
+        place = match.end() + 1
+    return elements
+
+
+def _selected(text: str) -> tuple[Selected, ...]:
+    if "(" in text:
+        raise faults.unsupported("Embedding", text)
+    return tuple(_selected_one(part) for part in _split_raw(text))
+
+
+def _selected_one(part: str) -> Selected:
+    if "->" in part or "::" in part:
+        raise faults.unsupported("The select item", part)
+    match = SELECTED.fullmatch(part)
+    if not match:
+        raise faults.unreadable("select parameter", part)
+    return Selected(column=_unquote(match["column"]), alias=match["alias"] and _unquote(match["alias"]))
+
+
+def _split_raw(text: str) -> list[str]:
+    """Split at commas outside double quotes, which stay."""
+    return [part.strip() for part in re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+', text)]
+
+
+def _filters(query: QueryParams, not_filters: frozenset[str]) -> tuple[Filter, ...]:
+    return tuple(
+        _filter(column, text)
+        for column, text in query.multi_items()
+        if column not in RESERVED and column not in not_filters
+    )
+
+
+def _filter(column: str, text: str) -> Filter:
+    if column in UNSUPPORTED or "->" in column:
+        raise faults.unsupported("The filter", f"{column}={text}")
+    negated = text.startswith("not.")
+    operator, dot, value = text.removeprefix("not.").partition(".")
+    if not dot or not operator.isidentifier():
+        raise faults.unreadable("filter", text)
+    if operator not in OPERATORS:
+        raise faults.unsupported("The operator", operator)
+    if operator == "is" and value.lower() not in IS_VALUES:
+        raise faults.unreadable("filter", text)
+    return Filter(column=_unquote(column), operator=operator, value=value, negated=negated)
+
+
+def _order(text: str) -> tuple[Ordering, ...]:
+    return tuple(_ordering(part) for part in _split_raw(text))
+
+
+def _ordering(part: str) -> Ordering:
+    match = ORDERED.fullmatch(part)
+    if not match:
+        raise faults.unreadable("order", part)
+    return Ordering(
+        column=_unquote(match["column"]), descending=match["order"] == "desc", nulls=match["nulls"]
+    )
+
+
+def _window(request: Request) -> tuple[int, int]:
+    """Limit and offset, from the query string or, for reading, from the Range header."""
+    query = request.query_params
+    limit, offset = _whole(query, "limit", MAX_ROWS), _whole(query, "offset", 0)
+    match = re.fullmatch(r"(\d+)-(\d*)", request.headers.get("range", ""))
+    if match and request.method in ("GET", "HEAD") and not {"limit", "offset"} & set(query):
+        offset = int(match[1])
+        limit = int(match[2]) - offset + 1 if match[2] else MAX_ROWS
+        if limit <= 0:
+            message = "Requested range not satisfiable"
+            raise faults.Fault(
+                416,
+                "PGRST103",
+                message,
+                details="The lower boundary must be lower than or "
+                "equal to the upper boundary in the Range header.",
+            )
+    return limit, offset
+
+
+def _whole(query: QueryParams, name: str, default: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal():
+        raise faults.unreadable(f"{name} parameter", text)
+    return int(text)
+
+
+def _is_single(accept: str) -> bool:
+    kinds = [part.split(";")[0].strip() for part in accept.split(",")]
+    if any(kind.removesuffix("+json") == OBJECT for kind in kinds):
+        return True
+    if any(kind in ("*/*", "application/*", "application/json", f"{ARRAY}+json", ARRAY) for kind in kinds):
+        return False
+    raise faults.not_acceptable(accept)
+
+
+def _unquote(name: str) -> str:
+    return re.sub(r"\\(.)", r"\1", name[1:-1]) if len(name) > 1 and name[0] == name[-1] == '"' else name

@@ -1,0 +1,211 @@
+"""Calling functions, reading and writing tables: each request is one transaction as its caller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import jwt
+import psycopg
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local.gateway.database import REST, Connection, Database, set_locally
+from local.gateway.identity import Caller, KeyRefused, caller_from, token_of, verify
+from local.gateway.rest import catalog, faults, statements
+from local.gateway.rest.parameters import RESERVED, Parameters
+from local.keys import Keys
+
+JSON = "application/json; charset=utf-8"
+LEEWAY = 30  # seconds of clock difference that PostgREST forgives
+SEARCH_PATH = "public, extensions"
+Handler = Callable[[Connection, Request, Caller], Awaitable[Response]]
+
+
+def routes(prefix: str, database: Database, keys: Keys) -> list[Route]:
+    """The routes of PostgREST, mounted at `prefix`."""
+
+    def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                return await _answer(request, handler, database, keys)
+            except KeyRefused as refusal:
+                return JSONResponse(refusal.body, 401)
+            except faults.Fault as fault:
+                return fault.response()
+            except ClientDisconnect:
+                return Response(status_code=499)  # nobody reads it
+
+        return answer
+
+    return [
+        Route(f"{prefix}/rpc/{{function}}", endpoint(call), methods=["GET", "HEAD", "POST"]),
+        Route(f"{prefix}/{{table}}", endpoint(read), methods=["GET", "HEAD"]),
+        Route(f"{prefix}/{{table}}", endpoint(write), methods=["POST", "PATCH", "DELETE"]),
+    ]
+
+
+async def call(connection: Connection, request: Request, caller: Caller) -> Response:
+    """GET or POST /rpc/{function}."""
+    name = request.path_params["function"]
+    if request.method == "POST":
+        arguments = await _body(request, empty={})
+        if not isinstance(arguments, dict):
+            raise faults.invalid_body()
+    else:
+        arguments = await _arguments_in_query(connection, name, request.query_params)
+    function = await catalog.find_function(connection, name, arguments)
+    taken = frozenset(arguments) if request.method != "POST" else frozenset()
+    wishes = Parameters.of(request, not_filters=taken)
+    read_only = request.method != "POST" or not function.volatile
+    await _act(connection, request, caller, function.settings, read_only=read_only)
+    row = await _run(connection, statements.call(function, arguments, wishes))
+    if function.returns_void:
+        return Response(status_code=204)
+    if not function.returns_set:
+        body = json.loads(row["body"])
+        text = json.dumps(body[0]) if function.returns_rows and body else row["body"]
+        return Response(_visible(text, request), 200, media_type=JSON)
+    return _rows(row, wishes, request)
+
+
+async def read(connection: Connection, request: Request, caller: Caller) -> Response:
+    """GET /{table}."""
+    table = await catalog.find_table(connection, request.path_params["table"])
+    wishes = Parameters.of(request)
+    await _act(connection, request, caller, {}, read_only=True)
+    return _rows(await _run(connection, statements.read(table, wishes)), wishes, request)
+
+
+async def write(connection: Connection, request: Request, caller: Caller) -> Response:
+    """POST (insert, upsert), PATCH (update) or DELETE /{table}."""
+    table = await catalog.find_table(connection, request.path_params["table"])
+    wishes = Parameters.of(request)
+    if request.method != "POST" and not wishes.filters:
+        raise faults.needs_where("UPDATE" if request.method == "PATCH" else "DELETE")
+    body = None if request.method == "DELETE" else await _body(request)
+    await _act(connection, request, caller, {}, read_only=False)
+    if request.method == "PATCH" and body in ({}, []):
+        row: dict[str, Any] = {"body": "[]", "rows": 0, "total": 0}  # nothing to set: nothing to do
+    elif request.method == "POST":
+        row = await _run(connection, statements.insert(table, body, wishes))
+    elif request.method == "PATCH":
+        row = await _run(connection, statements.update(table, body, wishes))
+    else:
+        row = await _run(connection, statements.delete(table, wishes))
+    return _changed(row, wishes, request)
+
+
+async def _answer(request: Request, handler: Handler, database: Database, keys: Keys) -> Response:
+    caller = _caller(request, keys)
+    for header in ("accept-profile", "content-profile"):
+        if (schema := request.headers.get(header, catalog.SCHEMA)) != catalog.SCHEMA:
+            raise faults.unknown_schema(schema)
+    try:
+        async with database.transaction(REST, {"search_path": SEARCH_PATH}) as connection:
+            return await handler(connection, request, caller)
+    except psycopg.Error as error:
+        raise faults.from_database(error, anonymous=caller.role == "anon") from error
+
+
+def _caller(request: Request, keys: Keys) -> Caller:
+    token = token_of(request, keys)
+    if token is None:
+        raise KeyRefused("No API key found in request", "No `apikey` request header or url param was found.")
+    try:
+        return caller_from(verify(token, keys, leeway=LEEWAY))
+    except jwt.PyJWTError as error:
+        raise faults.from_jwt(error, token) from error
+
+
+async def _act(
+    connection: Connection, request: Request, caller: Caller, settings: dict[str, str], *, read_only: bool
+) -> None:
+    """From here on the transaction is the caller's: role, claims, the role's and the function's settings."""
+    of_role = await catalog.role_settings(connection, caller.role)
+    await set_locally(
+        connection,
+        {
+            **of_role,
+            **settings,
+            "search_path": SEARCH_PATH,
+            "request.jwt.claims": json.dumps(dict(caller.claims)),
+            "request.method": request.method,
+            "request.path": request.url.path,
+            "request.headers": json.dumps(dict(request.headers)),
+            "transaction_read_only": "on" if read_only else "off",
+            "role": caller.role,
+        },
+    )
+
+
+async def _run(connection: Connection, statement: statements.Statement) -> dict[str, Any]:
+    text, values = statement
+    cursor = await connection.execute(text, values)
+    row = await cursor.fetchone()
+    return row or {"body": "[]", "rows": 0, "total": 0}
+
+
+async def _body(request: Request, empty: object = None) -> Any:
+    text = await request.body()
+    if not text and empty is not None:
+        return empty
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise faults.invalid_body() from None
+
+
+async def _arguments_in_query(connection: Connection, name: str, query: QueryParams) -> dict[str, str]:
+    """Those of the query's items that some overload has a parameter for, or that can't be filters."""
+    overloads = await catalog.find_overloads(connection, name)
+    known = {parameter.name for function in overloads for parameter in function.parameters}
+    return {key: value for key, value in query.items() if key in known or _is_argument(key, value)}
+
+
+def _is_argument(key: str, value: str) -> bool:
+    operator, dot, _ = value.removeprefix("not.").partition(".")
+    return key not in RESERVED and not (dot and operator.isalpha())
+
+
+def _rows(row: dict[str, Any], wishes: Parameters, request: Request) -> Response:
+    """The rows that were read, with what the range says of them."""
+    if wishes.single:
+        return _single(row, request, 200)
+    rows, total = row["rows"], row["total"]
+    if total is not None and wishes.offset and wishes.offset >= total:
+        raise faults.range_not_satisfiable(wishes.offset, total)
+    status = 206 if total is not None and rows < total else 200
+    headers = {"content-range": _range(rows, wishes.offset, total)}
+    return Response(_visible(row["body"], request), status, headers, JSON)
+
+
+def _changed(row: dict[str, Any], wishes: Parameters, request: Request) -> Response:
+    status = 201 if request.method == "POST" else 200
+    total = row["total"] if wishes.preferences.count else None
+    headers = {"content-range": _range(0 if request.method == "POST" else row["rows"], 0, total)}
+    if wishes.preferences.returning != "representation":
+        return Response(status_code=201 if request.method == "POST" else 204, headers=headers)
+    if wishes.single:
+        return _single(row, request, status)
+    return Response(row["body"], status, headers, JSON)
+
+
+def _single(row: dict[str, Any], request: Request, status: int) -> Response:
+    if row["rows"] != 1:
+        raise faults.not_one_row(row["rows"])
+    text = json.dumps(json.loads(row["body"])[0])
+    media_type = "application/vnd.pgrst.object+json; charset=utf-8"
+    return Response(_visible(text, request), status, media_type=media_type)
+
+
+def _range(rows: int, offset: int, total: int | None) -> str:
+    window = f"{offset}-{offset + rows - 1}" if rows else "*"
+    return f"{window}/{'*' if total is None else total}"
+
+
+def _visible(text: str, request: Request) -> str:
+    return "" if request.method == "HEAD" else text

@@ -1,0 +1,258 @@
+"""The SQL of a request: identifiers through psycopg.sql, values as parameters, JSON made by Postgres.
+
+Each statement yields one row: `body` (a JSON array as text), `rows` (how many it holds) and, where the count
+was asked for, `total`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import sql
+
+from local.gateway.rest import faults
+from local.gateway.rest.catalog import SCHEMA, Function, Table
+from local.gateway.rest.parameters import Filter, Ordering, Parameters
+
+COMPARISONS = {
+    "eq": "=",
+    "neq": "<>",
+    "gt": ">",
+    "gte": ">=",
+    "lt": "<",
+    "lte": "<=",
+    "like": "like",
+    "ilike": "ilike",
+}
+IS = {"null": "null", "not_null": "not null", "true": "true", "false": "false", "unknown": "unknown"}
+
+Statement = tuple[sql.Composed, list[Any]]
+
+
+def read(table: Table, wishes: Parameters) -> Statement:
+    """select … from the table."""
+    return _page(table.identifier, [], wishes, sql.Identifier(table.name))
+
+
+def call(function: Function, arguments: dict[str, Any], wishes: Parameters) -> Statement:
+    """select … from the function, with the arguments converted from JSON by Postgres."""
+    source, values = _call(function, arguments)
+    if function.returns_rows:
+        return _page(source, values, wishes, sql.Identifier("pgrst_call"))
+    item = sql.SQL("pgrst_call.value")
+    if not function.returns_set:
+        return sql.SQL("select to_json({})::text as body, 1 as rows from {}").format(item, source), values
+    page = sql.SQL("select {} as value from {} limit %s offset %s").format(item, source)
+    text = sql.SQL(
+        "select coalesce(json_agg(page.value), '[]')::text as body, count(*) as rows, null as total "
+        "from ({}) as page"
+    ).format(page)
+    return text, [*values, wishes.limit, wishes.offset]
+
+
+def insert(table: Table, body: object, wishes: Parameters) -> Statement:
+    """insert … [on conflict …], one row or many, with the columns of all of them together."""
+    rows: list[Any] = body if isinstance(body, list) else [body]
+    if not all(isinstance(row, dict) for row in rows):
+        raise faults.invalid_body("All object keys must match" if rows else "Empty or invalid json")
+    columns = wishes.columns or tuple(dict.fromkeys(column for row in rows for column in row))
+    if wishes.preferences.missing == "default":
+        return _insert_with_defaults(table, rows, columns, wishes)
+    source: sql.Composable = sql.SQL("select {} from json_to_recordset(%s::json) as _ ({})").format(
+        _list(columns), _definitions(table, columns)
+    )
+    if not columns:
+        source = sql.SQL("default values") if rows == [{}] else sql.SQL("select where false")
+    change = sql.SQL("insert into {}{} {}{}").format(
+        table.identifier, _in_parentheses(columns), source, _on_conflict(table, columns, wishes)
+    )
+    return _changed(change, [json.dumps(rows)] if columns else [], table, wishes)
+
+
+def update(table: Table, body: object, wishes: Parameters) -> Statement:
+    """update … set each given column."""
+    if not isinstance(body, dict):
+        raise faults.invalid_body()
+    columns = wishes.columns or tuple(body)
+    where, values = _where(wishes.filters, sql.Identifier(table.name))
+    change = sql.SQL(
+        "update {} set {} from (select {} from json_to_record(%s::json) as _ ({})) as pgrst_body{}"
+    ).format(
+        table.identifier,
+        sql.SQL(", ").join(
+            sql.SQL("{0} = pgrst_body.{0}").format(sql.Identifier(column)) for column in columns
+        ),
+        _list(columns),
+        _definitions(table, columns),
+        where,
+    )
+    return _changed(change, [json.dumps(body), *values], table, wishes)
+
+
+def delete(table: Table, wishes: Parameters) -> Statement:
+    """delete … where."""
+    where, values = _where(wishes.filters, sql.Identifier(table.name))
+    return _changed(sql.SQL("delete from {}{}").format(table.identifier, where), values, table, wishes)
+
+
+def _page(source: sql.Composable, given: list[Any], wishes: Parameters, alias: sql.Identifier) -> Statement:
+    where, values = _where(wishes.filters, alias)
+    page = sql.SQL("select {} from {}{}{} limit %s offset %s").format(
+        _selected(wishes, alias), source, where, _ordered(wishes.order, alias)
+    )
+    total: sql.Composable = sql.SQL("null::bigint")
+    counted: list[Any] = []
+    if wishes.preferences.count:
+        total = sql.SQL("(select count(*) from {}{})").format(source, where)
+        counted = [*given, *values]
+    text = sql.SQL(
+        "select coalesce(json_agg(page), '[]')::text as body, count(*) as rows, {} as total from ({}) as page"
+    ).format(total, page)
+    return text, [*counted, *given, *values, wishes.limit, wishes.offset]
+
+
+def _call(function: Function, arguments: dict[str, Any]) -> Statement:
+    given = [parameter for parameter in function.parameters if parameter.name in arguments]
+    name = sql.Identifier(SCHEMA, function.name)
+    passed = sql.SQL(", ").join(
+        sql.SQL("{0} := pgrst_arguments.{0}").format(sql.Identifier(parameter.name)) for parameter in given
+    )
+    result = sql.SQL("{}({})").format(name, passed)
+    if not function.returns_rows:
+        result = sql.SQL("(select {} as value)").format(result)
+    if not given:
+        return sql.SQL("{} as pgrst_call").format(result), []
+    names = [parameter.name for parameter in given]
+    types = [sql.SQL("{} {}").format(sql.Identifier(p.name), _type(p.type)) for p in given]
+    source = sql.SQL(
+        "(select {} from json_to_record(%s::json) as _ ({})) as pgrst_arguments, lateral {} as pgrst_call"
+    )
+    return source.format(_list(names), sql.SQL(", ").join(types), result), [json.dumps(arguments)]
+
+
+def _insert_with_defaults(
+    table: Table, rows: Sequence[dict[str, Any]], columns: Sequence[str], wishes: Parameters
+) -> Statement:
+    """Prefer: missing=default. A row lacks a column: the column's default takes its place."""
+    places, values = [], []
+    for row in rows:
+        cells: list[sql.Composable] = []
+        for column in columns:
+            type_ = _type(table.type_of(column))
+            if column not in row:
+                cells.append(sql.SQL("default"))
+                continue
+            cells.append(sql.SQL("(select v from json_to_record(%s::json) as _ (v {}))").format(type_))
+            values.append(json.dumps({"v": row[column]}))
+        places.append(sql.SQL("({})").format(sql.SQL(", ").join(cells)))
+    change = sql.SQL("insert into {}{} values {}{}").format(
+        table.identifier,
+        _in_parentheses(columns),
+        sql.SQL(", ").join(places),
+        _on_conflict(table, columns, wishes),
+    )
+    return _changed(change, values, table, wishes)
+
+
+def _changed(change: sql.Composable, values: list[Any], table: Table, wishes: Parameters) -> Statement:
+    """Return the changed rows if they are wanted: returning a column takes the right to read it."""
+    if wishes.preferences.returning != "representation":
+        text = sql.SQL(
+            "with changed as ({} returning 1) "
+            "select '' as body, count(*) as rows, count(*) as total from changed"
+        )
+        return text.format(change), values
+    returning = _selected(wishes, sql.Identifier(table.name))
+    text = sql.SQL(
+        "with changed as ({} returning {}), page as (select * from changed{}) "
+        "select coalesce(json_agg(page), '[]')::text as body, count(*) as rows, count(*) as total from page"
+    )
+    return text.format(change, returning, _ordered(wishes.order, sql.Identifier("changed"))), values
+
+
+def _on_conflict(table: Table, columns: Sequence[str], wishes: Parameters) -> sql.Composable:
+    resolution = wishes.preferences.resolution
+    target = wishes.on_conflict or table.key
+    if not resolution or not target:
+        return sql.SQL("")
+    if resolution == "ignore-duplicates":
+        return sql.SQL(" on conflict ({}) do nothing").format(_list(target))
+    changes = sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in columns
+    )
+    return sql.SQL(" on conflict ({}) do update set {}").format(_list(target), changes)
+
+
+def _selected(wishes: Parameters, alias: sql.Identifier) -> sql.Composable:
+    return sql.SQL(", ").join(
+        sql.SQL("{}.*").format(alias)
+        if item.column == "*"
+        else sql.SQL("{}.{} as {}").format(
+            alias, sql.Identifier(item.column), sql.Identifier(item.alias or item.column)
+        )
+        for item in wishes.selected
+    )
+
+
+def _where(filters: Sequence[Filter], alias: sql.Identifier) -> Statement:
+    if not filters:
+        return sql.Composed([]), []
+    conditions, values = [], []
+    for one in filters:
+        condition, value = _condition(one, sql.SQL("{}.{}").format(alias, sql.Identifier(one.column)))
+        conditions.append(sql.SQL("not ({})").format(condition) if one.negated else condition)
+        values += value
+    return sql.SQL(" where {}").format(sql.SQL(" and ").join(conditions)), values
+
+
+def _condition(one: Filter, column: sql.Composable) -> Statement:
+    if one.operator == "is":
+        return sql.SQL("{} is {}").format(column, sql.SQL(IS[one.value.lower()])), []
+    if one.operator == "in":
+        return sql.SQL("{} = any(%s)").format(column), [_array(one.values)]
+    value = one.value.replace("*", "%") if one.operator in ("like", "ilike") else one.value
+    return sql.SQL("{} {} %s").format(column, sql.SQL(COMPARISONS[one.operator])), [value]
+
+
+def _array(values: Sequence[str]) -> str:
+    """An array literal, whose type Postgres takes from the column."""
+    quoted = (value.replace("\\", r"\\").replace('"', r"\"") for value in values)
+    return "{" + ",".join(f'"{value}"' for value in quoted) + "}"
+
+
+def _ordered(order: Sequence[Ordering], alias: sql.Identifier) -> sql.Composable:
+    if not order:
+        return sql.SQL("")
+    nulls = {None: "", "nullsfirst": " nulls first", "nullslast": " nulls last"}
+    return sql.SQL(" order by {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("{}.{}{}{}").format(
+                alias,
+                sql.Identifier(one.column),
+                sql.SQL(" desc" if one.descending else ""),
+                sql.SQL(nulls[one.nulls]),
+            )
+            for one in order
+        )
+    )
+
+
+def _list(columns: Sequence[str]) -> sql.Composable:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def _in_parentheses(columns: Sequence[str]) -> sql.Composable:
+    return sql.SQL(" ({})").format(_list(columns)) if columns else sql.SQL("")
+
+
+def _definitions(table: Table, columns: Sequence[str]) -> sql.Composable:
+    return sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column), _type(table.type_of(column))) for column in columns
+    )
+
+
+def _type(name: str) -> sql.Composable:
+    """A type as the catalogue's format_type wrote it: SQL, and never a word of the request's."""
+    return sql.SQL(name)

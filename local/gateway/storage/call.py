@@ -1,0 +1,90 @@
+"""One call to Storage: who calls, which operation, and the transactions it may open."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+from starlette.requests import Request
+
+from local.gateway.database import STORAGE, Connection, Database
+from local.gateway.identity import SERVICE, Caller
+from local.gateway.storage import faults
+from local.gateway.storage.files import Files
+from local.keys import Keys
+
+STATEMENT_TIMEOUT = "30s"
+VALID_KEY = re.compile(r"(\w|[/!\-.*'() &$@=;:+,?])+", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A request to Storage with all that its handler needs."""
+
+    request: Request
+    caller: Caller
+    operation: str  # what policies see in storage.operation(), such as storage.object.upload
+    database: Database
+    files: Files
+    keys: Keys
+
+    @property
+    def bucket(self) -> str:
+        return str(self.request.path_params["bucket"])
+
+    @property
+    def name(self) -> str:
+        """The object's path in its bucket, decoded."""
+        return valid_key(str(self.request.path_params["name"]))
+
+    @property
+    def as_service(self) -> Call:
+        """The same call with Storage's own rights, past row level security."""
+        return replace(self, caller=SERVICE)
+
+    async def body(self) -> dict[str, Any]:
+        """The JSON object that was sent."""
+        try:
+            body = json.loads(await self.request.body() or b"{}")
+        except ValueError:
+            raise faults.invalid_body(
+                "Body is not valid JSON but content-type is set to 'application/json'"
+            ) from None
+        if not isinstance(body, dict):
+            raise faults.invalid_body("body must be object")
+        return body
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A transaction as the caller, with what Storage tells triggers and policies; faults for errors."""
+        try:
+            async with self.database.transaction(STORAGE, self._settings()) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise faults.from_database(error) from error
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "role": self.caller.role,
+            "request.jwt.claims": json.dumps(dict(self.caller.claims)),
+            "request.jwt.claim.role": self.caller.role,
+            "request.jwt.claim.sub": self.caller.user_id or "",
+            "request.method": self.request.method,
+            "request.path": self.request.url.path,
+            "storage.operation": self.operation,
+            "storage.allow_delete_query": "true",
+            "search_path": "storage, public, extensions",
+            "statement_timeout": STATEMENT_TIMEOUT,
+        }
+
+
+def valid_key(key: object) -> str:
+    """`key`, if it is one that Storage accepts as an object's name."""
+    if not isinstance(key, str) or not VALID_KEY.fullmatch(key):
+        raise faults.invalid_key(str(key or ""))
+    return key

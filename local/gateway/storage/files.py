@@ -1,0 +1,115 @@
+"""The bytes of the objects, on disk, one file per version: its name is the version, never a user's word."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+from local.gateway.storage import faults
+
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What was written: its size in bytes, its hex MD5, and when."""
+
+    size: int
+    md5: str
+    modified: datetime
+
+
+class Files:
+    """The folder of bytes. Writing is complete or not at all, and on disk before it returns."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def path(self, version: str) -> Path:
+        """Where a version lies; anything but a UUID is refused."""
+        digits = UUID(version).hex
+        return self._folder / digits[:2] / digits
+
+    async def write(self, version: str, chunks: AsyncIterator[bytes], limit: int) -> Stored:
+        """Write what `chunks` yields; `too_large` beyond `limit` bytes. Nothing is left after a failure."""
+        path = self.path(version)
+        partial = path.with_suffix(".partial")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            stored = await _write(partial, chunks, limit)
+            await asyncio.to_thread(_commit, partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        return stored
+
+    async def copy(self, version: str, new_version: str) -> None:
+        """A second file with the same bytes; a fault where there are none."""
+        try:
+            await asyncio.to_thread(_copy, self.path(version), self.path(new_version))
+        except FileNotFoundError:
+            raise faults.bytes_missing() from None
+
+    async def open(self, version: str) -> BinaryIO:
+        """The version's file, open for reading; a fault where there is none."""
+        try:
+            return await asyncio.to_thread(self.path(version).open, "rb")
+        except FileNotFoundError:
+            raise faults.bytes_missing() from None
+
+    async def remove(self, *versions: str) -> None:
+        """Forget versions; those that are gone already are no error."""
+        for version in versions:
+            await asyncio.to_thread(self.path(version).unlink, missing_ok=True)
+
+
+async def _write(path: Path, chunks: AsyncIterator[bytes], limit: int) -> Stored:
+    size, md5 = 0, hashlib.md5(usedforsecurity=False)
+    with path.open("wb") as file:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise faults.too_large()
+            await asyncio.to_thread(_append, file, md5, chunk)
+        await asyncio.to_thread(_sync, file)
+    return Stored(size=size, md5=md5.hexdigest(), modified=datetime.now(UTC))
+
+
+def _append(file: BinaryIO, md5: hashlib._Hash, chunk: bytes) -> None:
+    md5.update(chunk)
+    file.write(chunk)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _copy(source: Path, target: Path) -> None:
+    partial = target.with_suffix(".partial")
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with source.open("rb") as reader, partial.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, CHUNK)
+            _sync(writer)
+        _commit(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _commit(partial: Path, path: Path) -> None:
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename is on disk too
+    finally:
+        os.close(folder)

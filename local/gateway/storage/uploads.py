@@ -1,0 +1,138 @@
+"""Uploading: permission probe, bytes, and then one committed statement, in this order."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from starlette.responses import JSONResponse, Response
+
+from local.gateway.identity import Caller
+from local.gateway.storage import faults, objects, signing
+from local.gateway.storage.buckets import find_bucket
+from local.gateway.storage.call import Call, valid_key
+from local.gateway.storage.files import Stored
+from local.gateway.storage.incoming import Incoming, receive
+
+MAX_BYTES = 50 * 1024 * 1024  # the limit of a free project and of `supabase start`
+FOLDER_PLACEHOLDER = ".emptyFolderPlaceholder"  # what the dashboard uploads to make a folder; always empty
+
+log = logging.getLogger(__name__)
+
+
+class Rollback(Exception):
+    """Ends a permission probe that went well."""
+
+
+async def upload(call: Call) -> Response:
+    """POST /object/{bucket}/{name}: a new object, or with `x-upsert: true` also new bytes for an old one."""
+    return await _upload(call, call.name, upsert=call.request.headers.get("x-upsert") == "true")
+
+
+async def overwrite(call: Call) -> Response:
+    """PUT /object/{bucket}/{name}: always an upsert."""
+    return await _upload(call, call.name, upsert=True)
+
+
+async def upload_signed(call: Call) -> Response:
+    """PUT /object/upload/sign/{bucket}/{name}?token=…: the permission was probed when the URL was signed."""
+    claims = signing.check(call, "upload")
+    owner = Caller(
+        role=call.as_service.caller.role, claims={"role": "service_role", "sub": claims.get("owner")}
+    )
+    signed = replace(call, caller=owner)
+    return await _upload(signed, call.name, upsert=bool(claims.get("upsert")))
+
+
+async def probe(call: Call, bucket: str, name: str, *, upsert: bool, metadata: dict[str, Any]) -> None:
+    """Ask the policies by really writing the row as the caller, and rolling back."""
+    row = {"bucket_id": bucket, "name": name, "version": "1", "metadata": metadata}
+    row |= objects.owned_by(call.caller)
+    try:
+        async with call.transaction() as connection:
+            await (objects.upsert if upsert else objects.create)(connection, row)
+            raise Rollback
+    except Rollback:
+        return
+
+
+async def complete(call: Call, bucket: str, name: str, row: dict[str, Any]) -> tuple[objects.Row, str | None]:
+    """Commit the row of a version whose bytes are stored; also the version that it replaced.
+
+    The bytes of the new version are removed where this fails: then nothing points to them.
+    """
+    try:
+        async with call.as_service.transaction() as connection:
+            await objects.lock(connection, bucket, name)
+            old = await objects.find(connection, bucket, name, for_update=True)
+            new = await objects.upsert(connection, {"bucket_id": bucket, "name": name, **row})
+    except BaseException:
+        await call.files.remove(row["version"])
+        raise
+    return new, old["version"] if old else None
+
+
+async def discard(call: Call, version: str | None) -> None:
+    """Remove bytes that nothing points to any more. A version that isn't a UUID was never ours to store."""
+    try:
+        if version:
+            await call.files.remove(version)
+    except (OSError, ValueError) as error:
+        log.warning("The bytes of version %s are left behind: %s", version, error)
+
+
+def described(stored: Stored, mime_type: str, cache_control: str) -> dict[str, Any]:
+    """storage.objects.metadata, as the back end of the real server reports it."""
+    return {
+        "eTag": f'"{stored.md5}"',
+        "size": stored.size,
+        "mimetype": mime_type,
+        "cacheControl": cache_control,
+        "lastModified": timestamp(stored.modified),
+        "contentLength": stored.size,
+        "httpStatusCode": 200,
+    }
+
+
+def timestamp(moment: datetime) -> str:
+    """As JavaScript writes it: milliseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def _upload(call: Call, name: str, *, upsert: bool) -> Response:
+    bucket = await find_bucket(call.as_service, call.bucket)
+    incoming = await receive(call.request)
+    _check_mime_type(name, incoming.mime_type, bucket["allowed_mime_types"])
+    expected = {"mimetype": incoming.mime_type, "contentLength": incoming.length}
+    await probe(call, call.bucket, valid_key(name), upsert=upsert, metadata=expected)
+    version = str(uuid4())
+    stored = await call.files.write(version, incoming.chunks, _limit(name, bucket["file_size_limit"]))
+    row, replaced = await complete(call, call.bucket, name, _row(call, version, stored, incoming))
+    await discard(call, replaced)
+    return JSONResponse({"Key": f"{call.bucket}/{name}", "Id": str(row["id"])})
+
+
+def _row(call: Call, version: str, stored: Stored, incoming: Incoming) -> dict[str, Any]:
+    return {
+        "version": version,
+        "metadata": described(stored, incoming.mime_type, incoming.cache_control),
+        "user_metadata": incoming.user_metadata,
+        **objects.owned_by(call.caller),
+    }
+
+
+def _limit(name: str, of_bucket: int | None) -> int:
+    if name.endswith(FOLDER_PLACEHOLDER):
+        return 0
+    return MAX_BYTES if of_bucket is None else min(MAX_BYTES, of_bucket)
+
+
+def _check_mime_type(name: str, mime_type: str, allowed: list[str] | None) -> None:
+    if not allowed or name.endswith(FOLDER_PLACEHOLDER):
+        return
+    kind = mime_type.split("/")[0]
+    if "/" not in mime_type or not {mime_type, f"{kind}/*", "*/*"} & set(allowed):
+        raise faults.invalid_mime_type(mime_type)
