@@ -107,7 +107,7 @@ class Ingest:
         database = self._database()
         claim = jobs.claim_object(database, object_id, self._models.names)
         if not claim.jobs:
-            return [_result(object_id, None, None, UNCLAIMED[claim.status], claim.reason)]
+            return [_result(object_id, claim.bucket_id, claim.name, UNCLAIMED[claim.status], claim.reason)]
         return self._work(database, claim.jobs)
 
     def work_off(self, limit: int) -> list[Result]:
@@ -165,7 +165,7 @@ class Ingest:
                 data, max_bytes=self._max_bytes, max_pixels=self._max_pixels, min_side=embedder.image_size
             )
         with self._metrics.step("embed"):
-            vector = embedder.embed_images([decoded.image])[0]
+            vector = embedder.embed_images([decoded.picture])[0]
         with self._metrics.step("store"):
             return jobs.finish(
                 database,

@@ -34,7 +34,9 @@ class Claim:
     """What became of the wish to work on one object: jobs, or the status and reason why there are none."""
 
     jobs: tuple[Job, ...]
-    status: str
+    bucket_id: str | None  # None where there is no such object
+    name: str | None
+    status: str  # claimed, unchanged, waiting, skipped, failed, gone or ignored
     reason: str | None
 
 
@@ -52,7 +54,8 @@ def claim_object(database: Database, object_id: str, models: Sequence[str]) -> C
         "claim_object", target_object_id=object_id, loaded_models=list(models), lease_seconds=LEASE_SECONDS
     )
     jobs = tuple(_job(row) for row in rows if row["status"] == "claimed")
-    return Claim(jobs=jobs, status=rows[0]["status"], reason=rows[0]["reason"])
+    about = {field: rows[0][field] for field in ("bucket_id", "name", "status", "reason")}
+    return Claim(jobs=jobs, **about)
 
 
 def finish(

@@ -31,8 +31,15 @@ _status: ContextVar[int] = ContextVar("status", default=0)
 def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """The connections that all clients of this process share; safe to use from many threads."""
     transport = transport or httpx.HTTPTransport(limits=KEEP_ALIVE, retries=1)
-    hooks = {"response": [lambda response: _status.set(response.status_code)]}
+    hooks = {"response": [_note]}
     return httpx.Client(transport=transport, timeout=TIMEOUT, event_hooks=hooks)
+
+
+def _note(response: httpx.Response) -> None:
+    _status.set(response.status_code)
+    kind = response.headers.get("content-type", "")
+    if response.status_code == 200 and "json" not in kind:  # supabase-py would hand its text to us as data
+        raise DatabaseError(f"{response.url} answered {kind or 'something'}, not JSON. Check SUPABASE_URL.")
 
 
 class Database:
@@ -54,6 +61,8 @@ class Database:
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
             return self._client.rpc(function, given).execute().data
+        except NeuralSearchError:
+            raise
         except Exception as error:
             raise translate(error, function) from error
 

@@ -84,8 +84,8 @@ class Search:
             return vectors + (list(embedder.embed_texts(query.texts)) if query.texts else [])
 
     def _decode(self, data: bytes, side: int) -> Image.Image:
-        limits = {"max_bytes": self._max_bytes, "max_pixels": self._max_pixels}
-        return images.decode(data, **limits, min_side=side).image
+        decoded = images.decode(data, max_bytes=self._max_bytes, max_pixels=self._max_pixels, min_side=side)
+        return decoded.picture
 
     def _urls(self, caller: Identity, matches: Sequence[Match]) -> dict[tuple[str, str], str]:
         names: defaultdict[str, list[str]] = defaultdict(list)

@@ -150,7 +150,7 @@ def _read_upload(request: flask.Request) -> uploads.Upload:
 
 
 def _images(request: flask.Request) -> list[bytes]:
-    """The images in a multipart body, or the one that is the body; InvalidQuery where the body is of another type."""
+    """The images in a multipart body, or the one that is the body; InvalidQuery for any other body."""
     if request.mimetype.startswith("image/"):
         return [request.get_data()]
     if request.mimetype != "multipart/form-data":

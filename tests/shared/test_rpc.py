@@ -1,0 +1,141 @@
+"""The adapter to supabase-py: what goes over the wire, and that no foreign error comes out of it."""
+
+from __future__ import annotations
+
+import inspect
+
+import httpx
+import pytest
+from postgrest.exceptions import APIError
+
+from shared import identity, rpc
+from shared.errors import (
+    DatabaseError,
+    DatabaseForbidden,
+    DatabaseUnavailable,
+    InvalidQuery,
+    NeuralSearchError,
+    Unauthorized,
+)
+from shared.rpc import Database, http_client
+from shared.settings import Secret
+from shared.testing import RpcTransport
+
+URL = "http://supabase.test"
+CALLER = identity.caller({"Authorization": "Bearer user"}, Secret("sb_publishable_ours"))
+
+
+def database(transport: RpcTransport) -> Database:
+    return Database(URL, CALLER, http_client(transport))
+
+
+def call(answer: object) -> object:
+    return database(RpcTransport(f=answer)).call("f", x=1)
+
+
+def test_a_call_carries_the_callers_identity_and_nothing_of_their_browser():
+    transport = RpcTransport(f=7)
+    assert database(transport).call("f", x=1) == 7
+    [request] = transport.requests
+    assert request.method == "POST"
+    assert str(request.url) == f"{URL}/rest/v1/rpc/f"
+    assert request.headers.get_list("authorization") == ["Bearer user"]
+    assert request.headers.get_list("apikey") == ["sb_publishable_ours"]
+    assert request.headers["user-agent"].startswith("python-httpx/")
+
+
+def test_an_argument_that_is_none_is_left_to_its_default():
+    transport = RpcTransport(f=7)
+    database(transport).call("f", given=0, left_out=None)
+    assert transport.called("f") == [{"given": 0}]
+
+
+def test_a_caller_without_any_key_is_told_so():
+    with pytest.raises(Unauthorized, match="apikey"):
+        Database(URL, identity.caller({}, Secret("")), http_client(RpcTransport()))
+
+
+def refusal(code: str | None, status: int = 400) -> httpx.Response:
+    return httpx.Response(status, json={"code": code, "message": "why", "details": None, "hint": None})
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("PGRST301", Unauthorized),
+        ("PGRST302", Unauthorized),
+        ("PGRST303", Unauthorized),
+        ("42501", DatabaseForbidden),
+        ("PGRST000", DatabaseUnavailable),
+        ("PGRST003", DatabaseUnavailable),
+        ("57014", DatabaseUnavailable),
+        ("57P01", DatabaseUnavailable),
+        ("53300", DatabaseUnavailable),
+        ("55P03", DatabaseUnavailable),
+        ("40P01", DatabaseUnavailable),
+        ("25006", DatabaseUnavailable),
+        ("08006", DatabaseUnavailable),
+        ("22000", InvalidQuery),
+        ("22023", InvalidQuery),
+        ("22P02", InvalidQuery),
+        ("P0001", InvalidQuery),
+        ("PGRST202", DatabaseError),
+        ("42883", DatabaseError),
+        ("23505", DatabaseError),
+        ("XX000", DatabaseError),
+    ],
+)
+def test_a_code_of_the_database_has_its_error(code: str, kind: type[NeuralSearchError]):
+    with pytest.raises(NeuralSearchError, match="f: why") as raised:
+        call(refusal(code))
+    assert type(raised.value) is kind
+    assert isinstance(raised.value.__cause__, APIError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (httpx.Response(401, json={"message": "Invalid API key", "hint": "check"}), Unauthorized),
+        (httpx.Response(403, json={"message": "no"}), DatabaseForbidden),
+        (httpx.Response(502, text="<html>Bad Gateway</html>"), DatabaseUnavailable),
+        (httpx.Response(503, json={"message": "starting"}), DatabaseUnavailable),
+        (httpx.Response(429, json={"message": "slow down"}), DatabaseUnavailable),
+        (httpx.Response(404, text="nothing here"), DatabaseError),
+        (httpx.Response(200, text="<html>a captive portal</html>"), DatabaseError),
+        (httpx.Response(302, headers={"location": "/login"}), DatabaseError),
+        (httpx.ConnectError("refused"), DatabaseUnavailable),
+        (httpx.ReadTimeout("slow"), DatabaseUnavailable),
+    ],
+)
+def test_an_answer_that_is_not_postgrests_has_its_error(
+    answer: httpx.Response | Exception, kind: type[NeuralSearchError]
+):
+    with pytest.raises(NeuralSearchError) as raised:
+        call(answer)
+    assert type(raised.value) is kind
+
+
+def test_what_is_unavailable_says_when_to_come_back():
+    with pytest.raises(DatabaseUnavailable) as raised:
+        call(refusal("57014", 500))
+    assert raised.value.retry_after == 10
+
+
+FOREIGN = [
+    error
+    for module in (httpx, inspect.getmodule(APIError))
+    for _, error in inspect.getmembers(module, inspect.isclass)
+    if issubclass(error, Exception)
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda error: error.__name__)
+def test_no_error_of_the_client_libraries_is_left_unmapped(foreign: type[Exception]):
+    error = foreign.__new__(foreign)
+    error.__dict__.update(message="why", code="XX000", hint=None, details=None, args=("why",))
+    assert isinstance(rpc.translate(error, "f"), NeuralSearchError)
+
+
+def test_a_value_that_json_cannot_carry_is_our_error_too():
+    with pytest.raises(DatabaseError, match="f: "):
+        database(RpcTransport(f=7)).call("f", x=object())
