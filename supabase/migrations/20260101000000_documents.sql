@@ -1,0 +1,120 @@
+-- Documents: one row per object of Storage and embedding model, with the tables that say what is to be indexed.
+-- Callers: PostgREST reads public.documents; everything else goes through the functions of the later chapters.
+-- Objects: extension vector; schema neural_search with models and buckets; public.documents.
+
+create schema if not exists extensions;
+
+do $$
+declare
+  found record;
+begin
+  -- Asked first, because creating it needs rights that this role may lack where it is there already.
+  if not exists (select from pg_catalog.pg_extension where extname = 'vector') then
+    create extension if not exists vector with schema extensions;
+  end if;
+  select n.nspname as schema, string_to_array(e.extversion, '.')::integer[] as version into found
+  from pg_catalog.pg_extension as e join pg_catalog.pg_namespace as n on n.oid = e.extnamespace
+  where e.extname = 'vector';
+  if found.schema <> 'extensions' then
+    raise exception 'The extension vector is in schema %, expected in schema extensions.', found.schema
+      using errcode = 'feature_not_supported', hint = 'Run: alter extension vector set schema extensions;';
+  end if;
+  if found.version < array[0, 8] then
+    raise exception 'The extension vector is older than 0.8, which brought iterative index scans.'
+      using errcode = 'feature_not_supported', hint = 'Upgrade the database, then: alter extension vector update;';
+  end if;
+end
+$$;
+
+create schema neural_search;
+comment on schema neural_search is 'What only the image search itself uses. Not to be exposed through PostgREST.';
+revoke all on schema neural_search from public;
+-- anon and authenticated come here only through functions of ours that run as the caller; no table is granted to them.
+grant usage on schema neural_search to anon, authenticated, service_role;
+
+
+create table neural_search.models (
+  name text primary key check (name <> ''),
+  dimensions integer not null check (dimensions between 1 and 4000), -- the most that an index of halfvec takes
+  state text not null default 'building' check (state in ('active', 'building', 'retired')),
+  created_at timestamptz not null default now()
+);
+comment on table neural_search.models is 'The embedding models whose vectors are kept.';
+comment on column neural_search.models.name is 'As processes name it in EMBEDDING_MODELS.';
+comment on column neural_search.models.dimensions is 'The length of its vectors.';
+comment on column neural_search.models.state is
+  'active: searched and kept up to date; building: kept up to date, not searched yet; retired: neither.';
+comment on column neural_search.models.created_at is 'When it was added.';
+
+create unique index models_one_active_idx on neural_search.models (state) where state = 'active';
+comment on index neural_search.models_one_active_idx is 'Searches need exactly one answer to which model is active.';
+
+alter table neural_search.models enable row level security;
+grant select, insert, update, delete on neural_search.models to service_role;
+
+insert into neural_search.models (name, dimensions, state) values ('efficientnet-lite0', 1280, 'active');
+
+
+create table neural_search.buckets (
+  bucket_id text primary key,
+  public_search boolean not null default false,
+  created_at timestamptz not null default now()
+);
+comment on table neural_search.buckets is 'The buckets of Storage that are indexed; none by default.';
+comment on column neural_search.buckets.bucket_id is
+  'storage.buckets.id; no foreign key, which would make Storage wait for us.';
+comment on column neural_search.buckets.public_search is
+  'While the bucket is public, everybody may find what is in it, whatever the policies on storage.objects say.';
+comment on column neural_search.buckets.created_at is 'When it was registered.';
+
+alter table neural_search.buckets enable row level security;
+grant select, insert, update, delete on neural_search.buckets to service_role;
+
+
+create table public.documents (
+  id bigint generated always as identity primary key,
+  object_id uuid not null,
+  bucket_id text not null,
+  content text not null,
+  model text not null references neural_search.models (name),
+  embedding extensions.vector not null,
+  object_version text not null,
+  content_hash text,
+  width integer,
+  height integer,
+  mime_type text,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint documents_object_id_model_key unique (object_id, model)
+);
+comment on table public.documents is
+  'What can be found: the embedding of one object of Storage by one model. Written by finish_embedding_job.';
+comment on column public.documents.id is 'Stable for as long as the object lives under this model without an overwrite.';
+comment on column public.documents.object_id is
+  'storage.objects.id. No foreign key: a cascade would make Storage wait for us; the trigger on it does the work.';
+comment on column public.documents.bucket_id is 'The object''s bucket. May narrow a search, never grants anything.';
+comment on column public.documents.content is 'The object''s path in its bucket.';
+comment on column public.documents.model is 'The model that made the embedding.';
+comment on column public.documents.embedding is 'Of the model''s dimensions, of unit length.';
+comment on column public.documents.object_version is
+  'storage.objects.version of the bytes that were embedded, empty for objects older than that column.';
+comment on column public.documents.content_hash is 'The hash of the bytes that were embedded.';
+comment on column public.documents.width is 'In pixels, as displayed.';
+comment on column public.documents.height is 'In pixels, as displayed.';
+comment on column public.documents.mime_type is 'As found in the bytes; what the uploader declared is in storage.objects.';
+comment on column public.documents.metadata is 'The object''s user_metadata, rewritten with each version.';
+comment on column public.documents.created_at is 'When the first version was embedded.';
+comment on column public.documents.updated_at is 'When the row was last written.';
+
+create index documents_bucket_id_idx on public.documents (bucket_id, model);
+comment on index public.documents_bucket_id_idx is 'For searches in one bucket, index_status and unindex_bucket.';
+create index documents_content_idx on public.documents (content, bucket_id);
+comment on index public.documents_content_idx is 'For get_embeddings by name.';
+
+alter table public.documents enable row level security;
+revoke all on public.documents from anon, authenticated, service_role;
+grant select on public.documents to anon, authenticated;
+grant select, insert, update, delete on public.documents to service_role;
+revoke all on sequence public.documents_id_seq from anon, authenticated, service_role;
+grant usage, select on sequence public.documents_id_seq to service_role;

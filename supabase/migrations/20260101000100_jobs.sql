@@ -1,0 +1,406 @@
+-- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
+-- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
+-- Objects: neural_search.jobs; claim, finish, fail, release.
+
+create table neural_search.jobs (
+  object_id uuid not null,
+  model text not null references neural_search.models (name) on delete cascade,
+  version text not null,
+  state text not null default 'pending' check (state in ('pending', 'skipped', 'failed')),
+  attempts integer not null default 0,
+  next_attempt_at timestamptz not null default now(),
+  lease_id uuid,
+  error_class text,
+  error_message text,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  primary key (object_id, model)
+);
+comment on table neural_search.jobs is
+  'What an object in an indexed bucket has while it has no up-to-date document; removed when it has one.';
+comment on column neural_search.jobs.object_id is 'storage.objects.id; no foreign key, as in public.documents.';
+comment on column neural_search.jobs.model is 'The model that is to embed it.';
+comment on column neural_search.jobs.version is 'The object''s version that this row speaks of.';
+comment on column neural_search.jobs.state is
+  'pending: to be done, or being done; skipped: will never have a vector; failed: given up. The last two keep their cause '
+  'until the object changes or somebody retries.';
+comment on column neural_search.jobs.attempts is 'How often it was claimed; a job is given up at neural_search.max_attempts().';
+comment on column neural_search.jobs.next_attempt_at is
+  'Due from then on. Claiming moves it on by the lease, so that an abandoned job comes back by itself.';
+comment on column neural_search.jobs.lease_id is
+  'Whose turn it is. A job that is due and has one was abandoned: its worker vanished.';
+comment on column neural_search.jobs.error_class is 'The kind of the last error, for programs.';
+comment on column neural_search.jobs.error_message is 'The last error, for people.';
+comment on column neural_search.jobs.created_at is 'When it was first queued.';
+comment on column neural_search.jobs.updated_at is 'When it was last written.';
+
+create index jobs_due_idx on neural_search.jobs (next_attempt_at, object_id) where state = 'pending';
+comment on index neural_search.jobs_due_idx is 'For claims and the scheduled kick: what is due, the longest waiting first.';
+create index jobs_lease_id_idx on neural_search.jobs (lease_id) where lease_id is not null;
+comment on index neural_search.jobs_lease_id_idx is 'For release_embedding_jobs.';
+
+alter table neural_search.jobs enable row level security;
+grant select, insert, update, delete on neural_search.jobs to service_role;
+
+
+create or replace function neural_search.max_attempts() returns integer
+language sql immutable set search_path = '' as $$
+  select 5
+$$;
+comment on function neural_search.max_attempts is 'How often a job is tried before it counts as failed.';
+revoke execute on function neural_search.max_attempts from public, anon, authenticated, service_role;
+grant execute on function neural_search.max_attempts to service_role;
+
+
+-- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
+create or replace function neural_search.is_live(object jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select object is not null
+    and object ->> 'archived_at' is null
+    and coalesce((object ->> 'is_delete_marker')::boolean, false) = false
+$$;
+comment on function neural_search.is_live is 'Whether a row of storage.objects, as jsonb, stands for bytes that are there now.';
+revoke execute on function neural_search.is_live from public, anon, authenticated, service_role;
+grant execute on function neural_search.is_live to anon, authenticated, service_role;
+
+
+create or replace function neural_search.is_indexed(object jsonb) returns boolean
+language sql stable set search_path = '' as $$
+  select neural_search.is_live(object)
+    and exists (select from neural_search.buckets as b where b.bucket_id = object ->> 'bucket_id')
+$$;
+comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
+revoke execute on function neural_search.is_indexed from public, anon, authenticated, service_role;
+grant execute on function neural_search.is_indexed to service_role;
+
+
+create or replace function neural_search.forget(target_object_id uuid) returns void
+language sql set search_path = '' as $$
+  delete from neural_search.jobs where object_id = target_object_id;
+  delete from public.documents where object_id = target_object_id;
+$$;
+comment on function neural_search.forget is 'Removes all that is known of an object.';
+revoke execute on function neural_search.forget from public, anon, authenticated, service_role;
+grant execute on function neural_search.forget to service_role;
+
+
+-- The caller holds a lock on the object's row, so that no other version can come in between the statements.
+create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
+language sql set search_path = '' as $$
+  insert into neural_search.jobs as j (object_id, model, version)
+  select target_object_id, m.name, current_version
+  from neural_search.models as m
+  where m.state in ('active', 'building') and not exists (
+    select from public.documents as d
+    where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
+  )
+  on conflict (object_id, model) do update set
+    version = excluded.version, state = 'pending', attempts = 0, next_attempt_at = now(), lease_id = null,
+    error_class = null, error_message = null, updated_at = now()
+  where j.version <> excluded.version;
+
+  delete from public.documents as d
+  where d.object_id = target_object_id and d.object_version <> current_version;
+$$;
+comment on function neural_search.bring_up_to_date is
+  'Removes documents of other versions and makes a job for each model that lacks one of this version.';
+revoke execute on function neural_search.bring_up_to_date from public, anon, authenticated, service_role;
+grant execute on function neural_search.bring_up_to_date to service_role;
+
+
+create or replace function neural_search.give_up_exhausted() returns void
+language sql set search_path = '' as $$
+  update neural_search.jobs as j set
+    state = 'failed', lease_id = null, updated_at = now(),
+    error_class = coalesce(j.error_class, 'LeaseExpired'),
+    error_message = coalesce(j.error_message, 'No worker came to an end with this object. Its log may say why.')
+  from (
+    select e.object_id, e.model from neural_search.jobs as e
+    where e.state = 'pending' and e.next_attempt_at <= now() and e.attempts >= neural_search.max_attempts()
+    for update skip locked
+  ) as exhausted
+  where j.object_id = exhausted.object_id and j.model = exhausted.model
+$$;
+comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
+revoke execute on function neural_search.give_up_exhausted from public, anon, authenticated, service_role;
+grant execute on function neural_search.give_up_exhausted to service_role;
+
+
+create or replace function neural_search.check_lease_seconds(lease_seconds integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if lease_seconds is null or lease_seconds not between 1 and 86400 then
+    raise exception 'lease_seconds is %, expected 1 to 86400', coalesce(lease_seconds::text, 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+end
+$$;
+comment on function neural_search.check_lease_seconds is 'Raises 22023 for a lease that makes no sense.';
+revoke execute on function neural_search.check_lease_seconds from public, anon, authenticated, service_role;
+grant execute on function neural_search.check_lease_seconds to service_role;
+
+
+create or replace function public.claim_embedding_jobs(
+  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.give_up_exhausted();
+
+  return query
+  with due as (
+    select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
+    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
+    where j.state = 'pending' and j.next_attempt_at <= now() and j.model = any (loaded_models)
+    order by j.next_attempt_at, j.object_id
+    limit greatest(max_jobs, 0)
+    for update of j skip locked
+  ),
+  -- What may have killed its worker is handed out alone, so that it can't cost others their attempts.
+  chosen as (
+    select ranked.object_id, ranked.model
+    from (
+      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
+      from due window w as (order by due.next_attempt_at, due.object_id, due.model)
+    ) as ranked
+    where ranked.place = 1 or not (ranked.abandoned or ranked.first_abandoned)
+  )
+  update neural_search.jobs as j set
+    attempts = j.attempts + 1, lease_id = gen_random_uuid(),
+    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+  from chosen join storage.objects as o on o.id = chosen.object_id
+  where j.object_id = chosen.object_id and j.model = chosen.model
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
+    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id;
+end
+$$;
+comment on function public.claim_embedding_jobs is
+  'Leases due jobs to the caller, the longest waiting first, and charges an attempt for each.';
+revoke execute on function public.claim_embedding_jobs from public, anon, authenticated, service_role;
+grant execute on function public.claim_embedding_jobs to service_role;
+
+
+create or replace function public.claim_object(
+  target_object_id uuid, loaded_models text[], lease_seconds integer default 120
+) returns table (
+  status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
+  mime_type text, etag text, attempt integer, lease_id uuid
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  object storage.objects;
+  job neural_search.jobs;
+begin
+  perform neural_search.check_lease_seconds(lease_seconds);
+  -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
+  select o.* into object from storage.objects as o where o.id = target_object_id for share;
+  if not neural_search.is_live(to_jsonb(object)) then
+    perform neural_search.forget(target_object_id);
+    return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
+      null::text, null::bigint, null::text, null::text, null::integer, null::uuid;
+    return;
+  end if;
+  if not neural_search.is_indexed(to_jsonb(object)) then
+    return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
+      object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
+      null::integer, null::uuid;
+    return;
+  end if;
+
+  perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+  perform neural_search.give_up_exhausted();
+
+  return query
+  with due as (
+    select j.object_id, j.model from neural_search.jobs as j
+    where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
+      and j.model = any (loaded_models)
+    for update skip locked
+  )
+  update neural_search.jobs as j set
+    attempts = j.attempts + 1, lease_id = gen_random_uuid(),
+    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+  from due
+  where j.object_id = due.object_id and j.model = due.model
+  returning 'claimed', null::text, j.object_id, j.model, j.version, object.bucket_id, object.name,
+    (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', j.attempts,
+    j.lease_id;
+  if found then
+    return;
+  end if;
+
+  -- Nothing to do: the row that says most about why. What is still to come goes before what is given up.
+  select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
+  order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
+  return query select
+    case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end,
+    case
+      when job.object_id is null then 'The document is up to date.'
+      when job.state <> 'pending' then job.error_message
+      when job.next_attempt_at <= now() and job.model <> all (loaded_models)
+        then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
+      when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
+      else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
+    end,
+    object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
+    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid;
+end
+$$;
+comment on function public.claim_object is
+  'Leases an object''s due jobs, having made those that are missing; or says in one row why there is nothing to do.';
+revoke execute on function public.claim_object from public, anon, authenticated, service_role;
+grant execute on function public.claim_object to service_role;
+
+
+create or replace function neural_search.check_embedding(model_name text, embedding extensions.vector) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  expected integer := (select m.dimensions from neural_search.models as m where m.name = model_name);
+begin
+  if expected is null then
+    raise exception 'There is no model %.', quote_nullable(model_name)
+      using errcode = 'invalid_parameter_value', hint = 'The models are listed in neural_search.models.';
+  end if;
+  if extensions.vector_dims(embedding) is distinct from expected then
+    raise exception 'The embedding has % dimensions, model % has %.',
+      coalesce(extensions.vector_dims(embedding), 0), quote_literal(model_name), expected
+      using errcode = 'invalid_parameter_value', hint = 'Embed with the model that the job names.';
+  end if;
+  if extensions.vector_norm(embedding) = 0 then
+    raise exception 'The embedding is all zeros and has no direction.'
+      using errcode = 'invalid_parameter_value', hint = 'Check the model''s output.';
+  end if;
+end
+$$;
+comment on function neural_search.check_embedding is 'Raises 22023 for an embedding that isn''t one of this model.';
+revoke execute on function neural_search.check_embedding from public, anon, authenticated, service_role;
+grant execute on function neural_search.check_embedding to service_role;
+
+
+create or replace function public.finish_embedding_job(
+  object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
+  width integer, height integer, mime_type text
+) returns text
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  object storage.objects;
+begin
+  perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
+
+  -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
+  select o.* into object from storage.objects as o where o.id = finish_embedding_job.object_id for share;
+  if not neural_search.is_live(to_jsonb(object)) then
+    perform neural_search.forget(finish_embedding_job.object_id);
+    return 'gone';
+  end if;
+  if not neural_search.is_indexed(to_jsonb(object)) then
+    return 'superseded';
+  end if;
+  if coalesce(object.version, '') <> finish_embedding_job.object_version then
+    perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+    return 'superseded';
+  end if;
+
+  perform from neural_search.jobs as j
+  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model for update;
+  if not found then
+    -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
+    return case when exists (
+      select from public.documents as d
+      where d.object_id = finish_embedding_job.object_id and d.model = finish_embedding_job.model
+        and d.object_version = finish_embedding_job.object_version
+    ) then 'embedded' else 'superseded' end;
+  end if;
+
+  insert into public.documents as d (
+    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, metadata
+  ) values (
+    object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
+    finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
+    finish_embedding_job.height, finish_embedding_job.mime_type, coalesce(object.user_metadata, '{}')
+  )
+  on conflict on constraint documents_object_id_model_key do update set
+    bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
+    object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
+    height = excluded.height, mime_type = excluded.mime_type, metadata = excluded.metadata, updated_at = now();
+  delete from neural_search.jobs as j
+  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
+  return 'embedded';
+end
+$$;
+comment on function public.finish_embedding_job is
+  'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
+revoke execute on function public.finish_embedding_job from public, anon, authenticated, service_role;
+grant execute on function public.finish_embedding_job to service_role;
+
+
+create or replace function public.fail_embedding_job(
+  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text
+) returns text
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  result text;
+begin
+  if outcome is null or outcome not in ('skipped', 'failed', 'retry') then
+    raise exception 'outcome is %, expected skipped, failed or retry', coalesce(quote_literal(outcome), 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  update neural_search.jobs as j set
+    state = case
+      when outcome <> 'retry' then outcome
+      when j.attempts >= neural_search.max_attempts() then 'failed'
+      else 'pending'
+    end,
+    -- 10, 20, 40, 80 s and up to half of that more or less, so that what failed together isn't retried together.
+    next_attempt_at = now() + make_interval(secs => 5 * 2 ^ j.attempts * (0.5 + random())),
+    lease_id = null,
+    error_class = fail_embedding_job.error_class,
+    error_message = left(fail_embedding_job.error_message, 2000),
+    updated_at = now()
+  where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
+    and j.lease_id = fail_embedding_job.lease_id
+  returning j.state into result;
+
+  return case when result is null then 'superseded' when result = 'pending' then 'retry' else result end;
+end
+$$;
+comment on function public.fail_embedding_job is
+  'Records why a leased job has no result: skipped, failed or retry (later, and failed after the last attempt); '
+  'superseded where the lease isn''t held any more.';
+revoke execute on function public.fail_embedding_job from public, anon, authenticated, service_role;
+grant execute on function public.fail_embedding_job to service_role;
+
+
+create or replace function public.release_embedding_jobs(
+  lease_ids uuid[], delay_seconds integer, error_class text, error_message text
+) returns integer
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  released integer;
+begin
+  update neural_search.jobs as j set
+    attempts = greatest(j.attempts - 1, 0),
+    next_attempt_at = now() + make_interval(secs => greatest(delay_seconds, 0)),
+    lease_id = null,
+    error_class = release_embedding_jobs.error_class,
+    error_message = left(release_embedding_jobs.error_message, 2000),
+    updated_at = now()
+  where j.lease_id = any (lease_ids);
+  get diagnostics released = row_count;
+  return released;
+end
+$$;
+comment on function public.release_embedding_jobs is
+  'Gives leases back, without charging the attempt, where the fault lies with no single object.';
+revoke execute on function public.release_embedding_jobs from public, anon, authenticated, service_role;
+grant execute on function public.release_embedding_jobs to service_role;
