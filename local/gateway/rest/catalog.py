@@ -76,7 +76,7 @@ select p.proname as name, p.proretset as returns_set, p.provolatile = 'v' as vol
         select format_type(t, null) from unnest(p.proargtypes) with ordinality as a (t, place) order by place
     ) as types,
     p.proargmodes::text[] as modes,
-    (t.typtype = 'c' or p.prorettype = 'record'::regtype) as returns_rows
+    (t.typtype = 'c' or coalesce(p.proargmodes::text[] && '{t,b,o}', false)) as returns_rows
 from pg_proc as p
 join pg_type as t on t.oid = p.prorettype
 where p.pronamespace = 'public'::regnamespace and p.proname = %s and p.prokind = 'f'

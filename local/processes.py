@@ -1,0 +1,90 @@
+"""The stack's child processes: started, watched, restarted with a growing pause, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shared.errors import StackError
+
+GRACE = 6.0  # seconds between asking a process to end and making it
+LINES_SHOWN = 10
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a restart
+SETTLED = 60.0  # seconds of running after which an end counts as the first again
+
+
+class Child:
+    """A Python module as a process, in a session of its own: Ctrl-C in the terminal is for its parent."""
+
+    def __init__(
+        self, name: str, module: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path
+    ):
+        self.name = name
+        self.log = log
+        self._command = [sys.executable, "-m", "local.child", *module]
+        self._environment = dict(environment)
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._pause = FIRST_PAUSE
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ran and doesn't any more."""
+        return self._process is not None and self._process.poll() is not None
+
+    def start(self, *, fresh_log: bool = True) -> None:
+        with self.log.open("wb" if fresh_log else "ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,  # closed with us: see local.child
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        self._started = time.monotonic()
+
+    def pause_before_restart(self) -> float:
+        """Seconds to wait before the next start; longer each time, unless it ran well in between."""
+        if time.monotonic() - self._started > SETTLED:
+            self._pause = FIRST_PAUSE
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        return pause
+
+    def ask_to_end(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+
+    def end(self) -> None:
+        """End it and all that it started, within `GRACE` seconds."""
+        if self._process is None:
+            return
+        self.ask_to_end()
+        try:
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process = None
+
+    def failure(self) -> StackError:
+        """What to tell of a process that ended: how, and the last lines of its log."""
+        code = self._process.returncode if self._process else None
+        lines = self.log.read_text(errors="replace").splitlines()[-LINES_SHOWN:]
+        shown = "\n".join(lines) or "(its log is empty)"
+        return StackError(f"{self.name} ended at its start, with status {code}. From {self.log}:\n{shown}")

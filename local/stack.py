@@ -1,0 +1,322 @@
+"""The embedded stack: Postgres, the gateway and the two functions, each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from local import keys
+from local.postgres import Cluster, prepare_database
+from local.processes import Child
+from shared import settings as configuration
+from shared.errors import StackError
+from shared.settings import CHECKOUT, STACK_FILE, Secret, Settings
+
+HOST = "127.0.0.1"
+FUNCTIONS = ("query", "embed_on_upload")
+READY_WITHIN = 300.0  # seconds; a first start may compile the model
+LOCK_FILE, INFO_FILE, GATEWAY_FILE = "stack.lock", "stack.json", "gateway.json"
+LOOK_EVERY = 0.5  # seconds between two looks at the processes
+PRIVATE = 0o600
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A stack that runs, as another process sees it."""
+
+    pid: int  # of the process that holds it together: SIGTERM ends all of it
+    url: str
+    processes: dict[str, int]  # name -> process id
+
+
+class Stack:
+    """One per data folder. `prepare` is called when Postgres runs, with the settings of the stack to be:
+    that is where migrations are applied.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        prepare: Callable[[Settings], None] | None = None,
+        functions: bool = True,
+    ):
+        self._given = settings
+        self._folder = settings.local_data
+        self._prepare = prepare
+        self._with_functions = functions
+        self._cluster = Cluster(self._folder / "postgres")
+        self._children: list[Child] = []
+        self._addresses: dict[str, str] = {}  # of the functions' own processes
+        self._lock: int | None = None
+        self._stopping = threading.Event()
+        self._guard: threading.Thread | None = None
+
+    @staticmethod
+    def running(settings: Settings) -> Running | None:
+        """The stack that runs on this data folder, whoever started it; None where none does."""
+        folder = settings.local_data
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with contextlib.suppress(FileNotFoundError, ValueError):  # it is just starting
+                    return Running(**json.loads((folder / INFO_FILE).read_text()))
+            finally:
+                os.close(descriptor)
+        return None
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._given.local_port}"
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of a client of this stack: its address, its keys and its database."""
+        own = keys.load(self._folder)
+        return dataclasses.replace(
+            self._given,
+            supabase_url=self.url,
+            publishable_key=own.publishable,
+            secret_key=own.secret,
+            query_url=f"{self.url}/functions/v1/query",
+            embed_url=f"{self.url}/functions/v1/embed_on_upload",
+            webhook_secrets=(own.webhook,),
+            database_url=Secret(self._cluster.url()),
+        )
+
+    def start(self) -> None:
+        """Start everything; StackError, and nothing left running, where a part fails. See `wait_ready`."""
+        self._take_folder()
+        try:
+            _check_port(self._given.local_port)
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self, timeout: float = READY_WITHIN) -> None:
+        """Return when the gateway and every function answer; StackError where one ends or takes too long."""
+        deadline = time.monotonic() + timeout
+        for child in self._children:
+            address = self._addresses.get(child.name)
+            _wait_for(child, f"{address}/live" if address else f"{self.url}/health", deadline)
+
+    def stop(self) -> None:
+        """End everything in order: functions, gateway, Postgres. Stopping twice is no error."""
+        self._stopping.set()
+        if self._guard and self._guard is not threading.current_thread():
+            self._guard.join()
+        functions_first = list(reversed(self._children))
+        for child in functions_first:
+            if child.name in FUNCTIONS:
+                child.ask_to_end()  # all at once, so that their time to end passes together
+        for child in functions_first:
+            child.end()
+        self._children.clear()
+        if self._lock is not None:
+            self._cluster.stop()
+            self._forget()
+            os.close(self._lock)
+            self._lock = None
+
+    def run_until_interrupted(self) -> None:
+        """Wait for Ctrl-C or SIGTERM, then stop everything. To be called in the main thread."""
+        with _interruption() as interrupted:
+            interrupted.wait()
+        self.stop()
+
+    def __enter__(self) -> Stack:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _take_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / "logs").mkdir(exist_ok=True)
+            descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, PRIVATE)
+        except OSError as error:
+            raise StackError(
+                f"The data folder {self._folder} can't be used: {error.strerror}. Set LOCAL_DATA to another."
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StackError(
+                f"A stack runs on {self._folder} already. Stop it with `neural-search down`, "
+                "or set LOCAL_DATA and LOCAL_PORT for a second one."
+            ) from None
+        self._lock = descriptor
+        self._stopping.clear()
+        self._forget()  # what a stack that was killed has left
+
+    def _forget(self) -> None:
+        for name in (INFO_FILE, STACK_FILE, GATEWAY_FILE):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        self._cluster.start()
+        prepare_database(self._cluster)
+        settings = self.settings
+        if self._prepare:
+            self._prepare(settings)
+        names = FUNCTIONS if self._with_functions else ()
+        self._addresses = {name: f"http://{HOST}:{_free_port()}" for name in names}
+        self._write(GATEWAY_FILE, json.dumps(self._gateway_configuration()))
+        self._children = [self._gateway(), *(self._function(name, settings) for name in names)]
+        for child in self._children:
+            child.start()
+        self._write(STACK_FILE, _as_lines(settings))
+        self._announce()
+        self._guard = threading.Thread(target=self._keep_running, name="stack-guard", daemon=True)
+        self._guard.start()
+
+    def _gateway_configuration(self) -> dict[str, object]:
+        return {
+            "port": self._given.local_port,
+            "data": str(self._folder),
+            "database_url": self._cluster.url(),
+            "functions": self._addresses,
+        }
+
+    def _gateway(self) -> Child:
+        module = ["local.gateway", str(self._folder / GATEWAY_FILE)]
+        return self._child("gateway", module, {})
+
+    def _function(self, name: str, settings: Settings) -> Child:
+        source = CHECKOUT / "functions" / name / "main.py"
+        port = self._addresses[name].rsplit(":", 1)[1]
+        module = ["functions_framework", "--source", str(source), "--target", name]
+        return self._child(
+            name, [*module, "--host", HOST, "--port", port], _function_environment(name, settings)
+        )
+
+    def _child(self, name: str, module: list[str], values: dict[str, str]) -> Child:
+        environment = configuration.bare_environment({**values, "PYTHONUNBUFFERED": "1"})
+        return Child(name, module, environment, self._folder / "logs" / f"{name}.log", CHECKOUT)
+
+    def _announce(self) -> None:
+        processes = {child.name: child.pid for child in self._children if child.pid}
+        info = {"pid": os.getpid(), "url": self.url, "processes": processes}
+        self._write(INFO_FILE, json.dumps(info))
+
+    def _write(self, name: str, text: str) -> None:
+        """Complete or not at all, and readable by nobody else: these files hold keys."""
+        partial = self._folder / f"{name}.partial"
+        partial.unlink(missing_ok=True)
+        partial.touch(PRIVATE)
+        partial.write_text(text)
+        partial.replace(self._folder / name)
+
+    def _keep_running(self) -> None:
+        """Restart what ends by itself, until the stack is stopped."""
+        restarts: dict[str, float] = {}
+        while not self._stopping.wait(LOOK_EVERY):
+            self._revive_postgres()
+            for child in self._children:
+                if not child.has_ended:
+                    continue
+                if child.name not in restarts:
+                    pause = child.pause_before_restart()
+                    restarts[child.name] = time.monotonic() + pause
+                    log.warning(
+                        "%s ended; starting it again in %.0f s. See %s.", child.name, pause, child.log
+                    )
+                elif time.monotonic() >= restarts[child.name]:
+                    del restarts[child.name]
+                    child.start(fresh_log=False)
+                    self._announce()
+
+    def _revive_postgres(self) -> None:
+        if self._cluster.is_running():
+            return
+        log.warning("Postgres ended; starting it again. See %s.", self._cluster.log)
+        try:
+            self._cluster.start()
+        except StackError as error:
+            log.error("%s", error)
+
+
+def _function_environment(name: str, settings: Settings) -> dict[str, str]:
+    """What a function gets to know; the one that answers queries holds no key that opens everything."""
+    hidden: dict[str, object] = {"database_url": Secret("")}
+    if name == "query":
+        hidden["secret_key"] = Secret("")
+    values = configuration.environment(dataclasses.replace(settings, **hidden))  # type: ignore[arg-type]
+    return {variable: value for variable, value in values.items() if value}
+
+
+def _as_lines(settings: Settings) -> str:
+    """stack.env: what a client needs to find this stack, for shared.settings."""
+    names = ("supabase_url", "publishable_key", "secret_key", "query_url", "embed_url", "webhook_secrets")
+    variables = [configuration.ENVIRONMENT[name][0] for name in (*names, "database_url")]
+    values = configuration.environment(settings)
+    return "".join(f"{variable}={values[variable]}\n" for variable in variables)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise StackError(
+                f"Port {port} can't be used: {error}. "
+                "Stop what listens there, or set LOCAL_PORT to another port."
+            ) from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(child: Child, url: str, deadline: float) -> None:
+    while not _answers(url):
+        if child.has_ended:
+            raise child.failure()
+        if time.monotonic() > deadline:
+            raise StackError(f"{child.name} doesn't answer at {url}. Its log is {child.log}.")
+        time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy can't reach our loopback
+    try:
+        with opener.open(url, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextlib.contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of what they did before."""
+    event = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in signals}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
