@@ -83,6 +83,12 @@ DEFAULTS: dict[str, str] = {
 
 CHOICES = {"embedding_device": ("auto", "cpu", "cuda"), "embedding_engine": ("auto", "openvino", "torch")}
 
+# What a process of ours may take over from this one's environment besides the settings it is given.
+MACHINE = (
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"),
+    *("HF_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "WORKERS", "THREADS"),
+)
+
 STACK_FILE = "stack.env"  # written by the running embedded stack into its folder
 
 
@@ -120,6 +126,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with `changes`, for a process that it starts."""
     return {**os.environ, **changes}
+
+
+def bare_environment(values: Mapping[str, str]) -> dict[str, str]:
+    """`values` and what any program needs of the machine: for a process that must not see our secrets."""
+    return {name: os.environ[name] for name in MACHINE if name in os.environ} | dict(values)
 
 
 def environment(settings: Settings) -> dict[str, str]:
