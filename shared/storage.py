@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import IncompleteRead
 from typing import Any
 from urllib.parse import quote
 
@@ -121,7 +122,8 @@ def translate(error: Exception) -> StorageError:
     """
     if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
         return StorageError(f"Storage was silent for {READ_SECONDS} seconds. It will be asked again.")
-    if isinstance(error, urllib3.exceptions.ProtocolError | requests.exceptions.ChunkedEncodingError):
+    cut_off = urllib3.exceptions.ProtocolError | IncompleteRead | requests.exceptions.ChunkedEncodingError
+    if isinstance(error, cut_off):
         return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
     unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
     if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):

@@ -1,0 +1,45 @@
+"""The gate: a few work, a few wait, the rest are told at once to come back."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from shared.errors import Busy
+from shared.gate import Gate
+
+
+def test_who_finds_no_place_to_wait_gets_busy_and_is_counted():
+    gate = Gate(running=1, waiting=1)
+    inside, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with gate.enter():
+            inside.set()
+            leave.wait()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    workers[0].start()
+    inside.wait()
+    inside.clear()
+    workers[1].start()
+    while gate._places._value:  # until the second one waits
+        pass
+    with pytest.raises(Busy) as raised, gate.enter():
+        pass
+    assert raised.value.retry_after
+    assert not inside.is_set()
+
+    leave.set()
+    for worker in workers:
+        worker.join()
+    assert inside.is_set()
+    assert (gate.take_turned_away(), gate.take_turned_away()) == (1, 0)
+
+
+def test_a_place_is_free_again_after_a_failure():
+    gate = Gate(running=1, waiting=0)
+    for _ in range(3):
+        with pytest.raises(ValueError), gate.enter():
+            raise ValueError

@@ -1,0 +1,56 @@
+"""The models of a process: loaded once, and checked by a canary that is honest."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from shared.errors import ModelBroken, ModelNotLoaded
+from shared.models import Models
+from shared.testing import ColourEmbedder
+
+
+def test_many_threads_load_a_model_once():
+    loads = []
+    models = Models(["colours"], lambda name: loads.append(name) or ColourEmbedder(name))  # type: ignore[func-returns-value]
+    threads = [threading.Thread(target=models.get, args=("colours",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loads == ["colours"] == models.loaded()
+
+
+def test_a_model_that_the_settings_do_not_name_is_refused_with_the_remedy():
+    models = Models(["colours"], ColourEmbedder)
+    with pytest.raises(ModelNotLoaded, match="'shapes' isn't loaded here, only colours"):
+        models.get("shapes")
+    assert models.loaded() == []
+
+
+def test_the_canary_loads_the_models_and_is_remembered_for_a_moment():
+    class Counting(ColourEmbedder):
+        calls = 0
+
+        def embed_images(self, images):  # type: ignore[no-untyped-def]
+            Counting.calls += 1
+            return super().embed_images(images)
+
+    models = Models(["colours"], Counting)
+    for _ in range(3):
+        models.canary()
+    assert (models.loaded(), Counting.calls) == (["colours"], 1)
+
+
+@pytest.mark.parametrize("answer", [np.full((1, 4), np.nan), np.zeros((1, 4)), np.ones((1, 3)) / 3**0.5])
+def test_a_model_that_answers_nonsense_is_broken(answer: np.ndarray):
+    class Broken(ColourEmbedder):
+        def embed_images(self, images):  # type: ignore[no-untyped-def]
+            return answer
+
+    models = Models(["colours"], Broken)
+    for _ in range(2):  # a failure isn't remembered
+        with pytest.raises(ModelBroken, match="Expected"):
+            models.canary()
