@@ -1,4 +1,4 @@
-"""The migrations: the chapters under supabase/migrations, applied in order, recorded as by `supabase db push`."""
+"""The migrations: the chapters under supabase/migrations, applied in order and recorded as Supabase does."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Migration:
 def apply(database_url: str) -> list[str]:
     """Applies what isn't recorded yet, each migration in a transaction of its own; their names.
 
-    Where all are recorded, makes the trigger and the schedules again if they were lost. DatabaseError names the
-    migration that failed, of which nothing stays.
+    Where all are recorded, makes the trigger and the schedules again if they were lost. DatabaseError names
+    the migration that failed, of which nothing stays.
     """
     with connect(database_url) as database:
         _make_record(database)

@@ -34,11 +34,11 @@ grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
 alter role anon set statement_timeout = '3s';
 alter role authenticated set statement_timeout = '8s';
 alter role authenticator set statement_timeout = '8s';
+alter role postgres set search_path = "$user", public, extensions;
 
 do $$
 begin
   execute format('alter database %I owner to postgres', current_database());
-  execute format('alter database %I set search_path = "$user", public, extensions', current_database());
 end
 $$;
 

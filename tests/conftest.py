@@ -1,0 +1,120 @@
+"""A real Postgres: one server per session, one database per test, cloned from a template."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from databases import Clone, Connection, clone, finish, vector
+from psycopg.types.json import Jsonb
+
+from cli import migrations
+from local.postgres import Cluster, prepare_database
+from shared.settings import CHECKOUT
+
+SEED = CHECKOUT / "supabase" / "seed.sql"
+TEMPLATE = "template_search"
+
+
+@pytest.fixture(scope="session")
+def postgres_major(request: pytest.FixtureRequest) -> int:
+    return getattr(request, "param", 18)
+
+
+@pytest.fixture(scope="session")
+def cluster(postgres_major: int) -> Iterator[Cluster]:
+    # Not tmp_path: as root the server runs as nobody, who can't enter pytest's folders.
+    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
+    folder.chmod(0o711)
+    try:
+        with Cluster(folder / "postgres", postgres_major, durable=False) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: Cluster) -> str:
+    """What a project has after `install` and the demo's seed."""
+    prepare_database(cluster, TEMPLATE)
+    migrations.apply(cluster.url("postgres", TEMPLATE))
+    with psycopg.connect(cluster.url("postgres", TEMPLATE)) as connection:
+        connection.execute(SEED.read_bytes())
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def bare_template(cluster: Cluster) -> str:
+    """What a project has before anything of ours."""
+    prepare_database(cluster, "template_platform")
+    return "template_platform"
+
+
+@pytest.fixture
+def database(cluster: Cluster, template: str) -> Iterator[Clone]:
+    with clone(cluster, template) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def bare_database(cluster: Cluster, bare_template: str) -> Iterator[Clone]:
+    with clone(cluster, bare_template) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def db(database: Clone) -> Iterator[Connection]:
+    """Connected as the project's owner `postgres`."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def make_object(database: Clone) -> Iterator[Callable[..., uuid.UUID]]:
+    """Insert or overwrite an object as the storage server does at the end of an upload."""
+    names = (f"{number}.png" for number in count(1))
+    with database.connect("supabase_storage_admin") as storage:
+
+        def make(name: str | None = None, bucket: str = "images", **columns: Any) -> uuid.UUID:
+            version = columns.pop("version", str(uuid.uuid4()))
+            row = {
+                "bucket_id": bucket,
+                "name": next(names) if name is None else name,
+                "version": version,
+                "metadata": Jsonb({"eTag": f'"{version}"', "size": 3, "mimetype": "image/png"}),
+                "user_metadata": Jsonb({}),
+                **columns,
+            }
+            ((identity,),) = storage.execute(
+                """
+                insert into storage.objects (bucket_id, name, version, metadata, user_metadata, owner_id)
+                values (%(bucket_id)s, %(name)s, %(version)s, %(metadata)s, %(user_metadata)s, %(owner_id)s)
+                on conflict (bucket_id, name) do update set
+                  version = excluded.version, owner_id = excluded.owner_id, metadata = excluded.metadata,
+                  user_metadata = excluded.user_metadata
+                returning id
+                """,
+                {"owner_id": None, **row},
+            )
+            return identity
+
+        yield make
+
+
+@pytest.fixture
+def make_document(db: Connection, make_object: Callable[..., uuid.UUID]) -> Callable[..., uuid.UUID]:
+    """An object and its finished document; the object's id."""
+
+    def make(name: str | None = None, *leading: float, **columns: Any) -> uuid.UUID:
+        object_id = make_object(name, **columns)
+        assert finish(db, object_id, vector(*(leading or (1.0,)))) == "embedded"
+        return object_id
+
+    return make

@@ -1,0 +1,74 @@
+"""Databases for tests: clones of a template, and what uploaders, callers and workers do to them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from local.postgres import SUPERUSER, Cluster
+
+MODEL = "efficientnet-lite0"
+DIMENSIONS = 1280
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A test's own database."""
+
+    cluster: Cluster
+    name: str
+
+    def url(self, user: str = "postgres") -> str:
+        return self.cluster.url(user, self.name)
+
+    def connect(self, user: str = "postgres") -> Connection:
+        """A connection that commits each statement by itself."""
+        return psycopg.connect(self.url(user), autocommit=True)
+
+
+@contextmanager
+def clone(cluster: Cluster, source: str) -> Iterator[Clone]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    names = {"name": sql.Identifier(name), "source": sql.Identifier(source)}
+    with psycopg.connect(cluster.url(SUPERUSER), autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {name} template {source} owner postgres").format(**names))
+        yield Clone(cluster, name)
+        connection.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+@contextmanager
+def as_role(connection: Connection, role: str, claims: dict[str, Any] | None = None) -> Iterator[Connection]:
+    """A transaction as PostgREST makes it for a caller."""
+    with connection.transaction():
+        connection.execute(
+            "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
+            [role, json.dumps({"role": role, **(claims or {})})],
+        )
+        yield connection
+
+
+def vector(*leading: float) -> str:
+    """An embedding of the first model's length that begins with these numbers, the rest being zero."""
+    return json.dumps([*leading, *[0.0] * (DIMENSIONS - len(leading))])
+
+
+def finish(connection: Connection, object_id: uuid.UUID, embedding: str, version: str | None = None) -> str:
+    """What a worker reports once it has embedded this version (the present one by default)."""
+    ((result,),) = connection.execute(
+        """
+        select public.finish_embedding_job(%(id)s, %(model)s,
+          coalesce(%(version)s, (select version from storage.objects where id = %(id)s), ''),
+          %(embedding)s, 'hash', 2, 3, 'image/png')
+        """,
+        {"id": object_id, "model": MODEL, "version": version, "embedding": embedding},
+    )
+    return result
