@@ -29,10 +29,11 @@ function unreachable(error) {
 }
 
 /** Uploads `file` and waits until it is searchable: `{state, reason, …}`. fetch reports no progress, so XMLHttpRequest. */
-export function upload(file, bucket, name, onProgress) {
+export function upload({ file, bucket, name, replace }, onProgress) {
   const form = new FormData();
   form.append("bucket", bucket);
   form.append("name", name);
+  if (replace) form.append("upsert", "true");
   form.append("image", file, name.slice(name.lastIndexOf("/") + 1));
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

@@ -39,7 +39,7 @@ function start() {
 function follow() {
   query = parse(location.search, history.state);
   if (!byId("text").disabled) byId("text").value = query.text;
-  document.title = [describe(query), "Image search"].filter(Boolean).join(" – ");
+  document.title = [describe(query), "Image search"].filter(Boolean).join(" · ");
   document.body.dataset.view = isEmpty(query) ? "start" : "results";
   showChips(query, thumbnails, removeChip);
   if (query.image && !isKept(query.image.key)) sayImageIsGone();

@@ -79,8 +79,7 @@ export function addFiles(files) {
 }
 
 function add(file, name) {
-  const task = { file, name, bucket: byId("bucket").value.trim(), row: fromTemplate("file-template") };
-  task.row.querySelector(".name").textContent = name;
+  const task = { file, name, bucket: byId("bucket").value.trim(), replace: false, row: fromTemplate("file-template") };
   showBlob(task.row.querySelector("img"), file);
   byId("files").prepend(task.row);
   counts.total += 1;
@@ -105,7 +104,7 @@ async function work() {
 async function send(task) {
   report(task, "sending", "Uploading");
   try {
-    finish(task, await upload(task.file, task.bucket, task.name, (part) => showProgress(task, part)));
+    finish(task, await upload(task, (part) => showProgress(task, part)));
   } catch (error) {
     fail(task, asProblem(error));
   }
@@ -122,26 +121,48 @@ function finish(task, { state, reason }) {
   counts.done += 1;
   if (state === "searchable") {
     counts.searchable += 1;
-    offer(task, "Find similar", () => findSimilar(`${task.bucket}/${task.name}`));
+    offer(task, { "Find similar": () => findSimilar(`${task.bucket}/${task.name}`) });
   }
   summarize();
 }
 
 function fail(task, problem) {
-  report(task, "failed", `Failed: ${problem.words.title}. ${problem.detail || problem.words.remedy}`);
-  offer(task, "Try again", () => retry(task));
+  if (problem.type === "object-exists") offerNames(task, problem);
+  else offerRetry(task, problem);
   counts.done += 1;
   summarize();
 }
 
-function retry(task) {
+function offerNames(task, problem) {
+  report(task, "failed", `${problem.words.title}.`);
+  offer(task, {
+    "Keep both": () => retry(task, { name: nextName(task.name) }),
+    "Replace": () => retry(task, { replace: true }),
+  });
+}
+
+function offerRetry(task, problem) {
+  const remedy = problem.detail || problem.words.remedy;
+  report(task, "failed", `Failed: ${problem.words.title}. ${remedy}`);
+  offer(task, { "Try again": () => retry(task, {}) });
+}
+
+function retry(task, changes) {
   counts.done -= 1;
-  offer(task, "", null);
-  enqueue(task);
+  offer(task, {});
+  byId("choose").focus(); // the button that was used is gone
+  enqueue(Object.assign(task, changes));
+}
+
+/** `fish.jpg` becomes `fish-2.jpg`, and that `fish-3.jpg`. */
+function nextName(name) {
+  const [, stem, number, extension] = name.match(/^(.*?)(?:-(\d+))?(\.[^./]*)?$/s);
+  return `${stem}-${Number(number ?? 1) + 1}${extension ?? ""}`;
 }
 
 function report(task, state, words) {
   task.row.dataset.state = state;
+  task.row.querySelector(".name").textContent = task.name;
   task.row.querySelector(".outcome").textContent = words;
   const progress = task.row.querySelector("progress");
   progress.hidden = !["waiting", "sending", "embedding"].includes(state);
@@ -150,11 +171,19 @@ function report(task, state, words) {
   summarize();
 }
 
-function offer(task, label, act) {
-  const button = task.row.querySelector("button");
-  button.hidden = !label;
+/** Shows one button for each of `acts`, by label. */
+function offer(task, acts) {
+  task.row.querySelector(".acts").replaceChildren(...Object.entries(acts).map(([label, act]) => actButton(task, label, act)));
+}
+
+function actButton(task, label, act) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button small";
   button.textContent = label;
-  button.onclick = act;
+  button.ariaLabel = `${label}: ${task.name}`;
+  button.addEventListener("click", act);
+  return button;
 }
 
 function summarize() {

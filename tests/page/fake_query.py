@@ -1,0 +1,124 @@
+"""A stand-in for the query function, after its HTTP contract: for what the real one won't show on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "functions/query/page"
+PHOTOS = ROOT / "examples/images"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass
+class Fake:
+    """What the fake answers next, and what it was asked."""
+
+    names: list[str] = field(default_factory=lambda: photo_names())
+    problem: dict[str, Any] | None = None  # answered to every query
+    upload: dict[str, Any] = field(default_factory=lambda: {"state": "searchable", "reason": None})
+    delay: float = 0.0  # seconds before each answer
+    found: int | None = None  # how many images come close to what is searched
+    shows_photos: bool = True
+    queries: list[dict[str, Any]] = field(default_factory=list)
+    uploads: list[dict[str, Any]] = field(default_factory=list)
+
+    async def search(self, request: Request) -> Response:
+        query = await request.json()
+        self.queries.append(query)
+        await asyncio.sleep(self.delay)
+        if self.problem:
+            return JSONResponse(self.problem, self.problem["status"], media_type="application/problem+json")
+        offset, limit = query.get("offset", 0), query.get("limit", 10)
+        ranked = sorted(self.names, key=lambda name: (-affinity(name, query), spread(name)))
+        if "min_similarity" not in query:
+            ranked = ranked[: self.found]
+        results = [self.result(name, rank) for rank, name in enumerate(ranked)][offset : offset + limit]
+        return JSONResponse({"model": "efficientnet-lite0", "results": results})
+
+    def result(self, name: str, rank: int) -> dict[str, Any]:
+        similarity = round(0.93 * 0.985**rank, 4)
+        about = {"id": rank + 1, "bucket": "images", "name": name, "content": name, "similarity": similarity}
+        return {**about, "url": f"photos/{name}" if self.shows_photos else None, "metadata": {}}
+
+    async def embeddings(self, request: Request) -> Response:
+        async with request.form() as form:
+            image = form["image"]
+            assert not isinstance(image, str)
+            about = {"bucket": form["bucket"], "name": form["name"]}
+            self.uploads.append({**about, "size": len(await image.read())})
+        await asyncio.sleep(self.delay)
+        if "status" in self.upload:
+            return JSONResponse(self.upload, self.upload["status"], media_type="application/problem+json")
+        return JSONResponse({**about, **self.upload})
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/query", self.search, methods=["POST"]),
+                Route("/embeddings", self.embeddings, methods=["POST"]),
+                Mount("/photos", StaticFiles(directory=PHOTOS)),
+                Route("/", page),
+                Route("/{name}", page),
+            ]
+        )
+
+
+def photo_names() -> list[str]:
+    return sorted(path.relative_to(PHOTOS).as_posix() for path in PHOTOS.rglob("*.jpg"))
+
+
+async def page(request: Request) -> Response:
+    name = request.path_params.get("name", "index.html")
+    if name not in {path.name for path in PAGE.iterdir()}:
+        return Response(status_code=404)
+    return FileResponse(PAGE / name, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
+
+
+def affinity(name: str, query: dict[str, Any]) -> int:
+    """How many of the query's words and examples speak of `name`, less those it should not be like."""
+    words = set(re.findall(r"[a-z]+", query.get("text", "").lower()))
+    likes = [stem(example) == stem(name) for example in query.get("like", [])]
+    unlikes = [stem(example) == stem(name) for example in query.get("unlike", [])]
+    return sum(word in name for word in words if len(word) > 3) + 2 * sum(likes) - 2 * sum(unlikes)
+
+
+def stem(name: str) -> str:
+    return re.sub(r"_?\d*\.jpg$", "", name.rsplit("/", 1)[-1])
+
+
+def spread(name: str) -> int:
+    return sum(ord(letter) * 31**place for place, letter in enumerate(name)) % 1009
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[str]:
+    """`app` on a port of its own; the address ends with a slash."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
