@@ -1,0 +1,332 @@
+"""Ingest: what one image can do to itself, what the surroundings can do to all, and that they never mix."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import requests
+import responses
+
+from shared import identity
+from shared.errors import (
+    Busy,
+    DatabaseUnavailable,
+    ModelNotLoaded,
+    NeuralSearchError,
+    StorageForbidden,
+    StorageUnavailable,
+)
+from shared.events import Kick, ObjectChanged, ObjectDeleted
+from shared.gate import Gate
+from shared.ingest import Ingest
+from shared.metrics import Metrics
+from shared.models import Models
+from shared.rpc import Database, http_client
+from shared.settings import Secret
+from shared.storage import Storage
+from shared.testing import ColourEmbedder, RpcTransport, md5, picture
+
+URL = "http://supabase.test"
+SERVICE = identity.Identity(apikey=Secret("secret"), authorization=Secret("Bearer secret"))
+RED = picture("red")
+DOWN = httpx.ConnectError("refused")
+
+
+def job(number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "object_id": str(uuid.UUID(int=number)),
+        "model": "colours",
+        "version": "v1",
+        "bucket_id": "images",
+        "name": f"{number}.png",
+        "size": len(RED),
+        "mime_type": "image/png",
+        "etag": md5(RED),
+        "attempt": 1,
+        "lease_id": str(uuid.UUID(int=100 + number)),
+        **changes,
+    }
+
+
+def claimed(**changes: Any) -> list[dict[str, Any]]:
+    return [{"status": "claimed", "reason": None, **job(**changes)}]
+
+
+@pytest.fixture
+def storage() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def holds(storage: responses.RequestsMock, number: int = 1, body: bytes = RED, **answer: Any) -> None:
+    storage.get(f"{URL}/storage/v1/object/images/{number}.png", body=body, **answer)
+
+
+@pytest.fixture
+def postgrest() -> RpcTransport:
+    return RpcTransport(
+        claim_object=claimed(),
+        claim_embedding_jobs=[],
+        finish_embedding_job="embedded",
+        fail_embedding_job=lambda arguments: arguments["outcome"],
+        release_embedding_jobs=lambda arguments: len(arguments["lease_ids"]),
+    )
+
+
+def build(postgrest: RpcTransport, *, load: Any = ColourEmbedder, gate: Gate | None = None) -> Ingest:
+    http = http_client(postgrest)
+    return Ingest(
+        database=lambda: Database(URL, SERVICE, http),
+        storage=Storage(URL, SERVICE, requests.Session()),
+        models=Models(["colours"], load),
+        gate=gate or Gate(running=1, waiting=0),
+        metrics=Metrics(),
+        max_bytes=10_000,
+        max_pixels=10_000,
+    )
+
+
+def changed(postgrest: RpcTransport, **given: Any) -> tuple[str, str | None]:
+    [result] = build(postgrest, **given).handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
+    return result.status, result.reason
+
+
+def test_an_image_is_stored_with_its_vector_its_hash_and_its_measures(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    holds(storage)
+    assert changed(postgrest) == ("embedded", None)
+    [stored] = postgrest.called("finish_embedding_job")
+    assert np.allclose(stored.pop("embedding"), ColourEmbedder().embed_texts(["red"])[0])
+    assert stored == {
+        "object_id": str(uuid.UUID(int=1)),
+        "model": "colours",
+        "object_version": "v1",
+        "content_hash": hashlib.sha256(RED).hexdigest(),
+        "width": 32,
+        "height": 32,
+        "mime_type": "image/png",
+    }
+
+
+@pytest.mark.parametrize("answer", ["superseded", "gone"])
+def test_an_object_that_changed_meanwhile_is_told_so(
+    postgrest: RpcTransport, storage: responses.RequestsMock, answer: str
+):
+    holds(storage)
+    postgrest.answers["finish_embedding_job"] = answer
+    assert changed(postgrest) == (answer, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("unchanged", "unchanged"),
+        ("waiting", "unchanged"),
+        ("skipped", "skipped"),
+        ("failed", "failed"),
+        ("gone", "gone"),
+        ("ignored", "skipped"),
+    ],
+)
+def test_what_is_not_claimed_is_told_with_its_reason(postgrest: RpcTransport, status: str, told: str):
+    postgrest.answers["claim_object"] = [{**job(), "status": status, "reason": "because"}]
+    assert changed(postgrest) == (told, "because")
+
+
+def test_a_deletion_needs_nobody(postgrest: RpcTransport):
+    event = ObjectDeleted(object_id="7", bucket_id="images", name="a.png")
+    [result] = build(postgrest).handle(event)
+    assert (result.status, result.name, postgrest.calls) == ("gone", "a.png", [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "outcome"),
+    [
+        ({"size": 0}, "EmptyImage", "skipped"),
+        ({"name": "a/.emptyFolderPlaceholder"}, "EmptyImage", "skipped"),
+        ({"size": 10_001}, "ImageTooLarge", "failed"),
+    ],
+)
+def test_what_cannot_be_an_image_is_not_even_downloaded(
+    postgrest: RpcTransport, storage: responses.RequestsMock, changes: Any, error: str, outcome: str
+):
+    postgrest.answers["claim_object"] = claimed(**changes)
+    status, reason = changed(postgrest)
+    assert status == outcome and reason is not None and reason.startswith(error)
+    [failure] = postgrest.called("fail_embedding_job")
+    assert (failure["outcome"], failure["error_class"]) == (outcome, error)
+    assert len(storage.calls) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "outcome"),
+    [
+        (b"", "EmptyImage", "skipped"),
+        (b"<html>no image</html>", "NotAnImage", "skipped"),
+        (RED[: len(RED) // 2], "BrokenImage", "failed"),
+        (picture(size=(200, 200)), "TooManyPixels", "failed"),
+        (b"x" * 10_001, "ImageTooLarge", "failed"),
+    ],
+)
+def test_an_image_that_will_never_do_ends_with_its_cause(
+    postgrest: RpcTransport, storage: responses.RequestsMock, body: bytes, error: str, outcome: str
+):
+    holds(storage, body=body)
+    postgrest.answers["claim_object"] = claimed(size=None, etag=None)
+    assert changed(postgrest)[0] == outcome
+    [failure] = postgrest.called("fail_embedding_job")
+    assert (failure["outcome"], failure["error_class"]) == (outcome, error)
+    assert failure["lease_id"] == str(uuid.UUID(int=101))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"status": 400, "body": '{"statusCode":"404","code":"NoSuchKey","message":"no"}'}, "ObjectNotFound"),
+        ({"status": 500, "body": '{"statusCode":"500","message":"no"}'}, "StorageError"),
+        ({"body": RED[:-1]}, "StaleObject"),
+        ({"headers": {"ETag": md5(b"older")}}, "StaleObject"),
+        ({"body": requests.ReadTimeout()}, "StorageError"),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_charged(
+    postgrest: RpcTransport, storage: responses.RequestsMock, answer: Any, error: str
+):
+    holds(storage, **answer)
+    status, reason = changed(postgrest)
+    assert status == "failed" and reason is not None and reason.endswith("It will be tried again.")
+    [failure] = postgrest.called("fail_embedding_job")
+    assert (failure["outcome"], failure["error_class"]) == ("retry", error)
+
+
+def test_an_object_that_moved_away_during_the_download_is_superseded(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    holds(storage, status=400, body='{"statusCode":"404","code":"NoSuchKey","message":"no"}')
+    postgrest.answers["fail_embedding_job"] = "superseded"  # its lease went with the move
+    assert changed(postgrest)[0] == "superseded"
+
+
+def test_a_failure_that_nobody_expected_costs_only_its_own_image(
+    postgrest: RpcTransport, storage: responses.RequestsMock, capsys: pytest.CaptureFixture[str]
+):
+    class Moody(ColourEmbedder):
+        def embed_images(self, images):  # type: ignore[no-untyped-def]
+            if images[0].getpixel((0, 0)) == (0, 0, 255):
+                raise MemoryError("blue is too much")
+            return super().embed_images(images)
+
+    blue = picture("blue")
+    batches = iter([[job(1), job(2, size=len(blue), etag=md5(blue)), job(3)], []])
+    postgrest.answers["claim_embedding_jobs"] = lambda _arguments: next(batches)
+    for number, body in ((1, RED), (2, blue), (3, RED)):
+        holds(storage, number, body)
+    results = build(postgrest, load=Moody).handle(Kick(limit=10))
+    assert [result.status for result in results] == ["embedded", "failed", "embedded"]
+    assert [failure["error_class"] for failure in postgrest.called("fail_embedding_job")] == ["MemoryError"]
+    assert "blue is too much" in capsys.readouterr().err
+
+
+def broken(_name: str) -> ColourEmbedder:
+    raise ModelNotLoaded("no such file")
+
+
+@pytest.mark.parametrize(
+    ("answer", "load", "fault"),
+    [
+        ({"body": requests.ConnectionError("refused")}, ColourEmbedder, StorageUnavailable),
+        ({"status": 503}, ColourEmbedder, StorageUnavailable),
+        ({"status": 544}, ColourEmbedder, StorageUnavailable),
+        ({"status": 429, "headers": {"Retry-After": "42"}}, ColourEmbedder, StorageUnavailable),
+        ({"status": 403}, ColourEmbedder, StorageForbidden),
+        ({}, broken, ModelNotLoaded),
+    ],
+)
+def test_a_fault_of_the_surroundings_gives_all_jobs_back_uncharged(
+    postgrest: RpcTransport,
+    storage: responses.RequestsMock,
+    answer: Any,
+    load: Any,
+    fault: type[NeuralSearchError],
+):
+    postgrest.answers["claim_embedding_jobs"] = [job(1), job(2)]
+    holds(storage, 1, **answer)
+    with pytest.raises(fault):
+        build(postgrest, load=load).handle(Kick(limit=10))
+    [given_back] = postgrest.called("release_embedding_jobs")
+    assert given_back["lease_ids"] == [str(uuid.UUID(int=101)), str(uuid.UUID(int=102))]
+    assert given_back["error_class"] == fault.__name__
+    assert given_back["delay_seconds"] == (42 if "headers" in answer else given_back["delay_seconds"])
+    assert postgrest.called("fail_embedding_job") == []
+
+
+def test_what_was_done_before_the_fault_stays_done(postgrest: RpcTransport, storage: responses.RequestsMock):
+    postgrest.answers["claim_embedding_jobs"] = [job(1), job(2)]
+    holds(storage, 1)
+    holds(storage, 2, status=503)
+    with pytest.raises(StorageUnavailable):
+        build(postgrest).handle(Kick(limit=10))
+    assert len(postgrest.called("finish_embedding_job")) == 1
+    assert postgrest.called("release_embedding_jobs")[0]["lease_ids"] == [str(uuid.UUID(int=102))]
+
+
+@pytest.mark.parametrize("step", ["claim_object", "finish_embedding_job"])
+def test_a_database_that_is_down_is_nobodys_fault(
+    postgrest: RpcTransport, storage: responses.RequestsMock, step: str
+):
+    holds(storage)
+    postgrest.answers[step] = DOWN
+    postgrest.answers["release_embedding_jobs"] = DOWN
+    with pytest.raises(DatabaseUnavailable) as raised:
+        changed(postgrest)
+    assert raised.value.retry_after
+    assert postgrest.called("fail_embedding_job") == []
+
+
+def test_a_kick_works_until_its_limit_or_until_nothing_is_due(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    for number in range(1, 10):
+        holds(storage, number)
+    due = [job(number) for number in range(1, 8)]
+    postgrest.answers["claim_embedding_jobs"] = lambda arguments: [
+        due.pop(0) for _ in range(min(arguments["max_jobs"], len(due)))
+    ]
+    assert len(build(postgrest).handle(Kick(limit=5))) == 5
+    assert len(build(postgrest).handle(Kick(limit=50))) == 2
+
+
+def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got_in(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    holds(storage)
+    holds(storage, 2)
+    gate = Gate(running=1, waiting=0)
+    ingest = build(postgrest, gate=gate)
+    with gate.enter(), pytest.raises(Busy):
+        ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=2))))
+    assert postgrest.calls == []
+
+    postgrest.answers["claim_embedding_jobs"] = [job(2)]
+    ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
+    assert [stored["object_id"] for stored in postgrest.called("finish_embedding_job")] == [
+        str(uuid.UUID(int=1)),
+        str(uuid.UUID(int=2)),
+    ]
+
+
+def test_a_log_line_names_the_object_and_no_secret(
+    postgrest: RpcTransport, storage: responses.RequestsMock, capsys: pytest.CaptureFixture[str]
+):
+    holds(storage)
+    changed(postgrest)
+    log = capsys.readouterr().err
+    assert str(uuid.UUID(int=1)) in log and '"event": "embedded"' in log
+    assert "Bearer" not in log
