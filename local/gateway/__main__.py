@@ -7,14 +7,17 @@ import logging
 import sys
 from pathlib import Path
 
+import psycopg
 import uvicorn
 from psycopg.conninfo import make_conninfo
 
 from local import keys
 from local.gateway.app import create_app
+from local.gateway.database import REST
 from shared.errors import NeuralSearchError, StackError
 
 HOST = "127.0.0.1"
+PATIENCE = 10  # seconds
 SHUTDOWN = 3  # seconds for the requests under way
 
 
@@ -44,6 +47,17 @@ def serve(configuration: Path) -> None:
     server.run()
     if not server.started:
         raise StackError("The gateway didn't start.")
+
+
+def _check_database(url: str) -> None:
+    """Before anything starts, so that its failure is one line and no traceback."""
+    try:
+        psycopg.connect(url, connect_timeout=PATIENCE).close()
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise StackError(
+            f"The database can't be reached: {reason}. Start the stack with `neural-search up`."
+        ) from error
 
 
 def main() -> None:

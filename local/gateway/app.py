@@ -41,7 +41,7 @@ def create_app(
     `files` is the folder for the objects' bytes, `function_urls` maps a function's name to its address.
     """
     database = Database(database_url)
-    client = functions.make_client()
+    transport = functions.make_transport()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -54,7 +54,7 @@ def create_app(
             yield
         finally:
             await _end(app.state.tasks)
-            await client.aclose()
+            await transport.aclose()
             await database.close()
 
     async def health(request: Request) -> Response:
@@ -72,7 +72,7 @@ def create_app(
             Route("/health", health),
             *storage.routes("/storage/v1", database, Files(files), keys),
             *rest.routes("/rest/v1", database, keys),
-            *functions.routes("/functions/v1", function_urls, client),
+            *functions.routes("/functions/v1", function_urls, transport),
         ],
         middleware=[
             Middleware(

@@ -18,12 +18,12 @@ NOT_PASSED_ON = frozenset(
 )
 
 
-def make_client() -> httpx.AsyncClient:
-    """The client for the functions; a proxy of the environment has no business with loopback."""
-    return httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None))
+def make_transport() -> httpx.AsyncHTTPTransport:
+    """Connections to the functions. No client around it: that would add headers, and keep users' cookies."""
+    return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None), trust_env=False)
 
 
-def routes(prefix: str, functions: Mapping[str, str], client: httpx.AsyncClient) -> list[Route]:
+def routes(prefix: str, functions: Mapping[str, str], transport: httpx.AsyncHTTPTransport) -> list[Route]:
     """The routes of the functions, mounted at `prefix`; `functions` maps a name to its process's URL."""
 
     async def answer(request: Request) -> Response:
@@ -32,7 +32,7 @@ def routes(prefix: str, functions: Mapping[str, str], client: httpx.AsyncClient)
             expected = ", ".join(sorted(functions)) or "none"
             return _error(404, "NOT_FOUND", f"There is no function {name!r}. Running: {expected}.")
         try:
-            return await _forward(client, request, functions[name], prefix)
+            return await _forward(transport, request, functions[name], prefix)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
         except httpx.ConnectError:
@@ -49,11 +49,15 @@ def routes(prefix: str, functions: Mapping[str, str], client: httpx.AsyncClient)
     ]
 
 
-async def _forward(client: httpx.AsyncClient, request: Request, url: str, prefix: str) -> Response:
-    outgoing = client.build_request(
-        request.method, url + _tail(request, prefix), headers=_headers(request), content=_body(request)
+async def _forward(transport: httpx.AsyncHTTPTransport, request: Request, url: str, prefix: str) -> Response:
+    outgoing = httpx.Request(
+        request.method,
+        url + _tail(request, prefix),
+        headers=_headers(request, prefix),
+        content=_body(request),
+        extensions={"timeout": TIMEOUT.as_dict()},
     )
-    answer = await client.send(outgoing, stream=True)
+    answer = await transport.handle_async_request(outgoing)
     response = StreamingResponse(_relay(answer), answer.status_code)
     response.raw_headers = [
         (name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_PASSED_ON
@@ -70,12 +74,13 @@ def _tail(request: Request, prefix: str) -> str:
     return f"/{rest if slash else ''}" + (f"?{query}" if query else "")
 
 
-def _headers(request: Request) -> list[tuple[bytes, bytes]]:
+def _headers(request: Request, prefix: str) -> list[tuple[bytes, bytes]]:
     headers = [(name, value) for name, value in request.headers.raw if name not in NOT_PASSED_ON]
     forwarded = {
         "x-forwarded-for": request.client.host if request.client else "",
         "x-forwarded-host": request.headers.get("host", ""),
         "x-forwarded-proto": request.url.scheme,
+        "x-forwarded-prefix": f"{prefix}/{request.path_params['function']}",
     }
     return headers + [
         (name.encode(), value.encode()) for name, value in forwarded.items() if name not in request.headers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -26,8 +27,9 @@ async def work(url: str) -> None:
     """Deliver until cancelled, reconnecting whenever the database went away."""
     # A connection per request, as curl makes them: nothing of one reaches the next.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     async with httpx.AsyncClient(
-        follow_redirects=True, trust_env=False, timeout=None, limits=limits
+        follow_redirects=True, trust_env=False, timeout=None, limits=limits, cookies=no_cookies
     ) as client:
         while True:
             try:

@@ -45,7 +45,12 @@ def routes(prefix: str, database: Database, keys: Keys) -> list[Route]:
         Route(f"{prefix}/rpc/{{function}}", endpoint(call), methods=["GET", "HEAD", "POST"]),
         Route(f"{prefix}/{{table}}", endpoint(read), methods=["GET", "HEAD"]),
         Route(f"{prefix}/{{table}}", endpoint(write), methods=["POST", "PATCH", "DELETE"]),
+        Route(f"{prefix}/{{rest:path}}", _no_route, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
+
+
+async def _no_route(request: Request) -> Response:
+    return faults.Fault(404, "PGRST125", "Invalid path specified in request URL").response()
 
 
 async def call(connection: Connection, request: Request, caller: Caller) -> Response:

@@ -40,7 +40,7 @@ def call(function: Function, arguments: dict[str, Any], wishes: Parameters) -> S
     """select … from the function, with the arguments converted from JSON by Postgres."""
     source, values = _call(function, arguments)
     if function.returns_rows:
-        return _page(source, values, wishes, sql.Identifier("pgrst_call"))
+        return _page_of_call(source, values, wishes)
     item = sql.SQL("pgrst_call.value")
     if not function.returns_set:
         return sql.SQL("select to_json({})::text as body, 1 as rows from {}").format(item, source), values
@@ -50,6 +50,16 @@ def call(function: Function, arguments: dict[str, Any], wishes: Parameters) -> S
         "from ({}) as page"
     ).format(page)
     return text, [*values, wishes.limit, wishes.offset]
+
+
+def _page_of_call(source: sql.Composed, values: list[Any], wishes: Parameters) -> Statement:
+    alias = sql.Identifier("pgrst_call")
+    if not wishes.preferences.count:
+        return _page(source, values, wishes, alias)
+    # Page and count come from one call of the function.
+    text, more = _page(alias, [], wishes, alias)
+    rows = sql.SQL("with pgrst_call as materialized (select pgrst_call.* from {}) {}")
+    return rows.format(source, text), [*values, *more]
 
 
 def insert(table: Table, body: object, wishes: Parameters) -> Statement:

@@ -18,6 +18,7 @@ from local.gateway.storage.files import Files
 from local.keys import Keys
 
 Handler = Callable[[Call], Awaitable[Response]]
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 KNOWN, ANYONE, NOBODY = "a valid token", "a valid token, or else anon", "nobody: the URL itself says enough"
 
 # Method, path, operation, who, handler. The first that matches answers.
@@ -101,7 +102,13 @@ def routes(prefix: str, database: Database, files: Files, keys: Keys) -> list[Ro
     return [
         Route(prefix + path, endpoint(operation, who, handler), methods=[method])
         for method, path, operation, who, handler in TABLE
-    ]
+    ] + [Route(prefix + "/{rest:path}", _no_route, methods=METHODS)]
+
+
+async def _no_route(request: Request) -> Response:
+    """Something that the real server has and this one doesn't, such as image transformations, or nobody has."""
+    message = f"Route {request.method}:{request.url.path} not found"
+    return JSONResponse({"message": message, "error": "Not Found", "statusCode": 404}, 404)
 
 
 def _caller(request: Request, keys: Keys, who: str) -> Caller:

@@ -32,7 +32,7 @@ async def move(call: Call) -> Response:
             change["metadata"] = (row["metadata"] or {}) | {"lastModified": _now()}
             await objects.update(connection, source_bucket, source, change)
     except BaseException:
-        await call.files.remove(version)
+        await uploads.withdraw(call, target_bucket, target, version)
         raise
     await uploads.discard(call, old["version"])
     return JSONResponse(moved)
