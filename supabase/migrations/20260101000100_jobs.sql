@@ -55,7 +55,7 @@ grant execute on function neural_search.max_attempts to service_role;
 -- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
 create or replace function neural_search.is_live(object jsonb) returns boolean
 language sql immutable set search_path = '' as $$
-  select object is not null
+  select object ->> 'id' is not null -- all of a row that wasn't found is null
     and object ->> 'archived_at' is null
     and coalesce((object ->> 'is_delete_marker')::boolean, false) = false
 $$;

@@ -1,7 +1,283 @@
-from databases import finish, vector
+"""What the trigger on storage.objects makes of what Storage does, and that Storage never suffers from it."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from databases import as_role, finish, vector
+from psycopg.types.json import Jsonb
+
+JOBS = "select object_id, version, state, attempts, lease_id is not null from neural_search.jobs"
+DOCUMENTS = "select object_id, bucket_id, content, object_version from public.documents"
 
 
-def test_an_upload_becomes_searchable(db, make_object):
+@pytest.fixture
+def storage(database):
+    with database.connect("supabase_storage_admin") as connection:
+        yield connection
+
+
+@pytest.fixture
+def remove(storage):
+    def remove(object_id):
+        with storage.transaction():
+            storage.execute("set local storage.allow_delete_query = 'true'")
+            storage.execute("delete from storage.objects where id = %s", [object_id])
+
+    return remove
+
+
+@pytest.fixture
+def move(storage):
+    """As storage-api does: one update, with a new version of the same bytes."""
+
+    def move(object_id, name, *, bucket="images", version="moved"):
+        storage.execute(
+            "update storage.objects set name = %s, bucket_id = %s, version = %s where id = %s",
+            [name, bucket, version, object_id],
+        )
+
+    return move
+
+
+@pytest.fixture
+def callable_function(db):
+    db.execute("select vault.create_secret('http://127.0.0.1/embed', 'neural_search_embed_url')")
+    db.execute("select vault.create_secret('open sesame', 'neural_search_webhook_secret')")
+
+
+def requests(connection):
+    return connection.execute(
+        "select url, headers, convert_from(body, 'UTF8')::jsonb from net.http_request_queue order by id"
+    ).fetchall()
+
+
+def other_bucket(storage, name="attic"):
+    storage.execute("insert into storage.buckets (id, name) values (%s, %s)", [name, name])
+    return name
+
+
+def test_an_upload_makes_a_job(db, make_object):
+    object_id = make_object(version="v1")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v1", "pending", 0, False)]
+
+
+def test_an_upload_to_a_bucket_that_isnt_indexed_makes_nothing(db, storage, make_object):
+    make_object(bucket=other_bucket(storage))
+    assert db.execute(JOBS).fetchall() == []
+
+
+def test_an_overwrite_takes_the_old_document_out_in_the_uploaders_own_transaction(
+    database, db, make_document
+):
+    object_id = make_document("a.png")
+    with database.connect("supabase_storage_admin") as uploader, uploader.transaction():
+        uploader.execute("update storage.objects set version = 'v2' where id = %s", [object_id])
+        uploader.execute("reset role")
+        assert len(db.execute(DOCUMENTS).fetchall()) == 1
+    assert db.execute(DOCUMENTS).fetchall() == []
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
+
+
+def test_an_overwrite_makes_a_leased_job_due_again(db, make_object):
+    make_object("a.png", version="v1")
+    db.execute("select public.claim_embedding_jobs('{efficientnet-lite0}')")
+    object_id = make_object("a.png", version="v2")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
+
+
+def test_an_overwrite_gives_a_failed_object_another_chance(db, make_object):
+    make_object("a.png", version="v1")
+    db.execute("update neural_search.jobs set state = 'failed', error_class = 'BrokenImage'")
+    object_id = make_object("a.png", version="v2")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
+
+
+def test_a_move_rewrites_the_document_and_makes_no_job(db, make_document, move):
+    object_id = make_document("a.png")
+    move(object_id, "folder/b.png", version="v2")
+    assert db.execute(DOCUMENTS).fetchall() == [(object_id, "images", "folder/b.png", "v2")]
+    assert db.execute(JOBS).fetchall() == []
+
+
+def test_a_move_between_indexed_buckets_rewrites_the_bucket(db, storage, make_document, move):
+    db.execute("select public.index_bucket(%s)", [other_bucket(storage)])
+    object_id = make_document("a.png")
+    move(object_id, "a.png", bucket="attic", version="v2")
+    assert db.execute(DOCUMENTS).fetchall() == [(object_id, "attic", "a.png", "v2")]
+
+
+def test_a_move_out_of_the_indexed_buckets_removes_document_and_job(
+    db, storage, make_document, make_object, move
+):
+    other_bucket(storage)
+    for object_id in (make_document("a.png"), make_object("b.png")):
+        move(object_id, f"{object_id}.png", bucket="attic")
+    assert db.execute(DOCUMENTS).fetchall() == db.execute(JOBS).fetchall() == []
+
+
+def test_a_move_into_an_indexed_bucket_makes_a_job(db, storage, make_object, move):
+    object_id = make_object(bucket=other_bucket(storage))
+    move(object_id, "a.png", version="v2")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
+
+
+def test_a_move_carries_a_waiting_job_and_takes_a_running_one_back(db, make_object, move):
+    object_id = make_object("a.png", version="v1")
+    db.execute("select public.claim_embedding_jobs('{efficientnet-lite0}')")
+    move(object_id, "b.png", version="v2")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 1, False)]
+    assert finish(db, object_id, vector(1), version="v1") == "superseded"
+
+
+def test_a_move_carries_the_cause_of_a_failure(db, make_object, move):
     object_id = make_object("a.png")
-    assert finish(db, object_id, vector(1)) == "embedded"
-    assert db.execute("select content from public.documents").fetchall() == [("a.png",)]
+    db.execute("update neural_search.jobs set state = 'skipped', error_class = 'NotAnImage'")
+    move(object_id, "b.png", version="v2")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "skipped", 0, False)]
+
+
+def test_a_move_with_other_bytes_is_an_overwrite(db, storage, make_document):
+    object_id = make_document("a.png")
+    storage.execute(
+        "update storage.objects set name = 'b.png', version = 'v2', metadata = %s where id = %s",
+        [Jsonb({"eTag": '"another"', "size": 3}), object_id],
+    )
+    assert db.execute(DOCUMENTS).fetchall() == []
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
+
+
+def test_a_deletion_removes_document_and_job(db, make_document, make_object, remove):
+    for object_id in (make_document("a.png"), make_object("b.png")):
+        remove(object_id)
+    assert db.execute(DOCUMENTS).fetchall() == db.execute(JOBS).fetchall() == []
+
+
+@pytest.mark.parametrize("change", ["is_delete_marker = true", "archived_at = now()"])
+def test_a_delete_marker_counts_as_a_deletion(db, storage, make_document, change):
+    object_id = make_document("a.png")
+    storage.execute(f"update storage.objects set {change} where id = %s", [object_id])
+    assert db.execute(DOCUMENTS).fetchall() == db.execute(JOBS).fetchall() == []
+
+
+def test_projects_without_versioned_buckets_work_as_well(database, db, make_document):
+    with database.connect("supabase_admin") as platform:
+        platform.execute(
+            "alter table storage.objects drop is_delete_marker, drop archived_at, drop is_versioned"
+        )
+    make_document("a.png")
+    ((found,),) = db.execute("select count(*) from public.match_documents(%s)", [vector(1)])
+    assert found == 1
+
+
+def test_changes_that_leave_bytes_and_place_alone_are_ignored(db, storage, make_document, callable_function):
+    object_id = make_document("a.png")
+    db.execute("delete from net.http_request_queue")
+    storage.execute("update storage.objects set last_accessed_at = now() where id = %s", [object_id])
+    assert len(db.execute(DOCUMENTS).fetchall()) == 1
+    assert requests(db) == []
+
+
+def test_objects_older_than_versions_are_indexed_too(db, make_object):
+    object_id = make_object("a.png", version=None)
+    assert finish(db, object_id, vector(1), version="") == "embedded"
+    assert db.execute("select count(*) from public.match_documents(%s)", [vector(1)]).fetchone() == (1,)
+
+
+def test_a_kick_is_a_webhook_with_the_secret_from_vault(db, make_object, callable_function):
+    object_id = make_object("a.png")
+    ((url, headers, body),) = requests(db)
+    assert url == "http://127.0.0.1/embed"
+    assert headers == {"Content-Type": "application/json", "x-webhook-secret": "open sesame"}
+    assert (body["type"], body["schema"], body["table"]) == ("INSERT", "storage", "objects")
+    assert (body["record"]["id"], body["old_record"]) == (str(object_id), None)
+
+
+def test_only_what_leaves_work_is_kicked(db, make_document, make_object, move, remove, callable_function):
+    object_id = make_document("a.png")
+    db.execute("delete from net.http_request_queue")
+    move(object_id, "b.png")
+    remove(object_id)
+    assert requests(db) == []
+
+
+def test_nothing_is_kicked_while_200_requests_wait(db, make_object, callable_function):
+    db.execute("""
+        insert into net.http_request_queue (method, url, timeout_milliseconds)
+        select 'GET', 'http://127.0.0.1', 1 from generate_series(1, 200)
+    """)
+    make_object("a.png")
+    assert len(requests(db)) == 200
+    assert len(db.execute(JOBS).fetchall()) == 1
+
+
+@pytest.mark.parametrize("missing", ["neural_search_embed_url", "neural_search_webhook_secret"])
+def test_nothing_is_kicked_without_url_or_secret(db, make_object, callable_function, missing):
+    db.execute("delete from vault.secrets where name = %s", [missing])
+    make_object("a.png")
+    assert requests(db) == []
+    assert len(db.execute(JOBS).fetchall()) == 1
+
+
+@pytest.mark.parametrize("schema", ["net", "vault"])
+def test_a_failed_kick_never_undoes_the_record(database, db, make_object, callable_function, schema):
+    with database.connect("supabase_admin") as platform:
+        platform.execute(f"drop schema {schema} cascade")
+    make_object("a.png")
+    assert len(db.execute(JOBS).fetchall()) == 1
+
+
+@pytest.mark.parametrize(
+    "table", ["neural_search.jobs", "neural_search.buckets", "neural_search.models", "public.documents"]
+)
+def test_uploads_go_on_while_our_tables_are_locked(database, db, make_document, make_object, remove, table):
+    overwritten, removed = make_document("a.png"), make_document("b.png")
+    with database.connect() as blocker, blocker.transaction():
+        blocker.execute(f"lock table {table} in access exclusive mode")
+        make_object("a.png")
+        make_object("c.png")
+        remove(removed)
+    names = [name for (name,) in db.execute("select name from storage.objects order by name")]
+    assert names == ["a.png", "c.png"]
+    db.execute("select public.reconcile_documents()")
+    states = db.execute("select name, state from public.object_states('images', '{a.png,c.png}')").fetchall()
+    assert states == [("a.png", "pending"), ("c.png", "pending")]
+    assert db.execute("select from public.documents where object_id = %s", [overwritten]).fetchall() == []
+
+
+def test_a_transaction_waits_once_for_our_locked_tables_and_not_for_each_row(database, storage):
+    warnings = []
+    storage.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
+    with database.connect() as blocker, blocker.transaction():
+        blocker.execute("lock table neural_search.jobs in access exclusive mode")
+        storage.execute(
+            "insert into storage.objects (bucket_id, name) select 'images', n from generate_series(1, 9) n"
+        )
+    assert len(warnings) == 1
+
+
+def test_an_upload_survives_tables_that_are_broken(db, make_object):
+    db.execute("alter table neural_search.jobs rename to lost")
+    make_object("a.png")
+    assert db.execute("select count(*) from storage.objects").fetchone() == (1,)
+
+
+def test_a_rolled_back_permission_probe_leaves_nothing(database, db, callable_function):
+    with database.connect("authenticator") as probe, probe.transaction(force_rollback=True):
+        probe.execute("select set_config('role', 'anon', true)")
+        probe.execute(
+            "insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', '1')"
+        )
+    assert db.execute(JOBS).fetchall() == requests(db) == []
+
+
+def test_a_caller_whom_no_policy_lets_upload_is_refused_by_storage_alone(db, storage):
+    other_bucket(storage)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"), as_role(db, "anon"):
+        db.execute("insert into storage.objects (bucket_id, name) values ('attic', 'a.png')")
+
+
+def test_settings_of_the_uploaders_session_are_left_alone(storage):
+    storage.execute("set lock_timeout = '7s'")
+    storage.execute("insert into storage.objects (bucket_id, name) values ('images', 'a.png')")
+    assert storage.execute("show lock_timeout").fetchone() == ("7s",)

@@ -1,0 +1,374 @@
+"""The queue: claiming, finishing, failing, and that no order of events breaks it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import psycopg
+import pytest
+from databases import MODEL, as_role, finish, vector
+
+CLAIM = "select object_id, lease_id, attempt from public.claim_embedding_jobs(%s, %s, %s)"
+
+
+def claim(connection, jobs=1, seconds=120, models=(MODEL,)):
+    return connection.execute(CLAIM, [list(models), jobs, seconds]).fetchall()
+
+
+def claim_object(connection, object_id, models=(MODEL,)):
+    return connection.execute(
+        "select status, reason, lease_id from public.claim_object(%s, %s)", [object_id, list(models)]
+    ).fetchall()
+
+
+def fail(connection, object_id, lease_id, outcome):
+    ((result,),) = connection.execute(
+        "select public.fail_embedding_job(%s, %s, %s, %s, 'BrokenImage', 'It is cut off.')",
+        [object_id, MODEL, lease_id, outcome],
+    )
+    return result
+
+
+def make_due(connection):
+    connection.execute("update neural_search.jobs set next_attempt_at = now() - interval '1 second'")
+
+
+def states(connection):
+    return [state for (state,) in connection.execute("select state from public.list_embedding_jobs()")]
+
+
+def documents(connection):
+    return connection.execute("select object_id, object_version from public.documents").fetchall()
+
+
+def test_a_claim_tells_what_the_worker_needs(db, make_object):
+    object_id = make_object("a/b.png", version="v1")
+    row = db.execute("select * from public.claim_embedding_jobs(%s)", [[MODEL]]).fetchone()
+    assert row[:-1] == (object_id, MODEL, "v1", "images", "a/b.png", 3, "image/png", '"v1"', 1)
+    assert isinstance(row[-1], uuid.UUID)
+
+
+def test_a_leased_job_is_nobody_elses(db, make_object):
+    make_object()
+    assert len(claim(db)) == 1
+    assert claim(db) == []
+    assert states(db) == ["running"]
+
+
+def test_claims_at_the_same_time_share_the_work(database, make_object):
+    objects = {make_object(), make_object()}
+    with database.connect() as one, database.connect() as other, one.transaction(), other.transaction():
+        claimed = claim(one) + claim(other)
+    assert {object_id for object_id, _, _ in claimed} == objects
+
+
+def test_the_longest_waiting_is_claimed_first(db, make_object):
+    first, second = make_object(), make_object()
+    assert [object_id for object_id, _, _ in claim(db, jobs=1) + claim(db, jobs=1)] == [first, second]
+
+
+def test_jobs_of_models_that_arent_loaded_are_left_to_others(db, make_object):
+    make_object()
+    assert claim(db, models=["another"]) == []
+    assert claim(db, models=[]) == []
+
+
+def test_a_job_whose_object_is_gone_isnt_handed_out(db, make_object):
+    db.execute(
+        "insert into neural_search.jobs (object_id, model, version) values (gen_random_uuid(), %s, '')",
+        [MODEL],
+    )
+    present = make_object()
+    assert [object_id for object_id, _, _ in claim(db, jobs=5)] == [present]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 86401, None])
+def test_a_lease_that_makes_no_sense_is_refused(db, seconds):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="lease_seconds"):
+        claim(db, seconds=seconds)
+
+
+def test_an_abandoned_job_comes_back_and_is_given_up_at_last(db, make_object):
+    make_object()
+    for attempt in range(1, 6):
+        ((_, _, counted),) = claim(db)
+        assert counted == attempt
+        make_due(db)
+    assert claim(db) == []
+    assert db.execute("select state, error_class from public.list_embedding_jobs()").fetchall() == [
+        ("failed", "LeaseExpired")
+    ]
+
+
+def test_what_may_have_killed_its_worker_is_handed_out_alone(db, make_object):
+    for _ in range(3):
+        make_object()
+    assert len(claim(db, jobs=3)) == 3
+    make_due(db)
+    fresh = make_object()
+    make_object()
+    assert [len(claim(db, jobs=5)) for _ in range(4)] == [1, 1, 1, 2]
+    assert claim_object(db, fresh)[0][0] == "waiting"
+
+
+def test_finishing_writes_the_document_and_removes_the_job(db, make_object):
+    object_id = make_object("a.png", version="v1")
+    assert finish(db, object_id, vector(1)) == "embedded"
+    row = db.execute("""
+        select object_id, bucket_id, content, model, object_version, content_hash, width, height, mime_type,
+          metadata
+        from public.documents
+    """).fetchone()
+    assert row == (object_id, "images", "a.png", MODEL, "v1", "hash", 2, 3, "image/png", {})
+    assert states(db) == []
+
+
+def test_finishing_twice_changes_nothing(db, make_object):
+    object_id = make_object()
+    assert [finish(db, object_id, vector(1)), finish(db, object_id, vector(0, 1))] == ["embedded"] * 2
+    assert db.execute("select embedding = %s from public.documents", [vector(1)]).fetchall() == [(True,)]
+
+
+def test_finishing_late_counts_while_the_version_is_the_same(db, make_object):
+    object_id = make_object()
+    claim(db)
+    make_due(db)
+    claim(db)
+    assert finish(db, object_id, vector(1)) == "embedded"
+    assert states(db) == []
+
+
+def test_finishing_an_old_version_is_superseded_and_leaves_the_new_job(db, make_object):
+    object_id = make_object("a.png", version="v1")
+    make_object("a.png", version="v2")
+    assert finish(db, object_id, vector(1), version="v1") == "superseded"
+    assert (documents(db), states(db)) == ([], ["due"])
+
+
+def test_finishing_an_object_that_is_gone_leaves_nothing(db):
+    assert finish(db, uuid.uuid4(), vector(1), version="v1") == "gone"
+    assert documents(db) == []
+
+
+def test_finishing_after_the_bucket_was_taken_out_is_superseded(db, make_object):
+    object_id = make_object()
+    db.execute("select public.unindex_bucket('images')")
+    assert finish(db, object_id, vector(1)) == "superseded"
+    assert documents(db) == []
+
+
+def test_finishing_repairs_an_overwrite_that_nobody_recorded(database, db, make_object):
+    object_id = make_object("a.png", version="v1")
+    claim(db)
+    with database.connect("supabase_admin") as platform:
+        platform.execute("set session_replication_role = 'replica'")  # no triggers
+        platform.execute("update storage.objects set version = 'v2'")
+    assert finish(db, object_id, vector(1), version="v1") == "superseded"
+    assert db.execute("select version, state, lease_id from neural_search.jobs").fetchall() == [
+        ("v2", "pending", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("embedding", "message"),
+    [("[1,2,3]", "has 3 dimensions, model 'efficientnet-lite0' has 1280"), (vector(0), "all zeros")],
+)
+def test_an_embedding_that_isnt_one_is_refused(db, make_object, embedding, message):
+    object_id = make_object()
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+        finish(db, object_id, embedding)
+    assert documents(db) == []
+
+
+def test_an_unknown_model_is_refused(db, make_object):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="There is no model 'nothing'"):
+        db.execute(
+            "select public.finish_embedding_job(%s, 'nothing', '', %s, '', 1, 1, '')",
+            [make_object(), vector(1)],
+        )
+
+
+def in_background(work):
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_until_blocked(connection, pid):
+    """Until another session waits for the one with this process id."""
+    while not connection.execute(
+        "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))", [pid]
+    ).fetchall():
+        pass
+
+
+def test_an_overwrite_under_way_makes_finish_wait_and_then_supersedes_it(database, db, make_object):
+    object_id = make_object("a.png", version="v1")
+    results = []
+    with database.connect("supabase_storage_admin") as uploader, database.connect() as worker:
+        with uploader.transaction():
+            uploader.execute("update storage.objects set version = 'v2' where id = %s", [object_id])
+            finishing = in_background(
+                lambda: results.append(finish(worker, object_id, vector(1), version="v1"))
+            )
+            wait_until_blocked(db, uploader.info.backend_pid)
+        finishing.join(10)
+    assert results == ["superseded"]
+    assert (documents(db), states(db)) == ([], ["due"])
+
+
+def test_a_finish_under_way_makes_an_overwrite_wait_which_then_removes_the_document(
+    database, db, make_object
+):
+    object_id = make_object("a.png", version="v1")
+    with database.connect("supabase_storage_admin") as uploader, database.connect() as worker:
+        with worker.transaction():
+            assert finish(worker, object_id, vector(1)) == "embedded"
+            overwriting = in_background(
+                lambda: uploader.execute(
+                    "update storage.objects set version = 'v2' where id = %s", [object_id]
+                )
+            )
+            wait_until_blocked(db, worker.info.backend_pid)
+        overwriting.join(10)
+    assert (documents(db), states(db)) == ([], ["due"])
+    assert db.execute("select version from neural_search.jobs").fetchall() == [("v2",)]
+
+
+def test_a_deletion_under_way_makes_finish_answer_gone(database, db, make_object):
+    object_id = make_object("a.png", version="v1")
+    results = []
+    with database.connect("supabase_storage_admin") as uploader, database.connect() as worker:
+        with uploader.transaction():
+            uploader.execute("set local storage.allow_delete_query = 'true'")
+            uploader.execute("delete from storage.objects where id = %s", [object_id])
+            finishing = in_background(
+                lambda: results.append(finish(worker, object_id, vector(1), version="v1"))
+            )
+            wait_until_blocked(db, uploader.info.backend_pid)
+        finishing.join(10)
+    assert results == ["gone"]
+    assert (documents(db), states(db)) == ([], [])
+
+
+@pytest.mark.parametrize("outcome", ["skipped", "failed"])
+def test_a_terminal_outcome_keeps_its_cause(db, make_object, outcome):
+    object_id = make_object()
+    ((_, lease_id, _),) = claim(db)
+    assert fail(db, object_id, lease_id, outcome) == outcome
+    assert db.execute(
+        "select state, error_class, error_message from public.list_embedding_jobs()"
+    ).fetchall() == [(outcome, "BrokenImage", "It is cut off.")]
+    make_due(db)
+    assert claim(db) == []
+
+
+def test_a_retry_waits_longer_each_time_and_fails_after_the_last_attempt(db, make_object):
+    object_id = make_object()
+    outcomes, waits = [], []
+    for _ in range(5):
+        ((_, lease_id, _),) = claim(db)
+        outcomes.append(fail(db, object_id, lease_id, "retry"))
+        ((wait,),) = db.execute(
+            "select extract(epoch from next_attempt_at - now())::float from neural_search.jobs"
+        )
+        waits.append(wait)
+        make_due(db)
+    assert outcomes == ["retry"] * 4 + ["failed"]
+    for attempt, wait in enumerate(waits[:4], start=1):
+        assert 0.45 * 5 * 2**attempt <= wait <= 1.5 * 5 * 2**attempt
+    assert claim(db) == []
+
+
+def test_whoever_lost_the_lease_cant_fail_the_job(db, make_object):
+    object_id = make_object()
+    ((_, lost, _),) = claim(db)
+    make_due(db)
+    claim(db)
+    assert fail(db, object_id, lost, "failed") == "superseded"
+    assert states(db) == ["running"]
+
+
+def test_an_unknown_outcome_is_refused(db, make_object):
+    for outcome in ("done", None):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="expected skipped, failed or retry"):
+            fail(db, make_object(), uuid.uuid4(), outcome)
+
+
+def test_a_released_job_isnt_charged_an_attempt(db, make_object):
+    make_object(), make_object()
+    leases = [lease_id for _, lease_id, _ in claim(db, jobs=2)]
+    assert db.execute(
+        "select public.release_embedding_jobs(%s, 30, 'StorageUnavailable', 'down')", [leases]
+    ).fetchone() == (2,)
+    assert (
+        db.execute("select state, attempts, error_class from public.list_embedding_jobs()").fetchall()
+        == [("waiting", 0, "StorageUnavailable")] * 2
+    )
+
+
+def test_claim_object_leases_the_objects_job(db, make_object):
+    object_id = make_object()
+    ((status, reason, lease_id),) = claim_object(db, object_id)
+    assert (status, reason) == ("claimed", None)
+    assert isinstance(lease_id, uuid.UUID)
+
+
+def test_claim_object_makes_the_job_that_a_trigger_didnt(db, make_object):
+    object_id = make_object()
+    db.execute("delete from neural_search.jobs")
+    assert claim_object(db, object_id)[0][0] == "claimed"
+
+
+def test_claim_object_says_why_there_is_nothing_to_do(db, make_object, make_document):
+    def status(object_id, models=(MODEL,)):
+        ((status, reason, _),) = claim_object(db, object_id, models)
+        return status, reason
+
+    assert status(make_document()) == ("unchanged", "The document is up to date.")
+    assert status(uuid.uuid4()) == ("gone", "There is no such object.")
+
+    object_id = make_object()
+    assert status(object_id, ["another"])[0] == "waiting"
+    assert MODEL in status(object_id, ["another"])[1]
+    ((_, _, lease_id),) = claim_object(db, object_id)
+    assert status(object_id) == ("waiting", "Another worker has it.")
+    fail(db, object_id, lease_id, "retry")
+    assert status(object_id)[0] == "waiting"
+    assert "It is cut off." in status(object_id)[1]
+    make_due(db)
+    ((_, _, lease_id),) = claim_object(db, object_id)
+    fail(db, object_id, lease_id, "skipped")
+    assert status(object_id) == ("skipped", "It is cut off.")
+
+    db.execute("select public.unindex_bucket('images')")
+    assert status(object_id)[0] == "ignored"
+
+
+def test_retrying_makes_terminal_jobs_due_by_bucket_and_prefix(db, make_object):
+    objects = [make_object("cats/a.png"), make_object("dogs/a.png")]
+    for object_id, lease_id, _ in claim(db, jobs=2):
+        fail(db, object_id, lease_id, "failed")
+    assert db.execute("select public.retry_embedding_jobs('elsewhere')").fetchone() == (0,)
+    assert db.execute("select public.retry_embedding_jobs('images', 'cats/')").fetchone() == (1,)
+    assert [object_id for object_id, _, _ in claim(db, jobs=5)] == objects[:1]
+    assert db.execute("select public.retry_embedding_jobs()").fetchone() == (1,)
+
+
+def test_jobs_are_listed_by_state(db, make_object):
+    make_object("due.png")
+    assert db.execute("select name, state from public.list_embedding_jobs('due')").fetchall() == [
+        ("due.png", "due")
+    ]
+    assert db.execute("select name from public.list_embedding_jobs('failed')").fetchall() == []
+    assert db.execute("select name from public.list_embedding_jobs(max_rows => 0)").fetchall() == []
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="expected due"):
+        db.execute("select public.list_embedding_jobs('broken')")
+
+
+def test_the_service_role_can_do_a_workers_whole_job(db, make_object):
+    make_object()
+    with as_role(db, "service_role"):
+        ((object_id, _, _),) = claim(db)
+        assert finish(db, object_id, vector(1)) == "embedded"
