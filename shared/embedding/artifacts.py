@@ -1,0 +1,129 @@
+"""Converted models on disk: `<cache>/<model>/<fingerprint>/`, whole and unchanged, or not used at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.embedding import models
+from shared.embedding.record import Record
+from shared.errors import SettingsError
+
+RECORD = "record.json"
+DIGESTS = "digests.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One converted model."""
+
+    folder: Path
+    record: Record
+
+
+def find(name: str, cache: Path) -> Artifact | None:
+    """The intact conversion of what `name` stands for now.
+
+    Where the original isn't on this machine, as in a container made for serving, the newest conversion counts.
+    """
+    root = cache / models.slug(name)
+    fingerprint = models.fingerprint(name)
+    folders = [root / fingerprint] if fingerprint else _newest_first(root)
+    artifacts = ((folder, _intact_record(folder)) for folder in folders)
+    return next((Artifact(folder=folder, record=record) for folder, record in artifacts if record), None)
+
+
+def converted(cache: Path) -> list[str]:
+    """The names of the models that have an intact conversion."""
+    records = [_intact_record(path.parent) for path in sorted(cache.glob(f"*/*/{RECORD}"))]
+    return sorted({record.model for record in records if record})
+
+
+@contextmanager
+def written(name: str, cache: Path) -> Iterator[Path]:
+    """A folder to write a conversion into; it gets its name and its digests only after all of it is written."""
+    target = cache / models.slug(name) / (models.fingerprint(name) or "")
+    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+    try:
+        yield staging
+        seal(staging)
+        _discard(target)
+        staging.chmod(0o755)  # mkdtemp's 0700 would lock out a function that runs as another user
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one process at a time writes here: two would do the same work in twice the memory. Makes the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise SettingsError(
+            f"{str(folder)!r} can't be written: {error.strerror}. Set EMBEDDING_CACHE to a folder that can be."
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def lock(name: str, cache: Path) -> AbstractContextManager[None]:
+    """Only one process at a time converts this model."""
+    return locked(cache / models.slug(name))
+
+
+def seal(folder: Path) -> None:
+    """Write down the digests of the folder's files: those it has after a crash or a full disk won't match."""
+    digests = {path.name: _digest(path) for path in _files(folder)}
+    temporary = folder / f".{DIGESTS}"
+    temporary.write_text(json.dumps(digests, indent=2))
+    temporary.replace(folder / DIGESTS)
+
+
+def altered(folder: Path) -> set[str]:
+    """The files of a sealed folder that are missing, not sealed, or not what was sealed."""
+    try:
+        digests = json.loads((folder / DIGESTS).read_text())
+    except (OSError, ValueError):
+        digests = {}
+    found = {path.name: _digest(path) for path in _files(folder)}
+    return {name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name)}
+
+
+def _intact_record(folder: Path) -> Record | None:
+    try:
+        record = Record.from_json((folder / RECORD).read_text())
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return None if altered(folder) else record
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("[!.]*") if path.is_file() and path.name != DIGESTS]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _newest_first(root: Path) -> list[Path]:
+    folders = [path.parent for path in root.glob(f"[!.]*/{RECORD}")]
+    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def _discard(folder: Path) -> None:
+    if folder.exists():
+        trash = folder.with_name(f".old-{folder.name}-{os.getpid()}")
+        folder.rename(trash)
+        shutil.rmtree(trash)

@@ -1,0 +1,50 @@
+"""Graphs to code for this processor, kept on disk beside the graph so that the next process starts faster."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from shared.embedding import artifacts
+from shared.errors import ModelBroken
+
+
+@cache
+def core() -> ov.Core:
+    """The process's one runtime. Made on first use: it starts threads, which a later fork would lose."""
+    return ov.Core()
+
+
+@cache
+def native_precision() -> str:
+    """bf16 where the processor computes in it, else f32."""
+    return "bf16" if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
+def compiled_graph(graph: Path, config: dict[str, Any]) -> ov.CompiledModel:
+    """The graph, ready to run. ModelBroken where OpenVINO can't read it."""
+    try:
+        return _compile(graph, config)
+    except RuntimeError as error:
+        raise ModelBroken(
+            f"OpenVINO can't load {str(graph)!r}: {str(error).strip().splitlines()[-1]} "
+            "Remove its folder and start again, and it will be converted anew."
+        ) from error
+
+
+def _compile(graph: Path, config: dict[str, Any]) -> ov.CompiledModel:
+    folder = graph.parent / "compiled"
+    if not os.access(graph.parent, os.W_OK):
+        return core().compile_model(graph, "CPU", config)
+    with artifacts.locked(folder):
+        # OpenVINO notices a cut-off file and another version or processor, but not wrong bytes in the weights.
+        for name in artifacts.altered(folder):
+            (folder / name).unlink(missing_ok=True)
+        compiled = core().compile_model(graph, "CPU", config | {"CACHE_DIR": folder})
+        if artifacts.altered(folder):
+            artifacts.seal(folder)
+        return compiled

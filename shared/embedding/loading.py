@@ -1,0 +1,147 @@
+"""A model's name and the settings to an embedder, converting the model first where that is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from shared import errors, settings
+from shared.embedding import artifacts, models
+from shared.embedding.artifacts import Artifact
+from shared.embedding.embedder import Embedder, Engine
+from shared.embedding.record import Record
+from shared.errors import ModelBroken, SettingsError, UnknownModel
+from shared.settings import Settings
+
+
+def load(
+    model: str | None = None, *, configuration: Settings | None = None, precision: str | None = None
+) -> Embedder:
+    """The model (the first of EMBEDDING_MODELS by default), ready to embed on this machine.
+
+    `precision` is f32 or bf16 where the openvino engine should not choose it itself.
+    """
+    configuration = configuration or settings.load()
+    name = model or configuration.embedding_models[0]
+    if engine_name(configuration) == "torch":
+        return _load_torch(name, configuration)
+    return _load_openvino(name, configuration, precision)
+
+
+def prepare(model: str | None = None, *, configuration: Settings | None = None) -> bool:
+    """Convert the model for the CPU, in a process of its own. False where there was nothing to do."""
+    configuration = configuration or settings.load()
+    name = model or configuration.embedding_models[0]
+    if engine_name(configuration) == "torch":
+        return False
+    return _prepare(name, configuration.embedding_cache)
+
+
+def engine_name(configuration: Settings) -> str:
+    """The engine that these settings mean on this machine: torch on a GPU, openvino on a CPU."""
+    engine, device = configuration.embedding_engine, configuration.embedding_device
+    if engine == "openvino" and device == "cuda":
+        raise SettingsError(
+            "EMBEDDING_ENGINE=openvino runs on the CPU. Set EMBEDDING_DEVICE=cpu or EMBEDDING_ENGINE=torch."
+        )
+    if engine != "auto":
+        return engine
+    return "torch" if device == "cuda" or (device == "auto" and _has_gpu()) else "openvino"
+
+
+def _has_gpu() -> bool:
+    # Asking torch takes its import, seconds and 200 MB, so the driver's file is looked at first.
+    if not Path("/dev/nvidiactl").exists() or importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _load_openvino(name: str, configuration: Settings, precision: str | None) -> Embedder:
+    _prepare(name, configuration.embedding_cache)
+    artifact = artifacts.find(name, configuration.embedding_cache)
+    if artifact is None:
+        raise ModelBroken(f"The conversion of {name!r} was removed while it was being loaded. Start again.")
+    from shared.embedding.openvino_engine import OpenVinoEngine  # 50 MB that the torch engine doesn't need
+
+    tokenizer = _tokenizer(artifact.folder) if artifact.record.text else None
+    return _embedder(artifact.record, OpenVinoEngine(artifact, precision), tokenizer, configuration)
+
+
+def _load_torch(name: str, configuration: Settings) -> Embedder:
+    models.check(name)
+    # Seconds and hundreds of megabytes, which the openvino engine does without.
+    from shared.embedding.sources import open_source
+    from shared.embedding.torch_engine import TorchEngine
+
+    source = open_source(name)
+    tokenizer = Tokenizer.from_str(source.tokenizer) if source.tokenizer else None
+    engine = TorchEngine(source, configuration.embedding_device)
+    return _embedder(source.record, engine, tokenizer, configuration)
+
+
+def _embedder(
+    record: Record, engine: Engine, tokenizer: Tokenizer | None, configuration: Settings
+) -> Embedder:
+    return Embedder(
+        record,
+        engine,
+        tokenizer,
+        max_image_bytes=configuration.max_image_bytes,
+        max_image_pixels=configuration.max_image_pixels,
+    )
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def _prepare(name: str, cache: Path) -> bool:
+    if artifacts.find(name, cache):
+        return False
+    models.check(name)
+    _check_converter(name, cache)
+    with artifacts.lock(name, cache):
+        if artifacts.find(name, cache) is None:  # it may have appeared while another process held the lock
+            _convert(name, cache)
+            return True
+    return False
+
+
+def _check_converter(name: str, cache: Path) -> None:
+    if importlib.util.find_spec("torch") and models.fingerprint(name):
+        return
+    there = ", ".join(artifacts.converted(cache)) or "none"
+    raise UnknownModel(
+        f"The model {name!r} isn't converted in {str(cache)!r} (there: {there}), and what converting it takes "
+        "isn't installed here. Install neural-search[torch], or build the container with this model.",
+        value=name,
+    )
+
+
+def _convert(name: str, cache: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "shared.embedding.convert", name],
+        env=settings.child_environment({"EMBEDDING_CACHE": str(cache)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode:
+        raise _conversion_error(name, process)
+
+
+def _conversion_error(name: str, process: subprocess.CompletedProcess[str]) -> errors.NeuralSearchError:
+    try:
+        report = json.loads(process.stdout.strip().splitlines()[-1])
+        error: errors.NeuralSearchError = getattr(errors, report["class"])(report["message"], value=name)
+        return error
+    except (ValueError, IndexError, KeyError, TypeError):
+        reason = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
+        return ModelBroken(f"The model {name!r} can't be converted for the CPU: {reason[0]}", value=name)

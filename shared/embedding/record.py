@@ -1,0 +1,69 @@
+"""What an embedder must know of its model besides the weights; stored as record.json beside a converted model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FORMAT = 1  # raise it when a field changes its meaning: older folders are then converted anew
+
+RESIZE_MODES = ("shortest", "stretch", "crop", "patches")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInput:
+    """How a picture becomes the image tower's input."""
+
+    resize: str  # shortest: edge, then centre crop; stretch: to size; crop: centre square, then size; patches
+    size: tuple[int, int]  # height and width in pixels of what the tower gets
+    edge: int  # shortest: length of the shorter side after resizing; crop: side that `size` is cut out of
+    resample: int  # PIL.Image.Resampling
+    mean: tuple[float, ...]  # per channel, on the scale 0 to 255
+    std: tuple[float, ...]
+    pooling: str  # how the tower makes one vector of an image; for people who read the record
+    patch: int = 0  # patches: side of one patch
+    max_patches: int = 0  # patches: how many of them an image becomes at most
+
+    @property
+    def side(self) -> int:
+        """The shorter side, in pixels, that a picture should have at least before it is resized."""
+        return max(self.edge, *self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextInput:
+    """How a text becomes the text tower's input. Truncation and padding themselves are in tokenizer.json."""
+
+    max_length: int  # tokens; what is longer is cut off
+    padding: str  # longest: to the batch's longest text; max_length: always to max_length
+    attention_mask: bool  # whether the tower takes a mask of the padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One model's record."""
+
+    model: str  # the name that it was loaded by
+    architecture: str  # the model_type of the checkpoint's configuration
+    dimensions: int
+    image: ImageInput
+    text: TextInput | None  # None: this model can't embed texts
+
+    def to_json(self, **more: Any) -> str:
+        return json.dumps({"format": FORMAT} | asdict(self) | more, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """ValueError, TypeError or KeyError where `text` isn't a record of this format."""
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise ValueError(f"Expected a record of format {FORMAT}, found {data['format']!r}.")
+        image = {name: tuple(v) if isinstance(v, list) else v for name, v in data["image"].items()}
+        return cls(
+            model=data["model"],
+            architecture=data["architecture"],
+            dimensions=data["dimensions"],
+            image=ImageInput(**image),
+            text=TextInput(**data["text"]) if data["text"] else None,
+        )
