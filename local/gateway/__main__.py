@@ -33,6 +33,7 @@ def serve(configuration: Path) -> None:
         functions = dict(told["functions"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StackError(f"The gateway's configuration {configuration} can't be read: {error}.") from error
+    _check_database(make_conninfo(url, user=REST))
     app = create_app(lambda user: make_conninfo(url, user=user), data / "objects", keys.load(data), functions)
     server = uvicorn.Server(
         uvicorn.Config(

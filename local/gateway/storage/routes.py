@@ -106,7 +106,7 @@ def routes(prefix: str, database: Database, files: Files, keys: Keys) -> list[Ro
 
 
 async def _no_route(request: Request) -> Response:
-    """Something that the real server has and this one doesn't, such as image transformations, or nobody has."""
+    """Such as image transformations, which the real server has and this one doesn't."""
     message = f"Route {request.method}:{request.url.path} not found"
     return JSONResponse({"message": message, "error": "Not Found", "statusCode": 404}, 404)
 
