@@ -1,0 +1,60 @@
+"""The command line's frame: its help, and how errors are shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from shared.errors import NeuralSearchError
+
+INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+
+
+class Commands(TyperGroup):
+    """Shows an error as one line on stderr with exit status 1; with --traceback, where it comes from."""
+
+    def invoke(self, ctx: Any) -> Any:  # a click.Context of the click that typer carries
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except (TyperException, typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if ctx.params.get("traceback"):
+                raise
+            typer.echo(f"error: {one_line(error)}", err=True)
+            raise typer.Exit(1) from None
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong and what to do, without line breaks."""
+    if isinstance(error, NeuralSearchError):
+        return " ".join(str(error).split())
+    text = " ".join(str(error).split()) or "no message"
+    return f"{text} ({type(error).__name__}). Run `neural-search --traceback …` to see where it comes from."
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error comes from.")] = False,
+) -> None:
+    """Image search for Supabase: drop images into a bucket, find them by image, text or examples.
+
+    The target project and its keys come from the environment (SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY,
+    SUPABASE_SECRET_KEY, QUERY_URL, DATABASE_URL, …). Without SUPABASE_URL it is the embedded stack that
+    `neural-search up` runs on this machine.
+    """

@@ -1,0 +1,144 @@
+"""The database, through DATABASE_URL: what `neural-search install` puts there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, LiteralString
+
+from cli import migrations
+from cli.postgres import connect
+from cli.vault import EMBED_URL, WEBHOOK_SECRET
+from shared.errors import DatabaseError
+from shared.settings import Settings
+
+INSTALL = "Run `neural-search install`."
+SCHEDULES = ("neural-search-kick", "neural-search-reconcile")
+EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # the bits of pg_trigger.tgtype
+
+
+def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
+    url = str(target.database_url)
+    names: dict[str, Callable[[Settings], str]] = {
+        "database": server,
+        "pgvector": pgvector,
+        "migrations": applied,
+        "triggers on storage.objects": triggers,
+        "schedules": schedules,
+        "Vault": vault,
+        "indexed buckets": buckets,
+    }
+    yield (
+        "" if url else "DATABASE_URL is not set",
+        {name: partial(check, target) for name, check in names.items()},
+    )
+
+
+def server(target: Settings) -> str:
+    ((version, user, superuser),) = _rows(
+        target,
+        """
+        select current_setting('server_version'), rolname::text, rolsuper from pg_roles
+        where rolname = current_user
+        """,
+    )
+    if int(version.split(".")[0]) < 15:
+        raise DatabaseError(f"PostgreSQL is {version}, but 15 or newer is needed. Upgrade the project.")
+    return f"PostgreSQL {version} as {user}{' (a superuser)' if superuser else ''}"
+
+
+def pgvector(target: Settings) -> str:
+    rows = _rows(
+        target,
+        "select extversion, extnamespace::regnamespace::text from pg_extension where extname = 'vector'",
+    )
+    if not rows:
+        raise DatabaseError(f"pgvector isn't enabled. {INSTALL}")
+    version, schema = rows[0]
+    if tuple(map(int, version.split(".")[:2])) < (0, 8):
+        raise DatabaseError(f"pgvector is {version}, but 0.8 or newer is needed. Upgrade the project.")
+    if schema != "extensions":
+        raise DatabaseError(
+            f"pgvector is in schema {schema}. Run: alter extension vector set schema extensions"
+        )
+    return str(version)
+
+
+def applied(target: Settings) -> str:
+    pending = migrations.pending(str(target.database_url))
+    if pending:
+        raise DatabaseError(f"Not applied: {', '.join(pending)}. {INSTALL}")
+    return "all applied"
+
+
+def triggers(target: Settings) -> str:
+    rows = _rows(
+        target,
+        """
+        select t.tgname::text, t.tgtype::int, t.tgenabled::text
+        from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid = to_regclass('storage.objects') and p.pronamespace = to_regnamespace('neural_search')
+        """,
+    )
+    disabled = [name for name, _, enabled in rows if enabled == "D"]
+    if disabled:
+        raise DatabaseError(f"Disabled: {', '.join(disabled)}. Enable them as their table's owner.")
+    missing = [event for bit, event in EVENTS.items() if not any(kind & bit for _, kind, _ in rows)]
+    if missing:
+        raise DatabaseError(
+            f"No trigger for {', '.join(missing)} (a restore drops them). Run `neural-search install`."
+        )
+    return ", ".join(sorted(name for name, _, _ in rows))
+
+
+def schedules(target: Settings) -> str:
+    if _rows(target, "select to_regclass('cron.job') is null")[0][0]:
+        raise DatabaseError(
+            f"pg_cron isn't enabled. Enable it in the dashboard (Database, Extensions). {INSTALL}"
+        )
+    found = dict(
+        _rows(target, "select jobname, active from cron.job where jobname = any(%s)", [list(SCHEDULES)])
+    )
+    missing = [name for name in SCHEDULES if not found.get(name)]
+    if missing:
+        raise DatabaseError(f"Missing or inactive: {', '.join(missing)}. {INSTALL}")
+    return ", ".join(SCHEDULES)
+
+
+def vault(target: Settings) -> str:
+    found = dict(
+        _rows(
+            target,
+            "select name, decrypted_secret from vault.decrypted_secrets where name = any(%s)",
+            [[EMBED_URL, WEBHOOK_SECRET]],
+        )
+    )
+    missing = [name for name in (EMBED_URL, WEBHOOK_SECRET) if not found.get(name)]
+    if missing:
+        raise DatabaseError(f"Missing: {', '.join(missing)}. {INSTALL}")
+    if target.webhook_secrets and found[WEBHOOK_SECRET] not in target.webhook_secrets:
+        raise DatabaseError(f"{WEBHOOK_SECRET} isn't what EMBED_WEBHOOK_SECRET holds. {INSTALL}")
+    return f"the function's address ({found[EMBED_URL]}) and the webhook secret"
+
+
+def buckets(target: Settings) -> str:
+    rows = _rows(
+        target,
+        """
+        select b.bucket_id, s.id is not null
+        from neural_search.buckets b left join storage.buckets s on s.id = b.bucket_id order by 1
+        """,
+    )
+    gone = [name for name, exists in rows if not exists]
+    if gone:
+        raise DatabaseError(
+            f"There is no bucket {', '.join(gone)}. Create it, or take it out with unindex_bucket."
+        )
+    if not rows:
+        raise DatabaseError("No bucket is indexed. Run `neural-search install --bucket NAME`.")
+    return ", ".join(name for name, _ in rows)
+
+
+def _rows(target: Settings, query: LiteralString, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    with connect(str(target.database_url)) as database:
+        return database.execute(query, values).fetchall()

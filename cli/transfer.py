@@ -1,0 +1,205 @@
+"""Uploading files through an ordinary storage client, and watching until they are searchable."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from cli.files import LocalFile
+from cli.project import Project, storage_errors
+from shared.errors import (
+    NeuralSearchError,
+    ObjectExists,
+    ObjectNotFound,
+    StackError,
+    StorageForbidden,
+    StorageUnavailable,
+)
+
+if TYPE_CHECKING:
+    from storage3._sync.file_api import SyncBucketProxy
+    from storage3.types import FileOptions
+
+PARALLEL = 4
+ATTEMPTS = 3  # of one upload, where Storage is overloaded or out of reach
+POLL_SECONDS = 0.2
+NAMES_PER_POLL = 250
+PATIENCE_SECONDS = 120.0  # without a single image settling
+
+UPLOADED, UNCHANGED = "uploaded", "unchanged"
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What became of the files, by object name."""
+
+    uploaded: dict[str, float] = field(default_factory=dict)  # when Storage had them, by the monotonic clock
+    unchanged: list[str] = field(default_factory=list)  # Storage has the same bytes already
+    refused: dict[str, str] = field(default_factory=dict)  # not uploaded, and why
+    searchable: dict[str, float] = field(default_factory=dict)  # when the index had them
+    unsearchable: dict[str, str] = field(default_factory=dict)  # uploaded, will never be found, and why
+
+    def latencies(self) -> list[float]:
+        """Seconds from uploaded to searchable, sorted."""
+        both = self.searchable.keys() & self.uploaded.keys()
+        return sorted(max(0.0, self.searchable[name] - self.uploaded[name]) for name in both)
+
+
+class Watch:
+    """Asks the index for the state of what was uploaded until each is settled."""
+
+    def __init__(self, project: Project, bucket: str, report: Report):
+        self.project, self.bucket, self.report = project, bucket, report
+        self.pending: deque[str] = deque()
+        self.asked = self.progressed = time.monotonic()
+
+    def add(self, name: str) -> None:
+        self.pending.append(name)
+
+    def poll(self) -> None:
+        """At most once in POLL_SECONDS; a long queue is gone through in turns."""
+        now = time.monotonic()
+        if not self.pending or now - self.asked < POLL_SECONDS:
+            return
+        self.asked = now
+        names = [self.pending.popleft() for _ in range(min(NAMES_PER_POLL, len(self.pending)))]
+        states = self.project.call("object_states", bucket=self.bucket, names=names)
+        seen = time.monotonic()
+        for row in states:
+            self._settle(row["name"], row["state"], row["reason"], seen)
+        self._refuse_to_wait_forever(seen)
+
+    def finish(self, show: Callable[[int], None]) -> None:
+        while self.pending:
+            self.poll()
+            show(self.settled)
+            time.sleep(POLL_SECONDS / 4)
+
+    @property
+    def settled(self) -> int:
+        return len(self.report.searchable) + len(self.report.unsearchable)
+
+    def _settle(self, name: str, state: str, reason: str | None, seen: float) -> None:
+        if state == "pending":
+            self.pending.append(name)
+            return
+        self.progressed = seen
+        if state == "searchable":
+            self.report.searchable[name] = seen
+        elif state == "ignored":
+            self.report.unsearchable[name] = (
+                f"the bucket {self.bucket!r} isn't indexed: `neural-search install --bucket {self.bucket}`"
+            )
+        else:
+            self.report.unsearchable[name] = f"{state}: {reason or 'not there, or not yours to see'}"
+
+    def _refuse_to_wait_forever(self, now: float) -> None:
+        if self.pending and now - self.progressed > PATIENCE_SECONDS:
+            raise StackError(
+                f"{len(self.pending)} images still wait, and none became searchable for "
+                f"{PATIENCE_SECONDS:.0f} s. See `neural-search jobs`; `neural-search doctor` finds the cause."
+            )
+
+
+def transfer(
+    project: Project,
+    bucket: str,
+    files: Sequence[LocalFile],
+    report: Report,
+    *,
+    upsert: bool = False,
+    watch: Watch | None = None,
+    show: Callable[[str, int], None] = lambda label, done: None,
+) -> None:
+    """Uploads `files`, a few at a time, into `report`; with `watch`, until all are searchable or refused.
+
+    `show` gets ("uploading" | "searchable", how many). Interrupted, it lets running uploads finish.
+    """
+    remote = project.storage.storage.from_(bucket)
+    with _pool() as pool:
+        running = {pool.submit(_put, remote, file, upsert): file for file in files}
+        while running:
+            done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                _record(running.pop(future), future, report, watch)
+            show("uploading", len(files) - len(running))
+            if watch:
+                watch.poll()
+                show("searchable", watch.settled)
+    if watch:
+        watch.finish(lambda settled: show("searchable", settled))
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads whose queue is dropped when the block is left early: after Ctrl-C nothing new starts."""
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _record(file: LocalFile, future: Future[tuple[str, float]], report: Report, watch: Watch | None) -> None:
+    try:
+        outcome, when = future.result()
+    except (NeuralSearchError, OSError) as error:
+        report.refused[file.name] = str(error)
+        return
+    if outcome == UPLOADED:
+        report.uploaded[file.name] = when
+    else:
+        report.unchanged.append(file.name)
+    if watch:
+        watch.add(file.name)
+
+
+def _put(remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> tuple[str, float]:
+    """UPLOADED or UNCHANGED, and when. A lost answer is harmless: the next attempt finds the same bytes."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _put_once(remote, file, upsert), time.monotonic()
+        except StorageUnavailable:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(2.0 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def _put_once(remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> str:
+    name = quote(file.name, safe="/")  # supabase-py would take `?`, `%` and `:` for parts of a URL
+    existing = _info(remote, name)
+    if existing and _same_bytes(existing, file):
+        return UNCHANGED
+    if existing and not upsert:
+        raise ObjectExists("another file has this name there. --upsert replaces it.")
+    options: FileOptions = {"content-type": file.content_type, "upsert": "true" if upsert else "false"}
+    with storage_errors():
+        remote.upload(name, file.path, options)
+    return UPLOADED
+
+
+def _info(remote: SyncBucketProxy, name: str) -> dict[str, Any] | None:
+    """What is there, as far as this key may know."""
+    try:
+        with storage_errors():
+            found: dict[str, Any] = remote.info(name)
+            return found
+    except (ObjectNotFound, StorageForbidden):
+        return None
+
+
+def _same_bytes(existing: dict[str, Any], file: LocalFile) -> bool:
+    """By size and MD5; the entity tag of a multipart upload is no MD5 and never equal."""
+    if existing.get("size") != file.path.stat().st_size:
+        return False
+    with file.path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False))
+    return str(existing.get("etag")).strip('"') == digest.hexdigest()

@@ -1,0 +1,91 @@
+"""Which files `upload` takes, and under which names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cli.files import content_type, find_files
+from shared.errors import RequestError
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def names(paths: list[Path], prefix: str = "") -> list[str]:
+    return [file.name for file in find_files(paths, prefix)[0]]
+
+
+def test_a_folders_images_keep_their_sub_folders(tmp_path: Path):
+    touch(tmp_path, "cat.jpg", "energy/solar.png", "energy/wind/mill.webp")
+    assert names([tmp_path]) == ["cat.jpg", "energy/solar.png", "energy/wind/mill.webp"]
+
+
+def test_a_file_on_its_own_is_taken_whatever_its_name(tmp_path: Path):
+    touch(tmp_path, "folder/scan")
+    assert names([tmp_path / "folder" / "scan"]) == ["scan"]
+
+
+def test_what_is_no_image_by_its_name_is_left_out_of_folders_and_said(tmp_path: Path):
+    touch(tmp_path, "cat.jpg", "notes.txt", "no-suffix")
+    files, left_out = find_files([tmp_path])
+    assert [file.name for file in files] == ["cat.jpg"]
+    assert sorted(path.name for path in left_out) == ["no-suffix", "notes.txt"]
+
+
+def test_hidden_files_and_folders_are_passed_by(tmp_path: Path):
+    touch(tmp_path, ".hidden.jpg", ".cache/thumbnail.jpg", "cat.jpg")
+    assert find_files([tmp_path])[1] == [] and names([tmp_path]) == ["cat.jpg"]
+
+
+@pytest.mark.parametrize("prefix", ["holidays", "/holidays/"])
+def test_the_prefix_is_a_folder_in_the_bucket(tmp_path: Path, prefix: str):
+    touch(tmp_path, "cat.jpg")
+    assert names([tmp_path], prefix) == ["holidays/cat.jpg"]
+
+
+def test_two_files_for_one_name_are_refused(tmp_path: Path):
+    touch(tmp_path, "a/cat.jpg", "b/cat.jpg")
+    with pytest.raises(RequestError, match=r"would both become 'cat\.jpg'"):
+        find_files([tmp_path / "a", tmp_path / "b"])
+
+
+def test_the_same_file_named_twice_is_taken_once(tmp_path: Path):
+    touch(tmp_path, "cat.jpg")
+    assert names([tmp_path, tmp_path / "cat.jpg"]) == ["cat.jpg"]
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(RequestError, match=r"no file or folder .*nowhere"):
+        find_files([tmp_path / "nowhere"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_an_unreadable_folder_is_an_error_and_not_an_empty_one(tmp_path: Path):
+    touch(tmp_path, "locked/cat.jpg")
+    (tmp_path / "locked").chmod(0)
+    try:
+        with pytest.raises(RequestError, match="can't be read"):
+            find_files([tmp_path])
+    finally:
+        (tmp_path / "locked").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.JPG", "image/jpeg"),
+        ("a.heic", "image/heic"),
+        ("a.AVIF", "image/avif"),
+        ("a.webp", "image/webp"),
+        ("a.txt", "text/plain"),
+        ("a", "application/octet-stream"),
+    ],
+)
+def test_the_content_type_follows_the_name(name: str, expected: str):
+    assert content_type(Path(name)) == expected
