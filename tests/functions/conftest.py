@@ -1,0 +1,46 @@
+"""The functions as the framework serves them, with stand-ins for what a test doesn't mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flask
+import functions_framework
+import pytest
+
+from shared import settings
+from shared.models import Models
+from shared.rpc import http_client
+from shared.settings import CHECKOUT
+from shared.testing import ColourEmbedder, RpcTransport
+
+ENVIRONMENT = {
+    "SUPABASE_URL": "http://supabase.test",
+    "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_ours",
+    "SUPABASE_SECRET_KEY": "sb_secret_ours",
+    "EMBED_WEBHOOK_SECRET": "current,previous",
+    "EMBEDDING_MODELS": "colours",
+    "MAX_IMAGE_BYTES": "100000",
+}
+
+Serve = Callable[..., flask.Flask]
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """A function as an app: its environment, and the database that answers it (none: any call fails)."""
+
+    def serve(
+        name: str, transport: RpcTransport | None = None, *, load: Any = ColourEmbedder, **environment: str
+    ) -> flask.Flask:
+        source: Path = CHECKOUT / "functions" / name / "main.py"
+        app: flask.Flask = functions_framework.create_app(name, str(source))
+        mine = settings.load(ENVIRONMENT | environment)
+        app.extensions["settings"] = mine
+        app.extensions["http"] = http_client(transport or RpcTransport())
+        app.extensions["models"] = Models(mine.embedding_models, load)
+        return app
+
+    return serve

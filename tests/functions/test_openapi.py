@@ -1,0 +1,73 @@
+"""openapi.json says what the query function does: paths, fields, limits, answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from conftest import Serve
+
+from shared import queries
+from shared.search import Found
+from shared.settings import CHECKOUT
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    described: dict[str, Any] = json.loads((CHECKOUT / "functions/query/openapi.json").read_text())
+    return described
+
+
+@pytest.fixture(scope="module")
+def schemas(described: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = described["components"]["schemas"]
+    return found
+
+
+def test_every_path_and_method_is_described_and_nothing_else(serve: Serve, described: dict[str, Any]):
+    client = serve("query").test_client()
+    page = {f"/{path.name}" for path in (CHECKOUT / "functions/query/page").iterdir()}
+    for path, methods in described["paths"].items():
+        allowed = client.options(path).headers["Allow"].lower().split(", ")
+        assert sorted({*methods, "options"}) == sorted(allowed)
+    import main  # as the framework has loaded it
+
+    assert set(main.ROUTES) - page == set(described["paths"])
+
+
+def test_it_is_served_as_it_is(serve: Serve, described: dict[str, Any]):
+    assert serve("query").test_client().get("/openapi.json").json == described
+
+
+def test_the_fields_of_a_query_are_those_that_are_read(schemas: dict[str, Any]):
+    assert tuple(schemas["Query"]["properties"]) == queries.FIELDS
+    assert tuple(schemas["Query"]["properties"]["filter"]["properties"]) == queries.FILTERS
+    assert tuple(schemas["QueryForm"]["properties"]) == (*queries.FIELDS, *queries.FILTERS)
+
+
+def test_the_limits_are_those_that_hold(schemas: dict[str, Any]):
+    properties = schemas["Query"]["properties"]
+    assert properties["limit"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": queries.MAX_LIMIT,
+        "default": queries.DEFAULT_LIMIT,
+    }
+    assert properties["offset"]["maximum"] == queries.MAX_OFFSET
+    assert properties["text"]["oneOf"][0]["maxLength"] == queries.MAX_TEXT
+    assert (
+        f"at most {queries.MAX_GIVEN} of them in all, {queries.MAX_IMAGES} of them images"
+        in (schemas["Query"]["description"])
+    )
+
+
+def test_the_answer_is_the_one_that_is_given(schemas: dict[str, Any]):
+    assert list(schemas["Found"]["properties"]) == [field.name for field in fields(Found)]
+    assert schemas["Found"]["required"] == [field.name for field in fields(Found)]
+
+
+def test_every_reference_leads_somewhere(described: dict[str, Any], schemas: dict[str, Any]):
+    references = [part.split('"')[0] for part in json.dumps(described).split('"$ref": "')[1:]]
+    assert {reference.rpartition("/")[2] for reference in references} == set(schemas)

@@ -1,0 +1,321 @@
+"""query over HTTP: every way to ask, every way to be refused, and the order in which that happens."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import responses
+from conftest import Serve
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from shared.settings import CHECKOUT
+from shared.testing import ColourEmbedder, RpcTransport, picture
+
+STORAGE = "http://supabase.test/storage/v1/object"
+RED = picture("red")
+
+
+@pytest.fixture
+def postgrest() -> RpcTransport:
+    match = {
+        "id": 1,
+        "bucket_id": "images",
+        "object_id": "o",
+        "content": "a/1.png",
+        "similarity": 0.9,
+        "metadata": {"title": "One"},
+    }
+    return RpcTransport(
+        active_model=[{"name": "colours", "dimensions": 4}],
+        match_documents=[match],
+        get_embeddings=[],
+        object_states=[{"name": "a.png", "object_id": "7", "state": "searchable", "reason": None}],
+    )
+
+
+@pytest.fixture
+def storage() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        rows = [{"error": None, "path": "a/1.png", "signedURL": "/object/sign/images/a/1.png?token=t"}]
+        mock.post(f"{STORAGE}/sign/images", json=rows)
+        mock.post(f"{STORAGE}/images/a.png", json={"Key": "images/a.png", "Id": "7"})
+        yield mock
+
+
+@pytest.fixture
+def client(serve: Serve, postgrest: RpcTransport, storage: responses.RequestsMock) -> FlaskClient:
+    return serve("query", postgrest, SUPABASE_SECRET_KEY="").test_client()
+
+
+def file(data: bytes = RED) -> tuple[io.BytesIO, str]:
+    return io.BytesIO(data), "picture.png"
+
+
+def asked(postgrest: RpcTransport) -> dict[str, Any]:
+    [arguments] = postgrest.called("match_documents")
+    return arguments
+
+
+@pytest.mark.parametrize("path", ["/", "/query", "/query/"])
+def test_a_search_answers_model_and_results(client: FlaskClient, path: str):
+    answer = client.post(path, json={"text": "red"})
+    assert answer.status_code == 200
+    assert answer.json == {
+        "model": "colours",
+        "results": [
+            {
+                "id": 1,
+                "bucket": "images",
+                "name": "a/1.png",
+                "content": "a/1.png",
+                "similarity": 0.9,
+                "url": f"{STORAGE}/sign/images/a/1.png?token=t",
+                "metadata": {"title": "One"},
+            }
+        ],
+    }
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "json": {"json": {"image": base64.b64encode(RED).decode(), "limit": 5, "filter": {"bucket": "images"}}},
+    "multipart": {"data": {"image": file(), "limit": "5", "filter": '{"bucket": "images"}'}},
+    "raw": {"data": RED, "content_type": "image/png", "query_string": {"limit": "5", "bucket": "images"}},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_image_can_be_sent_in_three_ways_that_mean_the_same(
+    client: FlaskClient, postgrest: RpcTransport, way: str
+):
+    request = dict(WAYS[way])
+    if way == "multipart":
+        request["data"] = {**request["data"], "image": file()}
+    assert client.post("/", **request).status_code == 200
+    arguments = asked(postgrest)
+    assert np.allclose(arguments["query_embedding"], ColourEmbedder().embed_texts(["red"])[0])
+    assert (arguments["match_count"], arguments["bucket"]) == (5, "images")
+
+
+def test_a_form_needs_no_image(client: FlaskClient, postgrest: RpcTransport):
+    answer = client.post("/", data={"text": "red"}, content_type="multipart/form-data")
+    assert answer.status_code == 200
+
+
+def refused(answer: TestResponse) -> tuple[int, str]:
+    assert answer.content_type == "application/problem+json"
+    assert {"type", "title", "status", "detail"} <= set(answer.json)
+    assert answer.json["status"] == answer.status_code
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    return answer.status_code, answer.json["type"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"json": {}}, (400, "invalid-query")),
+        ({"json": {"text": "red", "limit": 0}}, (400, "invalid-query")),
+        ({"json": {"text": "red", "limit": 10_001}}, (400, "invalid-query")),
+        ({"json": {"text": "red", "colour": "x"}}, (400, "invalid-query")),
+        ({"json": {"text": "red", "filter": {"owner": "x"}}}, (400, "invalid-query")),
+        ({"json": {"like": 7}}, (404, "object-not-found")),
+        ({"json": {"image": "!"}}, (400, "invalid-query")),
+        ({"json": {"image": base64.b64encode(b"<svg/>").decode()}}, (422, "not-an-image")),
+        ({"json": {"image": ""}}, (422, "empty-image")),
+        ({"json": {"image": base64.b64encode(RED[:-30]).decode()}}, (422, "broken-image")),
+        ({"data": b"", "content_type": "application/json"}, (400, "invalid-query")),
+        ({"data": b"red", "content_type": "text/plain"}, (400, "invalid-query")),
+        ({}, (400, "invalid-query")),
+        ({"data": b"x" * 100_001, "content_type": "image/png"}, (413, "image-too-large")),
+        ({"data": b"x" * 300_000, "content_type": "image/png"}, (413, "payload-too-large")),
+        ({"data": {"picture": file()}}, (400, "invalid-query")),
+        ({"data": b"no form", "content_type": "multipart/form-data; boundary=x"}, (400, "invalid-query")),
+    ],
+)
+def test_a_bad_request_has_its_own_problem(
+    client: FlaskClient, request_: dict[str, Any], expected: tuple[int, str]
+):
+    assert refused(client.post("/", **request_)) == expected
+
+
+def test_the_offending_value_is_named(client: FlaskClient):
+    assert client.post("/", json={"text": "red", "limit": -3}).json["value"] == -3
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (httpx.Response(401, json={"code": "PGRST301", "message": "JWT invalid"}), (401, "unauthorized")),
+        (httpx.Response(401, json={"code": "PGRST303", "message": "JWT expired"}), (401, "unauthorized")),
+        (httpx.Response(401, json={"message": "Invalid API key"}), (401, "unauthorized")),
+        (httpx.ConnectError("refused"), (503, "database-unavailable")),
+        ([], (503, "model-not-loaded")),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/embeddings?bucket=images&name=a.png"])
+def test_nothing_of_a_body_is_looked_at_for_a_caller_who_is_not_known(
+    client: FlaskClient, postgrest: RpcTransport, answer: object, expected: tuple[int, str], path: str
+):
+    postgrest.answers["active_model"] = answer
+    bomb = {"data": b"not even an image", "content_type": "image/png"}
+    assert refused(client.post(path, headers={"Authorization": "Bearer forged"}, **bomb)) == expected
+
+
+def test_a_body_over_the_limit_is_refused_before_anybody_is_asked(
+    client: FlaskClient, postgrest: RpcTransport
+):
+    assert client.post("/", data=b"x" * 300_000, content_type="image/png").status_code == 413
+    assert postgrest.calls == []
+
+
+def test_a_model_that_is_not_loaded_here_is_named(client: FlaskClient, postgrest: RpcTransport):
+    postgrest.answers["active_model"] = [{"name": "another", "dimensions": 4}]
+    assert refused(client.post("/", json={"text": "red"})) == (503, "model-not-loaded")
+
+
+def test_the_database_sees_the_caller_and_only_the_caller(
+    client: FlaskClient, postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    headers = {"Authorization": "Bearer user", "apikey": "sb_publishable_theirs", "User-Agent": "Mozilla/5.0"}
+    client.post("/", json={"text": "red"}, headers=headers)
+    sent = [request.headers for request in postgrest.requests] + [storage.calls[0].request.headers]
+    for one in sent:
+        assert (one["authorization"], one["apikey"]) == ("Bearer user", "sb_publishable_theirs")
+        assert "Mozilla" not in one.get("user-agent", "")
+
+
+def test_a_caller_without_any_key_is_anon(client: FlaskClient, postgrest: RpcTransport):
+    client.post("/", json={"text": "red"})
+    assert {request.headers["authorization"] for request in postgrest.requests} == {
+        "Bearer sb_publishable_ours"
+    }
+
+
+@pytest.mark.parametrize("path", ["/", "/query", "/embeddings", "/live"])
+def test_a_browser_may_ask_from_anywhere(client: FlaskClient, path: str):
+    answer = client.options(path, headers={"Origin": "https://app.test"})
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"data": {"bucket": "images", "name": "a.png"}, "content_type": "multipart/form-data"},
+        {"query_string": {"bucket": "images", "name": "a.png"}, "data": RED, "content_type": "image/png"},
+    ],
+    ids=["multipart", "raw"],
+)
+def test_an_upload_is_stored_as_the_caller(
+    client: FlaskClient, storage: responses.RequestsMock, request_: dict[str, Any]
+):
+    if isinstance(request_["data"], dict):
+        request_ = {**request_, "data": {**request_["data"], "image": file()}}
+    answer = client.post("/embeddings", headers={"Authorization": "Bearer user"}, **request_)
+    assert answer.status_code == 202
+    assert answer.json == {
+        "bucket": "images",
+        "name": "a.png",
+        "object_id": "7",
+        "state": "pending",
+        "reason": None,
+    }
+    [call] = storage.calls
+    assert call.request.headers["Authorization"] == "Bearer user"
+    assert call.request.headers["x-upsert"] == "false"
+    assert b"Content-Type: image/png" in call.request.body
+
+
+def send(client: FlaskClient, **fields: str) -> TestResponse:
+    data = {"image": file(), "bucket": "images", "name": "a.png", **fields}
+    return client.post("/embeddings?wait=1", data=data)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "status"),
+    [("searchable", None, 201), ("failed", "BrokenImage: …", 202), ("ignored", "not indexed", 202)],
+)
+def test_waiting_answers_with_what_became_of_the_upload(
+    client: FlaskClient, postgrest: RpcTransport, state: str, reason: str | None, status: int
+):
+    row = {"name": "a.png", "object_id": "7", "state": state, "reason": reason}
+    postgrest.answers["object_states"] = [row]
+    answer = send(client)
+    assert (answer.status_code, answer.json["state"], answer.json["reason"]) == (status, state, reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"statusCode": "409", "error": "Duplicate", "message": "exists"}, (409, "object-exists")),
+        ({"statusCode": "403", "error": "Unauthorized", "message": "policy"}, (403, "storage-forbidden")),
+        ({"statusCode": "404", "error": "Bucket not found", "message": "no"}, (404, "object-not-found")),
+        ({"statusCode": "400", "error": "InvalidKey", "message": "Invalid key"}, (400, "storage-refused")),
+    ],
+)
+def test_storages_refusal_of_an_upload_is_passed_on(
+    client: FlaskClient, storage: responses.RequestsMock, body: dict[str, str], expected: tuple[int, str]
+):
+    storage.replace("POST", f"{STORAGE}/images/a.png", status=400, json=body)
+    assert refused(send(client)) == expected
+
+
+@pytest.mark.parametrize("fields", [{"bucket": ""}, {"name": "/"}, {"upsert": "perhaps"}])
+def test_an_upload_that_makes_no_sense_is_refused(client: FlaskClient, fields: dict[str, str]):
+    assert refused(send(client, **fields)) == (400, "invalid-query")
+
+
+def test_an_upload_needs_an_image(client: FlaskClient):
+    answer = client.post("/embeddings", data={"bucket": "images"}, content_type="multipart/form-data")
+    assert refused(answer) == (400, "invalid-query")
+
+
+def test_the_page_may_run_only_its_own_scripts_and_show_storages_pictures(client: FlaskClient):
+    answer = client.get("/")
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy and "unsafe" not in policy
+    assert "img-src 'self' data: blob: http://supabase.test;" in policy
+
+
+def test_every_file_of_the_page_is_served_and_nothing_beside_it(client: FlaskClient):
+    for path in (CHECKOUT / "functions/query/page").iterdir():
+        answer = client.get(f"/{path.name}")
+        assert (answer.status_code, answer.data) == (200, path.read_bytes())
+    assert client.get("/page.js").mimetype == "text/javascript"
+    for elsewhere in ("/main.py", "/../main.py", "/%2e%2e/main.py", "/page/page.js"):
+        assert client.get(elsewhere).status_code == 404
+
+
+def test_live_health_and_metrics(client: FlaskClient):
+    assert client.get("/live").json == {"status": "ok"}
+    assert client.get("/health").json["database"] == {"status": "ok", "active_model": "colours"}
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/metrics", headers={"x-webhook-secret": "current"}).status_code == 200
+
+
+def test_a_missing_setting_is_named(serve: Serve):
+    client = serve("query", SUPABASE_URL="", LOCAL_DATA="/nowhere").test_client()
+    answer = client.post("/", json={"text": "red"})
+    assert refused(answer) == (500, "settings-error")
+    assert "SUPABASE_URL" in answer.json["detail"]
+
+
+def test_a_function_without_a_publishable_key_asks_for_the_callers(serve: Serve):
+    client = serve("query", SUPABASE_PUBLISHABLE_KEY="").test_client()
+    answer = client.post("/", json={"text": "red"})
+    assert refused(answer) == (401, "unauthorized")
+    assert "apikey" in answer.json["detail"]
+
+
+def test_json_says_what_it_is(client: FlaskClient):
+    answer = client.post("/", json={"text": "red"})
+    assert json.loads(answer.data) and answer.content_type == "application/json"
