@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -31,6 +31,8 @@ def routes(prefix: str, functions: Mapping[str, str], transport: httpx.AsyncHTTP
         if name not in functions:
             expected = ", ".join(sorted(functions)) or "none"
             return _error(404, "NOT_FOUND", f"There is no function {name!r}. Running: {expected}.")
+        if _is_page_without_slash(request):
+            return RedirectResponse(request.url.replace(path=f"{request.url.path}/"))
         try:
             return await _forward(transport, request, functions[name], prefix)
         except ClientDisconnect:
@@ -47,6 +49,12 @@ def routes(prefix: str, functions: Mapping[str, str], transport: httpx.AsyncHTTP
         Route(f"{prefix}/{{function}}", endpoint, methods=METHODS),
         Route(f"{prefix}/{{function}}/{{rest:path}}", endpoint, methods=METHODS),
     ]
+
+
+def _is_page_without_slash(request: Request) -> bool:
+    """Whether a browser opens `…/<name>`: a page's relative addresses would miss the function."""
+    asks_for_html = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    return asks_for_html and "rest" not in request.path_params
 
 
 async def _forward(transport: httpx.AsyncHTTPTransport, request: Request, url: str, prefix: str) -> Response:

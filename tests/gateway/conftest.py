@@ -1,4 +1,4 @@
-"""The gateway, served over HTTP from a database of its own, as the platform leaves it: nothing of ours in it."""
+"""The gateway, served over HTTP, with a database of its own that holds only what the platform provides."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def allow(db: Connection) -> Callable[..., None]:
     def allow(bucket: str, role: str, command: str, condition: str = "true") -> None:
         clauses = {"insert": "with check", "select": "using", "delete": "using", "update": "using"}
         db.execute(
-            f'create policy "{bucket} {role} {command} {next(names)}" on storage.objects for {command} to {role} '
-            f"{clauses[command]} (bucket_id = '{bucket}' and ({condition}))"
+            f'create policy "{bucket} {role} {command} {next(names)}" on storage.objects '
+            f"for {command} to {role} {clauses[command]} (bucket_id = '{bucket}' and ({condition}))"
         )
 
     return allow

@@ -24,7 +24,7 @@ class Received:
 
 
 class Echo:
-    """Keeps what it received. `/status/503`, `/gzip`, `/cookies`, `/cut` and `/hold` behave as they are named."""
+    """Keeps what it received. `/status/503`, `/gzip`, `/cookies`, `/cut` and `/hold` do as they are named."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []

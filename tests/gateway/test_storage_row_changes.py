@@ -1,4 +1,4 @@
-"""Which row changes of storage.objects a client's calls commit, and what they answer: as observed on a real server."""
+"""Which row changes each call of a client commits, and its answer, as observed on a real server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def changes(db: Connection, bucket: str) -> Iterator[Changes]:
     )
     db.execute(
         f"""create function {function}() returns trigger language plpgsql security definer as $$ begin
-        insert into {table} (op, old, new) values (tg_op, to_jsonb(old), to_jsonb(new)); return null; end $$"""
+        insert into {table} (op, old, new) values (tg_op, to_jsonb(old), to_jsonb(new));
+        return null; end $$"""
     )
     db.execute(
         "create trigger record_change after insert or update or delete on storage.objects "
@@ -232,8 +233,8 @@ def test_the_permission_probe_really_writes_as_the_caller_and_is_rolled_back(
     db.execute(
         """create function public.see() returns trigger language plpgsql security definer as $$ begin
         perform nextval('public.fired');
-        insert into public.seen values (current_setting('role'), new.version, new.metadata, storage.operation(),
-          current_setting('request.jwt.claims')::jsonb ->> 'sub'); return null; end $$"""
+        insert into public.seen values (current_setting('role'), new.version, new.metadata,
+          storage.operation(), current_setting('request.jwt.claims')::jsonb ->> 'sub'); return null; end $$"""
     )
     db.execute(
         "create trigger see after insert on storage.objects for each row execute function public.see()"

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from local.gateway.storage import faults, objects, signing
 from local.gateway.storage.buckets import find_bucket
@@ -91,13 +92,26 @@ async def _send(call: Call, row: objects.Row) -> Response:
         file = await call.files.open(row["version"])
     except ValueError:  # a row that was written past Storage, with a version that is no UUID
         raise faults.bytes_missing() from None
-    part = _part(call.request.headers.get("range"), size=_size(file))
-    headers |= part.headers()
-    status = 206 if part.partial else 200
-    if call.request.method == "HEAD":
+    try:
+        part = _part(call.request.headers.get("range"), size=_size(file))
+    except faults.Fault:
         file.close()
-        return Response(status_code=status, headers=headers)
-    return StreamingResponse(_chunks(file, part), status, headers)
+        raise
+    return _Bytes(file, part, headers)
+
+
+class _Bytes(StreamingResponse):
+    """A part of a file, which is closed however the response ends."""
+
+    def __init__(self, file: BinaryIO, part: _Part, headers: dict[str, str]):
+        super().__init__(_chunks(file, part), 206 if part.partial else 200, headers | part.headers())
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
 
 
 def _headers(call: Call, row: objects.Row) -> dict[str, str]:
@@ -154,9 +168,8 @@ def _size(file: BinaryIO) -> int:
 
 
 async def _chunks(file: BinaryIO, part: _Part) -> AsyncIterator[bytes]:
-    with file:
-        file.seek(part.start)
-        left = part.end - part.start
-        while left and (chunk := await asyncio.to_thread(file.read, min(CHUNK, left))):
-            left -= len(chunk)
-            yield chunk
+    file.seek(part.start)
+    left = part.end - part.start
+    while left and (chunk := await asyncio.to_thread(file.read, min(CHUNK, left))):
+        left -= len(chunk)
+        yield chunk

@@ -1,0 +1,505 @@
+"""What Storage's clients see besides the rows: identities, limits, headers, signed URLs, listings, buckets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from conftest import Gateway
+from databases import Connection
+from storage3.exceptions import StorageApiError
+
+PNG = b"\x89PNG bytes"
+OPTIONS = {"content-type": "image/png"}
+Allow = Callable[..., None]
+
+
+@pytest.fixture
+def http(gateway: Gateway) -> Iterator[httpx.Client]:
+    with gateway.http() as client:
+        yield client
+
+
+@pytest.fixture
+def anonymous(gateway: Gateway) -> Iterator[httpx.Client]:
+    """No key, no token."""
+    with httpx.Client(base_url=gateway.url) as client:
+        yield client
+
+
+def as_user(gateway: Gateway, user: str) -> dict[str, str]:
+    token = gateway.keys.mint("authenticated", {"sub": user})
+    return {"apikey": gateway.keys.publishable, "authorization": f"Bearer {token}"}
+
+
+def refused(answer: httpx.Response) -> tuple[int, str, str, str]:
+    body = answer.json()
+    return answer.status_code, body["statusCode"], body["code"], body["message"]
+
+
+class TestIdentity:
+    def test_a_secret_key_and_the_legacy_service_key_pass_every_policy(
+        self, gateway: Gateway, bucket: str
+    ) -> None:
+        for number, key in enumerate([gateway.keys.secret, gateway.keys.service_role]):
+            gateway.supabase(key).storage.from_(bucket).upload(f"{number}.png", PNG, OPTIONS)
+        assert len(gateway.supabase().storage.from_(bucket).list()) == 2
+
+    def test_a_publishable_key_and_the_legacy_anon_key_are_anon(
+        self, gateway: Gateway, bucket: str, allow: Allow
+    ) -> None:
+        allow(bucket, "anon", "insert")
+        for number, key in enumerate([gateway.keys.publishable, gateway.keys.anon]):
+            gateway.supabase(key).storage.from_(bucket).upload(f"{number}.png", PNG, OPTIONS)
+            assert gateway.supabase(key).storage.from_(bucket).list() == []  # inserting isn't seeing
+
+    def test_a_users_token_decides_over_the_key_beside_it(
+        self, gateway: Gateway, http: httpx.Client, bucket: str, allow: Allow
+    ) -> None:
+        allow(bucket, "authenticated", "insert")
+        allow(bucket, "authenticated", "select", "owner_id = auth.uid()::text")
+        ann, bob = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
+        url = f"/storage/v1/object/{bucket}/mine.png"
+        assert http.post(url, content=PNG, headers=as_user(gateway, ann)).status_code == 200
+        assert http.get(url, headers=as_user(gateway, ann)).content == PNG
+        assert refused(http.get(url, headers=as_user(gateway, bob)))[1:3] == ("404", "NoSuchKey")
+
+    def test_without_any_credentials_the_gateway_answers_401(
+        self, anonymous: httpx.Client, bucket: str
+    ) -> None:
+        answer = anonymous.post(f"/storage/v1/object/{bucket}/x.png", content=PNG)
+        assert (answer.status_code, answer.json()["message"]) == (401, "No API key found in request")
+
+    def test_an_unknown_key_is_a_401(self, gateway: Gateway, bucket: str) -> None:
+        with gateway.http("sb_secret_forged") as client:
+            answer = client.post(f"/storage/v1/object/list/{bucket}", json={})
+        assert (answer.status_code, answer.json()["message"]) == (401, "Invalid API key")
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda keys: keys.mint("authenticated", lifetime=-60), '"exp" claim timestamp check failed'),
+            (lambda keys: jwt.encode({"role": "service_role"}, "x" * 32), "signature verification failed"),
+            (lambda keys: "sb_secret_another", "Invalid Compact JWS"),
+            (
+                lambda keys: jwt.encode({"role": "service_role"}, None, algorithm="none"),
+                "Invalid Compact JWS",
+            ),
+        ],
+        ids=["expired", "forged", "opaque key that isn't the apikey", "unsigned"],
+    )
+    def test_a_bad_token_is_refused_in_storages_own_words(
+        self, gateway: Gateway, http: httpx.Client, bucket: str, make: Callable[[Any], str], message: str
+    ) -> None:
+        headers = {"apikey": gateway.keys.publishable, "authorization": f"Bearer {make(gateway.keys)}"}
+        answer = http.post(f"/storage/v1/object/list/{bucket}", json={}, headers=headers)
+        assert refused(answer) == (400, "403", "AccessDenied", message)
+
+    def test_a_token_alone_will_do(self, gateway: Gateway, anonymous: httpx.Client, bucket: str) -> None:
+        headers = {"authorization": f"Bearer {gateway.keys.service_role}"}
+        assert anonymous.post(f"/storage/v1/object/list/{bucket}", json={}, headers=headers).json() == []
+
+    def test_a_role_that_storage_may_not_take_on_is_refused(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        headers = {"authorization": f"Bearer {gateway.keys.mint('supabase_admin')}"}
+        answer = http.post(f"/storage/v1/object/list/{bucket}", json={}, headers=headers)
+        assert refused(answer)[1:3] == ("403", "AccessDenied")
+
+
+class TestUpload:
+    def test_an_upsert_takes_insert_select_and_update(
+        self, gateway: Gateway, bucket: str, allow: Allow
+    ) -> None:
+        images = gateway.supabase(gateway.keys.publishable).storage.from_(bucket)
+        allow(bucket, "anon", "insert")
+        images.upload("a.png", PNG, OPTIONS)
+        with pytest.raises(StorageApiError, match="row-level security"):
+            images.upload("a.png", PNG, {**OPTIONS, "upsert": "true"})
+        allow(bucket, "anon", "select")
+        allow(bucket, "anon", "update")
+        images.upload("a.png", b"new", {**OPTIONS, "upsert": "true"})
+        assert images.download("a.png") == b"new"
+
+    def test_a_raw_body_keeps_its_declared_type_cache_and_metadata(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        headers = {"content-type": "image/webp", "cache-control": "max-age=9", "x-metadata": "eyJhIjogMX0="}
+        http.post(f"/storage/v1/object/{bucket}/a.webp", content=PNG, headers=headers)
+        told = gateway.supabase().storage.from_(bucket).info("a.webp")
+        assert (told["content_type"], told["cache_control"], told["metadata"]) == (
+            "image/webp",
+            "max-age=9",
+            {"a": 1},
+        )
+
+    def test_a_large_file_arrives_whole(self, gateway: Gateway, bucket: str) -> None:
+        images = gateway.supabase().storage.from_(bucket)
+        data = bytes(range(256)) * 4 * 4096  # 4 MiB
+        images.upload("large.bin", data, OPTIONS)
+        assert images.download("large.bin") == data
+
+    def test_a_file_above_the_buckets_limit_is_refused_and_leaves_nothing(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        gateway.supabase().storage.update_bucket(bucket, {"file_size_limit": 1000})
+        stored = gateway.stored()
+        for request in ({"content": b"x" * 500_000}, {"files": {"file": b"x" * 500_000}}):
+            answer = http.post(f"/storage/v1/object/{bucket}/a.png", **request)
+            message = "The object exceeded the maximum allowed size"
+            assert refused(answer) == (400, "413", "EntityTooLarge", message)
+        assert gateway.stored() == stored
+        assert gateway.supabase().storage.from_(bucket).list() == []
+
+    def test_a_type_that_the_bucket_does_not_allow_is_refused(self, gateway: Gateway, bucket: str) -> None:
+        gateway.supabase().storage.update_bucket(bucket, {"allowed_mime_types": ["image/*", "text/csv"]})
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("a.png", PNG, OPTIONS)
+        images.upload("a.csv", b"a,b", {"content-type": "text/csv"})
+        with pytest.raises(StorageApiError, match="mime type text/html is not supported") as error:
+            images.upload("a.html", b"<p>", {"content-type": "text/html"})
+        assert (error.value.status, error.value.code) == ("415", "invalid_mime_type")
+
+    def test_a_folder_placeholder_is_empty_and_of_any_type(self, gateway: Gateway, bucket: str) -> None:
+        gateway.supabase().storage.update_bucket(bucket, {"allowed_mime_types": ["image/png"]})
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("new/.emptyFolderPlaceholder", b"", {"content-type": "text/plain"})
+        with pytest.raises(StorageApiError, match="maximum allowed size"):
+            images.upload("more/.emptyFolderPlaceholder", b"x", {"content-type": "text/plain"})
+
+    @pytest.mark.parametrize("name", ["caf%C3%A9.png", "a%23b.png", "100%25.png", "a~b.png"])
+    def test_a_name_outside_the_charset_is_refused(self, http: httpx.Client, bucket: str, name: str) -> None:
+        answer = http.post(f"/storage/v1/object/{bucket}/{name}", content=PNG)
+        assert refused(answer)[1:3] == ("400", "InvalidKey")
+
+    def test_a_bucket_that_does_not_exist_is_a_404(self, http: httpx.Client) -> None:
+        answer = http.post("/storage/v1/object/nowhere/a.png", content=PNG)
+        assert refused(answer) == (400, "404", "NoSuchBucket", "Bucket not found")
+
+    def test_a_form_without_a_file_and_one_that_breaks_off_are_refused(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        stored = gateway.stored()
+        form = {"content-type": "multipart/form-data; boundary=b"}
+        cut = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf of'
+        for body in (b"--b--\r\n", b"no form at all", cut):
+            answer = http.post(f"/storage/v1/object/{bucket}/a.png", content=body, headers=form)
+            assert refused(answer)[1:3] == ("400", "InvalidRequest")
+        assert gateway.stored() == stored
+
+    def test_a_client_that_goes_away_leaves_nothing(
+        self, gateway: Gateway, bucket: str, eventually: Callable[..., Any]
+    ) -> None:
+        stored, started = gateway.stored(), threading.Event()
+
+        def half() -> Iterator[bytes]:
+            yield b"x" * 300_000
+            eventually(lambda: len(gateway.stored()) > len(stored))
+            started.set()
+            raise ConnectionError
+
+        with gateway.http() as client, pytest.raises(ConnectionError):
+            client.post(f"/storage/v1/object/{bucket}/a.png", content=half())
+        assert started.is_set()
+        eventually(lambda: gateway.stored() == stored)
+        assert gateway.supabase().storage.from_(bucket).list() == []
+
+    def test_two_uploads_of_one_name_at_once_end_with_one_row_and_one_file(
+        self, gateway: Gateway, bucket: str
+    ) -> None:
+        stored = gateway.stored()
+        bodies = [bytes([number]) * 50_000 for number in range(8)]
+        images = [gateway.supabase().storage.from_(bucket) for _ in bodies]
+        threads = [
+            threading.Thread(target=one.upload, args=("same.png", body, {**OPTIONS, "upsert": "true"}))
+            for one, body in zip(images, bodies, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert images[0].download("same.png") in bodies
+        assert len(gateway.stored()) == len(stored) + 1
+
+
+class TestDownload:
+    @pytest.fixture
+    def url(self, gateway: Gateway, bucket: str) -> str:
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        return f"/storage/v1/object/{bucket}/a.png"
+
+    def test_headers_describe_the_bytes(self, http: httpx.Client, url: str) -> None:
+        headers = http.get(url).headers
+        assert headers["content-type"] == "image/png"
+        assert headers["content-length"] == str(len(PNG))
+        assert headers["cache-control"] == "max-age=3600"
+        assert headers["accept-ranges"] == "bytes"
+        assert headers["etag"].startswith('"')
+        assert headers["last-modified"].endswith("GMT")
+
+    def test_head_has_the_headers_and_no_bytes(self, http: httpx.Client, url: str) -> None:
+        answer = http.head(url)
+        assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(PNG)))
+        assert answer.content == b""
+
+    @pytest.mark.parametrize(
+        ("asked", "start", "end"), [("bytes=0-3", 0, 4), ("bytes=4-", 4, None), ("bytes=-3", -3, None)]
+    )
+    def test_a_range_is_a_206(
+        self, http: httpx.Client, url: str, asked: str, start: int, end: int | None
+    ) -> None:
+        answer = http.get(url, headers={"range": asked})
+        assert (answer.status_code, answer.content) == (206, PNG[start:end])
+        assert answer.headers["content-range"].endswith(f"/{len(PNG)}")
+
+    def test_a_range_beyond_the_end_is_refused(self, http: httpx.Client, url: str) -> None:
+        assert refused(http.get(url, headers={"range": "bytes=900-"}))[2] == "InvalidRange"
+
+    def test_a_known_etag_is_a_304(self, http: httpx.Client, url: str) -> None:
+        etag = http.get(url).headers["etag"]
+        assert http.get(url, headers={"if-none-match": etag}).status_code == 304
+
+    def test_html_is_not_served_as_html(self, gateway: Gateway, http: httpx.Client, bucket: str) -> None:
+        gateway.supabase().storage.from_(bucket).upload("a.html", b"<p>", {"content-type": "text/html"})
+        assert http.get(f"/storage/v1/object/{bucket}/a.html").headers["content-type"] == "text/plain"
+
+    def test_download_asks_the_browser_to_save(self, http: httpx.Client, url: str) -> None:
+        assert http.get(url, params={"download": ""}).headers["content-disposition"] == "attachment;"
+        disposition = http.get(url, params={"download": "my a.png"}).headers["content-disposition"]
+        assert "filename=my%20a.png" in disposition
+
+    def test_a_public_bucket_is_open_by_its_public_path_and_a_private_one_is_not(
+        self, gateway: Gateway, anonymous: httpx.Client, bucket: str, url: str
+    ) -> None:
+        public = url.replace("/object/", "/object/public/")
+        assert refused(anonymous.get(public))[1:3] == ("404", "NoSuchBucket")
+        gateway.supabase().storage.update_bucket(bucket, {"public": True})
+        assert anonymous.get(public).content == PNG
+        assert anonymous.get(url).content == PNG
+        assert anonymous.get(public.replace("/object/", "/object/info/")).json()["name"] == "a.png"
+
+    def test_bytes_that_vanished_are_a_404(self, gateway: Gateway, http: httpx.Client, bucket: str) -> None:
+        before = set(gateway.stored())
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        for path in set(gateway.stored()) - before:
+            path.unlink()
+        answer = http.get(f"/storage/v1/object/{bucket}/a.png")
+        assert refused(answer) == (400, "404", "NoSuchKey", "The resource was not found")
+
+    def test_names_with_special_characters_come_back(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        for name, quoted in {
+            "what?.png": "what%3F.png",
+            "12:30 (a)&b.png": "12%3A30%20%28a%29%26b.png",
+        }.items():
+            assert (
+                http.post(f"/storage/v1/object/{bucket}/{quoted}", content=name.encode()).status_code == 200
+            )
+            assert http.get(f"/storage/v1/object/{bucket}/{quoted}").content == name.encode()
+        assert len(gateway.supabase().storage.from_(bucket).list()) == 2
+
+
+class TestSignedUrls:
+    def test_a_signed_url_opens_one_object_to_anybody(
+        self, gateway: Gateway, anonymous: httpx.Client, bucket: str
+    ) -> None:
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("a.png", PNG, OPTIONS)
+        images.upload("b.png", b"other", OPTIONS)
+        url = images.create_signed_url("a.png", 60)["signedURL"]
+        assert anonymous.get(url).content == PNG
+        assert refused(anonymous.get(url.replace("a.png", "b.png")))[2] == "InvalidSignature"
+
+    def test_an_expired_url_is_refused(self, gateway: Gateway, anonymous: httpx.Client, bucket: str) -> None:
+        claims = {"url": f"{bucket}/a.png", "scope": "download", "exp": int(time.time()) - 1}
+        token = jwt.encode(claims, gateway.keys.jwt_secret)
+        answer = anonymous.get(f"/storage/v1/object/sign/{bucket}/a.png", params={"token": token})
+        assert refused(answer) == (400, "400", "InvalidJWT", '"exp" claim timestamp check failed')
+
+    def test_only_who_may_read_gets_a_url(self, gateway: Gateway, bucket: str) -> None:
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        anon = gateway.supabase(gateway.keys.publishable).storage.from_(bucket)
+        with pytest.raises(StorageApiError, match="Object not found"):
+            anon.create_signed_url("a.png", 60)
+
+    def test_many_urls_at_once_tell_which_failed(
+        self, gateway: Gateway, anonymous: httpx.Client, bucket: str
+    ) -> None:
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("a.png", PNG, OPTIONS)
+        good, bad = images.create_signed_urls(["a.png", "none.png"], 60)
+        assert good["error"] is None
+        assert anonymous.get(good["signedURL"]).content == PNG
+        assert bad["error"] == "Either the object does not exist or you do not have access to it"
+
+    def test_an_upload_url_takes_the_permission_to_upload_and_gives_no_other(
+        self, gateway: Gateway, anonymous: httpx.Client, bucket: str
+    ) -> None:
+        with pytest.raises(StorageApiError, match="row-level security"):
+            gateway.supabase(gateway.keys.publishable).storage.from_(bucket).create_signed_upload_url("a.png")
+        images = gateway.supabase().storage.from_(bucket)
+        token = images.create_signed_upload_url("a.png")["token"]
+        images.upload_to_signed_url("a.png", token, PNG, OPTIONS)
+        download = anonymous.get(f"/storage/v1/object/sign/{bucket}/a.png", params={"token": token})
+        assert refused(download)[2] == "InvalidSignature"
+        again = {"authorization": f"Bearer {token}"}  # worth no more than anon
+        assert anonymous.delete(f"/storage/v1/object/{bucket}/a.png", headers=again).status_code == 400
+
+
+class TestListing:
+    @pytest.fixture
+    def images(self, gateway: Gateway, bucket: str) -> Any:
+        images = gateway.supabase().storage.from_(bucket)
+        for name in ("b.png", "a.png", "f/x.png", "f/y_1.png", "f/g/z.png", "e/w.png"):
+            images.upload(name, PNG, OPTIONS)
+        return images
+
+    def test_folders_come_first_and_have_no_id(self, images: Any) -> None:
+        listed = images.list()
+        assert [one["name"] for one in listed] == ["e", "f", "a.png", "b.png"]
+        assert [one["id"] is None for one in listed] == [True, True, False, False]
+        assert listed[2]["metadata"]["size"] == len(PNG)
+
+    def test_a_folder_is_listed_without_its_path_and_not_recursively(self, images: Any) -> None:
+        assert [one["name"] for one in images.list("f")] == ["g", "x.png", "y_1.png"]
+
+    def test_limit_offset_search_and_order(self, images: Any) -> None:
+        assert [one["name"] for one in images.list("", {"limit": 2, "offset": 1})] == ["f", "a.png"]
+        assert [one["name"] for one in images.list("f", {"search": "Y_"})] == ["y_1.png"]
+        order = {"sortBy": {"column": "created_at", "order": "desc"}}
+        assert [one["name"] for one in images.list("", order)][2:] == ["a.png", "b.png"]
+
+    def test_the_policies_decide_what_is_listed(
+        self, gateway: Gateway, bucket: str, images: Any, allow: Allow
+    ) -> None:
+        allow(bucket, "anon", "select", "name like 'f/%'")
+        anon = gateway.supabase(gateway.keys.publishable).storage.from_(bucket)
+        assert [one["name"] for one in anon.list()] == ["f"]
+
+    def test_an_unknown_column_is_refused(self, http: httpx.Client, bucket: str) -> None:
+        body = {"sortBy": {"column": "name; drop table storage.objects"}}
+        assert http.post(f"/storage/v1/object/list/{bucket}", json=body).status_code == 400
+
+
+class TestMovingAndRemoving:
+    def test_moving_onto_another_object_is_refused(self, gateway: Gateway, bucket: str) -> None:
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("a.png", b"a", OPTIONS)
+        images.upload("b.png", b"b", OPTIONS)
+        with pytest.raises(StorageApiError) as error:
+            images.move("a.png", "b.png")
+        assert error.value.status == "409"
+        assert images.download("b.png") == b"b"
+
+    def test_objects_move_and_copy_between_buckets(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        other = f"{bucket}-other"
+        gateway.supabase().storage.create_bucket(other)
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        body = {
+            "bucketId": bucket,
+            "sourceKey": "a.png",
+            "destinationBucket": other,
+            "destinationKey": "c.png",
+        }
+        assert http.post("/storage/v1/object/copy", json=body).json()["Key"] == f"{other}/c.png"
+        body["destinationKey"] = "m.png"
+        assert http.post("/storage/v1/object/move", json=body).status_code == 200
+        assert [one["name"] for one in gateway.supabase().storage.from_(other).list()] == ["c.png", "m.png"]
+        assert gateway.supabase().storage.from_(bucket).list() == []
+
+    def test_what_the_caller_may_not_delete_is_left_out_silently(
+        self, gateway: Gateway, bucket: str, allow: Allow
+    ) -> None:
+        allow(bucket, "anon", "select")
+        allow(bucket, "anon", "delete", "name = 'mine.png'")
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("mine.png", PNG, OPTIONS)
+        images.upload("yours.png", PNG, OPTIONS)
+        anon = gateway.supabase(gateway.keys.publishable).storage.from_(bucket)
+        assert [row["name"] for row in anon.remove(["mine.png", "yours.png"])] == ["mine.png"]
+        assert images.exists("yours.png")
+
+    def test_one_object_is_deleted_by_its_path(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        url = f"/storage/v1/object/{bucket}/a.png"
+        assert http.delete(url).json() == {"message": "Successfully deleted"}
+        assert refused(http.delete(url))[2] == "NoSuchKey"
+
+
+class TestBuckets:
+    def test_a_bucket_lives_and_dies(self, gateway: Gateway) -> None:
+        storage = gateway.supabase().storage
+        storage.create_bucket("life", options={"public": True, "file_size_limit": 10**6})
+        bucket = storage.get_bucket("life")
+        assert (bucket.public, bucket.file_size_limit, bucket.allowed_mime_types) == (True, 10**6, None)
+        assert storage.update_bucket("life", {"public": False}) == {"message": "Successfully updated"}
+        assert not storage.get_bucket("life").public
+        assert "life" in [bucket.id for bucket in storage.list_buckets()]
+        assert storage.delete_bucket("life") == {"message": "Successfully deleted"}
+        with pytest.raises(StorageApiError, match="Bucket not found"):
+            storage.get_bucket("life")
+
+    def test_a_taken_name_is_a_duplicate(self, gateway: Gateway, bucket: str) -> None:
+        with pytest.raises(StorageApiError) as error:
+            gateway.supabase().storage.create_bucket(bucket)
+        assert (error.value.status, error.value.code) == ("409", "Duplicate")
+
+    def test_a_bucket_with_objects_stays(self, gateway: Gateway, bucket: str) -> None:
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        with pytest.raises(StorageApiError, match="not empty"):
+            gateway.supabase().storage.delete_bucket(bucket)
+
+    def test_anon_neither_sees_nor_makes_buckets(self, gateway: Gateway) -> None:
+        storage = gateway.supabase(gateway.keys.publishable).storage
+        assert storage.list_buckets() == []
+        with pytest.raises(StorageApiError, match="row-level security"):
+            storage.create_bucket("mine")
+
+    @pytest.mark.parametrize(("limit", "expected"), [("20MB", 20_000_000), ("512", 512), (None, None)])
+    def test_limits_are_told_in_units_too(
+        self, gateway: Gateway, http: httpx.Client, bucket: str, limit: str | None, expected: int | None
+    ) -> None:
+        http.put(f"/storage/v1/bucket/{bucket}", json={"file_size_limit": limit})
+        assert gateway.supabase().storage.get_bucket(bucket).file_size_limit == expected
+
+
+def test_what_is_not_served_says_so(http: httpx.Client) -> None:
+    answer = http.get("/storage/v1/render/image/public/images/a.png")
+    assert (answer.status_code, answer.json()["error"]) == (404, "Not Found")
+
+
+def test_a_body_that_is_no_json_is_a_400(http: httpx.Client, bucket: str) -> None:
+    for body in (b"{", b"[]", b'"x"'):
+        assert http.post(f"/storage/v1/object/list/{bucket}", content=body).status_code == 400
+
+
+def test_a_browser_from_anywhere_may_ask(anonymous: httpx.Client) -> None:
+    asking = {
+        "origin": "https://example.com",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "apikey,x-upsert",
+    }
+    answer = anonymous.options("/storage/v1/object/images/a.png", headers=asking)
+    assert answer.status_code == 200
+    assert "x-upsert" in answer.headers["access-control-allow-headers"]
+
+
+def test_operations_are_named_for_the_policies(
+    gateway: Gateway, db: Connection, bucket: str, allow: Allow
+) -> None:
+    gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+    allow(bucket, "anon", "select", "storage.operation() = 'storage.object.list'")
+    anon = gateway.supabase(gateway.keys.publishable).storage.from_(bucket)
+    assert len(anon.list()) == 1
+    with pytest.raises(StorageApiError, match="Object not found"):
+        anon.download("a.png")
