@@ -14,6 +14,9 @@ from shared import settings
 from shared.errors import NeuralSearchError
 
 OK, WRONG, SKIPPED = "OK", "WRONG", "SKIPPED"
+NO_PROJECT = (
+    "No embedded stack runs, and SUPABASE_URL is not set. Run `neural-search up`, or set it and the keys."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,10 @@ def _examine() -> Iterator[Finding]:
     except NeuralSearchError as error:
         yield Finding(check="settings", state=WRONG, detail=str(error))
         return
-    yield Finding(check="settings", state=OK, detail=target.supabase_url or "the embedded stack, not running")
+    if target.supabase_url:
+        yield Finding(check="project", state=OK, detail=target.supabase_url)
+    else:
+        yield Finding(check="project", state=WRONG, detail=NO_PROJECT)
     for part in (machine, database, api, functions):
         for missing, checks in part.checks(target):
             yield from (_run(name, check, missing) for name, check in checks.items())

@@ -16,8 +16,6 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from cli.installation import Installation
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "")
-
 
 def register(app: typer.Typer) -> None:
     app.command()(install)
@@ -47,6 +45,7 @@ def install(
     from cli import installation  # imports psycopg
 
     target = settings.load()
+    _require_one_project(target)
     done = installation.install(
         target.need("database_url"),
         embed_url=_embed_url(target, embed_url),
@@ -86,6 +85,15 @@ def uninstall(
         output.say(line)
 
 
+def _require_one_project(target: Settings) -> None:
+    """Without SUPABASE_URL a running embedded stack's secrets apply: they must not get into another database."""
+    if _is_here(target.supabase_url) and not _is_here(target.need("database_url")):
+        raise SettingsError(
+            f"DATABASE_URL is at {_place(target.database_url)}, but the other settings are the embedded stack's. "
+            "Set SUPABASE_URL and the keys of the same project."
+        )
+
+
 def _embed_url(target: Settings, option: str) -> str:
     """The address for Vault; empty where nobody named one, since the default is the embedded stack's own."""
     default = f"{target.supabase_url}/functions/v1/embed_on_upload"
@@ -93,7 +101,7 @@ def _embed_url(target: Settings, option: str) -> str:
     parts = urlsplit(url)
     if url and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise SettingsError(f"--embed-url is {url!r}. Expected an address like https://embed.example.com.")
-    if parts.hostname in LOOPBACK[:3] and _host(target.need("database_url")) not in LOOPBACK:
+    if _is_here(url) and not _is_here(target.need("database_url")):
         raise SettingsError(
             f"The database at {_place(target.database_url)} can't reach {url}. "
             "Give the function's public address with --embed-url."
@@ -106,8 +114,9 @@ def _webhook_secret(target: Settings) -> str:
     return str(target.webhook_secrets[0]) if target.webhook_secrets else ""
 
 
-def _host(database_url: str) -> str:
-    return urlsplit(database_url).hostname or ""
+def _is_here(url: str) -> bool:
+    """Whether an address means this machine; a database's without a host is a unix socket."""
+    return bool(url) and (urlsplit(url).hostname or "localhost") in ("127.0.0.1", "localhost", "::1")
 
 
 def _place(database_url: str) -> str:

@@ -38,6 +38,9 @@ def query(
     limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="How many results.")] = 10,
     bucket: Annotated[str | None, typer.Option(help="Only in this bucket.")] = None,
     prefix: Annotated[str | None, typer.Option(help="Only names that begin like this.")] = None,
+    with_urls: Annotated[
+        bool, typer.Option("--urls", help="Show for each result the URL that opens it for ten minutes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search, as the publishable key. --image, --text, --like and --unlike can be repeated and combined."""
@@ -55,7 +58,7 @@ def query(
     if as_json:
         output.print_json(answer)
     else:
-        print_results(answer["results"])
+        _print_results(answer["results"], with_urls)
 
 
 def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
@@ -81,13 +84,12 @@ def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def print_results(results: list[dict[str, Any]]) -> None:
+def _print_results(results: list[dict[str, Any]], with_urls: bool) -> None:
     if not results:
         output.say("Nothing found. `neural-search status` shows how many images are searchable.")
         return
-    with_url = any(result.get("url") for result in results)
-    columns = ("similarity", "bucket", "name", *(["url"] if with_url else []))
-    output.print_table(columns, [_row(result, with_url) for result in results])
+    columns = ("similarity", "bucket", "name", *(["url"] if with_urls else []))
+    output.print_table(columns, [_row(result, with_urls) for result in results])
 
 
 def read_image(path: Path) -> str:
@@ -98,8 +100,8 @@ def read_image(path: Path) -> str:
         raise RequestError(f"The image {str(path)!r} can't be read: {error.strerror}.") from error
 
 
-def _row(result: dict[str, Any], with_url: bool) -> tuple[Any, ...]:
-    url = (result.get("url") or "",) if with_url else ()
+def _row(result: dict[str, Any], with_urls: bool) -> tuple[Any, ...]:
+    url = (result.get("url"),) if with_urls else ()
     return (f"{result['similarity']:.3f}", result["bucket"], result["name"], *url)
 
 

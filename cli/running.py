@@ -13,6 +13,7 @@ from cli.installation import install
 from cli.postgres import connect
 from local.stack import Stack
 from shared import settings
+from shared.errors import StackError
 from shared.settings import CHECKOUT, Settings
 
 SEED = CHECKOUT / "supabase" / "seed.sql"
@@ -21,6 +22,8 @@ SEED = CHECKOUT / "supabase" / "seed.sql"
 @contextmanager
 def launched(target: Settings) -> Iterator[Stack]:
     """The stack, ready; stopped at the end. Ctrl-C and SIGTERM end the block at any time."""
+    if running := Stack.running(target):
+        raise StackError(f"The embedded stack runs already at {running.url}. `neural-search down` stops it.")
     stack = Stack(target, prepare=_fill)
     with _terminable():
         try:

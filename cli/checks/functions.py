@@ -40,16 +40,12 @@ def ask(url: str, **headers: str) -> str:
         ) from error
     if response.status_code != 200:
         raise NeuralSearchError(f"{url} answered {response.status_code}: {_detail(response)}")
-    return "answers" + (f": {_summary(response)}" if response.text.strip() else "")
+    return "answers"
 
 
 def _detail(response: requests.Response) -> str:
     body = _json(response)
     return str(body.get("detail") or body or "no JSON. Is that the function's address?")
-
-
-def _summary(response: requests.Response) -> str:
-    return ", ".join(f"{name} {value}" for name, value in _json(response).items())[:200]
 
 
 def _json(response: requests.Response) -> dict[str, Any]:

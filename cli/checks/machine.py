@@ -36,6 +36,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
             "embedded stack's packages": lambda: packages(NEEDED_BY_THE_STACK),
             "embedded stack's folder": lambda: folder(target),
             "embedded stack's port": lambda: port(target),
+            "embedded stack's model": lambda: model(target),
         },
     )
 
@@ -77,3 +78,17 @@ def port(target: Settings) -> str:
                 f"Port {target.local_port} can't be used ({error.strerror}). Free it, or set LOCAL_PORT."
             ) from error
     return f"{target.local_port} is free (`neural-search up` starts the stack)"
+
+
+def model(target: Settings) -> str:
+    from shared.embedding import artifacts, loading  # numpy and tokenizers
+
+    names = ", ".join(target.embedding_models)
+    if loading.engine_name(target) == "torch":
+        return f"{names} (served by torch)"
+    missing = [name for name in target.embedding_models if not artifacts.find(name, target.embedding_cache)]
+    if missing and target.supabase_url:
+        raise NeuralSearchError(
+            f"Not converted for the CPU: {', '.join(missing)}. Stop the stack; `neural-search up` converts it."
+        )
+    return f"{names} ({'`neural-search up` will convert it' if missing else 'converted for the CPU'})"
