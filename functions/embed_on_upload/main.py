@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 import flask
 import functions_framework
@@ -84,7 +85,9 @@ def _settings() -> Settings:
 
 
 def _models() -> Models:
-    return edge.once("models", lambda: Models(_settings().embedding_models, embedding.load))
+    mine = _settings()
+    load = partial(embedding.load, configuration=mine)
+    return edge.once("models", lambda: Models(mine.embedding_models, load))
 
 
 def _database() -> Database:
@@ -101,7 +104,7 @@ def _build_ingest() -> Ingest:
     url, service, http = mine.need("supabase_url"), identity.service(mine), edge.once("http", http_client)
     return Ingest(
         database=lambda: Database(url, service, http),
-        storage=Storage(url, service, requests.Session()),
+        storage=Storage(url, service, edge.once("session", requests.Session)),
         models=_models(),
         gate=Gate(running=RUNNING, waiting=WAITING),
         metrics=metrics,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -192,7 +193,9 @@ def _settings() -> Settings:
 
 
 def _models() -> Models:
-    return edge.once("models", lambda: Models(_settings().embedding_models, embedding.load))
+    mine = _settings()
+    load = partial(embedding.load, configuration=mine)
+    return edge.once("models", lambda: Models(mine.embedding_models, load))
 
 
 def _database(caller: Identity) -> Database:

@@ -25,11 +25,9 @@ ENVIRONMENT = {
     "MAX_IMAGE_BYTES": "100000",
 }
 
-Serve = Callable[..., flask.Flask]
-
 
 @pytest.fixture
-def serve() -> Serve:
+def serve() -> Callable[..., flask.Flask]:
     """A function as an app: its environment, and the database that answers it (none: any call fails)."""
 
     def serve(

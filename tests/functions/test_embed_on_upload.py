@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Serve
+from flask import Flask
 from flask.testing import FlaskClient
 
 from shared.errors import ModelBroken
@@ -41,7 +42,7 @@ def postgrest() -> RpcTransport:
 
 
 @pytest.fixture
-def client(serve: Serve, postgrest: RpcTransport) -> FlaskClient:
+def client(serve: Callable[..., Flask], postgrest: RpcTransport) -> FlaskClient:
     return serve("embed_on_upload", postgrest).test_client()
 
 
@@ -85,7 +86,7 @@ def test_without_the_secret_nobody_gets_in(
     assert "current" not in answer.text and postgrest.calls == []
 
 
-def test_a_function_without_a_secret_refuses_everything(serve: Serve):
+def test_a_function_without_a_secret_refuses_everything(serve: Callable[..., Flask]):
     client = serve("embed_on_upload", EMBED_WEBHOOK_SECRET="").test_client()
     answer = client.post("/", json=WEBHOOK, headers={"x-webhook-secret": ""})
     assert answer.status_code == 401
@@ -141,7 +142,7 @@ def test_a_fault_of_the_surroundings_asks_the_caller_to_come_back(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_a_full_function_answers_busy(serve: Serve, postgrest: RpcTransport):
+def test_a_full_function_answers_busy(serve: Callable[..., Flask], postgrest: RpcTransport):
     app = serve("embed_on_upload", postgrest)
     gate = Gate(running=1, waiting=0)
     app.extensions["ingest"] = Ingest(
@@ -162,7 +163,7 @@ def test_what_nobody_expected_is_logged_and_not_told(
     assert "KeyError" not in answer.text and "KeyError" in capsys.readouterr().err
 
 
-def test_it_is_live_while_its_model_answers(client: FlaskClient, serve: Serve):
+def test_it_is_live_while_its_model_answers(client: FlaskClient, serve: Callable[..., Flask]):
     assert client.get("/live").json == {"status": "ok"}
 
     def broken(_name: str) -> None:
@@ -194,7 +195,7 @@ def test_metrics_count_what_was_answered(client: FlaskClient):
     assert 'neural_search_requests_total{path="other",status="404"} 1.0' in text
 
 
-def test_importing_the_function_loads_no_model_and_starts_no_thread(serve: Serve):
+def test_importing_the_function_loads_no_model_and_starts_no_thread(serve: Callable[..., Flask]):
     app = serve("embed_on_upload")
     assert app.extensions["models"].loaded() == []
     assert "ingest" not in app.extensions

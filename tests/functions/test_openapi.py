@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import pytest
-from conftest import Serve
+from flask import Flask
 
 from shared import queries
 from shared.search import Found
@@ -26,7 +27,9 @@ def schemas(described: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_every_path_and_method_is_described_and_nothing_else(serve: Serve, described: dict[str, Any]):
+def test_every_path_and_method_is_described_and_nothing_else(
+    serve: Callable[..., Flask], described: dict[str, Any]
+):
     client = serve("query").test_client()
     page = {f"/{path.name}" for path in (CHECKOUT / "functions/query/page").iterdir()}
     for path, methods in described["paths"].items():
@@ -37,7 +40,7 @@ def test_every_path_and_method_is_described_and_nothing_else(serve: Serve, descr
     assert set(main.ROUTES) - page == set(described["paths"])
 
 
-def test_it_is_served_as_it_is(serve: Serve, described: dict[str, Any]):
+def test_it_is_served_as_it_is(serve: Callable[..., Flask], described: dict[str, Any]):
     assert serve("query").test_client().get("/openapi.json").json == described
 
 

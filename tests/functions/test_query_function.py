@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import responses
-from conftest import Serve
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -51,7 +51,9 @@ def storage() -> Iterator[responses.RequestsMock]:
 
 
 @pytest.fixture
-def client(serve: Serve, postgrest: RpcTransport, storage: responses.RequestsMock) -> FlaskClient:
+def client(
+    serve: Callable[..., Flask], postgrest: RpcTransport, storage: responses.RequestsMock
+) -> FlaskClient:
     return serve("query", postgrest, SUPABASE_SECRET_KEY="").test_client()
 
 
@@ -302,14 +304,14 @@ def test_live_health_and_metrics(client: FlaskClient):
     assert client.get("/metrics", headers={"x-webhook-secret": "current"}).status_code == 200
 
 
-def test_a_missing_setting_is_named(serve: Serve):
+def test_a_missing_setting_is_named(serve: Callable[..., Flask]):
     client = serve("query", SUPABASE_URL="", LOCAL_DATA="/nowhere").test_client()
     answer = client.post("/", json={"text": "red"})
     assert refused(answer) == (500, "settings-error")
     assert "SUPABASE_URL" in answer.json["detail"]
 
 
-def test_a_function_without_a_publishable_key_asks_for_the_callers(serve: Serve):
+def test_a_function_without_a_publishable_key_asks_for_the_callers(serve: Callable[..., Flask]):
     client = serve("query", SUPABASE_PUBLISHABLE_KEY="").test_client()
     answer = client.post("/", json={"text": "red"})
     assert refused(answer) == (401, "unauthorized")

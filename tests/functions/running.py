@@ -1,0 +1,140 @@
+"""The gateway and the functions on real sockets, in threads of the test's process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import functions_framework
+import httpx
+import psycopg
+import uvicorn
+from supabase import Client, create_client
+from supabase.lib.client_options import SyncClientOptions
+from werkzeug.serving import make_server
+
+from local import keys
+from local.gateway import create_app
+from local.keys import Keys
+from shared import settings
+from shared.models import Models
+from shared.settings import CHECKOUT
+from shared.testing import ColourEmbedder
+
+MODEL = "efficientnet-lite0"  # the one that the migrations make active
+DIMENSIONS = 1280
+PATIENCE = 20.0  # seconds for what happens by itself
+
+
+@dataclass(frozen=True)
+class Running:
+    """A project with its functions."""
+
+    url: str
+    keys: Keys
+    database_url: Callable[[str], str]
+    open: ExitStack = field(repr=False)
+
+    def supabase(self, token: str | None = None, key: str | None = None) -> Client:
+        """An unmodified supabase-py client: anon, or the user of `token`."""
+        http = self.open.enter_context(httpx.Client(timeout=30))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return create_client(
+            self.url, key or self.keys.publishable, SyncClientOptions(httpx_client=http, headers=headers)
+        )
+
+    def service(self) -> Client:
+        return self.supabase(key=self.keys.secret)
+
+    def user(self, name: str) -> str:
+        """A user's token."""
+        return self.keys.mint("authenticated", {"sub": name})
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}/functions/v1/{path}", timeout=60, **request)
+
+    def search(self, token: str | None = None, **query: Any) -> list[str]:
+        """What a search finds, as bucket/name."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = self.post("query", json=query, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return [f"{one['bucket']}/{one['name']}" for one in answer.json()["results"]]
+
+    def state(self, name: str, bucket: str = "images") -> tuple[str, str | None]:
+        asked = {"bucket": bucket, "names": [name]}
+        [row] = self.service().rpc("object_states", asked).execute().data
+        return row["state"], row["reason"]
+
+    def eventually(self, look: Callable[[], Any], expected: Any) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while (seen := look()) != expected:
+            assert time.monotonic() < deadline, f"expected {expected!r}, still {seen!r}"
+            time.sleep(0.02)
+
+    def execute(self, statement: str, *values: Any) -> None:
+        with psycopg.connect(self.database_url("postgres"), autocommit=True) as connection:
+            connection.execute(statement, values)
+
+
+@contextmanager
+def running(database_url: Callable[[str], str], folder: Path) -> Iterator[Running]:
+    """Everything, with the webhook connected."""
+    mine = keys.load(folder)
+    functions: dict[str, str] = {}
+    with ExitStack() as open_:
+        app = create_app(database_url, folder / "objects", mine, functions)
+        url = open_.enter_context(_gateway(app))
+        for name in ("query", "embed_on_upload"):
+            functions[name] = open_.enter_context(_function(name, url, mine))
+        project = Running(url, mine, database_url, open_)
+        for name, value in (
+            ("neural_search_embed_url", f"{url}/functions/v1/embed_on_upload"),
+            ("neural_search_webhook_secret", mine.webhook),
+        ):
+            project.execute("select vault.create_secret(%s, %s)", str(value), name)
+        yield project
+
+
+@contextmanager
+def _gateway(app: Any) -> Iterator[str]:
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=2)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def _function(name: str, url: str, mine: Keys) -> Iterator[str]:
+    app = functions_framework.create_app(name, str(CHECKOUT / "functions" / name / "main.py"))
+    environment = {"SUPABASE_URL": url, "SUPABASE_PUBLISHABLE_KEY": mine.publishable}
+    if name == "embed_on_upload":
+        environment |= {"SUPABASE_SECRET_KEY": mine.secret, "EMBED_WEBHOOK_SECRET": mine.webhook}
+    app.extensions["settings"] = settings.load(environment)
+    app.extensions["models"] = Models([MODEL], lambda model: ColourEmbedder(model, DIMENSIONS))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.log = lambda *_: None  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        for connections in ("http", "session"):
+            if connections in app.extensions:
+                app.extensions[connections].close()
