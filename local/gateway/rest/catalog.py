@@ -18,6 +18,11 @@ HOISTED = (
 )  # settings applied to the whole transaction
 
 
+def quoted(*names: str) -> sql.Identifier:
+    """A name as SQL; a percent sign in it is no placeholder's, which sql.Identifier alone would leave open."""
+    return sql.Identifier(*(name.replace("%", "%%") for name in names))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
     name: str
@@ -59,7 +64,7 @@ class Table:
 
     @property
     def identifier(self) -> sql.Identifier:
-        return sql.Identifier(SCHEMA, self.name)
+        return quoted(SCHEMA, self.name)
 
     def type_of(self, column: str) -> str:
         if column not in self.columns:

@@ -13,7 +13,7 @@ from typing import Any
 from psycopg import sql
 
 from local.gateway.rest import faults
-from local.gateway.rest.catalog import SCHEMA, Function, Table
+from local.gateway.rest.catalog import SCHEMA, Function, Table, quoted
 from local.gateway.rest.parameters import Filter, Ordering, Parameters
 
 COMPARISONS = {
@@ -33,7 +33,7 @@ Statement = tuple[sql.Composed, list[Any]]
 
 def read(table: Table, wishes: Parameters) -> Statement:
     """select … from the table."""
-    return _page(table.identifier, [], wishes, sql.Identifier(table.name))
+    return _page(table.identifier, [], wishes, quoted(table.name))
 
 
 def call(function: Function, arguments: dict[str, Any], wishes: Parameters) -> Statement:
@@ -43,7 +43,9 @@ def call(function: Function, arguments: dict[str, Any], wishes: Parameters) -> S
         return _page_of_call(source, values, wishes)
     item = sql.SQL("pgrst_call.value")
     if not function.returns_set:
-        return sql.SQL("select to_json({})::text as body, 1 as rows from {}").format(item, source), values
+        return sql.SQL("select coalesce(to_json({})::text, 'null') as body, 1 as rows from {}").format(
+            item, source
+        ), values
     page = sql.SQL("select {} as value from {} limit %s offset %s").format(item, source)
     text = sql.SQL(
         "select coalesce(json_agg(page.value), '[]')::text as body, count(*) as rows, null as total "
@@ -53,7 +55,7 @@ def call(function: Function, arguments: dict[str, Any], wishes: Parameters) -> S
 
 
 def _page_of_call(source: sql.Composed, values: list[Any], wishes: Parameters) -> Statement:
-    alias = sql.Identifier("pgrst_call")
+    alias = quoted("pgrst_call")
     if not wishes.preferences.count:
         return _page(source, values, wishes, alias)
     # Page and count come from one call of the function.
@@ -86,14 +88,12 @@ def update(table: Table, body: object, wishes: Parameters) -> Statement:
     if not isinstance(body, dict):
         raise faults.invalid_body()
     columns = wishes.columns or tuple(body)
-    where, values = _where(wishes.filters, sql.Identifier(table.name))
+    where, values = _where(wishes.filters, quoted(table.name))
     change = sql.SQL(
         "update {} set {} from (select {} from json_to_record(%s::json) as _ ({})) as pgrst_body{}"
     ).format(
         table.identifier,
-        sql.SQL(", ").join(
-            sql.SQL("{0} = pgrst_body.{0}").format(sql.Identifier(column)) for column in columns
-        ),
+        sql.SQL(", ").join(sql.SQL("{0} = pgrst_body.{0}").format(quoted(column)) for column in columns),
         _list(columns),
         _definitions(table, columns),
         where,
@@ -103,7 +103,7 @@ def update(table: Table, body: object, wishes: Parameters) -> Statement:
 
 def delete(table: Table, wishes: Parameters) -> Statement:
     """delete … where."""
-    where, values = _where(wishes.filters, sql.Identifier(table.name))
+    where, values = _where(wishes.filters, quoted(table.name))
     return _changed(sql.SQL("delete from {}{}").format(table.identifier, where), values, table, wishes)
 
 
@@ -125,9 +125,9 @@ def _page(source: sql.Composable, given: list[Any], wishes: Parameters, alias: s
 
 def _call(function: Function, arguments: dict[str, Any]) -> Statement:
     given = [parameter for parameter in function.parameters if parameter.name in arguments]
-    name = sql.Identifier(SCHEMA, function.name)
+    name = quoted(SCHEMA, function.name)
     passed = sql.SQL(", ").join(
-        sql.SQL("{0} := pgrst_arguments.{0}").format(sql.Identifier(parameter.name)) for parameter in given
+        sql.SQL("{0} := pgrst_arguments.{0}").format(quoted(parameter.name)) for parameter in given
     )
     result = sql.SQL("{}({})").format(name, passed)
     if not function.returns_rows:
@@ -135,7 +135,7 @@ def _call(function: Function, arguments: dict[str, Any]) -> Statement:
     if not given:
         return sql.SQL("{} as pgrst_call").format(result), []
     names = [parameter.name for parameter in given]
-    types = [sql.SQL("{} {}").format(sql.Identifier(p.name), _type(p.type)) for p in given]
+    types = [sql.SQL("{} {}").format(quoted(p.name), _type(p.type)) for p in given]
     source = sql.SQL(
         "(select {} from json_to_record(%s::json) as _ ({})) as pgrst_arguments, lateral {} as pgrst_call"
     )
@@ -174,12 +174,12 @@ def _changed(change: sql.Composable, values: list[Any], table: Table, wishes: Pa
             "select '' as body, count(*) as rows, count(*) as total from changed"
         )
         return text.format(change), values
-    returning = _selected(wishes, sql.Identifier(table.name))
+    returning = _selected(wishes, quoted(table.name))
     text = sql.SQL(
         "with changed as ({} returning {}), page as (select * from changed{}) "
         "select coalesce(json_agg(page), '[]')::text as body, count(*) as rows, count(*) as total from page"
     )
-    return text.format(change, returning, _ordered(wishes.order, sql.Identifier("changed"))), values
+    return text.format(change, returning, _ordered(wishes.order, quoted("changed"))), values
 
 
 def _on_conflict(table: Table, columns: Sequence[str], wishes: Parameters) -> sql.Composable:
@@ -189,9 +189,7 @@ def _on_conflict(table: Table, columns: Sequence[str], wishes: Parameters) -> sq
         return sql.SQL("")
     if resolution == "ignore-duplicates":
         return sql.SQL(" on conflict ({}) do nothing").format(_list(target))
-    changes = sql.SQL(", ").join(
-        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in columns
-    )
+    changes = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(quoted(column)) for column in columns)
     return sql.SQL(" on conflict ({}) do update set {}").format(_list(target), changes)
 
 
@@ -199,9 +197,7 @@ def _selected(wishes: Parameters, alias: sql.Identifier) -> sql.Composable:
     return sql.SQL(", ").join(
         sql.SQL("{}.*").format(alias)
         if item.column == "*"
-        else sql.SQL("{}.{} as {}").format(
-            alias, sql.Identifier(item.column), sql.Identifier(item.alias or item.column)
-        )
+        else sql.SQL("{}.{} as {}").format(alias, quoted(item.column), quoted(item.alias or item.column))
         for item in wishes.selected
     )
 
@@ -211,7 +207,7 @@ def _where(filters: Sequence[Filter], alias: sql.Identifier) -> Statement:
         return sql.Composed([]), []
     conditions, values = [], []
     for one in filters:
-        condition, value = _condition(one, sql.SQL("{}.{}").format(alias, sql.Identifier(one.column)))
+        condition, value = _condition(one, sql.SQL("{}.{}").format(alias, quoted(one.column)))
         conditions.append(sql.SQL("not ({})").format(condition) if one.negated else condition)
         values += value
     return sql.SQL(" where {}").format(sql.SQL(" and ").join(conditions)), values
@@ -240,7 +236,7 @@ def _ordered(order: Sequence[Ordering], alias: sql.Identifier) -> sql.Composable
         sql.SQL(", ").join(
             sql.SQL("{}.{}{}{}").format(
                 alias,
-                sql.Identifier(one.column),
+                quoted(one.column),
                 sql.SQL(" desc" if one.descending else ""),
                 sql.SQL(nulls[one.nulls]),
             )
@@ -250,7 +246,7 @@ def _ordered(order: Sequence[Ordering], alias: sql.Identifier) -> sql.Composable
 
 
 def _list(columns: Sequence[str]) -> sql.Composable:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL(", ").join(map(quoted, columns))
 
 
 def _in_parentheses(columns: Sequence[str]) -> sql.Composable:
@@ -259,10 +255,10 @@ def _in_parentheses(columns: Sequence[str]) -> sql.Composable:
 
 def _definitions(table: Table, columns: Sequence[str]) -> sql.Composable:
     return sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column), _type(table.type_of(column))) for column in columns
+        sql.SQL("{} {}").format(quoted(column), _type(table.type_of(column))) for column in columns
     )
 
 
 def _type(name: str) -> sql.Composable:
     """A type as the catalogue's format_type wrote it: SQL, and never a word of the request's."""
-    return sql.SQL(name)
+    return sql.SQL(name.replace("%", "%%"))
