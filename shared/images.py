@@ -12,7 +12,7 @@ import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
 
-# Imported for their effect: each registers its format with Pillow, which would otherwise load all that it knows.
+# Imported for their effect: each registers its format with Pillow, which would else load all that it knows.
 from PIL import AvifImagePlugin as AvifImagePlugin
 from PIL import BmpImagePlugin as BmpImagePlugin
 from PIL import ExifTags, Image, ImageChops
@@ -65,8 +65,8 @@ class DecodedImage:
 def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None = None) -> DecodedImage:
     """The picture in `data`, or the ImageError that says why there is none.
 
-    With `min_side`, a large JPEG may come out smaller, but with no side shorter than that: decoding at a half,
-    a quarter or an eighth of the size takes a fraction of the time.
+    With `min_side`, a large JPEG may come out smaller, but with no side shorter than that: decoding at a
+    half, a quarter or an eighth of the size takes a fraction of the time.
     """
     if not data:
         raise EmptyImage()
@@ -104,8 +104,8 @@ def _open_as(name: str, make: object, data: bytes) -> ImageFile:
 
 @contextmanager
 def _translated(name: str | None) -> Iterator[None]:
-    # Decoders raise almost anything on hostile bytes: OSError, SyntaxError, ValueError, IndexError, struct.error,
-    # zlib.error, OverflowError, MemoryError, DecompressionBombError. All of it means: this file is no good.
+    # Decoders raise almost anything on hostile bytes: OSError, SyntaxError, ValueError, IndexError,
+    # struct.error, zlib.error, OverflowError, MemoryError, DecompressionBombError. All of it means the same.
     try:
         yield
     except Exception as error:
@@ -156,7 +156,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey values of any depth as 0 to 255: 16-bit ones scaled, others by their range where they exceed that."""
+    """Grey values of any depth as 0 to 255: 16-bit ones scaled, others by their range beyond that."""
     grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(grey.min()), float(grey.max())
     if values.dtype.kind == "u" or (values.dtype.kind == "i" and low >= 0 and 255 < high <= 65535):

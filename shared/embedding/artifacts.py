@@ -32,7 +32,7 @@ class Artifact:
 def find(name: str, cache: Path) -> Artifact | None:
     """The intact conversion of what `name` stands for now.
 
-    Where the original isn't on this machine, as in a container made for serving, the newest conversion counts.
+    Where the original isn't here, as in a container made for serving, the newest conversion counts.
     """
     root = cache / models.slug(name)
     fingerprint = models.fingerprint(name)
@@ -49,7 +49,7 @@ def converted(cache: Path) -> list[str]:
 
 @contextmanager
 def written(name: str, cache: Path) -> Iterator[Path]:
-    """A folder to write a conversion into; it gets its name and its digests only after all of it is written."""
+    """A folder to write a conversion into. It gets its name and its digests when all of it is written."""
     target = cache / models.slug(name) / (models.fingerprint(name) or "")
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
     try:
@@ -64,13 +64,13 @@ def written(name: str, cache: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Only one process at a time writes here: two would do the same work in twice the memory. Makes the folder."""
+    """One process at a time writes here: two would do the same work in twice the memory. Makes the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
         raise SettingsError(
-            f"{str(folder)!r} can't be written: {error.strerror}. Set EMBEDDING_CACHE to a folder that can be."
+            f"{str(folder)!r} can't be written: {error.strerror}. Set EMBEDDING_CACHE to one that can be."
         ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

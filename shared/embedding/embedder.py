@@ -64,7 +64,7 @@ class Embedder:
 
     @property
     def image_size(self) -> int:
-        """The shorter side, in pixels, that this model needs of a picture: `min_side` of `shared.images.decode`."""
+        """The shorter side, in pixels, that a picture needs: `min_side` of `shared.images.decode`."""
         return self.record.image.side
 
     def embed_images(self, pictures: Sequence[bytes | Image.Image]) -> Vectors:
@@ -79,7 +79,7 @@ class Embedder:
         """Texts to float32 (n, dimensions), rows of unit length; cut off at the model's number of tokens."""
         if not self.supports_text:
             raise TextUnsupported(
-                f"The model {self.name!r} has no text side. Search by image, or activate one that understands text."
+                f"The model {self.name!r} has no text side. Search by image, or activate one that has."
             )
         if not all(text.strip() for text in texts):
             raise InvalidQuery("The text is empty. Say what the images should show.")

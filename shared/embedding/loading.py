@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 
 from shared import errors, settings
 from shared.embedding import artifacts, models
-from shared.embedding.artifacts import Artifact
 from shared.embedding.embedder import Embedder, Engine
 from shared.embedding.record import Record
 from shared.errors import ModelBroken, SettingsError, UnknownModel
@@ -119,8 +118,8 @@ def _check_converter(name: str, cache: Path) -> None:
         return
     there = ", ".join(artifacts.converted(cache)) or "none"
     raise UnknownModel(
-        f"The model {name!r} isn't converted in {str(cache)!r} (there: {there}), and what converting it takes "
-        "isn't installed here. Install neural-search[torch], or build the container with this model.",
+        f"The model {name!r} isn't converted in {str(cache)!r} (there: {there}), and what converting it "
+        "takes isn't installed here. Install neural-search[torch], or build the container with this model.",
         value=name,
     )
 

@@ -27,6 +27,7 @@ class Family:
     """Checkpoints of one `model_type` that transformers loads."""
 
     pooling: str  # projected: the model's own image and text features; class token: its last state
+    has_pooler: bool = False  # whether transformers would add a pooler, whose weights may not be there
     text_padding: str = ""  # longest or max_length, as the family was trained; empty: it has no text side
 
 
@@ -44,7 +45,7 @@ FAMILIES = {
     "siglip2": Family(pooling="projected", text_padding="max_length"),
     "dinov2": Family(pooling="class token"),
     "dinov2_with_registers": Family(pooling="class token"),
-    "vit": Family(pooling="class token"),
+    "vit": Family(pooling="class token", has_pooler=True),
 }
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

@@ -39,15 +39,15 @@ class OpenVinoEngine:
 
 
 class Tower:
-    """One graph, loaded when it is first used: a function that only embeds images never holds the text side."""
+    """One graph, loaded when it is first used: who only embeds images never holds the text side."""
 
     def __init__(self, artifact: Artifact, name: str, precision: str):
         self._graph = artifact.folder / f"{name}.xml"
         self._config = {
-            # One stream over all cores: the fastest for one image at a time, and batches lose nothing by it.
+            # One stream over all cores: the fastest for one image, and batches lose nothing by it.
             "PERFORMANCE_HINT": "LATENCY",
-            # OpenVINO would choose so by itself; said here because the vectors depend on it: bfloat16, where the
-            # processor has it, doubles the speed and moves efficientnet-lite0's vectors by at most 0.005 in cosine.
+            # OpenVINO would choose so by itself; said here because the vectors depend on it. bfloat16, where
+            # the processor has it, doubles the speed and moves vectors by at most 0.005 in cosine.
             "INFERENCE_PRECISION_HINT": precision,
             "ENABLE_MMAP": True,
         }

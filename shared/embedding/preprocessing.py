@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shared.embedding import patches
 from shared.embedding.record import ImageInput
 
 Box = tuple[float, float, float, float]
 
 
-def batch(pictures: Sequence[Image.Image], how: ImageInput) -> list[NDArray[np.generic]]:
-    """RGB pictures as the image tower's inputs: one array (n, height, width, 3) of bytes.
+def batch(pictures: Sequence[Image.Image], how: ImageInput) -> list[NDArray[Any]]:
+    """RGB pictures as the image tower's inputs: one array (n, height, width, 3) of bytes, or patches.
 
     The tower scales and normalises them itself.
     """
+    if how.resize == "patches":
+        return patches.batch(pictures, how)
     return [np.stack([fit(picture, how) for picture in pictures])]
 
 

@@ -1,4 +1,4 @@
-"""What an embedder must know of its model besides the weights; stored as record.json beside a converted model."""
+"""What an embedder must know of its model besides the weights: record.json beside a converted model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 FORMAT = 1  # raise it when a field changes its meaning: older folders are then converted anew
-
-RESIZE_MODES = ("shortest", "stretch", "crop", "patches")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +22,7 @@ class ImageInput:
     pooling: str  # how the tower makes one vector of an image; for people who read the record
     patch: int = 0  # patches: side of one patch
     max_patches: int = 0  # patches: how many of them an image becomes at most
+    grid: int = 0  # patches: side of the position embeddings' own grid
 
     @property
     def side(self) -> int:
@@ -59,7 +58,7 @@ class Record:
         data = json.loads(text)
         if data["format"] != FORMAT:
             raise ValueError(f"Expected a record of format {FORMAT}, found {data['format']!r}.")
-        image = {name: tuple(v) if isinstance(v, list) else v for name, v in data["image"].items()}
+        image: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["image"].items()}
         return cls(
             model=data["model"],
             architecture=data["architecture"],

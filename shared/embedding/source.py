@@ -1,4 +1,4 @@
-"""A model as torch modules: the reference that both engines come from. Imports torch; never on the serving path."""
+"""A model as torch modules, the reference for both engines. Imports torch: not for the CPU's serving path."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ class Source:
 class Normalise(nn.Module):
     """(n, height, width, 3) uint8 -> (n, 3, height, width), scaled as the record says.
 
-    Part of the tower, so that only one byte per value is copied to the device and the engine can fuse the rest.
+    Part of the tower: only one byte per value is copied to the device, and the engine can fuse the rest.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, how: ImageInput):
         super().__init__()
@@ -32,8 +35,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(how.std).view(1, -1, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        values: torch.Tensor = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
-        return values
+        return (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:

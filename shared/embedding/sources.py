@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import cast
 
 from shared.embedding import models
 from shared.embedding.source import Source
@@ -12,8 +13,8 @@ def open_source(name: str) -> Source:
     """The model's towers. UnknownModel or ModelBroken where that can't be."""
     models.check(name)
     if packaged := models.PACKAGED.get(name):
-        source: Source = importlib.import_module(packaged.module).open_source()
-        return source
-    from shared.embedding import checkpoints  # transformers' model classes take a second to import
+        return cast(Source, importlib.import_module(packaged.module).open_source())
+    # transformers' model classes take a second to import
+    from shared.embedding.checkpoints import open_checkpoint
 
-    return checkpoints.open_source(name)
+    return open_checkpoint(name)

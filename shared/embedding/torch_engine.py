@@ -48,7 +48,7 @@ def _device(wanted: str) -> str:
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise SettingsError(
-            "EMBEDDING_DEVICE is 'cuda', but torch finds no GPU. Install its driver and a CUDA build of torch, "
-            "or set EMBEDDING_DEVICE=cpu."
+            "EMBEDDING_DEVICE is 'cuda', but torch finds no GPU. Install its driver and a CUDA build of "
+            "torch, or set EMBEDDING_DEVICE=cpu."
         )
     return "cuda" if available and wanted != "cpu" else "cpu"
