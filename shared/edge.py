@@ -42,8 +42,12 @@ def once(name: str, build: Callable[[], T]) -> T:
         return built
 
 
-def dispatch(request: flask.Request, routes: Routes) -> flask.Response:
-    """The answer of the path's handler. Any path takes OPTIONS, and HEAD where it takes GET."""
+def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Response:
+    """The answer of the path's handler. Any path takes OPTIONS, and HEAD where it takes GET.
+
+    A body of more than `max_bytes` is refused before anything else.
+    """
+    _limit_body(request, max_bytes)
     path = normal_path(request)
     if path not in routes:
         raise UnknownPath(value=request.path)
@@ -62,14 +66,21 @@ def normal_path(request: flask.Request) -> str:
     return request.path.rstrip("/") or "/"
 
 
-def limit_body(request: flask.Request, max_bytes: int) -> None:
-    """Refuses a longer body before it is read; one of unknown length is cut off where it passes the limit."""
+def body(request: flask.Request) -> bytes:
+    """The whole body; PayloadTooLarge where one of unannounced length passes the limit."""
+    data = request.get_data()
+    if request.max_content_length is not None and len(data) >= request.max_content_length:
+        raise PayloadTooLarge()
+    return data
+
+
+def _limit_body(request: flask.Request, max_bytes: int) -> None:
     if (request.content_length or 0) > max_bytes:
         raise PayloadTooLarge(
             f"The body has {request.content_length} bytes. At most {max_bytes} are taken.",
             value=request.content_length,
         )
-    request.max_content_length = max_bytes
+    request.max_content_length = max_bytes + 1  # Werkzeug cuts a chunked body off there, silently
 
 
 def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
@@ -95,11 +106,10 @@ def problem(error: Exception, status: int | None = None) -> flask.Response:
     details["status"] = status = status or known.status
     if status >= 500:
         logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
-    # A stream, because the framework reads the rest of the request's body before any other answer.
     text = json.dumps(details, default=str)
-    content = iter([text]) if isinstance(known, PayloadTooLarge) else text
-    response = flask.Response(content, status, mimetype="application/problem+json")
-    response.headers["Cache-Control"] = "no-store"
+    # A stream: before any other answer the framework reads the whole of the request's body into memory.
+    response = flask.Response(iter([text]), status, mimetype="application/problem+json")
+    response.headers |= {"Cache-Control": "no-store", "Content-Length": str(len(text))}
     if known.retry_after or status == 503:
         response.headers["Retry-After"] = str(known.retry_after or 10)
     return response

@@ -31,7 +31,7 @@ metrics = Metrics()
 
 @functions_framework.http
 def embed_on_upload(request: flask.Request) -> flask.Response:
-    return _counted(request, edge.dispatch(request, ROUTES))
+    return _counted(request, edge.dispatch(request, ROUTES, MAX_BODY))
 
 
 @functions_framework.errorhandler(Exception)  # type: ignore[untyped-decorator]
@@ -42,8 +42,7 @@ def problem(error: Exception) -> flask.Response:
 def webhook(request: flask.Request) -> flask.Response:
     """One object has changed, or a kick: see `shared/events.py`."""
     edge.check_secret(request, _settings().webhook_secrets)
-    edge.limit_body(request, MAX_BODY)
-    event = events.parse(request.get_data())
+    event = events.parse(edge.body(request))
     try:
         results = _ingest().handle(event)
     except FAULTS as fault:  # whatever our own keys are refused with, the caller's are right

@@ -48,7 +48,7 @@ metrics = Metrics()
 
 @functions_framework.http
 def query(request: flask.Request) -> flask.Response:
-    return _finished(request, edge.dispatch(request, ROUTES))
+    return _finished(request, edge.dispatch(request, ROUTES, _max_body()))
 
 
 @functions_framework.errorhandler(Exception)  # type: ignore[untyped-decorator]
@@ -57,7 +57,7 @@ def problem(error: Exception) -> flask.Response:
 
 
 def search(request: flask.Request) -> flask.Response:
-    caller = _limited_caller(request)
+    caller = _caller(request)
     model = _admission().admit(caller)  # before anything of the body is looked at
     results = _search().find(caller, model, _read_query(request))
     return edge.answer({"model": model.name, "results": [asdict(result) for result in results]})
@@ -65,7 +65,7 @@ def search(request: flask.Request) -> flask.Response:
 
 def upload(request: flask.Request) -> flask.Response:
     """Stores an image as the caller; with `?wait=1`, answers once it is searchable or never will be."""
-    caller = _limited_caller(request)
+    caller = _caller(request)
     _admission().admit(caller)
     image = _read_upload(request)
     object_id = uploads.store(
@@ -124,15 +124,19 @@ ROUTES: edge.Routes = {
 }
 
 
-def _limited_caller(request: flask.Request) -> Identity:
-    # JSON carries the image in base64, a third longer.
-    edge.limit_body(request, _settings().max_image_bytes * 4 // 3 + FORM_BYTES)
+def _max_body() -> int:
+    return (
+        _settings().max_image_bytes * 4 // 3 + FORM_BYTES
+    )  # JSON carries an image in base64, a third longer
+
+
+def _caller(request: flask.Request) -> Identity:
     return identity.caller(request.headers, _settings().publishable_key)
 
 
 def _read_query(request: flask.Request) -> Query:
     if request.mimetype == "application/json":
-        return queries.from_json(request.get_data())
+        return queries.from_json(edge.body(request))
     images = _images(request)
     fields = request.form if request.mimetype == "multipart/form-data" else request.args
     return queries.from_form(fields.to_dict(flat=False), images)
@@ -154,7 +158,7 @@ def _read_upload(request: flask.Request) -> uploads.Upload:
 def _images(request: flask.Request) -> list[bytes]:
     """The images in a multipart body, or the one that is the body; InvalidQuery for any other body."""
     if request.mimetype.startswith("image/"):
-        return [request.get_data()]
+        return [edge.body(request)]
     if request.mimetype != "multipart/form-data":
         raise InvalidQuery(
             f"Content-Type is {request.mimetype!r}. "
