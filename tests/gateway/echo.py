@@ -23,14 +23,18 @@ class Received:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # a whole batch connects at once
+
+
 class Echo:
     """Keeps what it received. `/status/503`, `/gzip`, `/cookies`, `/cut` and `/hold` do as they are named."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.released = threading.Event()  # ends the waiting of /hold
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Echo:

@@ -37,7 +37,8 @@ create function public.whoami() returns jsonb language sql stable as $$
     select jsonb_build_object('role', current_user, 'sub', auth.uid(), 'auth_role', auth.role(),
         'method', current_setting('request.method'), 'path', current_setting('request.path'),
         'header', current_setting('request.headers')::jsonb ->> 'x-trace',
-        'timeout', current_setting('statement_timeout'), 'read_only', current_setting('transaction_read_only'))
+        'timeout', current_setting('statement_timeout'),
+        'read_only', current_setting('transaction_read_only'))
 $$;
 create function public.whoami_volatile() returns jsonb language sql volatile as 'select public.whoami()';
 create function public.patient() returns text language sql set statement_timeout = '17s' as
@@ -52,10 +53,12 @@ create function public.same(value text) returns int language sql as 'select 2';
 create function public.sneaky() returns int language sql stable as $$
     insert into public.animals (name) values ('spy') returning 1 $$;
 create function public.fail(state text) returns void language plpgsql as $$ begin
-    raise exception using errcode = state, message = 'told so', detail = 'the detail', hint = 'the hint'; end $$;
+    raise exception using errcode = state, message = 'told so', detail = 'the detail', hint = 'the hint';
+end $$;
 create function public.secret() returns int language sql as 'select 1';
 revoke execute on function public.secret() from public;
-create function public.slow() returns void language sql set statement_timeout = '20ms' as 'select pg_sleep(20)';
+create function public.slow() returns void language sql set statement_timeout = '20ms' as
+    'select pg_sleep(20)';
 create sequence public.calls;
 create function public.counted() returns setof bigint language sql volatile as
     'select nextval(''public.calls'') from generate_series(1, 3)';

@@ -19,7 +19,7 @@ HOISTED = (
 
 
 def quoted(*names: str) -> sql.Identifier:
-    """A name as SQL; a percent sign in it is no placeholder's, which sql.Identifier alone would leave open."""
+    """A name as SQL, in which a percent sign is not the beginning of a placeholder."""
     return sql.Identifier(*(name.replace("%", "%%") for name in names))
 
 
