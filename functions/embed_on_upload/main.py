@@ -21,10 +21,8 @@ from shared.settings import Settings
 from shared.storage import Storage
 
 MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB of user metadata
-RUNNING, WAITING = (
-    2,
-    4,
-)  # fewer than the server's threads (4 per core), so that one is free to answer Busy or /live
+# Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
+RUNNING, WAITING = 2, 4
 
 metrics = Metrics()
 

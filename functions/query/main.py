@@ -29,10 +29,8 @@ from shared.storage import Storage
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
-RUNNING, WAITING = (
-    2,
-    4,
-)  # fewer than the server's threads (4 per core), so that one is free to answer Busy or /live
+# Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
+RUNNING, WAITING = 2, 4
 FORM_BYTES = 64 * 1024  # what a body holds besides the image
 
 CORS = {
