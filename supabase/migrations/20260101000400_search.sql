@@ -126,8 +126,10 @@ language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
   model record;
-  wanted integer := coalesce(match_count, 10);
-  skipped integer := coalesce(skip_count, 0);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  -- The index orders by half precision and doesn't order equals at all. With some to spare, pages follow each other.
+  candidates constant integer := wanted + skipped + 40;
   iterative_scan text;
   ef_search text;
   max_scan_tuples text;
@@ -139,7 +141,7 @@ begin
   iterative_scan = current_setting('hnsw.iterative_scan');
   ef_search = current_setting('hnsw.ef_search');
   max_scan_tuples = current_setting('hnsw.max_scan_tuples');
-  perform neural_search.set_index_scan('strict_order', greatest(least(wanted + skipped, 1000), 40)::text, '20000');
+  perform neural_search.set_index_scan('strict_order', least(candidates, 1000)::text, '20000');
 
   -- A partial index serves only a statement that names the model. Whoever row level security doesn't apply to is
   -- still not to find what isn't there any more.
@@ -151,19 +153,19 @@ begin
           d.metadata
         from public.documents as d
         where d.model = %1$L %3$s %4$s %5$s
-        order by
-          d.embedding::extensions.halfvec(%2$s) operator(extensions.<=>) $1::extensions.halfvec(%2$s), d.id
-        limit $4 offset $5
+        order by d.embedding::extensions.halfvec(%2$s) operator(extensions.<=>) $1::extensions.halfvec(%2$s)
+        limit $4
       ) as nearest
-      where nearest.similarity > $6
+      where nearest.similarity > $5
       order by nearest.similarity desc, nearest.id
+      limit $6 offset $7
     $query$,
     model.name, model.dimensions,
     case when bucket is not null then 'and d.bucket_id = $2' end,
     case when name_prefix is not null then 'and starts_with(d.content, $3)' end,
     case when not row_security_active('public.documents')
       then 'and neural_search.can_see(d.object_id, d.object_version)' end
-  ) using query_embedding, bucket, name_prefix, wanted, skipped, coalesce(similarity_threshold, 0);
+  ) using query_embedding, bucket, name_prefix, candidates, coalesce(similarity_threshold, 0), wanted, skipped;
 
   perform neural_search.set_index_scan(iterative_scan, ef_search, max_scan_tuples);
 end

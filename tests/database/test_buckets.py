@@ -1,0 +1,191 @@
+"""Registering buckets, their state, and the repair of what no event announced."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from databases import MODEL, as_role, finish, vector
+
+RECONCILE = "select * from public.reconcile_documents()"
+
+
+@pytest.fixture
+def silent(database):
+    """Storage as it would be without our trigger."""
+    with database.connect("supabase_admin") as connection:
+        connection.execute("set session_replication_role = 'replica'")
+        yield connection
+
+
+def state(db, name):
+    ((state,),) = db.execute("select state from public.object_states('images', %s)", [[name]])
+    return state
+
+
+def test_registering_a_bucket_queues_what_is_in_it_already(db, silent):
+    silent.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    silent.execute(
+        "insert into storage.objects (bucket_id, name) select 'attic', n from generate_series(1, 3) as n"
+    )
+    with as_role(db, "service_role"):
+        assert db.execute("select public.index_bucket('attic')").fetchone() == (3,)
+    assert db.execute("select public.index_bucket('attic')").fetchone() == (0,)
+
+
+def test_a_bucket_that_isnt_there_cant_be_registered(db):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="There is no bucket 'nowhere'"):
+        db.execute("select public.index_bucket('nowhere')")
+
+
+def test_registering_again_changes_who_may_search(db):
+    db.execute("select public.index_bucket('images', true)")
+    assert db.execute("select public_search from neural_search.buckets").fetchall() == [(True,)]
+    db.execute("select public.index_bucket('images')")
+    assert db.execute("select public_search from neural_search.buckets").fetchall() == [(False,)]
+
+
+def test_taking_a_bucket_out_removes_its_documents_and_jobs(db, make_document, make_object):
+    make_document(), make_document(), make_object()
+    with as_role(db, "service_role"):
+        assert db.execute("select public.unindex_bucket('images')").fetchone() == (2,)
+    assert db.execute("select count(*) from public.documents").fetchone() == (0,)
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
+    assert db.execute("select count(*) from storage.objects").fetchone() == (3,)
+
+
+def test_the_status_counts_objects_by_state(db, make_document, make_object):
+    make_document(), make_object(), make_object()
+    db.execute("select public.claim_embedding_jobs(%s)", [[MODEL]])
+    assert db.execute("select * from public.index_status()").fetchall() == [
+        ("images", MODEL, 3, 1, 1, 1, 0, 0)
+    ]
+    db.execute(
+        "update neural_search.jobs set state = case when lease_id is null then 'failed' else 'skipped' end"
+    )
+    assert db.execute("select * from public.index_status()").fetchall() == [
+        ("images", MODEL, 3, 1, 0, 0, 1, 1)
+    ]
+
+
+def test_reconciling_does_nothing_where_nothing_is_wrong(db, make_document, make_object):
+    make_document(), make_object()
+    before = db.execute(
+        "select xmin from public.documents union all select xmin from neural_search.jobs"
+    ).fetchall()
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    after = db.execute(
+        "select xmin from public.documents union all select xmin from neural_search.jobs"
+    ).fetchall()
+    assert before == after
+
+
+def test_an_upload_that_nobody_recorded_is_found(db, silent):
+    silent.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
+    with as_role(db, "service_role"):
+        assert db.execute(RECONCILE).fetchone() == (1, 0, 0)
+    assert state(db, "a.png") == "pending"
+
+
+def test_an_overwrite_that_nobody_recorded_is_found(db, silent, make_document):
+    make_document("a.png")
+    silent.execute("update storage.objects set version = 'v2'")
+    assert db.execute(RECONCILE).fetchone() == (1, 1, 0)
+    assert db.execute("select version, state from neural_search.jobs").fetchall() == [("v2", "pending")]
+    assert db.execute("select count(*) from public.documents").fetchone() == (0,)
+
+
+def test_an_overwrite_that_nobody_recorded_revives_a_failed_job(db, silent, make_object):
+    make_object("a.png")
+    db.execute("update neural_search.jobs set state = 'failed', attempts = 5")
+    silent.execute("update storage.objects set version = 'v2'")
+    assert db.execute(RECONCILE).fetchone() == (0, 1, 0)
+    assert db.execute("select version, state, attempts from neural_search.jobs").fetchall() == [
+        ("v2", "pending", 0)
+    ]
+
+
+def test_a_move_that_nobody_recorded_is_found(db, silent, make_document):
+    make_document("a.png")
+    silent.execute("update storage.objects set name = 'b.png'")
+    assert db.execute(RECONCILE).fetchone() == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "delete from storage.objects",
+        "update storage.objects set is_delete_marker = true",
+        "delete from neural_search.buckets",
+        "delete from storage.buckets",
+    ],
+)
+def test_what_is_left_of_objects_that_arent_indexed_any_more_is_removed(
+    db, silent, make_document, make_object, loss
+):
+    make_document("a.png"), make_object("b.png")
+    silent.execute(loss)
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 2)
+    assert db.execute("select count(*) from public.documents").fetchone() == (0,)
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
+
+
+def test_a_bucket_made_anew_doesnt_inherit_its_registration(db, silent):
+    silent.execute("delete from storage.buckets")
+    db.execute(RECONCILE)
+    silent.execute("insert into storage.buckets (id, name) values ('images', 'images')")
+    assert db.execute("select count(*) from neural_search.buckets").fetchone() == (0,)
+
+
+def test_a_job_whose_work_is_done_is_removed(db, make_document):
+    object_id = make_document("a.png")
+    db.execute(
+        "insert into neural_search.jobs select %s, %s, object_version from public.documents",
+        [object_id, MODEL],
+    )
+    assert db.execute(RECONCILE).fetchone() == (0, 1, 0)
+
+
+def test_reconciling_keeps_terminal_reasons_and_leases(db, make_object):
+    make_object(), make_object()
+    db.execute("select public.claim_embedding_jobs(%s)", [[MODEL]])
+    db.execute("update neural_search.jobs set state = 'skipped' where lease_id is null")
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (2,)
+
+
+def test_rows_that_somebody_has_locked_are_left_for_next_time(database, db, silent, make_document):
+    make_document("a.png")
+    silent.execute("update storage.objects set version = 'v2'")
+    with database.connect() as other, other.transaction():
+        other.execute("select from public.documents for update")
+        assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert db.execute(RECONCILE).fetchone() == (1, 1, 0)
+
+
+def test_a_second_model_is_built_beside_the_active_one(db, make_document):
+    object_id = make_document("a.png")
+    db.execute("insert into neural_search.models (name, dimensions) values ('tiny', 2)")
+    assert db.execute(RECONCILE).fetchone() == (1, 0, 0)
+    assert db.execute("select model from public.claim_embedding_jobs('{tiny}')").fetchall() == [("tiny",)]
+    version = db.execute("select version from storage.objects").fetchone()[0]
+    done = "select public.finish_embedding_job(%s, 'tiny', %s, '[1,0]', '', 1, 1, '')"
+    assert db.execute(done, [object_id, version]).fetchone() == ("embedded",)
+    db.execute("update neural_search.models set state = 'retired' where name = %s", [MODEL])
+    db.execute("update neural_search.models set state = 'active' where name = 'tiny'")
+    assert db.execute("select content from public.match_documents('[1,0]')").fetchall() == [("a.png",)]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="the active model has 2"):
+        db.execute("select public.match_documents(%s)", [vector(1)])
+
+
+def test_the_scheduled_kick_asks_for_what_is_due(db, make_object):
+    db.execute("select vault.create_secret('http://127.0.0.1/', 'neural_search_embed_url')")
+    db.execute("select vault.create_secret('secret', 'neural_search_webhook_secret')")
+    assert db.execute("select neural_search.kick_due()").fetchone() == (0,)
+    object_id = make_object()
+    db.execute("delete from net.http_request_queue")
+    assert db.execute("select neural_search.kick_due()").fetchone() == (1,)
+    assert db.execute("select convert_from(body, 'UTF8')::jsonb from net.http_request_queue").fetchall() == [
+        ({"type": "KICK", "limit": 50},)
+    ]
+    finish(db, object_id, vector(1))
+    assert db.execute("select neural_search.kick_due()").fetchone() == (0,)

@@ -1,0 +1,264 @@
+"""match_documents and its kin: what is found, in which order, and by whom."""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+import pytest
+from databases import as_role, vector
+
+ME = "00000000-0000-4000-8000-000000000001"
+MATCH = "select content, round(similarity::numeric, 4)::float from public.match_documents"
+
+
+@pytest.fixture
+def silent(database):
+    with database.connect("supabase_admin") as connection:
+        connection.execute("set session_replication_role = 'replica'")
+        yield connection
+
+
+@pytest.fixture
+def own_objects_only(db):
+    """Callers see what they own, and anon nothing."""
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    db.execute("""
+        create policy own on storage.objects for select to authenticated
+          using (owner_id = (select auth.uid())::text)
+    """)
+
+
+def found(connection, **arguments):
+    arguments = {"query_embedding": vector(1), "similarity_threshold": -1.0, "match_count": 10, **arguments}
+    named = ", ".join(f"{name} => %({name})s" for name in arguments)
+    return [row[0] for row in connection.execute(f"{MATCH}({named})", arguments)]
+
+
+def test_the_original_call_finds_the_nearest_first(db, make_document):
+    make_document("same.png", 1)
+    make_document("near.png", 3, 4)
+    make_document("opposite.png", -1)
+    rows = db.execute(
+        f"{MATCH}(query_embedding => %s, similarity_threshold => 0.5, match_count => 10)", [vector(2)]
+    ).fetchall()
+    assert rows == [("same.png", 1.0), ("near.png", 0.6)]
+
+
+def test_every_column_is_told(db, make_document):
+    object_id = make_document("a.png", user_metadata=psycopg.types.json.Jsonb({"title": "A"}))
+    row = db.execute("select * from public.match_documents(%s)", [vector(1)]).fetchone()
+    ((document_id,),) = db.execute("select id from public.documents")
+    assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"})
+
+
+def test_the_threshold_itself_is_not_above_the_threshold(db, make_document):
+    make_document("a.png", 1)
+    assert found(db, similarity_threshold=1) == []
+    assert found(db, similarity_threshold=0.999) == ["a.png"]
+
+
+def test_equals_come_in_the_order_of_their_ids(db, make_document):
+    names = [f"{n}.png" for n in range(5)]
+    for name in names:
+        make_document(name, 1)
+    assert found(db) == names
+    assert found(db, match_count=2, skip_count=2) == names[2:4]
+
+
+def test_pages_follow_each_other(db, make_document):
+    for n in range(6):
+        make_document(f"{n}.png", 1, n)
+    pages = [found(db, match_count=2, skip_count=skip) for skip in (0, 2, 4, 6)]
+    assert pages == [["0.png", "1.png"], ["2.png", "3.png"], ["4.png", "5.png"], []]
+
+
+def test_counts_are_bounded_and_null_means_the_default(db, make_document):
+    for _ in range(11):
+        make_document()
+    assert len(found(db, match_count=None, skip_count=None, similarity_threshold=None)) == 10
+    assert found(db, match_count=0) == []
+    for arguments in ({"match_count": 1001}, {"match_count": -1}, {"skip_count": -1}, {"skip_count": 10001}):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"{next(iter(arguments))} is"):
+            found(db, **arguments)
+
+
+def test_a_search_can_be_narrowed_to_a_bucket_and_a_prefix(db, make_document):
+    db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    db.execute("select public.index_bucket('attic')")
+    make_document("cats/a.png"), make_document("cats%/a.png"), make_document("cats/b.png", bucket="attic")
+    assert found(db, bucket="attic") == ["cats/b.png"]
+    assert found(db, name_prefix="cats/") == ["cats/a.png", "cats/b.png"]
+    assert found(db, name_prefix="cats%") == ["cats%/a.png"]
+    assert found(db, bucket="images", name_prefix="cats/") == ["cats/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("embedding", "message"),
+    [
+        ("[1,2,3]", "query_embedding has 3 dimensions, the active model has 1280"),
+        (None, "query_embedding has 0 dimensions"),
+        (vector(0), "all zeros"),
+    ],
+)
+def test_a_query_that_makes_no_sense_is_refused_even_where_nothing_is_indexed(db, embedding, message):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+        found(db, query_embedding=embedding)
+
+
+def test_a_search_without_an_active_model_says_so(db):
+    db.execute("update neural_search.models set state = 'retired'")
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="No model is active"):
+        found(db)
+
+
+def test_the_settings_of_the_session_are_restored(db, make_document):
+    make_document()
+    db.execute("set hnsw.ef_search = 77")
+    with db.transaction():
+        assert len(found(db)) == 1
+        assert db.execute("show hnsw.ef_search").fetchone() == ("77",)
+        assert db.execute("show hnsw.iterative_scan").fetchone() == ("off",)
+        assert db.execute("select coalesce(current_setting('storage.operation', true), '')").fetchone() == (
+            "",
+        )
+
+
+def test_a_fresh_session_of_any_role_can_search(database, make_document):
+    make_document()
+    for role in ("anon", "authenticated", "service_role"):
+        with database.connect("authenticator") as connection, as_role(connection, role):
+            connection.execute("set transaction read only")
+            assert len(found(connection)) == 1
+
+
+def test_callers_find_what_the_policies_on_objects_show_them(db, own_objects_only, make_document):
+    make_document("mine.png", owner_id=ME)
+    make_document("theirs.png", owner_id=str(uuid.uuid4()))
+    with as_role(db, "authenticated", {"sub": ME}):
+        assert found(db) == ["mine.png"]
+        assert db.execute("select content from public.documents").fetchall() == [("mine.png",)]
+        assert db.execute(
+            "select content from public.get_embeddings(names => '{mine.png,theirs.png}')"
+        ).fetchall() == [("mine.png",)]
+    with as_role(db, "anon"):
+        assert found(db) == []
+        assert db.execute("select content from public.documents").fetchall() == []
+    with as_role(db, "service_role"):
+        assert len(found(db)) == 2
+
+
+def test_a_public_buckets_names_stay_secret_unless_it_was_registered_with_public_search(
+    db, own_objects_only, make_document
+):
+    make_document("a.png")
+    db.execute("update storage.buckets set public = true")
+    with as_role(db, "anon"):
+        assert found(db) == []
+    db.execute("select public.index_bucket('images', true)")
+    with as_role(db, "anon"):
+        assert found(db) == ["a.png"]
+    db.execute("update storage.buckets set public = false")
+    with as_role(db, "anon"):
+        assert found(db) == []
+
+
+def test_policies_that_ask_what_storage_is_doing_work(db, make_document):
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    db.execute("""
+        create policy download on storage.objects for select to anon
+          using (storage.operation() = 'storage.object.get_authenticated')
+    """)
+    make_document("a.png")
+    with as_role(db, "anon"):
+        assert found(db) == ["a.png"]
+        db.execute("select set_config('storage.operation', 'storage.object.list', true)")
+        assert found(db) == ["a.png"]
+        assert db.execute("select storage.operation()").fetchone() == ("storage.object.list",)
+
+
+@pytest.mark.parametrize("role", ["anon", "service_role", "postgres"])
+@pytest.mark.parametrize(
+    "change", ["delete from storage.objects", "update storage.objects set version = 'other'"]
+)
+def test_nobody_finds_what_is_gone_or_has_other_bytes_though_nobody_recorded_it(
+    db, silent, make_document, role, change
+):
+    make_document("a.png")
+    silent.execute(change)
+    with as_role(db, role):
+        assert found(db) == []
+        assert db.execute("select * from public.get_embeddings(names => '{a.png}')").fetchall() == []
+
+
+def test_a_model_name_cant_break_out_of_the_statement(db, make_document):
+    make_document("a.png")
+    name = "x' or true; drop table public.documents; --"
+    db.execute("update neural_search.models set state = 'retired'")
+    db.execute(
+        "insert into neural_search.models (name, dimensions, state) values (%s, 1280, 'active')", [name]
+    )
+    assert found(db) == []
+    assert db.execute("select count(*) from public.documents").fetchone() == (1,)
+
+
+def test_the_active_model_is_told_to_all_callers(db):
+    for role in ("anon", "authenticated", "service_role"):
+        with as_role(db, role):
+            assert db.execute("select * from public.active_model()").fetchall() == [
+                ("efficientnet-lite0", 1280)
+            ]
+
+
+def test_embeddings_are_found_by_id_by_path_and_by_bucket_and_path(db, make_document):
+    make_document("cats/a.png"), make_document("b.png")
+    ids = dict(db.execute("select content, id from public.documents").fetchall())
+
+    def contents(**arguments):
+        named = ", ".join(f"{name} => %({name})s" for name in arguments)
+        return [r[0] for r in db.execute(f"select content from public.get_embeddings({named})", arguments)]
+
+    assert contents(document_ids=[ids["b.png"]]) == ["b.png"]
+    assert contents(names=["cats/a.png"]) == contents(names=["images/cats/a.png"]) == ["cats/a.png"]
+    assert contents(document_ids=list(ids.values()), names=["b.png"]) == ["cats/a.png", "b.png"]
+    assert contents(names=["b.png"], bucket="attic") == contents(names=["attic/b.png"]) == []
+    assert contents() == []
+    assert (
+        db.execute("select embedding from public.get_embeddings(names => '{b.png}')")
+        .fetchone()[0]
+        .startswith("[1,0")
+    )
+
+
+def test_callers_learn_how_far_their_objects_are_and_nothing_of_others(
+    db, own_objects_only, make_document, make_object
+):
+    make_document("done.png", owner_id=ME)
+    make_object("waiting.png", owner_id=ME)
+    skipped = make_object("skipped.png", owner_id=ME)
+    make_document("theirs.png")
+    db.execute(
+        "update neural_search.jobs set state = 'skipped', error_message = 'No image.' where object_id = %s",
+        [skipped],
+    )
+    names = ["theirs.png", "done.png", "waiting.png", "skipped.png", "nothing.png"]
+    with as_role(db, "authenticated", {"sub": ME}):
+        rows = db.execute(
+            "select name, state, reason from public.object_states('images', %s)", [names]
+        ).fetchall()
+    hidden = "There is no such object, or you may not see it."
+    assert rows == [
+        ("theirs.png", "unknown", hidden),
+        ("done.png", "searchable", None),
+        ("waiting.png", "pending", None),
+        ("skipped.png", "skipped", "No image."),
+        ("nothing.png", "unknown", hidden),
+    ]
+
+
+def test_objects_in_other_buckets_are_said_to_be_ignored(db, make_object):
+    db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    make_object("a.png", bucket="attic")
+    assert db.execute("select state from public.object_states('attic', '{a.png}')").fetchall() == [
+        ("ignored",)
+    ]
