@@ -81,7 +81,7 @@ def test_text_finds_images_with_their_similarity(page: Page, site: str, fake: Fa
     page.goto(site)
     search(page, " a castle ")
     expect(page.locator(".tile .name").first).to_contain_text("castle")
-    expect(page.locator(".similarity").first).to_have_text("93 %")
+    expect(page.locator(".similarity").first).to_have_text("0.93")
     assert fake.queries[-1] == {"text": "a castle", "limit": 24, "offset": 0}
     expect(page).to_have_title("a castle · Image search")
 
@@ -395,7 +395,7 @@ def test_a_name_that_is_taken_can_be_kept_beside_the_old_one(page: Page, site: s
     }
     page.goto(site)
     page.set_input_files("#choose-files", CASTLE)
-    expect(page.locator(".file .outcome")).to_contain_text("There is an image of this name already")
+    expect(page.locator(".file .outcome")).to_contain_text("This name is taken")
     fake.upload = {"state": "searchable", "reason": None}
     page.get_by_role("button", name="Keep both").click()
     expect(page.locator(".file .outcome")).to_have_text("Searchable")

@@ -11,7 +11,8 @@ const CALM_RATIOS = [0.5, 3.2]; // what is narrower or wider is shown within the
 
 export const nameOf = (result) => `${result.bucket}/${result.name}`;
 
-export const percent = (similarity) => `${Math.round(similarity * 100)} %`;
+/** The cosine similarity as the API gives it, shortened. */
+export const rounded = (similarity) => similarity.toFixed(2);
 
 export function showSkeletons() {
   list.replaceChildren(...SKELETONS.map(skeleton));
@@ -46,7 +47,7 @@ function tile(result, { eager, ranked, on }) {
   const item = fromTemplate("tile-template");
   item.querySelector(".name").textContent = baseName(result.name);
   item.querySelector(".name").title = nameOf(result);
-  item.querySelector(".similarity").textContent = ranked ? percent(result.similarity) : "";
+  item.querySelector(".similarity").textContent = ranked ? rounded(result.similarity) : "";
   item.querySelector(".open").addEventListener("click", () => on.open(result));
   for (const button of item.querySelectorAll("[data-kind]")) {
     button.ariaLabel = `${button.title}: ${baseName(result.name)}`;

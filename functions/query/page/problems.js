@@ -30,7 +30,7 @@ const WORDS = {
   "storage-error": later("The image storage gave an unexpected answer"),
   "object-not-found": { title: "One of these images is no longer there", remedy: "Remove it from the search, or check that visitors may see it." },
   "storage-forbidden": { title: "Visitors may not do this here", remedy: "The bucket's policies decide who may add and see images." },
-  "object-exists": { title: "There is an image of this name already", remedy: "Keep both under different names, or replace it." },
+  "object-exists": { title: "This name is taken", remedy: "Keep both under different names, or replace it." },
   "storage-refused": { title: "The image storage doesn't accept this file", remedy: "Rename it, or ask whoever runs this page which files the bucket takes." },
   "stale-object": later("This image is just being replaced"),
   "storage-unavailable": later("The image storage can't be reached"),

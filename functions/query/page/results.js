@@ -11,7 +11,7 @@ import * as viewer from "./viewer.js";
 const PAGE = 24;
 const LAST_OFFSET = 1000; // the API takes no larger one
 const SKELETONS_AFTER = 150; // ms; a quicker answer replaces the old results without a flicker
-const SAMPLE = { ...empty(), text: "a photograph" }; // finds some images to start from
+const SAMPLE = { ...empty(), text: "a nice view outdoors" }; // finds some images to start from
 const ANY = { min_similarity: -1 };
 
 let query = empty();

@@ -134,7 +134,7 @@ function fail(task, problem) {
 }
 
 function offerNames(task, problem) {
-  report(task, "failed", `${problem.words.title}.`);
+  report(task, "taken", problem.words.title);
   offer(task, {
     "Keep both": () => retry(task, { name: nextName(task.name) }),
     "Replace": () => retry(task, { replace: true }),

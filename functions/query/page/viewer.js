@@ -1,7 +1,7 @@
 // One result, large, over the page.
 
 import { byId } from "./dom.js";
-import { nameOf, percent } from "./grid.js";
+import { nameOf, rounded } from "./grid.js";
 
 const viewer = byId("viewer");
 const ENLARGED = 1.75; // small images are shown up to this much larger than they are
@@ -67,7 +67,7 @@ function limitSize({ target: img }) {
 
 function facts(result) {
   const facts = [`in ${result.bucket}`];
-  if (shown.ranked) facts.push(`${percent(result.similarity)} similar`);
+  if (shown.ranked) facts.push(`similarity ${rounded(result.similarity)}`);
   return [...facts, `${shown.index + 1} of ${shown.results.length}`];
 }
 
