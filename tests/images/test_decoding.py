@@ -78,8 +78,11 @@ def test_a_turned_phone_picture_stands_upright(kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     picture = scene()
-    picture.info["exif"] = exif.tobytes()  # from here pillow-heif also writes the turn as the container's own
-    image = decoded(saved(picture, kind, exif=exif))
+    if kind == "HEIF":
+        picture.info["exif"] = exif.tobytes()  # from here pillow-heif writes the turn as the container's own
+        image = decoded(saved(picture, kind))
+    else:
+        image = decoded(saved(picture, kind, exif=exif))
     assert (image.width, image.height) == image.picture.size == (48, 64)
     assert same(at(image, 0.9, 0.5), (30, 200, 30), 30), "the green top is on the right after the turn"
 
