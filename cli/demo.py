@@ -53,11 +53,12 @@ def demo(
 
 def _show(target: Settings, images: Path, files: list[LocalFile]) -> None:
     samples = images.resolve() == SAMPLES
-    _index(Project(target), files, strict=samples)
+    with Project(target) as project:
+        known = _index(project, files, strict=samples)
     if samples:
         _search_samples(target)
     else:
-        _search_own(target, files)
+        _search_by_image(target, known[0].path, known[0].name)
     _say_how_to_go_on(target)
 
 
@@ -72,8 +73,11 @@ def _files(images: Path) -> list[LocalFile]:
     return files
 
 
-def _index(project: Project, files: list[LocalFile], *, strict: bool) -> None:
-    """Uploads what isn't there yet and waits. Broken images are reported; `strict` makes them an error."""
+def _index(project: Project, files: list[LocalFile], *, strict: bool) -> list[LocalFile]:
+    """Uploads what isn't there yet and waits; those that are searchable.
+
+    Broken images are reported, and an error where `strict`, or where nothing else is there.
+    """
     output.say(f"Uploading {count(len(files), 'image')} to the bucket {BUCKET!r} with supabase-py …")
     report, started = Report(), time.monotonic()
     upload.run(project, BUCKET, files, report, upsert=True, wait=True)
@@ -84,6 +88,7 @@ def _index(project: Project, files: list[LocalFile], *, strict: bool) -> None:
         raise StackError(
             f"{count(broken, 'image')} didn't become searchable. `neural-search jobs` has the causes."
         )
+    return [file for file in files if file.name in report.searchable]
 
 
 def _upload_seconds(report: Report, started: float) -> float:
@@ -102,16 +107,6 @@ def _search_samples(target: Settings) -> None:
     for text in SAMPLE_TEXTS:
         answer, took = _timed(target, {"text": text, "limit": RESULTS})
         _print_results(f"text {text!r}", answer["results"], took)
-
-
-def _search_own(target: Settings, files: list[LocalFile]) -> None:
-    """By the first of the user's images that the index knows."""
-    names = [file.name for file in files[:200]]
-    states = Project(target).call("object_states", bucket=BUCKET, names=names)
-    known = {row["name"] for row in states if row["state"] == "searchable"}
-    chosen = next((file for file in files if file.name in known), None)
-    if chosen:
-        _search_by_image(target, chosen.path, chosen.name)
 
 
 def _search_by_image(target: Settings, path: Path, name: str) -> None:

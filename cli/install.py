@@ -86,10 +86,10 @@ def uninstall(
 
 
 def _require_one_project(target: Settings) -> None:
-    """Without SUPABASE_URL a running embedded stack's secrets apply: they must not get into another database."""
+    """Without SUPABASE_URL an embedded stack's secrets apply, which must not get into another database."""
     if _is_here(target.supabase_url) and not _is_here(target.need("database_url")):
         raise SettingsError(
-            f"DATABASE_URL is at {_place(target.database_url)}, but the other settings are the embedded stack's. "
+            f"DATABASE_URL is at {_place(target.database_url)}, but SUPABASE_URL is {target.supabase_url}. "
             "Set SUPABASE_URL and the keys of the same project."
         )
 

@@ -38,10 +38,10 @@ def jobs(
     """Show the work that is due, waits for its turn, runs, was skipped or failed, with its cause."""
     if context.invoked_subcommand:
         return
-    project = Project(settings.load())
-    rows = project.call_as(
-        "secret_key", "list_embedding_jobs", job_state=state and state.value, max_rows=limit
-    )
+    with Project(settings.load()) as project:
+        rows = project.call_as(
+            "secret_key", "list_embedding_jobs", job_state=state and state.value, max_rows=limit
+        )
     if as_json:
         output.print_json(rows)
     elif rows:
@@ -60,8 +60,8 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Make skipped and failed work due again, with all its attempts."""
-    project = Project(settings.load())
-    number = project.call_as("secret_key", "retry_embedding_jobs", bucket=bucket, name_prefix=prefix)
+    with Project(settings.load()) as project:
+        number = project.call_as("secret_key", "retry_embedding_jobs", bucket=bucket, name_prefix=prefix)
     if as_json:
         output.print_json({"retried": number})
     else:

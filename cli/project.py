@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,21 @@ UNREACHABLE = "Start the embedded stack with `neural-search up`, or check SUPABA
 
 
 class Project:
-    """The project of the settings, as the secret key where there is one, else as the publishable key."""
+    """The project of the settings, as the secret key where there is one, else as the publishable key.
+
+    To be closed, or used as a context manager: it holds connections.
+    """
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.url: str = settings.need("supabase_url")
+        self._connections = ExitStack()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.close()
 
     @property
     def _key(self) -> Secret:
@@ -43,11 +53,13 @@ class Project:
     def storage(self) -> Client:
         """An ordinary client; of many threads' use is only its `.storage`."""
         # supabase takes 0.6 s to import.
+        import httpx
         from supabase import ClientOptions, SupabaseException, create_client
 
-        options = ClientOptions(
-            storage_client_timeout=TIMEOUT_SECONDS, auto_refresh_token=False, persist_session=False
-        )
+        from shared.rpc import KEEP_ALIVE
+
+        http = self._connections.enter_context(httpx.Client(timeout=TIMEOUT_SECONDS, limits=KEEP_ALIVE))
+        options = ClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
         try:
             return create_client(self.url, str(self._key), options=options)
         except SupabaseException as error:
@@ -76,7 +88,7 @@ class Project:
     def _http(self) -> httpx.Client:
         from shared.rpc import http_client
 
-        return http_client()
+        return self._connections.enter_context(http_client())
 
 
 @contextmanager

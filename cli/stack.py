@@ -188,7 +188,8 @@ def _look(target: Settings) -> dict[str, Any]:
     running = Stack.running(target)
     index = []
     if target.secret_key and parts[0]["answers"]:
-        index = Project(target).call_as("secret_key", "index_status")
+        with Project(target) as project:
+            index = project.call_as("secret_key", "index_status")
     processes = running.processes if running and running.url == target.supabase_url else {}
     return {"parts": parts, "processes": processes, "index": index}
 

@@ -42,9 +42,10 @@ def upload(
         output.say(
             f"Left out: {count(len(left_out), 'file')} whose names are no image's, such as {left_out[0].name}"
         )
-    project, report, started = Project(settings.load()), Report(), time.monotonic()
+    report, started = Report(), time.monotonic()
     try:
-        run(project, bucket, files, report, upsert=upsert, wait=wait)
+        with Project(settings.load()) as project:
+            run(project, bucket, files, report, upsert=upsert, wait=wait)
     except KeyboardInterrupt:
         output.warn(f"Interrupted: {len(report.uploaded)} uploaded. The same command goes on from there.")
         raise typer.Exit(INTERRUPTED) from None

@@ -13,13 +13,13 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
     if not target.supabase_url:
         yield "SUPABASE_URL is not set", {"Storage": str, "publishable key": str, "secret key": str}
         return
-    project = Project(target)
-    either = target.secret_key or target.publishable_key
-    yield "" if either else "no key is set", {"Storage": lambda: storage(project)}
-    missing = "" if target.publishable_key else "SUPABASE_PUBLISHABLE_KEY is not set"
-    yield missing, {"publishable key": lambda: publishable_key(project)}
-    missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
-    yield missing, {"secret key": lambda: secret_key(project)}
+    with Project(target) as project:
+        either = target.secret_key or target.publishable_key
+        yield "" if either else "no key is set", {"Storage": lambda: storage(project)}
+        missing = "" if target.publishable_key else "SUPABASE_PUBLISHABLE_KEY is not set"
+        yield missing, {"publishable key": lambda: publishable_key(project)}
+        missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
+        yield missing, {"secret key": lambda: secret_key(project)}
 
 
 def storage(project: Project) -> str:

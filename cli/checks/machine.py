@@ -89,6 +89,6 @@ def model(target: Settings) -> str:
     missing = [name for name in target.embedding_models if not artifacts.find(name, target.embedding_cache)]
     if missing and target.supabase_url:
         raise NeuralSearchError(
-            f"Not converted for the CPU: {', '.join(missing)}. Stop the stack; `neural-search up` converts it."
+            f"Not converted for the CPU: {', '.join(missing)}. Stop the stack and start it again."
         )
     return f"{names} ({'`neural-search up` will convert it' if missing else 'converted for the CPU'})"
