@@ -41,7 +41,7 @@ def _compile(graph: Path, config: dict[str, Any]) -> ov.CompiledModel:
     # Kept without the weights, which are beside it in the graph's own file: 2 MB instead of 56.
     cached = config | {"CACHE_DIR": folder, "CACHE_MODE": "OPTIMIZE_SIZE"}
     if not os.access(graph.parent, os.W_OK):
-        # A container has what its build compiled; for another processor OpenVINO compiles anew, without an error.
+        # A container has what its build compiled; on another processor OpenVINO compiles anew, without error.
         intact = folder.is_dir() and not artifacts.altered(folder)
         return core().compile_model(graph, "CPU", cached if intact else config)
     with artifacts.locked(folder):
