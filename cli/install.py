@@ -59,6 +59,7 @@ def install(
                 "migrations": done.migrations,
                 "vault": done.vault,
                 "buckets": done.buckets,
+                "documents_brought_back": done.brought_back,
                 "generated_webhook_secret": str(done.generated) or None,
             }
         )

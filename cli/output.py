@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -11,6 +12,9 @@ from typing import Annotated, Any
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+LINE_EVERY = 10.0  # seconds between two lines about progress in a pipe
 
 
 def say(line: str = "") -> None:
@@ -54,9 +58,9 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def progress(*labels: str, total: int) -> Iterator[Callable[[str, int], None]]:
-    """Progress bars on stderr; yields `show(label, done)`. Nothing where stderr is no terminal."""
+    """Progress bars on stderr, in a pipe a line now and then; yields `show(label, done)`."""
     if not sys.stderr.isatty():
-        yield lambda label, done: None
+        yield _lines(total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -65,6 +69,20 @@ def progress(*labels: str, total: int) -> Iterator[Callable[[str, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks = {label: bars.add_task(label, total=total) for label in labels}
         yield lambda label, done: bars.update(tasks[label], completed=done)
+
+
+def _lines(total: int) -> Callable[[str, int], None]:
+    done_by_label: dict[str, int] = {}
+    next_line = time.monotonic() + LINE_EVERY
+
+    def show(label: str, done: int) -> None:
+        nonlocal next_line
+        done_by_label[label] = done
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + LINE_EVERY
+            warn(", ".join(f"{label}: {done:,} of {total:,}" for label, done in done_by_label.items()))
+
+    return show
 
 
 def seconds(value: float) -> str:
