@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Child:
         return self._process is not None and self._process.poll() is not None
 
     def start(self, *, fresh_log: bool = True) -> None:
+        self._let_go()
         with self.log.open("wb" if fresh_log else "ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -78,9 +80,21 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        if self._process.stdin:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._process and self._process.stdin:
             self._process.stdin.close()
         self._process = None
+
+    def wait_for_answer(self, url: str, deadline: float) -> None:
+        """Return when `url` answers 200; StackError where the process ends or time.monotonic() passes first."""
+        while not _answers(url):
+            if self.has_ended:
+                raise self.failure()
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.name} doesn't answer at {url}. Its log is {self.log}.")
+            time.sleep(0.1)
 
     def failure(self) -> StackError:
         """What to tell of a process that ended: how, and the last lines of its log."""
@@ -88,3 +102,12 @@ class Child:
         lines = self.log.read_text(errors="replace").splitlines()[-LINES_SHOWN:]
         shown = "\n".join(lines) or "(its log is empty)"
         return StackError(f"{self.name} ended at its start, with status {code}. From {self.log}:\n{shown}")
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy can't reach our loopback
+    try:
+        with opener.open(url, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:  # refused, timed out, or any other status
+        return False

@@ -8,16 +8,14 @@ import fcntl
 import json
 import logging
 import os
-import signal
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from local import keys
+from local.interruption import Handlers, interruptible, restore, undisturbed
 from local.postgres import Cluster, prepare_database
 from local.processes import Child
 from shared import settings as configuration
@@ -65,6 +63,7 @@ class Stack:
         self._lock: int | None = None
         self._stopping = threading.Event()
         self._guard: threading.Thread | None = None
+        self._signals: Handlers = {}  # as they were before the stack was started
 
     @staticmethod
     def running(settings: Settings) -> Running | None:
@@ -103,6 +102,7 @@ class Stack:
     def start(self) -> None:
         """Start everything; StackError, and nothing left running, where a part fails. See `wait_ready`."""
         self._take_folder()
+        self._signals = interruptible()
         try:
             _check_port(self._given.local_port)
             self._start()
@@ -115,10 +115,16 @@ class Stack:
         deadline = time.monotonic() + timeout
         for child in self._children:
             address = self._addresses.get(child.name)
-            _wait_for(child, f"{address}/live" if address else f"{self.url}/health", deadline)
+            child.wait_for_answer(f"{address}/live" if address else f"{self.url}/health", deadline)
 
     def stop(self) -> None:
         """End everything in order: functions, gateway, Postgres. Stopping twice is no error."""
+        with undisturbed():
+            self._stop()
+        restore(self._signals)
+        self._signals = {}
+
+    def _stop(self) -> None:
         self._stopping.set()
         if self._guard and self._guard is not threading.current_thread():
             self._guard.join()
@@ -137,8 +143,8 @@ class Stack:
 
     def run_until_interrupted(self) -> None:
         """Wait for Ctrl-C or SIGTERM, then stop everything. To be called in the main thread."""
-        with _interruption() as interrupted:
-            interrupted.wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
         self.stop()
 
     def __enter__(self) -> Stack:
@@ -289,34 +295,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _wait_for(child: Child, url: str, deadline: float) -> None:
-    while not _answers(url):
-        if child.has_ended:
-            raise child.failure()
-        if time.monotonic() > deadline:
-            raise StackError(f"{child.name} doesn't answer at {url}. Its log is {child.log}.")
-        time.sleep(0.1)
-
-
-def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy can't reach our loopback
-    try:
-        with opener.open(url, timeout=10) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-@contextlib.contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of what they did before."""
-    event = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in signals}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,291 @@
+"""The embedded stack as processes: how it starts, what it survives, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from supabase import create_client
+from supabase.lib.client_options import SyncClientOptions
+
+from local import keys
+from local.postgres import Cluster
+from local.processes import Child
+from local.stack import Stack, _function_environment
+from shared import settings as configuration
+from shared.errors import StackError
+from shared.settings import CHECKOUT, Settings
+
+Eventually = Callable[[Callable[[], Any]], Any]
+
+PROGRAM = """
+import contextlib
+from local.stack import Stack
+from shared import settings
+with contextlib.suppress(KeyboardInterrupt), Stack(settings.load(), functions=False) as stack:
+    stack.wait_ready()
+    print("ready", flush=True)
+    stack.run_until_interrupted()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """One data folder for all: making a database cluster takes the longest."""
+    # Not tmp_path: as root the server runs as nobody, who can't enter pytest's folders.
+    path = Path(tempfile.mkdtemp(prefix="neural-search-stack-"))
+    path.chmod(0o711)
+    yield path
+    Cluster(path / "postgres").stop()
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def settings(folder: Path) -> Settings:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return configuration.load({"LOCAL_DATA": str(folder), "LOCAL_PORT": str(port)})
+
+
+@pytest.fixture
+def stack(settings: Settings) -> Iterator[Stack]:
+    with Stack(settings, functions=False) as running:
+        running.wait_ready()
+        yield running
+
+
+@contextlib.contextmanager
+def bucket(settings: Settings) -> Iterator[Any]:
+    with httpx.Client() as http:
+        options = SyncClientOptions(httpx_client=http)
+        storage = create_client(settings.supabase_url, settings.secret_key, options).storage
+        if "kept" not in [bucket.id for bucket in storage.list_buckets()]:
+            storage.create_bucket("kept")
+        yield storage.from_("kept")
+
+
+def test_a_running_stack_is_found_and_told_to_clients(stack: Stack, settings: Settings, folder: Path) -> None:
+    running = Stack.running(settings)
+    assert running is not None
+    assert (running.pid, running.url) == (os.getpid(), stack.url)
+    assert psutil.pid_exists(running.processes["gateway"])
+
+    told = configuration.load({"LOCAL_DATA": str(folder)})
+    assert told.supabase_url == f"http://127.0.0.1:{settings.local_port}"
+    assert told.secret_key == stack.settings.secret_key
+    assert told.database_url.startswith("postgresql://postgres@")
+    assert told.embed_url == f"{told.supabase_url}/functions/v1/embed_on_upload"
+
+
+def test_files_that_hold_keys_are_private(stack: Stack, folder: Path) -> None:
+    for name in ("stack.env", "stack.json", "gateway.json", keys.FILE):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
+
+
+def test_no_secret_is_on_a_command_line_or_in_a_log(stack: Stack, folder: Path) -> None:
+    secrets = [str(value) for value in dataclasses.astuple(keys.load(folder))]
+    running = Stack.running(stack.settings)
+    assert running is not None
+    texts = [" ".join(psutil.Process(pid).cmdline()) for pid in running.processes.values()]
+    texts += [path.read_text() for path in (folder / "logs").iterdir()]
+    assert not [secret for secret in secrets for text in texts if secret in text]
+
+
+def test_a_second_stack_on_the_same_folder_is_refused(stack: Stack, settings: Settings) -> None:
+    with pytest.raises(StackError, match="A stack runs on"):
+        Stack(dataclasses.replace(settings, local_port=settings.local_port + 1)).start()
+    assert httpx.get(f"{stack.url}/health").status_code == 200
+
+
+def test_data_and_keys_survive_a_restart_and_nothing_is_left_running(settings: Settings) -> None:
+    prepared: list[str] = []
+    with Stack(settings, functions=False, prepare=lambda own: prepared.append(own.database_url)) as first:
+        first.wait_ready()
+        with bucket(first.settings) as images:
+            images.upload("a.txt", b"kept", {"upsert": "true"})
+        before = first.settings
+        running = Stack.running(settings)
+    assert running is not None
+    assert len(prepared) == 1
+    assert Stack.running(settings) is None
+    assert not any(psutil.pid_exists(pid) for pid in running.processes.values())
+    assert not Cluster(settings.local_data / "postgres").is_running()
+    assert configuration.load({"LOCAL_DATA": str(settings.local_data)}).supabase_url == ""
+
+    with Stack(settings, functions=False) as second:
+        second.wait_ready()
+        assert second.settings == before
+        with bucket(second.settings) as images:
+            assert images.download("a.txt") == b"kept"
+
+
+def test_a_failed_preparation_leaves_nothing_running(settings: Settings) -> None:
+    def fail(_: Settings) -> None:
+        raise StackError("The migrations failed.")
+
+    with pytest.raises(StackError, match="migrations"):
+        Stack(settings, prepare=fail).start()
+    assert Stack.running(settings) is None
+    assert not Cluster(settings.local_data / "postgres").is_running()
+
+
+def test_a_taken_port_is_one_line_that_says_what_to_do(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", settings.local_port))
+        taken.listen()
+        with pytest.raises(StackError) as error:
+            Stack(settings).start()
+    assert f"Port {settings.local_port} can't be used" in str(error.value)
+    assert "set LOCAL_PORT" in str(error.value)
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="Set LOCAL_DATA to another"):
+        Stack(dataclasses.replace(settings, local_data=tmp_path / "file")).start()
+
+
+def test_a_gateway_that_is_killed_comes_back(
+    stack: Stack, settings: Settings, eventually: Eventually
+) -> None:
+    running = Stack.running(settings)
+    assert running is not None
+    os.kill(running.processes["gateway"], signal.SIGKILL)
+    eventually(lambda: Stack.running(settings) != running)
+    stack.wait_ready()
+
+
+def test_a_postgres_that_is_killed_comes_back_under_the_same_gateway(
+    stack: Stack, settings: Settings, eventually: Eventually
+) -> None:
+    server = Cluster(settings.local_data / "postgres")
+    before = Stack.running(settings)
+    with bucket(stack.settings) as images:
+        images.upload("b.txt", b"there", {"upsert": "true"})
+    (pid,) = [
+        process.pid
+        for process in psutil.process_iter(["name", "cmdline"])
+        if "-D" in (process.info["cmdline"] or []) and str(server._data) in process.info["cmdline"]
+    ]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not psutil.pid_exists(pid))
+    eventually(lambda: _healthy(stack))
+    with bucket(stack.settings) as images:
+        assert images.download("b.txt") == b"there"
+    assert Stack.running(settings) == before
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything_in_order(settings: Settings, end: signal.Signals) -> None:
+    with run(settings) as process:
+        running = Stack.running(settings)
+        assert running is not None and running.pid == process.pid
+        process.send_signal(end)
+        assert process.wait(20) == 0
+    assert not any(psutil.pid_exists(pid) for pid in running.processes.values())
+    assert not Cluster(settings.local_data / "postgres").is_running()
+
+
+def test_a_stack_that_was_killed_leaves_no_gateway_and_starts_again(
+    settings: Settings, eventually: Eventually
+) -> None:
+    with run(settings) as process:
+        running = Stack.running(settings)
+        assert running is not None
+        process.kill()
+        process.wait()
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in running.processes.values()))
+    assert Stack.running(settings) is None
+    with Stack(settings, functions=False) as stack:
+        stack.wait_ready()
+
+
+def test_a_process_that_ends_at_its_start_is_told_with_its_log(tmp_path: Path) -> None:
+    child = Child("broken", ["no_such_module_of_ours"], dict(os.environ), tmp_path / "broken.log", CHECKOUT)
+    child.start()
+    try:
+        while not child.has_ended:
+            pass
+        message = str(child.failure())
+    finally:
+        child.end()
+    assert message.startswith("broken ended at its start, with status 1.")
+    assert "No module named no_such_module_of_ours" in message
+
+
+def test_a_process_that_keeps_ending_waits_longer_each_time(tmp_path: Path) -> None:
+    child = Child("broken", [], {}, tmp_path / "log", CHECKOUT)
+    child._started = float("inf")  # it never ran long
+    assert [child.pause_before_restart() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_the_gateway_alone_says_in_one_line_why_it_cannot_start(tmp_path: Path) -> None:
+    told = tmp_path / "gateway.json"
+    url = "postgresql://postgres@/postgres?host=/nowhere"
+    told.write_text(f'{{"port": 1, "data": "{tmp_path}", "database_url": "{url}", "functions": {{}}}}')
+    for path, reason in ((told, "The database can't be reached"), (tmp_path / "absent", "can't be read")):
+        ended = subprocess.run(
+            [sys.executable, "-m", "local.gateway", str(path)], capture_output=True, text=True, cwd=CHECKOUT
+        )
+        assert ended.returncode == 1
+        assert len(ended.stderr.splitlines()) == 1
+        assert reason in ended.stderr
+
+
+def test_each_function_gets_only_what_it_needs(settings: Settings) -> None:
+    own = keys.load(settings.local_data)
+    full = dataclasses.replace(
+        settings,
+        secret_key=own.secret,
+        publishable_key=own.publishable,
+        database_url=configuration.Secret("postgresql://x"),
+    )
+    query, embed = (_function_environment(name, full) for name in ("query", "embed_on_upload"))
+    assert "SUPABASE_SECRET_KEY" not in query
+    assert query["SUPABASE_PUBLISHABLE_KEY"] == own.publishable
+    assert embed["SUPABASE_SECRET_KEY"] == own.secret
+    assert not {"DATABASE_URL"} & (set(query) | set(embed))
+
+
+def test_a_bare_environment_holds_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_of_another_project")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "whatever")
+    made = configuration.bare_environment({"LOCAL_PORT": "1"})
+    assert made["LOCAL_PORT"] == "1"
+    assert made["PATH"] == os.environ["PATH"]
+    assert not {"SUPABASE_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"} & set(made)
+
+
+def run(settings: Settings) -> subprocess.Popen[str]:
+    """A stack in a process of its own, once it is ready."""
+    environment = configuration.child_environment(
+        {"LOCAL_DATA": str(settings.local_data), "LOCAL_PORT": str(settings.local_port)}
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], env=environment, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def _healthy(stack: Stack) -> bool:
+    try:
+        return httpx.get(f"{stack.url}/health", timeout=30).status_code == 200
+    except httpx.HTTPError:
+        return False
