@@ -88,7 +88,7 @@ class Child:
         self._process = None
 
     def wait_for_answer(self, url: str, deadline: float) -> None:
-        """Return when `url` answers 200; StackError where the process ends or time.monotonic() passes first."""
+        """Return when `url` answers 200; StackError where the process ends, or `deadline` passes, before."""
         while not _answers(url):
             if self.has_ended:
                 raise self.failure()
