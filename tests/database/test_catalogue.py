@@ -1,0 +1,162 @@
+"""Everything that the migrations make: closed by default, opened on purpose, and commented."""
+
+from __future__ import annotations
+
+import pytest
+from databases import clone
+
+from cli import migrations
+from shared.settings import CHECKOUT
+
+OLD_DEFAULTS = """
+    alter default privileges for role postgres in schema public
+      grant all on tables to anon, authenticated, service_role;
+    alter default privileges for role postgres in schema public
+      grant all on functions to anon, authenticated, service_role;
+    alter default privileges for role postgres in schema public
+      grant all on sequences to anon, authenticated, service_role;
+"""
+OURS = "('public'::regnamespace, 'neural_search'::regnamespace)"
+
+# Run as their owner, each with a comment above it that says why.
+DEFINERS = {
+    "neural_search.is_public",
+    "neural_search.on_object_change",
+    "neural_search.states_of",
+    "public.active_model",
+}
+CALLERS = {"public.active_model", "public.get_embeddings", "public.match_documents", "public.object_states"}
+# What those call as the caller. PostgREST doesn't expose their schema.
+HELPERS = {
+    "neural_search.can_see",
+    "neural_search.check_query",
+    "neural_search.is_live",
+    "neural_search.is_public",
+    "neural_search.set_index_scan",
+    "neural_search.states_of",
+}
+# Not even the service: only their owner and its triggers and schedules.
+NOBODY = {
+    "neural_search.attach",
+    "neural_search.enable",
+    "neural_search.identity_of",
+    "neural_search.is_move",
+    "neural_search.on_object_change",
+    "neural_search.record_change",
+    "neural_search.schedule_jobs",
+}
+
+
+@pytest.fixture(scope="module", params=["new", "old"])
+def catalogue(request, cluster, bare_template):
+    """A project made after the change of 2026, and one made before it."""
+    with clone(cluster, bare_template) as database, database.connect() as connection:
+        if request.param == "old":
+            connection.execute(OLD_DEFAULTS)
+        migrations.apply(database.url())
+        yield connection
+
+
+def functions(connection, condition="true"):
+    rows = connection.execute(f"""
+        select format('%s.%s', pronamespace::regnamespace, proname) from pg_proc as p
+        where pronamespace in {OURS} and {condition}
+    """)
+    return {name for (name,) in rows}
+
+
+def executable_by(connection, role):
+    return functions(connection, f"has_function_privilege('{role}', p.oid, 'execute')")
+
+
+def test_every_table_has_row_level_security(catalogue):
+    tables = catalogue.execute(
+        f"select relname, relrowsecurity from pg_class where relnamespace in {OURS} and relkind in ('r', 'p')"
+    ).fetchall()
+    assert {name for name, _ in tables} == {"buckets", "documents", "jobs", "models"}
+    assert all(secured for _, secured in tables)
+
+
+def test_every_function_fixes_its_search_path(catalogue):
+    assert functions(catalogue, """not coalesce('search_path=""' = any (proconfig), false)""") == set()
+
+
+def test_only_these_functions_run_as_their_owner(catalogue):
+    assert functions(catalogue, "prosecdef") == DEFINERS
+
+
+def test_every_definer_says_why():
+    text = migrations.text()
+    for name in DEFINERS:
+        comment = text[: text.index(f"function {name}(")].rsplit("\n\n", 1)[-1]
+        assert "-- Definer, because" in comment
+
+
+def test_callers_may_execute_only_the_search(catalogue):
+    for role in ("anon", "authenticated"):
+        assert executable_by(catalogue, role) == CALLERS | HELPERS
+
+
+def test_the_service_may_execute_all_but_the_inner_works(catalogue):
+    assert executable_by(catalogue, "service_role") == functions(catalogue) - NOBODY
+
+
+def test_nobody_else_may_execute_anything(catalogue):
+    assert executable_by(catalogue, "authenticator") == set()
+
+
+def test_table_privileges_are_as_intended(catalogue):
+    rows = catalogue.execute(f"""
+        select relname, role, string_agg(privilege, ' ' order by privilege)
+        from pg_class, unnest(array['anon', 'authenticated', 'service_role']) as role,
+          unnest('{{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}}'::text[]) as privilege
+        where relnamespace in {OURS} and relkind in ('r', 'p')
+          and has_table_privilege(role, pg_class.oid, privilege)
+        group by relname, role
+    """).fetchall()
+    work = "DELETE INSERT SELECT UPDATE"
+    expected = {(table, "service_role", work) for table in ("buckets", "documents", "jobs", "models")}
+    assert set(rows) == expected | {("documents", role, "SELECT") for role in ("anon", "authenticated")}
+
+
+def test_sequences_are_the_services_alone(catalogue):
+    rows = catalogue.execute("""
+        select role from unnest(array['anon', 'authenticated', 'service_role']) as role
+        where has_sequence_privilege(role, 'public.documents_id_seq', 'usage, select, update')
+    """).fetchall()
+    assert rows == [("service_role",)]
+
+
+def test_everything_has_a_comment(catalogue):
+    rows = catalogue.execute(f"""
+        select nspname from pg_namespace
+        where nspname = 'neural_search' and obj_description(oid, 'pg_namespace') is null
+        union all
+        select proname from pg_proc where pronamespace in {OURS} and obj_description(oid, 'pg_proc') is null
+        union all
+        select relname from pg_class as c
+        where relnamespace in {OURS} and obj_description(oid, 'pg_class') is null
+          and (relkind = 'r' or relkind = 'i' and c.oid not in (select conindid from pg_constraint))
+        union all
+        select relname || '.' || attname from pg_attribute join pg_class as c on c.oid = attrelid
+        where relnamespace in {OURS} and relkind = 'r' and attnum > 0 and not attisdropped
+          and col_description(attrelid, attnum) is null
+        union all
+        select polname from pg_policy
+        where polrelid = 'public.documents'::regclass and obj_description(oid, 'pg_policy') is null
+    """).fetchall()
+    assert rows == []
+
+
+def test_no_extension_is_made_without_a_guard():
+    for path in (CHECKOUT / "supabase").rglob("*.sql"):
+        text = path.read_text()
+        assert text.count("create extension") == text.count("create extension if not exists")
+
+
+def test_parameters_of_no_two_functions_of_a_name_can_be_confused(catalogue):
+    rows = catalogue.execute(f"""
+        select proname from pg_proc where pronamespace in {OURS}
+        group by pronamespace, proname having count(*) > 1
+    """).fetchall()
+    assert rows == []
