@@ -14,9 +14,11 @@ import psycopg
 import pytest
 from databases import Clone, Connection, clone, finish, vector
 from psycopg.types.json import Jsonb
+from stacks import temporary_stack
 
 from cli import migrations
 from local.postgres import Cluster, prepare_database
+from local.stack import Stack
 from shared.settings import CHECKOUT
 
 SEED = CHECKOUT / "supabase" / "seed.sql"
@@ -118,3 +120,10 @@ def make_document(db: Connection, make_object: Callable[..., uuid.UUID]) -> Call
         return object_id
 
     return make
+
+
+@pytest.fixture(scope="session")
+def embedded_stack() -> Iterator[Stack]:
+    """One for all that reach it as users do, from outside; they keep apart by the names of their objects."""
+    with temporary_stack() as stack:
+        yield stack
