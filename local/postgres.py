@@ -262,8 +262,10 @@ def prepare_database(cluster: Cluster, name: str = "postgres") -> None:
 
 def _home(folder: Path, account: pwd.struct_passwd | None) -> Path:
     """Where the server keeps its files: `folder`, or its stand-in where `account` can't get there."""
+    if account is None:
+        return folder
     existing = next(parent for parent in folder.parents if parent.exists())
-    if account is None or _can(account, "-x", existing):
+    if _can(account, "-x", existing):
         return folder
     return Path("/var/tmp") / f"neural-search-{_digest(folder)}"
 

@@ -4,7 +4,9 @@ insert into storage.buckets (id, name, public) values ('images', 'images', false
 
 do $$
 begin
-  if not exists (select from pg_policies where schemaname = 'storage' and policyname = 'Demo: everybody may use images') then
+  if not exists (
+    select from pg_policies where schemaname = 'storage' and policyname = 'Demo: everybody may use images'
+  ) then
     create policy "Demo: everybody may use images" on storage.objects for all to anon, authenticated
       using (bucket_id = 'images') with check (bucket_id = 'images');
   end if;

@@ -2,6 +2,24 @@
 -- Callers: PostgREST reads public.documents; everything else goes through the functions of the later chapters.
 -- Objects: extension vector; schema neural_search with models and buckets; public.documents.
 
+do $$
+declare
+  taken text;
+begin
+  -- Names that tutorials use as well. Beside a namesake PostgREST couldn't tell which of the two is meant.
+  select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
+  where p.pronamespace = 'public'::regnamespace and p.proname in (
+    'active_model', 'claim_embedding_jobs', 'claim_object', 'fail_embedding_job', 'finish_embedding_job',
+    'get_embeddings', 'index_bucket', 'index_status', 'list_embedding_jobs', 'match_documents', 'object_states',
+    'reconcile_documents', 'release_embedding_jobs', 'retry_embedding_jobs', 'unindex_bucket'
+  );
+  if found then
+    raise exception 'There is a function % already, which isn''t neural-search''s.', taken
+      using errcode = 'duplicate_function', hint = 'Rename it: alter function ' || taken || ' rename to …';
+  end if;
+end
+$$;
+
 create schema if not exists extensions;
 
 do $$
@@ -90,7 +108,8 @@ create table public.documents (
 );
 comment on table public.documents is
   'What can be found: the embedding of one object of Storage by one model. Written by finish_embedding_job.';
-comment on column public.documents.id is 'Stable for as long as the object lives under this model without an overwrite.';
+comment on column public.documents.id is
+  'Stable for as long as the object lives under this model without an overwrite.';
 comment on column public.documents.object_id is
   'storage.objects.id. No foreign key: a cascade would make Storage wait for us; the trigger on it does the work.';
 comment on column public.documents.bucket_id is 'The object''s bucket. May narrow a search, never grants anything.';
@@ -102,7 +121,8 @@ comment on column public.documents.object_version is
 comment on column public.documents.content_hash is 'The hash of the bytes that were embedded.';
 comment on column public.documents.width is 'In pixels, as displayed.';
 comment on column public.documents.height is 'In pixels, as displayed.';
-comment on column public.documents.mime_type is 'As found in the bytes; what the uploader declared is in storage.objects.';
+comment on column public.documents.mime_type is
+  'As found in the bytes; what the uploader declared is in storage.objects.';
 comment on column public.documents.metadata is 'The object''s user_metadata, rewritten with each version.';
 comment on column public.documents.created_at is 'When the first version was embedded.';
 comment on column public.documents.updated_at is 'When the row was last written.';

@@ -22,9 +22,10 @@ comment on column neural_search.jobs.object_id is 'storage.objects.id; no foreig
 comment on column neural_search.jobs.model is 'The model that is to embed it.';
 comment on column neural_search.jobs.version is 'The object''s version that this row speaks of.';
 comment on column neural_search.jobs.state is
-  'pending: to be done, or being done; skipped: will never have a vector; failed: given up. The last two keep their cause '
-  'until the object changes or somebody retries.';
-comment on column neural_search.jobs.attempts is 'How often it was claimed; a job is given up at neural_search.max_attempts().';
+  'pending: to be done, or being done; skipped: will never have a vector; failed: given up. The last two keep their '
+  'cause until the object changes or somebody retries.';
+comment on column neural_search.jobs.attempts is
+  'How often it was claimed; a job is given up at neural_search.max_attempts().';
 comment on column neural_search.jobs.next_attempt_at is
   'Due from then on. Claiming moves it on by the lease, so that an abandoned job comes back by itself.';
 comment on column neural_search.jobs.lease_id is
@@ -35,7 +36,8 @@ comment on column neural_search.jobs.created_at is 'When it was first queued.';
 comment on column neural_search.jobs.updated_at is 'When it was last written.';
 
 create index jobs_due_idx on neural_search.jobs (next_attempt_at, object_id) where state = 'pending';
-comment on index neural_search.jobs_due_idx is 'For claims and the scheduled kick: what is due, the longest waiting first.';
+comment on index neural_search.jobs_due_idx is
+  'For claims and the scheduled kick: what is due, the longest waiting first.';
 create index jobs_lease_id_idx on neural_search.jobs (lease_id) where lease_id is not null;
 comment on index neural_search.jobs_lease_id_idx is 'For release_embedding_jobs.';
 
@@ -59,7 +61,8 @@ language sql immutable set search_path = '' as $$
     and object ->> 'archived_at' is null
     and coalesce((object ->> 'is_delete_marker')::boolean, false) = false
 $$;
-comment on function neural_search.is_live is 'Whether a row of storage.objects, as jsonb, stands for bytes that are there now.';
+comment on function neural_search.is_live is
+  'Whether a row of storage.objects, as jsonb, stands for bytes that are there now.';
 revoke execute on function neural_search.is_live from public, anon, authenticated, service_role;
 grant execute on function neural_search.is_live to anon, authenticated, service_role;
 

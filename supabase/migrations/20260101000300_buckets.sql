@@ -157,7 +157,8 @@ revoke execute on function public.list_embedding_jobs from public, anon, authent
 grant execute on function public.list_embedding_jobs to service_role;
 
 
-create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null) returns integer
+create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null)
+returns integer
 language plpgsql set search_path = '' as $$
 declare
   retried integer;
@@ -210,7 +211,9 @@ begin
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
     from neural_search.jobs as j join neural_search.models as m on m.name = j.model
-    where m.state = 'retired' or j.object_id in (select dead from neural_search.dead_objects() as dead) or not exists (
+    where m.state = 'retired'
+      or j.object_id in (select dead from neural_search.dead_objects() as dead)
+      or not exists (
       select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
       where o.id = j.object_id
     )

@@ -100,7 +100,8 @@ grant execute on function neural_search.check_query to anon, authenticated, serv
 
 -- Set by hand and not by SET clauses: a role that is no superuser can't name parameters of pgvector in those before
 -- the session has loaded it. check_query has loaded it by the time that this is called.
-create or replace function neural_search.set_index_scan(iterative_scan text, ef_search text, max_scan_tuples text) returns void
+create or replace function neural_search.set_index_scan(iterative_scan text, ef_search text, max_scan_tuples text)
+returns void
 language sql set search_path = '' as $$
   select
     set_config('hnsw.iterative_scan', iterative_scan, true),
@@ -137,7 +138,8 @@ begin
   select m.name, m.dimensions into model from public.active_model() as m;
   perform neural_search.check_query(query_embedding, model.dimensions, wanted, skipped);
 
-  -- Rows that the caller may not see are passed over, so the index must be able to go on.
+  -- Rows that the caller may not see are passed over, so the index must be able to go on: to 20 000 rows, which keeps
+  -- a search within the time-outs of anon even where almost nothing may be seen.
   iterative_scan = current_setting('hnsw.iterative_scan');
   ef_search = current_setting('hnsw.ef_search');
   max_scan_tuples = current_setting('hnsw.max_scan_tuples');

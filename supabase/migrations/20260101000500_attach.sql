@@ -1,5 +1,5 @@
 -- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
--- Callers: this migration and every later `neural-search install`: a restore or a new branch loses triggers and schedules.
+-- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
 -- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and three jobs of pg_cron.
 
 create or replace function neural_search.enable(extension text, provides text, place text) returns void
@@ -39,7 +39,8 @@ begin
   );
 end
 $$;
-comment on function neural_search.schedule_jobs is 'Schedules the kick, the reconciliation and the tidying with pg_cron.';
+comment on function neural_search.schedule_jobs is
+  'Schedules the kick, the reconciliation and the tidying with pg_cron.';
 revoke execute on function neural_search.schedule_jobs from public, anon, authenticated, service_role;
 
 

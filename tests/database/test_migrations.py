@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from psycopg.errors import Error
 
@@ -81,6 +83,19 @@ def test_a_vector_extension_in_the_wrong_place_is_refused_with_the_remedy(bare_d
         DatabaseError, match=r"20260101000000_documents was not applied.*alter extension vector"
     ):
         migrations.apply(bare_database.url())
+
+
+def test_a_function_of_one_of_our_names_is_refused_with_the_remedy(bare_database):
+    with bare_database.connect() as connection:
+        connection.execute("create function public.match_documents(integer) returns integer return 1")
+    with pytest.raises(DatabaseError, match=r"match_documents\(integer\) already.*rename to"):
+        migrations.apply(bare_database.url())
+
+
+def test_the_names_that_must_be_free_are_those_that_are_made(database, db):
+    rows = db.execute("select proname from pg_proc where pronamespace = 'public'::regnamespace").fetchall()
+    guard = migrations.known()[0].path.read_text().split("proname in (")[1].split(")")[0]
+    assert set(re.findall(r"'(\w+)'", guard)) == {name for (name,) in rows}
 
 
 def test_a_migration_that_fails_is_named_and_leaves_nothing(database, folder):
