@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,12 +57,6 @@ def is_complaint(message: ConsoleMessage) -> bool:
     """The browser notes each answer of 400 and above; those of the API are the page's to explain."""
     answered = message.text.startswith("Failed to load resource") and message.location["url"].endswith(API)
     return message.type in ("error", "warning") and not answered
-
-
-@pytest.fixture(scope="session")
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

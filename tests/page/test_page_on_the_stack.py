@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 from fake_query import PHOTOS
 from playwright.sync_api import Locator, Page, expect
+from stacks import temporary_stack
 
-from cli.running import launched
 from local.stack import Stack
-from shared import settings
 
 FOLDERS = ("energy", "monuments")
 CASTLES = {
@@ -31,16 +27,11 @@ SOON = 30_000  # ms; a first query may have to wake the model
 
 
 @pytest.fixture(scope="module")
-def stack(free_port: int) -> Iterator[Stack]:
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
-    folder.chmod(0o711)  # the server, as another user, passes through
-    try:
-        target = settings.load({"LOCAL_DATA": str(folder), "LOCAL_PORT": str(free_port)})
-        with launched(target) as stack:
-            fill(stack)
-            yield stack
-    finally:
-        shutil.rmtree(folder)
+def stack() -> Iterator[Stack]:
+    """One of its own: what a search finds depends on everything that is there."""
+    with temporary_stack() as stack:
+        fill(stack)
+        yield stack
 
 
 def fill(stack: Stack) -> None:
