@@ -1,0 +1,33 @@
+"""npm packages for tests, in the versions that a folder's package.json pins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+HOW_TO_GET_IT = (
+    "These tests need Node.js 20 or newer with npm: `apt-get install nodejs npm`, or see nodejs.org."
+)
+INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline")
+
+
+def install(folder: Path) -> Path:
+    """The folder `node_modules` beside `folder`'s package.json, with what that names in it. Ignored by git."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        _unavailable(HOW_TO_GET_IT)
+    done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        _unavailable(f"npm can't install the packages of {folder}: {done.stderr}")
+    return folder / "node_modules"
+
+
+def _unavailable(reason: str) -> NoReturn:
+    """Fails where everything has to be tested, and skips on a laptop without Node.js or network."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
