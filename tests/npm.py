@@ -10,14 +10,14 @@ from typing import NoReturn
 
 import pytest
 
-HOW_TO_GET_IT = (
+HOW_TO_GET_IT = "These tests need Node.js 20 or newer, with npm: see nodejs.org, or `apt-get install npm`."
     "These tests need Node.js 20 or newer with npm: `apt-get install nodejs npm`, or see nodejs.org."
 )
 INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline")
 
 
 def install(folder: Path) -> Path:
-    """The folder `node_modules` beside `folder`'s package.json, with what that names in it. Ignored by git."""
+    """The folder `node_modules` beside `folder`'s package.json, with what that names. Git ignores it."""
     if not (shutil.which("node") and shutil.which("npm")):
         _unavailable(HOW_TO_GET_IT)
     done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=120)
