@@ -11,8 +11,6 @@ from typing import NoReturn
 import pytest
 
 HOW_TO_GET_IT = "These tests need Node.js 20 or newer, with npm: see nodejs.org, or `apt-get install npm`."
-    "These tests need Node.js 20 or newer with npm: `apt-get install nodejs npm`, or see nodejs.org."
-)
 INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline")
 
 
