@@ -104,7 +104,6 @@ def _tokenizer(folder: Path) -> Tokenizer:
 def _prepare(name: str, cache: Path) -> bool:
     if artifacts.find(name, cache):
         return False
-    models.check(name)
     _check_converter(name, cache)
     with artifacts.lock(name, cache):
         if artifacts.find(name, cache) is None:  # it may have appeared while another process held the lock
@@ -114,8 +113,10 @@ def _prepare(name: str, cache: Path) -> bool:
 
 
 def _check_converter(name: str, cache: Path) -> None:
-    if importlib.util.find_spec("torch") and models.fingerprint(name):
-        return
+    if importlib.util.find_spec("torch"):
+        models.check(name)
+        if models.fingerprint(name):
+            return
     there = ", ".join(artifacts.converted(cache)) or "none"
     raise UnknownModel(
         f"The model {name!r} isn't converted in {str(cache)!r} (there: {there}), and what converting it "
