@@ -1,0 +1,57 @@
+"""The deployment examples name what is really there."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from dockerfiles import FUNCTIONS
+
+from shared.settings import CHECKOUT, ENVIRONMENT
+
+DEPLOY = CHECKOUT / "deploy"
+SECRET = {"SUPABASE_SECRET_KEY", "EMBED_WEBHOOK_SECRET"}
+KNOWN = {name for names in ENVIRONMENT.values() for name in names}
+NEEDED = {
+    "query": {"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY"},
+    "embed_on_upload": {"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY"} | SECRET,
+}
+
+
+def cloud_run(function: str) -> dict:
+    service = yaml.safe_load((DEPLOY / "cloud_run" / f"{function}.yaml").read_text())
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    return container
+
+
+def compose(function: str) -> dict:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][function.replace("_", "-")]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_is_given_what_it_needs_and_no_more(function):
+    assert set(compose(function)["environment"]) == NEEDED[function] <= KNOWN
+    assert {one["name"] for one in cloud_run(function)["env"]} == NEEDED[function]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_secrets_come_from_a_secret_store_or_the_environment(function):
+    values = {one["name"]: one for one in cloud_run(function)["env"]}
+    assert all("secretKeyRef" in values[name]["valueFrom"] for name in SECRET & values.keys())
+    mine = compose(function)["environment"]
+    assert all(mine[name].startswith("${") for name in SECRET & mine.keys())
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_container_gets_traffic_only_once_its_models_answer(function):
+    assert cloud_run(function)["startupProbe"]["httpGet"]["path"] == "/live"
+    assert "/live" in compose(function)["healthcheck"]["test"][-1]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_compose_builds_our_dockerfiles_and_leaves_the_containers_no_right_to_write(function):
+    service = compose(function)
+    folder = (DEPLOY / service["build"]["context"]).resolve()
+    assert (folder / service["build"]["dockerfile"]).samefile(
+        CHECKOUT / "functions" / function / "Dockerfile"
+    )
+    assert service["read_only"] and service["tmpfs"] == ["/tmp"] and service["cap_drop"] == ["ALL"]
