@@ -48,7 +48,9 @@ def _prepare_models(target: Settings) -> None:
 
     for name in target.embedding_models:
         output.say(f"Preparing the model {name} …")
-        embedding.prepare(name, configuration=target)
+        began = time.monotonic()
+        if embedding.prepare(name, configuration=target):
+            output.say(f"Converted for the CPU, once, in {output.seconds(time.monotonic() - began)}")
 
 
 def _fill(own: Settings) -> None:
