@@ -18,7 +18,7 @@ from shared.errors import (
     StorageUnavailable,
     Unauthorized,
 )
-from shared.settings import Secret, Settings
+from shared.settings import ENVIRONMENT, Secret, Settings
 
 if TYPE_CHECKING:
     import httpx
@@ -82,7 +82,7 @@ class Project:
         except DatabaseUnavailable as error:
             raise DatabaseUnavailable(f"{error} at {self.url}. {UNREACHABLE}") from error
         except (DatabaseForbidden, Unauthorized) as error:
-            raise type(error)(f"{error} `neural-search doctor` checks the keys.") from error
+            raise type(error)(f"{error}. Check {ENVIRONMENT[key][0]}.") from error
 
     @cached_property
     def _http(self) -> httpx.Client:
@@ -117,7 +117,9 @@ def _storage_error(status: str, code: str, message: str) -> StorageError:
         )
     if status == "404":
         return ObjectNotFound()
-    if status in ("401", "403"):
+    if status == "401":
+        return StorageForbidden("Storage refuses the key. Check SUPABASE_SECRET_KEY, or the publishable one.")
+    if status == "403":
         return StorageForbidden(f"{message}. Set SUPABASE_SECRET_KEY, or let a policy allow it.")
     if status == "409":
         return ObjectExists("another file has this name there. --upsert replaces it.")

@@ -80,7 +80,8 @@ def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
             "or check QUERY_URL."
         ) from error
     if not response.ok or not isinstance(answer, dict) or "results" not in answer:
-        raise NeuralSearchError(f"{_problem(answer)} ({response.status_code} from {url})")
+        remedy = " Check SUPABASE_PUBLISHABLE_KEY." if response.status_code == 401 else ""
+        raise NeuralSearchError(f"{_problem(answer)} ({response.status_code} from {url}){remedy}")
     return answer
 
 

@@ -35,13 +35,17 @@ def uploaded(stack: CommandLine, folder: Path) -> dict[str, object]:
     return answer
 
 
+def _exports(stack: CommandLine) -> list[str]:
+    return stack.run("status", "--env").stdout.splitlines()
+
+
 def test_status_shows_every_part_answering_and_no_secret(stack: CommandLine):
     assert [part["answers"] for part in stack.json("status")["parts"]] == [True, True, True]
     assert "sb_secret_" not in stack.run("status").stdout
 
 
 def test_status_env_sets_a_shell_up_for_the_stack(stack: CommandLine):
-    lines = stack.run("status", "--env").stdout.splitlines()
+    lines = _exports(stack)
     names = [line.removeprefix("export ").split("=")[0] for line in lines]
     assert {"SUPABASE_URL", "SUPABASE_SECRET_KEY", "QUERY_URL", "DATABASE_URL"} <= set(names)
     assert f"export SUPABASE_URL=http://127.0.0.1:{stack.port}" in lines
@@ -131,6 +135,17 @@ def test_results_in_a_pipe_are_plain_lines(stack: CommandLine, folder: Path, upl
 
 def test_a_query_that_the_function_refuses_shows_its_reason(stack: CommandLine):
     assert "no-such.png" in stack.error("query", "--like", "no-such.png")
+
+
+def test_a_wrong_key_is_named(stack: CommandLine):
+    given = dict(line.removeprefix("export ").split("=", 1) for line in _exports(stack))
+    wrong = {"SUPABASE_SECRET_KEY": "sb_secret_wrong", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_wrong"}
+    other = CommandLine(stack.folder, stack.port, {"SUPABASE_URL": given["SUPABASE_URL"], **wrong})
+    assert "Check SUPABASE_SECRET_KEY" in other.error("jobs")
+    assert "Check SUPABASE_PUBLISHABLE_KEY" in other.error("query", "--text", "a castle")
+    assert "Storage refuses the key" in other.run("upload", CAT, status=1).stderr
+    findings = {row["check"]: row["state"] for row in other.json("doctor", status=1)}
+    assert {findings["Storage"], findings["secret key"], findings["publishable key"]} == {"WRONG"}
 
 
 def test_a_second_stack_on_the_same_folder_is_refused(stack: CommandLine):
