@@ -12,20 +12,20 @@ from shared.errors import Busy
 class Gate:
     """Lets a few through at a time while a few more wait; the rest get Busy at once.
 
-    Whoever was turned away is counted, so that somebody who got through can do that work too.
+    It remembers that somebody was turned away, so that whoever got through can do that work too.
     """
 
     def __init__(self, *, running: int, waiting: int):
         self._places = threading.Semaphore(running + waiting)
         self._running = threading.Semaphore(running)
-        self._turned_away = 0
+        self._turned_away = False
         self._lock = threading.Lock()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
             with self._lock:
-                self._turned_away += 1
+                self._turned_away = True
             raise Busy(retry_after=5)
         try:
             with self._running:
@@ -33,8 +33,8 @@ class Gate:
         finally:
             self._places.release()
 
-    def take_turned_away(self) -> int:
-        """How many were turned away since somebody last asked."""
+    def take_turned_away(self) -> bool:
+        """Whether somebody was turned away since this was last asked."""
         with self._lock:
-            count, self._turned_away = self._turned_away, 0
-            return count
+            taken, self._turned_away = self._turned_away, False
+            return taken

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from shared import images, jobs, logs
 from shared.errors import (
+    Busy,
     DatabaseError,
     DatabaseForbidden,
     DatabaseUnavailable,
@@ -23,7 +25,7 @@ from shared.errors import (
     StorageUnavailable,
     Unauthorized,
 )
-from shared.events import Event, Kick, ObjectDeleted
+from shared.events import DEFAULT_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
 from shared.jobs import Job
 from shared.metrics import Metrics
@@ -95,12 +97,23 @@ class Ingest:
             reason = "It was deleted, and its documents with it: nothing to do."
             return [_result(event.object_id, event.bucket_id, event.name, "gone", reason)]
         with self._gate.enter():
-            if isinstance(event, Kick):
-                return self.work_off(event.limit)
-            results = self.work_on(event.object_id)
-            # In a burst most calls get Busy. Their jobs are done here, not only by the next scheduled kick.
-            self.work_off(self._gate.take_turned_away())
-            return results
+            results = self._act(event)
+        self._make_up_for_the_turned_away()
+        return results
+
+    def _act(self, event: ObjectChanged | Kick) -> list[Result]:
+        return self.work_off(event.limit) if isinstance(event, Kick) else self.work_on(event.object_id)
+
+    def _make_up_for_the_turned_away(self) -> None:
+        """In a burst most calls get Busy. Their jobs are done here, not only by the next scheduled kick.
+
+        Asked when our place is free again: whoever found it taken is known by now, nobody finds it so later.
+        All that is due is done: a job that we take may be that of a call that waits, not of one that left.
+        """
+        if not self._gate.take_turned_away():
+            return
+        with suppress(Busy), self._gate.enter():  # Busy: others are here, and will ask in their turn
+            self.work_off(DEFAULT_LIMIT)
 
     def work_on(self, object_id: str) -> list[Result]:
         """Embeds one object with every model that wants it, or says why there is nothing to do."""

@@ -10,7 +10,7 @@ from shared.errors import Busy
 from shared.gate import Gate
 
 
-def test_who_finds_no_place_to_wait_gets_busy_and_is_counted():
+def test_who_finds_no_place_to_wait_gets_busy_and_is_remembered():
     gate = Gate(running=1, waiting=1)
     inside, leave = threading.Event(), threading.Event()
 
@@ -35,7 +35,7 @@ def test_who_finds_no_place_to_wait_gets_busy_and_is_counted():
     for worker in workers:
         worker.join()
     assert inside.is_set()
-    assert (gate.take_turned_away(), gate.take_turned_away()) == (1, 0)
+    assert (gate.take_turned_away(), gate.take_turned_away()) == (True, False)
 
 
 def test_a_place_is_free_again_after_a_failure():

@@ -314,7 +314,8 @@ def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got
         ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=2))))
     assert postgrest.calls == []
 
-    postgrest.answers["claim_embedding_jobs"] = [job(2)]
+    due = [job(2)]
+    postgrest.answers["claim_embedding_jobs"] = lambda _: [due.pop()] if due else []
     ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
     assert [stored["object_id"] for stored in postgrest.called("finish_embedding_job")] == [
         str(uuid.UUID(int=1)),
