@@ -41,10 +41,10 @@ def stages(function: str) -> dict[str, Stage]:
     return found
 
 
-def copied(stage: Stage, function: str) -> list[str]:
+def copied(stage: Stage) -> list[str]:
     """What the stage takes from the build's context."""
     own = [text.split() for text in stage.arguments("COPY") if "--from=" not in text]
-    return [source.replace("${FUNCTION}", function) for *sources, _ in own for source in sources]
+    return [source for *sources, _ in own for source in sources]
 
 
 def taken(stage: Stage) -> set[str]:

@@ -68,14 +68,16 @@ def test_the_server_gets_its_signals_itself_and_listens_on_port(function):
     runtime = stages(function)["runtime"]
     (entry,) = runtime.arguments("ENTRYPOINT")
     assert json.loads(entry) == ["python3", "/app/start.py"]
-    assert f"ARG FUNCTION={function}\n" in path(function).read_text()
     (environment,) = runtime.arguments("ENV")
-    assert "FUNCTION_TARGET=${FUNCTION}" in environment and "PORT=8080" in environment
+    assert (
+        f"FUNCTION_TARGET={function} FUNCTION_SOURCE=/app/functions/{function}/main.py PORT=8080 "
+        in environment
+    )
 
 
 @EACH
 def test_whatever_is_copied_is_there_and_reaches_the_build(function):
-    sources = [source for stage in stages(function).values() for source in copied(stage, function)]
+    sources = [source for stage in stages(function).values() for source in copied(stage)]
     assert len(sources) > 5
     for source in sources:
         files = [CHECKOUT / source] if (CHECKOUT / source).is_file() else (CHECKOUT / source).rglob("*.py")
@@ -85,7 +87,7 @@ def test_whatever_is_copied_is_there_and_reaches_the_build(function):
 
 @EACH
 def test_the_image_holds_shared_and_this_function_and_nothing_else_of_ours(function):
-    assert copied(stages(function)["app"], function) == [
+    assert copied(stages(function)["app"]) == [
         "deploy/start.py",
         "shared",
         f"functions/{function}",
@@ -112,7 +114,7 @@ def test_what_no_image_needs_stays_out_of_the_build(name):
 
 @EACH
 def test_the_conversion_has_every_module_that_it_imports(function):
-    sources = copied(stages(function)["models"], function)
+    sources = copied(stages(function)["models"])
     there = {
         file.relative_to(CHECKOUT).as_posix()
         for source in sources
@@ -131,7 +133,15 @@ def test_the_image_sets_no_variable_that_nothing_reads(function):
     assert others <= {name for alternatives in ENVIRONMENT.values() for name in alternatives}
 
 
+@EACH
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_a_builders_cache_cannot_give_an_image_the_names_of_another_ones_models(function, target):
+    words = [text for _, text in stages(function)[target].instructions]
+    names = words.index("EMBEDDING_MODELS=${EMBEDDING_MODELS}")
+    assert names > next(place for place, text in enumerate(words) if text.endswith("/models /models"))
+
+
 def test_every_build_argument_is_documented():
     documented = (CHECKOUT / "docs/deploy.md").read_text()
-    arguments = set(re.findall(r"^ARG (\w+)", path("query").read_text(), flags=re.M)) - {"FUNCTION"}
+    arguments = set(re.findall(r"^ARG (\w+)", path("query").read_text(), flags=re.M))
     assert arguments and {name for name in arguments if f"`{name}`" not in documented} == set()
