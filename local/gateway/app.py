@@ -18,6 +18,9 @@ from starlette.routing import Route
 from local.gateway import cron, functions, net, rest, storage
 from local.gateway.database import Database
 from local.gateway.storage.files import Files
+from local.gateway.storage.tus import handlers as tus
+from local.gateway.storage.tus.pending import Pending
+from local.gateway.storage.tus.sweeping import sweep
 from local.keys import Keys
 
 SUPERUSER = "supabase_admin"
@@ -28,6 +31,7 @@ EXPOSED = [
     "etag",
     "location",
     "preference-applied",
+    *tus.EXPOSED,
 ]
 
 log = logging.getLogger(__name__)
@@ -42,6 +46,8 @@ def create_app(
     """
     database = Database(database_url)
     transport = functions.make_transport()
+    stored = Files(files)
+    pending = Pending(files / "resumable", stored)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -49,6 +55,7 @@ def create_app(
         app.state.tasks = {
             asyncio.create_task(net.work(database_url(SUPERUSER))),
             asyncio.create_task(cron.work(database_url)),
+            asyncio.create_task(sweep(pending, stored, database)),
         }
         try:
             yield
@@ -70,7 +77,7 @@ def create_app(
         routes=[
             Route("/", health),
             Route("/health", health),
-            *storage.routes("/storage/v1", database, Files(files), keys),
+            *storage.routes("/storage/v1", database, stored, pending, keys),
             *rest.routes("/rest/v1", database, keys),
             *functions.routes("/functions/v1", function_urls, transport),
         ],

@@ -16,6 +16,7 @@ from local.gateway.database import STORAGE, Connection, Database
 from local.gateway.identity import SERVICE, Caller
 from local.gateway.storage import faults
 from local.gateway.storage.files import Files
+from local.gateway.storage.tus.pending import Pending
 from local.keys import Keys
 
 STATEMENT_TIMEOUT = "30s"
@@ -31,6 +32,7 @@ class Call:
     operation: str  # what policies see in storage.operation(), such as storage.object.upload
     database: Database
     files: Files
+    pending: Pending
     keys: Keys
 
     @property

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from local.gateway.storage import faults, objects, signing
+from local.gateway.storage import conditions, faults, objects, signing
 from local.gateway.storage.buckets import find_bucket
 from local.gateway.storage.call import Call
 from local.gateway.storage.files import CHUNK
 
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 
 
 async def download(call: Call) -> Response:
@@ -86,7 +86,10 @@ def _describe(row: objects.Row) -> Response:
 
 async def _send(call: Call, row: objects.Row) -> Response:
     headers = _headers(call, row)
-    if call.request.headers.get("if-none-match") == headers["etag"]:
+    asked, version = call.request.headers, (headers["etag"], row["updated_at"])
+    if conditions.precondition_failed(asked, *version):
+        raise faults.precondition_failed()
+    if conditions.is_unchanged(asked, *version):
         return Response(status_code=304, headers=headers)
     try:
         file = await call.files.open(row["version"])
@@ -150,6 +153,7 @@ class _Part:
 
 
 def _part(wanted: str | None, size: int) -> _Part:
+    """One range of bytes; all of them where that is no range, or several, as from the real back end."""
     match = RANGE.fullmatch(wanted or "")
     if not match or match[0] == "bytes=-":
         return _Part(0, size, size, partial=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 from psycopg_pool import PoolTimeout
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 
 class Fault(Exception):
@@ -17,7 +17,7 @@ class Fault(Exception):
         self.body = {"statusCode": str(status), "error": error or code, "message": message, "code": code}
         self.http = http or (500 if status == 500 else 400)
 
-    def response(self) -> JSONResponse:
+    def response(self) -> Response:
         return JSONResponse(self.body, self.http, {"cache-control": "no-store"})
 
 
@@ -69,6 +69,15 @@ def too_large(what: str = "object") -> Fault:
 
 def no_content() -> Fault:
     return Fault(400, "InvalidRequest", "No content provided")
+
+
+def lock_timeout() -> Fault:
+    return Fault(503, "LockTimeout", "acquiring lock timeout", error="acquiring_lock_timeout")
+
+
+def precondition_failed() -> Fault:
+    message = "At least one of the pre-conditions you specified did not hold"
+    return Fault(412, "PreconditionFailed", message, http=412)
 
 
 def invalid_range() -> Fault:

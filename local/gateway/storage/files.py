@@ -51,6 +51,12 @@ class Files:
             raise
         return stored
 
+    def adopt(self, path: Path, version: str) -> None:
+        """Take a complete file, which must lie on the same disk, as the bytes of a version."""
+        target = self.path(version)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _commit(path, target)
+
     async def copy(self, version: str, new_version: str) -> None:
         """A second file with the same bytes; a fault where there are none."""
         try:
@@ -79,7 +85,7 @@ async def _write(path: Path, chunks: AsyncIterator[bytes], limit: int) -> Stored
             if size > limit:
                 raise faults.too_large()
             await asyncio.to_thread(_append, file, md5, chunk)
-        await asyncio.to_thread(_sync, file)
+        await asyncio.to_thread(sync, file)
     return Stored(size=size, md5=md5.hexdigest(), modified=datetime.now(UTC))
 
 
@@ -88,7 +94,8 @@ def _append(file: BinaryIO, md5: hashlib._Hash, chunk: bytes) -> None:
     file.write(chunk)
 
 
-def _sync(file: BinaryIO) -> None:
+def sync(file: BinaryIO) -> None:
+    """Return when what was written is on disk."""
     file.flush()
     os.fsync(file.fileno())
 
@@ -99,7 +106,7 @@ def _copy(source: Path, target: Path) -> None:
     try:
         with source.open("rb") as reader, partial.open("wb") as writer:
             shutil.copyfileobj(reader, writer, CHUNK)
-            _sync(writer)
+            sync(writer)
         _commit(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)

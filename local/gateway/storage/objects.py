@@ -107,8 +107,7 @@ async def lock(connection: Connection, bucket: str, name: str) -> None:
             "select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{bucket}/{name}"]
         )
     except psycopg.errors.LockNotAvailable as error:
-        message = "acquiring lock timeout"
-        raise faults.Fault(503, "LockTimeout", message, error="acquiring_lock_timeout") from error
+        raise faults.lock_timeout() from error
     await connection.execute(set_timeout, ["0"])
 
 

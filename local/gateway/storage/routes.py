@@ -15,6 +15,8 @@ from local.gateway.identity import ANON, Caller, KeyRefused, caller_from, token_
 from local.gateway.storage import buckets, downloads, faults, listing, removals, signing, transfers, uploads
 from local.gateway.storage.call import Call
 from local.gateway.storage.files import Files
+from local.gateway.storage.tus import handlers as tus
+from local.gateway.storage.tus.pending import Pending
 from local.keys import Keys
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -71,10 +73,23 @@ TABLE: list[tuple[str, str, str, str, Handler]] = [
     ("PUT", "/object/{bucket}/{name:path}", "object.upload_update", KNOWN, uploads.overwrite),
     ("DELETE", "/object/{bucket}", "object.delete_many", KNOWN, removals.remove_many),
     ("DELETE", "/object/{bucket}/{name:path}", "object.delete", KNOWN, removals.remove),
+    *[
+        (method, path, f"tus.{operation}{suffix}", who, handler)
+        for root, suffix, known in (("/sign", "_signed", NOBODY), ("", "", KNOWN))
+        for method, path, operation, who, handler in (
+            ("OPTIONS", f"/upload/resumable{root}", "options", NOBODY, tus.tell),
+            ("OPTIONS", f"/upload/resumable{root}/{{upload}}", "options", NOBODY, tus.tell),
+            ("POST", f"/upload/resumable{root}", "upload.create", known, tus.create),
+            ("POST", f"/upload/resumable{root}/", "upload.create", known, tus.create),
+            ("PATCH", f"/upload/resumable{root}/{{upload}}", "upload.part", known, tus.patch),
+            ("HEAD", f"/upload/resumable{root}/{{upload}}", "upload.get", known, tus.show),
+            ("DELETE", f"/upload/resumable{root}/{{upload}}", "upload.delete", known, tus.terminate),
+        )
+    ],
 ]
 
 
-def routes(prefix: str, database: Database, files: Files, keys: Keys) -> list[Route]:
+def routes(prefix: str, database: Database, files: Files, pending: Pending, keys: Keys) -> list[Route]:
     """The routes of Storage, mounted at `prefix`."""
 
     def endpoint(operation: str, who: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -86,6 +101,7 @@ def routes(prefix: str, database: Database, files: Files, keys: Keys) -> list[Ro
                     operation=f"storage.{operation}",
                     database=database,
                     files=files,
+                    pending=pending,
                     keys=keys,
                 )
                 return await handler(call)

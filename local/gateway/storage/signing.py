@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from local.gateway.identity import verify
 from local.gateway.storage import faults, objects
 from local.gateway.storage.call import Call, valid_key
+from local.keys import Keys
 
 MAX_PATHS = 1000
 UPLOAD_LIFETIME = 2 * 3600
@@ -48,11 +49,16 @@ def check(call: Call, scope: str) -> dict[str, Any]:
     token = call.request.query_params.get("token")
     if not token:
         raise faults.invalid_body("querystring must have required property 'token'")
+    return verified(call.keys, token, f"{call.bucket}/{call.name}", scope)
+
+
+def verified(keys: Keys, token: str, url: str, scope: str) -> dict[str, Any]:
+    """The claims of a token; a fault unless it is for the object at `url` (bucket/name) and this purpose."""
     try:
-        claims = verify(token, call.keys)
+        claims = verify(token, keys)
     except jwt.PyJWTError as error:
         raise faults.invalid_jwt(jwt_message(error)) from error
-    if claims.get("url") != f"{call.bucket}/{call.name}" or claims.get("scope") != scope:
+    if claims.get("url") != url or claims.get("scope") != scope:
         raise faults.invalid_signature()
     return claims
 

@@ -41,11 +41,14 @@ async def overwrite(call: Call) -> Response:
 async def upload_signed(call: Call) -> Response:
     """PUT /object/upload/sign/{bucket}/{name}?token=…: the permission was probed when the URL was signed."""
     claims = signing.check(call, "upload")
-    owner = Caller(
-        role=call.as_service.caller.role, claims={"role": "service_role", "sub": claims.get("owner")}
-    )
-    signed = replace(call, caller=owner)
+    signed = on_behalf_of(call, claims.get("owner"))
     return await _upload(signed, call.name, upsert=bool(claims.get("upsert")))
+
+
+def on_behalf_of(call: Call, owner: str | None) -> Call:
+    """The call with Storage's own rights, whose upload belongs to the user who signed its URL."""
+    claims = {"role": "service_role", "sub": owner}
+    return replace(call, caller=Caller(role="service_role", claims=claims))
 
 
 async def probe(call: Call, bucket: str, name: str, *, upsert: bool, metadata: dict[str, Any]) -> None:
@@ -119,7 +122,7 @@ def timestamp(moment: datetime) -> str:
 async def _upload(call: Call, name: str, *, upsert: bool) -> Response:
     bucket = await find_bucket(call.as_service, call.bucket)
     incoming = await receive(call.request)
-    _check_mime_type(name, incoming.mime_type, bucket["allowed_mime_types"])
+    check_mime_type(name, incoming.mime_type, bucket["allowed_mime_types"])
     expected = {"mimetype": incoming.mime_type, "contentLength": incoming.length}
     await probe(call, call.bucket, valid_key(name), upsert=upsert, metadata=expected)
     version = str(uuid4())
@@ -144,7 +147,8 @@ def _limit(name: str, of_bucket: int | None) -> int:
     return MAX_BYTES if of_bucket is None else min(MAX_BYTES, of_bucket)
 
 
-def _check_mime_type(name: str, mime_type: str, allowed: list[str] | None) -> None:
+def check_mime_type(name: str, mime_type: str, allowed: list[str] | None) -> None:
+    """A fault unless the bucket allows this type."""
     if not allowed or name.endswith(FOLDER_PLACEHOLDER):
         return
     kind = mime_type.split("/")[0]
