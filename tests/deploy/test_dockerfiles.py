@@ -64,15 +64,22 @@ def test_a_container_runs_as_a_numbered_user_who_is_not_root(function, target):
 
 
 @EACH
-def test_the_server_gets_its_signals_itself_and_listens_on_port(function):
-    runtime = stages(function)["runtime"]
-    (entry,) = runtime.arguments("ENTRYPOINT")
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_the_server_gets_its_signals_itself_and_serves_this_function_on_port(function, target):
+    every = stages(function)
+    (entry,) = every["runtime"].arguments("ENTRYPOINT")
     assert json.loads(entry) == ["python3", "/app/start.py"]
-    (environment,) = runtime.arguments("ENV")
-    assert (
-        f"FUNCTION_TARGET={function} FUNCTION_SOURCE=/app/functions/{function}/main.py PORT=8080 "
-        in environment
-    )
+    assert "PORT=8080" in every["runtime"].arguments("ENV")[0]
+    names = f"FUNCTION_TARGET={function} FUNCTION_SOURCE=/app/functions/{function}/main.py"
+    assert every[target].arguments("ENV")[-1] == names
+
+
+@EACH
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_what_differs_between_the_functions_comes_after_the_large_layers(function, target):
+    own = stages(function)[target].instructions
+    assert [word for word, text in own if function in text] == ["ENV"]
+    assert own[-2] == ("COPY", "--from=app /app /app")
 
 
 @EACH
