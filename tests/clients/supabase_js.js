@@ -1,0 +1,29 @@
+// An unmodified supabase-js at the end of a pipe: one JSON request a line, one JSON answer a line.
+// {"on": ["storage", "images"] | ["rpc"] | ["functions"], "call": name, "args": [...]}; bytes are {"base64": ...}.
+import { createInterface } from 'node:readline'
+import { createClient } from '@supabase/supabase-js'
+
+const [url, key] = process.argv.slice(2)
+const supabase = createClient(url, key, {
+  auth: { persistSession: false },
+  realtime: { transport: globalThis.WebSocket ?? class {} }, // Node 20 has none, and the client insists
+})
+
+function target([part, bucket]) {
+  return { storage: () => supabase.storage.from(bucket), rpc: () => supabase, functions: () => supabase.functions }[part]()
+}
+
+function revive(value) {
+  return value?.base64 === undefined ? value : Buffer.from(value.base64, 'base64')
+}
+
+async function plain({ data, error }) {
+  const bytes = data instanceof Blob ? { base64: Buffer.from(await data.arrayBuffer()).toString('base64') } : data
+  return { data: bytes, error: error && { message: error.message, status: error.status, statusCode: error.statusCode } }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { on, call, args } = JSON.parse(line)
+  const answer = await plain(await target(on)[call](...args.map(revive)))
+  process.stdout.write(`${JSON.stringify(answer)}\n`)
+}
