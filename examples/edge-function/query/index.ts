@@ -1,0 +1,49 @@
+// Lets supabase.functions.invoke('query') reach the container that QUERY_URL names. It holds no key: the
+// caller's own Authorization and apikey decide what is found and what may be uploaded.
+
+const SENT = ["authorization", "apikey", "content-type"]; // no User-Agent: Supabase refuses a browser's
+const RETURNED = ["content-type", "cache-control", "content-security-policy", "retry-after"];
+const CORS = {
+  "Access-Control-Allow-Origin": "*",
+  "Access-Control-Allow-Headers": "authorization, apikey, content-type, x-client-info",
+  "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+  "Access-Control-Expose-Headers": "Retry-After",
+};
+const PATIENCE = 120_000; // ms; the platform cuts a function off after 150 s
+
+Deno.serve(async (request: Request): Promise<Response> => {
+  if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: CORS });
+  const base = Deno.env.get("QUERY_URL");
+  if (!base) return problem(500, "settings-error", "QUERY_URL is not set. Set it: supabase secrets set QUERY_URL=…");
+  try {
+    const answer = await fetch(target(base, request.url), {
+      method: request.method,
+      headers: only(SENT, request.headers),
+      body: request.body, // streamed, as is the answer
+      redirect: "manual", // the caller's credentials go to QUERY_URL and nowhere else
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+    const headers = { ...only(RETURNED, answer.headers), ...CORS };
+    return new Response(answer.body, { status: answer.status, headers });
+  } catch (error) {
+    console.error("QUERY_URL doesn't answer:", error);
+    return problem(502, "query-unreachable", "The query function doesn't answer. Check QUERY_URL and its container.");
+  }
+});
+
+/** QUERY_URL, what follows this function's own name in the path, and the query string. */
+function target(base: string, url: string): string {
+  const { pathname, search } = new URL(url);
+  return base.replace(/\/+$/, "") + pathname.replace(/^(\/functions\/v1)?\/[^/]+/, "") + search;
+}
+
+function only(names: string[], headers: Headers): Record<string, string> {
+  return Object.fromEntries([...headers].filter(([name]) => names.includes(name)));
+}
+
+/** Problem details (RFC 9457), as the query function answers errors. */
+function problem(status: number, type: string, detail: string): Response {
+  const title = type[0].toUpperCase() + type.slice(1).replaceAll("-", " ");
+  const headers = { "Content-Type": "application/problem+json", ...CORS };
+  return new Response(JSON.stringify({ type, title, status, detail }), { status, headers });
+}

@@ -1,0 +1,40 @@
+// Uploads an image, waits until it is searchable, and searches by it and by words: node search.mjs IMAGE WORDS
+import { readFile } from 'node:fs/promises'
+import { basename, extname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createClient } from '@supabase/supabase-js'
+
+const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY: apikey, QUERY_URL } = process.env
+const [path, words] = process.argv.slice(2)
+const bucket = 'images', patience = 60 // seconds
+const name = `examples/${basename(path)}`
+const supabase = createClient(SUPABASE_URL, apikey)
+
+async function waitUntilSearchable() {
+  for (const deadline = Date.now() + patience * 1000; Date.now() < deadline; await sleep(500)) {
+    const { data: [row] } = await supabase.rpc('object_states', { bucket, names: [name] }).throwOnError()
+    if (row.state === 'searchable') return
+    // Any other state but pending is final: no image, or a bucket that is not indexed.
+    if (row.state !== 'pending') throw new Error(`${name} is ${row.state}: ${row.reason}`)
+  }
+  throw new Error(`${name} isn't searchable after ${patience} s. \`neural-search jobs\` says why.`)
+}
+
+async function search(title, field, value) {
+  const body = new FormData()
+  body.set(field, value)
+  body.set('limit', '5')
+  const answer = await fetch(QUERY_URL, { method: 'POST', headers: { apikey }, body })
+  if (!answer.ok) throw new Error(await answer.text()) // problem details: what was found, what to do
+  console.log(title)
+  for (const found of (await answer.json()).results)
+    console.log(`${found.similarity.toFixed(3)}  ${found.bucket}/${found.name}`)
+}
+
+const image = await readFile(path)
+const contentType = `image/${extname(path).slice(1).toLowerCase().replace('jpg', 'jpeg')}`
+const { error } = await supabase.storage.from(bucket).upload(name, image, { contentType, upsert: true })
+if (error) throw error
+await waitUntilSearchable()
+await search(`Like ${basename(path)}:`, 'image', new Blob([image]))
+await search(`${words}:`, 'text', words)
