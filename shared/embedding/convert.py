@@ -25,6 +25,8 @@ from shared.errors import NeuralSearchError
 
 def main(name: str) -> int:
     """0, or 1 with the error as JSON on standard output for the process that waits for it."""
+    # torch's threads spin while they wait for each other: on a busy machine, one is faster than two.
+    torch.set_num_threads(1)
     try:
         convert(name, settings.load().embedding_cache)
     except NeuralSearchError as error:

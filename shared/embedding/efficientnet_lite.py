@@ -130,13 +130,21 @@ class TextTower(nn.Module):
     def __init__(self, sentences: SentenceEncoder, names: list[str], class_vectors: torch.Tensor):
         super().__init__()
         self.sentences = sentences.eval()
-        self.register_buffer("names", sentences.encode(names))
+        self.register_buffer("names", _encode_all(sentences, names))
         # Centred, since what all classes share says nothing; of unit length, so that none outweighs another.
         self.register_buffer("classes", unit(class_vectors - class_vectors.mean(dim=0)))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         similarities = self.sentences(ids, mask) @ self.names.T
         return unit(torch.softmax(similarities / TEMPERATURE, dim=-1) @ self.classes)
+
+
+def _encode_all(sentences: SentenceEncoder, names: list[str]) -> torch.Tensor:
+    # Those of a length together: padding all of them to the longest would be four times the work.
+    order = sorted(range(len(names)), key=lambda i: len(names[i]))
+    batches = [order[start : start + 50] for start in range(0, len(order), 50)]
+    vectors = torch.cat([sentences.encode([names[i] for i in batch]) for batch in batches])
+    return vectors[torch.tensor(order).argsort()]
 
 
 def _class_names() -> list[str]:

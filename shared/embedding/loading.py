@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from shared import errors, settings
 from shared.embedding import artifacts, models
+from shared.embedding.artifacts import Artifact
 from shared.embedding.embedder import Embedder, Engine
 from shared.embedding.record import Record
 from shared.errors import ModelBroken, SettingsError, UnknownModel
@@ -38,7 +39,10 @@ def prepare(model: str | None = None, *, configuration: Settings | None = None) 
     name = model or configuration.embedding_models[0]
     if engine_name(configuration) == "torch":
         return False
-    return _prepare(name, configuration.embedding_cache)
+    if artifacts.find(name, configuration.embedding_cache):
+        return False
+    _converted(name, configuration.embedding_cache)
+    return True
 
 
 def engine_name(configuration: Settings) -> str:
@@ -63,10 +67,7 @@ def _has_gpu() -> bool:
 
 
 def _load_openvino(name: str, configuration: Settings, precision: str | None) -> Embedder:
-    _prepare(name, configuration.embedding_cache)
-    artifact = artifacts.find(name, configuration.embedding_cache)
-    if artifact is None:
-        raise ModelBroken(f"The conversion of {name!r} was removed while it was being loaded. Start again.")
+    artifact = _converted(name, configuration.embedding_cache)
     from shared.embedding.openvino_engine import OpenVinoEngine  # 50 MB that the torch engine doesn't need
 
     tokenizer = _tokenizer(artifact.folder) if artifact.record.text else None
@@ -77,12 +78,12 @@ def _load_torch(name: str, configuration: Settings) -> Embedder:
     models.check(name)
     # Seconds and hundreds of megabytes, which the openvino engine does without.
     from shared.embedding.sources import open_source
-    from shared.embedding.torch_engine import TorchEngine
+    from shared.embedding.torch_engine import TorchEngine, choose_device
 
+    device = choose_device(configuration.embedding_device)
     source = open_source(name)
     tokenizer = Tokenizer.from_str(source.tokenizer) if source.tokenizer else None
-    engine = TorchEngine(source, configuration.embedding_device)
-    return _embedder(source.record, engine, tokenizer, configuration)
+    return _embedder(source.record, TorchEngine(source, device), tokenizer, configuration)
 
 
 def _embedder(
@@ -101,15 +102,17 @@ def _tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def _prepare(name: str, cache: Path) -> bool:
-    if artifacts.find(name, cache):
-        return False
+def _converted(name: str, cache: Path) -> Artifact:
+    if artifact := artifacts.find(name, cache):
+        return artifact
+    models.check(name)
     _check_converter(name, cache)
     with artifacts.lock(name, cache):
         if artifacts.find(name, cache) is None:  # it may have appeared while another process held the lock
             _convert(name, cache)
-            return True
-    return False
+    if artifact := artifacts.find(name, cache):
+        return artifact
+    raise ModelBroken(f"The conversion of {name!r} was removed while it was being loaded. Start again.")
 
 
 def _check_converter(name: str, cache: Path) -> None:

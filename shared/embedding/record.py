@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# How many times larger than a tower's input pictures are decoded at least. JPEG's own scaling blurs: decoded at
+# just the input's size, vectors were off by 0.035 in cosine at worst (against decoding in full), at twice the
+# size by 0.011, here by 0.005. A little under 3, so that 4000 x 3000 pixels are still decoded at a quarter.
+DECODING_MARGIN = 2.9
 FORMAT = 1  # raise it when a field changes its meaning: older folders are then converted anew
 
 
@@ -27,7 +32,7 @@ class ImageInput:
     @property
     def side(self) -> int:
         """The shorter side, in pixels, that a picture should have at least before it is resized."""
-        return max(self.edge, *self.size)
+        return math.ceil(DECODING_MARGIN * max(self.edge, *self.size))
 
 
 @dataclass(frozen=True, kw_only=True)

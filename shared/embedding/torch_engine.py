@@ -19,8 +19,8 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, source: Source, device: str = "auto"):
-        self.device = _device(device)
+    def __init__(self, source: Source, device: str):
+        self.device = device
         # A GPU computes in half precision many times faster; torch decides which operations stay in float32.
         self.precision = "f16" if self.device == "cuda" else "f32"
         self.batch_size = 64 if self.device == "cuda" else 8
@@ -44,7 +44,8 @@ class TorchEngine:
         return torch.autocast("cuda", torch.float16, enabled=self.precision == "f16")
 
 
-def _device(wanted: str) -> str:
+def choose_device(wanted: str) -> str:
+    """cpu or cuda, for EMBEDDING_DEVICE. SettingsError where that isn't there."""
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise SettingsError(

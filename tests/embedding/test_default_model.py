@@ -1,0 +1,165 @@
+"""efficientnet-lite0: what its vectors are, and what they find."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from conftest import SAMPLES, Photographs
+from PIL import Image
+
+from shared.embedding import Embedder
+from shared.errors import BrokenImage, EmptyImage, InvalidQuery, NotAnImage
+
+TEXTS = [
+    "a castle",
+    "renewable energy",
+    "solar panels on a roof of a house by the sea",
+    "x",
+    "ein Schloß, 城",
+]
+
+# The first numbers of energy/windmill_1.jpg and of the text "a castle", from torch in float32.
+CANONICAL_IMAGE = [-0.01881, 0.01289, -0.01606, -0.00418, -0.01263, -0.01218, 0.05843, -0.01268]
+CANONICAL_TEXT = [-0.01783, -0.03088, -0.03324, 0.02529, 0.0422, 0.0011, 0.05312, -0.01389]
+
+
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.einsum("nd,nd->n", left, right)
+
+
+def test_it_says_what_it_is(served: Embedder) -> None:
+    assert served.name == "efficientnet-lite0"
+    assert served.dimensions == 1280
+    assert served.supports_text
+    assert served.image_size == 743
+
+
+def test_vectors_are_rows_of_float32_of_unit_length(served: Embedder, some_files: list[bytes]) -> None:
+    for vectors, count in ((served.embed_images(some_files), 6), (served.embed_texts(TEXTS), 5)):
+        assert vectors.shape == (count, 1280)
+        assert vectors.dtype == np.float32
+        assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-3
+
+
+def test_nothing_in_is_nothing_out(served: Embedder) -> None:
+    assert served.embed_images([]).shape == served.embed_texts([]).shape == (0, 1280)
+
+
+def test_the_canonical_vectors_stay_what_they_are(reference: Embedder, exact: Embedder) -> None:
+    picture = (SAMPLES / "energy" / "windmill_1.jpg").read_bytes()
+    for embedder in (reference, exact):
+        assert embedder.embed_images([picture])[0, :8] == pytest.approx(CANONICAL_IMAGE, abs=5e-4)
+        assert embedder.embed_texts(["a castle"])[0, :8] == pytest.approx(CANONICAL_TEXT, abs=5e-4)
+
+
+def test_openvino_in_float32_agrees_with_torch(
+    exact: Embedder, reference: Embedder, some_files: list[bytes]
+) -> None:
+    assert cosines(exact.embed_images(some_files), reference.embed_images(some_files)).min() >= 0.9999
+    assert cosines(exact.embed_texts(TEXTS), reference.embed_texts(TEXTS)).min() >= 0.9999
+
+
+def test_what_is_served_agrees_with_torch(
+    served: Embedder, reference: Embedder, some_files: list[bytes]
+) -> None:
+    import openvino
+
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert served.engine.precision == ("bf16" if "BF16" in capabilities else "f32")
+    tolerance = 0.995 if served.engine.precision == "bf16" else 0.9999
+    assert cosines(served.embed_images(some_files), reference.embed_images(some_files)).min() >= tolerance
+    assert cosines(served.embed_texts(TEXTS), reference.embed_texts(TEXTS)).min() >= tolerance
+
+
+@pytest.mark.parametrize("engine", ["exact", "reference"])
+def test_a_batch_is_its_images_one_by_one_in_order(
+    engine: str, request: pytest.FixtureRequest, some_files: list[bytes]
+) -> None:
+    embedder: Embedder = request.getfixturevalue(engine)
+    files = some_files + some_files[::-1]  # more than one batch
+    one_by_one = np.concatenate([embedder.embed_images([file]) for file in files])
+    assert cosines(embedder.embed_images(files), one_by_one).min() >= 0.99999
+    texts = np.concatenate([embedder.embed_texts([text]) for text in TEXTS])
+    assert cosines(embedder.embed_texts(TEXTS), texts).min() >= 0.99999
+
+
+def test_pictures_and_their_files_get_the_same_vectors(exact: Embedder, some_files: list[bytes]) -> None:
+    pictures = [Image.open(BytesIO(file)) for file in some_files]
+    assert cosines(exact.embed_images(some_files), exact.embed_images(pictures)).min() >= 0.99999
+
+
+def test_decoding_a_large_jpeg_small_hardly_moves_its_vector(
+    exact: Embedder, some_files: list[bytes]
+) -> None:
+    large = [enlarged(file) for file in some_files]
+    in_full = [Image.open(BytesIO(file)).convert("RGB") for file in large]
+    assert exact.embed_images(large).tolist() != exact.embed_images(in_full).tolist(), (
+        "else nothing was small"
+    )
+    assert cosines(exact.embed_images(large), exact.embed_images(in_full)).min() >= 0.995
+
+
+def enlarged(file: bytes) -> bytes:
+    picture, output = Image.open(BytesIO(file)), BytesIO()
+    scale = 3000 / min(picture.size)
+    picture.resize((round(picture.width * scale), round(picture.height * scale))).save(
+        output, "JPEG", quality=90
+    )
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (7, 5)])
+def test_odd_pictures_get_a_vector_too(served: Embedder, size: tuple[int, int]) -> None:
+    assert np.isfinite(served.embed_images([Image.new("RGB", size, "red")])).all()
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"), [(b"", EmptyImage), (b"GIF", NotAnImage), (b"\x89PNG\r\n\x1a\n", BrokenImage)]
+)
+def test_a_bad_file_raises_its_own_error(
+    served: Embedder, some_files: list[bytes], bad: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        served.embed_images([some_files[0], bad])
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_an_empty_text_is_no_query(served: Embedder, text: str) -> None:
+    with pytest.raises(InvalidQuery):
+        served.embed_texts(["a castle", text])
+
+
+def test_a_long_text_is_cut_off(served: Embedder) -> None:
+    assert served.embed_texts(["castle " * 5000]).shape == (1, 1280)
+
+
+def test_a_windmill_finds_windmills(photographs: Photographs) -> None:
+    found = photographs.like(photographs.vector_of("energy/windmill_1.jpg"), 7)
+    assert found[0] == "energy/windmill_1.jpg"
+    assert sum("windmill" in name for name in found[1:]) >= 5
+
+
+def test_the_text_a_castle_finds_castles(photographs: Photographs) -> None:
+    castles = ("carcassonne", "neuschwanstein", "chambord", "chenonceau", "castle", "castillo", "schwerin")
+    found = photographs.like(photographs.embedder.embed_texts(["a castle"])[0], 6)
+    assert sum(any(castle in name for castle in castles) for name in found) >= 4
+
+
+def test_the_text_renewable_energy_finds_energy(photographs: Photographs) -> None:
+    found = photographs.like(photographs.embedder.embed_texts(["renewable energy"])[0], 6)
+    assert sum(name.startswith("energy/") for name in found) >= 5
+
+
+def test_the_text_solar_panels_on_a_roof_finds_solar(photographs: Photographs) -> None:
+    found = photographs.like(photographs.embedder.embed_texts(["solar panels on a roof"])[0], 3)
+    assert all("solar" in name for name in found)
+
+
+def test_most_neighbours_are_of_the_same_folder(photographs: Photographs) -> None:
+    folders = np.array([name.split("/")[0] for name in photographs.names])
+    similarities = photographs.vectors @ photographs.vectors.T
+    np.fill_diagonal(similarities, -1)
+    nearest = np.argsort(-similarities, axis=1)[:, :5]
+    assert (folders[nearest] == folders[:, None]).mean() >= 0.82

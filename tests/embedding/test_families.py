@@ -1,0 +1,210 @@
+"""Every family of checkpoints gives what transformers' own processor and model give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_checkpoints
+import torch
+from conftest import SAMPLES
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, BertConfig, BertModel
+
+from shared import embedding
+from shared.embedding import Embedder, artifacts, convert
+from shared.errors import ModelBroken, TextUnsupported, UnknownModel
+from shared.settings import Settings
+
+FAMILIES = tuple(tiny_checkpoints.FAMILIES)
+TEXTS = ["a photo of a castle", "renewable energy", "solar panels on the roof " * 5, "Fish"]
+# What torch and transformers say about tracing while a model is converted.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    """Wide, tall, small and large ones; more than one batch."""
+    names = ["cat", "panda", "moose", "pig", "horse"]
+    photographs = [Image.open(SAMPLES / "animals" / f"{name}.jpg").convert("RGB") for name in names]
+    gradient = Image.radial_gradient("L").convert("RGB")
+    return [
+        *photographs,
+        gradient.resize((30, 200)),
+        gradient.resize((500, 90)),
+        gradient.resize((9, 8)),
+        gradient,
+    ]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    written: dict[str, Path] = {}
+
+    def write(family: str) -> Path:
+        if family not in written:
+            written[family] = tmp_path_factory.mktemp(family)
+            tiny_checkpoints.FAMILIES[family](written[family])
+        return written[family]
+
+    return write
+
+
+def loaded(folder: Path, engine: str, configuration: Settings) -> Embedder:
+    configuration = replace(configuration, embedding_engine=engine)
+    if engine == "openvino" and artifacts.find(str(folder), configuration.embedding_cache) is None:
+        with artifacts.lock(str(folder), configuration.embedding_cache):
+            # Here rather than in a process of its own: torch is imported already.
+            convert.convert(str(folder), configuration.embedding_cache)
+    return embedding.load(str(folder), configuration=configuration, precision="f32")
+
+
+def theirs_of_images(folder: Path, pictures: list[Image.Image]) -> np.ndarray:
+    model = AutoModel.from_pretrained(folder).eval()
+    inputs = AutoImageProcessor.from_pretrained(folder, backend="pil")(images=pictures, return_tensors="pt")
+    with torch.inference_mode():
+        if hasattr(model, "get_image_features"):
+            return unit(model.get_image_features(**inputs).pooler_output)
+        return unit(model(**inputs).last_hidden_state[:, 0])
+
+
+def theirs_of_texts(folder: Path, texts: list[str]) -> np.ndarray:
+    model = AutoModel.from_pretrained(folder).eval()
+    padding = True if model.config.model_type == "clip" else "max_length"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    inputs = tokenizer(texts, padding=padding, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        return unit(model.get_text_features(**inputs).pooler_output)
+
+
+def unit(vectors: torch.Tensor) -> np.ndarray:
+    return torch.nn.functional.normalize(vectors, dim=-1).numpy()
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_get_the_vectors_that_transformers_gives_them(
+    family: str,
+    engine: str,
+    checkpoint: Callable[[str], Path],
+    configuration: Settings,
+    pictures: list[Image.Image],
+) -> None:
+    folder = checkpoint(family)
+    ours = loaded(folder, engine, configuration).embed_images(pictures)
+    assert np.einsum("nd,nd->n", ours, theirs_of_images(folder, pictures)).min() >= 0.9999
+    assert (ours @ ours.T)[np.triu_indices(len(ours), 1)].min() < 0.99, (
+        "else the comparison would say nothing"
+    )
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("family", tiny_checkpoints.WITH_TEXT)
+def test_texts_get_the_vectors_that_transformers_gives_them(
+    family: str, engine: str, checkpoint: Callable[[str], Path], configuration: Settings
+) -> None:
+    folder = checkpoint(family)
+    embedder = loaded(folder, engine, configuration)
+    theirs = theirs_of_texts(folder, TEXTS)
+    assert np.einsum("nd,nd->n", embedder.embed_texts(TEXTS), theirs).min() >= 0.9999
+    one_by_one = np.concatenate([embedder.embed_texts([text]) for text in TEXTS])
+    assert np.einsum("nd,nd->n", one_by_one, theirs).min() >= 0.9999
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(tiny_checkpoints.WITH_TEXT)))
+def test_a_backbone_says_that_it_has_no_text_side(
+    family: str, checkpoint: Callable[[str], Path], configuration: Settings
+) -> None:
+    embedder = loaded(checkpoint(family), "torch", configuration)
+    assert not embedder.supports_text
+    with pytest.raises(TextUnsupported, match="has no text side"):
+        embedder.embed_texts(["a castle"])
+
+
+def edited(folder: Path, copy: Path, file: str, **changes: object) -> Path:
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    content = json.loads((copy / file).read_text()) | changes
+    (copy / file).write_text(json.dumps(content))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"do_resize": False}, "do_resize is False"),
+        ({"do_center_crop": False}, "do_center_crop False"),
+        ({"size": {"shortest_edge": 40}}, "larger than size"),
+        ({"image_processor_type": "NoSuchProcessor"}, "image processor"),
+        (
+            {"crop_size": {"height": 32, "width": 32}, "size": {"shortest_edge": 32}},
+            "doesn't fit its image tower",
+        ),
+    ],
+)
+def test_an_unknown_preprocessing_is_refused_by_name(
+    changes: dict[str, object],
+    reason: str,
+    checkpoint: Callable[[str], Path],
+    configuration: Settings,
+    tmp_path: Path,
+) -> None:
+    folder = edited(checkpoint("clip"), tmp_path / "edited", "preprocessor_config.json", **changes)
+    with pytest.raises(ModelBroken, match=reason):
+        loaded(folder, "torch", configuration)
+
+
+def test_a_checkpoint_without_an_image_tower_is_refused_by_name(
+    configuration: Settings, tmp_path: Path
+) -> None:
+    BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)).save_pretrained(tmp_path)
+    with pytest.raises(ModelBroken, match="'bert', which has no image tower"):
+        loaded(tmp_path, "torch", configuration)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(configuration: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ModelBroken, match="no configuration"):
+        loaded(tmp_path, "torch", configuration)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_half_downloaded_checkpoint_says_so(
+    share: float, checkpoint: Callable[[str], Path], configuration: Settings, tmp_path: Path
+) -> None:
+    folder = edited(checkpoint("vit"), tmp_path / "cut", "config.json")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: int(weights.stat().st_size * share)])
+    with pytest.raises(ModelBroken, match=r"weights of .* can't be loaded"):
+        loaded(folder, "torch", configuration)
+
+
+def test_missing_weights_are_not_made_up(
+    checkpoint: Callable[[str], Path], configuration: Settings, tmp_path: Path
+) -> None:
+    folder = edited(checkpoint("vit"), tmp_path / "deeper", "config.json", num_hidden_layers=3)
+    with pytest.raises(ModelBroken, match=r"weights .* are incomplete: 16 are missing"):
+        loaded(folder, "torch", configuration)
+
+
+def test_a_text_side_without_its_tokenizer_is_refused(
+    checkpoint: Callable[[str], Path], configuration: Settings, tmp_path: Path
+) -> None:
+    folder = edited(checkpoint("clip"), tmp_path / "mute", "config.json")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelBroken, match=r"no tokenizer\.json"):
+        loaded(folder, "torch", configuration)
+
+
+def test_a_checkpoint_that_can_not_be_had_is_unknown(
+    configuration: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UnknownModel, match="neither in the hub's cache"):
+        embedding.load("nobody/nothing", configuration=replace(configuration, embedding_engine="torch"))
