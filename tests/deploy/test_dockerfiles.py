@@ -135,7 +135,7 @@ def test_the_image_sets_no_variable_that_nothing_reads(function):
     every = stages(function)
     lines = [text for name in ("runtime", "cpu", "gpu") for text in every[name].arguments("ENV")]
     names = {word.split("=")[0] for line in lines for word in line.split()}
-    foreign = {"PATH", "PORT", "HF_HOME", "HF_HUB_OFFLINE"}
+    foreign = {"PATH", "HOME", "PORT", "HF_HOME", "HF_HUB_OFFLINE"}
     others = {name for name in names - foreign if not name.startswith(("PYTHON", "FUNCTION_", "NVIDIA_"))}
     assert others <= {name for alternatives in ENVIRONMENT.values() for name in alternatives}
 
