@@ -85,6 +85,8 @@ class Echo:
                 if path == "/gzip":
                     body = gzip.compress(body)
                 self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("location", "/elsewhere")
                 if path == "/gzip":
                     self.send_header("content-encoding", "gzip")
                 if path == "/cookies":

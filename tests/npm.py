@@ -16,12 +16,17 @@ INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--
 
 def install(folder: Path) -> Path:
     """The folder `node_modules` beside `folder`'s package.json, with what that names. Git ignores it."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        _unavailable(HOW_TO_GET_IT)
+    need("node", HOW_TO_GET_IT)
+    need("npm", HOW_TO_GET_IT)
     done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
         _unavailable(f"npm can't install the packages of {folder}: {done.stderr}")
     return folder / "node_modules"
+
+
+def need(program: str, how_to_get_it: str) -> None:
+    if not shutil.which(program):
+        _unavailable(how_to_get_it)
 
 
 def _unavailable(reason: str) -> NoReturn:
