@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import socket
 import threading
 import time
@@ -639,3 +640,17 @@ class TestExpiry:
             eventually(lambda: len(partial(gateway)) == 2)
         assert offset(http, young) == 0
         assert gateway.supabase().storage.from_(bucket).download("b.png") == DATA
+
+    def test_files_that_no_upload_knows_go_when_they_are_a_day_old(
+        self, gateway: Gateway, http: httpx.Client, bucket: str, echo: Echo, eventually: Callable[..., Any]
+    ) -> None:
+        young = bytes_of(gateway, started(http, bucket))
+        old, recent = young.with_name("0" * 32), young.with_name("1" * 32 + ".partial")
+        for path in (old, recent):
+            path.write_bytes(b"left behind")
+        os.utime(old, (0, 0))
+        os.utime(young, (0, 0))  # slow, but known
+        with serve(gateway.database, gateway.files.parent, {}, echo):
+            eventually(lambda: not old.exists())
+        assert recent.exists()
+        assert young.exists()

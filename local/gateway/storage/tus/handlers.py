@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
 import contextlib
 import functools
-import json
 import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from email.utils import format_datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from local.gateway.storage import faults as storage_faults
-from local.gateway.storage import objects, signing, uploads
+from local.gateway.storage import signing, uploads
 from local.gateway.storage.buckets import VALID_NAME, find_bucket
 from local.gateway.storage.call import Call, valid_key
-from local.gateway.storage.tus import faults, headers
-from local.gateway.storage.tus.pending import Upload, until
+from local.gateway.storage.tus import faults, headers, receiving
+from local.gateway.storage.tus.addresses import address, named
+from local.gateway.storage.tus.pending import Upload
 from local.gateway.storage.tus.sweeping import settle
 
 EXTENSIONS = "creation,creation-with-upload,creation-defer-length,termination,expiration"
@@ -54,7 +50,7 @@ def _protocol(handler: Handler) -> Handler:
             headers.check(call.request.headers)
             response = await handler(call)
         except storage_faults.Fault as fault:
-            if fault.http == 415:
+            if fault.http == 415:  # the framework's, in the framework's own form
                 raise
             raise faults.translated(fault) from fault
         response.headers["tus-resumable"] = faults.VERSION
@@ -86,14 +82,15 @@ async def create(call: Call) -> Response:
         raise faults.too_large()
     await _probe(call, upload, upsert)
     if upload.metadata.get("contentType"):
-        uploads.check_mime_type(upload.name, _mime_type(upload), bucket["allowed_mime_types"])
+        mime_type, allowed = receiving.mime_type(upload), bucket["allowed_mime_types"]
+        uploads.check_mime_type(upload.name, mime_type, allowed)
     async with call.pending.turn(upload.version) as wanted:
         call.pending.create(upload)
-        answer = {"location": _url(call, upload)}
+        answer = {"location": address(call.request, upload)}
         try:
             if call.request.headers.get("content-type") == headers.CONTENT_TYPE:
-                answer["upload-offset"] = str(await _receive(call, upload, limit, wanted))
-            answer |= await _finish_if_complete(call, upload)
+                answer["upload-offset"] = str(await receiving.receive(call, upload, limit, wanted))
+            answer |= await receiving.finish_if_complete(call, upload)
         except (storage_faults.Fault, ClientDisconnect):  # the client never learns its address
             call.pending.forget(upload)
             raise
@@ -107,7 +104,7 @@ async def patch(call: Call) -> Response:
     if offset is None:
         raise faults.offset_missing()
     headers.check_content_type(call.request.headers)
-    told = _named(call)
+    told = named(call.request)
     call, upsert = _authorized(call, told)
     await _probe(call, _known(call, told) or told, upsert)
     limit = _limit(await find_bucket(call.as_service, told.bucket))
@@ -115,10 +112,10 @@ async def patch(call: Call) -> Response:
         upload = await _current(call, told)
         if offset != call.pending.offset(upload):
             raise faults.offset_conflict()
-        upload = _with_length(call, upload, offset, limit)
+        upload = receiving.with_length(call, upload, offset, limit)
         if not upload.finished:
-            offset = await _receive(call, upload, limit, wanted)
-        answer = {"upload-offset": str(offset)} | await _finish_if_complete(call, upload)
+            offset = await receiving.receive(call, upload, limit, wanted)
+        answer = {"upload-offset": str(offset)} | await receiving.finish_if_complete(call, upload)
         if wanted.is_set():
             answer["connection"] = "close"  # the rest of the body is not read any more
         return Response(status_code=204, headers=answer)
@@ -127,7 +124,7 @@ async def patch(call: Call) -> Response:
 @_protocol
 async def show(call: Call) -> Response:
     """HEAD /upload/resumable[/sign]/{upload}: how many bytes there are. Whoever knows the URL may ask."""
-    told = _named(call)
+    told = named(call.request)
     _authorized(call, told)
     async with call.pending.turn(told.version):
         upload = await _current(call, told)
@@ -146,7 +143,7 @@ async def show(call: Call) -> Response:
 @_protocol
 async def terminate(call: Call) -> Response:
     """DELETE /upload/resumable[/sign]/{upload}: give an unfinished upload up."""
-    told = _named(call)
+    told = named(call.request)
     call, upsert = _authorized(call, told)
     await _probe(call, told, upsert)
     async with call.pending.turn(told.version):
@@ -188,28 +185,6 @@ def _described(call: Call, length: int | None) -> Upload:
     )
 
 
-def _url(call: Call, upload: Upload) -> str:
-    """The upload's own address: absolute, as the client reaches us, through whatever proxy."""
-    given, url = call.request.headers, call.request.url
-    scheme = given.get("x-forwarded-proto", url.scheme)
-    host = given.get("x-forwarded-host", url.netloc)
-    identity = base64.urlsafe_b64encode(f"{upload.bucket}/{upload.name}/{upload.version}".encode())
-    return f"{scheme}://{host}{url.path.rstrip('/')}/{identity.decode().rstrip('=')}"
-
-
-def _named(call: Call) -> Upload:
-    """What the address says of its upload."""
-    encoded = str(call.request.path_params["upload"])
-    try:
-        text = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-        bucket, rest = text.split("/", 1)
-        name, version = rest.rsplit("/", 1)
-        version = str(UUID(version))
-    except (ValueError, binascii.Error):
-        raise faults.TusFault(400, "Invalid upload id") from None
-    return Upload(bucket=bucket, name=valid_key(name), version=version, length=None, metadata={}, created=0)
-
-
 def _known(call: Call, told: Upload) -> Upload | None:
     with contextlib.suppress(faults.TusFault):
         upload = call.pending.find(told.version)
@@ -249,70 +224,8 @@ def _authorized(call: Call, upload: Upload) -> tuple[Call, bool]:
 
 async def _probe(call: Call, upload: Upload, upsert: bool) -> None:
     """Ask the policies, at the start and with each part."""
-    expected = {"mimetype": _mime_type(upload), "contentLength": upload.length}
+    expected = {"mimetype": receiving.mime_type(upload), "contentLength": upload.length}
     await uploads.probe(call, upload.bucket, upload.name, upsert=upsert, metadata=expected)
-
-
-def _with_length(call: Call, upload: Upload, offset: int, limit: int) -> Upload:
-    """The upload, with the length that a client tells later than at first."""
-    length = headers.count(call.request.headers, "upload-length")
-    if length is None:
-        return upload
-    if upload.length is not None or length < offset:
-        raise faults.length_required()
-    if length > limit:
-        raise faults.too_large()
-    return call.pending.declare_length(upload, length)
-
-
-async def _receive(call: Call, upload: Upload, limit: int, wanted: asyncio.Event) -> int:
-    """Add the body; the new offset."""
-    most = limit if upload.length is None else upload.length
-    size = call.request.headers.get("content-length", "0")
-    if call.pending.offset(upload) + int(size) > most:
-        raise faults.longer_than_told()
-    try:
-        async with contextlib.aclosing(until(wanted, call.request.stream())) as chunks:
-            return await call.pending.append(upload, chunks, most)
-    except ClientDisconnect:
-        if call.pending.offset(upload) != upload.length:
-            raise
-        return upload.length  # nothing is missing but the end of the request
-
-
-async def _finish_if_complete(call: Call, upload: Upload) -> dict[str, str]:
-    """Make the object of an upload that has all its bytes; the headers that tell how far it is."""
-    if upload.finished:
-        return {"tus-complete": "1"}
-    if call.pending.offset(upload) != upload.length:
-        return {"upload-expires": format_datetime(upload.expires, usegmt=True)}
-    stored = await call.pending.seal(upload)
-    row = {
-        "version": upload.version,
-        "metadata": uploads.described(stored, _mime_type(upload), str(upload.metadata["cacheControl"])),
-        "user_metadata": _user_metadata(upload),
-        **objects.owned_by(call.caller),
-    }
-    try:
-        _, replaced = await uploads.complete(call, upload.bucket, upload.name, row)
-    except storage_faults.Fault:
-        call.pending.forget(upload)
-        raise
-    call.pending.finish(upload)
-    await uploads.discard(call, replaced)
-    return {"tus-complete": "1"}
-
-
-def _mime_type(upload: Upload) -> str:
-    return upload.metadata.get("contentType") or "application/octet-stream"
-
-
-def _user_metadata(upload: Upload) -> dict[str, Any] | None:
-    """The user's own metadata; null where there is none that can be read, as the real server has it."""
-    with contextlib.suppress(ValueError):
-        value = json.loads(upload.metadata.get("metadata") or "null")
-        return value if isinstance(value, dict) else None
-    return None
 
 
 def _limit(bucket: dict[str, Any]) -> int:

@@ -26,12 +26,14 @@ async def sweep(pending: Pending, files: Files, database: Database) -> None:
 
 
 async def remove_expired(pending: Pending, files: Files, database: Database) -> None:
+    """One round: what is expired, and files that no upload knows."""
     for upload in pending.everything():
         if upload.is_expired:
-            if pending.is_broken(upload):
-                async with database.transaction(STORAGE, {}) as connection:
-                    await settle(connection, pending, files, upload)
-            pending.forget(upload)
+            async with pending.turn(upload.version):
+                if pending.is_broken(upload):
+                    async with database.transaction(STORAGE, {}) as connection:
+                        await settle(connection, pending, files, upload)
+                pending.forget(upload)
     pending.remove_litter()
 
 
