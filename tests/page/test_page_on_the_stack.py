@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 import requests
 from fake_query import PHOTOS
 from playwright.sync_api import Locator, Page, expect
-from stacks import temporary_stack
 
 from local.stack import Stack
 
@@ -27,11 +25,10 @@ SOON = 30_000  # ms; a first query may have to wake the model
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """One of its own: what a search finds depends on everything that is there."""
-    with temporary_stack() as stack:
-        fill(stack)
-        yield stack
+def stack(embedded_stack: Stack) -> Stack:
+    """With enough to search; the little that the examples' tests upload is none of it."""
+    fill(embedded_stack)
+    return embedded_stack
 
 
 def fill(stack: Stack) -> None:
