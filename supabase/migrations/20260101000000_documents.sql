@@ -83,7 +83,8 @@ comment on column neural_search.buckets.bucket_id is
   'storage.buckets.id; no foreign key, which would make Storage wait for us.';
 comment on column neural_search.buckets.public_search is
   'While the bucket is public, everybody may find what is in it, whatever the policies on storage.objects say.';
-comment on column neural_search.buckets.created_at is 'When it was registered.';
+comment on column neural_search.buckets.created_at is
+  'When it was last registered; a bucket that is younger was made anew.';
 
 alter table neural_search.buckets enable row level security;
 grant select, insert, update, delete on neural_search.buckets to service_role;

@@ -102,11 +102,13 @@ language sql set search_path = '' as $$
     error_class = null, error_message = null, updated_at = now()
   where j.version <> excluded.version;
 
+  -- What is left of other versions: jobs of models that have a document of this one, and documents.
+  delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
   delete from public.documents as d
   where d.object_id = target_object_id and d.object_version <> current_version;
 $$;
 comment on function neural_search.bring_up_to_date is
-  'Removes documents of other versions and makes a job for each model that lacks one of this version.';
+  'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one.';
 revoke execute on function neural_search.bring_up_to_date from public, anon, authenticated, service_role;
 grant execute on function neural_search.bring_up_to_date to service_role;
 
@@ -194,7 +196,8 @@ create or replace function public.claim_object(
   status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
   mime_type text, etag text, attempt integer, lease_id uuid
 )
-language plpgsql set search_path = '' as $$
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
   object storage.objects;
@@ -290,7 +293,8 @@ create or replace function public.finish_embedding_job(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
   width integer, height integer, mime_type text
 ) returns text
-language plpgsql set search_path = '' as $$
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
   object storage.objects;

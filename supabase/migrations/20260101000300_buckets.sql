@@ -57,9 +57,9 @@ begin
     raise exception 'There is no bucket %.', quote_nullable(index_bucket.bucket_id)
       using errcode = 'invalid_parameter_value', hint = 'Create it in Storage first.';
   end if;
-  insert into neural_search.buckets as b (bucket_id, public_search)
-  values (index_bucket.bucket_id, coalesce(index_bucket.public_search, false))
-  on conflict (bucket_id) do update set public_search = excluded.public_search;
+  insert into neural_search.buckets as b (bucket_id, public_search, created_at)
+  values (index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp())
+  on conflict (bucket_id) do update set public_search = excluded.public_search, created_at = excluded.created_at;
 
   -- What goes beyond this many is found by reconcile_documents, so that a large bucket fits into a time-out.
   queued = neural_search.queue_missing(10000, index_bucket.bucket_id);
@@ -193,7 +193,9 @@ begin
   orphaned = 0;
 
   -- A bucket made anew under an old name mustn't inherit who may search it.
-  delete from neural_search.buckets as b where not exists (select from storage.buckets as s where s.id = b.bucket_id);
+  delete from neural_search.buckets as b where not exists (
+    select from storage.buckets as s where s.id = b.bucket_id and (s.created_at > b.created_at) is not true
+  );
 
   -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
   delete from public.documents as d using (

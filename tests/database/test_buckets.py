@@ -129,10 +129,13 @@ def test_what_is_left_of_objects_that_arent_indexed_any_more_is_removed(
     assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
 
 
-def test_a_bucket_made_anew_doesnt_inherit_its_registration(db, silent):
+@pytest.mark.parametrize("reconciled_meanwhile", [True, False])
+def test_a_bucket_made_anew_doesnt_inherit_its_registration(db, silent, reconciled_meanwhile):
     silent.execute("delete from storage.buckets")
-    db.execute(RECONCILE)
+    if reconciled_meanwhile:
+        db.execute(RECONCILE)
     silent.execute("insert into storage.buckets (id, name) values ('images', 'images')")
+    db.execute(RECONCILE)
     assert db.execute("select count(*) from neural_search.buckets").fetchone() == (0,)
 
 

@@ -170,6 +170,17 @@ def test_finishing_repairs_an_overwrite_that_nobody_recorded(database, db, make_
     ]
 
 
+def test_a_job_of_another_version_beside_an_up_to_date_document_is_removed(db, make_document):
+    object_id = make_document("a.png", version="v2")
+    insert = "insert into neural_search.jobs (object_id, model, version) values (%s, %s, 'v1')"
+    db.execute(insert, [object_id, MODEL])
+    assert finish(db, object_id, vector(1), version="v1") == "superseded"
+    assert states(db) == []
+    db.execute(insert, [object_id, MODEL])
+    assert claim_object(db, object_id)[0][0] == "unchanged"
+    assert (documents(db), states(db)) == ([(object_id, "v2")], [])
+
+
 @pytest.mark.parametrize(
     ("embedding", "message"),
     [("[1,2,3]", "has 3 dimensions, model 'efficientnet-lite0' has 1280"), (vector(0), "all zeros")],
@@ -250,6 +261,22 @@ def test_a_deletion_under_way_makes_finish_answer_gone(database, db, make_object
         finishing.join(10)
     assert results == ["gone"]
     assert (documents(db), states(db)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["public.finish_embedding_job(%s, %s, 'v1', %s, '', 1, 1, '')", "public.claim_object(%s, array[%s])"],
+)
+def test_an_upload_doesnt_wait_behind_a_worker_that_waits_for_a_table_of_ours(
+    database, db, make_object, call
+):
+    object_id = make_object("a.png", version="v1")
+    values = [object_id, MODEL, vector(1)][: call.count("%s")]
+    with database.connect() as blocker, database.connect() as worker, blocker.transaction():
+        blocker.execute("lock table public.documents, neural_search.jobs in access exclusive mode")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            worker.execute(f"select {call}", values)
+    assert states(db) == ["due"]
 
 
 @pytest.mark.parametrize("outcome", ["skipped", "failed"])

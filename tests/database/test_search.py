@@ -20,6 +20,19 @@ def silent(database):
 
 
 @pytest.fixture
+def remake_images(database):
+    def remake():
+        with database.connect("supabase_storage_admin") as storage:
+            storage.execute("set storage.allow_delete_query = 'true'")
+            storage.execute("delete from storage.buckets where id = 'images'")
+            storage.execute(
+                "insert into storage.buckets (id, name, public) values ('images', 'images', true)"
+            )
+
+    return remake
+
+
+@pytest.fixture
 def own_objects_only(db):
     """Callers see what they own, and anon nothing."""
     db.execute('drop policy "Demo: everybody may use images" on storage.objects')
@@ -50,6 +63,12 @@ def test_every_column_is_told(db, make_document):
     row = db.execute("select * from public.match_documents(%s)", [vector(1)]).fetchone()
     ((document_id,),) = db.execute("select id from public.documents")
     assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"})
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-9, 1e5, 1e30])
+def test_the_length_of_a_query_doesnt_matter(db, make_document, length):
+    make_document("a.png", 3, 4)
+    assert db.execute(f"{MATCH}(%s)", [vector(length)]).fetchall() == [("a.png", 0.6)]
 
 
 def test_the_threshold_itself_is_not_above_the_threshold(db, make_document):
@@ -175,6 +194,62 @@ def test_policies_that_ask_what_storage_is_doing_work(db, make_document):
         db.execute("select set_config('storage.operation', 'storage.object.list', true)")
         assert found(db) == ["a.png"]
         assert db.execute("select storage.operation()").fetchone() == ("storage.object.list",)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "(storage.foldername(name))[1]::uuid = (select auth.uid())",
+        "owner_id = (select u from (values (auth.uid()::text), (name)) as v (u))",
+        "public.is_mine(owner_id, name)",
+    ],
+    ids=["a name that is no uuid", "a second row", "an exception"],
+)
+def test_an_object_that_a_policy_chokes_on_is_seen_by_nobody_and_spoils_no_search(
+    db, make_document, make_object, policy
+):
+    db.execute("""
+        create function public.is_mine(owner text, name text) returns boolean language plpgsql as $$
+        begin
+          if owner is null then raise exception '% has no owner', name; end if;
+          return owner = auth.uid()::text;
+        end $$
+    """)
+    make_document(f"{ME}/mine.png", owner_id=ME)
+    make_document("secret/theirs.png")
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    db.execute(f"create policy own on storage.objects for select to authenticated using ({policy})")
+    with as_role(db, "authenticated", {"sub": ME}):
+        assert "secret/theirs.png" not in found(db)
+        assert db.execute("select from public.documents where content like 'secret%'").fetchall() == []
+        assert db.execute(
+            "select state from public.object_states('images', '{secret/theirs.png}')"
+        ).fetchall() == [("unknown",)]
+
+
+def test_a_policy_that_cant_work_at_all_is_an_error(db, make_document):
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    db.execute("create table public.members (id text)")
+    db.execute("""
+        create policy members on storage.objects for select to anon
+          using (owner_id in (select m.id from public.members as m))
+    """)
+    make_document()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="members"), as_role(db, "anon"):
+        found(db)
+
+
+def test_a_bucket_made_anew_under_an_old_name_isnt_searched_by_everybody(
+    db, own_objects_only, remake_images, make_document
+):
+    db.execute("select public.index_bucket('images', true)")
+    remake_images()
+    make_document("a.png")
+    with as_role(db, "anon"):
+        assert found(db) == []
+    db.execute("select public.index_bucket('images', true)")
+    with as_role(db, "anon"):
+        assert found(db) == ["a.png"]
 
 
 @pytest.mark.parametrize("role", ["anon", "service_role", "postgres"])
