@@ -29,14 +29,13 @@ class Migration:
 def apply(database_url: str) -> list[str]:
     """Applies what isn't recorded yet, each migration in a transaction of its own; their names.
 
-    Where all are recorded, makes the trigger and the schedules again if they were lost. DatabaseError names
-    the migration that failed, of which nothing stays.
+    Makes the trigger and the schedules again if they were lost. DatabaseError names the migration that
+    failed, of which nothing stays.
     """
     with connect(database_url) as database:
         _make_record(database)
         applied = [str(migration) for migration in _missing(database) if _apply_one(database, migration)]
-        if not applied:
-            database.execute("select neural_search.attach()")
+        database.execute("select neural_search.attach()")
     return applied
 
 

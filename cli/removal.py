@@ -64,14 +64,14 @@ def _drop_documents(database: Database) -> list[str]:
 
 
 def _drop_functions(database: Database) -> list[str]:
-    """Those in public that the migrations make. Ours have a comment; a namesake of the user's stays."""
+    """Those in public that the migrations make. Ours fix their search_path; a namesake stays."""
     names = re.findall(r"create (?:or replace )?function public\.(\w+)", migrations.text())
     functions = column(
         database,
         """
         select oid::regprocedure::text from pg_proc
         where pronamespace = 'public'::regnamespace and proname = any(%s)
-          and obj_description(oid, 'pg_proc') <> ''
+          and 'search_path=""' = any(proconfig) and obj_description(oid, 'pg_proc') <> ''
         """,
         [sorted(set(names))],
     )

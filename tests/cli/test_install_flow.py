@@ -116,6 +116,18 @@ def test_uninstall_takes_everything_out_and_leaves_storage(
     assert "nothing of neural-search" in project.run("uninstall", "--yes").stdout
 
 
+def test_uninstall_leaves_a_namesake_of_a_function_of_ours(
+    project: CommandLine, database: psycopg.Connection[Any], installed: dict[str, Any]
+):
+    database.execute("create function public.match_documents(query text) returns text return query")
+    database.execute("comment on function public.match_documents(text) is 'Mine.'")
+    try:
+        project.run("uninstall", "--data", "--yes")
+        assert remains(database) == ["function match_documents"]
+    finally:
+        database.execute("drop function public.match_documents(text)")
+
+
 def test_documents_outlive_an_uninstall_and_need_no_embedding_after_the_next_install(
     project: CommandLine, database: psycopg.Connection[Any], installed: dict[str, Any]
 ):

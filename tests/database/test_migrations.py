@@ -49,6 +49,14 @@ def test_applying_again_makes_lost_triggers_and_schedules_anew(database, db, mak
     assert db.execute(SCHEDULES).fetchall() == EXPECTED_SCHEDULES
 
 
+def test_applying_a_later_migration_makes_lost_triggers_anew_too(database, db, folder, make_object):
+    db.execute("drop trigger neural_search_objects on storage.objects")
+    (folder / "29990101000000_later.sql").write_text("select 1")
+    assert migrations.apply(database.url()) == ["29990101000000_later"]
+    make_object()
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (1,)
+
+
 def test_the_schedules_are_commands_that_work(database, db):
     assert db.execute(SCHEDULES).fetchall() == EXPECTED_SCHEDULES
     for (command,) in db.execute("select command from cron.job").fetchall():
