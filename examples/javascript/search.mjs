@@ -1,4 +1,4 @@
-// Uploads an image, waits until it is searchable, and searches by it and by words: node search.mjs IMAGE WORDS
+// Uploads an image, waits until it is searchable, searches by it and by words: node search.mjs IMAGE WORDS
 import { readFile } from 'node:fs/promises'
 import { basename, extname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -14,7 +14,7 @@ const PATIENCE = 120_000; // ms; the platform cuts a function off after 150 s
 Deno.serve(async (request: Request): Promise<Response> => {
   if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: CORS });
   const base = Deno.env.get("QUERY_URL");
-  if (!base) return problem(500, "settings-error", "QUERY_URL is not set. Set it: supabase secrets set QUERY_URL=…");
+  if (!base) return problem(500, "settings-error", "QUERY_URL is missing: supabase secrets set QUERY_URL=…");
   try {
     const answer = await fetch(target(base, request.url), {
       method: request.method,
@@ -27,7 +27,7 @@ Deno.serve(async (request: Request): Promise<Response> => {
     return new Response(answer.body, { status: answer.status, headers });
   } catch (error) {
     console.error("QUERY_URL doesn't answer:", error);
-    return problem(502, "query-unreachable", "The query function doesn't answer. Check QUERY_URL and its container.");
+    return problem(502, "query-unreachable", "QUERY_URL doesn't answer. Check it, and the container.");
   }
 });
 
