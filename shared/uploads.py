@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from shared import documents, images
 from shared.documents import ObjectState
 from shared.errors import InvalidQuery
+from shared.gate import Gate
 from shared.rpc import Database
 from shared.storage import Storage
 
@@ -32,12 +33,14 @@ class Upload:
                 raise InvalidQuery(f"{field} is empty. Name the bucket and the object.", value=field)
 
 
-def store(storage: Storage, upload: Upload, *, max_bytes: int, max_pixels: int) -> str:
+def store(storage: Storage, upload: Upload, *, gate: Gate, max_bytes: int, max_pixels: int) -> str:
     """Puts the image into its bucket, with the type that its bytes show. Returns the object's id.
 
-    Raises an ImageError for what could never be searched: better now than later in `neural-search jobs`.
+    Raises an ImageError for what could never be searched: better now than later in `neural-search jobs`;
+    Busy where `gate` lets no more images be decoded at once.
     """
-    decoded = images.decode(upload.data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=1)
+    with gate.enter():
+        decoded = images.decode(upload.data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=1)
     answer = storage.upload(
         upload.bucket, upload.name, upload.data, mime_type=decoded.mime_type, upsert=upload.upsert
     )

@@ -69,6 +69,7 @@ def upload(request: flask.Request) -> flask.Response:
     object_id = uploads.store(
         _storage(caller),
         image,
+        gate=_gate(),
         max_bytes=_settings().max_image_bytes,
         max_pixels=_settings().max_image_pixels,
     )
@@ -213,6 +214,10 @@ def _admission() -> Admission:
     return edge.once("admission", lambda: Admission(_database))
 
 
+def _gate() -> Gate:
+    return edge.once("gate", lambda: Gate(running=RUNNING, waiting=WAITING))
+
+
 def _search() -> Search:
     return edge.once("search", _build_search)
 
@@ -222,7 +227,7 @@ def _build_search() -> Search:
         connect=_database,
         storage=_storage,
         models=_models(),
-        gate=Gate(running=RUNNING, waiting=WAITING),
+        gate=_gate(),
         metrics=metrics,
         max_bytes=_settings().max_image_bytes,
         max_pixels=_settings().max_image_pixels,

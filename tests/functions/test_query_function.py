@@ -16,6 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from shared.gate import Gate
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder, RpcTransport, picture
 
@@ -273,6 +274,17 @@ def test_storages_refusal_of_an_upload_is_passed_on(
 @pytest.mark.parametrize("fields", [{"bucket": ""}, {"name": "/"}, {"upsert": "perhaps"}])
 def test_an_upload_that_makes_no_sense_is_refused(client: FlaskClient, fields: dict[str, str]):
     assert refused(send(client, **fields)) == (400, "invalid-query")
+
+
+def test_neither_searches_nor_uploads_decode_more_images_than_there_are_places_for(
+    serve: Callable[..., Flask], postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    app = serve("query", postgrest)
+    app.extensions["gate"] = Gate(running=0, waiting=0)
+    client = app.test_client()
+    assert refused(send(client)) == (503, "busy")
+    assert refused(client.post("/", data=RED, content_type="image/png")) == (503, "busy")
+    assert len(storage.calls) == 0
 
 
 def test_an_upload_needs_an_image(client: FlaskClient):

@@ -10,6 +10,7 @@ import responses
 
 from shared import identity, uploads
 from shared.errors import InvalidQuery, NotAnImage
+from shared.gate import Gate
 from shared.rpc import Database, http_client
 from shared.settings import Secret
 from shared.storage import Storage
@@ -23,7 +24,11 @@ CALLER = identity.caller({}, Secret("ours"))
 def store(data: bytes) -> str:
     upload = Upload(bucket="images", name="a.png", data=data)
     return uploads.store(
-        Storage(URL, CALLER, requests.Session()), upload, max_bytes=10_000, max_pixels=10_000
+        Storage(URL, CALLER, requests.Session()),
+        upload,
+        gate=Gate(running=1, waiting=0),
+        max_bytes=10_000,
+        max_pixels=10_000,
     )
 
 
