@@ -7,14 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-
 from shared.embedding import artifacts
+from shared.embedding.runtime import ov
 from shared.errors import ModelBroken
 
 
 @cache
-def core() -> ov.Core:
+def core() -> Any:
     """The process's one runtime. Made on first use: it starts threads, which a later fork would lose."""
     return ov.Core()
 
@@ -25,7 +24,7 @@ def native_precision() -> str:
     return "bf16" if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
-def compiled_graph(graph: Path, config: dict[str, Any]) -> ov.CompiledModel:
+def compiled_graph(graph: Path, config: dict[str, Any]) -> Any:
     """The graph, ready to run. ModelBroken where OpenVINO can't read it."""
     try:
         return _compile(graph, config)
@@ -36,7 +35,7 @@ def compiled_graph(graph: Path, config: dict[str, Any]) -> ov.CompiledModel:
         ) from error
 
 
-def _compile(graph: Path, config: dict[str, Any]) -> ov.CompiledModel:
+def _compile(graph: Path, config: dict[str, Any]) -> Any:
     folder = graph.parent / "compiled"
     # Kept without the weights, which are beside it in the graph's own file: 2 MB instead of 56.
     cached = config | {"CACHE_DIR": folder, "CACHE_MODE": "OPTIMIZE_SIZE"}

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import torch
 
 from shared import settings
 from shared.embedding import artifacts, preprocessing
 from shared.embedding.openvino_engine import OpenVinoEngine
+from shared.embedding.runtime import ov
 from shared.embedding.source import Source
 from shared.embedding.sources import open_source
 from shared.errors import NeuralSearchError

@@ -7,7 +7,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from shared.embedding.artifacts import Artifact
@@ -52,13 +51,13 @@ class Tower:
             "ENABLE_MMAP": True,
         }
         self._lock = Lock()
-        self._request: ov.InferRequest | None = None
+        self._request: Any = None
 
     @property
     def exists(self) -> bool:
         return self._graph.exists()
 
-    def load(self) -> ov.InferRequest:
+    def load(self) -> Any:
         if self._request is None:
             self._request = compiled_graph(self._graph, self._config).create_infer_request()
         return self._request

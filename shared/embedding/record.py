@@ -7,9 +7,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# How many times larger than a tower's input pictures are decoded at least. JPEG's own scaling blurs: decoded at
-# just the input's size, vectors were off by 0.035 in cosine at worst (against decoding in full), at twice the
-# size by 0.011, here by 0.005. A little under 3, so that 4000 x 3000 pixels are still decoded at a quarter.
+# How many times larger than a tower's input pictures are decoded at least. JPEG's own scaling blurs: at just
+# the input's size, vectors were off by 0.035 in cosine at worst (against decoding in full), at twice the size
+# by 0.011, here by 0.005. A little under 3, so that 4000 x 3000 pixels are still decoded at a quarter.
 DECODING_MARGIN = 2.9
 FORMAT = 1  # raise it when a field changes its meaning: older folders are then converted anew
 

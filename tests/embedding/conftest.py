@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from shared import embedding, settings
 from shared.embedding import Embedder
@@ -36,6 +37,13 @@ class Photographs:
 
     def vector_of(self, name: str) -> np.ndarray:
         return self.vectors[self.names.index(name)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread() -> None:
+    torch.set_num_threads(
+        1
+    )  # several spin while they wait for each other, beside OpenVINO's that do the same
 
 
 @pytest.fixture(scope="session")

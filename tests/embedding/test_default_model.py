@@ -10,6 +10,7 @@ from conftest import SAMPLES, Photographs
 from PIL import Image
 
 from shared.embedding import Embedder
+from shared.embedding.runtime import ov
 from shared.errors import BrokenImage, EmptyImage, InvalidQuery, NotAnImage
 
 TEXTS = [
@@ -64,9 +65,7 @@ def test_openvino_in_float32_agrees_with_torch(
 def test_what_is_served_agrees_with_torch(
     served: Embedder, reference: Embedder, some_files: list[bytes]
 ) -> None:
-    import openvino
-
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert served.engine.precision == ("bf16" if "BF16" in capabilities else "f32")
     tolerance = 0.995 if served.engine.precision == "bf16" else 0.9999
     assert cosines(served.embed_images(some_files), reference.embed_images(some_files)).min() >= tolerance

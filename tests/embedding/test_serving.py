@@ -64,6 +64,13 @@ def test_serving_on_the_cpu_needs_neither_torch_nor_transformers(child_environme
     assert run(code, child_environment).strip() == "[]"
 
 
+def test_the_runtime_can_not_report_its_use(served: Embedder) -> None:
+    from openvino.tools.ovc import telemetry_utils
+
+    assert sys.modules["openvino_telemetry"] is None  # type: ignore[comparison-overlap]
+    assert telemetry_utils.tm.__name__.endswith("telemetry_stub")
+
+
 def test_what_is_converted_already_is_not_converted_again(converted: Settings) -> None:
     assert embedding.prepare(configuration=converted) is False
 
