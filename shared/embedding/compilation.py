@@ -37,19 +37,18 @@ def compiled_graph(graph: Path, config: dict[str, Any]) -> Any:
 
 def _compile(graph: Path, config: dict[str, Any]) -> Any:
     folder = graph.parent / "compiled"
-    # Kept without the weights, which are beside it in the graph's own file: 2 MB instead of 56.
-    cached = config | {"CACHE_DIR": folder, "CACHE_MODE": "OPTIMIZE_SIZE"}
     if not os.access(graph.parent, os.W_OK):
-        # A container has what its build compiled; on another processor OpenVINO compiles anew, without error.
-        intact = folder.is_dir() and not artifacts.altered(folder)
-        return core().compile_model(graph, "CPU", cached if intact else config)
+        return core().compile_model(graph, "CPU", config | _sealed(folder))
     with artifacts.locked(folder):
         # OpenVINO notices a cut-off file, another version and another processor, but not a changed weight.
         for name in artifacts.altered(folder):
             (folder / name).unlink(missing_ok=True)
-        compiled = core().compile_model(graph, "CPU", cached)
+        compiled = core().compile_model(graph, "CPU", config | {"CACHE_DIR": folder})
         if artifacts.altered(folder):
-            for path in folder.glob("*.blob"):
-                path.chmod(0o644)  # OpenVINO's 0440 would lock out a function that runs as another user
             artifacts.seal(folder)
         return compiled
+
+
+def _sealed(folder: Path) -> dict[str, Any]:
+    # In a container what was compiled while it was built can be read, though nothing can be repaired or added.
+    return {"CACHE_DIR": folder} if folder.is_dir() and not artifacts.altered(folder) else {}
