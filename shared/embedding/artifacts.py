@@ -19,6 +19,7 @@ from shared.errors import SettingsError
 
 RECORD = "record.json"
 DIGESTS = "digests.json"
+STAGING = ".new-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,8 @@ def converted(cache: Path) -> list[str]:
 def written(name: str, cache: Path) -> Iterator[Path]:
     """A folder to write a conversion into. It gets its name and its digests when all of it is written."""
     target = cache / models.slug(name) / (models.fingerprint(name) or "")
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=STAGING))
     try:
         yield staging
         seal(staging)
@@ -80,6 +82,12 @@ def locked(folder: Path) -> Iterator[None]:
 def lock(name: str, cache: Path) -> AbstractContextManager[None]:
     """Only one process at a time converts this model."""
     return locked(cache / models.slug(name))
+
+
+def sweep(name: str, cache: Path) -> None:
+    """Remove what killed conversions left. Only with the lock: it might be another's work."""
+    for leftover in (cache / models.slug(name)).glob(f"{STAGING}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def seal(folder: Path) -> None:

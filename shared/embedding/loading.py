@@ -105,10 +105,10 @@ def _tokenizer(folder: Path) -> Tokenizer:
 def _converted(name: str, cache: Path) -> Artifact:
     if artifact := artifacts.find(name, cache):
         return artifact
-    models.check(name)
     _check_converter(name, cache)
     with artifacts.lock(name, cache):
         if artifacts.find(name, cache) is None:  # it may have appeared while another process held the lock
+            artifacts.sweep(name, cache)
             _convert(name, cache)
     if artifact := artifacts.find(name, cache):
         return artifact
@@ -145,6 +145,12 @@ def _conversion_error(name: str, process: subprocess.CompletedProcess[str]) -> e
         report = json.loads(process.stdout.strip().splitlines()[-1])
         error: errors.NeuralSearchError = getattr(errors, report["class"])(report["message"], value=name)
         return error
-    except (ValueError, IndexError, KeyError, TypeError):
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
+        if process.returncode < 0:
+            return ModelBroken(
+                f"Converting {name!r} for the CPU was ended by signal {-process.returncode}. It takes "
+                "several times the memory of the weights; give it more, or convert elsewhere.",
+                value=name,
+            )
         reason = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         return ModelBroken(f"The model {name!r} can't be converted for the CPU: {reason[0]}", value=name)

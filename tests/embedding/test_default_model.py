@@ -41,7 +41,7 @@ def test_vectors_are_rows_of_float32_of_unit_length(served: Embedder, some_files
     for vectors, count in ((served.embed_images(some_files), 6), (served.embed_texts(TEXTS), 5)):
         assert vectors.shape == (count, 1280)
         assert vectors.dtype == np.float32
-        assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-3
+        assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-5
 
 
 def test_nothing_in_is_nothing_out(served: Embedder) -> None:

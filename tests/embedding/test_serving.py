@@ -145,6 +145,7 @@ def test_a_corrupt_conversion_is_made_anew(
     folder = cache / models.slug(str(checkpoint)) / fingerprint
     folder.mkdir(parents=True)
     (folder / "record.json").write_text("half writ")
+    (folder.with_name(".new-killed")).mkdir()
     embedder = embedding.load(str(checkpoint), configuration=replace(configuration, embedding_cache=cache))
     assert embedder.embed_images(some_files).shape == (6, 32)
     assert {path.name for path in folder.parent.iterdir()} == {".lock", fingerprint}, "no leftovers"
