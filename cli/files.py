@@ -70,7 +70,9 @@ def _below(folder: Path) -> Iterator[Path]:
     """Files in `folder` and its sub-folders, hidden ones left out; an unreadable folder is an error."""
     for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+        paths = (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+        # Reading a pipe may never end. A link to nothing stays, to be reported.
+        yield from (path for path in paths if path.is_file() or not path.exists())
 
 
 def _refuse(error: OSError) -> None:

@@ -43,6 +43,12 @@ def test_hidden_files_and_folders_are_passed_by(tmp_path: Path):
     assert find_files([tmp_path])[1] == [] and names([tmp_path]) == ["cat.jpg"]
 
 
+def test_a_pipe_in_a_folder_is_passed_by_because_reading_it_may_never_end(tmp_path: Path):
+    touch(tmp_path, "cat.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert names([tmp_path]) == ["cat.jpg"]
+
+
 @pytest.mark.parametrize("prefix", ["holidays", "/holidays/"])
 def test_the_prefix_is_a_folder_in_the_bucket(tmp_path: Path, prefix: str):
     touch(tmp_path, "cat.jpg")
