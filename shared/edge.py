@@ -50,7 +50,7 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
     _limit_body(request, max_bytes)
     path = normal_path(request)
     if path not in routes:
-        raise UnknownPath(value=request.path)
+        raise UnknownPath(f"This path isn't there. What is: {', '.join(routes)}.", value=request.path)
     methods = routes[path]
     if request.method == "OPTIONS":
         return flask.Response(status=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})

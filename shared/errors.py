@@ -39,8 +39,11 @@ name that clients may branch on.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, ClassVar
+
+SHOWN = 200  # characters of an offending value that are told back
 
 
 class NeuralSearchError(Exception):
@@ -61,7 +64,17 @@ class NeuralSearchError(Exception):
         """This error as problem details (RFC 9457)."""
         title = type(self).type.replace("-", " ").capitalize()
         problem = {"type": type(self).type, "title": title, "status": self.status, "detail": str(self)}
-        return problem if self.value is None else problem | {"value": self.value}
+        return problem if self.value is None else problem | {"value": _shown(self.value)}
+
+
+def _shown(value: Any) -> Any:
+    """`value` where JSON can hold it, NaN and Infinity not among it, and it is short; else how it begins."""
+    try:
+        if len(json.dumps(value, allow_nan=False)) <= SHOWN:
+            return value
+    except (ValueError, TypeError):
+        pass
+    return (value if isinstance(value, str) else repr(value))[:SHOWN]
 
 
 class SettingsError(NeuralSearchError):
@@ -95,13 +108,13 @@ class PayloadTooLarge(RequestError):
 
 
 class UnknownPath(RequestError):
-    """There is nothing at this path. See /openapi.json for what there is."""
+    """There is nothing at this path. The function's README lists what there is."""
 
     status = 404
 
 
 class MethodNotAllowed(RequestError):
-    """This path doesn't take this method. See /openapi.json for what it takes."""
+    """This path doesn't take this method. The function's README says what it takes."""
 
     status = 405
 

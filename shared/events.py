@@ -64,7 +64,7 @@ def _object(body: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(payload, dict):
         raise InvalidPayload(
-            f"The body is a JSON {type(payload).__name__}. Expected an object {{type, table, schema, …}}."
+            "The body is JSON, but no object. Expected {type, table, schema, record, old_record}."
         )
     return payload
 

@@ -95,6 +95,8 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     if len(code) == 3:
         kind = STATUSES.get(code, DatabaseError)
     text = f"{function}: {error.message or 'no message'} ({code})"
+    if kind is Unauthorized:
+        text += ". Send a valid key or token"
     return kind(text, retry_after=10 if kind is DatabaseUnavailable else None)
 
 

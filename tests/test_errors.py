@@ -26,6 +26,18 @@ def test_the_tree_in_the_modules_docstring_is_true(error: type[NeuralSearchError
     assert f"{error.__name__}\n" in (errors.__doc__ or "").replace("  ", "\n")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, {"a": [float("inf")]}, b"bytes"])
+def test_a_value_that_json_cannot_hold_is_told_as_text(value: object):
+    told = errors.InvalidQuery("no", value=value).problem()["value"]
+    assert told == repr(value)
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, ["x"] * 10_000, {"x" * 10_000: 1}])
+def test_no_more_of_a_long_value_is_told_back_than_people_read(value: object):
+    told = errors.InvalidQuery("no", value=value).problem()["value"]
+    assert isinstance(told, str) and len(told) == 200
+
+
 def test_types_are_distinct():
     types = [error.type for error in tree()]
     assert len(types) == len(set(types))

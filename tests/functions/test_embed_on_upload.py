@@ -46,6 +46,11 @@ def client(serve: Callable[..., Flask], postgrest: RpcTransport) -> FlaskClient:
     return serve("embed_on_upload", postgrest).test_client()
 
 
+def test_an_unknown_path_is_answered_with_the_paths_there_are(client: FlaskClient):
+    detail = client.get("/openapi.json").json["detail"]  # only the query function has one
+    assert "/live, /health, /metrics" in detail and "openapi" not in detail
+
+
 def test_a_webhook_is_answered_with_what_became_of_its_object(client: FlaskClient, postgrest: RpcTransport):
     answer = client.post("/", json=WEBHOOK, headers=HEADERS)
     assert answer.status_code == 200

@@ -115,6 +115,11 @@ def test_an_answer_that_is_not_postgrests_has_its_error(
     assert type(raised.value) is kind
 
 
+def test_a_refused_key_or_token_says_what_to_send():
+    with pytest.raises(Unauthorized, match="Send a valid key or token"):
+        call(httpx.Response(401, json={"message": "Invalid API key"}))
+
+
 def test_what_is_unavailable_says_when_to_come_back():
     with pytest.raises(DatabaseUnavailable) as raised:
         call(refusal("57014", 500))
