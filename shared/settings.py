@@ -119,7 +119,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         max_image_pixels=_positive(text, "max_image_pixels"),
         database_url=Secret(text["database_url"]),
         local_data=Path(text["local_data"]).expanduser().resolve(),
-        local_port=_positive(text, "local_port"),
+        local_port=_port(text["local_port"]),
     )
 
 
@@ -154,7 +154,8 @@ def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:
         return {}
     except OSError as error:
         raise SettingsError(
-            f"The embedded stack's folder {folder} can't be read: {error.strerror}."
+            f"The embedded stack's folder {folder} can't be read: {error.strerror}. "
+            "Set LOCAL_DATA to another."
         ) from error
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -183,6 +184,12 @@ def _choice(text: Mapping[str, str], field: str) -> str:
         expected = ", ".join(CHOICES[field])
         raise SettingsError(f"{ENVIRONMENT[field][0]} is {text[field]!r}. Expected one of: {expected}.")
     return text[field]
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise SettingsError(f"LOCAL_PORT is {text!r}. Expected a whole number from 1 to 65535.")
+    return int(text)
 
 
 def _positive(text: Mapping[str, str], field: str) -> int:

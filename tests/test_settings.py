@@ -52,6 +52,7 @@ def test_secrets_do_not_show_in_the_repr():
         ("MAX_IMAGE_BYTES", "0"),
         ("MAX_IMAGE_PIXELS", "many"),
         ("LOCAL_PORT", "-1"),
+        ("LOCAL_PORT", "65536"),
     ],
 )
 def test_a_senseless_value_is_named_with_what_was_expected(name: str, value: str):
@@ -69,6 +70,12 @@ def test_the_running_embedded_stack_is_used_where_no_project_is_named(tmp_path: 
     (tmp_path / settings.STACK_FILE).write_text("SUPABASE_URL=http://127.0.0.1:5\nSUPABASE_SECRET_KEY=s\n")
     assert settings.load({"LOCAL_DATA": str(tmp_path)}).supabase_url == "http://127.0.0.1:5"
     assert settings.load({"LOCAL_DATA": str(tmp_path)} | HOSTED).secret_key == "sb_secret_b"
+
+
+def test_a_stacks_folder_that_cannot_be_read_is_named_with_a_remedy(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"can't be read: Not a directory\. Set LOCAL_DATA"):
+        settings.load({"LOCAL_DATA": str(tmp_path / "file")})
 
 
 def test_settings_survive_the_way_to_a_child_process(tmp_path: Path):
