@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from shared.errors import StackError
 GRACE = 6.0  # seconds between asking a process to end and making it
 LINES_SHOWN = 10
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a restart
+BY_AND_BY = (502, 503, 504)  # the statuses of what may answer yet
 SETTLED = 60.0  # seconds of running after which an end counts as the first again
 
 
@@ -88,13 +91,30 @@ class Child:
         self._process = None
 
     def wait_for_answer(self, url: str, deadline: float) -> None:
-        """Return when `url` answers 200; StackError where the process ends, or `deadline` passes, before."""
-        while not _answers(url):
+        """Return when `url` answers 200.
+
+        StackError where the process ends or `deadline` passes before, or where it answers that it never will.
+        """
+        while not self._answers(url):
             if self.has_ended:
                 raise self.failure()
             if time.monotonic() > deadline:
                 raise StackError(f"{self.name} doesn't answer at {url}. Its log is {self.log}.")
             time.sleep(0.1)
+
+    def _answers(self, url: str) -> bool:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy reaches our loopback
+        try:
+            with opener.open(url, timeout=10) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                if refusal.code in BY_AND_BY:
+                    return False
+                reason = f"{self.name} can't work: {_detail(refusal)} Its log is {self.log}."
+            raise StackError(reason) from None
+        except OSError:  # refused or timed out
+            return False
 
     def failure(self) -> StackError:
         """What to tell of a process that ended: how, and the last lines of its log."""
@@ -104,10 +124,9 @@ class Child:
         return StackError(f"{self.name} ended at its start, with status {code}. From {self.log}:\n{shown}")
 
 
-def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy can't reach our loopback
+def _detail(refusal: urllib.error.HTTPError) -> str:
+    """What the answer's problem details say, or its status."""
     try:
-        with opener.open(url, timeout=10) as answer:
-            return bool(answer.status == 200)
-    except OSError:  # refused, timed out, or any other status
-        return False
+        return str(json.loads(refusal.read())["detail"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"it answers with status {refusal.code}."

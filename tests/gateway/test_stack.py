@@ -12,19 +12,24 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from email.message import Message
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import httpx
 import psutil
 import pytest
+from echo import Echo
 from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 
 from local import keys
 from local.postgres import Cluster
-from local.processes import Child
+from local.processes import Child, _detail
 from local.stack import Stack, _function_environment
 from shared import settings as configuration
 from shared.errors import StackError
@@ -226,6 +231,28 @@ def test_a_process_that_ends_at_its_start_is_told_with_its_log(tmp_path: Path) -
         child.end()
     assert message.startswith("broken ended at its start, with status 1.")
     assert "No module named no_such_module_of_ours" in message
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Child:
+    """Stands for a process that runs; what is at its address is the test's affair."""
+    return Child("query", [], {}, tmp_path / "query.log", CHECKOUT)
+
+
+def test_a_process_that_answers_that_it_never_will_work_is_not_waited_for(silent: Child) -> None:
+    with Echo() as echo, pytest.raises(StackError, match=r"query can't work: .* status 500\. Its log is"):
+        silent.wait_for_answer(f"{echo.url}/status/500", time.monotonic() + 60)
+
+
+def test_a_process_that_is_unavailable_is_waited_for(silent: Child) -> None:
+    with Echo() as echo, pytest.raises(StackError, match="query doesn't answer at"):
+        silent.wait_for_answer(f"{echo.url}/status/503", time.monotonic() + 0.3)
+    assert len(echo.received) > 1
+
+
+def test_the_reason_of_a_process_that_cannot_work_is_its_own_words() -> None:
+    body = BytesIO(b'{"type": "settings-error", "detail": "EMBEDDING_DEVICE is wrong."}')
+    assert _detail(HTTPError("http://x", 500, "", Message(), body)) == "EMBEDDING_DEVICE is wrong."
 
 
 def test_a_process_that_keeps_ending_waits_longer_each_time(tmp_path: Path) -> None:
