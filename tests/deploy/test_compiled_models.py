@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
-from openvino import opset13 as opset
 
 from shared.embedding.compilation import compiled_graph
+from shared.embedding.runtime import ov
 
 CONFIG = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
+    opset = ov.opset13
     pixels = opset.parameter([1, 64], np.float32)
     weights = opset.constant(np.eye(64, dtype=np.float32))
     path = tmp_path / "image.xml"
