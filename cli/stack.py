@@ -16,7 +16,7 @@ import typer
 from cli import output
 from cli.app import INTERRUPTED
 from cli.output import AsJson
-from cli.project import Project
+from cli.project import UNREACHABLE, Project
 from shared import settings
 from shared.errors import StackError
 from shared.settings import ENVIRONMENT, Settings
@@ -62,7 +62,8 @@ def down() -> None:
     target = settings.load()
     running = Stack.running(target)
     if running is None:
-        output.say("The embedded stack wasn't running.")
+        left = Stack.clear_up(target)
+        output.say(f"The embedded stack wasn't running.{' Its Postgres still was: stopped.' if left else ''}")
         return
     try:
         os.kill(running.pid, signal.SIGTERM)
@@ -218,7 +219,10 @@ def _print_status(target: Settings, found: dict[str, Any]) -> None:
         name = ENVIRONMENT[field][0]
         output.say(f"{name:26}{'set (--env shows it)' if values[name] else 'not set'}")
     output.say()
-    _print_index(target, found["index"])
+    if found["parts"][0]["answers"]:
+        _print_index(target, found["index"])
+    else:
+        output.say(f"The project doesn't answer. {UNREACHABLE}")
 
 
 def _print_index(target: Settings, index: list[dict[str, Any]]) -> None:

@@ -26,6 +26,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from local.folders import usable
 from shared.errors import StackError
 from shared.settings import child_environment
 
@@ -107,7 +108,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server, creating its data at the first time; one that runs already is left alone."""
-        with self._locked():
+        with usable(self.folder), self._locked():
             if self.is_running():
                 return
             self._initialise()
@@ -116,11 +117,12 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop the server, disconnecting its clients; one that doesn't run is no error."""
-        if not (self._data / "postmaster.pid").exists():
-            return
-        with self._locked():
-            if self.is_running():
-                self._pg_ctl("stop", "-w", "-t", "60", "-m", "fast")
+        with usable(self.folder):
+            if not (self._data / "postmaster.pid").exists():
+                return
+            with self._locked():
+                if self.is_running():
+                    self._pg_ctl("stop", "-w", "-t", "60", "-m", "fast")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -131,17 +133,12 @@ class Cluster:
             yield
 
     def _make_home(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            note = self.folder / "data-folder"
-            if self._home != self.folder and not note.exists():
-                self._remove_abandoned()
-                note.write_text(f"{self._home}\n")
-            self._make_private(self._home)
-        except OSError as error:
-            raise StackError(
-                f"The data folder {self.folder} can't be used: {error.strerror}. Set LOCAL_DATA to another."
-            ) from error
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = self.folder / "data-folder"
+        if self._home != self.folder and not note.exists():
+            self._remove_abandoned()
+            note.write_text(f"{self._home}\n")
+        self._make_private(self._home)
 
     def _make_private(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)

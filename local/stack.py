@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from local import keys
+from local.folders import usable
 from local.interruption import Handlers, interruptible, restore, undisturbed
 from local.postgres import Cluster, prepare_database
 from local.processes import Child
@@ -69,7 +70,7 @@ class Stack:
     def running(settings: Settings) -> Running | None:
         """The stack that runs on this data folder, whoever started it; None where none does."""
         folder = settings.local_data
-        with contextlib.suppress(FileNotFoundError):
+        with usable(folder), contextlib.suppress(FileNotFoundError):
             descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -79,6 +80,17 @@ class Stack:
             finally:
                 os.close(descriptor)
         return None
+
+    @staticmethod
+    def clear_up(settings: Settings) -> bool:
+        """Stop the Postgres that a killed stack has left, if there is one; whether there was."""
+        left = Stack(settings)
+        with usable(settings.local_data):
+            if not left._cluster.is_running():
+                return False
+        left._take_folder()
+        left.stop()
+        return True
 
     @property
     def url(self) -> str:
@@ -136,10 +148,12 @@ class Stack:
             child.end()
         self._children.clear()
         if self._lock is not None:
-            self._cluster.stop()
-            self._forget()
-            os.close(self._lock)
-            self._lock = None
+            try:
+                self._cluster.stop()
+            finally:
+                self._forget()
+                os.close(self._lock)
+                self._lock = None
 
     def run_until_interrupted(self) -> None:
         """Wait for Ctrl-C or SIGTERM, then stop everything. To be called in the main thread."""
@@ -155,14 +169,10 @@ class Stack:
         self.stop()
 
     def _take_folder(self) -> None:
-        try:
+        with usable(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "logs").mkdir(exist_ok=True)
             descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, PRIVATE)
-        except OSError as error:
-            raise StackError(
-                f"The data folder {self._folder} can't be used: {error.strerror}. Set LOCAL_DATA to another."
-            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

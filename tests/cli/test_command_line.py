@@ -152,6 +152,15 @@ def test_a_data_folder_that_cannot_be_used_is_one_line(nowhere: CommandLine):
         assert str(nowhere.folder) in done.stderr + done.stdout
 
 
+def test_status_of_a_project_that_does_not_answer_says_nothing_about_its_buckets(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_x")
+    shown = CliRunner().invoke(app, ["status"]).stdout
+    assert "The project doesn't answer. Start the embedded stack" in shown and "bucket" not in shown
+
+
 def test_down_without_a_stack_is_no_error(nowhere: CommandLine):
     assert "wasn't running" in nowhere.run("down").stdout
 

@@ -165,6 +165,16 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path, settings: Sett
         Stack(dataclasses.replace(settings, local_data=tmp_path / "file")).start()
 
 
+def test_a_lock_that_cannot_be_opened_is_one_line_that_says_what_to_do(
+    tmp_path: Path, settings: Settings
+) -> None:
+    (tmp_path / "stack.lock").symlink_to("stack.lock")  # root may open anything, but no circle
+    unusable = dataclasses.replace(settings, local_data=tmp_path)
+    for use in (lambda: Stack.running(unusable), Stack(unusable).start):
+        with pytest.raises(StackError, match=r"can't be used: .*stack\.lock.*Set LOCAL_DATA"):
+            use()
+
+
 def test_a_gateway_that_is_killed_comes_back(
     stack: Stack, settings: Settings, eventually: Eventually
 ) -> None:
@@ -218,6 +228,16 @@ def test_a_stack_that_was_killed_leaves_no_gateway_and_starts_again(
     assert Stack.running(settings) is None
     with Stack(settings, functions=False) as stack:
         stack.wait_ready()
+
+
+def test_the_postgres_of_a_stack_that_was_killed_can_be_stopped(settings: Settings) -> None:
+    with run(settings) as process:
+        process.kill()
+        process.wait()
+    assert Stack.clear_up(settings)
+    assert not Cluster(settings.local_data / "postgres").is_running()
+    assert configuration.load({"LOCAL_DATA": str(settings.local_data)}).supabase_url == ""
+    assert not Stack.clear_up(settings)
 
 
 def test_a_process_that_ends_at_its_start_is_told_with_its_log(tmp_path: Path) -> None:
