@@ -217,11 +217,54 @@ revoke execute on function public.get_embeddings from public, anon, authenticate
 grant execute on function public.get_embeddings to anon, authenticated, service_role;
 
 
--- Definer, because callers may not read jobs. Not for answers: object_states shows only what the caller may see.
-create or replace function neural_search.states_of(target_bucket text, names text[])
-returns table (name text, object_id uuid, version text, state text, reason text)
+-- Definer, because callers may not read the registered buckets. As is_public, for whoever knows no more than a name.
+create or replace function neural_search.find_public(target_bucket text, target_name text)
+returns table (object_id uuid, version text)
 language sql stable security definer set search_path = '' as $$
-  select o.name, o.id, coalesce(o.version, ''),
+  select o.id, coalesce(o.version, '')
+  from storage.objects as o
+  where o.bucket_id = target_bucket and o.name = target_name
+    and neural_search.is_public(o.id, coalesce(o.version, ''))
+$$;
+comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';
+revoke execute on function neural_search.find_public from public, anon, authenticated, service_role;
+grant execute on function neural_search.find_public to anon, authenticated, service_role;
+
+
+-- As can_see, for whoever knows no more than a name.
+create or replace function neural_search.find_seen(target_bucket text, target_name text)
+returns table (object_id uuid, version text)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  operation constant text := current_setting('storage.operation', true);
+  seen boolean := false;
+begin
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  begin
+    return query
+    select o.id, coalesce(o.version, '') from storage.objects as o
+    where o.bucket_id = target_bucket and o.name = target_name and neural_search.is_live(to_jsonb(o));
+    seen = found;
+  exception when data_exception or cardinality_violation or raise_exception then
+    null; -- a policy that chokes on this row lets nobody see it
+  end;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+  if not seen then
+    return query select * from neural_search.find_public(target_bucket, target_name);
+  end if;
+end
+$$;
+comment on function neural_search.find_seen is 'The object of this name, where the caller may see it.';
+revoke execute on function neural_search.find_seen from public, anon, authenticated, service_role;
+grant execute on function neural_search.find_seen to anon, authenticated, service_role;
+
+
+-- Definer, because callers may not read jobs. It answers for an id and version that the caller already holds.
+create or replace function neural_search.state_of(target_object_id uuid, target_version text)
+returns table (state text, reason text)
+language sql stable security definer set search_path = '' as $$
+  select
     case
       when not neural_search.is_indexed(to_jsonb(o)) then 'ignored'
       when d.id is not null then 'searchable'
@@ -233,25 +276,23 @@ language sql stable security definer set search_path = '' as $$
     end
   from storage.objects as o
   join neural_search.models as m on m.state = 'active'
-  left join public.documents as d
-    on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
-  left join neural_search.jobs as j on j.object_id = o.id and j.model = m.name and j.version = coalesce(o.version, '')
-  where o.bucket_id = target_bucket and o.name = any (names) and neural_search.is_live(to_jsonb(o))
+  left join public.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
+  left join neural_search.jobs as j on j.object_id = o.id and j.model = m.name and j.version = target_version
+  where o.id = target_object_id and coalesce(o.version, '') = target_version
 $$;
-comment on function neural_search.states_of is 'What object_states answers, before it asks what the caller may see.';
-revoke execute on function neural_search.states_of from public, anon, authenticated, service_role;
-grant execute on function neural_search.states_of to anon, authenticated, service_role;
+comment on function neural_search.state_of is 'How far this version of an object is under the active model, and why.';
+revoke execute on function neural_search.state_of from public, anon, authenticated, service_role;
+grant execute on function neural_search.state_of to anon, authenticated, service_role;
 
 
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
 language sql stable set search_path = '' as $$
-  with known as materialized (
-    select s.* from neural_search.states_of(bucket, names) as s where neural_search.can_see(s.object_id, s.version)
-  )
-  select asked.name, known.object_id, coalesce(known.state, 'unknown'),
+  select asked.name, seen.object_id, coalesce(known.state, 'unknown'),
     case when known.state is null then 'There is no such object, or you may not see it.' else known.reason end
-  from unnest(names) with ordinality as asked (name, place) left join known on known.name = asked.name
+  from unnest(names) with ordinality as asked (name, place)
+  left join lateral neural_search.find_seen(bucket, asked.name) as seen on true
+  left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
   order by asked.place
 $$;
 comment on function public.object_states is

@@ -20,9 +20,10 @@ OURS = "('public'::regnamespace, 'neural_search'::regnamespace)"
 
 # Run as their owner, each with a comment above it that says why.
 DEFINERS = {
+    "neural_search.find_public",
     "neural_search.is_public",
     "neural_search.on_object_change",
-    "neural_search.states_of",
+    "neural_search.state_of",
     "public.active_model",
 }
 CALLERS = {"public.active_model", "public.get_embeddings", "public.match_documents", "public.object_states"}
@@ -30,10 +31,12 @@ CALLERS = {"public.active_model", "public.get_embeddings", "public.match_documen
 HELPERS = {
     "neural_search.can_see",
     "neural_search.check_query",
+    "neural_search.find_public",
+    "neural_search.find_seen",
     "neural_search.is_live",
     "neural_search.is_public",
     "neural_search.set_index_scan",
-    "neural_search.states_of",
+    "neural_search.state_of",
 }
 # Not even the service: only their owner and its triggers and schedules.
 NOBODY = {

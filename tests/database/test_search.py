@@ -331,6 +331,25 @@ def test_callers_learn_how_far_their_objects_are_and_nothing_of_others(
     ]
 
 
+def test_not_even_the_functions_behind_object_states_tell_of_hidden_objects(
+    db, own_objects_only, make_document
+):
+    make_document("theirs.png")
+    with as_role(db, "authenticated", {"sub": ME}):
+        for function in ("find_seen", "find_public"):
+            found_by_name = db.execute(f"select * from neural_search.{function}('images', 'theirs.png')")
+            assert found_by_name.fetchall() == []
+
+
+def test_everybody_learns_how_far_the_objects_of_public_search_are(db, own_objects_only, make_object):
+    db.execute("update storage.buckets set public = true where id = 'images'")
+    db.execute("select public.index_bucket('images', true)")
+    make_object("new.png")
+    with as_role(db, "anon"):
+        states = db.execute("select state from public.object_states('images', '{new.png}')").fetchall()
+    assert states == [("pending",)]
+
+
 def test_objects_in_other_buckets_are_said_to_be_ignored(db, make_object):
     db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
     make_object("a.png", bucket="attic")
