@@ -100,7 +100,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """
     environ = os.environ if environ is None else environ
     if not environ.get("SUPABASE_URL"):
-        environ = _stack_environment(environ) | dict(environ)
+        environ = _stack_environment(environ) | {name: value for name, value in environ.items() if value}
     text = {field: _first(environ, names) or DEFAULTS.get(field, "") for field, names in ENVIRONMENT.items()}
     url = _url(text["supabase_url"], "SUPABASE_URL")
     functions = f"{url}/functions/v1" if url else ""

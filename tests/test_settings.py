@@ -68,7 +68,8 @@ def test_a_missing_setting_is_named_only_when_it_is_needed(tmp_path: Path):
 
 def test_the_running_embedded_stack_is_used_where_no_project_is_named(tmp_path: Path):
     (tmp_path / settings.STACK_FILE).write_text("SUPABASE_URL=http://127.0.0.1:5\nSUPABASE_SECRET_KEY=s\n")
-    assert settings.load({"LOCAL_DATA": str(tmp_path)}).supabase_url == "http://127.0.0.1:5"
+    for unset in ({}, {"SUPABASE_URL": ""}):
+        assert settings.load({"LOCAL_DATA": str(tmp_path)} | unset).supabase_url == "http://127.0.0.1:5"
     assert settings.load({"LOCAL_DATA": str(tmp_path)} | HOSTED).secret_key == "sb_secret_b"
 
 
