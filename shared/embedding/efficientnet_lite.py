@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoModel
 
 from shared.embedding.record import ImageInput, Record, TextInput
+from shared.embedding.rounding import fold_batch_norm, round_filters
 from shared.embedding.source import Normalise, Source, unit
 
 NAME = "efficientnet-lite0"
@@ -63,12 +64,29 @@ class ImageTower(nn.Module):
     def __init__(self, network: Any):
         super().__init__()
         self.normalise = Normalise(IMAGE)
-        self.network: Any = network
         self.register_buffer("expected", expected_features(network._bn1.weight, network._bn1.bias))
+        self.network: Any = for_bfloat16(network)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         features = self.network.extract_features(self.normalise(pixels))
         return unit(features.mean(dim=(2, 3)) - self.expected)
+
+
+def for_bfloat16(network: Any) -> Any:
+    """The network with its batch norms folded in and its spatial filters exact in bfloat16.
+
+    So they are for every engine, lest vectors made on one processor differ from those made on another.
+    """
+    network._bn0 = fold_batch_norm(network._conv_stem, network._bn0)
+    round_filters(network._conv_stem)
+    for block in network._blocks:
+        if hasattr(block, "_expand_conv"):
+            block._bn0 = fold_batch_norm(block._expand_conv, block._bn0)
+        block._bn1 = fold_batch_norm(block._depthwise_conv, block._bn1)
+        block._bn2 = fold_batch_norm(block._project_conv, block._bn2)
+        round_filters(block._depthwise_conv)
+    network._bn1 = fold_batch_norm(network._conv_head, network._bn1)
+    return network
 
 
 def expected_features(scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

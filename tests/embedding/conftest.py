@@ -102,6 +102,18 @@ def some_files() -> list[bytes]:
     return [(SAMPLES / f"{name}.jpg").read_bytes() for name in names]
 
 
+@pytest.fixture(scope="session")
+def many_files(photographs: Photographs) -> list[bytes]:
+    """Photographs of all kinds, and plain ones, whose vectors suffer most from rounding."""
+    plain = [
+        "household/blackslate.jpg",
+        "household/knife.jpg",
+        "monuments/burj.jpg",
+        "monuments/red_pyramid.jpg",
+    ]
+    return [(SAMPLES / name).read_bytes() for name in [*plain, *photographs.names[::10]]]
+
+
 @pytest.fixture
 def child_environment(converted: Settings) -> dict[str, str]:
     """For a Python process of its own with the converted model."""
