@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold_batch_norm(convolution: nn.Conv2d, norm: Any) -> nn.Module:
-    """Put the batch norm into the convolution before it, as an engine would. Returns what replaces the norm."""
+    """Put the batch norm into the convolution before it, as an engine would. Returns the norm's replacement."""
     weight, bias = fuse_conv_bn_weights(
         convolution.weight,
         convolution.bias,
@@ -29,8 +29,8 @@ def round_filters(convolution: nn.Conv2d) -> None:
     """Round the filters of a spatial convolution to bfloat16, keeping the sum of each.
 
     A filter that looks for edges has weights that cancel out. Rounded each to its nearest, they no longer do,
-    and whatever is plain gets a response: on the photograph of a blank slate that moved the vector by 0.006 in
-    cosine, now by 0.003. Rounding some of them the other way keeps the sum, and the response at zero.
+    and whatever is plain gets a response: on the photograph of a blank slate that moved the vector by 0.006
+    in cosine, now by 0.003. Rounding some of them the other way keeps the sum, and the response at zero.
     """
     weight = convolution.weight
     weight.copy_(round_keeping_sums(weight.flatten(2).flatten(0, 1)).view_as(weight))
