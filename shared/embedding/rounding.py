@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold_batch_norm(convolution: nn.Conv2d, norm: Any) -> nn.Module:
-    """Put the batch norm into the convolution before it, as an engine would. Returns the norm's replacement."""
+    """Put the batch norm into the convolution before it, as an engine would; returns its replacement."""
     weight, bias = fuse_conv_bn_weights(
         convolution.weight,
         convolution.bias,
