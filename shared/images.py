@@ -49,6 +49,11 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+SPARE = 2  # a reduced picture keeps so many times the side asked for: resized, it looks the same
+LARGEST_STEP = 16
+BAND = 64  # rows
+
 ON_THEIR_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -65,8 +70,8 @@ class DecodedImage:
 def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None = None) -> DecodedImage:
     """The picture in `data`, or the ImageError that says why there is none.
 
-    With `min_side`, a large JPEG may come out smaller, but with no side shorter than that: decoding at a
-    half, a quarter or an eighth of the size takes a fraction of the time.
+    With `min_side`, a large image may come out smaller, but with no side shorter than that: that takes a
+    fraction of the time for a JPEG, and a fraction of the memory for the others.
     """
     if not data:
         raise EmptyImage()
@@ -133,7 +138,7 @@ def _decode(image: ImageFile, min_side: int | None) -> DecodedImage:
     turn = _orientation(image)
     if turn in ON_THEIR_SIDE:
         width, height = height, width
-    picture = to_rgb(image)
+    picture = _reduced(image, min_side) if min_side and image.format != "JPEG" else to_rgb(image)
     picture = picture.transpose(TURNS[turn]) if turn in TURNS else picture
     return DecodedImage(picture=picture, width=width, height=height, mime_type=mime_type)
 
@@ -143,6 +148,20 @@ def _orientation(image: ImageFile) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):
         return 1  # a camera's broken notes are no reason to refuse its picture
+
+
+def _reduced(image: Image.Image, min_side: int) -> Image.Image:
+    """RGB at a whole fraction of the size, band by band: converted as a whole, 100 megapixels take 2 GB."""
+    width, height = image.size
+    step = min(min(width, height) // (SPARE * min_side), LARGEST_STEP)
+    if step < 2 or image.mode in ("I", "F"):  # whose range is that of the whole picture
+        return to_rgb(image)
+    picture = Image.new("RGB", (-(-width // step), -(-height // step)))
+    rows = step * (BAND // step)
+    for top in range(0, height, rows):
+        band = to_rgb(image.crop((0, top, width, min(top + rows, height))))
+        picture.paste(band.reduce(step), (0, top // step))
+    return picture
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

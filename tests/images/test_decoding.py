@@ -263,3 +263,22 @@ def test_pictures_that_are_already_open_become_rgb_the_same_way(make: Callable[[
 def test_the_result_can_not_be_changed() -> None:
     with pytest.raises(AttributeError):
         decoded(saved(scene(), "PNG")).width = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "L", "1", "I;16", "CMYK"])
+def test_a_large_image_of_any_mode_is_reduced_to_what_it_would_look_like(mode: str) -> None:
+    size = (1003, 707)
+    grey = mode in ("I;16", "L", "LA", "1")
+    picture = Image.linear_gradient("L").resize(size) if grey else scene(size)
+    data = saved(to_mode(picture, mode), "TIFF" if mode == "CMYK" else "PNG")
+    whole, reduced = decoded(data), decoded(data, min_side=100)
+    assert (reduced.width, reduced.height) == size
+    assert reduced.picture.size == (335, 236)  # a third, rounded up; no side under twice what is asked for
+    small = [np.asarray(one.picture.resize((100, 100)), dtype=float) for one in (whole, reduced)]
+    assert np.abs(small[0] - small[1]).mean() < 1.5
+
+
+def to_mode(picture: Image.Image, mode: str) -> Image.Image:
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+    return picture.convert(mode)
