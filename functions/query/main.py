@@ -13,8 +13,8 @@ import requests
 
 from shared import edge, embedding, identity, queries, settings, uploads
 from shared.admission import Admission
-from shared.documents import active_model
-from shared.errors import InvalidQuery
+from shared.documents import ObjectState, active_model
+from shared.errors import Busy, InvalidQuery
 from shared.gate import Gate
 from shared.health import report
 from shared.identity import Identity
@@ -31,6 +31,7 @@ PAGE = HERE / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
+WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
 FORM_BYTES = 64 * 1024  # what a body holds besides the image
 
 CORS = {
@@ -65,6 +66,7 @@ def upload(request: flask.Request) -> flask.Response:
     """Stores an image as the caller; with `?wait=1`, answers once it is searchable or never will be."""
     caller = _caller(request)
     _admission().admit(caller)
+    wants_to_wait = _flag(request.args.get("wait", "0"), "wait")
     image = _read_upload(request)
     object_id = uploads.store(
         _storage(caller),
@@ -74,11 +76,20 @@ def upload(request: flask.Request) -> flask.Response:
         max_pixels=_settings().max_image_pixels,
     )
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
-    if not _flag(request.args.get("wait", "0"), "wait"):
+    if not wants_to_wait:
         return edge.answer({**about, "state": "pending", "reason": None}, 202)
-    state = uploads.wait(_database(caller), image.bucket, image.name)
+    state = _watch(_database(caller), image)
     status = 201 if state.state == "searchable" else 202
     return edge.answer({**about, "state": state.state, "reason": state.reason}, status)
+
+
+def _watch(database: Database, image: uploads.Upload) -> ObjectState:
+    watchers = edge.once("watchers", lambda: Gate(running=WATCHING, waiting=0))
+    try:
+        with watchers.enter():
+            return uploads.wait(database, image.bucket, image.name)
+    except Busy:
+        return uploads.wait(database, image.bucket, image.name, seconds=BRIEFLY)
 
 
 def page(request: flask.Request) -> flask.Response:

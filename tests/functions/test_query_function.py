@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from shared import uploads
 from shared.gate import Gate
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder, RpcTransport, picture
@@ -255,6 +257,20 @@ def test_waiting_answers_with_what_became_of_the_upload(
     assert (answer.status_code, answer.json["state"], answer.json["reason"]) == (status, state, reason)
 
 
+def test_more_uploads_than_may_wait_at_once_are_soon_answered_pending(
+    serve: Callable[..., Flask], postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    app = serve("query", postgrest)
+    app.extensions["watchers"] = Gate(running=0, waiting=0)
+    postgrest.answers["object_states"] = [
+        {"name": "a.png", "object_id": "7", "state": "pending", "reason": None}
+    ]
+    began = time.monotonic()
+    answer = send(app.test_client())
+    assert (answer.status_code, answer.json["state"]) == (202, "pending")
+    assert time.monotonic() - began < uploads.WAIT_SECONDS / 3
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -269,6 +285,12 @@ def test_storages_refusal_of_an_upload_is_passed_on(
 ):
     storage.replace("POST", f"{STORAGE}/images/a.png", status=400, json=body)
     assert refused(send(client)) == expected
+
+
+def test_an_upload_that_is_refused_stores_nothing(client: FlaskClient, storage: responses.RequestsMock):
+    data = {"image": file(), "bucket": "images", "name": "a.png"}
+    assert refused(client.post("/embeddings?wait=perhaps", data=data)) == (400, "invalid-query")
+    assert len(storage.calls) == 0
 
 
 @pytest.mark.parametrize("fields", [{"bucket": ""}, {"name": "/"}, {"upsert": "perhaps"}])
