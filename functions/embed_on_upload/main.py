@@ -9,7 +9,7 @@ import flask
 import functions_framework
 import requests
 
-from shared import edge, embedding, events, identity, settings
+from shared import edge, embedding, events, identity, memory, settings
 from shared.documents import active_model
 from shared.gate import Gate
 from shared.health import report
@@ -25,6 +25,7 @@ MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB
 RUNNING, WAITING = 2, 4
 
 metrics = Metrics()
+memory.give_back_what_is_freed()
 
 
 @functions_framework.http
