@@ -11,7 +11,7 @@ import flask
 import functions_framework
 import requests
 
-from shared import edge, embedding, identity, queries, settings, uploads
+from shared import edge, embedding, identity, memory, queries, settings, uploads
 from shared.admission import Admission
 from shared.documents import ObjectState, active_model
 from shared.errors import Busy, InvalidQuery
@@ -43,6 +43,7 @@ CORS = {
 }
 
 metrics = Metrics()
+memory.give_back_what_is_freed()
 
 
 @functions_framework.http
