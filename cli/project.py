@@ -123,6 +123,8 @@ def _storage_error(status: str, code: str, message: str) -> StorageError:
         return StorageForbidden(f"{message}. Set SUPABASE_SECRET_KEY, or let a policy allow it.")
     if status == "409":
         return ObjectExists("another file has this name there. --upsert replaces it.")
+    if status == "413":
+        return StorageError(f"{message}. Upload a smaller file, or raise the bucket's limit.")
     if status == "429" or status.startswith("5"):
         return StorageUnavailable(f"Storage is overloaded or failed ({status}: {message}). Try again later.")
     return StorageError(f"{message} ({status}).")

@@ -150,8 +150,11 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
 def _record(file: LocalFile, future: Future[tuple[str, float]], report: Report, watch: Watch | None) -> None:
     try:
         outcome, when = future.result()
-    except (NeuralSearchError, OSError) as error:
+    except NeuralSearchError as error:
         report.refused[file.name] = str(error)
+        return
+    except OSError as error:
+        report.refused[file.name] = f"{file.path} can't be read: {error.strerror or error}."
         return
     if outcome == UPLOADED:
         report.uploaded[file.name] = when

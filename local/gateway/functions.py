@@ -68,7 +68,9 @@ async def _forward(transport: httpx.AsyncHTTPTransport, request: Request, url: s
     answer = await transport.handle_async_request(outgoing)
     response = StreamingResponse(_relay(answer), answer.status_code)
     response.raw_headers = [
-        (name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_PASSED_ON
+        (name.lower(), value)
+        for name, value in answer.headers.raw
+        if name.lower() not in NOT_PASSED_ON and name.lower() != b"date"  # uvicorn adds its own
     ]
     return response
 

@@ -129,7 +129,13 @@ def test_waiting_ends_where_nothing_becomes_searchable_any_more(monkeypatch: pyt
         (409, "Duplicate", "The resource already exists", StorageError, "--upsert"),
         (429, "too_many_connections", "slow down", StorageUnavailable, "Try again later"),
         (544, "DatabaseTimeout", "timeout", StorageUnavailable, "544"),
-        (413, "Payload too large", "exceeded the maximum", StorageError, "exceeded"),
+        (
+            413,
+            "Payload too large",
+            "exceeded the maximum",
+            StorageError,
+            "maximum. Upload a smaller",
+        ),
     ],
 )
 def test_storages_errors_become_ours(

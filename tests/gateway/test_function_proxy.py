@@ -56,6 +56,7 @@ def test_statuses_encodings_and_head_come_back_unchanged(http: httpx.Client) -> 
     answer = http.get("/echo/gzip")
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.json()["path"] == "/gzip"
+    assert len(answer.headers.get_list("date")) == 1
     head = http.head("/echo/x")
     assert (head.status_code, head.content) == (200, b"")
 
