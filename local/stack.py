@@ -28,8 +28,6 @@ FUNCTIONS = ("query", "embed_on_upload")
 READY_WITHIN = 300.0  # seconds; a first start may compile the model
 LOCK_FILE, INFO_FILE, GATEWAY_FILE = "stack.lock", "stack.json", "gateway.json"
 LOOK_EVERY = 0.5  # seconds between two looks at the processes
-# glibc would raise it by itself, and each thread then keep the largest picture's memory for ever.
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(8 * 1024 * 1024)}
 PRIVATE = 0o600
 
 log = logging.getLogger(__name__)
@@ -280,7 +278,7 @@ def _function_environment(name: str, settings: Settings) -> dict[str, str]:
     if name == "query":
         hidden["secret_key"] = Secret("")
     values = configuration.environment(dataclasses.replace(settings, **hidden))  # type: ignore[arg-type]
-    return MEMORY | {variable: value for variable, value in values.items() if value}
+    return {variable: value for variable, value in values.items() if value}
 
 
 def _as_lines(settings: Settings) -> str:
