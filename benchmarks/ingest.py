@@ -101,13 +101,9 @@ def memory() -> dict[str, float]:
 
 
 def processes(function: str) -> list[psutil.Process]:
-    """The processes that serve `function`: functions-framework's master and its workers."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(part.endswith("functions-framework") for part in process.info["cmdline"] or ())
-        and function in process.info["cmdline"]
-    ]
+    """The processes that serve this checkout's `function`: functions-framework's master and its workers."""
+    source = str(settings.CHECKOUT / "functions" / function / "main.py")
+    return [p for p in psutil.process_iter(["cmdline"]) if source in (p.info["cmdline"] or ())]
 
 
 def pss(process: psutil.Process) -> float:

@@ -18,6 +18,7 @@ class Received:
     path: str
     headers: list[tuple[str, str]]
     body: bytes
+    port: int  # the connection's own, at its other end
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
@@ -56,7 +57,8 @@ class Echo:
             protocol_version = "HTTP/1.1"
 
             def answer(self) -> None:
-                received = Received(self.command, self.path, self.headers.items(), self._body())
+                port = self.client_address[1]
+                received = Received(self.command, self.path, self.headers.items(), self._body(), port)
                 echo.received.append(received)
                 path = urlsplit(self.path).path
                 if path == "/hold":

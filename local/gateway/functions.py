@@ -19,8 +19,13 @@ NOT_PASSED_ON = frozenset(
 
 
 def make_transport() -> httpx.AsyncHTTPTransport:
-    """Connections to the functions. No client around it: that would add headers, and keep users' cookies."""
-    return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None), trust_env=False)
+    """Connections to the functions. No client around it: that would add headers, and keep users' cookies.
+
+    Each request gets a connection of its own: the functions' server closes an idle one after two seconds, and
+    a kick that is sent just then would be lost.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
 
 
 def routes(prefix: str, functions: Mapping[str, str], transport: httpx.AsyncHTTPTransport) -> list[Route]:

@@ -28,6 +28,14 @@ def test_method_and_body_arrive(http: httpx.Client, method: str) -> None:
     assert (told["method"], told["body"]) == (method, "body")
 
 
+def test_no_connection_is_used_twice_since_the_function_may_be_closing_it(
+    http: httpx.Client, echo: Echo
+) -> None:
+    for _ in range(3):
+        http.get("/echo/again")
+    assert len({one.port for one in echo.to("/again")}) == 3
+
+
 def test_a_body_of_unknown_length_is_streamed(http: httpx.Client) -> None:
     told = http.post("/echo/x", content=iter([b"one ", b"two"])).json()
     assert told["body"] == "one two"
