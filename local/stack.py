@@ -278,7 +278,9 @@ def _function_environment(name: str, settings: Settings) -> dict[str, str]:
     if name == "query":
         hidden["secret_key"] = Secret("")
     values = configuration.environment(dataclasses.replace(settings, **hidden))  # type: ignore[arg-type]
-    return {variable: value for variable, value in values.items() if value}
+    # gunicorn's control socket, of which two servers of one user would want the same.
+    runtime = {"XDG_RUNTIME_DIR": str(settings.local_data / "run" / name)}
+    return runtime | {variable: value for variable, value in values.items() if value}
 
 
 def _as_lines(settings: Settings) -> str:

@@ -33,7 +33,7 @@ class Admission:
             return known
         model = active_model(self._connect(caller))
         if model is None:
-            raise ModelNotLoaded("No model is active yet. Activate one with `neural-search models activate`.")
+            raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
         self._remember(caller, model)
         return model
 

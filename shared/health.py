@@ -39,6 +39,6 @@ def _embedding(models: Models) -> dict[str, Any]:
 
 def _database(models: Models, active: ActiveModel | None) -> dict[str, Any]:
     if active is None:
-        raise ModelNotLoaded("No model is active yet. Activate one with `neural-search models activate`.")
+        raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
     models.check(active.name)
     return {"active_model": active.name}

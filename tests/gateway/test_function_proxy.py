@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from conftest import Gateway
+from echo import Echo
 
 
 @pytest.fixture
