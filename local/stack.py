@@ -286,7 +286,7 @@ def _function_environment(name: str, settings: Settings) -> dict[str, str]:
 def _as_lines(settings: Settings) -> str:
     """stack.env: what a client needs to find this stack, for shared.settings."""
     names = ("supabase_url", "publishable_key", "secret_key", "query_url", "embed_url", "webhook_secrets")
-    variables = [configuration.ENVIRONMENT[name][0] for name in (*names, "database_url")]
+    variables = [configuration.ENVIRONMENT[name][0] for name in (*names, "database_url", "local_port")]
     values = configuration.environment(settings)
     return "".join(f"{variable}={values[variable]}\n" for variable in variables)
 
