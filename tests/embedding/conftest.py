@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
+from photographs import SAMPLES, Photographs
 
 from shared import embedding, settings
 from shared.embedding import Embedder
 from shared.settings import Settings
 
-SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "images"
 Load = Callable[..., Embedder]
-
-
-@dataclass(frozen=True)
-class Photographs:
-    """The sample photographs, embedded by the model as it is served here."""
-
-    embedder: Embedder
-    names: list[str]
-
-    @cached_property
-    def vectors(self) -> np.ndarray:
-        return self.embedder.embed_images([(SAMPLES / name).read_bytes() for name in self.names])
-
-    def like(self, vector: np.ndarray, count: int) -> list[str]:
-        """The names of the most similar ones by cosine, best first."""
-        return [self.names[i] for i in np.argsort(-(self.vectors @ vector))[:count]]
-
-    def vector_of(self, name: str) -> np.ndarray:
-        return self.vectors[self.names.index(name)]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_torch_thread() -> None:
-    torch.set_num_threads(
-        1
-    )  # several spin while they wait for each other, beside OpenVINO's that do the same
+    # Several spin while they wait for each other, beside OpenVINO's that do the same.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

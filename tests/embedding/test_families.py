@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny_checkpoints
 import torch
-from conftest import SAMPLES
+from photographs import SAMPLES
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, BertConfig, BertModel
 

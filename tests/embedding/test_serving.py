@@ -15,7 +15,7 @@ from shutil import copytree
 import numpy as np
 import pytest
 import tiny_checkpoints
-from conftest import SAMPLES
+from photographs import SAMPLES
 
 from shared import embedding
 from shared.embedding import Embedder, artifacts, loading, models

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from conftest import Gateway
 from echo import Echo
+from gateways import Gateway
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import httpx
 import jwt
 import psycopg
 import pytest
-from conftest import Gateway
+from gateways import Gateway
 from postgrest.exceptions import APIError
 from supabase import Client
 

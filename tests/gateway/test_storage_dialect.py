@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from conftest import Gateway
 from databases import Connection
+from gateways import Gateway
 from storage3.exceptions import StorageApiError
 
 PNG = b"\x89PNG bytes"

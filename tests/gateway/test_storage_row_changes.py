@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Gateway
 from databases import Connection
+from gateways import Gateway
 from storage3.exceptions import StorageApiError
 
 PNG = b"\x89PNG first"

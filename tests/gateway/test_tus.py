@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from conftest import Gateway, serve
 from databases import Connection
 from echo import Echo
+from gateways import Gateway, serve
 
 from local.gateway.storage.faults import Fault
 from local.gateway.storage.files import Files

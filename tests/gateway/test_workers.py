@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Gateway
 from databases import Connection
+from gateways import Gateway
 from psycopg.rows import dict_row
 
 from local.gateway import cron, net
