@@ -338,6 +338,13 @@ class TestSignedUrls:
         assert anonymous.get(good["signedURL"]).content == PNG
         assert bad["error"] == "Either the object does not exist or you do not have access to it"
 
+    @pytest.mark.parametrize(
+        "body",
+        ['{"expiresIn": 60, "paths": [{}]}', '{"expiresIn": 1e999, "paths": ["a.png"]}', '{"paths": ["a"]}'],
+    )
+    def test_what_cant_be_signed_is_a_bad_request(self, http: httpx.Client, bucket: str, body: str) -> None:
+        assert refused(http.post(f"/storage/v1/object/sign/{bucket}", content=body))[:2] == (400, "400")
+
     def test_an_upload_url_takes_the_permission_to_upload_and_gives_no_other(
         self, gateway: Gateway, anonymous: httpx.Client, bucket: str
     ) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import jwt
@@ -20,9 +21,11 @@ from databases import Connection
 from echo import Echo
 from gateways import Gateway, serve
 
+from local.gateway.database import Database
 from local.gateway.storage.faults import Fault
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus import pending
+from local.gateway.storage.tus.sweeping import remove_expired
 
 DATA = bytes(range(256)) * 40  # 10 KiB
 PATH = "/storage/v1/upload/resumable"
@@ -581,6 +584,26 @@ class TestInterruptions:
                 return wanted.is_set()
 
         assert asyncio.run(meet())
+
+    def test_an_expired_upload_that_stays_busy_keeps_no_other_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pending, "PAUSE", 0.01)
+        files = Files(tmp_path / "objects")
+        uploads = pending.Pending(tmp_path / "resumable", files)
+        busy, idle = (str(UUID(int=number)) for number in (1, 2))
+        for version in (busy, idle):
+            uploads.create(
+                pending.Upload(bucket="b", name="a", version=version, length=9, metadata={}, created=0)
+            )
+        (tmp_path / "resumable" / f"{'f' * 32}.json").write_text("[]")  # not ours
+
+        async def sweep() -> list[str]:
+            async with uploads.turn(busy):
+                await remove_expired(uploads, files, Database(str))
+            return [upload.version for upload in uploads.everything()]
+
+        assert asyncio.run(sweep()) == [busy]
 
     def test_a_failing_trigger_fails_the_upload_and_leaves_nothing(
         self, gateway: Gateway, http: httpx.Client, bucket: str, db: Connection

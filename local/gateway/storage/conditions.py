@@ -36,6 +36,6 @@ def _date(text: str | None) -> datetime | None:
     """A header's date; None for one that can't be read, which is as if it weren't there."""
     try:
         date = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers of many digits
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -18,7 +18,7 @@ from local.gateway.storage.buckets import find_bucket
 from local.gateway.storage.call import Call
 from local.gateway.storage.files import CHUNK
 
-RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 
 async def download(call: Call) -> Response:

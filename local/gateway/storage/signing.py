@@ -32,8 +32,10 @@ async def sign_many(call: Call) -> Response:
     lifetime, paths = _lifetime(body), body.get("paths")
     if not isinstance(paths, list) or not 1 <= len(paths) <= MAX_PATHS:
         raise faults.invalid_body(f"body/paths must be a list of 1 to {MAX_PATHS} items")
+    if not all(isinstance(path, str) for path in paths):
+        raise faults.invalid_body("body/paths must hold strings")
     async with call.transaction() as connection:
-        visible = await objects.find_names(connection, call.bucket, [str(path) for path in paths])
+        visible = await objects.find_names(connection, call.bucket, paths)
     return JSONResponse(
         [
             {"error": None, "path": path, "signedURL": _download_url(call, path, lifetime)}
@@ -97,7 +99,7 @@ def _token(call: Call, claims: dict[str, Any], lifetime: int) -> str:
 def _lifetime(body: dict[str, Any]) -> int:
     try:
         lifetime = int(body["expiresIn"])  # supabase-py sends it as a string
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):  # the last for Infinity
         raise faults.invalid_body("body must have required property 'expiresIn', in seconds") from None
     if lifetime < 1:
         raise faults.invalid_body("body/expiresIn must be >= 1")

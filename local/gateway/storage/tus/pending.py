@@ -86,7 +86,7 @@ class Pending:
 
     def find(self, version: str) -> Upload:
         """The upload; a fault where there is none."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
             return Upload(**json.loads(self._description(version).read_text()))
         raise faults.not_found()
 

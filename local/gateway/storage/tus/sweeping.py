@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from local.gateway.database import STORAGE, Connection, Database
-from local.gateway.storage import objects
+from local.gateway.storage import faults, objects
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus.pending import Pending, Upload
 
@@ -29,12 +30,17 @@ async def remove_expired(pending: Pending, files: Files, database: Database) -> 
     """One round: what is expired, and files that no upload knows."""
     for upload in pending.everything():
         if upload.is_expired:
-            async with pending.turn(upload.version):
-                if pending.is_broken(upload):
-                    async with database.transaction(STORAGE, {}) as connection:
-                        await settle(connection, pending, files, upload)
-                pending.forget(upload)
+            with contextlib.suppress(faults.Fault):  # in use at this moment: the next round finds it again
+                await _remove(upload, pending, files, database)
     pending.remove_litter()
+
+
+async def _remove(upload: Upload, pending: Pending, files: Files, database: Database) -> None:
+    async with pending.turn(upload.version):
+        if pending.is_broken(upload):
+            async with database.transaction(STORAGE, {}) as connection:
+                await settle(connection, pending, files, upload)
+        pending.forget(upload)
 
 
 async def settle(connection: Connection, pending: Pending, files: Files, upload: Upload) -> bool:
