@@ -7,18 +7,13 @@ from functools import partial
 
 import flask
 import functions_framework
-import requests
 
-from shared import edge, embedding, events, identity, memory, settings
+from shared import edge, events, identity, memory, process
 from shared.documents import active_model
 from shared.gate import Gate
 from shared.health import report
 from shared.ingest import FAULTS, Ingest
 from shared.metrics import Metrics
-from shared.models import Models
-from shared.rpc import Database, http_client
-from shared.settings import Settings
-from shared.storage import Storage
 
 MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB of user metadata
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
@@ -40,7 +35,7 @@ def problem(error: Exception) -> flask.Response:
 
 def webhook(request: flask.Request) -> flask.Response:
     """One object has changed, or a kick: see `shared/events.py`."""
-    edge.check_secret(request, _settings().webhook_secrets)
+    edge.check_secret(request, process.configuration().webhook_secrets)
     event = events.parse(edge.body(request))
     try:
         results = _ingest().handle(event)
@@ -49,26 +44,17 @@ def webhook(request: flask.Request) -> flask.Response:
     return edge.answer({"results": [asdict(result) for result in results]})
 
 
-def live(_request: flask.Request) -> flask.Response:
-    _models().canary()
-    return edge.answer({"status": "ok"})
-
-
 def health(request: flask.Request) -> flask.Response:
-    edge.check_secret(request, _settings().webhook_secrets)
-    return report(_models(), lambda: active_model(_database()))
-
-
-def counters(request: flask.Request) -> flask.Response:
-    edge.check_secret(request, _settings().webhook_secrets)
-    return flask.Response(metrics.text(), mimetype="text/plain; version=0.0.4")
+    edge.check_secret(request, process.configuration().webhook_secrets)
+    service = identity.service(process.configuration())
+    return report(process.models(), lambda: active_model(process.database(service)))
 
 
 ROUTES: edge.Routes = {
     "/": {"POST": webhook},
-    "/live": {"GET": live},
+    "/live": {"GET": process.live},
     "/health": {"GET": health},
-    "/metrics": {"GET": counters},
+    "/metrics": {"GET": partial(process.counters, metrics)},
 }
 
 
@@ -78,32 +64,17 @@ def _counted(request: flask.Request, response: flask.Response) -> flask.Response
     return response
 
 
-def _settings() -> Settings:
-    return edge.once("settings", settings.load)
-
-
-def _models() -> Models:
-    mine = _settings()
-    load = partial(embedding.load, configuration=mine)
-    return edge.once("models", lambda: Models(mine.embedding_models, load))
-
-
-def _database() -> Database:
-    http = edge.once("http", http_client)
-    return Database(_settings().need("supabase_url"), identity.service(_settings()), http)
-
-
 def _ingest() -> Ingest:
     return edge.once("ingest", _build_ingest)
 
 
 def _build_ingest() -> Ingest:
-    mine = _settings()
-    url, service, http = mine.need("supabase_url"), identity.service(mine), edge.once("http", http_client)
+    mine = process.configuration()
+    service = identity.service(mine)
     return Ingest(
-        database=lambda: Database(url, service, http),
-        storage=Storage(url, service, edge.once("session", requests.Session)),
-        models=_models(),
+        database=lambda: process.database(service),
+        storage=process.storage(service),
+        models=process.models(),
         gate=Gate(running=RUNNING, waiting=WAITING),
         metrics=metrics,
         max_bytes=mine.max_image_bytes,

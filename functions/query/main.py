@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 
 import flask
 import functions_framework
-import requests
 
-from shared import edge, embedding, identity, memory, queries, settings, uploads
+from shared import edge, identity, memory, process, queries, uploads
 from shared.admission import Admission
 from shared.documents import ObjectState, active_model
 from shared.errors import Busy, InvalidQuery
@@ -19,12 +18,9 @@ from shared.gate import Gate
 from shared.health import report
 from shared.identity import Identity
 from shared.metrics import Metrics
-from shared.models import Models
 from shared.queries import Query
-from shared.rpc import Database, http_client
+from shared.rpc import Database
 from shared.search import Search
-from shared.settings import Settings
-from shared.storage import Storage
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
@@ -70,16 +66,16 @@ def upload(request: flask.Request) -> flask.Response:
     wants_to_wait = _flag(request.args.get("wait", "0"), "wait")
     image = _read_upload(request)
     object_id = uploads.store(
-        _storage(caller),
+        process.storage(caller),
         image,
         gate=_gate(),
-        max_bytes=_settings().max_image_bytes,
-        max_pixels=_settings().max_image_pixels,
+        max_bytes=process.configuration().max_image_bytes,
+        max_pixels=process.configuration().max_image_pixels,
     )
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
     if not wants_to_wait:
         return edge.answer({**about, "state": "pending", "reason": None}, 202)
-    state = _watch(_database(caller), image)
+    state = _watch(process.database(caller), image)
     status = 201 if state.state == "searchable" else 202
     return edge.answer({**about, "state": state.state, "reason": state.reason}, status)
 
@@ -108,19 +104,9 @@ def openapi(_request: flask.Request) -> flask.Response:
     return flask.Response((HERE / "openapi.json").read_bytes(), mimetype="application/json")
 
 
-def live(_request: flask.Request) -> flask.Response:
-    _models().canary()
-    return edge.answer({"status": "ok"})
-
-
 def health(_request: flask.Request) -> flask.Response:
-    anon = identity.caller({}, _settings().publishable_key)
-    return report(_models(), lambda: active_model(_database(anon)))
-
-
-def counters(request: flask.Request) -> flask.Response:
-    edge.check_secret(request, _settings().webhook_secrets)
-    return flask.Response(metrics.text(), mimetype="text/plain; version=0.0.4")
+    anon = identity.caller({}, process.configuration().publishable_key)
+    return report(process.models(), lambda: active_model(process.database(anon)))
 
 
 ROUTES: edge.Routes = {
@@ -129,20 +115,19 @@ ROUTES: edge.Routes = {
     "/embeddings": {"POST": upload},
     **{f"/{file.name}": {"GET": page} for file in PAGE.iterdir()},
     "/openapi.json": {"GET": openapi},
-    "/live": {"GET": live},
+    "/live": {"GET": process.live},
     "/health": {"GET": health},
-    "/metrics": {"GET": counters},
+    "/metrics": {"GET": partial(process.counters, metrics)},
 }
 
 
 def _max_body() -> int:
-    return (
-        _settings().max_image_bytes * 4 // 3 + FORM_BYTES
-    )  # JSON carries an image in base64, a third longer
+    # JSON carries an image in base64, a third longer.
+    return process.configuration().max_image_bytes * 4 // 3 + FORM_BYTES
 
 
 def _caller(request: flask.Request) -> Identity:
-    return identity.caller(request.headers, _settings().publishable_key)
+    return identity.caller(request.headers, process.configuration().publishable_key)
 
 
 def _read_query(request: flask.Request) -> Query:
@@ -195,7 +180,7 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
 
 
 def _content_policy() -> str:
-    storage = urlsplit(_settings().need("supabase_url"))
+    storage = urlsplit(process.configuration().need("supabase_url"))
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         f"img-src 'self' data: blob: {storage.scheme}://{storage.netloc}; "
@@ -203,27 +188,8 @@ def _content_policy() -> str:
     )
 
 
-def _settings() -> Settings:
-    return edge.once("settings", settings.load)
-
-
-def _models() -> Models:
-    mine = _settings()
-    load = partial(embedding.load, configuration=mine)
-    return edge.once("models", lambda: Models(mine.embedding_models, load))
-
-
-def _database(caller: Identity) -> Database:
-    return Database(_settings().need("supabase_url"), caller, edge.once("http", http_client))
-
-
-def _storage(caller: Identity) -> Storage:
-    session = edge.once("session", requests.Session)
-    return Storage(_settings().need("supabase_url"), caller, session)
-
-
 def _admission() -> Admission:
-    return edge.once("admission", lambda: Admission(_database))
+    return edge.once("admission", lambda: Admission(process.database))
 
 
 def _gate() -> Gate:
@@ -236,11 +202,11 @@ def _search() -> Search:
 
 def _build_search() -> Search:
     return Search(
-        connect=_database,
-        storage=_storage,
-        models=_models(),
+        connect=process.database,
+        storage=process.storage,
+        models=process.models(),
         gate=_gate(),
         metrics=metrics,
-        max_bytes=_settings().max_image_bytes,
-        max_pixels=_settings().max_image_pixels,
+        max_bytes=process.configuration().max_image_bytes,
+        max_pixels=process.configuration().max_image_pixels,
     )
