@@ -25,17 +25,6 @@ SEED = CHECKOUT / "supabase" / "seed.sql"
 TEMPLATE = "template_search"
 
 
-# Folders whose tests share what takes long to start.
-TOGETHER = {"page": "stack", "examples": "stack", "clients": "stack"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A folder's tests stay in one of the parallel processes (`pytest -n 2 --dist loadgroup`)."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(folder, folder)))
-
-
 @pytest.fixture(scope="session")
 def postgres_major(request: pytest.FixtureRequest) -> int:
     return getattr(request, "param", 18)
