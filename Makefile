@@ -28,5 +28,5 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) $(INDEX) -e '.[cli,local,torch,dev]'
+	$(PIP) $(INDEX) -e '.[cli,local,torch,evaluation,dev]'
 	@touch $@
