@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from shared import images, jobs, logs
+from shared import jobs, logs
 from shared.errors import (
     Busy,
     DatabaseError,
@@ -27,6 +27,7 @@ from shared.errors import (
 )
 from shared.events import DEFAULT_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
+from shared.images import DecodedImage
 from shared.jobs import Job
 from shared.metrics import Metrics
 from shared.models import Models
@@ -58,6 +59,12 @@ UNCLAIMED = {
 }
 
 
+class Decode(Protocol):
+    """A file's bytes to its picture, or the ImageError that says why there is none."""
+
+    def __call__(self, data: bytes, *, min_side: int | None) -> DecodedImage: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What became of one object."""
@@ -80,16 +87,16 @@ class Ingest:
         models: Models,
         gate: Gate,
         metrics: Metrics,
+        decode: Decode,
         max_bytes: int,
-        max_pixels: int,
     ):
         self._database = database
         self._storage = storage
         self._models = models
         self._gate = gate
         self._metrics = metrics
+        self._decode = decode
         self._max_bytes = max_bytes
-        self._max_pixels = max_pixels
 
     def handle(self, event: Event) -> list[Result]:
         """Acts on an event. Raises Busy before anything is claimed, one of FAULTS after giving it back."""
@@ -174,9 +181,7 @@ class Ingest:
                 max_bytes=self._max_bytes,
             )
         with self._metrics.step("decode"):
-            decoded = images.decode(
-                data, max_bytes=self._max_bytes, max_pixels=self._max_pixels, min_side=embedder.image_size
-            )
+            decoded = self._decode(data, min_side=embedder.image_size)
         with self._metrics.step("embed"):
             vector = embedder.embed_images([decoded.picture])[0]
         with self._metrics.step("store"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 import requests
 import responses
 
-from shared import identity
+from shared import identity, images
 from shared.errors import (
     Busy,
     DatabaseUnavailable,
@@ -87,8 +88,8 @@ def build(postgrest: RpcTransport, *, load: Any = ColourEmbedder, gate: Gate | N
         models=Models(["colours"], load),
         gate=gate or Gate(running=1, waiting=0),
         metrics=Metrics(),
+        decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
         max_bytes=10_000,
-        max_pixels=10_000,
     )
 
 
