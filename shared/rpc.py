@@ -10,6 +10,7 @@ from postgrest.exceptions import APIError
 from supabase import Client, SupabaseException, create_client
 from supabase.lib.client_options import SyncClientOptions
 
+from shared import retry_after
 from shared.errors import (
     DatabaseError,
     DatabaseForbidden,
@@ -20,12 +21,16 @@ from shared.errors import (
 )
 from shared.identity import Identity
 
+Meanings = tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...]
+
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 # Shorter than the 5 s after which common servers drop an idle connection: a POST on it isn't retried.
 KEEP_ALIVE = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=4.0)
 
-# The HTTP status of this thread's last answer: supabase-py drops it, and a gateway's error body has no code.
+# Of this thread's last answer, since supabase-py drops them: the HTTP status, for a gateway's error body has
+# no code, and when to come back.
 _status: ContextVar[int] = ContextVar("status", default=0)
+_wait: ContextVar[int] = ContextVar("wait", default=retry_after.DEFAULT)
 
 
 def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
@@ -37,9 +42,23 @@ def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
 
 def _note(response: httpx.Response) -> None:
     _status.set(response.status_code)
+    _wait.set(retry_after.seconds(response.headers.get("retry-after")))
+    if response.status_code == 200:
+        _check_json(response)
+
+
+def _check_json(response: httpx.Response) -> None:
+    """supabase-py would hand us the text of what isn't JSON, or not all of it, as data."""
     kind = response.headers.get("content-type", "")
-    if response.status_code == 200 and "json" not in kind:  # supabase-py would hand its text to us as data
-        raise DatabaseError(f"{response.url} answered {kind or 'something'}, not JSON. Check SUPABASE_URL.")
+    try:
+        response.read()
+        response.json()
+        fault = "" if "json" in kind else f"{kind or 'something'}, not JSON"
+    except ValueError as error:
+        fault = f"{kind or 'something'} that can't be read as JSON ({error})"
+    if fault:
+        text = f"{response.url} answered {fault}. Check SUPABASE_URL."
+        raise DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
 
 
 class Database:
@@ -83,25 +102,26 @@ def translate(error: Exception, function: str) -> NeuralSearchError:
     if isinstance(error, APIError):
         return _from_api(error, function)
     if isinstance(error, httpx.TimeoutException):
-        return DatabaseUnavailable(f"{function}: no answer in time. Try again later.", retry_after=10)
+        text = f"{function}: no answer in time. Try again later."
+        return DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
     if isinstance(error, httpx.HTTPError):
-        return DatabaseUnavailable(f"{function}: can't reach the database's API: {error}", retry_after=10)
+        text = f"{function}: can't reach the database's API: {error}"
+        return DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
     return DatabaseError(f"{function}: {type(error).__name__}: {error}")
 
 
 def _from_api(error: APIError, function: str) -> NeuralSearchError:
     code = str(error.code or _status.get())
-    kind = next((kind for prefixes, kind in MEANINGS if code.startswith(prefixes)), DatabaseError)
-    if len(code) == 3:
-        kind = STATUSES.get(code, DatabaseError)
+    meanings = STATUSES if len(code) == 3 else MEANINGS
+    kind = next((kind for beginnings, kind in meanings if code.startswith(beginnings)), DatabaseError)
     text = f"{function}: {error.message or 'no message'} ({code})"
     if kind is Unauthorized:
         text += ". Send a valid key or token"
-    return kind(text, retry_after=10 if kind is DatabaseUnavailable else None)
+    return kind(text, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
 
 
 # What a SQLSTATE or PostgREST's own code means, by its beginning; the first line that fits decides.
-MEANINGS: tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...] = (
+MEANINGS: Meanings = (
     (("PGRST301", "PGRST302", "PGRST303"), Unauthorized),  # the token is expired, forged or malformed
     (("42501",), DatabaseForbidden),
     (
@@ -111,9 +131,10 @@ MEANINGS: tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...] = (
     (("22", "P0001"), InvalidQuery),  # a value that the function refuses
 )
 
-# What an answer without such a code means: it comes from a gateway before PostgREST, by its HTTP status.
-STATUSES: dict[str, type[NeuralSearchError]] = {
-    "401": Unauthorized,
-    "403": DatabaseForbidden,
-    **dict.fromkeys(("408", "429", "500", "502", "503", "504", "520", "522", "524"), DatabaseUnavailable),
-}
+# What an answer without such a code means, by its HTTP status: it comes from what stands before PostgREST, or
+# is a broken one of PostgREST's (200).
+STATUSES: Meanings = (
+    (("401",), Unauthorized),
+    (("403",), DatabaseForbidden),
+    (("5", "408", "429", "404", "3", "2"), DatabaseUnavailable),
+)

@@ -6,7 +6,9 @@ holds the whole body in memory whatever its size.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from urllib.parse import quote
 import requests
 import urllib3
 
+from shared import retry_after
 from shared.errors import (
     ImageTooLarge,
     ObjectExists,
@@ -32,9 +35,12 @@ from shared.identity import Identity
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 15  # the longest silence within an answer
-TOTAL_SECONDS = 60  # the longest download
+TOTAL_SECONDS = 60  # the longest answer, however steadily it drips
 CHUNK = 256 * 1024
 ERROR_BYTES = 64 * 1024  # an error's body is never longer
+ANSWER_BYTES = 16 * 1024 * 1024  # nor is what is no object: 1000 signed URLs are 1 MB
+BUSY = ("408", "423", "429")
+MD5 = re.compile("[0-9a-f]{32}")
 
 
 class Storage:
@@ -63,7 +69,9 @@ class Storage:
         url = f"{self._base}/object/{object_path(bucket, name)}?v={quote(version, safe='')}"
         with self._send("GET", url, headers={"Accept-Encoding": "identity"}) as response:
             data = _read(response, max_bytes)
-            _check_fresh(response, len(data), size, etag)
+            if len(data) > max_bytes:
+                raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+            _check_fresh(response, data, size, etag)
             return data
 
     def upload(
@@ -131,29 +139,37 @@ def translate(error: Exception) -> StorageError:
     return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
 
 
-def _read(response: requests.Response, max_bytes: int) -> bytes:
+def _read(response: requests.Response, enough: int) -> bytes:
+    """The body, or somewhat more than its first `enough` bytes."""
     deadline = time.monotonic() + TOTAL_SECONDS
     data = bytearray()
     # read1 returns what has arrived. `iter_content` waits until a chunk is full, and so past any deadline.
     while part := response.raw.read1(CHUNK, decode_content=True):
         data += part
-        if len(data) > max_bytes:
-            raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+        if len(data) > enough:
+            break
         if time.monotonic() > deadline:
-            raise StorageError(f"The download took more than {TOTAL_SECONDS} seconds.")
+            raise StorageError(f"Storage's answer took more than {TOTAL_SECONDS} seconds.")
     return bytes(data)
 
 
-def _check_fresh(response: requests.Response, length: int, size: int | None, etag: str | None) -> None:
+def _check_fresh(response: requests.Response, data: bytes, size: int | None, etag: str | None) -> None:
     encoded = response.headers.get("Content-Encoding", "identity") != "identity"
     announced = response.headers.get("Content-Length", "")
-    if not encoded and announced.isdecimal() and int(announced) != length:
-        raise StaleObject(f"The download was cut off: {length} of {announced} bytes arrived.")
-    if size is not None and size != length:
-        raise StaleObject(f"Storage sent {length} bytes, the object's row says {size}.")
-    sent = response.headers.get("ETag")
+    if not encoded and announced.isdecimal() and int(announced) != len(data):
+        raise StaleObject(f"The download was cut off: {len(data)} of {announced} bytes arrived.")
+    if size is not None and size != len(data):
+        raise StaleObject(f"Storage sent {len(data)} bytes, the object's row says {size}.")
+    sent = response.headers.get("ETag") or _md5_where_it_is_one(etag, data)
     if etag and sent and _bare(etag) != _bare(sent):
         raise StaleObject(f"Storage sent the bytes with ETag {sent}, the object's row says {etag}.")
+
+
+def _md5_where_it_is_one(etag: str | None, data: bytes) -> str | None:
+    """The ETag that these bytes should have had, where the one that is expected is an MD5: not of parts."""
+    if not MD5.fullmatch(_bare(etag or "")):
+        return None
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _bare(etag: str) -> str:
@@ -161,37 +177,39 @@ def _bare(etag: str) -> str:
 
 
 def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
-    """The error that Storage's body tells of: HTTP says 400 to nearly everything, the body has the status."""
+    """The error that Storage's body tells of: HTTP says 400 to nearly everything, the body has the status.
+
+    Without such a body it wasn't Storage that answered but what stands before it, and it speaks of no object.
+    """
     body = _error_body(response)
     text = str(body.get("message") or body.get("error") or f"HTTP {response.status_code}")
     status = str(body.get("statusCode") or response.status_code)
-    code = str(body.get("code") or body.get("error") or "")
-    if status == "404":
+    code = str(body.get("code") or body.get("error") or status)
+    if status.startswith("3"):
+        where = response.headers.get("Location")
+        return StorageUnavailable(f"Storage sends us on to {where!r} ({status}). Check SUPABASE_URL.")
+    if status == "404" and body:
         return ObjectNotFound(f"Storage: {text}. There is no such object or bucket, or you may not read it.")
     if status in ("401", "403"):
-        return StorageForbidden(f"Storage: {text} ({code or status}). Check the key and the policies.")
+        return StorageForbidden(f"Storage: {text} ({code}). Check the key and the policies.")
     if status == "409":
         return ObjectExists()
     if status == "413":
         return PayloadTooLarge(f"Storage: {text}.")
-    if status in ("408", "423", "429", "502", "503", "504", "544"):
-        return StorageUnavailable(f"Storage: {text} ({status}).", retry_after=_retry_after(response))
+    if status in BUSY or not body or (status.startswith("5") and status != "500"):
+        wait = retry_after.seconds(response.headers.get("Retry-After"))
+        return StorageUnavailable(f"Storage: {text} ({status}).", retry_after=wait)
     if status.startswith("4"):
-        return StorageRefused(f"Storage: {text} ({code or status}).")
+        return StorageRefused(f"Storage: {text} ({code}).")
     return StorageError(f"Storage: {text} ({status}).")
 
 
 def _error_body(response: requests.Response) -> dict[str, Any]:
     try:
-        body = json.loads(response.raw.read(ERROR_BYTES, decode_content=True))
+        body = json.loads(_read(response, ERROR_BYTES))
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _retry_after(response: requests.Response) -> int:
-    text = response.headers.get("Retry-After", "")
-    return min(int(text), 3600) if text.isdecimal() else 10
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:
@@ -210,7 +228,7 @@ def _json_list(response: requests.Response) -> list[dict[str, Any]]:
 
 def _json(response: requests.Response) -> Any:
     try:
-        return response.json()
+        return json.loads(_read(response, ANSWER_BYTES))
     except ValueError as error:
         raise StorageError(f"Storage answered something that isn't JSON: {error}") from error
 

@@ -100,9 +100,13 @@ def test_a_code_of_the_database_has_its_error(code: str, kind: type[NeuralSearch
         (httpx.Response(502, text="<html>Bad Gateway</html>"), DatabaseUnavailable),
         (httpx.Response(503, json={"message": "starting"}), DatabaseUnavailable),
         (httpx.Response(429, json={"message": "slow down"}), DatabaseUnavailable),
-        (httpx.Response(404, text="nothing here"), DatabaseError),
-        (httpx.Response(200, text="<html>a captive portal</html>"), DatabaseError),
-        (httpx.Response(302, headers={"location": "/login"}), DatabaseError),
+        (httpx.Response(500, text="<html>Internal Server Error</html>"), DatabaseUnavailable),
+        (httpx.Response(540, json={"message": "Project paused"}), DatabaseUnavailable),
+        (httpx.Response(404, text="nothing here"), DatabaseUnavailable),
+        (httpx.Response(413, text="too large"), DatabaseError),
+        (httpx.Response(200, text="<html>a captive portal</html>"), DatabaseUnavailable),
+        (httpx.Response(200, text="[{", headers={"content-type": "application/json"}), DatabaseUnavailable),
+        (httpx.Response(302, headers={"location": "/login"}), DatabaseUnavailable),
         (httpx.ConnectError("refused"), DatabaseUnavailable),
         (httpx.ReadTimeout("slow"), DatabaseUnavailable),
     ],
@@ -124,6 +128,12 @@ def test_what_is_unavailable_says_when_to_come_back():
     with pytest.raises(DatabaseUnavailable) as raised:
         call(refusal("57014", 500))
     assert raised.value.retry_after == 10
+
+
+def test_the_gateways_own_retry_after_is_kept():
+    with pytest.raises(DatabaseUnavailable) as raised:
+        call(httpx.Response(429, json={"message": "slow down"}, headers={"Retry-After": "42"}))
+    assert raised.value.retry_after == 42
 
 
 FOREIGN = [

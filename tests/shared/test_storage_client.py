@@ -12,7 +12,7 @@ import requests
 import responses
 import urllib3
 
-from shared import identity, storage
+from shared import identity, retry_after, storage
 from shared.errors import (
     ImageTooLarge,
     NeuralSearchError,
@@ -174,8 +174,12 @@ def refusal(status: str, code: str = "Code") -> str:
         (500, refusal("500", "InternalError"), StorageError),
         (502, "<html>Bad Gateway</html>", StorageUnavailable),
         (503, "", StorageUnavailable),
-        (404, "[]", ObjectNotFound),
-        (302, "", StorageError),
+        (404, "[]", StorageUnavailable),
+        (400, "<html>Bad Request</html>", StorageUnavailable),
+        (500, "<html>Internal Server Error</html>", StorageUnavailable),
+        (540, '{"message": "Project paused"}', StorageUnavailable),
+        (413, "<html>Request Entity Too Large</html>", PayloadTooLarge),
+        (302, "", StorageUnavailable),
     ],
 )
 def test_the_status_is_read_from_storages_error_body(
@@ -192,6 +196,38 @@ def test_storages_own_retry_after_is_kept(fake: responses.RequestsMock):
     with pytest.raises(StorageUnavailable) as raised:
         download()
     assert raised.value.retry_after == 42
+
+
+@pytest.mark.parametrize("etag", [None, md5(DATA)])
+def test_without_an_etag_in_the_answer_the_bytes_themselves_are_compared(
+    fake: responses.RequestsMock, etag: str | None
+):
+    get(fake)
+    assert download(etag=etag) == DATA
+    with pytest.raises(StaleObject, match="ETag"):
+        download(size=len(DATA), etag=md5(b"newer bytes"))
+    assert (
+        download(etag='"0123456789abcdef0123456789abcdef-2"') == DATA
+    )  # of parts: says nothing of the whole
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("42", 42),
+        ("0", 1),
+        ("999999", 3600),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 3600),
+        ("Wed, 21 Oct 2099 07:28:00 -0000", 3600),
+        ("soon", 10),
+        ("-5", 10),
+        ("", 10),
+        (None, 10),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date_and_never_absurd(header: str | None, wait: int):
+    assert retry_after.seconds(header) == wait
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
