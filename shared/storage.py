@@ -97,6 +97,19 @@ class Storage:
             if token
         }
 
+    def list_folder(self, bucket: str, folder: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
+        """A page of what lies in a folder ("" is the bucket's own), by name. Folders have the id null."""
+        url = f"{self._base}/object/list/{quote(bucket, safe='')}"
+        order = {"column": "name", "order": "asc"}
+        body = {"prefix": folder, "limit": limit, "offset": offset, "sortBy": order}
+        with self._send("POST", url, json=body) as response:
+            return _json_list(response)
+
+    def info(self, bucket: str, name: str) -> dict[str, Any]:
+        """What Storage knows of an object; `metadata` is what its uploader attached."""
+        with self._send("GET", f"{self._base}/object/info/{object_path(bucket, name)}") as response:
+            return _json_object(response)
+
     @contextmanager
     def _send(self, method: str, url: str, **content: Any) -> Iterator[requests.Response]:
         headers = self._headers | content.pop("headers", {})
