@@ -31,6 +31,7 @@ NeuralSearchError
 │   ├── ModelBroken
 │   └── TextUnsupported
 ├── Busy                        come back later
+├── CollectionError             what should be evaluated can't be
 └── StackError                  the embedded stack can't start or isn't running
 
 A class's docstring is its default message; `status` is the HTTP status at the edge; `type` is the stable
@@ -237,6 +238,12 @@ class Busy(NeuralSearchError):
     """Too much work is waiting here. Come back later."""
 
     status = 503
+
+
+class CollectionError(NeuralSearchError):
+    """This collection can't be evaluated. Its message says what is missing or wrong."""
+
+    status = 400
 
 
 class StackError(NeuralSearchError):
