@@ -1,0 +1,20 @@
+"""Random numbers that depend on what they are for, and on nothing that happened before."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+
+def generator(seed: int, *purpose: str) -> np.random.Generator:
+    """A generator for this seed and purpose: the same numbers on every machine, in whatever order it is asked."""
+    digest = hashlib.sha256("\0".join([str(seed), *purpose]).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def sample(count: int, size: int, seed: int, *purpose: str) -> list[int]:
+    """`size` of the positions 0 to count - 1 (all where there are no more), ascending."""
+    if count <= size:
+        return list(range(count))
+    return sorted(generator(seed, *purpose).choice(count, size, replace=False).tolist())
