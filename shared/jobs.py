@@ -26,6 +26,7 @@ class Job:
     mime_type: str | None  # as the uploader declared it
     etag: str | None
     attempt: int
+    waited_seconds: float  # since these bytes were queued, until it was claimed
     lease_id: str
 
 

@@ -9,9 +9,10 @@ begin
   -- Names that tutorials use as well. Beside a namesake PostgREST couldn't tell which of the two is meant.
   select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
   where p.pronamespace = 'public'::regnamespace and p.proname in (
-    'active_model', 'claim_embedding_jobs', 'claim_object', 'fail_embedding_job', 'finish_embedding_job',
-    'get_embeddings', 'index_bucket', 'index_status', 'list_embedding_jobs', 'match_documents', 'object_states',
-    'reconcile_documents', 'release_embedding_jobs', 'retry_embedding_jobs', 'unindex_bucket'
+    'active_model', 'backfill_documents', 'claim_embedding_jobs', 'claim_object', 'embedding_report',
+    'fail_embedding_job', 'finish_embedding_job', 'get_embeddings', 'index_bucket', 'index_status',
+    'list_embedding_jobs', 'match_documents', 'object_states', 'reconcile_documents', 'release_embedding_jobs',
+    'retry_embedding_jobs', 'unindex_bucket'
   );
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
@@ -103,6 +104,8 @@ create table public.documents (
   height integer,
   mime_type text,
   metadata jsonb not null default '{}',
+  queued_at timestamptz not null default now(),
+  embedded_at timestamptz not null default now(),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint documents_object_id_model_key unique (object_id, model)
@@ -125,6 +128,10 @@ comment on column public.documents.height is 'In pixels, as displayed.';
 comment on column public.documents.mime_type is
   'As found in the bytes; what the uploader declared is in storage.objects.';
 comment on column public.documents.metadata is 'The object''s user_metadata, rewritten with each version.';
+comment on column public.documents.queued_at is
+  'When these bytes were queued: in the uploader''s own transaction, or later where no event announced them.';
+comment on column public.documents.embedded_at is
+  'When these bytes became searchable. Less queued_at it is the freshness: how long the upload had to wait.';
 comment on column public.documents.created_at is 'When the first version was embedded.';
 comment on column public.documents.updated_at is 'When the row was last written.';
 
@@ -132,6 +139,9 @@ create index documents_bucket_id_idx on public.documents (bucket_id, model);
 comment on index public.documents_bucket_id_idx is 'For searches in one bucket, index_status and unindex_bucket.';
 create index documents_content_idx on public.documents (content, bucket_id);
 comment on index public.documents_content_idx is 'For get_embeddings by name.';
+create index documents_embedded_at_idx on public.documents using brin (embedded_at) with (autosummarize = on);
+comment on index public.documents_embedded_at_idx is
+  'For neural_search.freshness. It costs writers next to nothing, and rows are written in the order of this column.';
 
 alter table public.documents enable row level security;
 revoke all on public.documents from anon, authenticated, service_role;

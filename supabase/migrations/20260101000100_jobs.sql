@@ -2,12 +2,23 @@
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
 -- Objects: neural_search.jobs; claim, finish, fail, release.
 
+create or replace function neural_search.max_attempts() returns integer
+language sql immutable set search_path = '' as $$
+  select 5
+$$;
+comment on function neural_search.max_attempts is 'How often a job is tried before it counts as failed.';
+revoke execute on function neural_search.max_attempts from public, anon, authenticated, service_role;
+grant execute on function neural_search.max_attempts to service_role;
+
+
 create table neural_search.jobs (
   object_id uuid not null,
   model text not null references neural_search.models (name) on delete cascade,
   version text not null,
   state text not null default 'pending' check (state in ('pending', 'skipped', 'failed')),
   attempts integer not null default 0,
+  faults integer not null default 0,
+  queued_at timestamptz not null default now(),
   next_attempt_at timestamptz not null default now(),
   lease_id uuid,
   error_class text,
@@ -26,6 +37,10 @@ comment on column neural_search.jobs.state is
   'cause until the object changes or somebody retries.';
 comment on column neural_search.jobs.attempts is
   'How often it was claimed; a job is given up at neural_search.max_attempts().';
+comment on column neural_search.jobs.faults is
+  'How often it was given back by a fault that wasn''t its own. Each makes the next wait longer; none is an attempt.';
+comment on column neural_search.jobs.queued_at is
+  'When these bytes were queued. Retries and moves keep it, as the uploader has been waiting since then.';
 comment on column neural_search.jobs.next_attempt_at is
   'Due from then on. Claiming moves it on by the lease, so that an abandoned job comes back by itself.';
 comment on column neural_search.jobs.lease_id is
@@ -38,20 +53,15 @@ comment on column neural_search.jobs.updated_at is 'When it was last written.';
 create index jobs_due_idx on neural_search.jobs (next_attempt_at, object_id) where state = 'pending';
 comment on index neural_search.jobs_due_idx is
   'For claims and the scheduled kick: what is due, the longest waiting first.';
+create index jobs_exhausted_idx on neural_search.jobs (next_attempt_at)
+  where state = 'pending' and attempts >= neural_search.max_attempts();
+comment on index neural_search.jobs_exhausted_idx is
+  'For give_up_exhausted, which each claim calls: else it would read all that is due.';
 create index jobs_lease_id_idx on neural_search.jobs (lease_id) where lease_id is not null;
 comment on index neural_search.jobs_lease_id_idx is 'For release_embedding_jobs.';
 
 alter table neural_search.jobs enable row level security;
 grant select, insert, update, delete on neural_search.jobs to service_role;
-
-
-create or replace function neural_search.max_attempts() returns integer
-language sql immutable set search_path = '' as $$
-  select 5
-$$;
-comment on function neural_search.max_attempts is 'How often a job is tried before it counts as failed.';
-revoke execute on function neural_search.max_attempts from public, anon, authenticated, service_role;
-grant execute on function neural_search.max_attempts to service_role;
 
 
 -- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
@@ -98,8 +108,8 @@ language sql set search_path = '' as $$
     where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
   )
   on conflict (object_id, model) do update set
-    version = excluded.version, state = 'pending', attempts = 0, next_attempt_at = now(), lease_id = null,
-    error_class = null, error_message = null, updated_at = now()
+    version = excluded.version, state = 'pending', attempts = 0, faults = 0, queued_at = now(),
+    next_attempt_at = now(), lease_id = null, error_class = null, error_message = null, updated_at = now()
   where j.version <> excluded.version;
 
   -- What is left of other versions: jobs of models that have a document of this one, and documents.
@@ -149,7 +159,7 @@ create or replace function public.claim_embedding_jobs(
   loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
-  attempt integer, lease_id uuid
+  attempt integer, lease_id uuid, waited_seconds double precision
 )
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -181,7 +191,8 @@ begin
   from chosen join storage.objects as o on o.id = chosen.object_id
   where j.object_id = chosen.object_id and j.model = chosen.model
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
-    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id;
+    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
+    extract(epoch from now() - j.queued_at)::double precision;
 end
 $$;
 comment on function public.claim_embedding_jobs is
@@ -194,7 +205,7 @@ create or replace function public.claim_object(
   target_object_id uuid, loaded_models text[], lease_seconds integer default 120
 ) returns table (
   status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
-  mime_type text, etag text, attempt integer, lease_id uuid
+  mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision
 )
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
@@ -209,13 +220,13 @@ begin
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(target_object_id);
     return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
-      null::text, null::bigint, null::text, null::text, null::integer, null::uuid;
+      null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision;
     return;
   end if;
   if not neural_search.is_indexed(to_jsonb(object)) then
     return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
       object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
-      null::integer, null::uuid;
+      null::integer, null::uuid, null::double precision;
     return;
   end if;
 
@@ -236,7 +247,7 @@ begin
   where j.object_id = due.object_id and j.model = due.model
   returning 'claimed', null::text, j.object_id, j.model, j.version, object.bucket_id, object.name,
     (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', j.attempts,
-    j.lease_id;
+    j.lease_id, extract(epoch from now() - j.queued_at)::double precision;
   if found then
     return;
   end if;
@@ -255,7 +266,7 @@ begin
       else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
     end,
     object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
-    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid;
+    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision;
 end
 $$;
 comment on function public.claim_object is
@@ -298,6 +309,7 @@ language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
   object storage.objects;
+  job neural_search.jobs;
 begin
   perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
 
@@ -315,7 +327,7 @@ begin
     return 'superseded';
   end if;
 
-  perform from neural_search.jobs as j
+  select j.* into job from neural_search.jobs as j
   where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model for update;
   if not found then
     -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
@@ -327,16 +339,19 @@ begin
   end if;
 
   insert into public.documents as d (
-    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, metadata
+    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, metadata,
+    queued_at, embedded_at
   ) values (
     object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
     finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
-    finish_embedding_job.height, finish_embedding_job.mime_type, coalesce(object.user_metadata, '{}')
+    finish_embedding_job.height, finish_embedding_job.mime_type, coalesce(object.user_metadata, '{}'),
+    job.queued_at, now()
   )
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
-    height = excluded.height, mime_type = excluded.mime_type, metadata = excluded.metadata, updated_at = now();
+    height = excluded.height, mime_type = excluded.mime_type, metadata = excluded.metadata,
+    queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, updated_at = now();
   delete from neural_search.jobs as j
   where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
   return 'embedded';
@@ -393,11 +408,16 @@ create or replace function public.release_embedding_jobs(
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
+  delay constant double precision := greatest(coalesce(delay_seconds, 0), 0);
   released integer;
 begin
   update neural_search.jobs as j set
     attempts = greatest(j.attempts - 1, 0),
-    next_attempt_at = now() + make_interval(secs => greatest(delay_seconds, 0)),
+    faults = j.faults + (delay > 0)::integer, -- what is due again at once was given back in good order
+    -- Twice as long each time, up to 5 minutes, and up to half as much more: what a fault stopped together doesn't
+    -- come back together. Never earlier than asked for.
+    next_attempt_at = now() + make_interval(
+      secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
     lease_id = null,
     error_class = release_embedding_jobs.error_class,
     error_message = left(release_embedding_jobs.error_message, 2000),
@@ -408,6 +428,7 @@ begin
 end
 $$;
 comment on function public.release_embedding_jobs is
-  'Gives leases back, without charging the attempt, where the fault lies with no single object.';
+  'Gives leases back, without charging the attempt, where the fault lies with no single object. The wait doubles with '
+  'each such fault, from delay_seconds to 5 minutes.';
 revoke execute on function public.release_embedding_jobs from public, anon, authenticated, service_role;
 grant execute on function public.release_embedding_jobs to service_role;

@@ -1,40 +1,22 @@
--- Buckets: what is indexed, what state it is in, and the repair of what no event announced.
+-- Buckets: what is indexed, and the repair of what no event announced.
 -- Callers: the command line as service_role, and the schedule.
--- Objects: index_bucket, unindex_bucket, index_status, list and retry of jobs, reconcile_documents.
+-- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
 
--- Versioned buckets are announced: their columns may not be there yet, so the statement is built when it is run.
-create or replace function neural_search.dead_objects() returns setof uuid
-language plpgsql stable set search_path = '' as $$
-begin
-  if exists (
-    select from pg_attribute as a
-    where a.attrelid = 'storage.objects'::regclass and a.attname = 'is_delete_marker' and not a.attisdropped
-  ) then
-    return query execute
-      'select o.id from storage.objects as o where o.is_delete_marker or o.archived_at is not null';
-  end if;
-end
-$$;
-comment on function neural_search.dead_objects is 'The rows of storage.objects that is_live says no to, found quickly.';
-revoke execute on function neural_search.dead_objects from public, anon, authenticated, service_role;
-grant execute on function neural_search.dead_objects to service_role;
-
-
-create or replace function neural_search.queue_missing(most integer, only_bucket text default null) returns bigint
+-- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
+-- right by whoever finishes it.
+create or replace function neural_search.queue_missing(
+  most integer, only_bucket text default null, name_prefix text default null
+) returns bigint
 language plpgsql set search_path = '' as $$
 declare
   queued bigint;
 begin
   insert into neural_search.jobs (object_id, model, version)
-  select o.id, m.name, coalesce(o.version, '')
-  from neural_search.buckets as b
-  join storage.objects as o on o.bucket_id = b.bucket_id
-  cross join neural_search.models as m
-  where m.state in ('active', 'building')
-    and (only_bucket is null or b.bucket_id = only_bucket)
-    and not exists (select from neural_search.jobs as j where j.object_id = o.id and j.model = m.name)
-    and not exists (select from public.documents as d where d.object_id = o.id and d.model = m.name)
-    and o.id not in (select dead from neural_search.dead_objects() as dead)
+  select p.object_id, p.model, p.version
+  from neural_search.progress as p
+  where p.state = 'unrecorded'
+    and (only_bucket is null or p.bucket_id = only_bucket)
+    and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
   limit most
   on conflict do nothing;
   get diagnostics queued = row_count;
@@ -42,9 +24,38 @@ begin
 end
 $$;
 comment on function neural_search.queue_missing is
-  'Makes at most so many jobs for objects in indexed buckets that have neither job nor document.';
+  'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version.';
 revoke execute on function neural_search.queue_missing from public, anon, authenticated, service_role;
 grant execute on function neural_search.queue_missing to service_role;
+
+
+create or replace function neural_search.queue_outdated(
+  most integer, only_bucket text default null, name_prefix text default null
+) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  queued bigint;
+begin
+  update neural_search.jobs as j set
+    version = outdated.version, state = 'pending', attempts = 0, faults = 0, queued_at = now(),
+    next_attempt_at = now(), lease_id = null, error_class = null, error_message = null, updated_at = now()
+  from (
+    select j.object_id, j.model, coalesce(o.version, '') as version
+    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
+    where j.version <> coalesce(o.version, '')
+      and (only_bucket is null or o.bucket_id = only_bucket)
+      and (queue_outdated.name_prefix is null or starts_with(o.name, queue_outdated.name_prefix))
+    limit most for update of j skip locked
+  ) as outdated
+  where j.object_id = outdated.object_id and j.model = outdated.model;
+  get diagnostics queued = row_count;
+  return queued;
+end
+$$;
+comment on function neural_search.queue_outdated is
+  'Makes at most so many jobs that speak of another version speak of the present one, and due.';
+revoke execute on function neural_search.queue_outdated from public, anon, authenticated, service_role;
+grant execute on function neural_search.queue_outdated to service_role;
 
 
 create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
@@ -93,68 +104,38 @@ revoke execute on function public.unindex_bucket from public, anon, authenticate
 grant execute on function public.unindex_bucket to service_role;
 
 
-create or replace function public.index_status() returns table (
-  bucket_id text, model text, objects bigint, documents bigint, pending bigint, running bigint, skipped bigint,
-  failed bigint
-)
-language sql stable set search_path = '' as $$
-  select b.bucket_id, m.name,
-    (select count(*) from storage.objects as o where o.bucket_id = b.bucket_id),
-    (select count(*) from public.documents as d where d.bucket_id = b.bucket_id and d.model = m.name),
-    count(*) filter (where j.state = 'pending' and not j.running),
-    count(*) filter (where j.running),
-    count(*) filter (where j.state = 'skipped'),
-    count(*) filter (where j.state = 'failed')
-  from neural_search.buckets as b
-  cross join neural_search.models as m
-  left join (
-    select o.bucket_id, j.model, j.state,
-      j.state = 'pending' and j.lease_id is not null and j.next_attempt_at > now() as running
-    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
-  ) as j on j.bucket_id = b.bucket_id and j.model = m.name
-  where m.state in ('active', 'building')
-  group by b.bucket_id, m.name
-  order by b.bucket_id, m.name
-$$;
-comment on function public.index_status is 'How far each indexed bucket is, for each model that is kept up to date.';
-revoke execute on function public.index_status from public, anon, authenticated, service_role;
-grant execute on function public.index_status to service_role;
-
-
-create or replace function public.list_embedding_jobs(job_state text default null, max_rows integer default 100)
-returns table (
-  object_id uuid, bucket_id text, name text, model text, state text, attempts integer, next_attempt_at timestamptz,
-  error_class text, error_message text, created_at timestamptz, updated_at timestamptz
-)
-language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
+create or replace function public.backfill_documents(
+  bucket text default null, name_prefix text default null, max_jobs integer default 10000,
+  dry_run boolean default false
+) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  most constant integer := greatest(coalesce(max_jobs, 10000), 0);
+  queued bigint;
 begin
-  if job_state not in ('due', 'waiting', 'running', 'skipped', 'failed') then
-    raise exception 'job_state is %, expected due, waiting, running, skipped or failed', quote_literal(job_state)
-      using errcode = 'invalid_parameter_value';
+  if bucket is not null and not exists (select from neural_search.buckets as b where b.bucket_id = bucket) then
+    raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
+      using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
+  end if;
+  if dry_run then
+    return (
+      select count(*) from neural_search.progress as p
+      where p.state = 'unrecorded' and (bucket is null or p.bucket_id = bucket)
+        and (backfill_documents.name_prefix is null or starts_with(p.name, backfill_documents.name_prefix))
+    );
   end if;
 
-  return query
-  select listed.* from (
-    select j.object_id, o.bucket_id, o.name, j.model,
-      case
-        when j.state <> 'pending' then j.state
-        when j.next_attempt_at <= now() then 'due'
-        when j.lease_id is not null then 'running'
-        else 'waiting'
-      end as state,
-      j.attempts, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
-    from neural_search.jobs as j left join storage.objects as o on o.id = j.object_id
-  ) as listed
-  where job_state is null or listed.state = job_state
-  order by listed.updated_at desc, listed.object_id
-  limit max_rows;
+  queued = neural_search.queue_outdated(most, bucket, name_prefix);
+  queued = queued + neural_search.queue_missing((most - queued)::integer, bucket, name_prefix);
+  perform neural_search.kick_due();
+  return queued;
 end
 $$;
-comment on function public.list_embedding_jobs is
-  'The jobs with their cause, the latest change first: due, waiting (for the next attempt), running, skipped, failed.';
-revoke execute on function public.list_embedding_jobs from public, anon, authenticated, service_role;
-grant execute on function public.list_embedding_jobs to service_role;
+comment on function public.backfill_documents is
+  'Queues objects in indexed buckets that have neither a job nor an up-to-date document, at most max_jobs at a time; how '
+  'many, or with dry_run how many there are.';
+revoke execute on function public.backfill_documents from public, anon, authenticated, service_role;
+grant execute on function public.backfill_documents to service_role;
 
 
 create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null)
@@ -164,7 +145,7 @@ declare
   retried integer;
 begin
   update neural_search.jobs as j set
-    state = 'pending', attempts = 0, next_attempt_at = now(), lease_id = null, error_class = null,
+    state = 'pending', attempts = 0, faults = 0, next_attempt_at = now(), lease_id = null, error_class = null,
     error_message = null, updated_at = now()
   from storage.objects as o
   where o.id = j.object_id and j.state in ('skipped', 'failed')
@@ -235,19 +216,7 @@ begin
   where d.id = outdated.id;
   get diagnostics affected = row_count;
   stale = stale + affected;
-
-  update neural_search.jobs as j set
-    version = outdated.version, state = 'pending', attempts = 0, next_attempt_at = now(), lease_id = null,
-    error_class = null, error_message = null, updated_at = now()
-  from (
-    select j.object_id, j.model, coalesce(o.version, '') as version
-    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
-    where j.version <> coalesce(o.version, '')
-    limit most for update of j skip locked
-  ) as outdated
-  where j.object_id = outdated.object_id and j.model = outdated.model;
-  get diagnostics affected = row_count;
-  stale = stale + affected;
+  stale = stale + neural_search.queue_outdated(most);
 
   -- Jobs whose work is done.
   delete from neural_search.jobs as j using (
@@ -261,6 +230,7 @@ begin
   stale = stale + affected;
 
   missing = neural_search.queue_missing(most);
+  insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
   if missing + stale > 0 then
     perform neural_search.kick_due();
   end if;
@@ -271,3 +241,21 @@ comment on function public.reconcile_documents is
   'Repairs what no event announced; how many objects had nothing, how many rows were outdated, how many superfluous.';
 revoke execute on function public.reconcile_documents from public, anon, authenticated, service_role;
 grant execute on function public.reconcile_documents to service_role;
+
+
+create or replace function neural_search.tidy() returns void
+language plpgsql set search_path = '' as $$
+begin
+  delete from neural_search.reconciliations as r
+  where r.at < now() - interval '7 days'
+    and r.reconciliation_id < (select max(last.reconciliation_id) from neural_search.reconciliations as last);
+  -- pg_cron never forgets a run, and ours are thousands a day.
+  if to_regclass('cron.job_run_details') is not null then
+    delete from cron.job_run_details as d
+    where d.end_time < now() - interval '2 days'
+      and d.jobid in (select j.jobid from cron.job as j where j.jobname like 'neural-search-%');
+  end if;
+end
+$$;
+comment on function neural_search.tidy is 'Forgets old reconciliations and old runs of our schedules.';
+revoke execute on function neural_search.tidy from public, anon, authenticated, service_role;

@@ -31,12 +31,7 @@ begin
     perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
   end;
   perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
-  -- pg_cron never forgets a run, and ours are thousands a day.
-  perform cron.schedule(
-    'neural-search-tidy', '17 3 * * *',
-    'delete from cron.job_run_details where end_time < now() - interval ''2 days'' and jobid in '
-    '(select jobid from cron.job where jobname like ''neural-search-%'')'
-  );
+  perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
 end
 $$;
 comment on function neural_search.schedule_jobs is

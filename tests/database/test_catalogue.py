@@ -47,7 +47,10 @@ NOBODY = {
     "neural_search.on_object_change",
     "neural_search.record_change",
     "neural_search.schedule_jobs",
+    "neural_search.tidy",
 }
+TABLES = {"buckets", "documents", "jobs", "models", "reconciliations"}
+VIEWS = {"backlog", "failures", "freshness", "progress"}
 
 
 @pytest.fixture(scope="module", params=["new", "old"])
@@ -76,8 +79,16 @@ def test_every_table_has_row_level_security(catalogue):
     tables = catalogue.execute(
         f"select relname, relrowsecurity from pg_class where relnamespace in {OURS} and relkind in ('r', 'p')"
     ).fetchall()
-    assert {name for name, _ in tables} == {"buckets", "documents", "jobs", "models"}
+    assert {name for name, _ in tables} == TABLES
     assert all(secured for _, secured in tables)
+
+
+def test_every_view_reads_as_its_caller(catalogue):
+    views = catalogue.execute(f"""
+        select relname, 'security_invoker=true' = any (reloptions) from pg_class
+        where relnamespace in {OURS} and relkind = 'v'
+    """).fetchall()
+    assert set(views) == {(name, True) for name in VIEWS}
 
 
 def test_every_function_fixes_its_search_path(catalogue):
@@ -113,13 +124,15 @@ def test_table_privileges_are_as_intended(catalogue):
         select relname, role, string_agg(privilege, ' ' order by privilege)
         from pg_class, unnest(array['anon', 'authenticated', 'service_role']) as role,
           unnest('{{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}}'::text[]) as privilege
-        where relnamespace in {OURS} and relkind in ('r', 'p')
+        where relnamespace in {OURS} and relkind in ('r', 'p', 'v')
           and has_table_privilege(role, pg_class.oid, privilege)
         group by relname, role
     """).fetchall()
     work = "DELETE INSERT SELECT UPDATE"
-    expected = {(table, "service_role", work) for table in ("buckets", "documents", "jobs", "models")}
-    assert set(rows) == expected | {("documents", role, "SELECT") for role in ("anon", "authenticated")}
+    tables = {(table, "service_role", work) for table in TABLES}
+    views = {(view, "service_role", "SELECT") for view in VIEWS}
+    callers = {("documents", role, "SELECT") for role in ("anon", "authenticated")}
+    assert set(rows) == tables | views | callers
 
 
 def test_sequences_are_the_services_alone(catalogue):
@@ -139,7 +152,7 @@ def test_everything_has_a_comment(catalogue):
         union all
         select relname from pg_class as c
         where relnamespace in {OURS} and obj_description(oid, 'pg_class') is null
-          and (relkind = 'r' or relkind = 'i' and c.oid not in (select conindid from pg_constraint))
+          and (relkind in ('r', 'v') or relkind = 'i' and c.oid not in (select conindid from pg_constraint))
         union all
         select relname || '.' || attname from pg_attribute join pg_class as c on c.oid = attrelid
         where relnamespace in {OURS} and relkind = 'r' and attnum > 0 and not attisdropped

@@ -51,6 +51,7 @@ def job(number: int = 1, **changes: Any) -> dict[str, Any]:
         "etag": md5(RED),
         "attempt": 1,
         "lease_id": str(uuid.UUID(int=100 + number)),
+        "waited_seconds": 1.5,
         **changes,
     }
 
