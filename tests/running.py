@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,15 +82,20 @@ class Running:
 
 
 @contextmanager
-def running(database_url: Callable[[str], str], folder: Path) -> Iterator[Running]:
-    """Everything, with the webhook connected."""
+def running(
+    database_url: Callable[[str], str],
+    folder: Path,
+    between: Callable[[str], AbstractContextManager[str]] = nullcontext,
+) -> Iterator[Running]:
+    """Everything, with the webhook connected; the functions reach the project through what is `between`."""
     mine = keys.load(folder)
     functions: dict[str, str] = {}
     with ExitStack() as open_:
         app = create_app(database_url, folder / "objects", mine, functions)
         url = open_.enter_context(_gateway(app))
+        seen = open_.enter_context(between(url))
         for name in ("query", "embed_on_upload"):
-            functions[name] = open_.enter_context(_function(name, url, mine))
+            functions[name] = open_.enter_context(_function(name, seen, mine))
         project = Running(url, mine, database_url, open_)
         for name, value in (
             ("neural_search_embed_url", f"{url}/functions/v1/embed_on_upload"),
