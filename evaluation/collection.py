@@ -19,7 +19,7 @@ class Item:
     label: str | None = None  # its class
     captions: tuple[str, ...] = ()  # texts that should find it
     group: str | None = None  # items of one group show the same thing
-    rendition: str | None = None  # whose picture of the thing: pairs are looked for among the other renditions
+    rendition: str | None = None  # whose picture of it: pairs are looked for among the others'
 
 
 @dataclass(frozen=True, kw_only=True)

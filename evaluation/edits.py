@@ -1,7 +1,7 @@
 """Edits that copies of an image suffer on their way: what copy detection is tried on.
 
-An edit is a pure function of picture and random numbers. The strengths are fixed, so that figures compare; where
-an edit has a place, a direction or a tone, it is drawn.
+An edit is a pure function of picture and random numbers. The strengths are fixed, so that figures compare;
+where an edit has a place, a direction or a tone, it is drawn.
 """
 
 from __future__ import annotations

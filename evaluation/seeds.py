@@ -8,7 +8,7 @@ import numpy as np
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
-    """A generator for this seed and purpose: the same numbers on every machine, in whatever order it is asked."""
+    """The same numbers for this seed and purpose on every machine, whatever was drawn before."""
     digest = hashlib.sha256("\0".join([str(seed), *purpose]).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 

@@ -1,0 +1,35 @@
+"""A folder of images: the sub-folder that a file lies in is its label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evaluation.collection import Collection, Item
+from shared.errors import CollectionError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"}
+
+
+def collection(folder: Path) -> Collection:
+    """All images below `folder`, by their endings; those that lie in it directly have no label."""
+    if not folder.is_dir():
+        raise CollectionError(f"{str(folder)!r} is no folder. Name one that holds images.", value=str(folder))
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    shown = [path for path in paths if not _is_hidden(path.relative_to(folder))]
+    if not shown:
+        raise CollectionError(
+            f"There is no image in {str(folder)!r} or below it. Expected files that end in one of: "
+            f"{', '.join(sorted(SUFFIXES))}.",
+            value=str(folder),
+        )
+    return Collection(name=folder.resolve().name, items=tuple(_item(path, folder) for path in shown))
+
+
+def _item(path: Path, folder: Path) -> Item:
+    within = path.relative_to(folder)
+    label = within.parent.as_posix()
+    return Item(key=within.as_posix(), read=path.read_bytes, label=None if label == "." else label)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
