@@ -39,6 +39,7 @@ class Running:
     keys: Keys
     database_url: Callable[[str], str]
     open: ExitStack = field(repr=False)
+    apps: dict[str, Any] = field(default_factory=dict)  # the functions by name, as Flask apps
 
     def supabase(self, token: str | None = None, key: str | None = None) -> Client:
         """An unmodified supabase-py client: anon, or the user of `token`."""
@@ -90,13 +91,15 @@ def running(
     """Everything, with the webhook connected; the functions reach the project through what is `between`."""
     mine = keys.load(folder)
     functions: dict[str, str] = {}
+    apps: dict[str, Any] = {}
     with ExitStack() as open_:
         app = create_app(database_url, folder / "objects", mine, functions)
         url = open_.enter_context(_gateway(app))
         seen = open_.enter_context(between(url))
         for name in ("query", "embed_on_upload"):
-            functions[name] = open_.enter_context(_function(name, seen, mine))
-        project = Running(url, mine, database_url, open_)
+            apps[name] = _app(name, seen, mine)
+            functions[name] = open_.enter_context(_served(apps[name]))
+        project = Running(url, mine, database_url, open_, apps)
         for name, value in (
             ("neural_search_embed_url", f"{url}/functions/v1/embed_on_upload"),
             ("neural_search_webhook_secret", mine.webhook),
@@ -122,14 +125,18 @@ def _gateway(app: Any) -> Iterator[str]:
         thread.join()
 
 
-@contextmanager
-def _function(name: str, url: str, mine: Keys) -> Iterator[str]:
+def _app(name: str, url: str, mine: Keys) -> Any:
     app = functions_framework.create_app(name, str(CHECKOUT / "functions" / name / "main.py"))
     environment = {"SUPABASE_URL": url, "SUPABASE_PUBLISHABLE_KEY": mine.publishable}
     if name == "embed_on_upload":
         environment |= {"SUPABASE_SECRET_KEY": mine.secret, "EMBED_WEBHOOK_SECRET": mine.webhook}
     app.extensions["settings"] = settings.load(environment)
     app.extensions["models"] = Models([MODEL], lambda model: ColourEmbedder(model, DIMENSIONS))
+    return app
+
+
+@contextmanager
+def _served(app: Any) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.log = lambda *_: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
