@@ -1,52 +1,25 @@
-"""From an event to a stored vector: claim, download, decode, embed, finish."""
+"""From an event to stored vectors, within the bounds of a process that answers HTTP."""
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 from shared import jobs, logs
-from shared.errors import (
-    Busy,
-    DatabaseError,
-    DatabaseForbidden,
-    DatabaseUnavailable,
-    EmptyImage,
-    ImageError,
-    ImageTooLarge,
-    ModelError,
-    NeuralSearchError,
-    NotAnImage,
-    SettingsError,
-    StorageForbidden,
-    StorageUnavailable,
-    Unauthorized,
-)
+from shared.drain import Drain
+from shared.errors import Busy
 from shared.events import DEFAULT_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
-from shared.images import DecodedImage
 from shared.jobs import Job
+from shared.leases import Leases
 from shared.metrics import Metrics
 from shared.models import Models
+from shared.pipeline import FAULTS as FAULTS
+from shared.pipeline import Decode, Pipeline, Result
 from shared.rpc import Database
 from shared.storage import Storage
 
-BATCH = 4  # jobs per claim: few enough that the last one's lease outlasts slow downloads of the others
-FAULT_SECONDS = 15  # how long released jobs rest where the fault itself names no time
-
-# No fault of the image: it isn't charged with an attempt, and the caller comes back later.
-FAULTS = (
-    DatabaseUnavailable,
-    DatabaseForbidden,
-    StorageUnavailable,
-    StorageForbidden,
-    ModelError,
-    SettingsError,
-    Unauthorized,
-)
+CONCURRENCY = 4  # jobs that one kick runs at a time
 
 # What claim_object answers besides claimed jobs -> what we tell the caller.
 UNCLAIMED = {
@@ -57,23 +30,6 @@ UNCLAIMED = {
     "failed": "failed",
     "gone": "gone",
 }
-
-
-class Decode(Protocol):
-    """A file's bytes to its picture, or the ImageError that says why there is none."""
-
-    def __call__(self, data: bytes, *, min_side: int | None) -> DecodedImage: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of one object."""
-
-    object_id: str
-    bucket: str | None
-    name: str | None
-    status: str  # embedded, unchanged, skipped, superseded, gone or failed
-    reason: str | None = None
 
 
 class Ingest:
@@ -91,12 +47,19 @@ class Ingest:
         max_bytes: int,
     ):
         self._database = database
-        self._storage = storage
         self._models = models
         self._gate = gate
-        self._metrics = metrics
-        self._decode = decode
-        self._max_bytes = max_bytes
+        self._leases = Leases()
+        self._pipeline = Pipeline(
+            storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes
+        )
+        self._drain = Drain(
+            database=database,
+            pipeline=self._pipeline,
+            leases=self._leases,
+            models=models,
+            concurrency=CONCURRENCY,
+        )
 
     def handle(self, event: Event) -> list[Result]:
         """Acts on an event. Raises Busy before anything is claimed, one of FAULTS after giving it back."""
@@ -119,107 +82,41 @@ class Ingest:
         """
         if not self._gate.take_turned_away():
             return
-        with suppress(Busy), self._gate.enter():  # Busy: others are here, and will ask in their turn
-            self.work_off(DEFAULT_LIMIT)
+        try:
+            with self._gate.enter():
+                self.work_off(DEFAULT_LIMIT)
+        except Busy:
+            pass  # others are here, and will ask in their turn
+        except Exception as fault:  # our own caller's work is done, and that is what it is told
+            logs.write("turned away work left to the schedule", severity="WARNING", error=fault)
 
     def work_on(self, object_id: str) -> list[Result]:
         """Embeds one object with every model that wants it, or says why there is nothing to do."""
         database = self._database()
+        claimed_at = time.monotonic()
         claim = jobs.claim_object(database, object_id, self._models.names)
-        if not claim.jobs:
-            return [_result(object_id, claim.bucket_id, claim.name, UNCLAIMED[claim.status], claim.reason)]
-        return self._work(database, claim.jobs)
+        if claim.jobs:
+            return self._work(database, claim.jobs, claimed_at)
+        status = UNCLAIMED[claim.status]
+        logs.write(status, object_id=object_id, bucket=claim.bucket_id, name=claim.name, reason=claim.reason)
+        return [_result(object_id, claim.bucket_id, claim.name, status, claim.reason)]
 
     def work_off(self, limit: int) -> list[Result]:
         """Embeds what is due, up to `limit` jobs."""
-        database = self._database()
         results: list[Result] = []
-        while limit > len(results):
-            batch = jobs.claim(database, self._models.names, min(BATCH, limit - len(results)))
-            if not batch:
-                break
-            results += self._work(database, batch)
+        self._drain.run(results.append, limit=limit)
         return results
 
-    def _work(self, database: Database, batch: Sequence[Job]) -> list[Result]:
+    def _work(self, database: Database, batch: Sequence[Job], claimed_at: float) -> list[Result]:
         results = []
         for position, job in enumerate(batch):
             try:
-                results.append(self._work_job(database, job))
-            except (*FAULTS, DatabaseError) as fault:
-                self._give_back(database, batch[position:], fault)
+                results.append(self._pipeline.run(database, job, claimed_at))
+            except Exception as fault:
+                self._leases.give_back(database, batch[position:], fault)
                 raise
         return results
-
-    def _work_job(self, database: Database, job: Job) -> Result:
-        try:
-            status, reason = self._embed(database, job), None
-        except FAULTS:
-            raise
-        except ImageError as error:
-            outcome = "skipped" if isinstance(error, EmptyImage | NotAnImage) else "failed"
-            status, reason = jobs.fail(database, job, outcome, error), _reason(error)
-        except Exception as error:  # whatever this image does to us must not reach the others
-            logs.write("attempt failed", severity="ERROR", error=error, **_about(job))
-            status, reason = jobs.fail(database, job, "retry", error), _reason(error)
-        if status == "retry":
-            status, reason = "failed", f"{reason} It will be tried again."
-        self._metrics.object(status)
-        logs.write(status, reason=reason, attempt=job.attempt, **_about(job))
-        return _result(job.object_id, job.bucket_id, job.name, status, reason)
-
-    def _embed(self, database: Database, job: Job) -> str:
-        _check_worth_a_download(job, self._max_bytes)
-        embedder = self._models.get(job.model)
-        with self._metrics.step("download"):
-            data = self._storage.download(
-                job.bucket_id,
-                job.name,
-                version=job.version,
-                size=job.size,
-                etag=job.etag,
-                max_bytes=self._max_bytes,
-            )
-        with self._metrics.step("decode"):
-            decoded = self._decode(data, min_side=embedder.image_size)
-        with self._metrics.step("embed"):
-            vector = embedder.embed_images([decoded.picture])[0]
-        with self._metrics.step("store"):
-            return jobs.finish(
-                database,
-                job,
-                vector,
-                content_hash=hashlib.sha256(data).hexdigest(),
-                width=decoded.width,
-                height=decoded.height,
-                mime_type=decoded.mime_type,
-            )
-
-    def _give_back(self, database: Database, batch: Sequence[Job], fault: NeuralSearchError) -> None:
-        delay = fault.retry_after or FAULT_SECONDS
-        logs.write("jobs given back", severity="WARNING", error=fault, jobs=len(batch))
-        try:
-            jobs.release(database, batch, delay, fault)
-        except DatabaseError as error:  # the database itself is the fault: the leases run out by themselves
-            logs.write("leases left to expire", severity="WARNING", error=error, jobs=len(batch))
-
-
-def _check_worth_a_download(job: Job, max_bytes: int) -> None:
-    if job.name.endswith(".emptyFolderPlaceholder"):
-        raise EmptyImage("This is a folder's placeholder, not an image.")
-    if job.size == 0:
-        raise EmptyImage()
-    if job.size is not None and job.size > max_bytes:
-        raise ImageTooLarge(f"The object has {job.size} bytes, more than {max_bytes} (MAX_IMAGE_BYTES).")
 
 
 def _result(object_id: str, bucket: str | None, name: str | None, status: str, reason: str | None) -> Result:
     return Result(object_id=object_id, bucket=bucket, name=name, status=status, reason=reason)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _about(job: Job) -> dict[str, Any]:
-    return {"object_id": job.object_id, "bucket": job.bucket_id, "name": job.name, "model": job.model}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+FRESHNESS_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400)
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -32,12 +33,22 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
+        self._freshness = Histogram(
+            "neural_search_freshness_seconds",
+            "From an upload until its image is searchable",
+            buckets=FRESHNESS_BUCKETS,
+            registry=self._registry,
+        )
 
     def request(self, path: str, status: int) -> None:
         self._requests.labels(path, str(status)).inc()
 
     def object(self, status: str) -> None:
         self._objects.labels(status).inc()
+
+    def fresh(self, seconds: float) -> None:
+        """An image became searchable so long after it was queued."""
+        self._freshness.observe(seconds)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

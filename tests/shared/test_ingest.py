@@ -258,14 +258,19 @@ def test_a_fault_of_the_surroundings_gives_all_jobs_back_uncharged(
     load: Any,
     fault: type[NeuralSearchError],
 ):
-    postgrest.answers["claim_embedding_jobs"] = [job(1), job(2)]
-    holds(storage, 1, **answer)
+    numbers = range(1, 9)
+    due = iter([[job(number) for number in numbers]])
+    postgrest.answers["claim_embedding_jobs"] = lambda _: next(due, [])
+    for number in numbers:
+        holds(storage, number, **answer)
     with pytest.raises(fault):
-        build(postgrest, load=load).handle(Kick(limit=10))
-    [given_back] = postgrest.called("release_embedding_jobs")
-    assert given_back["lease_ids"] == [str(uuid.UUID(int=101)), str(uuid.UUID(int=102))]
-    assert given_back["error_class"] == fault.__name__
-    assert given_back["delay_seconds"] == (42 if "headers" in answer else given_back["delay_seconds"])
+        build(postgrest, load=load).handle(Kick(limit=50))
+    given_back = postgrest.called("release_embedding_jobs")
+    leases = [lease for call in given_back for lease in call["lease_ids"]]
+    assert sorted(leases) == [str(uuid.UUID(int=100 + number)) for number in numbers]
+    assert {call["error_class"] for call in given_back} == {fault.__name__}
+    if "headers" in answer:
+        assert {call["delay_seconds"] for call in given_back} == {42}
     assert postgrest.called("fail_embedding_job") == []
 
 

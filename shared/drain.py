@@ -1,0 +1,74 @@
+"""Working off the queue: what is due is claimed a little ahead and run in several threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from shared import jobs
+from shared.crew import Crew, Leased
+from shared.leases import Leases
+from shared.models import Models
+from shared.pipeline import Pipeline, Result
+from shared.rpc import Database
+
+IDLE_SECONDS = 1.0  # between two looks at an empty queue
+
+
+class Drain:
+    """Claims what is due and runs it in `concurrency` threads. Any thread may call `run`."""
+
+    def __init__(
+        self,
+        *,
+        database: Callable[[], Database],
+        pipeline: Pipeline,
+        leases: Leases,
+        models: Models,
+        concurrency: int,
+    ):
+        self._database = database
+        self._pipeline = pipeline
+        self._leases = leases
+        self._models = models
+        self._concurrency = concurrency
+
+    def run(
+        self,
+        report: Callable[[Result], None],
+        *,
+        limit: int | None = None,
+        forever: bool = False,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Works until nothing is due (or forever), or `limit` jobs were claimed, or `stop` is set.
+
+        `report` gets each outcome, from the thread that has it. A fault of the surroundings ends the run:
+        what hasn't begun is given back uncharged, what runs comes to its end, the fault is raised, once.
+        """
+        stop = stop or threading.Event()
+        crew = Crew(self._concurrency, self._database, self._pipeline, self._leases, report)
+        try:
+            try:
+                self._feed(crew, limit, forever, stop)
+            except Exception as fault:
+                crew.fail(fault)
+            crew.finish(stop)
+        finally:
+            crew.close()
+        if crew.fault:
+            raise crew.fault
+
+    def _feed(self, crew: Crew, limit: int | None, forever: bool, stop: threading.Event) -> None:
+        database = self._database()
+        self._leases.settle(database)
+        while limit != 0 and (room := crew.wait_for_room(stop)):
+            claimed_at = time.monotonic()
+            batch = jobs.claim(database, self._models.names, room if limit is None else min(room, limit))
+            crew.add([Leased(job=job, claimed_at=claimed_at) for job in batch])
+            limit = limit and limit - len(batch)
+            if not batch and not forever:
+                return
+            if not batch:
+                stop.wait(IDLE_SECONDS)

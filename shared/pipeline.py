@@ -1,0 +1,149 @@
+"""One job, from its lease to its stored vector: download, decode, embed, store."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared import jobs, logs
+from shared.errors import (
+    DatabaseForbidden,
+    DatabaseUnavailable,
+    EmptyImage,
+    ImageError,
+    ImageTooLarge,
+    ModelError,
+    NotAnImage,
+    SettingsError,
+    StorageForbidden,
+    StorageUnavailable,
+    Unauthorized,
+)
+from shared.images import DecodedImage
+from shared.jobs import Job
+from shared.metrics import Metrics
+from shared.models import Models
+from shared.rpc import Database
+from shared.storage import Storage
+
+# No fault of the image: it isn't charged with an attempt, and the others aren't tried for now either.
+FAULTS = (
+    DatabaseUnavailable,
+    DatabaseForbidden,
+    StorageUnavailable,
+    StorageForbidden,
+    ModelError,
+    SettingsError,
+    Unauthorized,
+)
+
+
+class Decode(Protocol):
+    """A file's bytes to its picture, or the ImageError that says why there is none."""
+
+    def __call__(self, data: bytes, *, min_side: int | None) -> DecodedImage: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one object."""
+
+    object_id: str
+    bucket: str | None
+    name: str | None
+    status: str  # embedded, unchanged, skipped, superseded, gone or failed
+    reason: str | None = None
+
+
+class Pipeline:
+    """Works on one leased job at a time per thread; any number of threads may use it."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        models: Models,
+        decode: Decode,
+        metrics: Metrics,
+        max_bytes: int,
+        log: Callable[..., None] = logs.write,
+    ):
+        self._storage = storage
+        self._models = models
+        self._decode = decode
+        self._metrics = metrics
+        self._max_bytes = max_bytes
+        self._log = log
+
+    def run(self, database: Database, job: Job, claimed_at: float) -> Result:
+        """What became of the job; `claimed_at` is `time.monotonic()` before it was claimed.
+
+        Raises one of FAULTS where the surroundings are at fault, or a DatabaseError where the outcome
+        can't be recorded. The lease is then still ours, to be given back.
+        """
+        try:
+            status, reason = self._embed(database, job), None
+        except FAULTS:
+            raise
+        except ImageError as error:
+            outcome = "skipped" if isinstance(error, EmptyImage | NotAnImage) else "failed"
+            status, reason = jobs.fail(database, job, outcome, error), _reason(error)
+        except Exception as error:  # whatever this image does to us must not reach the others
+            self._log("attempt failed", severity="ERROR", error=error, **_about(job))
+            status, reason = jobs.fail(database, job, "retry", error), _reason(error)
+        if status == "retry":
+            status, reason = "failed", f"{reason} It will be tried again."
+        self._metrics.object(status)
+        if status == "embedded":
+            self._metrics.fresh(job.waited_seconds + time.monotonic() - claimed_at)
+        self._log(status, reason=reason, attempt=job.attempt, **_about(job))
+        return Result(
+            object_id=job.object_id, bucket=job.bucket_id, name=job.name, status=status, reason=reason
+        )
+
+    def _embed(self, database: Database, job: Job) -> str:
+        _check_worth_a_download(job, self._max_bytes)
+        embedder = self._models.get(job.model)
+        with self._metrics.step("download"):
+            data = self._storage.download(
+                job.bucket_id,
+                job.name,
+                version=job.version,
+                size=job.size,
+                etag=job.etag,
+                max_bytes=self._max_bytes,
+            )
+        with self._metrics.step("decode"):
+            decoded = self._decode(data, min_side=embedder.image_size)
+        with self._metrics.step("embed"):
+            vector = embedder.embed_images([decoded.picture])[0]
+        with self._metrics.step("store"):
+            return jobs.finish(
+                database,
+                job,
+                vector,
+                content_hash=hashlib.sha256(data).hexdigest(),
+                width=decoded.width,
+                height=decoded.height,
+                mime_type=decoded.mime_type,
+            )
+
+
+def _check_worth_a_download(job: Job, max_bytes: int) -> None:
+    if job.name.endswith(".emptyFolderPlaceholder"):
+        raise EmptyImage("This is a folder's placeholder, not an image.")
+    if job.size == 0:
+        raise EmptyImage()
+    if job.size is not None and job.size > max_bytes:
+        raise ImageTooLarge(f"The object has {job.size} bytes, more than {max_bytes} (MAX_IMAGE_BYTES).")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _about(job: Job) -> dict[str, Any]:
+    return {"object_id": job.object_id, "bucket": job.bucket_id, "name": job.name, "model": job.model}
