@@ -20,7 +20,7 @@ from local.postgres import Cluster
 NAMES = count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("clients")
     with clone(cluster, template) as database, running(database.url, folder) as everything:
@@ -38,24 +38,24 @@ def packages() -> Path:
     return npm.install(node.HERE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def supabase_js(project: Running, packages: Path) -> Iterator[SupabaseJs]:
     with node.running("supabase_js.js", project.url, project.keys.publishable) as program:
         yield SupabaseJs(program)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def supabase_py(project: Running) -> SupabasePy:
     return SupabasePy(project.supabase())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tus_js(project: Running, packages: Path, supabase_py: SupabasePy) -> Iterator[TusJs]:
     with node.running("tus_js.js") as program:
         yield TusJs(program, project.url, project.keys.publishable, supabase_py)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def curl(project: Running, tmp_path_factory: pytest.TempPathFactory) -> Curl:
     if not shutil.which("curl"):
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
