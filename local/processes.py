@@ -20,7 +20,7 @@ GRACE = 6.0  # seconds between asking a process to end and making it
 LINES_SHOWN = 10
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a restart
 BY_AND_BY = (502, 503, 504)  # the statuses of what may answer yet
-SETTLED = 60.0  # seconds of running after which an end counts as the first again
+SETTLED = 10.0  # seconds of running after which an end counts as the first again
 
 
 class Child:
@@ -48,6 +48,7 @@ class Child:
         return self._process is not None and self._process.poll() is not None
 
     def start(self, *, fresh_log: bool = True) -> None:
+        self.end_remains()
         self._let_go()
         with self.log.open("wb" if fresh_log else "ab") as log:
             self._process = subprocess.Popen(
@@ -77,13 +78,24 @@ class Child:
         if self._process is None:
             return
         self.ask_to_end()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._kill_group()
+        self._process.wait()
         self._let_go()
+
+    def end_remains(self) -> None:
+        """Kill what a process that ended has left behind.
+
+        A server's workers outlive it by up to half a minute, and keep its port and the requests to it.
+        """
+        if self.has_ended:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        if self._process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter: macOS, of zombies
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _let_go(self) -> None:
         if self._process and self._process.stdin:

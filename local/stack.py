@@ -252,6 +252,7 @@ class Stack:
                 if not child.has_ended:
                     continue
                 if child.name not in restarts:
+                    child.end_remains()
                     pause = child.pause_before_restart()
                     restarts[child.name] = time.monotonic() + pause
                     log.warning(

@@ -52,6 +52,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await database.open()
+        stored.remove_partial()
         app.state.tasks = {
             asyncio.create_task(net.work(database_url(SUPERUSER))),
             asyncio.create_task(cron.work(database_url)),

@@ -29,6 +29,7 @@ from shared import embedding, settings
 from shared.settings import CHECKOUT, Settings
 
 CLIENTS = 6
+RATE = 12.0  # operations per second, so that many kills fall among them
 PAUSE = 2.5  # mean seconds between two kills
 # A lease (120 s) may have to run out, and what failed for its surroundings' sake rests for up to 450 s.
 CONVERGES_WITHIN = 700.0
@@ -42,7 +43,7 @@ def run(operations: int = 2000, seed: int = 1, *, pause: float = PAUSE) -> Outco
     with temporary_stack() as stack:
         project = Project(stack.settings)
         project.prepare()
-        workload = Workload(project.storage, operations=operations, clients=CLIENTS, seed=seed)
+        workload = Workload(project.storage, operations=operations, clients=CLIENTS, rate=RATE, seed=seed)
         with _worker(stack.settings) as worker:
             with (
                 _reported(workload),

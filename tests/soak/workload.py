@@ -20,7 +20,7 @@ from soak import pictures
 
 INDEXED = ("soak", "soak-public")
 UNINDEXED = "soak-apart"
-NAMES = 150  # so few that operations meet each other
+NAMES = 70  # in each bucket: so few that operations meet each other
 TIMEOUT = 20.0  # seconds that a client waits for an answer
 PAUSE_WHEN_DOWN = 0.3  # seconds after an operation that found nobody there
 
@@ -68,15 +68,21 @@ class Storage:
 
 
 class Workload:
-    """So many operations by so many clients at once; a seed makes each client's wishes the same again."""
+    """So many operations by so many clients at once, all together at most `rate` per second.
 
-    def __init__(self, connect: Callable[[], Storage], *, operations: int, clients: int, seed: int):
+    A seed makes each client's wishes the same again.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Storage], *, operations: int, clients: int, rate: float, seed: int
+    ):
         self.kept: dict[tuple[str, str], str] = {}  # what must be there at the end: place -> SHA-256
         self.outcomes: Counter[str] = Counter()  # "upload 200" -> how often
         self.done = 0
         self._connect = connect
         self._operations = operations
         self._clients = clients
+        self._pause = clients / rate  # mean seconds between two operations of a client
         self._seed = seed
         self._lock = threading.Lock()
 
@@ -90,6 +96,7 @@ class Workload:
         chance = random.Random(f"{self._seed}/{number}")
         storage = self._connect()
         for count in range(number, self._operations, self._clients):
+            time.sleep(chance.expovariate(1 / self._pause))
             operation = chance.choices(list(OPERATIONS), list(OPERATIONS.values()))[0]
             try:
                 outcome = str(self._do(storage, operation, chance, count))

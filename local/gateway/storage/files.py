@@ -16,6 +16,7 @@ from uuid import UUID
 from local.gateway.storage import faults
 
 CHUNK = 256 * 1024
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,11 @@ class Files:
     def __init__(self, folder: Path):
         self._folder = folder
 
+    def remove_partial(self) -> None:
+        """Remove what a gateway that was killed has left half written. Only while nobody writes."""
+        for path in self._folder.glob(f"??/*{PARTIAL}"):
+            path.unlink(missing_ok=True)
+
     def path(self, version: str) -> Path:
         """Where a version lies; anything but a UUID is refused."""
         digits = UUID(version).hex
@@ -41,7 +47,7 @@ class Files:
     async def write(self, version: str, chunks: AsyncIterator[bytes], limit: int) -> Stored:
         """Write what `chunks` yields; `too_large` beyond `limit` bytes. Nothing is left after a failure."""
         path = self.path(version)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(PARTIAL)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             stored = await _write(partial, chunks, limit)
@@ -101,7 +107,7 @@ def sync(file: BinaryIO) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    partial = target.with_suffix(".partial")
+    partial = target.with_suffix(PARTIAL)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with source.open("rb") as reader, partial.open("wb") as writer:
