@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cli import demo, doctor, install, jobs, query, stack, upload
+from cli import backfill, demo, doctor, install, jobs, query, stack, upload, worker
 from cli.app import app
 
-for group in (stack, doctor, demo, install, upload, query, jobs):
+for group in (stack, doctor, demo, install, upload, query, jobs, backfill, worker):
     group.register(app)
 
 

@@ -26,6 +26,7 @@ COMMANDS = (
     "query",
     "jobs",
     "jobs retry",
+    "backfill",
 )
 
 
@@ -64,6 +65,7 @@ def test_help_comes_without_the_heavy_packages():
     [
         (("status",), "SUPABASE_URL"),
         (("jobs",), "SUPABASE_URL"),
+        (("backfill",), "SUPABASE_URL"),
         (("query", "--text", "a castle"), "QUERY_URL"),
         (("install",), "DATABASE_URL"),
         (("uninstall", "--yes"), "DATABASE_URL"),

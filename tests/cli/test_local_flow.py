@@ -68,10 +68,10 @@ def test_upload_says_why_the_others_never_will_be(uploaded: dict[str, dict[str, 
 
 
 def test_jobs_shows_skipped_and_failed_work_with_its_cause(stack: CommandLine, uploaded: dict[str, object]):
-    rows = {row["name"]: row for row in stack.json("jobs")}
+    rows = {row["name"]: row for row in stack.json("jobs")["jobs"]}
     assert rows["mixed/fake.jpg"]["state"] == "skipped"
     assert rows["mixed/fake.jpg"]["error_class"] == "NotAnImage"
-    assert {row["name"] for row in stack.json("jobs", "--state", "skipped")} <= set(rows)
+    assert {row["name"] for row in stack.json("jobs", "--state", "skipped")["jobs"]} <= set(rows)
     assert "mixed/fake.jpg" in stack.run("jobs").stdout
 
 
