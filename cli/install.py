@@ -60,6 +60,7 @@ def install(
                 "vault": done.vault,
                 "buckets": done.buckets,
                 "documents_brought_back": done.brought_back,
+                "documents_kept_aside": done.kept_aside,
                 "generated_webhook_secret": str(done.generated) or None,
             }
         )
@@ -133,6 +134,11 @@ def _report(done: Installation) -> None:
         output.say(f"Vault: {name} {outcome}")
     if done.brought_back:
         output.say(f"Documents of an earlier installation: {done.brought_back:,} are searchable again")
+    if done.kept_aside:
+        output.say(
+            f"{count(done.kept_aside, 'document')} of an earlier installation kept aside: their buckets"
+            " aren't indexed. `neural-search install --bucket NAME` brings them back."
+        )
     for bucket, queued in done.buckets.items():
         output.say(f"Bucket {bucket}: indexed, {count(queued, 'image')} queued")
     if done.generated:

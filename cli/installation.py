@@ -22,6 +22,7 @@ class Installation:
     vault: dict[str, str] = field(default_factory=dict)  # secret's name -> created, updated or unchanged
     buckets: dict[str, int] = field(default_factory=dict)  # bucket -> images queued by registering it
     brought_back: int = 0  # documents of an earlier installation
+    kept_aside: int = 0  # those of buckets that aren't indexed; they come back with their bucket
     generated: Secret = field(default=Secret(""), repr=False)  # a webhook secret that nobody else knows yet
 
 
@@ -51,15 +52,17 @@ def install(
         kept.set_aside(database)
     done.migrations = migrations.apply(database_url)
     with connect(database_url) as database:
-        done.brought_back = kept.bring_back(database)
         secret = webhook_secret or vault.read(database, vault.WEBHOOK_SECRET)
         if not secret:
             secret = done.generated = Secret(secrets.token_urlsafe(32))
         done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)
         done.vault[vault.WEBHOOK_SECRET] = vault.keep(database, vault.WEBHOOK_SECRET, secret)
-        for bucket in buckets:
-            queued = column(database, "select public.index_bucket(%s, %s)", [bucket, public_search])
-            done.buckets[bucket] = queued[0]
+        # In one step: a reconciliation in between would find documents of buckets that aren't indexed.
+        with database.transaction():
+            done.brought_back, done.kept_aside = kept.bring_back(database, buckets)
+            for bucket in buckets:
+                queued = column(database, "select public.index_bucket(%s, %s)", [bucket, public_search])
+                done.buckets[bucket] = queued[0]
     return done
 
 

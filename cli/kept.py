@@ -12,7 +12,7 @@ ASIDE = "neural_search_kept"
 
 
 def set_aside(database: Database) -> None:
-    """Moves documents of an earlier installation out of the migrations' way.
+    """Moves documents of an earlier installation out of the migrations' way, beside those already there.
 
     DatabaseError where public.documents is somebody else's table.
     """
@@ -26,41 +26,62 @@ def set_aside(database: Database) -> None:
             "Rename it first, and change the functions that use it."
         )
     with database.transaction():
-        database.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(ASIDE)))
-        database.execute(sql.SQL("alter table public.documents set schema {}").format(sql.Identifier(ASIDE)))
+        if _is_aside(database):
+            _copy_back(database, column(database, f"select distinct bucket_id from {ASIDE}.documents"))
+            database.execute(f"drop schema {ASIDE} cascade")
+        database.execute(f"create schema {ASIDE}")
+        database.execute(f"alter table public.documents set schema {ASIDE}")
 
 
-def bring_back(database: Database) -> int:
-    """Puts back those whose object still has the same bytes; how many."""
-    if not column(database, "select 1 where to_regnamespace(%s) is not null", [ASIDE]):
-        return 0
-    shared = [name for name in _columns(database, "public") if name in set(_columns(database, ASIDE))]
+def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
+    """Puts back what is in `buckets` or another indexed bucket; how many, and how many wait for theirs.
+
+    What isn't indexed isn't searched either, so the others stay aside until their bucket is. Documents whose
+    object has other bytes by now, or is gone, are forgotten.
+    """
+    if not _is_aside(database):
+        return 0, 0
     with database.transaction():
-        result = database.execute(
-            sql.SQL("""
-                insert into public.documents ({columns}) overriding system value
-                select {values} from {aside}.documents d
-                join storage.objects o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
-                join neural_search.models m on m.name = d.model
-                on conflict do nothing
-            """).format(
-                columns=sql.SQL(", ").join(map(sql.Identifier, shared)),
-                values=sql.SQL(", ").join(sql.Identifier("d", name) for name in shared),
-                aside=sql.Identifier(ASIDE),
-            )
-        )
-        # The old identities are in use again; the next one follows them.
-        database.execute("""
+        # The old identities are in use again, or will be; the next one follows them.
+        database.execute(f"""
             select setval(pg_get_serial_sequence('public.documents', 'id'), greatest(max(id), 1))
-            from public.documents
+            from (select id from public.documents union all select id from {ASIDE}.documents) used
         """)
-        database.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(ASIDE)))
-    return result.rowcount
+        database.execute(f"""
+            delete from {ASIDE}.documents d where not exists (
+              select from storage.objects o
+              where o.id = d.object_id and coalesce(o.version, '') = d.object_version
+            ) or not exists (select from neural_search.models m where m.name = d.model)
+        """)
+        indexed = buckets + column(database, "select bucket_id from neural_search.buckets")
+        brought_back = _copy_back(database, indexed)
+        database.execute(f"delete from {ASIDE}.documents where bucket_id = any(%s)", [indexed])
+        [waiting] = column(database, f"select count(*) from {ASIDE}.documents")
+        if not waiting:
+            database.execute(f"drop schema {ASIDE} cascade")
+    return brought_back, waiting
 
 
 def is_ours(database: Database) -> bool:
     """Whether public.documents is there and neural-search's."""
     return set(_columns(database, "public")) >= OURS
+
+
+def _copy_back(database: Database, buckets: list[str]) -> int:
+    """The columns that both tables have; documents made meanwhile win."""
+    columns = [name for name in _columns(database, "public") if name in set(_columns(database, ASIDE))]
+    return database.execute(
+        sql.SQL("""
+            insert into public.documents ({columns}) overriding system value
+            select {columns} from {aside}.documents where bucket_id = any(%s)
+            on conflict do nothing
+        """).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), aside=sql.Identifier(ASIDE)),
+        [buckets],
+    ).rowcount
+
+
+def _is_aside(database: Database) -> bool:
+    return bool(column(database, f"select 1 where to_regclass('{ASIDE}.documents') is not null"))
 
 
 def _exists(database: Database) -> bool:

@@ -1,0 +1,89 @@
+"""Documents that outlive an uninstall come back with their bucket, and not before."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli import installation, removal
+
+DOCUMENTS = "select bucket_id, content from public.documents order by 1, 2"
+RECONCILE = "select * from public.reconcile_documents()"
+
+
+@pytest.fixture
+def install(database):
+    def install(*buckets):
+        return installation.install(
+            database.url(),
+            embed_url="http://127.0.0.1/embed",
+            webhook_secret="open sesame",
+            buckets=list(buckets),
+        )
+
+    return install
+
+
+@pytest.fixture
+def uninstall(database):
+    return lambda data=False: removal.uninstall(database.url(), data=data)
+
+
+@pytest.fixture
+def two_buckets(db, install, make_document):
+    db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    install("images", "attic")
+    make_document("a.png"), make_document("b.png", bucket="attic")
+    return [("attic", "b.png"), ("images", "a.png")]
+
+
+def is_aside(db):
+    return db.execute("select to_regnamespace('neural_search_kept') is not null").fetchone() == (True,)
+
+
+def test_an_install_with_fewer_buckets_loses_no_documents(db, install, uninstall, two_buckets):
+    uninstall()
+    done = install("images")
+    assert (done.brought_back, done.kept_aside, done.buckets) == (1, 1, {"images": 0})
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert db.execute(DOCUMENTS).fetchall() == [("images", "a.png")]
+    done = install("attic")
+    assert (done.brought_back, done.kept_aside, done.buckets) == (1, 0, {"attic": 0})
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert db.execute(DOCUMENTS).fetchall() == two_buckets
+    assert not is_aside(db)
+
+
+def test_documents_kept_aside_outlive_another_uninstall(db, install, uninstall, two_buckets):
+    uninstall()
+    install("images")
+    uninstall()
+    done = install("images", "attic")
+    assert (done.brought_back, done.kept_aside) == (2, 0)
+    assert db.execute(DOCUMENTS).fetchall() == two_buckets
+
+
+def test_new_documents_take_no_identity_of_one_kept_aside(db, install, uninstall, two_buckets, make_document):
+    uninstall()
+    install("images")
+    make_document("new.png")
+    assert install("attic").brought_back == 1
+    assert db.execute(DOCUMENTS).fetchall() == [*two_buckets, ("images", "new.png")]
+
+
+def test_documents_kept_aside_are_forgotten_once_their_object_changed(
+    db, install, uninstall, two_buckets, make_object
+):
+    uninstall()
+    install("images")
+    make_object("b.png", bucket="attic")
+    done = install("attic")
+    assert (done.brought_back, done.kept_aside, done.buckets) == (0, 0, {"attic": 1})
+    assert not is_aside(db)
+
+
+def test_uninstall_with_data_deletes_what_is_kept_aside_too(db, install, uninstall, two_buckets):
+    uninstall()
+    install("images")
+    uninstall(data=True)
+    assert not is_aside(db)
+    assert db.execute("select to_regclass('public.documents')").fetchone() == (None,)
