@@ -72,7 +72,8 @@ begin
   values (index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp())
   on conflict (bucket_id) do update set public_search = excluded.public_search, created_at = excluded.created_at;
 
-  -- What goes beyond this many is found by reconcile_documents, so that a large bucket fits into a time-out.
+  -- What goes beyond this many is queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
+  -- large bucket fits into a time-out.
   queued = neural_search.queue_missing(10000, index_bucket.bucket_id);
   perform neural_search.kick_due();
   return queued;
@@ -229,7 +230,8 @@ begin
   get diagnostics affected = row_count;
   stale = stale + affected;
 
-  missing = neural_search.queue_missing(most);
+  -- Enough for whatever was uploaded since the last run.
+  missing = neural_search.queue_missing(100000);
   insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
   if missing + stale > 0 then
     perform neural_search.kick_due();
