@@ -85,7 +85,10 @@ def finish(
 
 
 def fail(database: Database, job: Job, outcome: str, error: BaseException) -> str:
-    """Records why: `outcome` is skipped, failed or retry. Returns what it came to, or superseded."""
+    """Records why: `outcome` is skipped, failed, retry or doubtful. Returns what it came to, or superseded.
+
+    A doubtful failure may lie with the surroundings: a retry that isn't charged as an attempt the first times.
+    """
     answer: str = database.call(
         "fail_embedding_job",
         object_id=job.object_id,

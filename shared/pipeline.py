@@ -18,6 +18,8 @@ from shared.errors import (
     ModelError,
     NotAnImage,
     SettingsError,
+    StaleObject,
+    StorageError,
     StorageForbidden,
     StorageUnavailable,
     Unauthorized,
@@ -39,6 +41,10 @@ FAULTS = (
     SettingsError,
     Unauthorized,
 )
+
+
+# This object's own trouble, or the beginning of everybody's: the others are tried, it isn't charged yet.
+DOUBTFUL = (StorageError, StaleObject)
 
 
 class Decode(Protocol):
@@ -93,7 +99,8 @@ class Pipeline:
             status, reason = jobs.fail(database, job, outcome, error), _reason(error)
         except Exception as error:  # whatever this image does to us must not reach the others
             self._log("attempt failed", severity="ERROR", error=error, **_about(job))
-            status, reason = jobs.fail(database, job, "retry", error), _reason(error)
+            outcome = "doubtful" if type(error) in DOUBTFUL else "retry"
+            status, reason = jobs.fail(database, job, outcome, error), _reason(error)
         if status == "retry":
             status, reason = "failed", f"{reason} It will be tried again."
         self._metrics.object(status)

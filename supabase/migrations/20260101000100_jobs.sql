@@ -371,14 +371,32 @@ language plpgsql set search_path = '' as $$
 declare
   result text;
 begin
-  if outcome is null or outcome not in ('skipped', 'failed', 'retry') then
-    raise exception 'outcome is %, expected skipped, failed or retry', coalesce(quote_literal(outcome), 'null')
+  if outcome is null or outcome not in ('skipped', 'failed', 'retry', 'doubtful') then
+    raise exception 'outcome is %, expected skipped, failed, retry or doubtful',
+      coalesce(quote_literal(outcome), 'null')
       using errcode = 'invalid_parameter_value';
+  end if;
+
+  -- 10, 20, 40 s and so on, never more than 5 minutes: 20 to 30 minutes in all, which most outages don't last.
+  if outcome = 'doubtful' then
+    update neural_search.jobs as j set
+      attempts = greatest(j.attempts - 1, 0),
+      faults = j.faults + 1,
+      next_attempt_at = now() + make_interval(secs => least(10 * 2 ^ j.faults, 300) * (1 + random() / 2)),
+      lease_id = null,
+      error_class = fail_embedding_job.error_class,
+      error_message = left(fail_embedding_job.error_message, 2000),
+      updated_at = now()
+    where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
+      and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
+    if found then
+      return 'retry';
+    end if;
   end if;
 
   update neural_search.jobs as j set
     state = case
-      when outcome <> 'retry' then outcome
+      when outcome in ('skipped', 'failed') then outcome
       when j.attempts >= neural_search.max_attempts() then 'failed'
       else 'pending'
     end,
@@ -396,7 +414,8 @@ begin
 end
 $$;
 comment on function public.fail_embedding_job is
-  'Records why a leased job has no result: skipped, failed or retry (later, and failed after the last attempt); '
+  'Records why a leased job has no result: skipped, failed, retry (later, and failed after the last attempt) or '
+  'doubtful (it may lie with the surroundings: as retry, but the first 8 times are not charged as attempts); '
   'superseded where the lease isn''t held any more.';
 revoke execute on function public.fail_embedding_job from public, anon, authenticated, service_role;
 grant execute on function public.fail_embedding_job to service_role;

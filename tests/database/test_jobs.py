@@ -310,6 +310,26 @@ def test_a_retry_waits_longer_each_time_and_fails_after_the_last_attempt(db, mak
     assert claim(db) == []
 
 
+def test_a_doubtful_failure_is_charged_only_after_half_an_hour_of_them(db, make_object):
+    object_id = make_object()
+    for faults in range(1, 9):
+        [(_, lease_id, attempt)] = claim(db)
+        assert (fail(db, object_id, lease_id, "doubtful"), attempt) == ("retry", 1)
+        ((found, attempts, wait),) = db.execute(
+            "select faults, attempts, extract(epoch from next_attempt_at - now())::float"
+            " from neural_search.jobs"
+        )
+        assert (found, attempts) == (faults, 0)
+        least = min(10 * 2 ** (faults - 1), 300)
+        assert least - 1 < wait < least * 1.5 + 1
+        make_due(db)
+    outcomes = []
+    while leased := claim(db):
+        outcomes.append(fail(db, object_id, leased[0][1], "doubtful"))
+        make_due(db)
+    assert outcomes == ["retry"] * 4 + ["failed"]
+
+
 def test_whoever_lost_the_lease_cant_fail_the_job(db, make_object):
     object_id = make_object()
     ((_, lost, _),) = claim(db)
