@@ -14,7 +14,10 @@ NeuralSearchError
 │   ├── NotAnImage
 │   ├── BrokenImage
 │   ├── ImageTooLarge
-│   └── TooManyPixels
+│   ├── TooManyPixels
+│   ├── DecodingTimedOut
+│   ├── DecoderCrashed
+│   └── DecodingOutOfMemory
 ├── StorageError                Storage refused or failed
 │   ├── ObjectNotFound
 │   ├── StorageForbidden
@@ -31,6 +34,7 @@ NeuralSearchError
 │   ├── ModelBroken
 │   └── TextUnsupported
 ├── Busy                        come back later
+├── DecoderUnavailable
 ├── CollectionError             what should be evaluated can't be
 └── StackError                  the embedded stack can't start or isn't running
 
@@ -148,6 +152,18 @@ class TooManyPixels(ImageError):
     """The image has too many pixels. Upload a smaller one or raise MAX_IMAGE_PIXELS."""
 
 
+class DecodingTimedOut(ImageError):
+    """Decoding the image took too long. Upload a smaller or simpler one, or raise MAX_DECODE_SECONDS."""
+
+
+class DecoderCrashed(ImageError):
+    """The process that decoded this image died of it. Save the image anew and upload it again."""
+
+
+class DecodingOutOfMemory(ImageError):
+    """Decoding the image takes too much memory. Upload a smaller one or raise MAX_DECODE_MEMORY."""
+
+
 class StorageError(NeuralSearchError):
     """Storage gave an answer that we didn't expect. Its log says why."""
 
@@ -244,6 +260,12 @@ class CollectionError(NeuralSearchError):
     """This collection can't be evaluated. Its message says what is missing or wrong."""
 
     status = 400
+
+
+class DecoderUnavailable(NeuralSearchError):
+    """No process for decoding images can be started. Give this machine more memory, or try again later."""
+
+    status = 503
 
 
 class StackError(NeuralSearchError):

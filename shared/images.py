@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-
-import numpy as np
-import pillow_heif
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 # Imported for their effect: each registers its format with Pillow, which would else load all that it knows.
 from PIL import AvifImagePlugin as AvifImagePlugin
@@ -23,10 +20,19 @@ from PIL import WebPImagePlugin as WebPImagePlugin
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from shared.errors import BrokenImage, EmptyImage, ImageTooLarge, NotAnImage, TooManyPixels
+from shared import webp
+from shared.errors import (
+    BrokenImage,
+    DecodingOutOfMemory,
+    EmptyImage,
+    ImageTooLarge,
+    NotAnImage,
+    TooManyPixels,
+)
 
-# A HEIC's embedded thumbnail may show something else than the picture, so they aren't even read.
-pillow_heif.register_heif_opener(thumbnails=False)
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # The formats that are opened, in the order in which they are tried, and the type that each is reported as.
 MIME_TYPES = {
@@ -67,12 +73,29 @@ class DecodedImage:
     mime_type: str  # sniffed from the bytes
 
 
+class Decode(Protocol):
+    """A file's bytes to its picture, or the ImageError that says why there is none."""
+
+    def __call__(self, data: bytes, *, min_side: int | None) -> DecodedImage: ...
+
+
 def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None = None) -> DecodedImage:
     """The picture in `data`, or the ImageError that says why there is none.
 
     With `min_side`, a large image may come out smaller, but with no side shorter than that: that takes a
     fraction of the time for a JPEG, and a fraction of the memory for the others.
     """
+    check_bytes(data, max_bytes)
+    if size := webp.size(data):
+        _check_pixels(size, max_pixels)
+    image = _open(data)
+    _check_pixels(image.size, max_pixels)
+    with _translated(image.format, image.size):
+        return _decode(image, min_side)
+
+
+def check_bytes(data: bytes, max_bytes: int) -> None:
+    """EmptyImage or ImageTooLarge where it isn't worth looking into `data`."""
     if not data:
         raise EmptyImage()
     if len(data) > max_bytes:
@@ -81,15 +104,13 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
             "Upload a smaller one or raise MAX_IMAGE_BYTES.",
             value=len(data),
         )
-    image = _open(data)
-    _check_pixels(image, max_pixels)
-    with _translated(image.format):
-        return _decode(image, min_side)
 
 
 def _open(data: bytes) -> ImageFile:
+    if data[4:8] == b"ftyp":
+        _register_heif()
     # Image.open would do this as well, but it warns at a number of pixels of its own, which is a global.
-    factories = [(name, Image.OPEN[name]) for name in MIME_TYPES]
+    factories = [(name, Image.OPEN[name]) for name in MIME_TYPES if name in Image.OPEN]
     candidates = [(name, make) for name, (make, accept) in factories if accept and accept(data[:16]) is True]
     if not candidates:
         raise NotAnImage()
@@ -101,26 +122,37 @@ def _open(data: bytes) -> ImageFile:
     return _open_as(*candidates[-1], data)
 
 
+def _register_heif() -> None:
+    # Imported when it is needed: a decoder process should start fast and weigh little.
+    import pillow_heif
+
+    # A HEIC's embedded thumbnail may show something else than the picture, so they aren't even read.
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+
 def _open_as(name: str, make: object, data: bytes) -> ImageFile:
-    with _translated(name):
+    with _translated(name, webp.size(data)):
         # JPEG's own factory would also look for further pictures in the file; the first is all that counts.
         return JpegImageFile(BytesIO(data)) if name == "JPEG" else make(BytesIO(data), name)  # type: ignore[operator]
 
 
 @contextmanager
-def _translated(name: str | None) -> Iterator[None]:
+def _translated(name: str | None, size: tuple[int, int] | None) -> Iterator[None]:
     # Decoders raise almost anything on hostile bytes: OSError, SyntaxError, ValueError, IndexError,
-    # struct.error, zlib.error, OverflowError, MemoryError, DecompressionBombError. All of it means the same.
+    # struct.error, zlib.error, OverflowError, DecompressionBombError. All of it means the same.
     try:
         yield
+    except MemoryError as error:
+        raise DecodingOutOfMemory(value=size) from error
     except Exception as error:
         raise BrokenImage(
-            f"The {name} image is cut off or corrupt ({type(error).__name__}: {error}). Upload it again."
+            f"The {name} image is cut off or corrupt ({type(error).__name__}: {error}). Upload it again.",
+            value=size,
         ) from error
 
 
-def _check_pixels(image: ImageFile, max_pixels: int) -> None:
-    width, height = image.size
+def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
     if width * height > max_pixels:
         raise TooManyPixels(
             f"The image has {width} x {height} pixels, at most {max_pixels} are accepted. "
@@ -167,6 +199,8 @@ def _reduced(image: Image.Image, min_side: int) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB of any mode: alpha on white, deep greys scaled to eight bits."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        import numpy as np  # for these rare ones alone
+
         return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         # Pillow takes every CMYK JPEG for one of Adobe's, which are stored inverted.
@@ -176,6 +210,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Grey values of any depth as 0 to 255: 16-bit ones scaled, others by their range beyond that."""
+    import numpy as np
+
     grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(grey.min()), float(grey.max())
     if values.dtype.kind == "u" or (values.dtype.kind == "i" and low >= 0 and 255 < high <= 65535):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import flask
 import requests
 
 from shared import edge, embedding, settings
+from shared.decoders import Decoders
 from shared.identity import Identity
 from shared.metrics import Metrics
 from shared.models import Models
 from shared.rpc import Database, http_client
 from shared.settings import Settings
 from shared.storage import Storage
+
+MOST_DECODERS = 4  # beyond that many, the model is what a server waits for
 
 
 def configuration() -> Settings:
@@ -24,6 +28,24 @@ def models() -> Models:
     mine = configuration()
     load = partial(embedding.load, configuration=mine)
     return edge.once("models", lambda: Models(mine.embedding_models, load))
+
+
+def decoders() -> Decoders:
+    """Started by whoever asks first, so that they import while the model loads."""
+    return edge.once("decoders", _start_decoders)
+
+
+def _start_decoders() -> Decoders:
+    mine = configuration()
+    started = Decoders(
+        processes=min(os.cpu_count() or 1, MOST_DECODERS),
+        seconds=mine.max_decode_seconds,
+        memory=mine.max_decode_memory,
+        max_bytes=mine.max_image_bytes,
+        max_pixels=mine.max_image_pixels,
+    )
+    started.start()
+    return started
 
 
 def database(caller: Identity) -> Database:

@@ -37,6 +37,8 @@ class Settings:
     embedding_cache: Path  # where converted and compiled models are kept
     max_image_bytes: int
     max_image_pixels: int
+    max_decode_seconds: int  # one image's, elapsed and of the CPU
+    max_decode_memory: int  # bytes, of one decoder process
     database_url: Secret  # only for commands that need a direct connection
     local_data: Path  # the embedded stack's folder
     local_port: int  # the embedded stack's gateway
@@ -65,6 +67,8 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "embedding_cache": ("EMBEDDING_CACHE",),
     "max_image_bytes": ("MAX_IMAGE_BYTES",),
     "max_image_pixels": ("MAX_IMAGE_PIXELS",),
+    "max_decode_seconds": ("MAX_DECODE_SECONDS",),
+    "max_decode_memory": ("MAX_DECODE_MEMORY",),
     "database_url": ("DATABASE_URL",),
     "local_data": ("LOCAL_DATA",),
     "local_port": ("LOCAL_PORT",),
@@ -77,9 +81,13 @@ DEFAULTS: dict[str, str] = {
     "embedding_cache": "~/.cache/neural-search",
     "max_image_bytes": str(50 * 1024 * 1024),
     "max_image_pixels": str(100_000_000),
+    "max_decode_seconds": "20",
+    "max_decode_memory": str(2 * 1024**3),
     "local_data": str(CHECKOUT / ".local"),
     "local_port": "54321",
 }
+
+LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # what a decoder process takes by itself, and a modest image
 
 CHOICES = {"embedding_device": ("auto", "cpu", "cuda"), "embedding_engine": ("auto", "openvino", "torch")}
 
@@ -117,6 +125,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         embedding_cache=Path(text["embedding_cache"]).expanduser(),
         max_image_bytes=_positive(text, "max_image_bytes"),
         max_image_pixels=_positive(text, "max_image_pixels"),
+        max_decode_seconds=_positive(text, "max_decode_seconds"),
+        max_decode_memory=_positive(text, "max_decode_memory", least=LEAST_DECODE_MEMORY),
         database_url=Secret(text["database_url"]),
         local_data=Path(text["local_data"]).expanduser().resolve(),
         local_port=_port(text["local_port"]),
@@ -192,7 +202,9 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _positive(text: Mapping[str, str], field: str) -> int:
-    if not text[field].isdecimal() or int(text[field]) == 0:
-        raise SettingsError(f"{ENVIRONMENT[field][0]} is {text[field]!r}. Expected a whole number above 0.")
+def _positive(text: Mapping[str, str], field: str, least: int = 1) -> int:
+    if not text[field].isdecimal() or int(text[field]) < least:
+        raise SettingsError(
+            f"{ENVIRONMENT[field][0]} is {text[field]!r}. Expected a whole number of at least {least}."
+        )
     return int(text[field])

@@ -51,6 +51,8 @@ def test_secrets_do_not_show_in_the_repr():
         ("EMBEDDING_ENGINE", "onnx"),
         ("MAX_IMAGE_BYTES", "0"),
         ("MAX_IMAGE_PIXELS", "many"),
+        ("MAX_DECODE_SECONDS", "0.5"),
+        ("MAX_DECODE_MEMORY", "1000000"),
         ("LOCAL_PORT", "-1"),
         ("LOCAL_PORT", "65536"),
     ],

@@ -1,0 +1,108 @@
+"""The process that decodes other people's bytes: started by `shared/decoder.py`, with limits and no secrets.
+
+It must stay light, since several of them run beside each server, and it must not outlive its parent: it ends
+when the connection does, and by the kernel's hand when one image keeps it too long.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from shared import decoder_answers, frames, images
+from shared.errors import BrokenImage, DecodingOutOfMemory, ImageError
+
+# The most that a codec was seen to take: WebP's, 1.58 GB for 99 megapixels. AVIF took 0.9, the others less.
+BYTES_PER_PIXEL = 16
+GRACE = 2  # seconds after which the kernel ends what the parent should have ended: it may be gone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a decoder may take for one image."""
+
+    seconds: float  # elapsed, and of the CPU
+    memory: int  # bytes of the whole process
+    max_bytes: int  # of the file
+    max_pixels: int
+
+
+def main() -> None:
+    """Decodes what comes over a socket (its number is the first argument) within limits (the second)."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    limits = Limits(**json.loads(sys.argv[2]))
+    _confine(limits.memory)
+    Image.MAX_IMAGE_PIXELS = None  # our limit counts, and it may be higher than Pillow's
+    with suppress(EOFError, ConnectionError):
+        frames.send(connection, {"ready": True})
+        while True:
+            request, data = frames.receive(connection, max_body=limits.max_bytes)
+            frames.send(connection, *_answer(bytes(data), request["min_side"], limits))
+
+
+def _confine(memory: int) -> None:
+    # The parent decides when this ends; Ctrl-C reaches the whole group, also in the middle of an image.
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # where the machine itself runs out of memory, this goes before the server does
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _answer(data: bytes, min_side: int | None, limits: Limits) -> tuple[dict[str, Any], bytes]:
+    try:
+        with _limited_time(limits.seconds):
+            decoded = images.decode(
+                data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, min_side=min_side
+            )
+            return decoder_answers.pack(decoded)
+    except (MemoryError, DecodingOutOfMemory):
+        return decoder_answers.pack_error(_out_of_memory(limits.memory))
+    except BrokenImage as error:
+        return decoder_answers.pack_error(_likelier(error, limits.memory))
+    except ImageError as error:
+        return decoder_answers.pack_error(error)
+
+
+@contextmanager
+def _limited_time(seconds: float) -> Iterator[None]:
+    """Has the kernel end this process where the image takes longer, hung or busy."""
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
+    limit = math.ceil(time.process_time() + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _likelier(error: BrokenImage, memory: int) -> ImageError:
+    # Most codecs call a failed allocation a broken file. Where the image could have needed more memory than
+    # there is, that is the likelier cause.
+    width, height = error.value or (0, 0)
+    return _out_of_memory(memory) if width * height * BYTES_PER_PIXEL > memory else error
+
+
+def _out_of_memory(memory: int) -> DecodingOutOfMemory:
+    return DecodingOutOfMemory(
+        f"Decoding the image takes more than {memory} bytes of memory. "
+        "Upload a smaller one or raise MAX_DECODE_MEMORY."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The quarantine for decoding: an image that kills, hangs or bloats its decoder costs only itself.
+
+Each decoder is a process of its own behind a socket, and not one of a pool library (multiprocessing, pebble):
+those import the server's main module anew in each child, and unpickle what a hostile file made it answer.
+"""
+
+from __future__ import annotations
+
+import queue
+import weakref
+from collections.abc import Sequence
+
+from shared import images
+from shared.decoder import Decoder
+from shared.decoder_process import Limits
+from shared.images import DecodedImage
+
+
+class Decoders:
+    """Decodes in a few processes. Any thread may call it; a call waits for a free process.
+
+    `seconds` bound one image's time, elapsed and of the CPU; `memory` is what a process may take, in bytes.
+    """
+
+    def __init__(self, *, processes: int, seconds: float, memory: int, max_bytes: int, max_pixels: int):
+        self._max_bytes = max_bytes
+        limits = Limits(seconds=seconds, memory=memory, max_bytes=max_bytes, max_pixels=max_pixels)
+        self._decoders = [Decoder(limits) for _ in range(processes)]
+        # The last one used is the first to be used again: its memory is warm.
+        self._free: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        for decoder in self._decoders:
+            self._free.put(decoder)
+        self._close = weakref.finalize(self, _close, self._decoders)
+
+    def start(self) -> None:
+        """Starts the processes without waiting for them."""
+        for decoder in self._decoders:
+            decoder.start()
+
+    def decode(self, data: bytes, *, min_side: int | None) -> DecodedImage:
+        """As `images.decode`; also raises DecodingTimedOut, DecoderCrashed and DecodingOutOfMemory.
+
+        DecoderUnavailable where no process can be started, which is no fault of the image.
+        """
+        images.check_bytes(data, self._max_bytes)
+        decoder = self._free.get()
+        try:
+            return decoder.decode(data, min_side)
+        finally:
+            self._free.put(decoder)
+
+    def close(self) -> None:
+        """Ends the processes; what is being decoded fails with DecoderUnavailable."""
+        self._close()
+
+    @property
+    def restarts(self) -> int:
+        """How many processes had to be replaced so far."""
+        return sum(decoder.restarts for decoder in self._decoders)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run."""
+        return [pid for decoder in self._decoders if (pid := decoder.pid)]
+
+
+def _close(decoders: Sequence[Decoder]) -> None:
+    for decoder in decoders:
+        decoder.close()

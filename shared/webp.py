@@ -1,0 +1,23 @@
+"""The size in a WebP's header, read without its decoder, which takes the memory for it at once."""
+
+from __future__ import annotations
+
+HEADER = 30  # bytes of the file: RIFF's header, a chunk's, and as much of that chunk as tells the size
+
+
+def size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels; None for what is no WebP, or a broken one. Source: RFC 9649, section 2."""
+    if len(data) < HEADER or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return None
+    if data[12:16] == b"VP8X":
+        return _number(data[24:27]) + 1, _number(data[27:30]) + 1
+    if data[12:16] == b"VP8L":
+        bits = _number(data[21:25])
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if data[12:16] == b"VP8 ":
+        return _number(data[26:28]) & 0x3FFF, _number(data[28:30]) & 0x3FFF
+    return None
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
