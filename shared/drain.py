@@ -28,6 +28,7 @@ class Drain:
         models: Models,
         concurrency: int,
     ):
+        self.reached = False  # whether the database has let us claim: URL, key and migrations are right
         self._database = database
         self._pipeline = pipeline
         self._leases = leases
@@ -66,6 +67,7 @@ class Drain:
         while limit != 0 and (room := crew.wait_for_room(stop)):
             claimed_at = time.monotonic()
             batch = jobs.claim(database, self._models.names, room if limit is None else min(room, limit))
+            self.reached = True
             crew.add([Leased(job=job, claimed_at=claimed_at) for job in batch])
             limit = limit and limit - len(batch)
             if not batch and not forever:

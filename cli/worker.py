@@ -1,0 +1,143 @@
+"""`neural-search worker`: embeds what is due, without any webhook."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import output
+from cli.app import one_line
+from cli.output import AsJson
+from cli.tally import Tally
+from shared import settings
+from shared.errors import DatabaseUnavailable, NeuralSearchError, StorageUnavailable
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.drain import Drain
+
+CONCURRENCY = 8  # on two cores: enough to fill the model's batches while others download and store
+LONGEST_PAUSE = 30.0  # seconds, after faults in a row
+PATIENCE = 6  # faults in a row after which --once gives up: about a minute
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(worker)
+
+
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is due.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Images at a time.")] = CONCURRENCY,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Work for this model only (repeatable; EMBEDDING_MODELS).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed what is due from this machine, without any webhook, until Ctrl-C or SIGTERM.
+
+    It needs SUPABASE_URL and SUPABASE_SECRET_KEY. Any number of workers may run, beside the function or
+    instead of it. Told to stop, it gives back what it hasn't begun.
+    """
+    mine = settings.load()
+    names = tuple(model or mine.embedding_models)
+    tally = Tally()
+    with _stopping_on_signals() as stop, _opened(mine, names, concurrency, tally) as drain:
+        output.warn(
+            f"Working for {mine.supabase_url} with {', '.join(names)}, {concurrency} images at a time. "
+            + ("It ends when nothing is due." if once else "Ctrl-C ends it.")
+        )
+        _work(drain, tally, stop, once=once)
+    if as_json:
+        output.print_json(tally.as_json())
+    else:
+        output.say(f"Ended: {tally}.")
+
+
+def _work(drain: Drain, tally: Tally, stop: threading.Event, *, once: bool) -> None:
+    """Runs the drain again and again; a fault of the surroundings is one line and a pause."""
+    faults = 0
+    while not stop.is_set():
+        before = tally.total
+        try:
+            drain.run(tally.add, forever=not once, stop=stop)
+            return
+        except Exception as fault:
+            passing = drain.reached or isinstance(fault, DatabaseUnavailable | StorageUnavailable)
+            faults = 1 if tally.total > before else faults + 1
+            if not passing or (once and faults > PATIENCE):
+                raise  # a wrong key or a missing model won't come right by itself
+            pause = min(2.0 ** (faults - 1), LONGEST_PAUSE) * random.uniform(1, 1.5)
+            output.warn(f"{_line(fault)} Trying again in {output.seconds(pause)}.")
+            stop.wait(pause)
+
+
+def _line(fault: Exception) -> str:
+    text = " ".join(str(fault).split()) if isinstance(fault, NeuralSearchError) else one_line(fault)
+    return text if text.endswith(".") else f"{text}."
+
+
+@contextmanager
+def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tally) -> Iterator[Drain]:
+    """The drain, with its models loaded: a wrong name is told before anything is claimed."""
+    from functools import partial
+
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    # They take seconds to import, which `--help` does without.
+    from shared import embedding, identity, images, memory
+    from shared.drain import Drain
+    from shared.leases import Leases
+    from shared.metrics import Metrics
+    from shared.models import Models
+    from shared.pipeline import Pipeline
+    from shared.rpc import Database, http_client
+    from shared.storage import Storage
+
+    url, service = mine.need("supabase_url"), identity.service(mine)
+    memory.give_back_what_is_freed()
+    models = Models(names, partial(embedding.load, configuration=mine))
+    for name in names:
+        models.get(name)
+    with requests.Session() as session, http_client() as http:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency))
+        pipeline = Pipeline(
+            storage=Storage(url, service, session),
+            models=models,
+            decode=partial(images.decode, max_bytes=mine.max_image_bytes, max_pixels=mine.max_image_pixels),
+            metrics=Metrics(),
+            max_bytes=mine.max_image_bytes,
+            log=tally.log,
+        )
+        yield Drain(
+            database=lambda: Database(url, service, http),
+            pipeline=pipeline,
+            leases=Leases(tally.log),
+            models=models,
+            concurrency=concurrency,
+        )
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[threading.Event]:
+    """Set by the first SIGINT or SIGTERM; a second one ends the process where it is."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
