@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,7 +92,8 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     from requests.adapters import HTTPAdapter
 
     # They take seconds to import, which `--help` does without.
-    from shared import embedding, identity, images, memory
+    from shared import embedding, identity, memory
+    from shared.decoders import Decoders
     from shared.drain import Drain
     from shared.leases import Leases
     from shared.metrics import Metrics
@@ -105,13 +107,21 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     models = Models(names, partial(embedding.load, configuration=mine))
     for name in names:
         models.get(name)
-    with requests.Session() as session, http_client() as http:
+    decoders = Decoders(
+        processes=min(os.cpu_count() or 1, concurrency),
+        seconds=mine.max_decode_seconds,
+        memory=mine.max_decode_memory,
+        max_bytes=mine.max_image_bytes,
+        max_pixels=mine.max_image_pixels,
+    )
+    with closing(decoders), requests.Session() as session, http_client() as http:
+        decoders.start()
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency))
         pipeline = Pipeline(
             storage=Storage(url, service, session),
             models=models,
-            decode=partial(images.decode, max_bytes=mine.max_image_bytes, max_pixels=mine.max_image_pixels),
+            decode=decoders.decode,
             metrics=Metrics(),
             max_bytes=mine.max_image_bytes,
             log=tally.log,

@@ -6,12 +6,15 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from shared import jobs, logs
 from shared.errors import (
     DatabaseForbidden,
     DatabaseUnavailable,
+    DecoderCrashed,
+    DecoderUnavailable,
+    DecodingTimedOut,
     EmptyImage,
     ImageError,
     ImageTooLarge,
@@ -24,7 +27,7 @@ from shared.errors import (
     StorageUnavailable,
     Unauthorized,
 )
-from shared.images import DecodedImage
+from shared.images import Decode
 from shared.jobs import Job
 from shared.metrics import Metrics
 from shared.models import Models
@@ -35,6 +38,7 @@ from shared.storage import Storage
 FAULTS = (
     DatabaseUnavailable,
     DatabaseForbidden,
+    DecoderUnavailable,
     StorageUnavailable,
     StorageForbidden,
     ModelError,
@@ -45,12 +49,6 @@ FAULTS = (
 
 # This object's own trouble, or the beginning of everybody's: the others are tried, it isn't charged yet.
 DOUBTFUL = (StorageError, StaleObject)
-
-
-class Decode(Protocol):
-    """A file's bytes to its picture, or the ImageError that says why there is none."""
-
-    def __call__(self, data: bytes, *, min_side: int | None) -> DecodedImage: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +92,8 @@ class Pipeline:
             status, reason = self._embed(database, job), None
         except FAULTS:
             raise
+        except (DecodingTimedOut, DecoderCrashed) as error:  # it may have been the machine: it is tried again
+            status, reason = jobs.fail(database, job, "retry", error), _reason(error)
         except ImageError as error:
             outcome = "skipped" if isinstance(error, EmptyImage | NotAnImage) else "failed"
             status, reason = jobs.fail(database, job, outcome, error), _reason(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +19,9 @@ from shared import identity, images
 from shared.errors import (
     Busy,
     DatabaseUnavailable,
+    DecoderCrashed,
+    DecodingTimedOut,
+    ImageError,
     ModelNotLoaded,
     NeuralSearchError,
     StorageForbidden,
@@ -25,9 +29,11 @@ from shared.errors import (
 )
 from shared.events import Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
+from shared.images import DecodedImage
 from shared.ingest import Ingest
 from shared.metrics import Metrics
 from shared.models import Models
+from shared.pipeline import Decode
 from shared.rpc import Database, http_client
 from shared.settings import Secret
 from shared.storage import Storage
@@ -36,6 +42,7 @@ from shared.testing import ColourEmbedder, RpcTransport, md5, picture
 URL = "http://supabase.test"
 SERVICE = identity.Identity(apikey=Secret("secret"), authorization=Secret("Bearer secret"))
 RED = picture("red")
+DECODE = partial(images.decode, max_bytes=10_000, max_pixels=10_000)
 DOWN = httpx.ConnectError("refused")
 
 
@@ -76,12 +83,18 @@ def postgrest() -> RpcTransport:
         claim_object=claimed(),
         claim_embedding_jobs=[],
         finish_embedding_job="embedded",
-        fail_embedding_job=lambda arguments: arguments["outcome"],
+        fail_embedding_job=lambda given: {"doubtful": "retry"}.get(given["outcome"], given["outcome"]),
         release_embedding_jobs=lambda arguments: len(arguments["lease_ids"]),
     )
 
 
-def build(postgrest: RpcTransport, *, load: Any = ColourEmbedder, gate: Gate | None = None) -> Ingest:
+def build(
+    postgrest: RpcTransport,
+    *,
+    load: Any = ColourEmbedder,
+    gate: Gate | None = None,
+    decode: Decode = DECODE,
+) -> Ingest:
     http = http_client(postgrest)
     return Ingest(
         database=lambda: Database(URL, SERVICE, http),
@@ -89,7 +102,7 @@ def build(postgrest: RpcTransport, *, load: Any = ColourEmbedder, gate: Gate | N
         models=Models(["colours"], load),
         gate=gate or Gate(running=1, waiting=0),
         metrics=Metrics(),
-        decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
+        decode=decode,
         max_bytes=10_000,
     )
 
@@ -189,23 +202,40 @@ def test_an_image_that_will_never_do_ends_with_its_cause(
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("answer", "error", "outcome"),
     [
-        ({"status": 400, "body": '{"statusCode":"404","code":"NoSuchKey","message":"no"}'}, "ObjectNotFound"),
-        ({"status": 500, "body": '{"statusCode":"500","message":"no"}'}, "StorageError"),
-        ({"body": RED[:-1]}, "StaleObject"),
-        ({"headers": {"ETag": md5(b"older")}}, "StaleObject"),
-        ({"body": requests.ReadTimeout()}, "StorageError"),
+        (
+            {"status": 400, "body": '{"statusCode":"404","code":"NoSuchKey","message":"no"}'},
+            "ObjectNotFound",
+            "retry",
+        ),
+        ({"status": 500, "body": '{"statusCode":"500","message":"no"}'}, "StorageError", "doubtful"),
+        ({"body": RED[:-1]}, "StaleObject", "doubtful"),
+        ({"headers": {"ETag": md5(b"older")}}, "StaleObject", "doubtful"),
+        ({"body": requests.ReadTimeout()}, "StorageError", "doubtful"),
     ],
 )
-def test_what_may_pass_is_tried_again_and_charged(
-    postgrest: RpcTransport, storage: responses.RequestsMock, answer: Any, error: str
+def test_what_may_pass_is_tried_again_and_charged_where_it_is_the_images_own(
+    postgrest: RpcTransport, storage: responses.RequestsMock, answer: Any, error: str, outcome: str
 ):
     holds(storage, **answer)
     status, reason = changed(postgrest)
     assert status == "failed" and reason is not None and reason.endswith("It will be tried again.")
     [failure] = postgrest.called("fail_embedding_job")
-    assert (failure["outcome"], failure["error_class"]) == ("retry", error)
+    assert (failure["outcome"], failure["error_class"]) == (outcome, error)
+
+
+@pytest.mark.parametrize("kind", [DecodingTimedOut, DecoderCrashed])
+def test_an_image_that_kills_or_hangs_its_decoder_is_tried_again_and_charged(
+    postgrest: RpcTransport, storage: responses.RequestsMock, kind: type[ImageError]
+):
+    def decode(_data: bytes, *, min_side: int | None) -> DecodedImage:
+        raise kind()
+
+    holds(storage)
+    assert changed(postgrest, decode=decode)[0] == "failed"
+    [failure] = postgrest.called("fail_embedding_job")
+    assert (failure["outcome"], failure["error_class"]) == ("retry", kind.__name__)
 
 
 def test_an_object_that_moved_away_during_the_download_is_superseded(
@@ -231,7 +261,8 @@ def test_a_failure_that_nobody_expected_costs_only_its_own_image(
     for number, body in ((1, RED), (2, blue), (3, RED)):
         holds(storage, number, body)
     results = build(postgrest, load=Moody).handle(Kick(limit=10))
-    assert [result.status for result in results] == ["embedded", "failed", "embedded"]
+    outcomes = {result.name: result.status for result in results}
+    assert outcomes == {"1.png": "embedded", "2.png": "failed", "3.png": "embedded"}
     assert [failure["error_class"] for failure in postgrest.called("fail_embedding_job")] == ["MemoryError"]
     assert "blue is too much" in capsys.readouterr().err
 
@@ -275,9 +306,23 @@ def test_a_fault_of_the_surroundings_gives_all_jobs_back_uncharged(
 
 
 def test_what_was_done_before_the_fault_stays_done(postgrest: RpcTransport, storage: responses.RequestsMock):
-    postgrest.answers["claim_embedding_jobs"] = [job(1), job(2)]
+    stored = threading.Event()
+    batches = iter([[job(1), job(2)]])
+
+    def finish(_arguments: Any) -> str:
+        stored.set()
+        return "embedded"
+
+    def down(_request: Any) -> tuple[int, dict[str, str], str]:
+        assert stored.wait(10)
+        return 503, {}, ""
+
+    postgrest.answers |= {
+        "claim_embedding_jobs": lambda _: next(batches, []),
+        "finish_embedding_job": finish,
+    }
     holds(storage, 1)
-    holds(storage, 2, status=503)
+    storage.add_callback("GET", f"{URL}/storage/v1/object/images/2.png", down)
     with pytest.raises(StorageUnavailable):
         build(postgrest).handle(Kick(limit=10))
     assert len(postgrest.called("finish_embedding_job")) == 1
