@@ -118,7 +118,7 @@ def _show(rows: list[Row], most: int) -> None:
 
 
 def _row(row: Row) -> tuple[Any, ...]:
-    cause = ": ".join(part for part in (row["error_class"], row["error_message"]) if part)
+    cause = report.one_line(": ".join(part for part in (row["error_class"], row["error_message"]) if part))
     since = output.seconds(report.age(row["queued_at"])) if row["queued_at"] else ""
     image = f"{row['bucket_id']}/{row['name']}"
     return (row["state"], image, row["attempts"], _when(row), since, cause)

@@ -85,7 +85,7 @@ def show_failures(failures: Sequence[Row]) -> None:
             row["objects"],
             row["state"] if row["state"] in OVER else f"{row['state']}, will be tried again",
             row["error_class"],
-            f"{row['bucket_id']}/{row['example_name']}: {row['example_message']}",
+            one_line(f"{row['bucket_id']}/{row['example_name']}: {row['example_message']}"),
         )
         for row in ordered
     ]
@@ -113,3 +113,7 @@ def _reconciled(last: Row | None) -> str:
 def age(moment: str) -> float:
     """Seconds since a time as PostgREST writes it."""
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
 
+from cli import output
 from cli.project import Project, storage_errors
+from cli.report import age, headlines
 from shared.errors import DatabaseError
 from shared.settings import Settings
+
+STANDSTILL = 600.0  # seconds that work may be due while nobody has begun it
+RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
+
+Report = Callable[[], dict[str, Any]]
 
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
     if not target.supabase_url:
-        yield "SUPABASE_URL is not set", {"Storage": str, "publishable key": str, "secret key": str}
+        names = ("Storage", "publishable key", "secret key", "queue", "reconciliation")
+        yield "SUPABASE_URL is not set", dict.fromkeys(names, str)
         return
     with Project(target) as project:
         either = target.secret_key or target.publishable_key
@@ -19,7 +29,15 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         missing = "" if target.publishable_key else "SUPABASE_PUBLISHABLE_KEY is not set"
         yield missing, {"publishable key": lambda: publishable_key(project)}
         missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
-        yield missing, {"secret key": lambda: secret_key(project)}
+        report = cache(lambda: project.call_as("secret_key", "embedding_report"))
+        yield (
+            missing,
+            {
+                "secret key": lambda: secret_key(report),
+                "queue": lambda: queue(report),
+                "reconciliation": lambda: reconciliation(report),
+            },
+        )
 
 
 def storage(project: Project) -> str:
@@ -36,13 +54,39 @@ def publishable_key(project: Project) -> str:
     return f"works; the active model is {rows[0]['name']} ({rows[0]['dimensions']} dimensions)"
 
 
-def secret_key(project: Project) -> str:
-    rows = project.call_as("secret_key", "index_status")
-    if not rows:
+def secret_key(report: Report) -> str:
+    backlog = report()["backlog"]
+    if not backlog:
         raise DatabaseError("It works, but no bucket is indexed. Run `neural-search install --bucket NAME`.")
-    total = {
-        name: sum(row[name] for row in rows)
-        for name in ("objects", "documents", "pending", "skipped", "failed")
-    }
-    hint = " (`neural-search jobs` says why)" if total["skipped"] or total["failed"] else ""
-    return f"works; {', '.join(f'{number} {name}' for name, number in total.items())}{hint}"
+    return f"works. {' '.join(headlines(backlog))}"
+
+
+def queue(report: Report) -> str:
+    """Whether somebody works on what is due."""
+    backlog = report()["backlog"]
+    due, running, over = (
+        sum(row[state] for row in backlog for state in states)
+        for states in (("due",), ("running",), ("skipped", "failed"))
+    )
+    oldest = max((row["oldest_seconds"] or 0.0 for row in backlog), default=0.0)
+    if due and not running and oldest > STANDSTILL:
+        raise DatabaseError(
+            f"{output.count(due, 'image')} due, nobody works on them, and the oldest has waited for "
+            f"{output.seconds(oldest)}. Look into embed_on_upload's log, or run `neural-search worker`."
+        )
+    hint = f"; {over:,} given up: `neural-search jobs` says why" if over else ""
+    return f"{due:,} due, {running:,} being embedded{hint}"
+
+
+def reconciliation(report: Report) -> str:
+    """Whether the schedule keeps comparing Storage with the index."""
+    last = report()["reconciled"]
+    if last is None:
+        return "hasn't run yet; it is scheduled every 5 minutes"
+    ago = output.seconds(age(last["at"]))
+    if age(last["at"]) > RECONCILED_WITHIN:
+        raise DatabaseError(
+            f"It ran {ago} ago, and is scheduled every 5 minutes. `neural-search backfill` does its work; "
+            "see what pg_cron says: select * from cron.job_run_details order by start_time desc."
+        )
+    return f"ran {ago} ago"

@@ -9,9 +9,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from shared.errors import NeuralSearchError, StackError
+from shared.errors import NeuralSearchError, SettingsError, StackError
 from shared.settings import Settings
 
+GIB = 1024**3
 NEEDED = {
     "functions_framework": "functions-framework",
     "openvino": "openvino",
@@ -28,7 +29,8 @@ NEEDED_BY_THE_STACK = {
 
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
-    yield "", {"Python packages": lambda: packages(NEEDED)}
+    limits = {"decoding limits": lambda: decoding(target)}
+    yield "", {"Python packages": lambda: packages(NEEDED), **limits}
     elsewhere = "" if is_embedded(target) else "SUPABASE_URL names another project than the embedded stack"
     yield (
         elsewhere,
@@ -54,6 +56,25 @@ def packages(needed: dict[str, str]) -> str:
     if missing:
         raise NeuralSearchError(f"Missing: {', '.join(missing)}. Run: pip install -e '.[cli,local,torch]'")
     return ", ".join(f"{name} {metadata.version(name)}" for name in needed.values())
+
+
+def decoding(target: Settings) -> str:
+    """The limits that this environment sets, for functions and workers that are started in it."""
+    from shared.jobs import LEASE_SECONDS  # numpy and supabase
+
+    seconds, memory = target.max_decode_seconds, target.max_decode_memory
+    if seconds >= LEASE_SECONDS:
+        raise SettingsError(
+            f"MAX_DECODE_SECONDS is {seconds}, but others take an image over after {LEASE_SECONDS} s. "
+            f"Set it to less than {LEASE_SECONDS // 2}."
+        )
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory > physical:
+        raise SettingsError(
+            f"MAX_DECODE_MEMORY is {memory / GIB:.1f} GiB for each decoder, but this machine has "
+            f"{physical / GIB:.1f} GiB in all, so it limits nothing. Set it to less than half of that."
+        )
+    return f"{seconds} s and {memory / GIB:.1f} GiB for an image"
 
 
 def folder(target: Settings) -> str:
