@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 import flask
@@ -48,8 +49,13 @@ def _start_decoders() -> Decoders:
     return started
 
 
+def databases(caller: Identity) -> Callable[[], Database]:
+    """Makes them in any thread, also in one that serves no request."""
+    return partial(Database, configuration().need("supabase_url"), caller, edge.once("http", http_client))
+
+
 def database(caller: Identity) -> Database:
-    return Database(configuration().need("supabase_url"), caller, edge.once("http", http_client))
+    return databases(caller)()
 
 
 def storage(caller: Identity) -> Storage:

@@ -72,7 +72,7 @@ def _build_ingest() -> Ingest:
     mine = process.configuration()
     service = identity.service(mine)
     return Ingest(
-        database=lambda: process.database(service),
+        database=process.databases(service),
         storage=process.storage(service),
         models=process.models(),
         gate=Gate(running=RUNNING, waiting=WAITING),
