@@ -1,0 +1,171 @@
+"""A bucket's images, as the key's owner may see them, labelled by folder or by what uploaders attached."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.collection import Collection, Item
+from shared.errors import CollectionError
+from shared.storage import Storage
+
+PAGE = 1000  # entries of a folder at once: the most that Storage gives
+MAX_OBJECTS = 100_000
+MAX_FOLDERS = 10_000
+PARALLEL = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """One object, as the listing tells of it."""
+
+    name: str  # its path in the bucket
+    revision: str  # changes with each upload
+    size: int | None  # bytes
+    etag: str | None
+
+
+def collection(
+    storage: Storage, bucket: str, *, folder: str, label_key: str | None, cache: Path, max_bytes: int
+) -> Collection:
+    """The images under `folder` ("" for all), each downloaded once into `cache`, an empty folder of this run.
+
+    Labels are the folders that they lie in, or with `label_key` what the object's metadata have under that
+    key. CollectionError where there are none, or more than MAX_OBJECTS.
+    """
+    images = sorted(_walk(storage, bucket, folder.strip("/")), key=lambda image: image.name)
+    if not images:
+        raise CollectionError(
+            f"There are no images in {_place(bucket, folder)} that this key may see. Check the name, the "
+            "policies "
+            "and SUPABASE_SECRET_KEY."
+        )
+    labels = (
+        _attached(storage, bucket, images, label_key) if label_key else _by_folder(images, folder.strip("/"))
+    )
+    downloads = Downloads(storage, bucket, cache, max_bytes)
+    items = [
+        Item(key=image.name, read=downloads.reader(image), label=label, captions=(), group=None)
+        for image, label in zip(images, labels, strict=True)
+    ]
+    return Collection(name=_place(bucket, folder), items=tuple(items))
+
+
+class Downloads:
+    """Objects' bytes, asked for once and then read from `cache`. Safe for several threads."""
+
+    def __init__(self, storage: Storage, bucket: str, cache: Path, max_bytes: int):
+        self._storage = storage
+        self._bucket = bucket
+        self._cache = cache
+        self._max_bytes = max_bytes
+
+    def reader(self, image: StoredImage) -> Reader:
+        return Reader(self, image)
+
+    def read(self, image: StoredImage) -> bytes:
+        path = self._cache / hashlib.sha256(image.name.encode()).hexdigest()
+        if path.exists():
+            return path.read_bytes()
+        data = self._storage.download(
+            self._bucket,
+            image.name,
+            version=image.revision,
+            max_bytes=self._max_bytes,
+            size=image.size,
+            etag=image.etag,
+        )
+        part = path.with_suffix(f".{id(data)}")
+        part.write_bytes(data)
+        part.replace(path)  # at once: a file that is there is complete
+        return data
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one object, now or later."""
+
+    downloads: Downloads
+    image: StoredImage
+
+    def __call__(self) -> bytes:
+        return self.downloads.read(self.image)
+
+
+def _walk(storage: Storage, bucket: str, start: str) -> Iterator[StoredImage]:
+    """Every image below the folder `start`. Storage lists one folder at a time."""
+    folders, visited, found = [start], 0, 0
+    while folders:
+        folder, visited = folders.pop(), visited + 1
+        for entry in _entries(storage, bucket, folder):
+            name = f"{folder}/{entry['name']}" if folder else str(entry["name"])
+            if entry.get("id") is None:
+                folders.append(name)
+            elif _is_image(entry):
+                found += 1
+                yield _stored_image(name, entry)
+        if found > MAX_OBJECTS or visited > MAX_FOLDERS:
+            raise CollectionError(
+                f"{_place(bucket, start)} has more than {MAX_OBJECTS:,} images or {MAX_FOLDERS:,} folders. "
+                "Name a "
+                f"folder of it: bucket:{bucket}/FOLDER."
+            )
+
+
+def _entries(storage: Storage, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
+    offset = 0
+    while page := storage.list_folder(bucket, folder, limit=PAGE, offset=offset):
+        yield from page
+        offset += len(page)
+        if len(page) < PAGE or offset > MAX_OBJECTS:
+            return
+
+
+def _is_image(entry: dict[str, Any]) -> bool:
+    told = str((entry.get("metadata") or {}).get("mimetype") or "")
+    guessed = mimetypes.guess_type(str(entry["name"]))[0] or ""
+    return told.startswith("image/") or guessed.startswith("image/")
+
+
+def _stored_image(name: str, entry: dict[str, Any]) -> StoredImage:
+    metadata = entry.get("metadata") or {}
+    size, etag = metadata.get("size"), metadata.get("eTag")
+    return StoredImage(
+        name=name,
+        revision=str(entry.get("updated_at") or entry["id"]),
+        size=size if isinstance(size, int) else None,
+        etag=str(etag) if etag else None,
+    )
+
+
+def _by_folder(images: list[StoredImage], folder: str) -> list[str | None]:
+    """The path of the folder that each lies in, below `folder`; None for what lies in `folder` itself."""
+    paths = (image.name.removeprefix(folder).lstrip("/") for image in images)
+    return [path.rpartition("/")[0] or None for path in paths]
+
+
+def _attached(storage: Storage, bucket: str, images: list[StoredImage], key: str) -> list[str | None]:
+    """What the images' metadata have under `key`; CollectionError where none has it."""
+
+    def label(image: StoredImage) -> str | None:
+        value = (storage.info(bucket, image.name).get("metadata") or {}).get(key)
+        return None if value is None else str(value)
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        labels = list(pool.map(label, images))
+    if not any(labels):
+        raise CollectionError(
+            f"None of the {len(images)} images in {bucket!r} has {key!r} in its metadata. Check the key: "
+            "it is what "
+            "uploaders attach, as `metadata` in supabase-js."
+        )
+    return labels
+
+
+def _place(bucket: str, folder: str) -> str:
+    return f"bucket:{bucket}/{folder.strip('/')}".rstrip("/")

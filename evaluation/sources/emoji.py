@@ -1,0 +1,89 @@
+"""The public set: 849 emoji, each in the drawings of two vendors, with category, name and keywords.
+
+Microsoft's are of the npm package @lobehub/fluent-emoji-3d (MIT), Google's and the words of
+emoji-datasource-google (MIT; the drawings are Noto's, Apache-2.0). To find the same emoji in the other
+vendor's drawing is a hard task: nothing but what they show is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from evaluation.collection import Collection, Item
+from evaluation.sources import npm
+from evaluation.sources.npm import Package
+from shared.errors import CollectionError
+
+FLUENT = Package(
+    name="@lobehub/fluent-emoji-3d",
+    version="1.1.0",
+    sha512="Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
+)
+GOOGLE = Package(
+    name="emoji-datasource-google",
+    version="16.0.0",
+    sha512="ZRexfzs7MVoLnmzZmNsO4TKhnAJp5D++Vm6PpUpH/jEQQlemp3l88CjZ+DoZ2faM9R4QxZkOPJCoT8DlPhfQ3A==",
+)
+DRAWINGS = "img/google/64/"
+WORDS = "emoji.json"
+
+# The categories of things that one can photograph. Faces, gestures, flags and signs differ by details alone.
+CATEGORIES = ("Activities", "Animals & Nature", "Food & Drink", "Objects", "Travel & Places")
+SPLITS = ("dev", "test")
+
+
+def collection(cache: Path, split: str = "test") -> Collection:
+    """1,698 drawings, labelled by category and grouped by emoji.
+
+    Only the emoji of `split` have captions, so text queries are measured on those alone: models and prompts
+    are to be tuned on `dev`, and never looked at on `test`.
+    """
+    if split not in SPLITS:
+        raise CollectionError(f"The public set has no part {split!r}. Expected one of: {', '.join(SPLITS)}.")
+    fluent = npm.fetch(FLUENT, cache, lambda path: path.startswith("assets/") or _is_notice(path))
+    google = npm.fetch(
+        GOOGLE, cache, lambda path: path.startswith(DRAWINGS) or path == WORDS or _is_notice(path)
+    )
+    rows = json.loads((google / WORDS).read_bytes())
+    items = [item for row in rows for item in _items(row, fluent, google, split)]
+    return Collection(name=f"emoji:{split}", items=tuple(items))
+
+
+def split_of(codes: str) -> str:
+    """`dev` or `test`, by a hash of the emoji's code points such as `1f34e`: the same for ever."""
+    return SPLITS[hashlib.sha256(codes.encode()).digest()[0] % len(SPLITS)]
+
+
+def _items(row: dict[str, Any], fluent: Path, google: Path, split: str) -> Iterator[Item]:
+    codes = row["unified"].lower()
+    drawings = {"fluent": fluent / "assets" / f"{codes}.webp", "google": google / DRAWINGS / row["image"]}
+    if row["category"] not in CATEGORIES or not all(path.exists() for path in drawings.values()):
+        return  # the newest emoji have no drawing in Microsoft's set
+    for vendor, path in drawings.items():
+        yield Item(
+            key=f"{vendor}/{codes}{path.suffix}",
+            read=_reader(path),
+            label=row["category"],
+            captions=_captions(row) if split_of(codes) == split else (),
+            group=codes,
+            rendition=vendor,
+        )
+
+
+def _captions(row: dict[str, Any]) -> tuple[str, ...]:
+    """The name and the keywords, each once: `black joker`, `mahjong tile red dragon`, `mahjong`."""
+    words = [row["name"].lower(), *(name.replace("_", " ").replace("-", " ") for name in row["short_names"])]
+    return tuple(dict.fromkeys(words))
+
+
+def _reader(path: Path) -> Callable[[], bytes]:
+    return partial(Path.read_bytes, path)
+
+
+def _is_notice(path: str) -> bool:
+    return path in ("LICENSE", "README.md", "package.json")
