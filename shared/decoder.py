@@ -9,12 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from shared import decoder_answers, frames, logs, settings
+from shared import decoder_answers, frames, settings
 from shared.decoder_process import Limits
 from shared.errors import (
     DecoderCrashed,
@@ -46,9 +46,9 @@ ENVIRONMENT = {
 class Decoder:
     """One process at a time, replaced when it dies. One thread uses it, any may close it."""
 
-    def __init__(self, limits: Limits):
-        self.restarts = 0
+    def __init__(self, limits: Limits, on_replaced: Callable[[NeuralSearchError], None]):
         self._limits = limits
+        self._on_replaced = on_replaced
         self._lock = threading.Lock()
         self._closed = False
         self._ready = False
@@ -111,8 +111,7 @@ class Decoder:
         """Starts another process after `failure`; returns what is to be raised."""
         if self._closed:
             return DecoderUnavailable(CLOSED)
-        self.restarts += 1
-        logs.write("decoder replaced", severity="WARNING", error=failure)
+        self._on_replaced(failure)
         with suppress(DecoderUnavailable):  # the next image says so
             self._spawn()
         return failure
@@ -136,8 +135,7 @@ class Decoder:
     def _connected(self) -> socket.socket:
         """The connection to a process that is ready; DecoderUnavailable where there is none to be had."""
         if self._process and self._process.poll() is not None:
-            self._stop()  # it died while it had nothing to do
-            self.restarts += 1
+            self._on_replaced(self._failure(self._stop()))  # it died while it had nothing to do
         if not self._process:
             self._spawn()
         assert self._connection

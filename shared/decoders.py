@@ -6,26 +6,43 @@ those import the server's main module anew in each child, and unpickle what a ho
 
 from __future__ import annotations
 
+import os
 import queue
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from shared import images
+from shared import images, logs
 from shared.decoder import Decoder
 from shared.decoder_process import Limits
+from shared.errors import NeuralSearchError
 from shared.images import DecodedImage
+from shared.settings import Settings
+
+MOST = 4  # processes; beyond that many, the model is what a server waits for
+OnReplaced = Callable[[NeuralSearchError], None]
 
 
 class Decoders:
     """Decodes in a few processes. Any thread may call it; a call waits for a free process.
 
     `seconds` bound one image's time, elapsed and of the CPU; `memory` is what a process may take, in bytes.
+    `on_replaced` hears why a process had to be replaced.
     """
 
-    def __init__(self, *, processes: int, seconds: float, memory: int, max_bytes: int, max_pixels: int):
+    def __init__(
+        self,
+        *,
+        processes: int,
+        seconds: float,
+        memory: int,
+        max_bytes: int,
+        max_pixels: int,
+        on_replaced: OnReplaced | None = None,
+    ):
         self._max_bytes = max_bytes
+        on_replaced = on_replaced or _log
         limits = Limits(seconds=seconds, memory=memory, max_bytes=max_bytes, max_pixels=max_pixels)
-        self._decoders = [Decoder(limits) for _ in range(processes)]
+        self._decoders = [Decoder(limits, on_replaced) for _ in range(processes)]
         # The last one used is the first to be used again: its memory is warm.
         self._free: queue.LifoQueue[Decoder] = queue.LifoQueue()
         for decoder in self._decoders:
@@ -54,14 +71,27 @@ class Decoders:
         self._close()
 
     @property
-    def restarts(self) -> int:
-        """How many processes had to be replaced so far."""
-        return sum(decoder.restarts for decoder in self._decoders)
-
-    @property
     def pids(self) -> list[int]:
         """The processes that run."""
         return [pid for decoder in self._decoders if (pid := decoder.pid)]
+
+
+def start(configuration: Settings, on_replaced: OnReplaced | None = None) -> Decoders:
+    """As many decoders as this machine has use for, importing while the caller does something else."""
+    decoders = Decoders(
+        processes=min(os.cpu_count() or 1, MOST),
+        seconds=configuration.max_decode_seconds,
+        memory=configuration.max_decode_memory,
+        max_bytes=configuration.max_image_bytes,
+        max_pixels=configuration.max_image_pixels,
+        on_replaced=on_replaced,
+    )
+    decoders.start()
+    return decoders
+
+
+def _log(cause: NeuralSearchError) -> None:
+    logs.write("decoder replaced", severity="WARNING", error=cause)
 
 
 def _close(decoders: Sequence[Decoder]) -> None:

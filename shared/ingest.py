@@ -10,12 +10,13 @@ from shared.drain import Drain
 from shared.errors import Busy
 from shared.events import DEFAULT_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
+from shared.images import Decode
 from shared.jobs import Job
 from shared.leases import Leases
 from shared.metrics import Metrics
 from shared.models import Models
 from shared.pipeline import FAULTS as FAULTS
-from shared.pipeline import Decode, Pipeline, Result
+from shared.pipeline import Pipeline, Result
 from shared.rpc import Database
 from shared.storage import Storage
 

@@ -40,6 +40,13 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._decoders = Counter(
+            "neural_search_decoders_replaced",
+            "Decoder processes replaced, by what they died of",
+            ["cause"],
+            registry=self._registry,
+        )
+
     def request(self, path: str, status: int) -> None:
         self._requests.labels(path, str(status)).inc()
 
@@ -49,6 +56,9 @@ class Metrics:
     def fresh(self, seconds: float) -> None:
         """An image became searchable so long after it was queued."""
         self._freshness.observe(seconds)
+
+    def decoder_replaced(self, cause: str) -> None:
+        self._decoders.labels(cause).inc()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

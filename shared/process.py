@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 
 import flask
 import requests
 
-from shared import edge, embedding, settings
-from shared.decoders import Decoders
+from shared import edge, embedding, logs, settings
+from shared.decoders import Decoders, start
+from shared.errors import NeuralSearchError
 from shared.identity import Identity
 from shared.metrics import Metrics
 from shared.models import Models
 from shared.rpc import Database, http_client
 from shared.settings import Settings
 from shared.storage import Storage
-
-MOST_DECODERS = 4  # beyond that many, the model is what a server waits for
 
 
 def configuration() -> Settings:
@@ -31,22 +29,14 @@ def models() -> Models:
     return edge.once("models", lambda: Models(mine.embedding_models, load))
 
 
-def decoders() -> Decoders:
+def decoders(metrics: Metrics) -> Decoders:
     """Started by whoever asks first, so that they import while the model loads."""
-    return edge.once("decoders", _start_decoders)
 
+    def count(cause: NeuralSearchError) -> None:
+        metrics.decoder_replaced(type(cause).__name__)
+        logs.write("decoder replaced", severity="WARNING", error=cause)
 
-def _start_decoders() -> Decoders:
-    mine = configuration()
-    started = Decoders(
-        processes=min(os.cpu_count() or 1, MOST_DECODERS),
-        seconds=mine.max_decode_seconds,
-        memory=mine.max_decode_memory,
-        max_bytes=mine.max_image_bytes,
-        max_pixels=mine.max_image_pixels,
-    )
-    started.start()
-    return started
+    return edge.once("decoders", lambda: start(configuration(), count))
 
 
 def databases(caller: Identity) -> Callable[[], Database]:

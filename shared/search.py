@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from shared import documents, images, logs
+from shared import documents, logs
 from shared.documents import ActiveModel, Match, StoredEmbedding
 from shared.errors import Busy, InvalidQuery, ObjectNotFound, StorageError, TextUnsupported
 from shared.gate import Gate
 from shared.identity import Identity
+from shared.images import Decode
 from shared.metrics import Metrics
 from shared.models import Models
 from shared.queries import Example, Query
@@ -48,16 +48,14 @@ class Search:
         models: Models,
         gate: Gate,
         metrics: Metrics,
-        max_bytes: int,
-        max_pixels: int,
+        decode: Decode,
     ):
         self._connect = connect
         self._storage = storage
         self._models = models
         self._gate = gate
         self._metrics = metrics
-        self._max_bytes = max_bytes
-        self._max_pixels = max_pixels
+        self._decode = decode
 
     def find(self, caller: Identity, model: ActiveModel, query: Query) -> list[Found]:
         """The best results for `query`, without the examples that it names."""
@@ -79,13 +77,10 @@ class Search:
         if query.texts and not embedder.supports_text:
             raise TextUnsupported(value=model.name)
         with self._gate.enter(), self._metrics.step("embed"):
-            pictures = [self._decode(image, embedder.image_size) for image in query.images]
+            decoded = [self._decode(image, min_side=embedder.image_size) for image in query.images]
+            pictures = [one.picture for one in decoded]
             vectors = list(embedder.embed_images(pictures)) if pictures else []
             return vectors + (list(embedder.embed_texts(query.texts)) if query.texts else [])
-
-    def _decode(self, data: bytes, side: int) -> Image.Image:
-        decoded = images.decode(data, max_bytes=self._max_bytes, max_pixels=self._max_pixels, min_side=side)
-        return decoded.picture
 
     def _urls(self, caller: Identity, matches: Sequence[Match]) -> dict[tuple[str, str], str]:
         names: defaultdict[str, list[str]] = defaultdict(list)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared import documents, images
+from shared import documents
 from shared.documents import ObjectState
 from shared.errors import InvalidQuery
 from shared.gate import Gate
+from shared.images import Decode
 from shared.rpc import Database
 from shared.storage import Storage
 
@@ -33,14 +34,14 @@ class Upload:
                 raise InvalidQuery(f"{field} is empty. Name the bucket and the object.", value=field)
 
 
-def store(storage: Storage, upload: Upload, *, gate: Gate, max_bytes: int, max_pixels: int) -> str:
+def store(storage: Storage, upload: Upload, *, gate: Gate, decode: Decode) -> str:
     """Puts the image into its bucket, with the type that its bytes show. Returns the object's id.
 
     Raises an ImageError for what could never be searched: better now than later in `neural-search jobs`;
     Busy where `gate` lets no more images be decoded at once.
     """
     with gate.enter():
-        decoded = images.decode(upload.data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=1)
+        decoded = decode(upload.data, min_side=1)
     answer = storage.upload(
         upload.bucket, upload.name, upload.data, mime_type=decoded.mime_type, upsert=upload.upsert
     )

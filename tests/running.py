@@ -147,6 +147,6 @@ def _served(app: Any) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-        for connections in ("http", "session"):
+        for connections in ("http", "session", "decoders"):
             if connections in app.extensions:
                 app.extensions[connections].close()

@@ -8,7 +8,7 @@ from functools import partial
 import flask
 import functions_framework
 
-from shared import edge, events, identity, images, memory, process
+from shared import edge, events, identity, memory, process
 from shared.documents import active_model
 from shared.gate import Gate
 from shared.health import report
@@ -77,6 +77,6 @@ def _build_ingest() -> Ingest:
         models=process.models(),
         gate=Gate(running=RUNNING, waiting=WAITING),
         metrics=metrics,
-        decode=partial(images.decode, max_bytes=mine.max_image_bytes, max_pixels=mine.max_image_pixels),
+        decode=process.decoders(metrics).decode,
         max_bytes=mine.max_image_bytes,
     )

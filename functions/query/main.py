@@ -66,11 +66,7 @@ def upload(request: flask.Request) -> flask.Response:
     wants_to_wait = _flag(request.args.get("wait", "0"), "wait")
     image = _read_upload(request)
     object_id = uploads.store(
-        process.storage(caller),
-        image,
-        gate=_gate(),
-        max_bytes=process.configuration().max_image_bytes,
-        max_pixels=process.configuration().max_image_pixels,
+        process.storage(caller), image, gate=_gate(), decode=process.decoders(metrics).decode
     )
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
     if not wants_to_wait:
@@ -207,6 +203,5 @@ def _build_search() -> Search:
         models=process.models(),
         gate=_gate(),
         metrics=metrics,
-        max_bytes=process.configuration().max_image_bytes,
-        max_pixels=process.configuration().max_image_pixels,
+        decode=process.decoders(metrics).decode,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import flask
 import functions_framework
 import pytest
 
+from shared import decoders as decoding
 from shared import settings
+from shared.decoders import Decoders
 from shared.models import Models
 from shared.rpc import http_client
 from shared.settings import CHECKOUT
@@ -26,8 +29,15 @@ ENVIRONMENT = {
 }
 
 
+@pytest.fixture(scope="session")
+def decoders() -> Iterator[Decoders]:
+    """One for all apps, as each has processes to start."""
+    with closing(decoding.start(settings.load(ENVIRONMENT))) as running:
+        yield running
+
+
 @pytest.fixture
-def serve() -> Callable[..., flask.Flask]:
+def serve(decoders: Decoders) -> Callable[..., flask.Flask]:
     """A function as an app: its environment, and the database that answers it (none: any call fails)."""
 
     def serve(
@@ -37,6 +47,7 @@ def serve() -> Callable[..., flask.Flask]:
         app: flask.Flask = functions_framework.create_app(name, str(source))
         mine = settings.load(ENVIRONMENT | environment)
         app.extensions["settings"] = mine
+        app.extensions["decoders"] = decoders
         app.extensions["http"] = http_client(transport or RpcTransport())
         app.extensions["models"] = Models(mine.embedding_models, load)
         return app

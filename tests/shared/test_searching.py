@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import requests
 import responses
 
-from shared import identity
+from shared import identity, images
 from shared.documents import ActiveModel
 from shared.errors import Busy, InvalidQuery, ModelNotLoaded, ObjectNotFound, TextUnsupported
 from shared.gate import Gate
@@ -94,8 +95,7 @@ def build(postgrest: RpcTransport, load: Any = ColourEmbedder, gate: Gate | None
         models=Models(["colours"], load),
         gate=gate or Gate(running=1, waiting=1),
         metrics=Metrics(),
-        max_bytes=10_000,
-        max_pixels=10_000,
+        decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import requests
 import responses
 
-from shared import identity, uploads
+from shared import identity, images, uploads
 from shared.errors import InvalidQuery, NotAnImage
 from shared.gate import Gate
 from shared.rpc import Database, http_client
@@ -27,8 +28,7 @@ def store(data: bytes) -> str:
         Storage(URL, CALLER, requests.Session()),
         upload,
         gate=Gate(running=1, waiting=0),
-        max_bytes=10_000,
-        max_pixels=10_000,
+        decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
     )
 
 
