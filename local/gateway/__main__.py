@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 
 import psycopg
 import uvicorn
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
 
 from local import keys
 from local.gateway.app import create_app
@@ -51,7 +53,13 @@ def serve(configuration: Path) -> None:
 
 
 def _check_database(url: str) -> None:
-    """Before anything starts, so that its failure is one line and no traceback."""
+    """Before anything starts, so that its failure is one line and no traceback.
+
+    One that recovers from a crash, which takes seconds, is waited for.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while PGconn.ping(url.encode()) == Ping.REJECT and time.monotonic() < deadline:
+        time.sleep(0.1)
     try:
         psycopg.connect(url, connect_timeout=PATIENCE).close()
     except psycopg.OperationalError as error:
