@@ -3,13 +3,16 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test lint clean
+.PHONY: demo test soak lint clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/python -m cli demo $(if $(filter 1,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)")
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+soak: $(VENV)/.dev
+	PYTHONPATH=tests $(VENV)/bin/python -m soak $(SOAK_ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -152,9 +152,3 @@ def _keep_logs(stack: Stack, seed: int) -> None:
     kept = Path(tempfile.mkdtemp(prefix=f"neural-search-soak-{seed}-"))
     shutil.copytree(stack.settings.local_data / "logs", kept / "logs")
     print(f"The logs are kept in {kept}.")
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(run(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,7 +1,7 @@
 """Webhooks that are dropped, duplicated, delayed and reordered change nothing but latency.
 
 Three acts, each on top of the last one's state: 30% of each mishap; then nothing comes through but the
-schedule's own kicks; then nothing at all, and a worker drains the queue. After each the verdict must be clean.
+schedule's own kicks; then nothing at all, and a worker drains the queue. Each ends with a clean verdict.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class Played:
     def __str__(self) -> str:
         mishaps = ", ".join(f"{mishap} {count}" for mishap, count in sorted(self.mishaps.items()))
         return (
-            f"{self.act.name}: {self.operations} operations; {mishaps}; {self.delivered} delivered; converged "
-            f"after {self.seconds:.0f} s; {self.verdict.objects} objects, {self.verdict.documents} documents"
+            f"{self.act.name}: {self.operations} operations; {mishaps}; {self.delivered} delivered; "
+            f"converged after {self.seconds:.0f} s; "
+            f"{self.verdict.objects} objects, {self.verdict.documents} documents"
         )
 
 

@@ -1,0 +1,47 @@
+"""`make soak`: what takes minutes to prove, on embedded stacks of its own, with the real functions and model.
+
+Every part runs by itself as well: `make soak SOAK_ARGS="crasher --seed 3"`. A seed makes the clients' wishes,
+the kills and the mishaps the same again; when which of them meets which stays up to the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from soak import crasher, fuzz, load, mutations
+from soak.outcome import Outcome, table
+
+Part = Callable[[argparse.Namespace], Outcome]
+
+PARTS: dict[str, Part] = {
+    "crasher": lambda given: crasher.run(given.operations, given.seed),
+    "fuzz": lambda given: fuzz.run(given.webhooks, given.seed),
+    "mutations": lambda given: mutations.run(given.mutations, given.seed),
+    "ingest": lambda given: load.run(given.sustained, given.burst, given.seed),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "make soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--operations", type=int, default=2000, help="of the crasher (default 2000)")
+    parser.add_argument("--webhooks", type=int, default=1000, help="operations of the fuzz (default 1000)")
+    parser.add_argument("--mutations", type=int, default=10_000, help="mutated images (default 10000)")
+    parser.add_argument("--sustained", type=int, default=5000, help="images uploaded in a row (default 5000)")
+    parser.add_argument("--burst", type=int, default=1000, help="images uploaded at once (default 1000)")
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}")
+    outcomes = [PARTS[part](given) for part in given.parts or PARTS]
+    print(f"\nseed {given.seed}\n{table(outcomes)}")
+    evidence = [f"{outcome.part}: {line}" for outcome in outcomes for line in outcome.evidence]
+    sys.exit("\n".join(["", "Violations:", *evidence]) if evidence else 0)
+
+
+if __name__ == "__main__":
+    main()
