@@ -83,7 +83,7 @@ def show_failures(failures: Sequence[Row]) -> None:
     rows = [
         (
             row["objects"],
-            row["state"] if row["state"] in OVER else f"{row['state']}, will be tried again",
+            row["state"],
             row["error_class"],
             one_line(f"{row['bucket_id']}/{row['example_name']}: {row['example_message']}"),
         )
