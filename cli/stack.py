@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import output
+from cli import output, report
 from cli.app import INTERRUPTED
 from cli.output import AsJson
 from cli.project import UNREACHABLE, Project
@@ -24,7 +24,6 @@ from shared.settings import ENVIRONMENT, Settings
 LOG = "logs/up.log"
 ADDRESSES = ("supabase_url", "query_url", "embed_url")
 SECRETS = ("publishable_key", "secret_key", "webhook_secrets", "database_url")
-COUNTS = ("objects", "documents", "pending", "running", "skipped", "failed")
 STOP_SECONDS = 60.0
 
 
@@ -190,7 +189,7 @@ def _look(target: Settings) -> dict[str, Any]:
     index = []
     if target.secret_key and parts[0]["answers"]:
         with Project(target) as project:
-            index = project.call_as("secret_key", "index_status")
+            index = project.call_as("secret_key", "embedding_report")["backlog"]
     processes = running.processes if running and running.url == target.supabase_url else {}
     return {"parts": parts, "processes": processes, "index": index}
 
@@ -226,10 +225,10 @@ def _print_status(target: Settings, found: dict[str, Any]) -> None:
 
 
 def _print_index(target: Settings, index: list[dict[str, Any]]) -> None:
-    if index:
-        rows = [(row["bucket_id"], row["model"], *(row[name] for name in COUNTS)) for row in index]
-        output.print_table(("bucket", "model", *COUNTS), rows)
-    elif target.secret_key:
-        output.say("No bucket is indexed. `neural-search install --bucket NAME` indexes one.")
-    else:
+    if not target.secret_key:
         output.say("Set SUPABASE_SECRET_KEY to see what the index holds.")
+        return
+    for line in report.headlines(index):
+        output.say(line)
+    if index:
+        report.show_backlog(index)
