@@ -12,6 +12,7 @@ from shared import errors, settings
 
 README = (settings.CHECKOUT / "README.md").read_text()
 DOCS = settings.CHECKOUT / "docs"
+OPERATING = (DOCS / "operating.md").read_text()
 
 
 def section(title: str) -> str:
@@ -61,3 +62,17 @@ def test_every_sql_function_that_callers_reach_is_documented():
     defined = set(re.findall(r"create or replace function public\.(\w+)", migrations))
     documented = (DOCS / "database.md").read_text()
     assert defined and {name for name in defined if f"`{name}(" not in documented} == set()
+
+
+def test_operating_lists_every_metric_and_no_other():
+    documented = set(re.findall(r"`(neural_search_\w+?)(?:_total)?`", OPERATING))
+    defined = set(re.findall(r'"(neural_search_\w+)"', (settings.CHECKOUT / "shared/metrics.py").read_text()))
+    assert defined and documented == defined
+
+
+def test_operating_names_causes_that_there_are():
+    chapter = OPERATING.split("\n## What a failure means", 1)[1].split("\n## ", 1)[0]
+    causes = {word for word in first_column(chapter) if word.isidentifier()}
+    recorded_by_the_database = {"LeaseExpired", "NotRecorded"}
+    assert recorded_by_the_database < causes
+    assert {name for name in causes - recorded_by_the_database if not hasattr(errors, name)} == set()
