@@ -32,6 +32,7 @@ NeuralSearchError
 │   ├── UnknownModel
 │   ├── ModelNotLoaded
 │   ├── ModelBroken
+│   ├── ModelUnresponsive
 │   └── TextUnsupported
 ├── Busy                        come back later
 ├── DecoderUnavailable
@@ -242,6 +243,12 @@ class ModelNotLoaded(ModelError):
 
 class ModelBroken(ModelError):
     """The model's files are incomplete or don't fit together. Remove them from the cache and try again."""
+
+
+class ModelUnresponsive(ModelError):
+    """The model doesn't answer. It may still be loading; if it stays like this, restart the process."""
+
+    status = 503
 
 
 class TextUnsupported(ModelError):

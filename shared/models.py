@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from shared.errors import ModelBroken, ModelNotLoaded
+from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
 
 CANARY_SECONDS = 5.0  # how long one canary's answer holds
+PATIENCE_SECONDS = 10.0  # how long a canary may take, loading the models included
 
 
 class Embedder(Protocol):
@@ -33,13 +35,21 @@ class Embedder(Protocol):
 class Models:
     """Loads under a lock, and in the worker process only: a web server forks after it imports our module."""
 
-    def __init__(self, names: Sequence[str], load: Callable[[str], Embedder]):
+    def __init__(
+        self,
+        names: Sequence[str],
+        load: Callable[[str], Embedder],
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ):
         self.names = tuple(names)
         self._load = load
         self._loaded: dict[str, Embedder] = {}
         self._lock = threading.Lock()
-        self._canary = threading.Lock()
-        self._canary_at = float("-inf")
+        self._patience = patience
+        self._canary_lock = threading.Lock()
+        self._canary: Future[None] | None = None
+        self._canary_began = self._canary_ended = float("-inf")
 
     def get(self, name: str) -> Embedder:
         """The model, loaded if it isn't yet."""
@@ -62,13 +72,37 @@ class Models:
         return sorted(self._loaded)
 
     def canary(self) -> None:
-        """Embeds a small picture with every model; ModelBroken where the answer makes no sense."""
-        with self._canary:
-            if time.monotonic() - self._canary_at < CANARY_SECONDS:
+        """Embeds a small picture with every model; ModelBroken where the answer makes no sense.
+
+        ModelUnresponsive where there is none in time: then all who ask wait for the same one, or not at all.
+        """
+        with self._canary_lock:
+            if time.monotonic() - self._canary_ended < CANARY_SECONDS:
                 return
+            canary = self._canary
+            if canary is None or canary.done():
+                canary = self._canary = self._start_canary()
+            patience = self._canary_began + self._patience - time.monotonic()
+        if not wait([canary], max(0.0, patience)).done:
+            raise ModelUnresponsive()
+        canary.result()
+
+    def _start_canary(self) -> Future[None]:
+        self._canary_began = time.monotonic()
+        canary: Future[None] = Future()
+        # A daemon, in no pool: what hangs here must not keep the process from ending.
+        threading.Thread(target=self._run_canary, args=(canary,), name="canary", daemon=True).start()
+        return canary
+
+    def _run_canary(self, canary: Future[None]) -> None:
+        try:
             for name in self.names:
                 _check(self.get(name))
-            self._canary_at = time.monotonic()
+        except Exception as error:
+            canary.set_exception(error)
+        else:
+            self._canary_ended = time.monotonic()
+            canary.set_result(None)
 
 
 def _check(embedder: Embedder) -> None:

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from shared.errors import ModelBroken, ModelNotLoaded
+from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
 from shared.models import Models
 from shared.testing import ColourEmbedder
 
@@ -54,3 +54,23 @@ def test_a_model_that_answers_nonsense_is_broken(answer: np.ndarray):
     for _ in range(2):  # a failure isn't remembered
         with pytest.raises(ModelBroken, match="Expected"):
             models.canary()
+
+
+def test_a_model_that_hangs_is_told_after_a_while_and_then_at_once_by_one_thread():
+    release, calls = threading.Event(), []
+
+    class Hanging(ColourEmbedder):
+        def embed_images(self, images):  # type: ignore[no-untyped-def]
+            calls.append(threading.current_thread())
+            release.wait(10)
+            return super().embed_images(images)
+
+    models = Models(["colours"], Hanging, patience=0.05)
+    for _ in range(20):
+        with pytest.raises(ModelUnresponsive, match="restart"):
+            models.canary()
+    assert len(calls) == 1
+    release.set()
+    calls[0].join()
+    models.canary()  # it came round, and its answer counts
+    assert len(calls) == 1
