@@ -25,9 +25,10 @@ class FaultyProject:
 
     running: Running
     proxy: Proxy
+    bucket: Any  # `images` as storage-py shows it: making a client for each call would take most of the time
 
     def upload(self, name: str, data: bytes, **options: str) -> None:
-        self.running.service().storage.from_("images").upload(name, data, {**PNG, **options})
+        self.bucket.upload(name, data, {**PNG, **options})
 
     def kick(self) -> httpx.Response:
         """What the schedule does, at once and with the function's answer."""
@@ -73,7 +74,7 @@ class FaultyProject:
         for name in names:
             [document] = self.documents(name)
             [stored] = self.rows("select * from storage.objects where id = %s", document["object_id"])
-            data = self.running.service().storage.from_("images").download(name)
+            data = self.bucket.download(name)
             assert (stored["name"], stored["version"]) == (name, document["object_version"])
             assert document["content_hash"] == hashlib.sha256(data).hexdigest()
             left = "select * from neural_search.jobs where object_id = %s"
@@ -108,6 +109,6 @@ def faulty_project(database_url: Callable[[str], str], folder: Path) -> Iterator
             yield address
 
     with running(database_url, folder, between) as everything:
-        project = FaultyProject(everything, proxy)
+        project = FaultyProject(everything, proxy, everything.service().storage.from_("images"))
         project.connect_webhook(False)
         yield project

@@ -45,7 +45,6 @@ class Exchange(BaseHTTPRequestHandler):
         fault = self.server.proxy.take(self.path)
         if fault is None:
             return self.send(self.forward())
-        self.close_connection = True
         fault(self)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer
@@ -69,9 +68,11 @@ class Exchange(BaseHTTPRequestHandler):
     def send(self, answer: Answer) -> None:
         self.begin(answer, {"Content-Length": str(len(answer.body))})
         self.wfile.write(answer.body)
+        self.close_connection = False
 
     def begin(self, answer: Answer, length: dict[str, str]) -> None:
-        """The answer's head, whatever is to follow."""
+        """The answer's head. Unless all that it announces follows, the connection ends with this request."""
+        self.close_connection = True
         self.send_response(answer.status)
         for name, value in (answer.headers | length).items():
             self.send_header(name, value)
@@ -79,6 +80,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def reset(self) -> None:
         """RST instead of FIN, as from a proxy that crashes."""
+        self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -184,6 +186,7 @@ def drip(exchange: Exchange) -> None:
 
 def silence(exchange: Exchange) -> None:
     """No answer, until the caller gives up."""
+    exchange.close_connection = True
     exchange.connection.settimeout(SILENCE_SECONDS)
     exchange.connection.recv(1)
 

@@ -180,7 +180,7 @@ def test_an_overwrite_during_the_download_is_not_mixed_up_with_what_was_fetched(
 def test_a_deletion_during_the_download_leaves_nothing(project: FaultyProject, name: str):
     def deleted(exchange: object) -> None:
         answer = exchange.forward()  # type: ignore[attr-defined]
-        project.running.service().storage.from_("images").remove([f"{name}.png"])
+        project.bucket.remove([f"{name}.png"])
         exchange.send(answer)  # type: ignore[attr-defined]
 
     project.upload(f"{name}.png", RED)
