@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cli import backfill, demo, doctor, install, jobs, query, stack, upload, worker
+from cli import backfill, demo, doctor, evaluate, install, jobs, query, stack, upload, worker
 from cli.app import app
 
-for group in (stack, doctor, demo, install, upload, query, jobs, backfill, worker):
+for group in (stack, doctor, demo, install, upload, query, jobs, backfill, worker, evaluate):
     group.register(app)
 
 

@@ -66,7 +66,7 @@ def _items(row: dict[str, Any], fluent: Path, google: Path, split: str) -> Itera
         return  # the newest emoji have no drawing in Microsoft's set
     for vendor, path in drawings.items():
         yield Item(
-            key=f"{vendor}/{codes}{path.suffix}",
+            key=f"{vendor}/{row['short_name']}{path.suffix}",
             read=_reader(path),
             label=row["category"],
             captions=_captions(row) if split_of(codes) == split else (),

@@ -26,6 +26,7 @@ COMMANDS = (
     "query",
     "jobs",
     "jobs retry",
+    "evaluate",
     "backfill",
 )
 

@@ -1,0 +1,1 @@
+"""The report: tables for the terminal, JSON for programs, and a page for people."""
