@@ -37,6 +37,7 @@ class Crew:
         pipeline: Pipeline,
         leases: Leases,
         report: Callable[[Result], None],
+        stop: threading.Event,
     ):
         self.fault: Exception | None = None  # the first one; it ends the run
         self._size = size
@@ -44,19 +45,20 @@ class Crew:
         self._pipeline = pipeline
         self._leases = leases
         self._report = report
+        self._stop = stop
         self._ahead: deque[Leased] = deque()
         self._running: dict[str, Leased] = {}  # by lease
         self._threads = 0
         self._closed = False
         self._changed = threading.Condition()
 
-    def wait_for_room(self, stop: threading.Event) -> int:
+    def wait_for_room(self) -> int:
         """How many jobs to claim now; 0 once no more are wanted.
 
         At most twice as many wait as run: few enough for their leases, and a claim costs little per job.
         """
         with self._changed:
-            while not (self.fault or stop.is_set()):
+            while not (self.fault or self._stop.is_set()):
                 room = 3 * self._size - len(self._running) - len(self._ahead)
                 if room >= self._size:
                     return room
@@ -87,10 +89,10 @@ class Crew:
             ahead = self._take_ahead()
         self._give_back([*stopped, *ahead], fault)
 
-    def finish(self, stop: threading.Event) -> None:
-        """Waits for all that was added, or until `stop` is set."""
+    def finish(self) -> None:
+        """Waits for all that was added, or until it is told to stop."""
         with self._changed:
-            while (self._ahead or self._running) and not stop.is_set():
+            while (self._ahead or self._running) and not self._stop.is_set():
                 self._changed.wait(TICK_SECONDS)
 
     def close(self) -> None:
@@ -119,7 +121,7 @@ class Crew:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._ahead or self._closed)
-                if self._closed:
+                if self._closed or self._stop.is_set():
                     return None
                 leased = self._ahead.popleft()
                 self._running[leased.job.lease_id] = leased

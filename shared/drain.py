@@ -49,13 +49,13 @@ class Drain:
         what hasn't begun is given back uncharged, what runs comes to its end, the fault is raised, once.
         """
         stop = stop or threading.Event()
-        crew = Crew(self._concurrency, self._database, self._pipeline, self._leases, report)
+        crew = Crew(self._concurrency, self._database, self._pipeline, self._leases, report, stop)
         try:
             try:
                 self._feed(crew, limit, forever, stop)
             except Exception as fault:
                 crew.fail(fault)
-            crew.finish(stop)
+            crew.finish()
         finally:
             crew.close()
         if crew.fault:
@@ -64,7 +64,7 @@ class Drain:
     def _feed(self, crew: Crew, limit: int | None, forever: bool, stop: threading.Event) -> None:
         database = self._database()
         self._leases.settle(database)
-        while limit != 0 and (room := crew.wait_for_room(stop)):
+        while limit != 0 and (room := crew.wait_for_room()):
             claimed_at = time.monotonic()
             batch = jobs.claim(database, self._models.names, room if limit is None else min(room, limit))
             self.reached = True

@@ -18,8 +18,14 @@ class Gate:
     def __init__(self, *, running: int, waiting: int):
         self._places = threading.Semaphore(running + waiting)
         self._running = threading.Semaphore(running)
+        self._inside = 0
         self._turned_away = False
         self._lock = threading.Lock()
+
+    @property
+    def inside(self) -> int:
+        """How many run or wait now."""
+        return self._inside
 
     @contextmanager
     def enter(self) -> Iterator[None]:
@@ -27,11 +33,17 @@ class Gate:
             with self._lock:
                 self._turned_away = True
             raise Busy(retry_after=5)
+        self._count(1)
         try:
             with self._running:
                 yield
         finally:
+            self._count(-1)
             self._places.release()
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._inside += change
 
     def take_turned_away(self) -> bool:
         """Whether somebody was turned away since this was last asked."""

@@ -87,7 +87,7 @@ def finish(
 def fail(database: Database, job: Job, outcome: str, error: BaseException) -> str:
     """Records why: `outcome` is skipped, failed, retry or doubtful. Returns what it came to, or superseded.
 
-    A doubtful failure may lie with the surroundings: a retry that isn't charged as an attempt the first times.
+    A doubtful failure may lie with the surroundings: a retry that isn't charged the first times.
     """
     answer: str = database.call(
         "fail_embedding_job",

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from shared.gate import Gate
 
 FRESHNESS_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400)
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -39,7 +41,9 @@ class Metrics:
             buckets=FRESHNESS_BUCKETS,
             registry=self._registry,
         )
-
+        self._in_flight = Gauge(
+            "neural_search_in_flight", "Calls that run or wait for their turn", registry=self._registry
+        )
         self._decoders = Counter(
             "neural_search_decoders_replaced",
             "Decoder processes replaced, by what they died of",
@@ -56,6 +60,10 @@ class Metrics:
     def fresh(self, seconds: float) -> None:
         """An image became searchable so long after it was queued."""
         self._freshness.observe(seconds)
+
+    def watch(self, gate: Gate) -> None:
+        """Shows how many are inside this gate."""
+        self._in_flight.set_function(lambda: gate.inside)
 
     def decoder_replaced(self, cause: str) -> None:
         self._decoders.labels(cause).inc()

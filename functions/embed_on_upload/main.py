@@ -71,11 +71,13 @@ def _ingest() -> Ingest:
 def _build_ingest() -> Ingest:
     mine = process.configuration()
     service = identity.service(mine)
+    gate = Gate(running=RUNNING, waiting=WAITING)
+    metrics.watch(gate)
     return Ingest(
         database=process.databases(service),
         storage=process.storage(service),
         models=process.models(),
-        gate=Gate(running=RUNNING, waiting=WAITING),
+        gate=gate,
         metrics=metrics,
         decode=process.decoders(metrics).decode,
         max_bytes=mine.max_image_bytes,

@@ -8,6 +8,7 @@ import pytest
 
 from shared.errors import Busy
 from shared.gate import Gate
+from shared.metrics import Metrics
 
 
 def test_who_finds_no_place_to_wait_gets_busy_and_is_remembered():
@@ -43,3 +44,11 @@ def test_a_place_is_free_again_after_a_failure():
     for _ in range(3):
         with pytest.raises(ValueError), gate.enter():
             raise ValueError
+
+
+def test_how_many_are_inside_is_shown_as_a_metric():
+    gate, metrics = Gate(running=2, waiting=0), Metrics()
+    metrics.watch(gate)
+    with gate.enter(), gate.enter():
+        assert b"neural_search_in_flight 2.0" in metrics.text()
+    assert b"neural_search_in_flight 0.0" in metrics.text()

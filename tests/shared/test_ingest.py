@@ -94,6 +94,7 @@ def build(
     load: Any = ColourEmbedder,
     gate: Gate | None = None,
     decode: Decode = DECODE,
+    metrics: Metrics | None = None,
 ) -> Ingest:
     http = http_client(postgrest)
     return Ingest(
@@ -101,7 +102,7 @@ def build(
         storage=Storage(URL, SERVICE, requests.Session()),
         models=Models(["colours"], load),
         gate=gate or Gate(running=1, waiting=0),
-        metrics=Metrics(),
+        metrics=metrics or Metrics(),
         decode=decode,
         max_bytes=10_000,
     )
@@ -373,6 +374,39 @@ def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got
         str(uuid.UUID(int=1)),
         str(uuid.UUID(int=2)),
     ]
+
+
+def test_a_fault_in_the_work_of_those_turned_away_is_not_told_to_who_got_in(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    holds(storage)
+    gate = Gate(running=1, waiting=0)
+    ingest = build(postgrest, gate=gate)
+    with gate.enter(), pytest.raises(Busy):
+        ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=2))))
+    postgrest.answers["claim_embedding_jobs"] = DOWN
+    [result] = ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
+    assert result.status == "embedded"
+    assert len(postgrest.called("claim_embedding_jobs")) == 1
+
+
+def test_freshness_is_counted_from_the_upload(postgrest: RpcTransport, storage: responses.RequestsMock):
+    holds(storage)
+    metrics = Metrics()
+    postgrest.answers["claim_object"] = claimed(waited_seconds=400.0)
+    build(postgrest, metrics=metrics).handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
+    text = metrics.text().decode()
+    assert 'neural_search_freshness_seconds_bucket{le="300.0"} 0.0' in text
+    assert 'neural_search_freshness_seconds_bucket{le="900.0"} 1.0' in text
+
+
+def test_an_object_without_work_is_logged_with_its_id(
+    postgrest: RpcTransport, capsys: pytest.CaptureFixture[str]
+):
+    postgrest.answers["claim_object"] = [{**job(), "status": "gone", "reason": "It was deleted."}]
+    changed(postgrest)
+    log = capsys.readouterr().err
+    assert str(uuid.UUID(int=1)) in log and '"event": "gone"' in log and "It was deleted." in log
 
 
 def test_a_log_line_names_the_object_and_no_secret(
