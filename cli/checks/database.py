@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, LiteralString
 
 from cli import migrations
-from cli.postgres import Database, connect
+from cli.checks.kicks import kicks
+from cli.postgres import connect
 from cli.vault import EMBED_URL, WEBHOOK_SECRET
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
 INSTALL = "Run `neural-search install`."
 SCHEDULES = ("neural-search-kick", "neural-search-reconcile")
-KICK_SECONDS = 20.0  # pg_net sends in batches, and one waits for the slowest of the batch before it
+MOMENT = "%Y-%m-%d %H:%M:%S %Z"
+RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
 EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # the bits of pg_trigger.tgtype
 
 
@@ -27,6 +28,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "migrations": applied,
         "triggers on storage.objects": triggers,
         "schedules": schedules,
+        "reconciliation": reconciliation,
         "Vault": vault,
         "kicks": kicks,
         "indexed buckets": buckets,
@@ -124,6 +126,25 @@ def schedules(target: Settings) -> str:
     return ", ".join(SCHEDULES)
 
 
+def reconciliation(target: Settings) -> str:
+    """Whether the schedule keeps comparing Storage with the index, since the server has been up."""
+    ((last, indexed, started, now),) = _rows(
+        target,
+        """
+        select max(r.at), (select min(b.created_at) from neural_search.buckets b),
+          pg_postmaster_start_time(), now()
+        from neural_search.reconciliations r
+        """,
+    )
+    since = max(filter(None, (last or indexed, started)))
+    if (last or indexed) and (now - since).total_seconds() > RECONCILED_WITHIN:
+        raise DatabaseError(
+            f"It should run every 5 minutes, and hasn't since {since:{MOMENT}}. `neural-search backfill` "
+            "does its work; pg_cron says why: select * from cron.job_run_details order by runid desc."
+        )
+    return f"ran last at {last:{MOMENT}}" if last else "hasn't run yet; scheduled every 5 minutes"
+
+
 def vault(target: Settings) -> str:
     found = dict(
         _rows(
@@ -138,56 +159,6 @@ def vault(target: Settings) -> str:
     if target.webhook_secrets and found[WEBHOOK_SECRET] not in target.webhook_secrets:
         raise DatabaseError(f"{WEBHOOK_SECRET} isn't what EMBED_WEBHOOK_SECRET holds. {INSTALL}")
     return f"the function's address ({found[EMBED_URL]}) and the webhook secret"
-
-
-def kicks(target: Settings) -> str:
-    """Asks the function for its health as the trigger calls it: from the database, with Vault's secret."""
-    with connect(str(target.database_url)) as database:
-        found = dict(
-            database.execute(
-                "select name, decrypted_secret from vault.decrypted_secrets where name = any(%s)",
-                [[EMBED_URL, WEBHOOK_SECRET]],
-            ).fetchall()
-        )
-        if not (found.get(EMBED_URL) and found.get(WEBHOOK_SECRET)):
-            raise DatabaseError(f"Vault holds no address or no secret to call with. {INSTALL}")
-        url = str(found[EMBED_URL]).rstrip("/") + "/health"
-        answer = _asked_by_pg_net(database, url, str(found[WEBHOOK_SECRET]))
-    if answer is None:
-        raise DatabaseError(
-            f"pg_net sent nothing within {KICK_SECONDS:.0f} s. Restart it: select net.worker_restart()."
-        )
-    status, error = answer
-    if status == 401:
-        raise DatabaseError(f"{url} refuses the secret in Vault. Give both the same: {INSTALL}")
-    if status != 200:
-        raise DatabaseError(
-            f"The database doesn't reach {url} ({error or status}). Check that the function runs and that "
-            f"its address is public. {INSTALL} Until then `neural-search worker` does without kicks."
-        )
-    return f"the database reaches {url}"
-
-
-def _asked_by_pg_net(database: Database, url: str, secret: str) -> tuple[int | None, str | None] | None:
-    """Status and error of a request that the database makes; None where it isn't made in time."""
-    ((request,),) = database.execute(
-        """
-        select net.http_get(
-          url => %s, timeout_milliseconds => 10000,
-          headers => jsonb_build_object('x-webhook-secret', %s::text)
-        )
-        """,
-        [url, secret],
-    ).fetchall()
-    deadline = time.monotonic() + KICK_SECONDS
-    while time.monotonic() < deadline:
-        rows = database.execute(
-            "select status_code, error_msg from net._http_response where id = %s", [request]
-        ).fetchall()
-        if rows:
-            return rows[0]
-        time.sleep(0.1)
-    return None
 
 
 def buckets(target: Settings) -> str:

@@ -12,17 +12,11 @@ from cli.report import headlines
 from shared.errors import DatabaseError
 
 
-def bucket(*, model: str = "m", oldest: float | None = None, **states: int) -> dict[str, Any]:
+def bucket(model: str = "m", **states: int) -> dict[str, Any]:
     """A row of the backlog; `objects` are the sum of the states."""
     names = ("searchable", "due", "waiting", "running", "skipped", "failed", "unrecorded")
     counts = dict.fromkeys(names, 0) | states
-    return {
-        "bucket_id": "b",
-        "model": model,
-        "objects": sum(counts.values()),
-        **counts,
-        "oldest_seconds": oldest,
-    }
+    return {"bucket_id": "b", "model": model, "objects": sum(counts.values()), **counts}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +34,7 @@ def bucket(*, model: str = "m", oldest: float | None = None, **states: int) -> d
             ["Not searchable: 9 of 1,209 images (2 still to come, 7 given up)."],
         ),
         (
-            [bucket(searchable=1), bucket(model="n", due=1)],
+            [bucket(searchable=1), bucket("n", due=1)],
             [
                 "m: Every image is searchable: 1 of 1.",
                 "n: Not searchable: 1 of 1 image (1 still to come).",
@@ -54,29 +48,19 @@ def test_a_line_for_each_model_says_whether_every_image_is_searchable(
     assert headlines(backlog) == lines
 
 
+def queue(backlog: dict[str, Any], *, due_since: str) -> str:
+    return api.queue(lambda: {"backlog": [backlog]}, lambda: [{"next_attempt_at": due_since}])
+
+
 def test_work_that_nobody_begins_is_wrong():
     with pytest.raises(DatabaseError, match="nobody works on them"):
-        api.queue(lambda: {"backlog": [bucket(due=3, oldest=3600.0)]})
+        queue(bucket(due=3), due_since=ago(minutes=60))
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        bucket(due=3, oldest=5.0),
-        bucket(due=3, running=1, oldest=3600.0),
-        bucket(waiting=3, oldest=3600.0),
-        bucket(searchable=1),
-    ],
-)
-def test_work_that_goes_on_or_has_to_wait_is_in_order(state: dict[str, Any]):
-    assert "due" in api.queue(lambda: {"backlog": [state]})
-
-
-def test_a_reconciliation_that_has_stopped_is_wrong():
-    with pytest.raises(DatabaseError, match="neural-search backfill"):
-        api.reconciliation(lambda: {"reconciled": {"at": ago(minutes=16)}})
-    assert "ran" in api.reconciliation(lambda: {"reconciled": {"at": ago(minutes=4)}})
-    assert "scheduled" in api.reconciliation(lambda: {"reconciled": None})
+def test_work_that_goes_on_or_has_just_become_due_is_in_order():
+    assert "3 due, 0 being" in queue(bucket(due=3), due_since=ago(minutes=1))
+    assert "3 due, 1 being" in queue(bucket(due=3, running=1), due_since=ago(minutes=60))
+    assert "2 given up" in queue(bucket(searchable=1, failed=1, skipped=1), due_since=ago(minutes=60))
 
 
 def ago(**duration: int) -> str:

@@ -1,0 +1,63 @@
+"""The way from the database to the function, tried as the trigger goes it: through pg_net."""
+
+from __future__ import annotations
+
+import time
+
+from cli.postgres import Database, connect
+from cli.vault import EMBED_URL, WEBHOOK_SECRET
+from shared.errors import DatabaseError
+from shared.settings import Settings
+
+INSTALL = "Run `neural-search install`."
+KICK_SECONDS = 20.0  # pg_net sends in batches, and one waits for the slowest of the batch before it
+
+
+def kicks(target: Settings) -> str:
+    """Asks the function for its health as the trigger calls it: from the database, with Vault's secret."""
+    with connect(str(target.database_url)) as database:
+        found = dict(
+            database.execute(
+                "select name, decrypted_secret from vault.decrypted_secrets where name = any(%s)",
+                [[EMBED_URL, WEBHOOK_SECRET]],
+            ).fetchall()
+        )
+        if not (found.get(EMBED_URL) and found.get(WEBHOOK_SECRET)):
+            raise DatabaseError(f"Vault holds no address or no secret to call with. {INSTALL}")
+        url = str(found[EMBED_URL]).rstrip("/") + "/health"
+        answer = _asked_by_pg_net(database, url, str(found[WEBHOOK_SECRET]))
+    if answer is None:
+        raise DatabaseError(
+            f"pg_net sent nothing within {KICK_SECONDS:.0f} s. Restart it: select net.worker_restart()."
+        )
+    status, error = answer
+    if status == 401:
+        raise DatabaseError(f"{url} refuses the secret in Vault. Give both the same: {INSTALL}")
+    if status != 200:
+        raise DatabaseError(
+            f"The database doesn't reach {url} ({error or status}). Check that the function runs and that "
+            f"its address is public. {INSTALL} Until then `neural-search worker` does without kicks."
+        )
+    return f"the database reaches {url}"
+
+
+def _asked_by_pg_net(database: Database, url: str, secret: str) -> tuple[int | None, str | None] | None:
+    """Status and error of a request that the database makes; None where it isn't made in time."""
+    ((request,),) = database.execute(
+        """
+        select net.http_get(
+          url => %s, timeout_milliseconds => 10000,
+          headers => jsonb_build_object('x-webhook-secret', %s::text)
+        )
+        """,
+        [url, secret],
+    ).fetchall()
+    deadline = time.monotonic() + KICK_SECONDS
+    while time.monotonic() < deadline:
+        rows = database.execute(
+            "select status_code, error_msg from net._http_response where id = %s", [request]
+        ).fetchall()
+        if rows:
+            return rows[0]
+        time.sleep(0.1)
+    return None
