@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from evaluation import seeds
 
@@ -26,13 +27,13 @@ class Resampling:
     def __init__(self, clusters: Sequence[str], *, seed: int, draws: int = DRAWS):
         names, self._cluster = np.unique(np.array(clusters, dtype=object).astype(str), return_inverse=True)
         self.clusters = len(names)
+        places = (self._cluster, np.arange(len(clusters)))
+        self._members = sparse.csr_array((np.ones(len(clusters)), places), (len(names), len(clusters)))
         self._seed, self._draws = seed, draws
 
     def sums(self, values: NDArray[np.generic]) -> Values:
         """(queries, m) summed to (clusters, m)."""
-        sums = np.zeros((self.clusters, values.shape[1]))
-        np.add.at(sums, self._cluster, values)
-        return sums
+        return np.asarray(self._members @ values, float)
 
     def means(self, values: Values) -> Values:
         """(queries, m) to (draws, m): the mean of each column in every draw."""

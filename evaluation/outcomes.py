@@ -35,7 +35,7 @@ class Outcome:
         self.pairs = PairCounts(self.task, self.ranking) if self.ranking.pairs else None
         self.ranking.pairs = []  # counted, and by far the largest
 
-    @property
+    @cached_property
     def rows(self) -> list[int]:
         """Which of the task's queries were asked."""
         return [int(row) for row in self.ranking.rows]
