@@ -1,4 +1,7 @@
-"""The gateway and the functions on real sockets, in threads of the test's process."""
+"""The gateway and the functions on real sockets, in threads of the test's process.
+
+They log to its stderr: fixtures keep them for a module at most, as other modules' tests capture that.
+"""
 
 from __future__ import annotations
 
