@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from shared import decoder_answers, frames, settings
-from shared.decoder_process import Limits
+from shared.decoder_process import OUT_OF_MEMORY, Limits, out_of_memory
 from shared.errors import (
     DecoderCrashed,
     DecoderUnavailable,
@@ -119,6 +119,8 @@ class Decoder:
     def _failure(self, status: int) -> ImageError:
         if -status in ENDED_BY_THE_KERNEL:
             return DecodingTimedOut(self._too_long())
+        if status == OUT_OF_MEMORY:
+            return out_of_memory(self._limits.memory)
         ended = SIGNALS.get(-status, f"status {status}")
         return DecoderCrashed(
             f"The process that decoded this image ended with {ended}. Save the image anew and upload it "

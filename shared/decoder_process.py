@@ -7,7 +7,9 @@ when the connection does, and by the kernel's hand when one image keeps it too l
 from __future__ import annotations
 
 import json
+import logging
 import math
+import os
 import resource
 import signal
 import socket
@@ -26,6 +28,7 @@ from shared.errors import BrokenImage, DecodingOutOfMemory, ImageError
 
 # The most that a codec was seen to take: WebP's, 1.58 GB for 99 megapixels. AVIF took 0.9, the others less.
 BYTES_PER_PIXEL = 16
+OUT_OF_MEMORY = 77  # exit status
 GRACE = 2  # seconds after which the kernel ends what the parent should have ended: it may be gone
 
 
@@ -44,12 +47,12 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     limits = Limits(**json.loads(sys.argv[2]))
     _confine(limits.memory)
+    _silence_codecs()
     Image.MAX_IMAGE_PIXELS = None  # our limit counts, and it may be higher than Pillow's
     with suppress(EOFError, ConnectionError):
         frames.send(connection, {"ready": True})
         while True:
-            request, data = frames.receive(connection, max_body=limits.max_bytes)
-            frames.send(connection, *_answer(bytes(data), request["min_side"], limits))
+            _serve(connection, limits)
 
 
 def _confine(memory: int) -> None:
@@ -62,6 +65,16 @@ def _confine(memory: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
+def _serve(connection: socket.socket, limits: Limits) -> None:
+    try:
+        request, received = frames.receive(connection, max_body=limits.max_bytes)
+        data = bytes(received)
+    except MemoryError:  # not even the file fits in; the parent may still be sending it
+        sys.exit(OUT_OF_MEMORY)
+    del received
+    frames.send(connection, *_answer(data, request["min_side"], limits))
+
+
 def _answer(data: bytes, min_side: int | None, limits: Limits) -> tuple[dict[str, Any], bytes]:
     try:
         with _limited_time(limits.seconds):
@@ -70,11 +83,20 @@ def _answer(data: bytes, min_side: int | None, limits: Limits) -> tuple[dict[str
             )
             return decoder_answers.pack(decoded)
     except (MemoryError, DecodingOutOfMemory):
-        return decoder_answers.pack_error(_out_of_memory(limits.memory))
+        return decoder_answers.pack_error(out_of_memory(limits.memory))
     except BrokenImage as error:
         return decoder_answers.pack_error(_likelier(error, limits.memory))
     except ImageError as error:
         return decoder_answers.pack_error(error)
+
+
+def _silence_codecs() -> None:
+    # Pillow warns, and libtiff complains of each line of a damaged file, on stderr: the server's log.
+    logging.disable()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # our own tracebacks still get there
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 @contextmanager
@@ -94,10 +116,11 @@ def _likelier(error: BrokenImage, memory: int) -> ImageError:
     # Most codecs call a failed allocation a broken file. Where the image could have needed more memory than
     # there is, that is the likelier cause.
     width, height = error.value or (0, 0)
-    return _out_of_memory(memory) if width * height * BYTES_PER_PIXEL > memory else error
+    return out_of_memory(memory) if width * height * BYTES_PER_PIXEL > memory else error
 
 
-def _out_of_memory(memory: int) -> DecodingOutOfMemory:
+def out_of_memory(memory: int) -> DecodingOutOfMemory:
+    """The error that names the limit."""
     return DecodingOutOfMemory(
         f"Decoding the image takes more than {memory} bytes of memory. "
         "Upload a smaller one or raise MAX_DECODE_MEMORY."
