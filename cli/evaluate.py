@@ -101,8 +101,10 @@ def _collection(source: str, label: str | None, configuration: Settings, stack: 
 
     kind, _, rest = source.partition(":")
     if kind == "emoji" and not Path(source).exists():
-        output.warn("The public set: fetched by npm once, 90 MB …")
-        return emoji.collection(configuration.embedding_cache / "npm", rest or "test")
+        cache = configuration.embedding_cache / "npm"
+        if not emoji.is_here(cache):
+            output.warn("Fetching the public set with npm, once (90 MB) …")
+        return emoji.collection(cache, rest or "test")
     if kind == "bucket" and rest:
         return _bucket(rest, label, configuration, stack)
     if label:

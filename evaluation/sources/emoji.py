@@ -54,6 +54,11 @@ def collection(cache: Path, split: str = "test") -> Collection:
     return Collection(name=f"emoji:{split}", items=tuple(items))
 
 
+def is_here(cache: Path) -> bool:
+    """Whether `collection` will take what was fetched before."""
+    return all((cache / package.folder).is_dir() for package in (FLUENT, GOOGLE))
+
+
 def split_of(codes: str) -> str:
     """`dev` or `test`, by a hash of the emoji's code points such as `1f34e`: the same for ever."""
     return SPLITS[hashlib.sha256(codes.encode()).digest()[0] % len(SPLITS)]

@@ -34,7 +34,11 @@ class Package:
     @property
     def tarball(self) -> str:
         """The file's name that `npm pack` chooses."""
-        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
+        return f"{self.folder}.tgz"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}"
 
 
 def fetch(package: Package, cache: Path, wanted: Callable[[str], bool]) -> Path:
@@ -42,7 +46,7 @@ def fetch(package: Package, cache: Path, wanted: Callable[[str], bool]) -> Path:
 
     A tarball that lies in `cache` already is taken, so that a machine without network can be helped.
     """
-    folder = cache / package.tarball.removesuffix(".tgz")
+    folder = cache / package.folder
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
