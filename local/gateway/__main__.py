@@ -58,10 +58,11 @@ def _check_database(url: str) -> None:
     One that recovers from a crash, which takes seconds, is waited for.
     """
     deadline = time.monotonic() + PATIENCE
-    while PGconn.ping(url.encode()) == Ping.REJECT and time.monotonic() < deadline:
+    conninfo = make_conninfo(url, connect_timeout=PATIENCE)
+    while PGconn.ping(conninfo.encode()) == Ping.REJECT and time.monotonic() < deadline:
         time.sleep(0.1)
     try:
-        psycopg.connect(url, connect_timeout=PATIENCE).close()
+        psycopg.connect(conninfo).close()
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
         raise StackError(

@@ -57,6 +57,7 @@ def run(operations: int = 2000, seed: int = 1, *, pause: float = PAUSE) -> Outco
             model = embedding.load()
             verdict, seconds = project.converge(model.embed_images, seed, CONVERGES_WITHIN)
         evidence = (*map(str, verdict.violations), *_not_kept(project, workload))
+        print(f"crasher: reconcile repaired {project.repaired()}")
         _tell(workload, killer, verdict, seconds, seed)
         if evidence:
             _keep_logs(stack, seed)
@@ -89,9 +90,6 @@ def _worker(own: Settings) -> Iterator[Child]:
                 child.start(fresh_log=False)
 
     guard = threading.Thread(target=keep_running, name="worker-guard")
-    if not (CHECKOUT / "cli" / "worker.py").exists():
-        yield child
-        return
     child.start()
     guard.start()
     try:

@@ -75,6 +75,15 @@ class Project:
                 return
             after = {"after_object_id": rows[-1]["object_id"], "after_model": rows[-1]["model"]}
 
+    def repaired(self) -> str:
+        """What the triggers had missed and reconcile has found."""
+        with self.connect() as database:
+            [(missing, stale, orphaned)] = database.execute(
+                "select coalesce(sum(r.missing), 0), coalesce(sum(r.stale), 0), coalesce(sum(r.orphaned), 0) "
+                "from neural_search.reconciliations as r"
+            ).fetchall()
+        return f"{missing} missing, {stale} stale, {orphaned} orphaned"
+
     def judge(self, embed: Embed | None, seed: int) -> Verdict:
         storage = self.storage()
         try:
