@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from shared import images
 from shared.embedding import preprocessing
+from shared.embedding.batching import Batcher
 from shared.embedding.record import Record
 from shared.errors import InvalidQuery, TextUnsupported
 
@@ -26,6 +27,7 @@ class Engine(Protocol):
     device: str  # cpu or cuda
     precision: str  # f32, bf16 or f16
     batch_size: int  # how many inputs it takes at once
+    joins_calls: bool  # whether images of concurrent calls are faster together
 
     def images(self, inputs: Sequence[NDArray[Any]]) -> Vectors: ...
 
@@ -46,6 +48,7 @@ class Embedder:
     ):
         self.record = record
         self.engine = engine
+        self._images = Batcher(engine.images, engine.batch_size) if engine.joins_calls else engine.images
         self._tokenizer = tokenizer
         self._max_image_bytes = max_image_bytes
         self._max_image_pixels = max_image_pixels
@@ -92,7 +95,7 @@ class Embedder:
 
     def _embed_pictures(self, pictures: Sequence[bytes | Image.Image]) -> Vectors:
         inputs = preprocessing.batch([self._decoded(picture) for picture in pictures], self.record.image)
-        return self.engine.images(inputs)
+        return self._images(inputs)
 
     def _embed_tokens(self, texts: Sequence[str]) -> Vectors:
         assert self._tokenizer and self.record.text
