@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+import traceback
 from collections.abc import Callable
 
 from soak import crasher, fuzz, load, mutations
@@ -37,10 +39,21 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}")
-    outcomes = [PARTS[part](given) for part in given.parts or PARTS]
+    outcomes = [_play(part, given) for part in given.parts or PARTS]
     print(f"\nseed {given.seed}\n{table(outcomes)}")
     evidence = [f"{outcome.part}: {line}" for outcome in outcomes for line in outcome.evidence]
     sys.exit("\n".join(["", "Violations:", *evidence]) if evidence else 0)
+
+
+def _play(part: str, given: argparse.Namespace) -> Outcome:
+    """What became of a part; one that breaks off has failed, and the others go on."""
+    began = time.monotonic()
+    try:
+        return PARTS[part](given)
+    except Exception as error:
+        traceback.print_exc()
+        evidence = (f"it broke off: {type(error).__name__}: {error}",)
+        return Outcome(part=part, operations=0, seconds=time.monotonic() - began, evidence=evidence)
 
 
 if __name__ == "__main__":
