@@ -3,7 +3,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test soak lint clean
+.PHONY: demo test soak evaluate lint clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/python -m cli demo $(if $(filter 1,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)")
@@ -13,6 +13,9 @@ test: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	PYTHONPATH=tests $(VENV)/bin/python -m soak $(SOAK_ARGS)
+
+evaluate: $(VENV)/.dev
+	$(VENV)/bin/python -m cli evaluate emoji --output build/evaluation $(EVALUATE_ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.intervals import Resampling, interval
-from evaluation.report import table
+from evaluation.report import table, words
 from shared.errors import CollectionError
 
 FORMAT = 1
@@ -96,10 +96,14 @@ def kept(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leading(report: dict[str, Any], name: str, metrics: dict[str, list[float]]) -> dict[str, list[float]]:
-    chosen = table.leading(report, name.split("/", 1)[0])
-    return {
-        metric: [round(value, DIGITS) for value in metrics[metric]] for metric in chosen if metric in metrics
-    }
+    task = name.split("/", 1)[0]
+    chosen = {table.leading(report, task)[0], words.task(task).plain} & set(metrics)
+    return {metric: [_short(value) for value in metrics[metric]] for metric in sorted(chosen)}
+
+
+def _short(value: float) -> float:
+    """0 and 1 without decimals: most values are."""
+    return int(value) if value == int(value) else round(value, DIGITS)
 
 
 def _digest(queries: dict[str, Any]) -> str:

@@ -76,17 +76,14 @@ def index_table(report: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Every task's table, and no time or size: those are the machine's. The README has it word for word."""
-    parts = []
-    for task in tasks(report):
-        columns, rows = task_table(report, task)
-        first = _results(report, task)[0]
-        size = f"{first['queries']:,} queries, {first['gallery']:,} images"
-        parts.append(f"**{words.task(task).title}** ({size})\n\n{_markdown_table(columns, rows)}")
-    return "\n\n".join(parts)
-
-
-def _markdown_table(columns: Row, rows: list[Row]) -> str:
+    """One table of all tasks, without times: those are the machine's. The README has it word for word."""
+    columns = ("method", *(words.SHORT[column] for column in words.SHORT))
+    names = list(dict.fromkeys(result["method"] for result in report["results"]))
+    figures = {(one["task"], one["method"]): one["metrics"] for one in report["results"]}
+    rows = [
+        (name, *(_cell(figures.get((task, name), {}).get(metric), False) for task, metric in words.SHORT))
+        for name in names
+    ]
     lines = [columns, ("---",) * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -50,6 +50,16 @@ TASKS = {
     ),
 }
 
+# The columns of the README's table.
+SHORT = {
+    ("label", "precision@10"): "same kind: precision@10",
+    ("pairs", "recall@1"): "same thing: recall@1",
+    ("pairs", "recall@10"): "recall@10",
+    ("copies", "recall@1"): "edited copy: recall@1",
+    ("copies", "µAP"): "µAP",
+    ("text", "recall@10"): "words: recall@10",
+}
+
 INDEXES = {
     "exact": "compares the query with every image: nothing is missed, and time grows with the collection",
     "hnsw": "walks a graph of neighbours, as this project's searches do",
