@@ -130,11 +130,12 @@ def all_pairs(task: Task, similarities: np.ndarray, rows: list[int]) -> tuple[li
 
 
 def recall_at_precision(truth: list[bool], scores: list[float]) -> float:
+    right, similarity = np.array(truth), np.array(scores)
     best = 0.0
-    for threshold in set(scores):
-        taken = [right for right, score in zip(truth, scores, strict=True) if score >= threshold]
-        if sum(taken) >= 0.9 * len(taken):
-            best = max(best, sum(taken) / sum(truth))
+    for threshold in set(similarity[right].tolist()):
+        taken = right[similarity >= threshold]
+        if taken.mean() >= 0.9:
+            best = max(best, taken.sum() / right.sum())
     return best
 
 
