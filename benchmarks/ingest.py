@@ -18,15 +18,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from io import BytesIO
 
-import psutil
 from PIL import Image
 from supabase import Client, create_client
 
+from benchmarks import memory
 from shared import settings
 
 BUCKET = "images"
 SAMPLES = settings.CHECKOUT / "examples" / "images"
-FUNCTIONS = ("embed_on_upload", "query")
 POLL_SECONDS = 0.01
 GIVE_UP_SECONDS = 120
 
@@ -50,7 +49,7 @@ def main() -> None:
     client = create_client(current.need("supabase_url"), current.need("secret_key"))
     apart = measure(client, images(arguments.uploads), pause=2.0)
     together = measure(client, images(arguments.uploads), pause=0.0)
-    report(apart, together, memory(), as_json=arguments.json)
+    report(apart, together, memory.by_function(), as_json=arguments.json)
 
 
 def images(count: int) -> Iterator[bytes]:
@@ -93,21 +92,6 @@ def until_searchable(client: Client, name: str, picture: bytes) -> float:
             sys.exit(f"error: {name} is not searchable after {GIVE_UP_SECONDS} s: see `neural-search jobs`")
         time.sleep(POLL_SECONDS)
     return time.monotonic() - start
-
-
-def memory() -> dict[str, float]:
-    """MB of PSS by function, summed over its processes on this machine."""
-    return {function: sum(map(pss, processes(function))) for function in FUNCTIONS}
-
-
-def processes(function: str) -> list[psutil.Process]:
-    """The processes that serve this checkout's `function`: functions-framework's master and its workers."""
-    source = str(settings.CHECKOUT / "functions" / function / "main.py")
-    return [p for p in psutil.process_iter(["cmdline"]) if source in (p.info["cmdline"] or ())]
-
-
-def pss(process: psutil.Process) -> float:
-    return float(process.memory_full_info().pss) / 1e6
 
 
 def report(apart: Latency, together: Latency, weights: dict[str, float], *, as_json: bool) -> None:

@@ -1,0 +1,81 @@
+"""The figures as a table for people, and its place in docs/speed.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BEGIN, END = "<!-- throughput -->", "<!-- end of throughput -->"
+
+
+def machine() -> dict[str, str | int]:
+    """What the figures depend on."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """Markdown."""
+    webhook, worker, burst, stages = (report[part] for part in ("webhook", "worker", "burst", "stages"))
+    rows = [
+        (f"webhook path, {webhook['images']:,} uploads", f"{webhook['rate']:.1f} images/s"),
+        ("… upload → searchable", f"p50 {webhook['p50']:.1f} s, p95 {webhook['p95']:.1f} s"),
+        ("… memory of `embed_on_upload`", _memory(webhook)),
+        (
+            f"burst of {burst['images']:,} uploads",
+            f"all searchable after {burst['seconds']:.0f} s ({burst['rate']:.1f} images/s)",
+        ),
+        (f"worker path, {worker['images']:,} images", f"{worker['rate']:.1f} images/s"),
+        ("… memory of the worker", _memory(worker)),
+        *((f"{stage} alone", f"{stages[stage]:.1f} images/s") for stage in STAGES),
+        ("what they allow in a row", f"{stages['in_a_row']:.1f} images/s"),
+        ("worker path ÷ that", f"{report['ratio']:.2f} (target {report['target']})"),
+    ]
+    for function, weights in report["container_memory_mb"].items():
+        text = f"{weights['at_rest']:.0f} MB at rest, {weights['with_8_requests']:.0f} MB at most"
+        rows.append((f"memory of `{function}` under 8 concurrent requests", text))
+    lines = ["| what | measured |", "|---|---|", *(f"| {what} | {measured} |" for what, measured in rows)]
+    on = report["machine"]
+    return "\n".join(
+        [
+            f"{report['made']}, {on['cores']} cores of {on['cpu']}, {on['memory_gb']} GB, {on['system']}, "
+            f"Python {on['python']}. Pictures: {report['pictures']}.",
+            "",
+            f"    {report['command']}",
+            "",
+            *lines,
+        ]
+    )
+
+
+STAGES = ("download", "decode", "model", "store")
+
+
+def record(file: Path, report: dict[str, Any]) -> None:
+    """Puts the table between the two marks in `file`."""
+    before, _, rest = file.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    file.write_text(f"{before}{BEGIN}\n{table(report)}\n{END}{after}")
+
+
+def _memory(run: dict[str, float]) -> str:
+    peak, first, last = (run[f"memory_{which}"] for which in ("peak", "first", "last"))
+    return f"{first:.0f} MB in the first tenth, {last:.0f} MB in the last, {peak:.0f} MB at most"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
