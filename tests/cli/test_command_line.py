@@ -28,6 +28,7 @@ COMMANDS = (
     "jobs retry",
     "evaluate",
     "backfill",
+    "worker",
 )
 
 
