@@ -22,9 +22,11 @@ INDEXED = ("soak", "soak-public")
 UNINDEXED = "soak-apart"
 NAMES = 70  # in each bucket: so few that operations meet each other
 TIMEOUT = 20.0  # seconds that a client waits for an answer
+AGAIN = 0.5  # how likely an operation follows at once on the last one's object, which is being embedded
+AT_ONCE = 0.4  # seconds, at most
 PAUSE_WHEN_DOWN = 0.3  # seconds after an operation that found nobody there
 
-OPERATIONS = {"upload": 34, "overwrite": 18, "broken": 5, "keep": 6, "move": 13, "copy": 10, "delete": 14}
+OPERATIONS = {"upload": 26, "overwrite": 26, "broken": 5, "keep": 6, "move": 13, "copy": 10, "delete": 14}
 LOST_ANSWER = "lost answer"
 
 
@@ -82,7 +84,8 @@ class Workload:
         self._connect = connect
         self._operations = operations
         self._clients = clients
-        self._pause = clients / rate  # mean seconds between two operations of a client
+        # Mean seconds before a client's operation on another object.
+        self._pause = (clients / rate - AGAIN * AT_ONCE / 2) / (1 - AGAIN)
         self._seed = seed
         self._lock = threading.Lock()
 
@@ -94,12 +97,16 @@ class Workload:
 
     def _be_client(self, number: int) -> None:
         chance = random.Random(f"{self._seed}/{number}")
-        storage = self._connect()
+        storage, here = self._connect(), _place(chance)
         for count in range(number, self._operations, self._clients):
-            time.sleep(chance.expovariate(1 / self._pause))
+            if chance.random() < AGAIN:
+                time.sleep(chance.uniform(0, AT_ONCE))
+            else:
+                time.sleep(chance.expovariate(1 / self._pause) if self._pause > 0 else 0)
+                here = _place(chance)
             operation = chance.choices(list(OPERATIONS), list(OPERATIONS.values()))[0]
             try:
-                outcome = str(self._do(storage, operation, chance, count))
+                outcome = str(self._do(storage, operation, here, chance, count))
             except httpx.TransportError:
                 outcome = LOST_ANSWER
                 time.sleep(PAUSE_WHEN_DOWN)
@@ -108,8 +115,9 @@ class Workload:
                 self.done += 1
         storage.close()
 
-    def _do(self, storage: Storage, operation: str, chance: random.Random, count: int) -> int:
-        here, there = _place(chance), _place(chance)
+    def _do(
+        self, storage: Storage, operation: str, here: tuple[str, str], chance: random.Random, count: int
+    ) -> int:
         match operation:
             case "upload" | "overwrite":
                 return storage.upload(*here, *pictures.distinct(chance), upsert=operation == "overwrite")
@@ -119,7 +127,7 @@ class Workload:
                 return self._keep(storage, chance, count)
             case "delete":
                 return storage.delete(*here)
-        return storage.transfer(operation, here, there)
+        return storage.transfer(operation, here, _place(chance))
 
     def _keep(self, storage: Storage, chance: random.Random, count: int) -> int:
         place = (chance.choice(INDEXED), f"kept/{count}.png")
