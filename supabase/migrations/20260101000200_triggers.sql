@@ -18,12 +18,17 @@ begin
   if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then
     return false;
   end if;
-  perform net.http_post(
-    url => url,
-    body => body,
-    headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
-    timeout_milliseconds => 10000
-  );
+  begin
+    perform net.http_post(
+      url => url,
+      body => body,
+      headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
+      timeout_milliseconds => 10000
+    );
+  exception when others then
+    -- It becomes a warning in the log of the database, whoever may read that.
+    raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
+  end;
   return true;
 end
 $$;

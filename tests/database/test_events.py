@@ -219,6 +219,7 @@ def test_nothing_is_kicked_without_url_or_secret(db, make_object, callable_funct
     assert len(db.execute(JOBS).fetchall()) == 1
 
 
+# Invariant 1: whatever state our side is in, uploading goes on.
 @pytest.mark.parametrize("schema", ["net", "vault"])
 def test_a_failed_kick_never_undoes_the_record(database, db, make_object, callable_function, schema):
     with database.connect("supabase_admin") as platform:
@@ -281,3 +282,69 @@ def test_settings_of_the_uploaders_session_are_left_alone(storage):
     storage.execute("set lock_timeout = '7s'")
     storage.execute("insert into storage.objects (bucket_id, name) values ('images', 'a.png')")
     assert storage.execute("show lock_timeout").fetchone() == ("7s",)
+
+
+SECRET = "open sesame"
+
+
+def test_the_secret_is_in_no_definition(db, callable_function):
+    definitions = db.execute("""
+        select pg_get_triggerdef(oid) from pg_trigger
+        union all select prosrc from pg_proc
+        union all select pg_get_viewdef(oid) from pg_class where relkind = 'v'
+        union all select command from cron.job
+    """).fetchall()
+    assert len(definitions) > 100
+    assert not any(SECRET in (definition or "") for (definition,) in definitions)
+
+
+def test_the_secret_is_read_anew_for_each_call(db, make_object, callable_function):
+    make_object()
+    db.execute("select vault.update_secret(id, 'new') from vault.secrets where name like '%webhook_secret'")
+    make_object()
+    assert [headers["x-webhook-secret"] for _, headers, _ in requests(db)] == [SECRET, "new"]
+
+
+@pytest.mark.parametrize("kick", ["trigger", "schedule"])
+def test_the_secret_is_in_no_warning_even_where_the_error_shows_it(
+    database, db, make_object, callable_function, kick
+):
+    with database.connect("supabase_admin") as platform:
+        platform.execute("""
+            drop function net.http_post;
+            create function net.http_post(url text, body jsonb, headers jsonb, timeout_milliseconds integer)
+            returns bigint language plpgsql as $$
+            begin
+              raise exception 'can''t send %', headers using detail = headers::text, hint = headers::text;
+            end
+            $$
+        """)
+    said = []
+
+    def hear(notice):
+        said.append({part: getattr(notice, part) for part in dir(notice) if not part.startswith("_")})
+
+    with database.connect() as connection:
+        connection.add_notice_handler(hear)
+        if kick == "trigger":
+            connection.execute(
+                "insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', '1')"
+            )
+        else:
+            make_object()
+            connection.execute("select neural_search.kick_due()")
+    assert [notice["severity"] for notice in said] == ["WARNING"]
+    assert "can't send" in said[0]["message_primary"]
+    assert SECRET not in str(said)
+    assert len(db.execute(JOBS).fetchall()) == 1
+
+
+@pytest.mark.parametrize("table", ["net.http_request_queue", "vault.secrets"])
+def test_a_kick_that_has_to_wait_is_given_up_and_the_record_stays(
+    database, db, make_object, callable_function, table
+):
+    with database.connect("supabase_admin") as blocker, blocker.transaction():
+        blocker.execute(f"lock table {table} in access exclusive mode")
+        make_object("a.png")
+    assert requests(db) == []
+    assert len(db.execute(JOBS).fetchall()) == 1

@@ -208,12 +208,12 @@ def in_background(work):
     return thread
 
 
-def wait_until_blocked(connection, pid):
-    """Until another session waits for the one with this process id."""
+def wait_until_blocked(connection, pid, thread):
+    """Until the session that the thread uses waits for the one with this process id."""
     while not connection.execute(
         "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))", [pid]
     ).fetchall():
-        pass
+        assert thread.is_alive(), "it didn't wait"
 
 
 def test_an_overwrite_under_way_makes_finish_wait_and_then_supersedes_it(database, db, make_object):
@@ -225,7 +225,7 @@ def test_an_overwrite_under_way_makes_finish_wait_and_then_supersedes_it(databas
             finishing = in_background(
                 lambda: results.append(finish(worker, object_id, vector(1), version="v1"))
             )
-            wait_until_blocked(db, uploader.info.backend_pid)
+            wait_until_blocked(db, uploader.info.backend_pid, finishing)
         finishing.join(10)
     assert results == ["superseded"]
     assert (documents(db), states(db)) == ([], ["due"])
@@ -243,7 +243,7 @@ def test_a_finish_under_way_makes_an_overwrite_wait_which_then_removes_the_docum
                     "update storage.objects set version = 'v2' where id = %s", [object_id]
                 )
             )
-            wait_until_blocked(db, worker.info.backend_pid)
+            wait_until_blocked(db, worker.info.backend_pid, overwriting)
         overwriting.join(10)
     assert (documents(db), states(db)) == ([], ["due"])
     assert db.execute("select version from neural_search.jobs").fetchall() == [("v2",)]
@@ -259,10 +259,60 @@ def test_a_deletion_under_way_makes_finish_answer_gone(database, db, make_object
             finishing = in_background(
                 lambda: results.append(finish(worker, object_id, vector(1), version="v1"))
             )
-            wait_until_blocked(db, uploader.info.backend_pid)
+            wait_until_blocked(db, uploader.info.backend_pid, finishing)
         finishing.join(10)
     assert results == ["gone"]
     assert (documents(db), states(db)) == ([], [])
+
+
+def test_a_finish_under_way_makes_a_deletion_wait_which_then_removes_the_document(database, db, make_object):
+    object_id = make_object("a.png", version="v1")
+
+    def delete():
+        with uploader.transaction():
+            uploader.execute("set local storage.allow_delete_query = 'true'")
+            uploader.execute("delete from storage.objects where id = %s", [object_id])
+
+    with database.connect("supabase_storage_admin") as uploader, database.connect() as worker:
+        with worker.transaction():
+            assert finish(worker, object_id, vector(1)) == "embedded"
+            deleting = in_background(delete)
+            wait_until_blocked(db, worker.info.backend_pid, deleting)
+        deleting.join(10)
+    assert (documents(db), states(db)) == ([], [])
+
+
+MOVE = "update storage.objects set name = 'b.png', version = 'v2' where id = %s"
+
+
+def test_a_move_under_way_makes_finish_wait_and_its_job_is_done_under_the_new_version(
+    database, db, make_object
+):
+    object_id = make_object("a.png", version="v1")
+    claim(db)
+    results = []
+    with database.connect("supabase_storage_admin") as uploader, database.connect() as worker:
+        with uploader.transaction():
+            uploader.execute(MOVE, [object_id])
+            finishing = in_background(
+                lambda: results.append(finish(worker, object_id, vector(1), version="v1"))
+            )
+            wait_until_blocked(db, uploader.info.backend_pid, finishing)
+        finishing.join(10)
+    assert (results, documents(db), states(db)) == (["superseded"], [], ["due"])
+    assert finish(db, object_id, vector(1), version="v2") == "embedded"
+
+
+def test_a_finish_under_way_makes_a_move_wait_which_then_takes_the_document_along(database, db, make_object):
+    object_id = make_object("a.png", version="v1")
+    with database.connect("supabase_storage_admin") as uploader, database.connect() as worker:
+        with worker.transaction():
+            assert finish(worker, object_id, vector(1)) == "embedded"
+            moving = in_background(lambda: uploader.execute(MOVE, [object_id]))
+            wait_until_blocked(db, worker.info.backend_pid, moving)
+        moving.join(10)
+    assert (documents(db), states(db)) == ([(object_id, "v2")], [])
+    assert db.execute("select content from public.documents").fetchall() == [("b.png",)]
 
 
 @pytest.mark.parametrize(
@@ -355,6 +405,81 @@ def test_a_released_job_isnt_charged_an_attempt(db, make_object):
         db.execute("select state, attempts, error_class from public.list_embedding_jobs()").fetchall()
         == [("waiting", 0, "StorageUnavailable")] * 2
     )
+
+
+def release(connection, leases, seconds=10):
+    """How long each of the jobs has to wait then."""
+    connection.execute(
+        "select public.release_embedding_jobs(%s, %s, 'StorageUnavailable', 'down')", [leases, seconds]
+    )
+    waits = connection.execute(
+        "select extract(epoch from next_attempt_at - now())::float from neural_search.jobs"
+    )
+    return [wait for (wait,) in waits.fetchall()]
+
+
+def test_what_a_fault_gave_back_waits_longer_after_each_up_to_five_minutes(db, make_object):
+    make_object(), make_object()
+    for least in (10, 20, 40, 80, 160, 300, 300):
+        waits = release(db, [lease_id for _, lease_id, _ in claim(db, jobs=2)])
+        assert all(least - 1 < wait < least * 1.5 + 1 for wait in waits)
+        make_due(db)
+
+
+def test_what_is_given_back_in_good_order_is_due_at_once_and_no_fault(db, make_object):
+    make_object()
+    for _ in range(3):
+        ((_, lease_id, _),) = claim(db)
+        assert release(db, [lease_id], seconds=0)[0] <= 0
+    ((_, lease_id, _),) = claim(db)
+    assert release(db, [lease_id])[0] < 16
+
+
+@pytest.mark.parametrize("reset", ["an overwrite", "a retry"])
+def test_faults_are_forgotten_with(db, make_object, reset):
+    make_object("a.png")
+    for _ in range(4):
+        ((_, lease_id, _),) = claim(db)
+        release(db, [lease_id])
+        make_due(db)
+    if reset == "an overwrite":
+        make_object("a.png")
+    else:
+        ((object_id, lease_id, _),) = claim(db)
+        fail(db, object_id, lease_id, "failed")
+        db.execute("select public.retry_embedding_jobs()")
+    ((_, lease_id, _),) = claim(db)
+    assert release(db, [lease_id])[0] < 16
+
+
+QUEUED_EARLIER = "update neural_search.jobs set queued_at = queued_at - interval '1 hour'"
+
+
+def test_a_claim_tells_how_long_the_bytes_have_been_waiting(db, make_object):
+    def waited(function, *arguments):
+        return db.execute(f"select waited_seconds from public.{function}", arguments).fetchone()[0]
+
+    object_id = make_object("a.png")
+    db.execute(QUEUED_EARLIER)
+    assert 3600 <= waited("claim_embedding_jobs(%s)", [MODEL]) < 3660
+    make_due(db)
+    assert 3600 <= waited("claim_object(%s, %s)", object_id, [MODEL]) < 3660
+    make_object("a.png")
+    assert waited("claim_embedding_jobs(%s)", [MODEL]) < 60
+
+
+def test_a_document_tells_when_its_bytes_were_queued_and_when_they_became_searchable(db, make_object):
+    waited = "select extract(epoch from embedded_at - queued_at)::float from public.documents"
+    object_id = make_object("a.png")
+    db.execute(QUEUED_EARLIER)
+    ((_, lease_id, _),) = claim(db)
+    fail(db, object_id, lease_id, "failed")
+    db.execute("select public.retry_embedding_jobs()")
+    finish(db, object_id, vector(1))
+    assert 3600 <= db.execute(waited).fetchone()[0] < 3660
+    make_object("a.png")
+    finish(db, object_id, vector(1))
+    assert db.execute(waited).fetchone()[0] < 60
 
 
 def test_claim_object_leases_the_objects_job(db, make_object):
