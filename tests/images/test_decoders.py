@@ -136,7 +136,7 @@ def left_hanging(_pid: int) -> None:
     [
         (killed, 20.0, DecoderCrashed, "SIGKILL"),
         (crashed, 20.0, DecoderCrashed, "SIGSEGV"),
-        (left_hanging, 2.0, DecodingTimedOut, "more than 2 seconds.*MAX_DECODE_SECONDS"),
+        (left_hanging, 3.0, DecodingTimedOut, "more than 3 seconds.*MAX_DECODE_SECONDS"),
     ],
 )
 def test_a_process_that_dies_or_hangs_costs_only_its_own_image(
