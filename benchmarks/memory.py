@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -38,20 +39,20 @@ class Curve:
     """The memory of some processes over time, in MB."""
 
     def __init__(self) -> None:
-        self.samples: list[float] = []
+        self._samples: list[tuple[float, float]] = []  # seconds since 1970, MB
+
+    def add(self, moment: float, weight: float) -> None:
+        self._samples.append((moment, weight))
 
     @property
     def peak(self) -> float:
-        return max(self.samples, default=0.0)
+        return max((weight for _, weight in self._samples), default=0.0)
 
-    @property
-    def first_tenth(self) -> float:
-        """The median of the first tenth of the samples."""
-        return _median(self.samples[: max(len(self.samples) // 10, 1)])
-
-    @property
-    def last_tenth(self) -> float:
-        return _median(self.samples[-max(len(self.samples) // 10, 1) :])
+    def ends(self, since: float) -> tuple[float, float]:
+        """The medians of the first and of the last tenth of what was sampled after `since`: flat or not."""
+        weights = [weight for moment, weight in self._samples if moment >= since]
+        tenth = max(len(weights) // 10, 1)
+        return _median(weights[:tenth]), _median(weights[-tenth:])
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def watched(roots: Roots) -> Iterator[Curve]:
     def watch() -> None:
         while True:
             if found := megabytes(roots()):
-                curve.samples.append(found)
+                curve.add(time.time(), found)
             if ended.wait(SAMPLE_SECONDS):
                 return
 

@@ -143,6 +143,7 @@ def by_worker(current: Settings, pictures: Sequence[bytes], clients: int, thread
 
 def _run(bucket: Bucket, began: float, curve: Curve) -> Run:
     images, (_, last), (p50, p95) = bucket.documents(), bucket.embedded(), bucket.freshness()
+    memory_first, memory_last = curve.ends(since=began)
     return Run(
         images=images,
         seconds=last - began,
@@ -150,8 +151,8 @@ def _run(bucket: Bucket, began: float, curve: Curve) -> Run:
         p50=p50,
         p95=p95,
         memory_peak=curve.peak,
-        memory_first=curve.first_tenth,
-        memory_last=curve.last_tenth,
+        memory_first=memory_first,
+        memory_last=memory_last,
     )
 
 
