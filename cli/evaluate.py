@@ -101,10 +101,11 @@ def _collection(source: str, label: str | None, configuration: Settings, stack: 
 
     kind, _, rest = source.partition(":")
     if kind == "emoji" and not Path(source).exists():
-        cache = configuration.embedding_cache / "npm"
+        split, cache = rest or "test", configuration.embedding_cache / "npm"
+        emoji.check_split(split)
         if not emoji.is_here(cache):
             output.warn("Fetching the public set with npm, once (90 MB) …")
-        return emoji.collection(cache, rest or "test")
+        return emoji.collection(cache, split)
     if kind == "bucket" and rest:
         return _bucket(rest, label, configuration, stack)
     if label:

@@ -174,7 +174,7 @@ def _inline(text: str, name: str) -> str:
     head, rest = body.split(">", 1)
     head = re.sub(r' (width|height|xmlns:xlink|version)="[^"]*"', "", head)
     # matplotlib names groups axes_1, text_2 … in every picture: ids must be unique in a page.
-    rest = re.sub(r'<g id="[a-z_0-9A-Z]+">', "<g>", re.sub(r"<metadata>.*?</metadata>", "", rest, flags=re.S))
+    rest = re.sub(r'<g id="[^"]+">', "<g>", re.sub(r"<metadata>.*?</metadata>", "", rest, flags=re.S))
     return f'{head} aria-hidden="true" focusable="false">{rest}'.replace("xlink:href", "href")
 
 

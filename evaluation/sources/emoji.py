@@ -43,8 +43,7 @@ def collection(cache: Path, split: str = "test") -> Collection:
     Only the emoji of `split` have captions, so text queries are measured on those alone: models and prompts
     are to be tuned on `dev`, and never looked at on `test`.
     """
-    if split not in SPLITS:
-        raise CollectionError(f"The public set has no part {split!r}. Expected one of: {', '.join(SPLITS)}.")
+    check_split(split)
     fluent = npm.fetch(FLUENT, cache, lambda path: path.startswith("assets/") or _is_notice(path))
     google = npm.fetch(
         GOOGLE, cache, lambda path: path.startswith(DRAWINGS) or path == WORDS or _is_notice(path)
@@ -52,6 +51,12 @@ def collection(cache: Path, split: str = "test") -> Collection:
     rows = json.loads((google / WORDS).read_bytes())
     items = [item for row in rows for item in _items(row, fluent, google, split)]
     return Collection(name=f"emoji:{split}", items=tuple(items))
+
+
+def check_split(name: str) -> None:
+    """CollectionError for what is neither `dev` nor `test`."""
+    if name not in SPLITS:
+        raise CollectionError(f"The public set has no part {name!r}. Expected one of: {', '.join(SPLITS)}.")
 
 
 def is_here(cache: Path) -> bool:

@@ -60,5 +60,5 @@ def test_the_split_is_the_same_for_ever():
 
 
 def test_an_unknown_part_is_refused():
-    with pytest.raises(CollectionError, match="no part 'train'. Expected one of: dev, test"):
+    with pytest.raises(CollectionError, match=r"no part 'train'\. Expected one of: dev, test"):
         emoji.collection(settings.load().embedding_cache, "train")
