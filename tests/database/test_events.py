@@ -211,6 +211,7 @@ def test_nothing_is_kicked_while_200_requests_wait(db, make_object, callable_fun
     assert len(db.execute(JOBS).fetchall()) == 1
 
 
+# Invariant 1: neither URL nor secret, no extension, a kick that fails: the record stays.
 @pytest.mark.parametrize("missing", ["neural_search_embed_url", "neural_search_webhook_secret"])
 def test_nothing_is_kicked_without_url_or_secret(db, make_object, callable_function, missing):
     db.execute("delete from vault.secrets where name = %s", [missing])
@@ -219,7 +220,6 @@ def test_nothing_is_kicked_without_url_or_secret(db, make_object, callable_funct
     assert len(db.execute(JOBS).fetchall()) == 1
 
 
-# Invariant 1: whatever state our side is in, uploading goes on.
 @pytest.mark.parametrize("schema", ["net", "vault"])
 def test_a_failed_kick_never_undoes_the_record(database, db, make_object, callable_function, schema):
     with database.connect("supabase_admin") as platform:
@@ -228,6 +228,7 @@ def test_a_failed_kick_never_undoes_the_record(database, db, make_object, callab
     assert len(db.execute(JOBS).fetchall()) == 1
 
 
+# Invariant 1: locked, broken or missing, our side holds up no upload.
 @pytest.mark.parametrize(
     "table", ["neural_search.jobs", "neural_search.buckets", "neural_search.models", "public.documents"]
 )

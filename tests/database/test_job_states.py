@@ -41,6 +41,13 @@ from neural_search.buckets as b join storage.objects as o on o.bucket_id = b.buc
 where (select count(*) from public.documents as d where d.object_id = o.id and d.object_version = o.version)
   + (select count(*) from listed as l where l.object_id = o.id) <> 1
 """
+GHOSTS = """
+select d.bucket_id, d.content from public.documents as d
+where not exists (
+  select from storage.objects as o
+  where (o.id, o.version, o.bucket_id, o.name) = (d.object_id, d.object_version, d.bucket_id, d.content)
+)
+"""
 FOUND = """
 select m.bucket_id, m.content, d.content_hash, o.bucket_id, o.name, o.version
 from public.match_documents(%s, 0, 1000) as m join public.documents as d on d.id = m.id
@@ -227,6 +234,8 @@ class Project(RuleBasedStateMachine):
             assert embedded == self.bytes.get(version)
             if self.recorded:
                 assert [bucket, name] == place
+        if self.recorded:
+            assert self.project.execute(GHOSTS).fetchall() == []
 
     def every_image_becomes_searchable(self):
         """Invariant 4: once the schedule has run, nothing of the disorder is left but the reasons."""

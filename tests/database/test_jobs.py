@@ -103,6 +103,7 @@ def test_an_abandoned_job_comes_back_and_is_given_up_at_last(db, make_object):
     ]
 
 
+# Invariant 6: a job that may kill its worker takes nobody along, and one that fails leaves the others be.
 def test_what_may_have_killed_its_worker_is_handed_out_alone(db, make_object):
     for _ in range(3):
         make_object()
@@ -112,6 +113,32 @@ def test_what_may_have_killed_its_worker_is_handed_out_alone(db, make_object):
     make_object()
     assert [len(claim(db, jobs=5)) for _ in range(4)] == [1, 1, 1, 2]
     assert claim_object(db, fresh)[0][0] == "waiting"
+
+
+def test_an_image_that_kills_its_worker_each_time_costs_the_others_no_attempt(db, make_object):
+    """Invariant 6, to the end: the killer is a dead letter with a cause, the others are searchable."""
+    killer, *others = [make_object(f"{number}.png") for number in range(4)]
+    while claimed := claim(db, jobs=4):
+        for object_id, _, attempt in claimed:
+            if object_id == killer:
+                break  # the worker dies, and with it what it had claimed
+            assert attempt <= 2
+            assert finish(db, object_id, vector(1)) == "embedded"
+        make_due(db)
+    assert {object_id for object_id, _ in documents(db)} == set(others)
+    assert db.execute(
+        "select object_id, state, error_class from public.list_embedding_jobs()"
+    ).fetchall() == [(killer, "failed", "LeaseExpired")]
+
+
+def test_a_dead_letter_that_is_retried_in_vain_is_a_dead_letter_again(db, make_object):
+    object_id = make_object()
+    for _ in range(2):
+        while claimed := claim(db):
+            fail(db, object_id, claimed[0][1], "retry")
+            make_due(db)
+        assert states(db) == ["failed"]
+        assert db.execute("select public.retry_embedding_jobs()").fetchone() == (1,)
 
 
 def test_finishing_writes_the_document_and_removes_the_job(db, make_object):
@@ -126,6 +153,7 @@ def test_finishing_writes_the_document_and_removes_the_job(db, make_object):
     assert states(db) == []
 
 
+# Invariant 4: twice, late, out of order or not at all, calls change nothing but the time it takes.
 def test_finishing_twice_changes_nothing(db, make_object):
     object_id = make_object()
     assert [finish(db, object_id, vector(1)), finish(db, object_id, vector(0, 1))] == ["embedded"] * 2
@@ -202,6 +230,7 @@ def test_an_unknown_model_is_refused(db, make_object):
         )
 
 
+# Invariant 3 where two act at once: whoever comes second waits, and then knows.
 def in_background(work):
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
