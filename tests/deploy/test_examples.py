@@ -6,9 +6,10 @@ import pytest
 import yaml
 from dockerfiles import FUNCTIONS
 
-from shared.settings import CHECKOUT, ENVIRONMENT
+from shared.settings import CHECKOUT, ENVIRONMENT, LEAST_DECODE_MEMORY
 
 DEPLOY = CHECKOUT / "deploy"
+MODEL = 200 * 1024**2  # bytes of a function's own process
 SECRET = {"SUPABASE_SECRET_KEY", "EMBED_WEBHOOK_SECRET"}
 KNOWN = {name for names in ENVIRONMENT.values() for name in names}
 NEEDED = {
@@ -30,7 +31,15 @@ def compose(function: str) -> dict:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_each_function_is_given_what_it_needs_and_no_more(function):
     assert set(compose(function)["environment"]) == NEEDED[function] <= KNOWN
-    assert {one["name"] for one in cloud_run(function)["env"]} == NEEDED[function]
+    assert {one["name"] for one in cloud_run(function)["env"]} == NEEDED[function] | {"MAX_DECODE_MEMORY"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_decoder_is_stopped_before_a_container_of_limited_memory_is(function):
+    container = cloud_run(function)
+    assert container["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}  # so two decoders
+    [memory] = [int(one["value"]) for one in container["env"] if one["name"] == "MAX_DECODE_MEMORY"]
+    assert LEAST_DECODE_MEMORY <= memory <= (1024**3 - MODEL) / 2
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

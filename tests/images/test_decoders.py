@@ -13,10 +13,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 from PIL import Image, ImageColor
 from test_decoding import saved, scene
 
+from shared import process
 from shared.decoders import Decoders, start
 from shared.errors import (
     BrokenImage,
@@ -29,6 +31,7 @@ from shared.errors import (
     NeuralSearchError,
 )
 from shared.images import DecodedImage
+from shared.metrics import Metrics
 from shared.settings import CHECKOUT, load
 
 MEGABYTE = 1024 * 1024
@@ -304,6 +307,19 @@ def test_a_process_that_can_not_start_is_no_fault_of_the_image(monkeypatch: pyte
     with decoders() as running, pytest.raises(DecoderUnavailable, match="No such file"):
         running.start()
         running.decode(GOOD, min_side=None)
+
+
+def test_a_function_has_one_set_of_decoders_and_counts_what_they_die_of() -> None:
+    app, metrics = flask.Flask("function"), Metrics()
+    app.extensions["settings"] = load({})
+    with app.app_context(), closing(process.decoders(metrics)) as running:
+        assert process.decoders(metrics) is running
+        running.decode(GOOD, min_side=None)
+        for pid in running.pids:
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda pid=pid: not is_running(pid))  # type: ignore[misc]
+        running.decode(GOOD, min_side=None)
+    assert b'neural_search_decoders_replaced_total{cause="DecoderCrashed"} 1.0' in metrics.text()
 
 
 def test_a_process_holds_nothing_heavy_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
