@@ -64,7 +64,7 @@ def extract(
         result.failures += [one for one in outcomes if isinstance(one, Failure)]
         result.items += [item for item, _ in pairs]
         result.digests |= {item.key: one.digest for item, one in pairs}
-        for method in methods:
+        for method in methods if pairs else ():
             began = time.perf_counter()
             pictures = [one.pictures[method.side] for _, one in pairs]
             parts[method.name].append(method.image_features([item for item, _ in pairs], pictures))

@@ -115,9 +115,11 @@ def _masks(task: Task, rows: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArr
 
 
 def _count(ranking: Ranking, levels: Counts, relevant: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> None:
-    matching = np.bincount(levels[relevant] + STEPS, minlength=2 * STEPS + 1)
+    size = 2 * STEPS + 1
+    matching, unseen = (np.bincount(levels[mask] + STEPS, minlength=size) for mask in (relevant, hidden))
+    every = np.bincount((levels + STEPS).ravel(), minlength=size)
     ranking.matching += matching
-    ranking.other += np.bincount((levels + STEPS)[~(relevant | hidden)], minlength=2 * STEPS + 1)
+    ranking.other += every - matching - unseen
 
 
 def _place(

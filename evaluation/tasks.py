@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evaluation import edits, seeds
 from evaluation.collection import Collection, Item
+from shared.errors import CollectionError
 from shared.images import DecodedImage
 
 KINDS = ("label", "pairs", "copies", "text")
@@ -68,7 +69,9 @@ def offered(collection: Collection) -> list[str]:
 
 
 def make(kind: str, collection: Collection, seed: int) -> Task:
-    """The task of this kind."""
+    """The task of this kind; CollectionError where there is no such kind."""
+    if kind not in KINDS:
+        raise CollectionError(f"There is no task {kind!r}. Expected one of: {', '.join(KINDS)}.", value=kind)
     makers = {"label": label_task, "pairs": pairs_task, "copies": copies_task, "text": text_task}
     return makers[kind](collection, seed=seed)
 
