@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import threading
 import time
@@ -16,10 +17,19 @@ Roots = Callable[[], Sequence[psutil.Process]]
 
 FUNCTIONS = ("embed_on_upload", "query")
 SAMPLE_SECONDS = 1.0
+STACK_INFO = "stack.json"  # where the embedded stack tells of its processes
 
 
 def serving(function: str) -> list[psutil.Process]:
-    """The processes that serve this checkout's `function`: functions-framework's master and its workers."""
+    """What serves `function`: the embedded stack's own process, else any of this checkout's."""
+    info = settings.load().local_data / STACK_INFO
+    try:
+        return [psutil.Process(json.loads(info.read_text())["processes"][function])]
+    except (OSError, KeyError, psutil.NoSuchProcess):
+        return _anywhere(function)
+
+
+def _anywhere(function: str) -> list[psutil.Process]:
     source = str(settings.CHECKOUT / "functions" / function / "main.py")
     return [p for p in psutil.process_iter(["cmdline"]) if source in (p.info["cmdline"] or ())]
 
