@@ -22,9 +22,13 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._given_back = 0
+        self._lock = threading.Lock()
+        self.begin()
+
+    def begin(self) -> None:
+        """Starts the clock: loading the models isn't counted."""
         self._began = time.monotonic()
         self._told = (self._began, 0)  # when, and how many there were
-        self._lock = threading.Lock()
 
     @property
     def total(self) -> int:

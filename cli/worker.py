@@ -53,6 +53,7 @@ def worker(
             f"Working for {mine.supabase_url} with {', '.join(names)}, {concurrency} images at a time. "
             + ("It ends when nothing is due." if once else "Ctrl-C ends it.")
         )
+        tally.begin()
         _work(drain, tally, stop, once=once)
     if as_json:
         output.print_json(tally.as_json())

@@ -91,6 +91,14 @@ def test_without_the_secret_nobody_gets_in(
     assert "current" not in answer.text and postgrest.calls == []
 
 
+def test_no_secret_is_logged_whether_it_fits_or_not(client: FlaskClient, capsys: pytest.CaptureFixture[str]):
+    for secret in ("current", "previous", "a-guess"):
+        client.post("/", json=WEBHOOK, headers={"x-webhook-secret": secret})
+    log = capsys.readouterr().err
+    assert OBJECT_ID in log
+    assert not any(secret in log for secret in ("current", "previous", "a-guess"))
+
+
 def test_a_function_without_a_secret_refuses_everything(serve: Callable[..., Flask]):
     client = serve("embed_on_upload", EMBED_WEBHOOK_SECRET="").test_client()
     answer = client.post("/", json=WEBHOOK, headers={"x-webhook-secret": ""})
