@@ -178,8 +178,9 @@ begin
     limit greatest(max_jobs, 0)
     for update of j skip locked
   ),
-  -- What may have killed its worker is handed out alone, so that it can't cost others their attempts.
-  chosen as (
+  -- What may have killed its worker is handed out alone, so that it can't cost others their attempts. Materialized, so
+  -- that the cost of its sort, prohibitive by the setting above, doesn't blur the choice of the joins below.
+  chosen as materialized (
     select ranked.object_id, ranked.model
     from (
       select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
