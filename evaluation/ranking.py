@@ -5,7 +5,10 @@ Similarities are compared to six decimals, and equal ones are ordered by key: th
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +18,7 @@ from evaluation.methods import Similarities
 from evaluation.tasks import Task
 
 STEPS = 1_000_000  # from 0 to 1
-CELLS = 5_000_000  # queries x gallery at once: about 150 MB
+CELLS = 2_000_000  # queries x gallery at once: about 60 MB for each core
 HEAD = 100  # ranks of which it is kept what stood there
 SHOWN = 10  # answers kept by name
 RECALLS = np.linspace(0, 1, 11)
@@ -23,6 +26,7 @@ COLUMN_BITS = 24
 
 Search = Callable[[slice], Similarities]  # rows of the task's queries to (rows, gallery)
 Counts = NDArray[np.int64]
+Settled = tuple[Counts, Counts, NDArray[np.int32] | None]
 
 
 @dataclass(kw_only=True)
@@ -72,16 +76,41 @@ def rank(
         matching=np.zeros(2 * STEPS + 1, np.int64),
         other=np.zeros(2 * STEPS + 1, np.int64),
     )
-    for block in blocks(len(rows), size):
-        relevant, hidden = _masks(task, rows[block])
-        levels = to_levels(search(block))
-        _count(ranking, levels, relevant, hidden)
-        _place(ranking, block, levels, relevant, hidden)
-        if keep_pairs:
-            ranking.pairs.append(np.where(hidden, -STEPS - 1, levels).astype(np.int32))
+    for done in _settled(task, ranking, search, keep_pairs):
         if progress:
-            progress(block.stop, len(rows))
+            progress(done, len(rows))
     return ranking
+
+
+def _settled(task: Task, ranking: Ranking, search: Search, keep_pairs: bool) -> Iterator[int]:
+    """How many queries are done, after each block: products here, sorting in threads, as it takes longer."""
+    waiting: deque[tuple[slice, Future[Settled]]] = deque()
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as threads:
+        for block in blocks(len(ranking.rows), len(task.gallery)):
+            job = threads.submit(_settle, task, ranking, block, search(block), keep_pairs)
+            waiting.append((block, job))
+            if len(waiting) > cores:
+                yield _add(ranking, *waiting.popleft())
+        while waiting:
+            yield _add(ranking, *waiting.popleft())
+
+
+def _settle(task: Task, ranking: Ranking, block: slice, found: Similarities, keep_pairs: bool) -> Settled:
+    relevant, hidden = _masks(task, ranking.rows[block])
+    levels = to_levels(found)
+    _place(ranking, block, levels, relevant, hidden)
+    pairs = np.where(hidden, -STEPS - 1, levels).astype(np.int32) if keep_pairs else None
+    return *_count(levels, relevant, hidden), pairs
+
+
+def _add(ranking: Ranking, block: slice, job: Future[Settled]) -> int:
+    matching, other, pairs = job.result()
+    ranking.matching += matching
+    ranking.other += other
+    if pairs is not None:
+        ranking.pairs.append(pairs)
+    return int(block.stop)
 
 
 def blocks(queries: int, gallery: int) -> Iterator[slice]:
@@ -114,12 +143,11 @@ def _masks(task: Task, rows: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArr
     return relevant & ~hidden, hidden
 
 
-def _count(ranking: Ranking, levels: Counts, relevant: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> None:
+def _count(levels: Counts, relevant: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> tuple[Counts, Counts]:
     size = 2 * STEPS + 1
     matching, unseen = (np.bincount(levels[mask] + STEPS, minlength=size) for mask in (relevant, hidden))
     every = np.bincount((levels + STEPS).ravel(), minlength=size)
-    ranking.matching += matching
-    ranking.other += every - matching - unseen
+    return matching, every - matching - unseen
 
 
 def _place(
