@@ -49,6 +49,7 @@ class Crew:
         self._ahead: deque[Leased] = deque()
         self._running: dict[str, Leased] = {}  # by lease
         self._threads = 0
+        self._postponed = False
         self._closed = False
         self._changed = threading.Condition()
 
@@ -89,11 +90,16 @@ class Crew:
             ahead = self._take_ahead()
         self._give_back([*stopped, *ahead], fault)
 
-    def finish(self) -> None:
-        """Waits for all that was added, or until it is told to stop."""
+    def finish(self) -> bool:
+        """Waits for all that was added, or until it is told to stop.
+
+        True where, since this was last called, a job waited too long for its turn: it is due again.
+        """
         with self._changed:
             while (self._ahead or self._running) and not self._stop.is_set():
                 self._changed.wait(TICK_SECONDS)
+            postponed, self._postponed = self._postponed, False
+            return postponed
 
     def close(self) -> None:
         """Gives back what hasn't begun, waits a little for what runs, and gives that back as well."""
@@ -130,6 +136,7 @@ class Crew:
                 return leased
             waited = Busy("It waited too long for its turn. The image is due again.")
             self._give_back([leased], waited, delay=0)
+            self._postponed = True
             self._done(leased)
 
     def _done(self, leased: Leased) -> None:

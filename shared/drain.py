@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shared import jobs
 from shared.crew import Crew, Leased
@@ -68,9 +68,20 @@ class Drain:
             claimed_at = time.monotonic()
             batch = jobs.claim(database, self._models.names, room if limit is None else min(room, limit))
             self.reached = True
-            crew.add([Leased(job=job, claimed_at=claimed_at) for job in batch])
             limit = limit and limit - len(batch)
-            if not batch and not forever:
-                return
-            if not batch:
+            if batch:
+                self._hand_over(crew, [Leased(job=job, claimed_at=claimed_at) for job in batch])
+            elif forever:
                 stop.wait(IDLE_SECONDS)
+            elif not crew.finish():
+                return
+
+    def _hand_over(self, crew: Crew, batch: Sequence[Leased]) -> None:
+        # The database hands out alone what may have killed its last worker. It gets no mates here either, or
+        # they would go down with it and be charged as well.
+        alone = len(batch) == 1 and batch[0].job.attempt > 1
+        if alone:
+            crew.finish()
+        crew.add(batch)
+        if alone:
+            crew.finish()

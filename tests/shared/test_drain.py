@@ -279,6 +279,42 @@ def test_a_job_that_waited_too_long_for_its_turn_is_given_back_unbegun(monkeypat
     assert (results, pipeline.begun, len(queue.given_back), set(queue.delays)) == ([], [], 3, {0})
 
 
+def test_what_waited_too_long_is_done_before_the_run_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(crew, "BEGIN_SECONDS", 0.0)
+    queue, results = Queue(3), list[Result]()
+    wanted = list(queue.due)
+
+    def release(given: dict[str, Any]) -> int:
+        monkeypatch.setattr(crew, "BEGIN_SECONDS", PATIENCE)
+        queue.due += given["lease_ids"]
+        return queue._release(given)
+
+    queue.transport.answers["release_embedding_jobs"] = release
+    build(queue, Pipeline(lambda _: None)).run(results.append)
+    assert sorted(ids(results)) == wanted and queue.given_back
+
+
+def test_what_may_have_killed_its_last_worker_runs_while_nothing_else_is_leased():
+    queue = Queue(3)
+    suspects = [row(str(uuid.UUID(int=number))) | {"attempt": 2} for number in (5, 6)]
+    claim, suspect_runs = queue.transport.answers["claim_embedding_jobs"], threading.Event()
+    queue.transport.answers["claim_embedding_jobs"] = lambda given: (
+        claim(given) or [suspects.pop(0) for _ in suspects[:1]]
+    )
+    beside: list[int] = []  # how many ran when a suspect did
+
+    def work(job: Job) -> None:
+        if job.attempt > 1:
+            beside.append(pipeline.running)
+            suspect_runs.set()
+        else:
+            suspect_runs.wait(0.1)
+
+    pipeline = Pipeline(work)
+    build(queue, pipeline).run(lambda _: None)
+    assert (beside, len(pipeline.begun)) == ([1, 1], 5)
+
+
 def test_a_drain_that_runs_forever_finds_what_comes_later(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(drain, "IDLE_SECONDS", 0.01)
     queue, stop = Queue(0), threading.Event()
