@@ -116,7 +116,7 @@ def distribution(
             )
         used = [edge for edge, *counts in zip(edges, matching, other, strict=False) if any(counts)]
         if used:
-            step = edges[1] - edges[0]
+            step = max(edges[1] - edges[0], 0.001)  # all similarities may be the same
             axes.set_xlim(min(used) - step, max(used) + 2 * step)
         axes.set(xlabel="similarity", ylabel="share of the pairs")
         axes.set_yticks([])

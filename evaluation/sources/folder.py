@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from evaluation.collection import Collection, Item
@@ -27,8 +28,13 @@ def collection(folder: Path) -> Collection:
 
 def _item(path: Path, folder: Path) -> Item:
     within = path.relative_to(folder)
-    label = within.parent.as_posix()
-    return Item(key=within.as_posix(), read=path.read_bytes, label=None if label == "." else label)
+    label = _text(within.parent)
+    return Item(key=_text(within), read=path.read_bytes, label=None if label == "." else label)
+
+
+def _text(path: Path) -> str:
+    r"""With `\xe9` for a byte that isn't UTF-8: file systems allow it, reports don't."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _is_hidden(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from shared.errors import CollectionError
 
 COLUMNS = ("image", "label", "caption", "group", "rendition")
 SUFFIXES = {".csv", ".jsonl", ".ndjson"}
+
+SHOWN = 200  # characters of what is wrong
 
 Row = tuple[int, dict[str, Any]]  # with its number as an editor shows it
 
@@ -45,8 +48,11 @@ def _csv(text: str, path: Path) -> Iterator[Row]:
             f"Expected a header line with image, and any of {', '.join(COLUMNS[1:])}.",
             value=list(reader.fieldnames or ()),
         )
-    for row in reader:
-        yield reader.line_num, row
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:  # a field of more than 128 KiB
+        raise _wrong(path, reader.line_num, f"is no CSV ({error})", reader.fieldnames) from error
 
 
 def _jsonl(text: str, path: Path) -> Iterator[Row]:
@@ -55,7 +61,7 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _wrong(path, number, f"is no JSON ({error})", line) from error
         if not isinstance(row, dict):
             raise _wrong(path, number, "is no JSON object", line)
@@ -72,14 +78,14 @@ def _items(rows: Iterable[Row], path: Path) -> list[Item]:
 
 def _item(number: int, row: dict[str, Any], path: Path) -> Item:
     image = row.get("image")
-    if not isinstance(image, str) or not image:
+    if not isinstance(image, str) or not _is_text(image):
         raise _wrong(path, number, "names no image", image)
     captions = row.get("caption")
     captions = captions if isinstance(captions, list) else [captions]
-    if not all(caption is None or isinstance(caption, str) for caption in captions):
+    if not all(caption in (None, "") or _is_text(caption) for caption in captions):
         raise _wrong(path, number, "has a caption that is no text", row["caption"])
     return Item(
-        key=image,
+        key=Path(image).as_posix(),  # ./a.jpg is a.jpg
         read=(path.parent / image).read_bytes,
         captions=tuple(caption for caption in captions if caption),
         **{name: _name(number, row, name, path) for name in ("label", "group", "rendition")},
@@ -90,9 +96,14 @@ def _name(number: int, row: dict[str, Any], column: str, path: Path) -> str | No
     value = row.get(column)
     if value is None or value == "":
         return None
-    if isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list)) or not _is_text(str(value)):
         raise _wrong(path, number, f"has a {column} that is no text", value)
     return str(value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it can name a file and be written in UTF-8: not empty, no zero byte, no half of a pair."""
+    return isinstance(value, str) and bool(value) and not re.search("[\0\ud800-\udfff]", value)
 
 
 def _merged(first: Item, second: Item, path: Path, number: int) -> Item:
@@ -113,7 +124,12 @@ def _merged(first: Item, second: Item, path: Path, number: int) -> Item:
 
 def _wrong(path: Path, number: int, what: str, value: Any) -> CollectionError:
     return CollectionError(
-        f"Line {number} of {str(path)!r} {what}: {value!r}. Expected image, and any of "
+        f"Line {number} of {str(path)!r} {what}: {_shortened(value)}. Expected image, and any of "
         f"{', '.join(COLUMNS[1:])}.",
         value=value,
     )
+
+
+def _shortened(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]} …"

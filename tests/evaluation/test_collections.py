@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,13 @@ def test_a_folders_sub_folders_are_labels(write, tmp_path: Path):
     }
 
 
+def test_a_file_name_that_is_not_utf8_is_shown_with_its_bytes(tmp_path: Path):
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    (tmp_path / os.fsdecode(b"caf\xe9/a\xff.png")).write_bytes(b"image")
+    (one,) = folder.collection(tmp_path).items
+    assert (one.key, one.label, one.read()) == (r"caf\xe9/a\xff.png", r"caf\xe9", b"image")
+
+
 def test_a_folder_without_images_and_a_path_that_is_none_are_refused(write, tmp_path: Path):
     with pytest.raises(CollectionError, match="There is no image"):
         folder.collection(tmp_path)
@@ -124,6 +132,13 @@ def test_a_spreadsheets_byte_order_mark_and_line_ends_do_no_harm(write):
         ("t.jsonl", '{"image": "a", "caption": [1]}\n', "Line 1 .* has a caption that is no text"),
         ("t.jsonl", '{"image": "a", "label": ["x"]}\n', "Line 1 .* has a label that is no text"),
         ("t.csv", b"image\n\xff\xfe\n", "can't be read"),
+        ("t.csv", "image\na\0b\n", "Line 2 .* names no image"),
+        ("t.csv", f"image,label\na,{'x' * 200_000}\n", "is no CSV .field larger"),
+        ("t.csv", "image,label\na,b\n./a,b\n", "Line 3 .* names an image again"),
+        ("t.jsonl", '{"image": "\\ud800"}\n', "Line 1 .* names no image"),
+        ("t.jsonl", '{"image": "a", "label": "\\ud800"}\n', "Line 1 .* has a label that is no text"),
+        ("t.jsonl", '{"image": "a", "caption": "\\u0000"}\n', "Line 1 .* has a caption that is no text"),
+        ("t.jsonl", "[" * 100_000, "Line 1 .* is no JSON .* …"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_refused_with_its_line(write, name: str, content: str, told: str):
