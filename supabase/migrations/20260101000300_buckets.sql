@@ -109,7 +109,8 @@ create or replace function public.backfill_documents(
   bucket text default null, name_prefix text default null, max_jobs integer default 10000,
   dry_run boolean default false
 ) returns bigint
-language plpgsql set search_path = '' as $$
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
   most constant integer := greatest(coalesce(max_jobs, 10000), 0);
   queued bigint;
@@ -141,7 +142,8 @@ grant execute on function public.backfill_documents to service_role;
 
 create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null)
 returns integer
-language plpgsql set search_path = '' as $$
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
   retried integer;
 begin

@@ -110,3 +110,39 @@ def test_what_a_fault_gave_back_isnt_kicked_before_its_time(db, make_object, wit
         assert kicks(db) == 0
         db.execute("update neural_search.jobs set next_attempt_at = now()")
     assert db.execute("select neural_search.kick_due()").fetchone() == (1,)
+
+
+def test_the_few_jobs_in_a_state_are_listed_without_walking_through_all_objects(database, db, make_object):
+    failed = make_object("failed.png")
+    db.execute("update neural_search.jobs set state = 'failed', error_class = 'BrokenImage'")
+    with database.connect("supabase_admin") as platform:
+        platform.execute("set session_replication_role = 'replica'")
+        platform.execute(
+            "insert into storage.objects (bucket_id, name, version)"
+            " select 'images', n || '.png', n from generate_series(1, %s) as n",
+            [OBJECTS],
+        )
+        platform.execute("analyze neural_search.jobs, storage.objects")
+    with db.transaction():
+        rows = db.execute("select object_id from public.list_embedding_jobs('failed')").fetchall()
+        read = db.execute("""
+            select pg_stat_get_xact_numscans('storage.objects'::regclass),
+              pg_stat_get_xact_tuples_fetched('storage.objects'::regclass)
+        """).fetchone()
+    assert rows == [(failed,)]
+    assert read[0] <= 1  # for delete markers and old versions
+    assert read[1] < 10
+
+
+def test_what_compares_all_objects_may_take_longer_than_a_search(db):
+    """PostgREST raises its own time-out, 8 seconds where the project is hosted, to a function's."""
+    rows = db.execute("""
+        select proname from pg_proc
+        where pronamespace = 'public'::regnamespace and 'statement_timeout=60s' = any(proconfig) order by 1
+    """).fetchall()
+    assert [name for (name,) in rows] == [
+        "backfill_documents",
+        "embedding_report",
+        "list_embedding_jobs",
+        "retry_embedding_jobs",
+    ]
