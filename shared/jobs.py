@@ -123,4 +123,6 @@ def _vector(embedding: np.ndarray) -> str:
 
 
 def _text(error: BaseException) -> str:
-    return str(error).replace("\0", "")[:1000]  # Postgres has no NUL in text
+    # Postgres has no NUL in text, and UTF-8 no half of a surrogate pair. With a cause that can't be recorded
+    # an image would be tried for ever.
+    return str(error).replace("\0", "").encode(errors="replace").decode()[:1000]

@@ -12,11 +12,11 @@ LONGEST = 3600  # a server's mistake must not put us to sleep for days
 def seconds(header: str | None) -> int:
     """What the header says, as seconds from now, 1 to 3600; it holds a number or a date."""
     text = (header or "").strip()
-    if text.isdecimal():
-        return _bounded(int(text))
     try:
+        if text.isdecimal():
+            return _bounded(int(text))
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # more digits than a number may have, or no date at all
         return DEFAULT
     return _bounded(round((moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()))
 

@@ -220,6 +220,8 @@ def test_without_an_etag_in_the_answer_the_bytes_themselves_are_compared(
         ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
         ("Wed, 21 Oct 2099 07:28:00 GMT", 3600),
         ("Wed, 21 Oct 2099 07:28:00 -0000", 3600),
+        ("9" * 5000, 10),
+        ("Wed, 21 Oct 99999999999 07:28:00 GMT", 10),
         ("soon", 10),
         ("-5", 10),
         ("", 10),
