@@ -107,7 +107,13 @@ class Models:
 
 def _check(embedder: Embedder) -> None:
     picture = Image.radial_gradient("L").convert("RGB")
-    vectors = embedder.embed_images([picture])
+    try:
+        vectors = embedder.embed_images([picture])
+    except Exception as error:
+        raise ModelBroken(
+            f"{embedder.name} can't embed a test picture: {type(error).__name__}: {error}. "
+            "Restart this process."
+        ) from error
     if vectors.shape != (1, embedder.dimensions) or not abs(float(np.linalg.norm(vectors[0])) - 1) < 0.01:
         raise ModelBroken(
             f"{embedder.name} answered shape {vectors.shape}, norm {np.linalg.norm(vectors):.3f}. "

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from PIL.Image import Image
+
 from shared import jobs, logs
 from shared.errors import (
     DatabaseForbidden,
@@ -30,7 +33,7 @@ from shared.errors import (
 from shared.images import Decode
 from shared.jobs import Job
 from shared.metrics import Metrics
-from shared.models import Models
+from shared.models import Embedder, Models
 from shared.rpc import Database
 from shared.storage import Storage
 
@@ -126,7 +129,7 @@ class Pipeline:
         with self._metrics.step("decode"):
             decoded = self._decode(data, min_side=embedder.image_size)
         with self._metrics.step("embed"):
-            vector = embedder.embed_images([decoded.picture])[0]
+            vector = self._vector(embedder, decoded.picture)
         with self._metrics.step("store"):
             return jobs.finish(
                 database,
@@ -137,6 +140,14 @@ class Pipeline:
                 height=decoded.height,
                 mime_type=decoded.mime_type,
             )
+
+    def _vector(self, embedder: Embedder, picture: Image) -> np.ndarray:
+        try:
+            vector: np.ndarray = embedder.embed_images([picture])[0]
+        except Exception:
+            self._models.canary()  # where it fails as well, as on a GPU that is gone, no image is to blame
+            raise
+        return vector
 
 
 def _check_worth_a_download(job: Job, max_bytes: int) -> None:

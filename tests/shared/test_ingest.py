@@ -23,6 +23,7 @@ from shared.errors import (
     DecoderCrashed,
     DecodingTimedOut,
     ImageError,
+    ModelBroken,
     ModelNotLoaded,
     NeuralSearchError,
     StorageForbidden,
@@ -213,6 +214,11 @@ def test_an_image_that_will_never_do_ends_with_its_cause(
             "retry",
         ),
         ({"status": 500, "body": '{"statusCode":"500","message":"no"}'}, "StorageError", "doubtful"),
+        (
+            {"status": 500, "body": '{"code":"500","message":"\\ud800\\u0000"}'},
+            "StorageError",
+            "doubtful",
+        ),
         ({"body": RED[:-1]}, "StaleObject", "doubtful"),
         ({"headers": {"ETag": md5(b"older")}}, "StaleObject", "doubtful"),
         ({"body": requests.ReadTimeout()}, "StorageError", "doubtful"),
@@ -270,6 +276,11 @@ def test_a_failure_that_nobody_expected_costs_only_its_own_image(
     assert "blue is too much" in capsys.readouterr().err
 
 
+class Gone(ColourEmbedder):
+    def embed_images(self, images):  # type: ignore[no-untyped-def]
+        raise RuntimeError("the GPU is gone")
+
+
 def broken(_name: str) -> ColourEmbedder:
     raise ModelNotLoaded("no such file")
 
@@ -283,6 +294,7 @@ def broken(_name: str) -> ColourEmbedder:
         ({"status": 429, "headers": {"Retry-After": "42"}}, ColourEmbedder, StorageUnavailable),
         ({"status": 403}, ColourEmbedder, StorageForbidden),
         ({}, broken, ModelNotLoaded),
+        ({}, Gone, ModelBroken),
     ],
 )
 def test_a_fault_of_the_surroundings_gives_all_jobs_back_uncharged(

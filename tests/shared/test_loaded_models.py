@@ -56,6 +56,15 @@ def test_a_model_that_answers_nonsense_is_broken(answer: np.ndarray):
             models.canary()
 
 
+def test_a_model_that_can_embed_nothing_any_more_is_broken():
+    class Gone(ColourEmbedder):
+        def embed_images(self, images):  # type: ignore[no-untyped-def]
+            raise RuntimeError("the GPU is gone")
+
+    with pytest.raises(ModelBroken, match=r"test picture: RuntimeError: the GPU is gone\. Restart"):
+        Models(["colours"], Gone).canary()
+
+
 def test_a_model_that_hangs_is_told_after_a_while_and_then_at_once_by_one_thread():
     release, calls = threading.Event(), []
 
