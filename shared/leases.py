@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from shared import jobs, logs
-from shared.errors import Busy, DatabaseError, NeuralSearchError
+from shared.errors import Busy, NeuralSearchError
 from shared.jobs import Job
 from shared.rpc import Database
 
@@ -37,13 +37,13 @@ class Leases:
             self._log("leases left for later", severity="WARNING", error=error, jobs=len(batch))
 
     def settle(self, database: Database) -> None:
-        """Gives back what couldn't be given back before; DatabaseError where it still can't be."""
+        """Gives back what couldn't be given back before; the database's error where it still can't be."""
         owed = self._take_owed()
         if not owed:
             return
         try:
             jobs.release(database, owed, 0, Busy("The database couldn't be reached. The image is due again."))
-        except DatabaseError:
+        except NeuralSearchError:
             self._owed.extend(owed)
             raise
 

@@ -31,6 +31,7 @@ class Queue:
 
     def __init__(self, jobs: int):
         self.due = [str(uuid.UUID(int=number)) for number in range(1, jobs + 1)]
+        self.lock = threading.Lock()
         self.claims: list[int] = []
         self.given_back: list[str] = []
         self.delays: list[int] = []
@@ -38,7 +39,8 @@ class Queue:
 
     def _claim(self, given: dict[str, Any]) -> list[dict[str, Any]]:
         self.claims.append(given["max_jobs"])
-        taken, self.due = self.due[: given["max_jobs"]], self.due[given["max_jobs"] :]
+        with self.lock:
+            taken, self.due = self.due[: given["max_jobs"]], self.due[given["max_jobs"] :]
         return [row(lease) for lease in taken]
 
     def _release(self, given: dict[str, Any]) -> int:
@@ -286,7 +288,8 @@ def test_what_waited_too_long_is_done_before_the_run_ends(monkeypatch: pytest.Mo
 
     def release(given: dict[str, Any]) -> int:
         monkeypatch.setattr(crew, "BEGIN_SECONDS", PATIENCE)
-        queue.due += given["lease_ids"]
+        with queue.lock:
+            queue.due = [*queue.due, *given["lease_ids"]]
         return queue._release(given)
 
     queue.transport.answers["release_embedding_jobs"] = release
