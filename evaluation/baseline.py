@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,7 @@ def changes(report: dict[str, Any], baseline: dict[str, Any]) -> list[Change]:
             "The baseline has no method and task of this run. Check --methods and --tasks: it has "
             f"{', '.join(sorted(before))}."
         )
+    _check_complete(before, report)
     return [change for old, new in both for change in _changes(old, new, report, baseline)]
 
 
@@ -91,14 +92,23 @@ def kept(report: dict[str, Any]) -> dict[str, Any]:
         "indexes",
     )
     queries = {name: _leading(report, name, metrics) for name, metrics in report["per_query"].items()}
+    draws = {name: _shortened(metrics, metrics) for name, metrics in report["draws"].items()}
     digests = {task: {"digest": _digest(known)} for task, known in report["queries"].items()}
-    return {name: report[name] for name in names} | {"queries": digests, "per_query": queries}
+    return {name: report[name] for name in names} | {
+        "queries": digests,
+        "per_query": queries,
+        "draws": draws,
+    }
 
 
 def _leading(report: dict[str, Any], name: str, metrics: dict[str, list[float]]) -> dict[str, list[float]]:
     task = name.split("/", 1)[0]
     chosen = {table.leading(report, task)[0], words.task(task).plain} & set(metrics)
-    return {metric: [_short(value) for value in metrics[metric]] for metric in sorted(chosen)}
+    return _shortened(metrics, sorted(chosen))
+
+
+def _shortened(metrics: dict[str, list[float]], names: Iterable[str]) -> dict[str, list[float]]:
+    return {name: [_short(value) for value in metrics[name]] for name in names}
 
 
 def _short(value: float) -> float:
@@ -117,9 +127,12 @@ def _changes(
     name = _name(new)
     for metric in (one for one in new["metrics"] if one in old["metrics"]):
         then, now = old["metrics"][metric], new["metrics"][metric]
-        first, second = (kept["per_query"].get(name, {}).get(metric) for kept in (baseline, report))
-        paired = first and second
-        low, high = _paired(first, second, _clusters(report, new), report) if paired else _unpaired(then, now)
+        by_query = _both(baseline, report, "per_query", name, metric)
+        by_draw = _both(baseline, report, "draws", name, metric)
+        if by_query:
+            low, high = _paired(*by_query, _clusters(report, new), report)
+        else:
+            low, high = interval(np.subtract(*reversed(by_draw))) if by_draw else _unpaired(then, now)
         yield Change(
             task=new["task"],
             method=new["method"],
@@ -145,8 +158,16 @@ def _paired(
     return interval(Resampling(clusters, seed=report["seed"]).means(differences[:, None])[:, 0])
 
 
+def _both(
+    baseline: dict[str, Any], report: dict[str, Any], values: str, name: str, metric: str
+) -> tuple[list[float], list[float]] | None:
+    """A metric's values then and now; None where one of them lacks them."""
+    then, now = (one.get(values, {}).get(name, {}).get(metric) for one in (baseline, report))
+    return (then, now) if then and now else None
+
+
 def _unpaired(then: dict[str, float], now: dict[str, float]) -> tuple[float, float]:
-    """A figure over all pairs at once has no values by query: its own interval then stands for it."""
+    """Where the baseline has neither values by query nor draws, the figure's own interval must do."""
     return now["value"] - then["high"], now["value"] - then["low"]
 
 
@@ -163,6 +184,17 @@ def _check_comparable(report: dict[str, Any], baseline: dict[str, Any]) -> None:
                 f"This run can't be compared with the baseline: the {what} differ, {expected!r} there, "
                 f"{found!r} "
                 "here. Evaluate the same images with the same seed and --limit, or make the baseline anew."
+            )
+
+
+def _check_complete(before: dict[str, Any], report: dict[str, Any]) -> None:
+    """A method that can't be asked any more what it could be asked then is no improvement."""
+    now, methods = {_name(one) for one in report["results"]}, {one["method"] for one in report["results"]}
+    for name, old in before.items():
+        if name not in now and old["method"] in methods and old["task"] in report["queries"]:
+            raise CollectionError(
+                f"The baseline has figures of {name}, this run has none. If that method is not to answer "
+                "this task any more, make the baseline anew."
             )
 
 

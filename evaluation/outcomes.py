@@ -34,6 +34,7 @@ class Outcome:
         self.per_query = metrics.per_query(self.ranking)
         self.pairs = PairCounts(self.task, self.ranking) if self.ranking.pairs else None
         self.ranking.pairs = []  # counted, and by far the largest
+        self._pair_draws: dict[int, dict[str, Values]] = {}  # by seed: they take seconds
 
     @cached_property
     def rows(self) -> list[int]:
@@ -51,9 +52,15 @@ class Outcome:
         resampling = resampled(self.task, self.rows, seed)
         draws = resampling.means(np.stack(list(self.per_query.values()), axis=1))
         found = {name: interval(column) for name, column in zip(self.per_query, draws.T, strict=True)}
-        if self.pairs:
-            found |= {name: interval(drawn) for name, drawn in self.pairs.draws(resampling).items()}
-        return found
+        return found | {name: interval(drawn) for name, drawn in self.pair_draws(seed).items()}
+
+    def pair_draws(self, seed: int) -> dict[str, Values]:
+        """The figures over all pairs in every draw of the queries."""
+        if not self.pairs:
+            return {}
+        if seed not in self._pair_draws:
+            self._pair_draws[seed] = self.pairs.draws(resampled(self.task, self.rows, seed))
+        return self._pair_draws[seed]
 
     def of(self, rows: Sequence[int]) -> list[int]:
         """The positions of the task's queries `rows` among those asked."""
@@ -118,6 +125,8 @@ def _drawn(outcome: Outcome, metric: str, rows: Sequence[int], seed: int) -> tup
     positions = outcome.of(rows)
     if metric in OVER_PAIRS:
         assert outcome.pairs
-        return outcome.pairs.values(positions)[metric], outcome.pairs.draws(resampling, positions)[metric]
+        every = len(positions) == len(outcome.rows)
+        draws = outcome.pair_draws(seed) if every else outcome.pairs.draws(resampling, positions)
+        return outcome.pairs.values(positions)[metric], draws[metric]
     values = outcome.per_query[metric][positions]
     return float(values.mean()), resampling.means(values[:, None])[:, 0]

@@ -182,6 +182,13 @@ def _sections(answered: dict[str, list[tuple[Outcome, float]]], seed: int) -> di
             }
             for outcome in found
         },
+        "draws": {
+            f"{outcome.task.kind}/{outcome.method}": {
+                name: drawn.tolist() for name, drawn in outcome.pair_draws(seed).items()
+            }
+            for outcome in found
+            if outcome.pairs
+        },
         "asked": {
             f"{outcome.task.kind}/{outcome.method}": outcome.rows
             for outcome in found

@@ -93,7 +93,32 @@ def test_queries_that_stand_or_fall_together_are_drawn_together():
     assert first.high - first.low > 1.2 * (second.high - second.low)
 
 
-def test_a_figure_over_all_pairs_falls_where_it_leaves_the_intervals():
+def test_a_figure_over_all_pairs_is_compared_draw_by_draw():
+    """A moderate drop, well within the intervals of both figures."""
+    before, after = report(hits(9), (0.50, 0.4, 0.6)), report(hits(9), (0.47, 0.37, 0.57))
+    draws = np.random.default_rng(0).normal(0.5, 0.05, 2000)
+    before["draws"] = {"copies/model": {"µAP": draws.tolist()}}
+    after["draws"] = {"copies/model": {"µAP": (draws - 0.03).tolist()}}
+    assert drops(after, before) == ["µAP"]
+    assert drops(after, before, max_drop=0.05) == []
+    after["draws"] = {"copies/model": {"µAP": (draws[::-1] - 0.03).tolist()}}
+    assert drops(after, before) == []
+
+
+def test_a_method_that_no_longer_answers_a_task_is_refused():
+    before, after = report(hits(9)), report(hits(9))
+    lost, left = ({**before["results"][0], "task": "text", "method": name} for name in ("model", "random"))
+    before["results"] += [lost, left]
+    after["results"] += [left]
+    after["queries"]["text"] = before["queries"]["text"] = before["queries"]["copies"]
+    with pytest.raises(CollectionError, match="has figures of text/model, this run has none"):
+        baseline.changes(after, before)
+    after["results"].pop()
+    del after["queries"]["text"]
+    assert baseline.changes(after, before)  # this run asked no texts at all
+
+
+def test_without_draws_a_figure_over_all_pairs_falls_where_it_leaves_the_intervals():
     assert drops(report(hits(9), (0.45, 0.35, 0.55)), report(hits(9), (0.5, 0.4, 0.6))) == []
     assert drops(report(hits(9), (0.30, 0.25, 0.35)), report(hits(9), (0.5, 0.4, 0.6))) == ["µAP"]
 
@@ -127,10 +152,16 @@ def test_what_is_kept_of_a_report_is_enough_for_the_gate(tmp_path: Path):
     path = tmp_path / "baseline.json"
     path.write_text(json.dumps(baseline.kept(data)))
     kept = baseline.load(path)
-    assert "curves" not in kept and len(path.read_bytes()) < len(json.dumps(data)) / 4
+    assert not {"curves", "similarities", "examples", "parts", "asked"} & set(kept)
     changes = baseline.changes(data, kept)
     assert {change.task for change in changes} == {"label", "pairs", "copies", "text"}
     assert all(change.difference == 0 for change in changes)
+    assert {name: len(values) for name, values in kept["draws"]["copies/phash"].items()} == {
+        "µAP": 2000,
+        "recall at 90% precision": 2000,
+    }
+    (micro,) = (c for c in changes if (c.method, c.metric) == ("phash", "µAP"))
+    assert micro.low == pytest.approx(0, abs=1e-4) and micro.high == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": "1"}'])
