@@ -19,6 +19,7 @@ import pytest
 from faulty_project import FaultyProject, faulty_project
 from faulty_proxy import Exchange, Fault, after
 from psycopg import sql
+from psycopg_pool.base import AttemptWithBackoff
 from storage3.exceptions import StorageApiError
 
 from cli import migrations
@@ -50,7 +51,7 @@ class Crashing:
         self.start()
 
     def start(self) -> None:
-        """Returns once the gateway has its connections again, which it asks for less and less often."""
+        """Returns once the gateway has its connections again."""
         self.cluster.start()
         project = self.used_by
         assert project
@@ -78,7 +79,18 @@ def postgres() -> Iterator[Crashing]:
 
 
 @pytest.fixture(scope="module")
-def project(postgres: Crashing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyProject]:
+def prompt() -> Iterator[None]:
+    """The gateway connects again without its seconds of back-off, which aren't what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AttemptWithBackoff, "INITIAL_DELAY", 0.1)
+        patch.setattr(AttemptWithBackoff, "DELAY_BACKOFF", 1.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def project(
+    postgres: Crashing, tmp_path_factory: pytest.TempPathFactory, prompt: None
+) -> Iterator[FaultyProject]:
     def url(user: str) -> str:
         return postgres.cluster.url(user, "restarts")
 

@@ -105,4 +105,4 @@ def test_every_mishap_happened(played: dict[str, Played]):
 
 def test_in_the_last_act_no_webhook_came_through(played: dict[str, Played]):
     assert played["no webhooks"].delivered == 0
-    assert played["no webhooks"].mishaps["drop"] > 3
+    assert played["no webhooks"].mishaps["drop"] > 0
