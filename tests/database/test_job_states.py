@@ -274,7 +274,7 @@ def test_invariants_2_3_and_4_hold_in_any_order_of_events(database):
     run_state_machine_as_test(
         lambda: Project(database),
         settings=settings(
-            max_examples=50,
+            max_examples=30,
             stateful_step_count=40,
             derandomize=True,
             database=None,
