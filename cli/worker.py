@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
@@ -23,7 +22,7 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from shared.drain import Drain
 
-CONCURRENCY = 8  # on two cores: enough to fill the model's batches while others download and store
+CONCURRENCY = 8  # on two cores: enough to keep the model busy while others download and store
 LONGEST_PAUSE = 30.0  # seconds, after faults in a row
 PATIENCE = 6  # faults in a row after which --once gives up: about a minute
 
@@ -93,8 +92,7 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     from requests.adapters import HTTPAdapter
 
     # They take seconds to import, which `--help` does without.
-    from shared import embedding, identity, memory
-    from shared.decoders import Decoders
+    from shared import decoders, embedding, identity, memory
     from shared.drain import Drain
     from shared.leases import Leases
     from shared.metrics import Metrics
@@ -108,21 +106,17 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     models = Models(names, partial(embedding.load, configuration=mine))
     for name in names:
         models.get(name)
-    decoders = Decoders(
-        processes=min(os.cpu_count() or 1, concurrency),
-        seconds=mine.max_decode_seconds,
-        memory=mine.max_decode_memory,
-        max_bytes=mine.max_image_bytes,
-        max_pixels=mine.max_image_pixels,
-    )
-    with closing(decoders), requests.Session() as session, http_client() as http:
-        decoders.start()
+    with (
+        closing(decoders.start(mine, most=concurrency)) as decoding,
+        requests.Session() as session,
+        http_client() as http,
+    ):
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency))
         pipeline = Pipeline(
             storage=Storage(url, service, session),
             models=models,
-            decode=decoders.decode,
+            decode=decoding.decode,
             metrics=Metrics(),
             max_bytes=mine.max_image_bytes,
             log=tally.log,

@@ -76,10 +76,10 @@ class Decoders:
         return [pid for decoder in self._decoders if (pid := decoder.pid)]
 
 
-def start(configuration: Settings, on_replaced: OnReplaced | None = None) -> Decoders:
+def start(configuration: Settings, on_replaced: OnReplaced | None = None, *, most: int = MOST) -> Decoders:
     """As many decoders as this machine has use for, importing while the caller does something else."""
     decoders = Decoders(
-        processes=min(os.cpu_count() or 1, MOST),
+        processes=min(os.cpu_count() or 1, most),
         seconds=configuration.max_decode_seconds,
         memory=configuration.max_decode_memory,
         max_bytes=configuration.max_image_bytes,
