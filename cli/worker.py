@@ -16,7 +16,7 @@ from cli.app import one_line
 from cli.output import AsJson
 from cli.tally import Tally
 from shared import settings
-from shared.errors import DatabaseUnavailable, NeuralSearchError, StorageUnavailable
+from shared.errors import DatabaseUnavailable, ModelBroken, NeuralSearchError, StorageUnavailable
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,10 +69,12 @@ def _work(drain: Drain, tally: Tally, stop: threading.Event, *, once: bool) -> N
             drain.run(tally.add, forever=not once, stop=stop)
             return
         except Exception as fault:
-            passing = drain.reached or isinstance(fault, DatabaseUnavailable | StorageUnavailable)
+            passing = isinstance(fault, DatabaseUnavailable | StorageUnavailable) or (
+                drain.reached and not isinstance(fault, ModelBroken)
+            )
             faults = 1 if tally.total > before else faults + 1
             if not passing or (once and faults > PATIENCE):
-                raise  # a wrong key or a missing model won't come right by itself
+                raise  # a wrong key or a model that broke won't come right by itself
             pause = min(2.0 ** (faults - 1), LONGEST_PAUSE) * random.uniform(1, 1.5)
             output.warn(f"{_line(fault)} Trying again in {output.seconds(pause)}.")
             stop.wait(pause)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from databases import clone
 from running import Running, running
 
 from cli import worker
+from cli.tally import Tally
 from local.postgres import Cluster
+from shared.errors import ModelBroken, StorageUnavailable
 from shared.settings import bare_environment
 from shared.testing import picture
 
@@ -173,3 +176,19 @@ def test_a_second_signal_ends_it_where_it_is():
         os.kill(os.getpid(), signal.SIGINT)
         stop.clear()
         stop.wait(5)
+
+
+def test_a_model_that_breaks_on_the_way_ends_it_and_another_fault_does_not():
+    faults: list[Exception] = [StorageUnavailable(), ModelBroken(), AssertionError("it went on")]
+
+    class Drain:
+        reached = True
+
+        def run(self, *_: object, **__: object) -> None:
+            raise faults.pop(0)
+
+    stop = threading.Event()
+    stop.wait = lambda timeout=None: False  # type: ignore[method-assign]
+    with pytest.raises(ModelBroken):
+        worker._work(Drain(), Tally(), stop, once=False)  # type: ignore[arg-type]
+    assert len(faults) == 1
