@@ -39,7 +39,8 @@ left join public.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j
   on j.object_id = o.id and j.model = m.name and j.version = coalesce(o.version, '')
-where o.id not in (select dead from neural_search.dead_objects() as dead);
+where o.id not in (select dead from neural_search.dead_objects() as dead)
+  and o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
 comment on view neural_search.progress is
   'Each object in an indexed bucket with each model that is kept up to date: searchable, due, waiting (for the next '
   'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version.';

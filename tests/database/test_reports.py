@@ -89,6 +89,12 @@ def test_the_backlog_counts_each_object_once(db, one_of_each):
     assert rows == [("images", MODEL, 7, 1, 1, 1, 1, 1, 1, 1)]
 
 
+def test_a_folder_that_the_dashboard_made_is_no_image_that_is_missing(db, make_object):
+    make_object("holidays/.emptyFolderPlaceholder")
+    assert db.execute("select objects from neural_search.backlog").fetchone() == (0,)
+    assert listed(db) == []
+
+
 def test_an_indexed_bucket_with_nothing_in_it_is_in_the_backlog(db):
     rows = db.execute(f"select {BACKLOG}, oldest_seconds from neural_search.backlog").fetchall()
     assert rows == [(*[0] * 8, None)]
