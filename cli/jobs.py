@@ -111,7 +111,7 @@ def _listed(project: Project, most: int | None, **chosen: str | None) -> Iterato
 
 def _show(rows: list[Row], most: int) -> None:
     output.say()
-    columns = ("state", "image", "tries", "next try", "since", "cause")
+    columns = ("state", "image", "tries", "next try", "queued", "cause")
     output.print_table(columns, [_row(row) for row in rows[:most]])
     if len(rows) > most:
         output.say("… and more: --limit shows them, --json all of them.")
@@ -119,9 +119,9 @@ def _show(rows: list[Row], most: int) -> None:
 
 def _row(row: Row) -> tuple[Any, ...]:
     cause = report.one_line(": ".join(part for part in (row["error_class"], row["error_message"]) if part))
-    since = output.seconds(report.age(row["queued_at"])) if row["queued_at"] else ""
+    queued = f"{output.seconds(report.age(row['queued_at']))} ago" if row["queued_at"] else ""
     image = f"{row['bucket_id']}/{row['name']}"
-    return (row["state"], image, row["attempts"], _when(row), since, cause)
+    return (row["state"], image, row["attempts"], _when(row), queued, cause)
 
 
 def _when(row: Row) -> str:

@@ -129,6 +129,7 @@ def test_people_read_first_whether_every_image_is_searchable(stack: CommandLine)
     assert lines[0] == "Not searchable: 3 of 6 images (3 given up)."
     rows = [line for line in lines if line.startswith(("failed ", "skipped "))]
     assert "images/all/poison.webp" in rows[0]
+    assert " ago  DecodingOutOfMemory: " in rows[0]
 
 
 def test_a_filter_shows_only_what_fits(stack: CommandLine):
