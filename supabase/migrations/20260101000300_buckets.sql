@@ -164,7 +164,7 @@ revoke execute on function public.retry_embedding_jobs from public, anon, authen
 grant execute on function public.retry_embedding_jobs to service_role;
 
 
--- Each step compares whole tables, some 20 seconds in all for a million objects, and trusts no event; what it repairs is
+-- Each step compares whole tables, some 20 seconds for a million objects, and trusts no event; what it repairs is
 -- bounded. Rows that somebody else has locked are changing right now, and are left for next time.
 create or replace function public.reconcile_documents() returns table (missing bigint, stale bigint, orphaned bigint)
 language plpgsql set search_path = '' as $$
