@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -90,13 +91,14 @@ class Crew:
             ahead = self._take_ahead()
         self._give_back([*stopped, *ahead], fault)
 
-    def finish(self) -> bool:
-        """Waits for all that was added, or until it is told to stop.
+    def finish(self, patience: float = math.inf) -> bool:
+        """Waits for all that was added, for `patience` seconds at most, or until it is told to stop.
 
         True where, since this was last called, a job waited too long for its turn: it is due again.
         """
+        until = time.monotonic() + patience
         with self._changed:
-            while (self._ahead or self._running) and not self._stop.is_set():
+            while (self._ahead or self._running) and not self._stop.is_set() and time.monotonic() < until:
                 self._changed.wait(TICK_SECONDS)
             postponed, self._postponed = self._postponed, False
             return postponed

@@ -78,10 +78,11 @@ class Drain:
 
     def _hand_over(self, crew: Crew, batch: Sequence[Leased]) -> None:
         # The database hands out alone what may have killed its last worker. It gets no mates here either, or
-        # they would go down with it and be charged as well.
+        # they would go down with it and be charged as well. No wait is longer than a lease: what hangs must
+        # not keep all that is due.
         alone = len(batch) == 1 and batch[0].job.attempt > 1
         if alone:
-            crew.finish()
+            crew.finish(jobs.LEASE_SECONDS)
         crew.add(batch)
         if alone:
-            crew.finish()
+            crew.finish(jobs.LEASE_SECONDS)

@@ -318,6 +318,28 @@ def test_what_may_have_killed_its_last_worker_runs_while_nothing_else_is_leased(
     assert (beside, len(pipeline.begun)) == ([1, 1], 5)
 
 
+def test_what_hangs_does_not_keep_what_may_have_killed_its_last_worker(
+    leave: threading.Event, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(drain.jobs, "LEASE_SECONDS", 1)
+    queue, stop, results = Queue(1), threading.Event(), list[Result]()
+    hangs, suspect = queue.due[0], row(str(uuid.UUID(int=5))) | {"attempt": 2}
+    claim, suspects = queue.transport.answers["claim_embedding_jobs"], iter([[suspect]])
+    queue.transport.answers["claim_embedding_jobs"] = lambda given: claim(given) or next(suspects, [])
+
+    def report(result: Result) -> None:
+        results.append(result)
+        stop.set()
+        leave.set()
+
+    def work(job: Job) -> None:
+        if job.lease_id == hangs:
+            leave.wait(PATIENCE)
+
+    build(queue, Pipeline(work)).run(report, forever=True, stop=stop)
+    assert ids(results)[0] == suspect["object_id"]
+
+
 def test_a_drain_that_runs_forever_finds_what_comes_later(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(drain, "IDLE_SECONDS", 0.01)
     queue, stop = Queue(0), threading.Event()
