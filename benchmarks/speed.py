@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from shared.errors import SettingsError
+
 BEGIN, END = "<!-- throughput -->", "<!-- end of throughput -->"
 
 
@@ -61,10 +63,18 @@ STAGES = ("download", "decode", "model", "store")
 
 
 def record(file: Path, report: dict[str, Any]) -> None:
-    """Puts the table between the two marks in `file`."""
-    before, _, rest = file.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    file.write_text(f"{before}{BEGIN}\n{table(report)}\n{END}{after}")
+    """Puts the table of the throughput into `file`."""
+    replace(file, "throughput", table(report))
+
+
+def replace(file: Path, chapter: str, text: str) -> None:
+    """Puts `text` between the chapter's two marks in `file`; SettingsError where they aren't there."""
+    begin, end = f"<!-- {chapter} -->", f"<!-- end of {chapter} -->"
+    before, found, rest = file.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise SettingsError(f"{file} has no place for the table: lines {begin!r} and {end!r}. Add them.")
+    file.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def _memory(run: dict[str, float]) -> str:

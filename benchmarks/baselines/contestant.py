@@ -1,0 +1,79 @@
+"""One way to run a model, in a process of its own.
+
+    python -m benchmarks.baselines.contestant WAY MODEL THREADS
+
+It takes orders as JSON lines from stdin and answers each with a line of JSON, so that the contestants can
+take turns while all of them stay loaded and warm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.baselines import models
+from shared import settings
+
+FILES_AT_ONCE = 8  # handed over together; then the clock is looked at
+
+
+def main() -> None:
+    way, model, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print must not be taken for an answer
+    warnings.simplefilter("ignore")
+    entered = _enter(way, model, threads)
+    print(json.dumps({"ready": True}), file=answers)
+    for line in sys.stdin:
+        print(json.dumps(_do(entered, json.loads(line))), file=answers)
+
+
+def _enter(way: str, model: str, threads: int) -> Any:
+    if way.startswith("matrix-"):
+        from benchmarks.baselines.matrix import Multiplication
+
+        return Multiplication(way.removeprefix("matrix-"))
+    if way == "ours":
+        return models.Ours(model, models.cpu_settings())
+    if way == "gpu":
+        environment = settings.child_environment({"EMBEDDING_DEVICE": "cuda", "EMBEDDING_ENGINE": "torch"})
+        return models.Ours(model, settings.load(environment))
+    import torch
+
+    torch.set_num_threads(threads)
+    if way == "onnx":
+        return models.OnnxRuntime(model, settings.load().embedding_cache / "benchmark", threads)
+    return models.Eager(model) if way == "eager" else models.SentenceTransformers(model)
+
+
+def _do(way: Any, order: dict[str, Any]) -> dict[str, float]:
+    seconds = order["seconds"]
+    if order["do"] == "multiply":
+        return {"rate": _rate(way, 1, seconds) * way.flops}
+    if order["do"] == "step":
+        count = order.get("count") or way.batch_size
+        return {"rate": _rate(lambda: way.step(count), count, seconds)}
+    files = cycle([path.read_bytes() for path in sorted(Path(order["folder"]).iterdir())])
+    embed = way.embed_together if order["do"] == "together" else way.embed
+    at_once = FILES_AT_ONCE if order["do"] == "together" else 1
+    return {"rate": _rate(lambda: embed(list(islice(files, at_once))), at_once, seconds)}
+
+
+def _rate(work: Callable[[], object], count: int, seconds: float) -> float:
+    """How many per second, of work that does `count` at a time."""
+    began, done = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        work()
+        done += count
+    return done / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()

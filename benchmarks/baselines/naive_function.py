@@ -1,0 +1,44 @@
+"""Both functions as one writes them by hand: everything imported at once, no queue, no decoder of its own.
+
+python -m functions_framework --source benchmarks/baselines/naive_function.py --target embed_on_upload
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import flask
+import functions_framework
+import numpy as np
+from PIL import Image
+from supabase import create_client
+
+from benchmarks.baselines.models import Eager
+from shared import settings
+
+configuration = settings.load()
+client = create_client(configuration.supabase_url, configuration.secret_key)
+model = Eager(configuration.embedding_models[0])
+
+
+@functions_framework.http
+def embed_on_upload(request: flask.Request) -> dict[str, Any]:
+    """One object of a database webhook: downloaded, embedded and stored."""
+    record = request.get_json()["record"]
+    data = client.storage.from_(record["bucket_id"]).download(record["name"])
+    row = {"bucket_id": record["bucket_id"], "content": record["name"], "embedding": _embed(data).tolist()}
+    client.table("documents").upsert(row).execute()
+    return {"status": "ok"}
+
+
+@functions_framework.http
+def query(request: flask.Request) -> dict[str, Any]:
+    """The documents most like the image in the body."""
+    arguments = {"query_embedding": _embed(request.get_data()).tolist(), "similarity_threshold": 0.0}
+    return {"results": client.rpc("match_documents", arguments | {"match_count": 10}).execute().data}
+
+
+def _embed(data: bytes) -> np.ndarray:
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    return np.asarray(model.embed_pictures([picture])[0])
