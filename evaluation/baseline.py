@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.intervals import Resampling, interval
 from evaluation.report import table, words
@@ -132,7 +133,7 @@ def _changes(
         if by_query:
             low, high = _paired(*by_query, _clusters(report, new), report)
         else:
-            low, high = interval(np.subtract(*reversed(by_draw))) if by_draw else _unpaired(then, now)
+            low, high = interval(_gained(*by_draw)) if by_draw else _unpaired(then, now)
         yield Change(
             task=new["task"],
             method=new["method"],
@@ -154,8 +155,12 @@ def _clusters(report: dict[str, Any], result: dict[str, Any]) -> list[str]:
 def _paired(
     before: list[float], after: list[float], clusters: list[str], report: dict[str, Any]
 ) -> tuple[float, float]:
-    differences = np.subtract(after, before)
-    return interval(Resampling(clusters, seed=report["seed"]).means(differences[:, None])[:, 0])
+    resampling = Resampling(clusters, seed=report["seed"])
+    return interval(resampling.means(_gained(before, after)[:, None])[:, 0])
+
+
+def _gained(before: list[float], after: list[float]) -> NDArray[np.float64]:
+    return np.subtract(after, before)
 
 
 def _both(
