@@ -67,14 +67,20 @@ def similarities(outcome: Outcome) -> dict[str, Any]:
     low, high = int(seen.min()), int(seen.max())
     edges = np.linspace(low, max(high, low + 1), BINS + 1)
     counted = [np.histogram(levels, edges, weights=counts)[0] for counts in (matching, other)]
+    threshold = metrics.best_threshold(matching, other)
+    above = levels >= round(threshold * STEPS)
     return {
         "task": outcome.task.kind,
         "method": outcome.method,
         "edges": (edges / STEPS).tolist(),
         "matching": counted[0].astype(int).tolist(),
         "other": counted[1].astype(int).tolist(),
-        "threshold": metrics.best_threshold(matching, other),
+        "threshold": threshold,
         "threshold_rule": THRESHOLD_RULE,
+        "passing": {
+            "matching": float(matching[above].sum() / matching.sum()),
+            "other": float(other[above].sum() / max(1, other.sum())),
+        },
     }
 
 

@@ -223,21 +223,13 @@ def _distribution(row: dict[str, Any], kind: str) -> dict[str, str]:
 
 def _threshold(row: dict[str, Any]) -> str:
     """What passes the suggested threshold, and whether that helps."""
-    passing, stray = (
-        _share_above(row["edges"], row[name], row["threshold"]) for name in ("matching", "other")
-    )
+    passing, stray = row["passing"]["matching"], row["passing"]["other"]
     said = (
         f"Suggested threshold: {row['threshold']:.3f} ({row['threshold_rule']}). {words.share(passing)} "
         "pairs that "
-        f"belong together lie above it, and {_few(stray)} of the others."
+        f"belong together reach it, and {_few(stray)} of the others."
     )
     return said if stray < TOO_MANY else f"No threshold tells them apart here. {said}"
-
-
-def _share_above(edges: list[float], counts: list[int], threshold: float) -> float:
-    return sum(count for edge, count in zip(edges, counts, strict=False) if edge >= threshold) / (
-        sum(counts) or 1
-    )
 
 
 def _few(share: float) -> str:

@@ -135,6 +135,19 @@ def test_every_pair_is_counted_in_the_distributions(report: Report, photographs:
     assert sum(label["matching"]) + sum(label["other"]) == count * (count - 1)
 
 
+def test_the_shares_that_reach_the_threshold_are_exact(photographs: Collection, report: Report):
+    """A hash's similarities are few: within the threshold's own bin of the histogram lie many."""
+    dhash = PerceptualHash("dhash")
+    rows = [one for one in report.data["similarities"] if (one["task"], one["method"]) == ("label", "dhash")]
+    features = report.features["dhash"]
+    levels = np.rint(dhash.similarities(features, features).astype(float) * 1e6)
+    labels = np.array([item.label for item in photographs.items])
+    same, others = labels[:, None] == labels, ~np.eye(len(labels), dtype=bool)
+    for pairs, told in ((same & others, "matching"), (~same, "other")):
+        expected = (levels[pairs] >= round(rows[0]["threshold"] * 1e6)).mean()
+        assert rows[0]["passing"][told] == pytest.approx(expected, abs=1e-6)
+
+
 def test_every_two_methods_are_compared_and_the_better_one_has_the_larger_value(report: Report):
     values = {
         (result["task"], result["method"], name): figure["value"]
