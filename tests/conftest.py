@@ -29,6 +29,7 @@ TEMPLATE = "template_search"
 COSTLY = ("embedded_stack", "converted")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What the parallel processes share out (`pytest -n 2 --dist loadgroup`): files, as module fixtures are
     made once in each process that runs a part of them."""

@@ -27,6 +27,10 @@ const WORDS = {
   "broken-image": image("This image is cut off or damaged", "Save or export it again."),
   "image-too-large": image("This image's file is too large", "Use a smaller one."),
   "too-many-pixels": image("This image has too many pixels", "Use a smaller one."),
+  "decoding-timed-out": image("This image takes too long to read", "Use a smaller or simpler one."),
+  "decoder-crashed": image("This image can't be read", "Save or export it again."),
+  "decoding-out-of-memory": image("This image is too large to read", "Use a smaller one."),
+  "decoder-unavailable": later("The server has no room to read images right now"),
   "storage-error": later("The image storage gave an unexpected answer"),
   "object-not-found": { title: "One of these images is no longer there", remedy: "Remove it from the search, or check that visitors may see it." },
   "storage-forbidden": { title: "Visitors may not do this here", remedy: "The bucket's policies decide who may add and see images." },
@@ -41,9 +45,11 @@ const WORDS = {
   "unknown-model": operator("The search model isn't known to the server", LOG),
   "model-not-loaded": operator("The search model isn't loaded", "The server must be restarted with the collection's model."),
   "model-broken": operator("The search model can't be loaded", LOG),
+  "model-unresponsive": later("The search model doesn't answer right now"),
   "text-unsupported": { title: "This collection is searched by image only", remedy: "Its model doesn't understand words. Start from an image instead." },
   "busy": later("The server is busy"),
   "stack-error": operator("The server isn't running properly", LOG),
+  "collection-error": operator("The server can't evaluate this collection", LOG),
 };
 
 /** For a file that the page itself can tell is none. */
