@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from shared import settings
-from shared.errors import NeuralSearchError
 from shared.settings import CHECKOUT
 
 Rates = dict[str, list[float]]  # contestant -> what it reached in each round
 
 
-class ContestantFailed(NeuralSearchError):
-    """A contestant of the benchmark ended. What it printed on stderr says why."""
+class ContestantFailed(RuntimeError):
+    """A contestant ended; the message has the last line of its stderr."""
 
 
 class Contestant:

@@ -21,6 +21,7 @@ BATCH = 8  # of every contestant: the CPU engine's own
 ROUNDS = 5
 SECONDS = 1.5  # of one contestant's turn
 APP_SECONDS = 2.0
+GPU_DEVICE = Path("/dev/nvidiactl")  # made by the driver
 GPU_BATCH = 512
 GPU_TARGET = 10_000  # images/s of an H100
 STEP, EAGER, CLIP_EAGER = 0.9, 3.0, 1.9  # targets
@@ -109,7 +110,7 @@ def _against(name: str, rates: Rates, way: str, other: str, target: float | None
 
 def gpu(bench: Bench, asked: bool) -> list[Figure]:
     """CLIP's model step on a GPU; SettingsError where there is none."""
-    if not Path("/dev/nvidiactl").exists():
+    if not GPU_DEVICE.exists():
         raise SettingsError("There is no NVIDIA GPU here.")
     name = next(name for name in bench.models if name.startswith("CLIP"))
     with entered({"gpu": bench.models[name]}, bench.threads) as there:

@@ -20,21 +20,25 @@ TEXT = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num
 WORDS = {"<pad>": 0, "<bos>": 1, "<unk>": 2, "<eos>": 3}
 
 
-def write(folder: Path) -> Path:
-    """The checkpoint in `folder`, whole or not at all; written when it isn't there yet."""
+def write(folder: Path, **vision: int) -> Path:
+    """The checkpoint in `folder`, whole or not at all; written when it isn't there yet.
+
+    `vision` makes another vision tower of it.
+    """
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as staging:
-            _write(Path(staging) / "clip")
+            _write(Path(staging) / "clip", vision)
             (Path(staging) / "clip").rename(folder)
     return folder
 
 
-def _write(folder: Path) -> None:
+def _write(folder: Path, vision: dict[str, int]) -> None:
     torch.manual_seed(7)
     text = TEXT | {"vocab_size": len(WORDS), "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 3}
     # The vision tower's own defaults are ViT-B/32's: 12 layers of 768, patches of 32, pictures of 224 pixels.
-    CLIPModel(CLIPConfig(text_config=text, projection_dim=512)).save_pretrained(folder)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=512)
+    CLIPModel(config).save_pretrained(folder)
     CLIPImageProcessorPil(
         size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}
     ).save_pretrained(folder)

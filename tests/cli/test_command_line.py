@@ -29,6 +29,8 @@ COMMANDS = (
     "evaluate",
     "backfill",
     "worker",
+    "bench",
+    "bench embed",
 )
 
 
@@ -106,6 +108,7 @@ def test_a_project_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
         ("query", "--limit", "0", "--text", "x"),
         ("upload",),
         ("jobs", "--state", "lost"),
+        ("bench", "embed", "--seed", "-1"),
         ("nonsense",),
     ],
 )
