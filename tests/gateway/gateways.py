@@ -21,7 +21,6 @@ from local import keys
 from local.gateway import create_app
 from local.keys import Keys
 
-
 NO_TLS = False  # all of it is plain HTTP, and reading the certificates takes 40 ms for each client
 
 
