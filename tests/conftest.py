@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from databases import Clone, Connection, clone, finish, vector
 from psycopg.types.json import Jsonb
+from sharing import Sharing
 from stacks import temporary_stack
 
 from cli import migrations
@@ -24,29 +25,9 @@ from shared.settings import CHECKOUT
 SEED = CHECKOUT / "supabase" / "seed.sql"
 TEMPLATE = "template_search"
 
-# Fixtures of the whole session that take seconds to make: one of the parallel processes makes them, for all
-# files that use them.
-COSTLY = ("embedded_stack", "converted")
 
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the markers
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What the parallel processes share out (`pytest -n 2 --dist loadgroup`): files, as module fixtures are
-    made once in each process that runs a part of them."""
-    costly = {item.path: name for name in COSTLY for item in items if name in _fixtures(item)}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(costly.get(item.path) or _file(item)))
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])
-
-
-def _file(item: pytest.Item) -> str:
-    """Apart for each PostgreSQL that the file's tests are run on: changing it takes a start of the other."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    major = parameters.get("postgres_major")
-    return f"postgres-{major}" if major else item.path.name
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
+    return Sharing(config, log)
 
 
 @pytest.fixture(scope="session")
