@@ -112,7 +112,7 @@ def _prepared(rows: Collection[str], show: Show, seed: int) -> Bench:
         models=models,
         settings=cpu,
         precision=native_precision(),
-        threads=len(os.sched_getaffinity(0)),
+        threads=os.cpu_count() or 1,
         others=tuple(way for way, needs in OTHERS.items() if all(find_spec(one) for one in needs)),
         seed=seed,
         show=show,

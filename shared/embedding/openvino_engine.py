@@ -53,7 +53,7 @@ class Tower:
     """One graph, loaded when it is first used: who only embeds images never holds the text side."""
 
     def __init__(self, artifact: Artifact, name: str, precision: str, streams: int):
-        self._streams = min(streams, len(os.sched_getaffinity(0)))
+        self._streams = min(streams, os.cpu_count() or 1)
         self._graph = artifact.folder / f"{name}.xml"
         self._config = {
             "PERFORMANCE_HINT": "LATENCY",
