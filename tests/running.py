@@ -31,7 +31,7 @@ from shared.testing import ColourEmbedder
 
 MODEL = "efficientnet-lite0"  # the one that the migrations make active
 DIMENSIONS = 1280
-PATIENCE = 20.0  # seconds for what happens by itself
+PATIENCE = 60.0  # seconds for what happens by itself
 
 
 @dataclass(frozen=True)

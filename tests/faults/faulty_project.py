@@ -91,6 +91,8 @@ class FaultyProject:
         finally:
             self.running.execute(schedule, "15 seconds")
             self.connect_webhook(False)
+            # What is on its way has an answer once it leaves the queue, and takes no later test's job.
+            self.running.eventually(lambda: self.rows("select from net.http_request_queue"), [])
 
     def connect_webhook(self, connected: bool) -> None:
         names = ("hidden", EMBED_URL) if connected else (EMBED_URL, "hidden")

@@ -26,7 +26,7 @@ HOW_TO_GET_IT = "The page's tests need a browser: `apt-get install chromium`, or
 API = ("/query", "/embeddings?wait=1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would be in the way of other files' tests
 def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None and os.environ.get("CI"):
