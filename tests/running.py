@@ -19,6 +19,7 @@ import psycopg
 import uvicorn
 from supabase import Client, create_client
 from supabase.lib.client_options import SyncClientOptions
+from threaded import threaded
 from werkzeug.serving import make_server
 
 from local import keys
@@ -143,14 +144,10 @@ def _app(name: str, url: str, mine: Keys) -> Any:
 def _served(app: Any) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.log = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        with threaded(server) as address:
+            yield address
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
         for connections in ("http", "session", "decoders"):
             if connections in app.extensions:
                 app.extensions[connections].close()

@@ -9,14 +9,6 @@ from databases import MODEL, as_role, finish, vector
 RECONCILE = "select * from public.reconcile_documents()"
 
 
-@pytest.fixture
-def silent(database):
-    """Storage as it would be without our trigger."""
-    with database.connect("supabase_admin") as connection:
-        connection.execute("set session_replication_role = 'replica'")
-        yield connection
-
-
 def state(db, name):
     ((state,),) = db.execute("select state from public.object_states('images', %s)", [[name]])
     return state

@@ -10,14 +10,6 @@ BACKLOG = "objects, searchable, due, waiting, running, skipped, failed, unrecord
 
 
 @pytest.fixture
-def silent(database):
-    """Storage as it would be without our trigger."""
-    with database.connect("supabase_admin") as connection:
-        connection.execute("set session_replication_role = 'replica'")
-        yield connection
-
-
-@pytest.fixture
 def one_of_each(db, silent, make_object, make_document):
     """Objects by the state that they are in."""
     ids = {state: make_object(f"{state}.png") for state in ("skipped", "failed", "waiting", "running")}

@@ -13,13 +13,6 @@ MATCH = "select content, round(similarity::numeric, 4)::float from public.match_
 
 
 @pytest.fixture
-def silent(database):
-    with database.connect("supabase_admin") as connection:
-        connection.execute("set session_replication_role = 'replica'")
-        yield connection
-
-
-@pytest.fixture
 def remake_images(database):
     def remake():
         with database.connect("supabase_storage_admin") as storage:

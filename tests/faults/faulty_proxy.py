@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from threaded import threaded
+
 DRIP_SECONDS = 0.02  # between two bytes of a slow body
 SILENCE_SECONDS = 10  # the longest that a hung answer waits for its caller to give up
 NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"}
@@ -112,14 +114,8 @@ class Proxy:
         """Its address, for as long as the block lasts."""
         server = _Server(("127.0.0.1", 0), Exchange)
         server.proxy = self
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with threaded(server) as address:
+            yield address
 
     @contextmanager
     def fault(self, path: str, fault: Fault) -> Iterator[list[str]]:
