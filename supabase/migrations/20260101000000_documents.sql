@@ -55,14 +55,14 @@ grant usage on schema neural_search to anon, authenticated, service_role;
 create table neural_search.models (
   name text primary key check (name <> ''),
   dimensions integer not null check (dimensions between 1 and 4000), -- the most that an index of halfvec takes
-  state text not null default 'building' check (state in ('active', 'building', 'retired')),
+  state text not null default 'standby' check (state in ('active', 'standby', 'retired')),
   created_at timestamptz not null default now()
 );
 comment on table neural_search.models is 'The embedding models whose vectors are kept.';
 comment on column neural_search.models.name is 'As processes name it in EMBEDDING_MODELS.';
 comment on column neural_search.models.dimensions is 'The length of its vectors.';
 comment on column neural_search.models.state is
-  'active: searched and kept up to date; building: kept up to date, not searched yet; retired: neither.';
+  'active: searched and kept up to date; standby: kept up to date, to be compared or activated; retired: neither.';
 comment on column neural_search.models.created_at is 'When it was added.';
 
 create unique index models_one_active_idx on neural_search.models (state) where state = 'active';
@@ -103,6 +103,9 @@ create table public.documents (
   width integer,
   height integer,
   mime_type text,
+  byte_size bigint,
+  owner_id text,
+  uploaded_at timestamptz,
   metadata jsonb not null default '{}',
   queued_at timestamptz not null default now(),
   embedded_at timestamptz not null default now(),
@@ -127,6 +130,10 @@ comment on column public.documents.width is 'In pixels, as displayed.';
 comment on column public.documents.height is 'In pixels, as displayed.';
 comment on column public.documents.mime_type is
   'As found in the bytes; what the uploader declared is in storage.objects.';
+comment on column public.documents.byte_size is 'Of the file, as Storage says.';
+comment on column public.documents.owner_id is
+  'Whose object it is, as Storage says. May narrow a search, never grants anything.';
+comment on column public.documents.uploaded_at is 'When the object was made; an overwrite or a move keeps it.';
 comment on column public.documents.metadata is 'The object''s user_metadata, rewritten with each version.';
 comment on column public.documents.queued_at is
   'When these bytes were queued: in the uploader''s own transaction, or later where no event announced them.';

@@ -103,7 +103,7 @@ language sql set search_path = '' as $$
   insert into neural_search.jobs as j (object_id, model, version)
   select target_object_id, m.name, current_version
   from neural_search.models as m
-  where m.state in ('active', 'building') and not exists (
+  where m.state in ('active', 'standby') and not exists (
     select from public.documents as d
     where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
   )
@@ -342,18 +342,19 @@ begin
   end if;
 
   insert into public.documents as d (
-    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, metadata,
-    queued_at, embedded_at
+    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
+    owner_id, uploaded_at, metadata, queued_at, embedded_at
   ) values (
     object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
     finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
-    finish_embedding_job.height, finish_embedding_job.mime_type, coalesce(object.user_metadata, '{}'),
-    job.queued_at, now()
+    finish_embedding_job.height, finish_embedding_job.mime_type, (object.metadata ->> 'size')::bigint,
+    to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now()
   )
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
-    height = excluded.height, mime_type = excluded.mime_type, metadata = excluded.metadata,
+    height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
+    owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
     queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, updated_at = now();
   delete from neural_search.jobs as j
   where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;

@@ -101,7 +101,8 @@ begin
     where j.object_id = target_object_id and j.version = old_version;
     update public.documents as d set
       bucket_id = after ->> 'bucket_id', content = after ->> 'name', object_version = new_version,
-      metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'), updated_at = now()
+      owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
+      updated_at = now()
     where d.object_id = target_object_id and d.object_version = old_version;
   end if;
 

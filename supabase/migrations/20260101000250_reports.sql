@@ -34,7 +34,7 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
 from neural_search.buckets as b
 join storage.objects as o on o.bucket_id = b.bucket_id
-join neural_search.models as m on m.state in ('active', 'building')
+join neural_search.models as m on m.state in ('active', 'standby')
 left join public.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j
@@ -61,7 +61,7 @@ select b.bucket_id, m.name as model,
   extract(epoch from now() - min(p.queued_at) filter (where p.state in ('due', 'waiting', 'running')))::double precision
     as oldest_seconds
 from neural_search.buckets as b
-join neural_search.models as m on m.state in ('active', 'building')
+join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.progress as p on p.bucket_id = b.bucket_id and p.model = m.name
 group by b.bucket_id, m.name;
 comment on view neural_search.backlog is

@@ -151,7 +151,7 @@ def snapshot(database: psycopg.Connection[Any]) -> Snapshot:
             "d.embedding::text from public.documents as d order by d.id"
         ).fetchall()
         models = cursor.execute(
-            "select m.name from neural_search.models as m where m.state in ('active', 'building') order by 1"
+            "select m.name from neural_search.models as m where m.state in ('active', 'standby') order by 1"
         ).fetchall()
     return Snapshot(
         objects={row["id"]: row for row in objects},
