@@ -56,6 +56,7 @@ create table neural_search.models (
   name text primary key check (name <> ''),
   dimensions integer not null check (dimensions between 1 and 4000), -- the most that an index of halfvec takes
   state text not null default 'standby' check (state in ('active', 'standby', 'retired')),
+  search_strategy text not null default 'hnsw' check (search_strategy in ('exact', 'hnsw', 'lsh')),
   created_at timestamptz not null default now()
 );
 comment on table neural_search.models is 'The embedding models whose vectors are kept.';
@@ -63,6 +64,9 @@ comment on column neural_search.models.name is 'As processes name it in EMBEDDIN
 comment on column neural_search.models.dimensions is 'The length of its vectors.';
 comment on column neural_search.models.state is
   'active: searched and kept up to date; standby: kept up to date, to be compared or activated; retired: neither.';
+comment on column neural_search.models.search_strategy is
+  'How match_documents finds its rows. exact: reads them all, no index; hnsw: pgvector''s graph, in half precision; '
+  'lsh: sign bits by Hamming distance, ranked again exactly.';
 comment on column neural_search.models.created_at is 'When it was added.';
 
 create unique index models_one_active_idx on neural_search.models (state) where state = 'active';
