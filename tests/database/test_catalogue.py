@@ -20,6 +20,7 @@ OURS = "('public'::regnamespace, 'neural_search'::regnamespace)"
 
 # Run as their owner, each with a comment above it that says why.
 DEFINERS = {
+    "neural_search.confidence_levels",
     "neural_search.find_public",
     "neural_search.is_public",
     "neural_search.on_object_change",
@@ -31,6 +32,7 @@ CALLERS = {"public.active_model", "public.get_embeddings", "public.match_documen
 HELPERS = {
     "neural_search.can_see",
     "neural_search.check_query",
+    "neural_search.confidence_levels",
     "neural_search.find_public",
     "neural_search.find_seen",
     "neural_search.is_live",
@@ -49,7 +51,7 @@ NOBODY = {
     "neural_search.schedule_jobs",
     "neural_search.tidy",
 }
-TABLES = {"buckets", "documents", "jobs", "models", "reconciliations"}
+TABLES = {"background_samples", "backgrounds", "buckets", "calibrations", "documents", "jobs", "models", "reconciliations"}
 VIEWS = {"backlog", "failures", "freshness", "progress"}
 
 
