@@ -24,6 +24,7 @@ NeuralSearchError
 │   ├── ObjectExists
 │   ├── StorageRefused
 │   ├── StaleObject
+│   ├── ObjectBlocked
 │   └── StorageUnavailable
 ├── DatabaseError               the database refused or failed
 │   ├── DatabaseForbidden
@@ -199,6 +200,10 @@ class StaleObject(StorageError):
     """Storage sent other bytes than the object's row describes. It will be fetched again."""
 
     status = 503
+
+
+class ObjectBlocked(StorageError):
+    """A gateway or firewall lets this object alone not pass. See its log, or rename the object."""
 
 
 class StorageUnavailable(StorageError):

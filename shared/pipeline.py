@@ -23,6 +23,7 @@ from shared.errors import (
     ImageTooLarge,
     ModelError,
     NotAnImage,
+    ObjectBlocked,
     SettingsError,
     StaleObject,
     StorageError,
@@ -51,7 +52,7 @@ FAULTS = (
 
 
 # This object's own trouble, or the beginning of everybody's: the others are tried, it isn't charged yet.
-DOUBTFUL = (StorageError, StaleObject)
+DOUBTFUL = (StorageError, StaleObject, ObjectBlocked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +119,7 @@ class Pipeline:
         _check_worth_a_download(job, self._max_bytes)
         embedder = self._models.get(job.model)
         with self._metrics.step("download"):
-            data = self._storage.download(
-                job.bucket_id,
-                job.name,
-                version=job.version,
-                size=job.size,
-                etag=job.etag,
-                max_bytes=self._max_bytes,
-            )
+            data = self._download(job)
         with self._metrics.step("decode"):
             decoded = self._decode(data, min_side=embedder.image_size)
         with self._metrics.step("embed"):
@@ -140,6 +134,25 @@ class Pipeline:
                 height=decoded.height,
                 mime_type=decoded.mime_type,
             )
+
+    def _download(self, job: Job) -> bytes:
+        try:
+            return self._storage.download(
+                job.bucket_id,
+                job.name,
+                version=job.version,
+                size=job.size,
+                etag=job.etag,
+                max_bytes=self._max_bytes,
+            )
+        except (StorageForbidden, StorageUnavailable) as refusal:
+            # A firewall may dislike one object's name or bytes: then the others must not wait for it.
+            if refusal.retry_after or not self._storage.answers(job.bucket_id):
+                raise
+            raise ObjectBlocked(
+                f"{refusal} Its bucket answers otherwise, so a gateway or firewall lets this object alone "
+                "not pass. See its log, or rename the object."
+            ) from refusal
 
     def _vector(self, embedder: Embedder, picture: Image) -> np.ndarray:
         try:

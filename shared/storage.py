@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import IncompleteRead
@@ -22,6 +23,7 @@ import urllib3
 from shared import retry_after
 from shared.errors import (
     ImageTooLarge,
+    NeuralSearchError,
     ObjectExists,
     ObjectNotFound,
     PayloadTooLarge,
@@ -39,7 +41,7 @@ TOTAL_SECONDS = 60  # the longest answer, however steadily it drips
 CHUNK = 256 * 1024
 ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is what is no object: 1000 signed URLs are 1 MB
-BUSY = ("408", "423", "429")
+BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 MD5 = re.compile("[0-9a-f]{32}")
 
 
@@ -73,6 +75,19 @@ class Storage:
                 raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
             _check_fresh(response, data, size, etag)
             return data
+
+    def answers(self, bucket: str) -> bool:
+        """Whether Storage itself answers for this bucket: it is asked for an object that isn't there.
+
+        By the way that a download takes, so that a gateway that lets no download pass shows here too.
+        """
+        try:
+            self.download(bucket, f"neural-search/{uuid.uuid4()}", version="", max_bytes=0)
+        except ObjectNotFound:
+            return True
+        except NeuralSearchError:
+            return False
+        return False  # what has something under any name is no Storage
 
     def upload(
         self, bucket: str, name: str, data: bytes, *, mime_type: str, upsert: bool = False
@@ -148,7 +163,7 @@ def translate(error: Exception) -> StorageError:
         return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
     unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
     if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):
-        return StorageUnavailable(f"Storage can't be reached: {error}", retry_after=10)
+        return StorageUnavailable(f"Storage can't be reached: {error}")
     return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
 
 
@@ -210,7 +225,8 @@ def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
     if status == "413":
         return PayloadTooLarge(f"Storage: {text}.")
     if status in BUSY or not body or (status.startswith("5") and status != "500"):
-        wait = retry_after.seconds(response.headers.get("Retry-After"))
+        asked = response.headers.get("Retry-After")
+        wait = retry_after.seconds(asked) if asked or status in BUSY else None
         return StorageUnavailable(f"Storage: {text} ({status}).", retry_after=wait)
     if status.startswith("4"):
         return StorageRefused(f"Storage: {text} ({code}).")

@@ -59,6 +59,17 @@ DOUBTFUL: dict[str, Fault] = {
     "longer": instead(picture("blue") + b"more"),
 }
 
+# What stands before Storage, and dislikes this object's name or bytes.
+BLOCKED: dict[str, Fault] = {
+    "403 of a firewall": status(403, HTML),
+    "403 of a firewall in JSON": status(403, {"message": "blocked by rule 942100"}),
+    "404 of a gateway": status(404, HTML),
+    "414": status(414, HTML),
+    "502": status(502, HTML),
+    "a page to prove that one is human": status(302, "", Location="https://challenge.test/"),
+    "reset": reset,
+}
+
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +106,41 @@ def test_a_download_that_fails_makes_only_its_own_image_wait(
     assert job["error_class"] in ("StorageError", "StaleObject")
     project.converge()
     project.check_searchable(bad)
+
+
+@pytest.mark.parametrize("fault", BLOCKED.values(), ids=list(BLOCKED))
+def test_an_object_that_a_gateway_refuses_makes_only_itself_wait(
+    project: FaultyProject, name: str, fault: Fault
+):
+    bad, good = f"{name}/bad.png", f"{name}/good.png"
+    project.upload(bad, picture("red"))
+    project.upload(good, picture("red"))
+    with project.proxy.fault(OBJECTS + bad, fault) as met:
+        assert project.kick().status_code == 200
+    assert met
+    project.check_searchable(good)
+    job = project.job(bad)
+    assert (job["state"], job["attempts"], job["lease_id"]) == ("pending", 0, None), job
+    assert job["error_class"] == "ObjectBlocked" and "rename the object" in job["error_message"]
+    project.converge()
+    project.check_searchable(bad)
+
+
+def test_an_object_that_a_gateway_refuses_forever_becomes_a_dead_letter_that_names_the_gateway(
+    project: FaultyProject, name: str
+):
+    project.upload(f"{name}.png", picture("red"))
+    rounds = 0
+    with project.proxy.fault(f"{OBJECTS}{name}.png", BLOCKED["414"]):
+        while project.job(f"{name}.png")["state"] == "pending":
+            project.time_passes()
+            assert project.kick().status_code == 200
+            assert (rounds := rounds + 1) < 30
+    job = project.job(f"{name}.png")
+    assert (job["state"], job["attempts"], job["error_class"]) == ("failed", 5, "ObjectBlocked")
+    assert "414" in job["error_message"]
+    assert project.running.service().rpc("retry_embedding_jobs").execute().data == 1
+    project.converge()
 
 
 def test_the_callers_are_told_when_storage_wants_to_be_asked_again(project: FaultyProject, name: str):

@@ -37,6 +37,7 @@ const WORDS = {
   "object-exists": { title: "This name is taken", remedy: "Keep both under different names, or replace it." },
   "storage-refused": { title: "The image storage doesn't accept this file", remedy: "Rename it, or ask whoever runs this page which files the bucket takes." },
   "stale-object": later("This image is just being replaced"),
+  "object-blocked": operator("Something before the image storage refuses this image", LOG),
   "storage-unavailable": later("The image storage can't be reached"),
   "database-error": operator("The database refused this search", LOG),
   "database-forbidden": operator("Visitors may not search here", "The database doesn't let this page's key search. Whoever runs it can change that."),
