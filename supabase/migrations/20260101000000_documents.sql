@@ -9,7 +9,7 @@ begin
   -- Names that tutorials use as well. Beside a namesake PostgREST couldn't tell which of the two is meant.
   select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
   where p.pronamespace = 'public'::regnamespace and p.proname in (
-    'active_model', 'backfill_documents', 'claim_embedding_jobs', 'claim_object', 'embedding_report',
+    'activate_model', 'active_model', 'add_model', 'backfill_documents', 'claim_embedding_jobs', 'claim_object', 'embedding_report',
     'fail_embedding_job', 'finish_embedding_job', 'get_embeddings', 'index_bucket', 'index_status',
     'list_embedding_jobs', 'match_documents', 'object_states', 'reconcile_documents', 'release_embedding_jobs',
     'retry_embedding_jobs', 'unindex_bucket'
@@ -57,6 +57,7 @@ create table neural_search.models (
   dimensions integer not null check (dimensions between 1 and 4000), -- the most that an index of halfvec takes
   state text not null default 'standby' check (state in ('active', 'standby', 'retired')),
   search_strategy text not null default 'hnsw' check (search_strategy in ('exact', 'hnsw', 'lsh')),
+  asked_at timestamptz,
   created_at timestamptz not null default now()
 );
 comment on table neural_search.models is 'The embedding models whose vectors are kept.';
@@ -67,6 +68,8 @@ comment on column neural_search.models.state is
 comment on column neural_search.models.search_strategy is
   'How match_documents finds its rows. exact: reads them all, no index; hnsw: pgvector''s graph, in half precision; '
   'lsh: sign bits by Hamming distance, ranked again exactly.';
+comment on column neural_search.models.asked_at is
+  'When a process that can load it last asked for work, give or take a minute; null: none ever did.';
 comment on column neural_search.models.created_at is 'When it was added.';
 
 create unique index models_one_active_idx on neural_search.models (state) where state = 'active';

@@ -50,9 +50,10 @@ comment on column neural_search.jobs.error_message is 'The last error, for peopl
 comment on column neural_search.jobs.created_at is 'When it was first queued.';
 comment on column neural_search.jobs.updated_at is 'When it was last written.';
 
-create index jobs_due_idx on neural_search.jobs (next_attempt_at, object_id) where state = 'pending';
+create index jobs_due_idx on neural_search.jobs (model, next_attempt_at, object_id) where state = 'pending';
 comment on index neural_search.jobs_due_idx is
-  'For claims and the scheduled kick: what is due, the longest waiting first.';
+  'For claims and the scheduled kick: what is due for a model, the longest waiting first. Whoever can''t load a model '
+  'doesn''t read past all its jobs.';
 create index jobs_exhausted_idx on neural_search.jobs (next_attempt_at)
   where state = 'pending' and attempts >= neural_search.max_attempts();
 comment on index neural_search.jobs_exhausted_idx is
@@ -155,9 +156,23 @@ revoke execute on function neural_search.check_lease_seconds from public, anon, 
 grant execute on function neural_search.check_lease_seconds to service_role;
 
 
-create or replace function public.claim_embedding_jobs(
-  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120
-) returns table (
+create or replace function neural_search.note_request(loaded_models text[]) returns void
+language sql set search_path = '' as $$
+  update neural_search.models as m set asked_at = now()
+  from (
+    select s.name from neural_search.models as s
+    where s.name = any (loaded_models) and (s.asked_at is null or s.asked_at < now() - interval '1 minute')
+    for no key update skip locked -- somebody else is just writing the same
+  ) as stale
+  where m.name = stale.name
+$$;
+comment on function neural_search.note_request is 'Notes that somebody who can load these models asks for work.';
+revoke execute on function neural_search.note_request from public, anon, authenticated, service_role;
+grant execute on function neural_search.note_request to service_role;
+
+
+create or replace function neural_search.lease_due(model_name text, max_jobs integer, lease_seconds integer)
+returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision
 )
@@ -166,14 +181,11 @@ create or replace function public.claim_embedding_jobs(
 language plpgsql set search_path = '' set enable_sort = off as $$
 #variable_conflict use_column
 begin
-  perform neural_search.check_lease_seconds(lease_seconds);
-  perform neural_search.give_up_exhausted();
-
   return query
   with due as (
     select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
     from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
-    where j.state = 'pending' and j.next_attempt_at <= now() and j.model = any (loaded_models)
+    where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
     order by j.next_attempt_at, j.object_id
     limit greatest(max_jobs, 0)
     for update of j skip locked
@@ -184,7 +196,7 @@ begin
     select ranked.object_id, ranked.model
     from (
       select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
-      from due window w as (order by due.next_attempt_at, due.object_id, due.model)
+      from due window w as (order by due.next_attempt_at, due.object_id)
     ) as ranked
     where ranked.place = 1 or not (ranked.abandoned or ranked.first_abandoned)
   )
@@ -198,8 +210,41 @@ begin
     extract(epoch from now() - j.queued_at)::double precision;
 end
 $$;
+comment on function neural_search.lease_due is
+  'Leases a model''s due jobs, the longest waiting first, and charges an attempt for each.';
+revoke execute on function neural_search.lease_due from public, anon, authenticated, service_role;
+grant execute on function neural_search.lease_due to service_role;
+
+
+create or replace function public.claim_embedding_jobs(
+  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid, waited_seconds double precision
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  model_name text;
+begin
+  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.note_request(loaded_models);
+  perform neural_search.give_up_exhausted();
+
+  -- What makes uploads searchable goes before what a standby model is still to catch up with.
+  for model_name in
+    select m.name from neural_search.models as m
+    where m.name = any (loaded_models) and m.state in ('active', 'standby')
+    order by m.state = 'active' desc, m.name
+  loop
+    return query select * from neural_search.lease_due(model_name, max_jobs, lease_seconds);
+    exit when found;
+  end loop;
+end
+$$;
 comment on function public.claim_embedding_jobs is
-  'Leases due jobs to the caller, the longest waiting first, and charges an attempt for each.';
+  'Leases due jobs of one model to the caller, the longest waiting first, and charges an attempt for each: the active '
+  'model''s, or where it has none, a standby model''s.';
 revoke execute on function public.claim_embedding_jobs from public, anon, authenticated, service_role;
 grant execute on function public.claim_embedding_jobs to service_role;
 
@@ -234,6 +279,7 @@ begin
   end if;
 
   perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+  perform neural_search.note_request(loaded_models);
   perform neural_search.give_up_exhausted();
 
   return query
@@ -242,15 +288,20 @@ begin
     where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
       and j.model = any (loaded_models)
     for update skip locked
+  ),
+  claimed as (
+    update neural_search.jobs as j set
+      attempts = j.attempts + 1, lease_id = gen_random_uuid(),
+      next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+    from due
+    where j.object_id = due.object_id and j.model = due.model
+    returning j.*
   )
-  update neural_search.jobs as j set
-    attempts = j.attempts + 1, lease_id = gen_random_uuid(),
-    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
-  from due
-  where j.object_id = due.object_id and j.model = due.model
-  returning 'claimed', null::text, j.object_id, j.model, j.version, object.bucket_id, object.name,
-    (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', j.attempts,
-    j.lease_id, extract(epoch from now() - j.queued_at)::double precision;
+  select 'claimed', null::text, c.object_id, c.model, c.version, object.bucket_id, object.name,
+    (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
+    c.lease_id, extract(epoch from now() - c.queued_at)::double precision
+  from claimed as c join neural_search.models as m on m.name = c.model
+  order by m.state = 'active' desc, m.name
   if found then
     return;
   end if;

@@ -57,22 +57,33 @@ language plpgsql set search_path = '' as $$
 declare
   per_kick constant integer := 50;
   most_kicks constant integer := 8;
-  due integer;
   kicks integer;
 begin
   perform neural_search.give_up_exhausted();
-  select count(*) into due from (
-    select from neural_search.jobs as j
-    where j.state = 'pending' and j.next_attempt_at <= now() limit per_kick * most_kicks
-  ) as jobs;
-  kicks = (due + per_kick - 1) / per_kick;
+  -- For a standby model that nobody has loaded lately, one kick finds out whether somebody can.
+  select least(most_kicks, sum(
+    case
+      when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then ceil(due.jobs / per_kick::numeric)
+      else sign(due.jobs)
+    end
+  )) into kicks
+  from neural_search.models as m
+  cross join lateral (
+    select count(*) as jobs from (
+      select from neural_search.jobs as j
+      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name limit per_kick * most_kicks
+    ) as first_ones
+  ) as due
+  where m.state in ('active', 'standby');
+  kicks = coalesce(kicks, 0);
   for _ in 1 .. kicks loop
     perform neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', per_kick));
   end loop;
   return kicks;
 end
 $$;
-comment on function neural_search.kick_due is 'Kicks once for each 50 jobs that are due, at most 8 times.';
+comment on function neural_search.kick_due is
+  'Kicks once for each 50 jobs that are due, at most 8 times, and only once for a standby model that nobody loads.';
 revoke execute on function neural_search.kick_due from public, anon, authenticated, service_role;
 grant execute on function neural_search.kick_due to service_role;
 
