@@ -1,0 +1,180 @@
+"""Every way to find images, and every way to ask Storage for them, as one caller over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import scene
+from running import DIMENSIONS, Running
+
+from shared.testing import ColourEmbedder
+
+Seen = set[tuple[str, str]]  # bucket and name
+
+RED = ColourEmbedder("", DIMENSIONS).embed_texts(["red"])[0].astype(float).tolist()
+EVERYTHING = {"limit": 100, "min_similarity": -1}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody, at the gateway's address."""
+
+    name: str
+    http: httpx.Client
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        return self.http.post(path, **request)
+
+    def rpc(self, function: str, **arguments: Any) -> list[dict[str, Any]]:
+        """The rows of a function that answers this caller."""
+        answer = self.post(f"/rest/v1/rpc/{function}", json=arguments)
+        assert answer.status_code == 200, answer.text
+        rows: list[dict[str, Any]] = answer.json()
+        return rows
+
+    def query(self, **query: Any) -> list[dict[str, Any]]:
+        """The results of a search."""
+        answer = self.post("/functions/v1/query", json={**EVERYTHING, **query})
+        assert answer.status_code == 200, answer.text
+        results: list[dict[str, Any]] = answer.json()["results"]
+        return results
+
+
+def caller(project: Running, name: str) -> Caller:
+    headers = scene.headers(project, name)
+    http = httpx.Client(base_url=project.url, headers=headers, timeout=30, verify=False)
+    return Caller(name, project.open.enter_context(http))
+
+
+def _pairs(rows: list[dict[str, Any]], bucket: str = "bucket_id", name: str = "content") -> Seen:
+    return {(row[bucket], row[name]) for row in rows}
+
+
+def _every_name() -> list[str]:
+    return [f"{bucket}/{name}" for bucket, about in scene.BUCKETS.items() for name in about.seen_by]
+
+
+def by_query(caller: Caller) -> Seen:
+    return _pairs(caller.query(text="red"), "bucket", "name")
+
+
+def by_query_in_each_bucket(caller: Caller) -> Seen:
+    return {
+        pair
+        for bucket in scene.BUCKETS
+        for pair in _pairs(caller.query(text="red", filter={"bucket": bucket}), "bucket", "name")
+    }
+
+
+def by_match(caller: Caller) -> Seen:
+    rows = caller.rpc("match_documents", query_embedding=RED, similarity_threshold=-1, match_count=500)
+    return _pairs(rows)
+
+
+def by_match_in_each_bucket(caller: Caller) -> Seen:
+    wide = {"query_embedding": RED, "similarity_threshold": -1, "match_count": 500}
+    return {
+        pair
+        for bucket in scene.BUCKETS
+        for pair in _pairs(caller.rpc("match_documents", **wide, filter={"bucket": bucket}))
+    }
+
+
+def by_recommendation(caller: Caller) -> Seen:
+    likes = [{"embedding": RED}]
+    return _pairs(caller.rpc("recommend_documents", likes=likes, similarity_threshold=-1, match_count=500))
+
+
+def by_name(caller: Caller) -> Seen:
+    return _pairs(caller.rpc("get_embeddings", names=_every_name()))
+
+
+def by_id(caller: Caller) -> Seen:
+    return _pairs(caller.rpc("get_embeddings", document_ids=list(range(1, 1000))))
+
+
+def by_state(caller: Caller) -> Seen:
+    return {
+        (bucket, row["name"])
+        for bucket, about in scene.BUCKETS.items()
+        for row in caller.rpc("object_states", bucket=bucket, names=list(about.seen_by))
+        if row["state"] != "unknown"
+    }
+
+
+def by_table(caller: Caller) -> Seen:
+    answer = caller.http.get("/rest/v1/documents", params={"select": "bucket_id,content"})
+    assert answer.status_code == 200, answer.text
+    return _pairs(answer.json())
+
+
+def expected(caller: str) -> Seen:
+    """What all of them should show, as written by hand."""
+    return {(bucket, name) for bucket in scene.BUCKETS for name in scene.seen(caller, bucket)}
+
+
+def counted(caller: Caller) -> int:
+    """How many documents PostgREST counts for this caller."""
+    headers = {"Prefer": "count=exact"}
+    answer = caller.http.get("/rest/v1/documents", params={"select": "id", "limit": "1"}, headers=headers)
+    return int(answer.headers["content-range"].rpartition("/")[2])
+
+
+SEARCHES: dict[str, Callable[[Caller], Seen]] = {
+    "the query function": by_query,
+    "the query function, bucket by bucket": by_query_in_each_bucket,
+    "match_documents": by_match,
+    "match_documents, bucket by bucket": by_match_in_each_bucket,
+    "recommend_documents": by_recommendation,
+    "get_embeddings by name": by_name,
+    "get_embeddings by id": by_id,
+    "object_states": by_state,
+    "the table documents": by_table,
+}
+
+
+def listed(caller: Caller, bucket: str, folder: str = "") -> set[str]:
+    """The names that Storage lists, folder by folder."""
+    answer = caller.post(f"/storage/v1/object/list/{bucket}", json={"prefix": folder, "limit": 1000})
+    assert answer.status_code == 200, answer.text
+    names = set()
+    for entry in answer.json():
+        path = f"{folder}/{entry['name']}".lstrip("/")
+        names |= {path} if entry["id"] else listed(caller, bucket, path)
+    return names
+
+
+def downloaded(caller: Caller, bucket: str) -> set[str]:
+    """Those of the bucket's names whose bytes Storage gives this caller."""
+    return _answered(caller.http, f"/storage/v1/object/authenticated/{bucket}", bucket)
+
+
+def published(caller: Caller, bucket: str) -> set[str]:
+    """Those of the bucket's names whose bytes Storage gives anybody who asks without any key."""
+    with httpx.Client(base_url=caller.http.base_url, verify=False) as nobody:
+        return _answered(nobody, f"/storage/v1/object/public/{bucket}", bucket)
+
+
+def _answered(http: httpx.Client, root: str, bucket: str) -> set[str]:
+    names = scene.BUCKETS[bucket].seen_by
+    return {name for name in names if http.get(f"{root}/{quote(name)}").status_code == 200}
+
+
+STORAGE: dict[str, Callable[[Caller, str], set[str]]] = {
+    scene.LISTED: listed,
+    scene.DOWNLOADED: downloaded,
+    scene.PUBLISHED: published,
+}
+
+
+def anonymised(answer: httpx.Response, *words: str) -> tuple[int, str]:
+    """Status and body, with what the caller itself said cut out."""
+    text = json.dumps(answer.json())
+    for word in words:
+        text = text.replace(json.dumps(word).strip('"'), "…")
+    return answer.status_code, text

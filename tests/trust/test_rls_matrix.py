@@ -1,0 +1,54 @@
+"""Search shows everybody what Storage shows them, no more and no less: each caller, each kind of bucket."""
+
+from __future__ import annotations
+
+import httpx
+import looking
+import pytest
+import scene
+from looking import Caller
+from running import Running
+
+from shared.testing import picture
+
+
+@pytest.fixture(scope="module")
+def callers(project: Running) -> dict[str, Caller]:
+    return {name: looking.caller(project, name) for name in scene.CALLERS}
+
+
+@pytest.mark.parametrize("name", scene.CALLERS)
+def test_storage_shows_each_caller_what_the_table_says(callers: dict[str, Caller], name: str):
+    told = {
+        (bucket, way): looking.STORAGE[way](callers[name], bucket)
+        for bucket, about in scene.BUCKETS.items()
+        for way in about.told_by
+    }
+    assert told == {(bucket, way): scene.seen(name, bucket) for bucket, way in told}
+
+
+@pytest.mark.parametrize("way", looking.SEARCHES)
+@pytest.mark.parametrize("name", scene.CALLERS)
+def test_search_shows_each_caller_what_the_table_says(callers: dict[str, Caller], name: str, way: str):
+    assert looking.SEARCHES[way](callers[name]) == looking.expected(name)
+
+
+@pytest.mark.parametrize("name", scene.CALLERS)
+def test_a_count_counts_nothing_hidden(callers: dict[str, Caller], name: str):
+    assert looking.counted(callers[name]) == len(looking.expected(name))
+
+
+@pytest.mark.parametrize("name", scene.CALLERS)
+def test_urls_are_signed_only_for_what_storage_lets_the_caller_read(callers: dict[str, Caller], name: str):
+    results = callers[name].query(text="red")
+    signed = {(one["bucket"], one["name"]) for one in results if one["url"]}
+    assert signed == {pair for pair in looking.expected(name) if _signs(callers[name], *pair)}
+    for one in results:
+        if one["url"]:
+            assert httpx.get(one["url"]).content == picture("red")
+
+
+def _signs(caller: Caller, bucket: str, name: str) -> bool:
+    """Whether Storage signs this URL for the caller, asked directly."""
+    answer = caller.post(f"/storage/v1/object/sign/{bucket}", json={"paths": [name], "expiresIn": 60})
+    return bool(answer.json()[0]["signedURL"]) if answer.status_code == 200 else False
