@@ -45,6 +45,7 @@ class Models:
         self.names = tuple(names)
         self._load = load
         self._loaded: dict[str, Embedder] = {}
+        self._proven: set[str] = set()
         self._lock = threading.Lock()
         self._patience = patience
         self._canary_lock = threading.Lock()
@@ -71,13 +72,22 @@ class Models:
     def loaded(self) -> list[str]:
         return sorted(self._loaded)
 
-    def canary(self) -> None:
+    def proven(self, name: str) -> Embedder:
+        """The model, which has embedded a test picture since it was last found broken; else ModelBroken."""
+        embedder = self.get(name)
+        if name not in self._proven:
+            _check(embedder)
+            self._proven.add(name)
+        return embedder
+
+    def canary(self, *, anew: bool = False) -> None:
         """Embeds a small picture with every model; ModelBroken where the answer makes no sense.
 
-        ModelUnresponsive where there is none in time: then all who ask wait for the same one, or not at all.
+        A good answer holds for some seconds, unless one is wanted `anew`. ModelUnresponsive where there is
+        none in time: then all who ask wait for the same one, or not at all.
         """
         with self._canary_lock:
-            if time.monotonic() - self._canary_ended < CANARY_SECONDS:
+            if not anew and time.monotonic() - self._canary_ended < CANARY_SECONDS:
                 return
             canary = self._canary
             if canary is None or canary.done():
@@ -99,6 +109,8 @@ class Models:
             for name in self.names:
                 _check(self.get(name))
         except Exception as error:
+            self._proven.clear()
+            self._canary_ended = float("-inf")
             canary.set_exception(error)
         else:
             self._canary_ended = time.monotonic()

@@ -21,6 +21,7 @@ from shared.errors import (
     EmptyImage,
     ImageError,
     ImageTooLarge,
+    ModelBroken,
     ModelError,
     NotAnImage,
     ObjectBlocked,
@@ -117,13 +118,13 @@ class Pipeline:
 
     def _embed(self, database: Database, job: Job) -> str:
         _check_worth_a_download(job, self._max_bytes)
-        embedder = self._models.get(job.model)
+        embedder = self._models.proven(job.model)  # what was broken before this image came is no fault of it
         with self._metrics.step("download"):
             data = self._download(job)
         with self._metrics.step("decode"):
             decoded = self._decode(data, min_side=embedder.image_size)
         with self._metrics.step("embed"):
-            vector = self._vector(embedder, decoded.picture)
+            vector = self._vector(database, job, embedder, decoded.picture)
         with self._metrics.step("store"):
             return jobs.finish(
                 database,
@@ -154,13 +155,26 @@ class Pipeline:
                 "not pass. See its log, or rename the object."
             ) from refusal
 
-    def _vector(self, embedder: Embedder, picture: Image) -> np.ndarray:
+    def _vector(self, database: Database, job: Job, embedder: Embedder, picture: Image) -> np.ndarray:
         try:
             vector: np.ndarray = embedder.embed_images([picture])[0]
-        except Exception:
-            self._models.canary()  # where it fails as well, as on a GPU that is gone, no image is to blame
+        except Exception as error:
+            self._check_model(database, job, error)
             raise
         return vector
+
+    def _check_model(self, database: Database, job: Job, error: Exception) -> None:
+        """Where the model can't embed anything any more, this image is suspected: it was well before.
+
+        One whose kernel fails on a GPU breaks the whole process. It isn't charged the first times, as others
+        may have been embedded beside it, but it must not come back for ever.
+        """
+        try:
+            self._models.canary(anew=True)
+        except ModelError as broken:
+            cause = ModelBroken(f"The model broke down on this image: {type(error).__name__}: {error}")
+            jobs.fail(database, job, "doubtful", cause)
+            raise broken from error
 
 
 def _check_worth_a_download(job: Job, max_bytes: int) -> None:

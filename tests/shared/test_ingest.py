@@ -320,6 +320,38 @@ def test_a_fault_of_the_surroundings_gives_all_jobs_back_uncharged(
     assert postgrest.called("fail_embedding_job") == []
 
 
+def test_an_image_that_breaks_the_model_is_suspected_and_those_after_it_are_not(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    class Poisoned(ColourEmbedder):
+        broken = False
+
+        def embed_images(self, images):  # type: ignore[no-untyped-def]
+            Poisoned.broken = Poisoned.broken or images[0].getpixel((0, 0)) == (0, 0, 255)
+            if Poisoned.broken:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            return super().embed_images(images)
+
+    blue = picture("blue")
+    holds(storage, 1)
+    holds(storage, 2, blue)
+    ingest = build(postgrest, load=Poisoned)
+    assert ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))[0].status == "embedded"
+    postgrest.answers["claim_object"] = claimed(number=2, size=len(blue), etag=md5(blue))
+    with pytest.raises(ModelBroken):
+        ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=2))))
+    [failure] = postgrest.called("fail_embedding_job")
+    assert (failure["object_id"], failure["outcome"]) == (str(uuid.UUID(int=2)), "doubtful")
+    assert failure["error_class"] == "ModelBroken" and "illegal memory access" in failure["error_message"]
+
+    postgrest.answers["claim_object"] = claimed(number=1)
+    with pytest.raises(ModelBroken):
+        ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
+    assert len(postgrest.called("fail_embedding_job")) == 1
+    given_back = [lease for call in postgrest.called("release_embedding_jobs") for lease in call["lease_ids"]]
+    assert str(uuid.UUID(int=101)) in given_back
+
+
 def test_what_was_done_before_the_fault_stays_done(postgrest: RpcTransport, storage: responses.RequestsMock):
     stored = threading.Event()
     batches = iter([[job(1), job(2)]])

@@ -44,6 +44,31 @@ def test_the_canary_loads_the_models_and_is_remembered_for_a_moment():
     assert (models.loaded(), Counting.calls) == (["colours"], 1)
 
 
+def test_a_model_is_proven_once_and_again_after_it_was_found_broken():
+    class Moody(ColourEmbedder):
+        calls, broken = 0, False
+
+        def embed_images(self, images):  # type: ignore[no-untyped-def]
+            Moody.calls += 1
+            if Moody.broken:
+                raise RuntimeError("the GPU is gone")
+            return super().embed_images(images)
+
+    models = Models(["colours"], Moody)
+    for _ in range(3):
+        models.proven("colours")
+    assert Moody.calls == 1
+    models.canary()
+    Moody.broken = True
+    models.canary()  # the last answer still holds
+    with pytest.raises(ModelBroken):
+        models.canary(anew=True)
+    with pytest.raises(ModelBroken):
+        models.proven("colours")
+    Moody.broken = False
+    assert models.proven("colours").name == "colours"
+
+
 @pytest.mark.parametrize("answer", [np.full((1, 4), np.nan), np.zeros((1, 4)), np.ones((1, 3)) / 3**0.5])
 def test_a_model_that_answers_nonsense_is_broken(answer: np.ndarray):
     class Broken(ColourEmbedder):
