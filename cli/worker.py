@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -136,15 +137,24 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
 def _stopping_on_signals() -> Iterator[threading.Event]:
     """Set by the first SIGINT or SIGTERM; a second one ends the process where it is."""
     stop = threading.Event()
+    # A handler may interrupt its own thread within `stop.wait`, which holds the lock that `stop.set` takes. Of
+    # what wakes another thread only this queue may be used there ("reentrant", as its documentation says).
+    told: SimpleQueue[bool] = SimpleQueue()
 
     def handle(_number: int, _frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        stop.set()
+        told.put(True)
+
+    def pass_on() -> None:
+        if told.get():
+            stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        told.put(False)

@@ -20,7 +20,7 @@ from shared.pipeline import Pipeline, Result
 from shared.rpc import Database
 from shared.storage import Storage
 
-CONCURRENCY = 4  # jobs that one kick runs at a time
+CONCURRENCY = 4  # jobs that one kick runs at a time: there are no more decoders
 
 # What claim_object answers besides claimed jobs -> what we tell the caller.
 UNCLAIMED = {

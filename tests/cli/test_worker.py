@@ -179,6 +179,22 @@ def test_a_second_signal_ends_it_where_it_is():
         stop.wait(5)
 
 
+IN_THE_MIDDLE = """
+import os, signal
+from cli import worker
+with worker._stopping_on_signals() as stop:
+    with stop._cond:  # as `stop.wait` does for a moment
+        os.kill(os.getpid(), signal.SIGTERM)
+    print(stop.wait(30))
+"""
+
+
+def test_a_signal_may_come_in_the_middle_of_a_look_at_the_stop():
+    command = [sys.executable, "-c", IN_THE_MIDDLE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_a_model_that_breaks_on_the_way_ends_it_and_another_fault_does_not():
     faults: list[Exception] = [StorageUnavailable(), ModelBroken(), AssertionError("it went on")]
 
