@@ -137,8 +137,8 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
 def _stopping_on_signals() -> Iterator[threading.Event]:
     """Set by the first SIGINT or SIGTERM; a second one ends the process where it is."""
     stop = threading.Event()
-    # A handler may interrupt its own thread within `stop.wait`, which holds the lock that `stop.set` takes. Of
-    # what wakes another thread only this queue may be used there ("reentrant", as its documentation says).
+    # A handler may interrupt its own thread within `stop.wait`, which holds the lock that `stop.set` takes.
+    # This queue's `put` is made for that: it is documented to be reentrant.
     told: SimpleQueue[bool] = SimpleQueue()
 
     def handle(_number: int, _frame: Any) -> None:
