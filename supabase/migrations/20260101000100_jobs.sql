@@ -301,7 +301,7 @@ begin
     (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
     c.lease_id, extract(epoch from now() - c.queued_at)::double precision
   from claimed as c join neural_search.models as m on m.name = c.model
-  order by m.state = 'active' desc, m.name
+  order by m.state = 'active' desc, m.name;
   if found then
     return;
   end if;
