@@ -5,6 +5,9 @@ NeuralSearchError
 ├── RequestError                the caller sent something we can't act on
 │   ├── InvalidPayload
 │   ├── InvalidQuery
+│   │   ├── InvalidLimit
+│   │   ├── InvalidFilter
+│   │   └── InvalidCursor
 │   ├── Unauthorized
 │   ├── PayloadTooLarge
 │   ├── UnknownPath
@@ -100,6 +103,18 @@ class InvalidPayload(RequestError):
 
 class InvalidQuery(RequestError):
     """The query can't be understood. Send at least one of text, image, like or unlike."""
+
+
+class InvalidLimit(InvalidQuery):
+    """limit or offset is out of range. Send whole numbers; follow next_cursor to go on."""
+
+
+class InvalidFilter(InvalidQuery):
+    """The filter can't be understood. See /openapi.json for its keys."""
+
+
+class InvalidCursor(InvalidQuery):
+    """This is no cursor of ours. Send back the next_cursor of an answer, as it is, with the same search."""
 
 
 class Unauthorized(RequestError):
