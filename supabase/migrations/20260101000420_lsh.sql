@@ -1,0 +1,99 @@
+-- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
+-- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh before such a model's index is made.
+-- Objects: lsh_planes, prepare_lsh, lsh_bits.
+-- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two vectors
+-- is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where the planes are perpendicular.
+
+create table neural_search.lsh_planes (
+  model text not null references neural_search.models (name) on delete cascade,
+  number integer not null,
+  normal extensions.halfvec not null,
+  distance real not null,
+  primary key (model, number)
+)
+-- Rows of up to a page and in half precision: every plane is read for every vector, which takes most of the time.
+with (toast_tuple_target = 8160);
+comment on table neural_search.lsh_planes is
+  'What divides each model''s vectors. Never changed: an index is made of the answers.';
+comment on column neural_search.lsh_planes.model is 'Whose vectors these planes divide.';
+comment on column neural_search.lsh_planes.number is 'Which bit tells the side, from 1.';
+comment on column neural_search.lsh_planes.normal is
+  'Of unit length and perpendicular to the others: together the first coordinates of a randomly rotated vector.';
+comment on column neural_search.lsh_planes.distance is
+  'From the origin, along the normal, so that the plane goes through the mean of the documents.';
+
+alter table neural_search.lsh_planes enable row level security;
+grant select on neural_search.lsh_planes to service_role;
+
+
+create or replace function neural_search.prepare_lsh(model_name text) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  most_bits constant integer := 512;
+  most_documents constant integer := 10000;
+  known constant neural_search.models := neural_search.require_model(model_name);
+  bits constant integer := least(most_bits, known.dimensions);
+  centre extensions.vector;
+  drawn extensions.vector;
+begin
+  lock table neural_search.lsh_planes in share row exclusive mode;
+  if exists (select from neural_search.lsh_planes as p where p.model = known.name) then
+    return bits;
+  end if;
+  select extensions.avg(d.embedding) into centre from (
+    select l.embedding from public.documents as l where l.model = known.name limit most_documents
+  ) as d;
+  if centre is null then
+    raise exception 'Model % has no documents, whose mean the planes go through.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Search it exactly or by hnsw until it has some.';
+  end if;
+  for place in 1 .. bits loop
+    select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
+    from generate_series(1, known.dimensions);
+    -- Less its shadows on those before it (Gram and Schmidt).
+    select coalesce(drawn operator(extensions.-) extensions.sum(
+      p.normal::extensions.vector operator(extensions.*) array_fill(
+        (-(p.normal::extensions.vector operator(extensions.<#>) drawn))::real, array[known.dimensions]
+      )::extensions.vector
+    ), drawn) into drawn
+    from neural_search.lsh_planes as p where p.model = known.name;
+    drawn = extensions.l2_normalize(drawn);
+    insert into neural_search.lsh_planes (model, number, normal, distance)
+    values (known.name, place, drawn, -(drawn operator(extensions.<#>) centre));
+  end loop;
+  return bits;
+end
+$$;
+comment on function neural_search.prepare_lsh is
+  'Draws the planes of a model, where that wasn''t done; how many there are. To be called before its index is made, '
+  'when it has documents.';
+revoke execute on function neural_search.prepare_lsh from public, anon, authenticated, service_role;
+grant execute on function neural_search.prepare_lsh to service_role;
+
+
+-- Immutable, as an index must be made of it: what it reads is never changed. Definer, because callers may read no table
+-- of ours; it tells only of the vector that they bring, and on which side of the collection's mean that lies.
+create or replace function neural_search.lsh_bits(embedding extensions.vector, model_name text) returns bit varying
+language plpgsql immutable strict parallel safe cost 100000 security definer set search_path = '' as $$
+declare
+  -- Once out of where wide values are kept, and of a length that half precision has room for.
+  flat constant extensions.halfvec := extensions.l2_normalize(embedding)::extensions.halfvec;
+  sides bit varying;
+begin
+  select extensions.binary_quantize(array_agg(s.side order by s.number)::extensions.vector) into sides from (
+    select p.number, (-(p.normal operator(extensions.<#>) flat) - p.distance)::real as side
+    from neural_search.lsh_planes as p where p.model = model_name
+    offset 0 -- computed before they are sorted, and not the planes themselves
+  ) as s;
+  if sides is null then
+    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_literal(model_name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
+  end if;
+  return sides;
+end
+$$;
+comment on function neural_search.lsh_bits is
+  'One bit for each of the model''s planes: 1 on the side that its normal points to. The more bits two vectors share, the '
+  'smaller is their angle.';
+revoke execute on function neural_search.lsh_bits from public, anon, authenticated, service_role;
+grant execute on function neural_search.lsh_bits to anon, authenticated, service_role;
