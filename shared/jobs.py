@@ -68,6 +68,7 @@ def finish(
     width: int,
     height: int,
     mime_type: str,
+    perceptual_hash: str,
 ) -> str:
     """Stores the vector if the object still has the job's version: embedded, superseded or gone."""
     answer: str = database.call(
@@ -80,6 +81,7 @@ def finish(
         width=width,
         height=height,
         mime_type=mime_type,
+        perceptual_hash=perceptual_hash,
     )
     return answer
 

@@ -36,6 +36,7 @@ from shared.images import Decode
 from shared.jobs import Job
 from shared.metrics import Metrics
 from shared.models import Embedder, Models
+from shared.perceptual_hash import perceptual_hash
 from shared.rpc import Database
 from shared.storage import Storage
 
@@ -134,6 +135,7 @@ class Pipeline:
                 width=decoded.width,
                 height=decoded.height,
                 mime_type=decoded.mime_type,
+                perceptual_hash=perceptual_hash(decoded.picture),
             )
 
     def _download(self, job: Job) -> bytes:

@@ -107,6 +107,7 @@ create table public.documents (
   embedding extensions.vector not null,
   object_version text not null,
   content_hash text,
+  perceptual_hash bit(64),
   width integer,
   height integer,
   mime_type text,
@@ -133,6 +134,8 @@ comment on column public.documents.embedding is 'Of the model''s dimensions, of 
 comment on column public.documents.object_version is
   'storage.objects.version of the bytes that were embedded, empty for objects older than that column.';
 comment on column public.documents.content_hash is 'The hash of the bytes that were embedded.';
+comment on column public.documents.perceptual_hash is
+  'What the picture shows, in 64 bits of which copies differ in few; see neural_search.are_duplicates.';
 comment on column public.documents.width is 'In pixels, as displayed.';
 comment on column public.documents.height is 'In pixels, as displayed.';
 comment on column public.documents.mime_type is

@@ -356,7 +356,7 @@ grant execute on function neural_search.check_embedding to service_role;
 
 create or replace function public.finish_embedding_job(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
-  width integer, height integer, mime_type text
+  width integer, height integer, mime_type text, perceptual_hash text default null
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
@@ -394,19 +394,21 @@ begin
 
   insert into public.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
-    owner_id, uploaded_at, metadata, queued_at, embedded_at
+    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
   ) values (
     object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
     finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
     finish_embedding_job.height, finish_embedding_job.mime_type, (object.metadata ->> 'size')::bigint,
-    to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now()
+    to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now(),
+    finish_embedding_job.perceptual_hash::bit(64)
   )
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
     height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
-    queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, updated_at = now();
+    queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
+    updated_at = now();
   delete from neural_search.jobs as j
   where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
   return 'embedded';

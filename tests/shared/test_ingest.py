@@ -131,6 +131,7 @@ def test_an_image_is_stored_with_its_vector_its_hash_and_its_measures(
         "width": 32,
         "height": 32,
         "mime_type": "image/png",
+        "perceptual_hash": f"{1 << 63:b}",  # of one colour: nothing but its mean
     }
 
 
