@@ -32,6 +32,11 @@ class Upload:
         for field in ("bucket", "name"):
             if not getattr(self, field).strip("/ "):
                 raise InvalidQuery(f"{field} is empty. Name the bucket and the object.", value=field)
+        if "/" in self.bucket or not self.bucket.isprintable():
+            raise InvalidQuery(
+                f"bucket is {self.bucket!r:.100}. Expected a bucket's name; folders are part of `name`.",
+                value=self.bucket,
+            )
 
 
 def store(storage: Storage, upload: Upload, *, gate: Gate, decode: Decode) -> str:

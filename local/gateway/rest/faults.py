@@ -153,6 +153,8 @@ def from_database(error: psycopg.Error, *, anonymous: bool) -> Fault:
     if isinstance(error, PoolTimeout):
         return Fault(504, "PGRST003", "Timed out acquiring connection from connection pool.")
     state = error.sqlstate
+    if state is None and isinstance(error, psycopg.DataError):  # the driver didn't even send it
+        return Fault(400, "22021", 'invalid byte sequence for encoding "UTF8": 0x00')
     if state is None:
         return Fault(503, "PGRST001", "Database client error. Retrying the connection.", details=str(error))
     return Fault(

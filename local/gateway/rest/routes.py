@@ -159,7 +159,7 @@ async def _body(request: Request, empty: object = None) -> Any:
         return empty
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise faults.invalid_body() from None
 
 

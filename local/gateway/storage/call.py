@@ -53,7 +53,7 @@ class Call:
         """The JSON object that was sent."""
         try:
             body = json.loads(await self.request.body() or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             raise faults.invalid_body(
                 "Body is not valid JSON but content-type is set to 'application/json'"
             ) from None
