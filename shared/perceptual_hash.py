@@ -21,7 +21,9 @@ def perceptual_hash(picture: Image.Image) -> str:
     size = (SIDE, SIDE)
     grey = picture.convert("L").resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
     cosines = _cosines()
-    low = cosines @ np.asarray(grey, np.float64) @ cosines.T
+    low = np.round(
+        cosines @ np.asarray(grey, np.float64) @ cosines.T, 6
+    )  # where nothing is, no rounding's noise
     return "".join("1" if bit else "0" for bit in (low > np.median(low)).flat)
 
 
