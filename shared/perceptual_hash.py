@@ -21,9 +21,8 @@ def perceptual_hash(picture: Image.Image) -> str:
     size = (SIDE, SIDE)
     grey = picture.convert("L").resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
     cosines = _cosines()
-    low = np.round(
-        cosines @ np.asarray(grey, np.float64) @ cosines.T, 6
-    )  # where nothing is, no rounding's noise
+    # Rounded, so that all plain pictures have the same.
+    low = np.round(cosines @ np.asarray(grey, np.float64) @ cosines.T, 6)
     return "".join("1" if bit else "0" for bit in (low > np.median(low)).flat)
 
 
