@@ -9,10 +9,10 @@ begin
   -- Names that tutorials use as well. Beside a namesake PostgREST couldn't tell which of the two is meant.
   select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
   where p.pronamespace = 'public'::regnamespace and p.proname in (
-    'activate_model', 'active_model', 'add_model', 'backfill_documents', 'claim_embedding_jobs', 'claim_object', 'embedding_report',
-    'fail_embedding_job', 'finish_embedding_job', 'get_embeddings', 'index_bucket', 'index_status',
-    'list_embedding_jobs', 'match_documents', 'object_states', 'reconcile_documents', 'release_embedding_jobs',
-    'retry_embedding_jobs', 'unindex_bucket'
+    'activate_model', 'active_model', 'add_model', 'backfill_documents', 'claim_embedding_jobs',
+    'claim_object', 'embedding_report', 'fail_embedding_job', 'finish_embedding_job', 'get_embeddings',
+    'index_bucket', 'index_status', 'list_embedding_jobs', 'list_models', 'match_documents', 'object_states',
+    'reconcile_documents', 'release_embedding_jobs', 'remove_model', 'retry_embedding_jobs', 'unindex_bucket'
   );
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
@@ -152,8 +152,23 @@ comment on column public.documents.embedded_at is
 comment on column public.documents.created_at is 'When the first version was embedded.';
 comment on column public.documents.updated_at is 'When the row was last written.';
 
+-- For the filters of match_documents. Their operators are leakproof, so that they serve callers under row level security
+-- as well; but for the last.
 create index documents_bucket_id_idx on public.documents (bucket_id, model);
 comment on index public.documents_bucket_id_idx is 'For searches in one bucket, index_status and unindex_bucket.';
+create index documents_prefix_idx on public.documents (content collate "C");
+comment on index public.documents_prefix_idx is 'For searches below a prefix: only in this collation ^@ is a range.';
+create index documents_owner_id_idx on public.documents (owner_id);
+comment on index public.documents_owner_id_idx is 'For searches among what one user owns.';
+create index documents_mime_type_idx on public.documents (mime_type);
+comment on index public.documents_mime_type_idx is 'For searches among files of a rare type.';
+create index documents_byte_size_idx on public.documents (byte_size);
+comment on index public.documents_byte_size_idx is 'For searches among small or large files.';
+create index documents_uploaded_at_idx on public.documents (uploaded_at);
+comment on index public.documents_uploaded_at_idx is 'For searches among what was uploaded in some time.';
+create index documents_metadata_idx on public.documents using gin (metadata jsonb_path_ops);
+comment on index public.documents_metadata_idx is
+  'For searches by metadata as service_role. @> isn''t leakproof: for others the policy is asked first.';
 create index documents_content_idx on public.documents (content, bucket_id);
 comment on index public.documents_content_idx is 'For get_embeddings by name.';
 create index documents_embedded_at_idx on public.documents using brin (embedded_at) with (autosummarize = on);

@@ -61,12 +61,12 @@ declare
 begin
   perform neural_search.give_up_exhausted();
   -- For a standby model that nobody has loaded lately, one kick finds out whether somebody can.
-  select least(most_kicks, sum(
+  select least(most_kicks, coalesce(sum(
     case
       when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then ceil(due.jobs / per_kick::numeric)
       else sign(due.jobs)
     end
-  )) into kicks
+  ), 0)) into kicks
   from neural_search.models as m
   cross join lateral (
     select count(*) as jobs from (
@@ -75,7 +75,6 @@ begin
     ) as first_ones
   ) as due
   where m.state in ('active', 'standby');
-  kicks = coalesce(kicks, 0);
   for _ in 1 .. kicks loop
     perform neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', per_kick));
   end loop;

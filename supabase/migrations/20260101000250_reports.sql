@@ -49,7 +49,7 @@ grant select on neural_search.progress to service_role;
 
 
 create view neural_search.backlog with (security_invoker = true) as
-select b.bucket_id, m.name as model,
+select b.bucket_id, m.name as model, m.state as model_state,
   count(p.object_id) as objects,
   count(*) filter (where p.state = 'searchable') as searchable,
   count(*) filter (where p.state = 'due') as due,

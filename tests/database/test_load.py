@@ -141,8 +141,11 @@ def test_what_compares_all_objects_may_take_longer_than_a_search(db):
         where pronamespace = 'public'::regnamespace and 'statement_timeout=60s' = any(proconfig) order by 1
     """).fetchall()
     assert [name for (name,) in rows] == [
+        "activate_model",
         "backfill_documents",
         "embedding_report",
         "list_embedding_jobs",
+        "list_models",
+        "remove_model",
         "retry_embedding_jobs",
     ]
