@@ -12,10 +12,11 @@ import httpx
 import scene
 from running import DIMENSIONS, Running
 
-from shared.testing import ColourEmbedder
+from shared.testing import ColourEmbedder, picture
 
 Seen = set[tuple[str, str]]  # bucket and name
 
+PICTURE = picture("red")
 RED = ColourEmbedder("", DIMENSIONS).embed_texts(["red"])[0].astype(float).tolist()
 EVERYTHING = {"limit": 100, "min_similarity": -1}
 
