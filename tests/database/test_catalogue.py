@@ -27,9 +27,17 @@ DEFINERS = {
     "neural_search.state_of",
     "public.active_model",
 }
-CALLERS = {"public.active_model", "public.get_embeddings", "public.match_documents", "public.object_states"}
+CALLERS = {
+    "public.active_model",
+    "public.confirm_duplicates",
+    "public.get_embeddings",
+    "public.list_fingerprints",
+    "public.match_documents",
+    "public.object_states",
+}
 # What those call as the caller. PostgREST doesn't expose their schema.
 HELPERS = {
+    "neural_search.are_duplicates",
     "neural_search.can_see",
     "neural_search.check_query",
     "neural_search.confidence_levels",
