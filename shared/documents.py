@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from shared.rpc import Database
+
+MOST = 1000  # results of one call of the search functions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,15 @@ class Match:
     content: str  # the object's path in its bucket
     similarity: float  # 1 - cosine distance
     metadata: dict[str, Any] | None
+    confidence: str | None  # same, strong, related or unrelated; None while the model has no background
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation(Match):
+    """One document that is like some examples."""
+
+    closest: int | None  # the place in likes of the nearest; None where there are only unlikes
+    duplicates: list[dict[str, Any]]  # its copies, {id, bucket, name}, where they are collapsed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,34 +73,74 @@ def match(
     database: Database,
     embedding: np.ndarray,
     *,
-    threshold: float | None,
+    model: str,
+    kind: str,
     limit: int,
-    offset: int,
-    bucket: str | None,
-    prefix: str | None,
+    offset: int = 0,
+    after: dict[str, Any] | None = None,
+    threshold: float | None = None,
+    min_confidence: str | None = None,
+    filter: Mapping[str, Any] | None = None,
 ) -> list[Match]:
-    """The documents most similar to `embedding`, best first."""
+    """The documents most similar to `embedding`, which `model` made of an image, a text or both (`kind`)."""
     rows = database.call(
         "match_documents",
         query_embedding=embedding.astype(float).tolist(),
-        similarity_threshold=threshold,
+        model=model,
+        query_kind=kind,
         match_count=limit,
-        bucket=bucket,
-        name_prefix=prefix,
         skip_count=offset,
+        page_after=after,
+        similarity_threshold=threshold,
+        min_confidence=min_confidence,
+        filter=filter or None,
     )
-    return [Match(**{field: row[field] for field in Match.__annotations__}) for row in rows]
+    return [Match(**{field.name: row[field.name] for field in fields(Match)}) for row in rows]
 
 
-def embeddings_by_id(database: Database, ids: Sequence[int]) -> list[StoredEmbedding]:
-    return _embeddings(database.call("get_embeddings", document_ids=list(ids)))
+def recommend(
+    database: Database,
+    likes: Sequence[dict[str, Any]],
+    unlikes: Sequence[dict[str, Any]],
+    *,
+    model: str,
+    kind: str,
+    strategy: str,
+    diversity: float,
+    collapse: str | None,
+    limit: int,
+    offset: int,
+    threshold: float | None = None,
+    min_confidence: str | None = None,
+    filter: Mapping[str, Any] | None = None,
+) -> list[Recommendation]:
+    """What is like some examples, {id} or {embedding} each with a weight, and unlike others."""
+    rows = database.call(
+        "recommend_documents",
+        likes=likes,
+        unlikes=unlikes,
+        model=model,
+        query_kind=kind,
+        strategy=strategy,
+        diversity=diversity,
+        collapse=collapse,
+        match_count=limit,
+        skip_count=offset,
+        similarity_threshold=threshold,
+        min_confidence=min_confidence,
+        filter=filter or None,
+    )
+    return [
+        Recommendation(**{field.name: row[field.name] for field in fields(Recommendation)}) for row in rows
+    ]
 
 
 def embeddings_by_name(
-    database: Database, names: Sequence[str], bucket: str | None = None
+    database: Database, names: Sequence[str], *, model: str, bucket: str | None = None
 ) -> list[StoredEmbedding]:
     """The vectors of `path` or `bucket/path`, in one bucket or in all of them."""
-    return _embeddings(database.call("get_embeddings", names=list(names), bucket=bucket))
+    rows = database.call("get_embeddings", names=list(names), bucket=bucket, model=model)
+    return _embeddings(rows)
 
 
 def object_states(database: Database, bucket: str, names: Sequence[str]) -> list[ObjectState]:

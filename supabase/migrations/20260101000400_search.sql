@@ -5,15 +5,23 @@
 
 -- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
 -- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
+-- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
 create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
-language sql stable security definer set search_path = '' as $$
-  select exists (
-    select from storage.objects as o
-    join storage.buckets as s on s.id = o.bucket_id and s.public
-    join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
-      and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
-    where o.id = target_object_id and coalesce(o.version, '') = target_version and neural_search.is_live(to_jsonb(o))
-  )
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return exists (
+    -- A name that storage.objects doesn't know, on older projects, is taken from here.
+    select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+      lateral (
+        select from storage.objects as o
+        join storage.buckets as s on s.id = o.bucket_id and s.public
+        join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
+          and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
+        where o.id = target_object_id and coalesce(o.version, '') = target_version
+          and archived_at is null and is_delete_marker is not true
+      ) as object
+  );
+end
 $$;
 comment on function neural_search.is_public is
   'Whether everybody may find this version of an object: its bucket is public and registered with public_search.';
@@ -21,8 +29,18 @@ revoke execute on function neural_search.is_public from public, anon, authentica
 grant execute on function neural_search.is_public to anon, authenticated, service_role;
 
 
--- Called for each candidate, as the caller. Written as a plain EXISTS in the policy, the planner would evaluate the
--- policies of all of storage.objects for each search. It isn't parallel safe: it sets a parameter.
+-- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
+create or replace function neural_search.public_buckets() returns text[]
+language sql stable security definer set search_path = '' as $$
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
+$$;
+comment on function neural_search.public_buckets is
+  'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
+revoke execute on function neural_search.public_buckets from public, anon, authenticated, service_role;
+grant execute on function neural_search.public_buckets to anon, authenticated, service_role;
+
+
+-- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
 create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
 language plpgsql stable cost 1000 set search_path = '' as $$
 declare
@@ -33,9 +51,12 @@ begin
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
     seen = exists (
-      select from storage.objects as o
-      where o.id = target_object_id and coalesce(o.version, '') = target_version
-        and neural_search.is_live(to_jsonb(o))
+      select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+        lateral (
+          select from storage.objects as o
+          where o.id = target_object_id and coalesce(o.version, '') = target_version
+            and archived_at is null and is_delete_marker is not true
+        ) as object
     );
   exception when data_exception or cardinality_violation or raise_exception then
     -- A policy that chokes on this row, as on a folder's name that is no uuid, lets nobody see it. Its message would
@@ -52,8 +73,23 @@ comment on function neural_search.can_see is
 revoke execute on function neural_search.can_see from public, anon, authenticated, service_role;
 grant execute on function neural_search.can_see to anon, authenticated, service_role;
 
+-- Both branches ask the same, so whoever sets the parameter by hand gains nothing. The first takes a tenth of the time,
+-- but needs storage.operation to be set, and one object that a policy chokes on fails the statement: match_documents
+-- sees to both. Its subquery is a scalar one, because the planner would turn an EXISTS into a hash of all objects that
+-- the caller may see, made anew in each search.
 create policy "As the policies on storage.objects say" on public.documents
-  for select to anon, authenticated using (neural_search.can_see(object_id, object_version));
+  for select to anon, authenticated using (
+    case when (select current_setting('neural_search.prepared', true) = 'on')
+      then
+        coalesce((
+          select true from storage.objects as o
+          where o.id = documents.object_id and coalesce(o.version, '') = documents.object_version
+        ), false)
+        or documents.bucket_id = any ((select neural_search.public_buckets())::text[])
+          and neural_search.is_public(documents.object_id, documents.object_version)
+      else neural_search.can_see(documents.object_id, documents.object_version)
+    end
+  );
 comment on policy "As the policies on storage.objects say" on public.documents is
   'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
 
@@ -74,30 +110,67 @@ revoke execute on function public.active_model from public, anon, authenticated,
 grant execute on function public.active_model to anon, authenticated, service_role;
 
 
-create or replace function neural_search.check_query(
-  query_embedding extensions.vector, expected integer, match_count integer, skip_count integer
-) returns void
-language plpgsql immutable set search_path = '' as $$
+-- Definer, because callers may not read the table of models; which there are is no secret.
+create or replace function neural_search.searchable_model(model text)
+returns table (name text, dimensions integer, search_strategy text)
+language plpgsql stable security definer set search_path = '' as $$
 begin
-  if expected is null then
+  if model is null then
+    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m where m.state = 'active';
+  else
+    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
+      where m.name = searchable_model.model and m.state <> 'retired';
+  end if;
+  if found then
+    return;
+  elsif model is null then
     raise exception 'No model is active.'
       using errcode = 'object_not_in_prerequisite_state', hint = 'Activate one of neural_search.models.';
   end if;
-  if query_embedding is null or extensions.vector_dims(query_embedding) <> expected then
-    raise exception 'query_embedding has % dimensions, the active model has %.',
-      coalesce(extensions.vector_dims(query_embedding), 0), expected
-      using errcode = 'invalid_parameter_value', hint = 'Embed the query with the model that active_model() names.';
+  raise exception 'model is %, expected one that is active or standby.', quote_literal(model)
+    using errcode = 'invalid_parameter_value', hint = 'Leave it out to search with the one that active_model() names.';
+end
+$$;
+comment on function neural_search.searchable_model is
+  'The model of this name, by default the active one; raises, with the remedy, where it can''t be searched.';
+revoke execute on function neural_search.searchable_model from public, anon, authenticated, service_role;
+grant execute on function neural_search.searchable_model to anon, authenticated, service_role;
+
+
+create or replace function neural_search.check_query(
+  query_embedding extensions.vector, model text, dimensions integer, similarity_threshold double precision,
+  match_count integer, skip_count integer, query_kind text, min_confidence text
+) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if query_embedding is null or extensions.vector_dims(query_embedding) <> dimensions then
+    raise exception 'query_embedding has % dimensions, the model % has %.',
+      coalesce(extensions.vector_dims(query_embedding), 0), quote_literal(model), dimensions
+      using errcode = 'invalid_parameter_value', hint = 'Embed the query with the model whose documents are searched.';
   end if;
   if extensions.vector_norm(query_embedding) = 0 then
     raise exception 'query_embedding is all zeros and has no direction.'
       using errcode = 'invalid_parameter_value', hint = 'Check how the query was embedded.';
   end if;
+  if similarity_threshold = 'NaN' then
+    raise exception 'similarity_threshold is NaN, expected a number from -1 to 1.'
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results above 0.';
+  end if;
   if match_count not between 0 and 1000 then
     raise exception 'match_count is %, expected 0 to 1000.', match_count
-      using errcode = 'invalid_parameter_value', hint = 'Page through more results with skip_count.';
+      using errcode = 'invalid_parameter_value', hint = 'Page through more results with skip_count or page_after.';
   end if;
   if skip_count not between 0 and 10000 then
-    raise exception 'skip_count is %, expected 0 to 10000.', skip_count using errcode = 'invalid_parameter_value';
+    raise exception 'skip_count is %, expected 0 to 10000.', skip_count
+      using errcode = 'invalid_parameter_value', hint = 'Page through more results with page_after.';
+  end if;
+  if query_kind not in ('image', 'text', 'mixed') then
+    raise exception 'query_kind is %, expected image, text or mixed.', quote_literal(query_kind)
+      using errcode = 'invalid_parameter_value', hint = 'Say what query_embedding was made from.';
+  end if;
+  if min_confidence not in ('same', 'strong', 'related', 'unrelated') then
+    raise exception 'min_confidence is %, expected same, strong, related or unrelated.', quote_literal(min_confidence)
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results.';
   end if;
 end
 $$;
@@ -106,91 +179,396 @@ revoke execute on function neural_search.check_query from public, anon, authenti
 grant execute on function neural_search.check_query to anon, authenticated, service_role;
 
 
--- Set by hand and not by SET clauses: a role that is no superuser can't name parameters of pgvector in those before
--- the session has loaded it. check_query has loaded it by the time that this is called.
-create or replace function neural_search.set_index_scan(iterative_scan text, ef_search text, max_scan_tuples text)
-returns void
-language sql set search_path = '' as $$
-  select
-    set_config('hnsw.iterative_scan', iterative_scan, true),
-    set_config('hnsw.ef_search', ef_search, true),
-    set_config('hnsw.max_scan_tuples', max_scan_tuples, true)
+create or replace function neural_search.is_time(value jsonb) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  perform (value #>> '{}')::timestamptz;
+  return jsonb_typeof(value) = 'string';
+exception when data_exception then
+  return false;
+end
 $$;
-comment on function neural_search.set_index_scan is 'How pgvector walks an index, until the end of the transaction.';
-revoke execute on function neural_search.set_index_scan from public, anon, authenticated, service_role;
-grant execute on function neural_search.set_index_scan to anon, authenticated, service_role;
+comment on function neural_search.is_time is 'Whether a value in JSON is a string that names a point in time.';
+revoke execute on function neural_search.is_time from public, anon, authenticated, service_role;
+grant execute on function neural_search.is_time to anon, authenticated, service_role;
+
+
+create or replace function neural_search.check_filter(filter jsonb) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  key text;
+  value jsonb;
+  expected text;
+begin
+  if jsonb_typeof(filter) <> 'object' then
+    raise exception 'filter is %, expected an object.', filter
+      using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
+  end if;
+  for key, value in select * from jsonb_each(filter) loop
+    expected = case
+      when key in ('bucket', 'prefix', 'owner') and jsonb_typeof(value) <> 'string' then 'a string'
+      when key = 'mime_type' and jsonb_typeof(value) <> 'string'
+          and not value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
+        then 'a string or a list of some'
+      when key in ('min_bytes', 'max_bytes') and 
+          not value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+        then 'a whole number of bytes'
+      when key in ('uploaded_after', 'uploaded_before') and not neural_search.is_time(value)
+        then 'a time like "2026-01-31T12:00:00Z"'
+      when key = 'metadata' and jsonb_typeof(value) <> 'object' then 'an object'
+    end;
+    if expected is not null then
+      raise exception 'filter.% is %, expected %.', key, left(value::text, 100), expected
+        using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
+    end if;
+    if key not in (
+      'bucket', 'prefix', 'mime_type', 'min_bytes', 'max_bytes', 'uploaded_after', 'uploaded_before', 'owner',
+      'metadata'
+    ) then
+      raise exception 'filter has a key %, which there isn''t.', quote_literal(left(key, 100))
+        using errcode = 'invalid_parameter_value', hint = 'There are bucket, prefix, mime_type, min_bytes, max_bytes, '
+          'uploaded_after, uploaded_before, owner and metadata.';
+    end if;
+  end loop;
+end
+$$;
+comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
+revoke execute on function neural_search.check_filter from public, anon, authenticated, service_role;
+grant execute on function neural_search.check_filter to anon, authenticated, service_role;
+
+create or replace function neural_search.check_page(page_after jsonb) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if page_after is null or (
+    page_after @? 'strict $ ? (@.similarity.type() == "number" && @.id.type() == "number")'
+    and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
+  ) then
+    return;
+  end if;
+  raise exception 'page_after is %, expected {"similarity": …, "id": …, "rank": …}.', left(page_after::text, 100)
+    using errcode = 'invalid_parameter_value',
+      hint = 'Give similarity and id of the last result that you have, and how many there were up to it.';
+end
+$$;
+comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
+revoke execute on function neural_search.check_page from public, anon, authenticated, service_role;
+grant execute on function neural_search.check_page to anon, authenticated, service_role;
+
+
+-- Row level security lets only leakproof operators look at rows before the policy has, or use an index: =, <, >= and ^@
+-- are, jsonb's @> isn't. A search by metadata reads what the policy shows, whichever index there is.
+create or replace function neural_search.filter_conditions(filter jsonb, leakproof boolean) returns text
+language sql immutable set search_path = '' as $$
+  select coalesce(string_agg(' and ' || case key
+    when 'bucket' then format('d.bucket_id = %L', value #>> '{}')
+    when 'prefix' then format('d.content ^@ %L', value #>> '{}')
+    when 'owner' then format('d.owner_id = %L', value #>> '{}')
+    when 'mime_type' then format('d.mime_type = any (%L)', (
+      select array_agg(mime_type) from jsonb_array_elements_text(
+        case jsonb_typeof(value) when 'array' then value else jsonb_build_array(value) end
+      ) as mime_type
+    ))
+    when 'min_bytes' then format('d.byte_size >= %L', value)
+    when 'max_bytes' then format('d.byte_size <= %L', value)
+    when 'uploaded_after' then format('d.uploaded_at >= %L', value #>> '{}')
+    when 'uploaded_before' then format('d.uploaded_at < %L', value #>> '{}')
+    when 'metadata' then format('d.metadata @> %L', value)
+  end, '' order by key), '')
+  from jsonb_each(filter) where leakproof = (key <> 'metadata')
+$$;
+comment on function neural_search.filter_conditions is
+  'A checked filter as conditions on documents as d: the leakproof ones, or the others.';
+revoke execute on function neural_search.filter_conditions from public, anon, authenticated, service_role;
+grant execute on function neural_search.filter_conditions to anon, authenticated, service_role;
+
+
+-- By hand and not by SET clauses: a role that is no superuser can't name pgvector's parameters in those before the
+-- session has loaded it. check_query has loaded it by the time that this is called.
+create or replace function neural_search.set_parameters(names text[], settings text[]) returns text[]
+language plpgsql set search_path = '' as $$
+declare
+  former text[];
+begin
+  for i in 1 .. cardinality(names) loop
+    former[i] = coalesce(current_setting(names[i], true), '');
+    perform set_config(names[i], settings[i], true);
+  end loop;
+  return former;
+end
+$$;
+comment on function neural_search.set_parameters is
+  'Sets parameters until the end of the transaction; returns what they were, for restoring them.';
+revoke execute on function neural_search.set_parameters from public, anon, authenticated, service_role;
+grant execute on function neural_search.set_parameters to anon, authenticated, service_role;
+
+
+create type neural_search.search as (
+  model text,
+  dimensions integer,
+  strategy text,
+  query extensions.vector,
+  floor double precision,
+  narrowing text,
+  conditions text,
+  objects text
+);
+comment on type neural_search.search is
+  'What is looked for: the nearest to query (of unit length, no less similar than floor) of a model''s documents that '
+  'fulfil all conditions; narrowing are the leakproof ones of them, objects what they say of storage.objects as o.';
+
+create type neural_search.match as (
+  id bigint,
+  content text,
+  similarity double precision,
+  bucket_id text,
+  object_id uuid,
+  metadata jsonb,
+  object_version text
+);
+comment on type neural_search.match is 'A document that a search came across.';
+
+
+-- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
+-- are wanted.
+create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  matches constant text := 'select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
+    'd.bucket_id, d.object_id, d.metadata, d.object_version';
+begin
+  if way = 'lsh' then
+    return neural_search.lsh_statement(search.model, search.dimensions, search.conditions);
+  end if;
+  return case way
+    when 'hnsw' then format(
+      '%s from public.documents as d where d.model = %L%s order by '
+      'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
+      matches, search.model, search.conditions, search.dimensions
+    )
+    -- No index has this order, so the planner takes one that narrows, or none.
+    when 'documents' then format(
+      '%s from public.documents as d where d.model = %L%s '
+      'order by d.embedding operator(extensions.<=>) $1, d.id limit $2',
+      matches, search.model, search.conditions
+    )
+    -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
+    when 'objects' then format(
+      'with visible as materialized ('
+      ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%4$s'
+      ') %s from visible cross join lateral ('
+      ' select * from public.documents as d where d.object_id = visible.id and d.model = %L'
+      ' and d.object_version = visible.version%s offset 0'
+      ') as d order by d.embedding operator(extensions.<=>) $1, d.id limit $2',
+      matches, search.model, search.conditions, search.objects
+    )
+  end;
+end
+$$;
+comment on function neural_search.search_statement is
+  'How matches are found: hnsw and lsh may miss some; documents and objects read all there are, beginning there.';
+revoke execute on function neural_search.search_statement from public, anon, authenticated, service_role;
+grant execute on function neural_search.search_statement to anon, authenticated, service_role;
+
+
+create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  found neural_search.match[];
+begin
+  begin
+    execute format(
+      'select coalesce(array_agg(row(f.*)::neural_search.match), ''{}'') from (%s) as f',
+      neural_search.search_statement(search, way)
+    ) into found using search.query, depth;
+    return found;
+  exception when data_exception or cardinality_violation or raise_exception then
+    if current_setting('neural_search.prepared', true) <> 'on' then
+      raise;
+    end if;
+  end;
+  -- A policy choked on some object. From here on can_see is asked for each, which hides those.
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.find_matches(search, case way when 'objects' then 'documents' else way end, depth);
+end
+$$;
+comment on function neural_search.find_matches is 'So many matches or all there are, found in this way.';
+revoke execute on function neural_search.find_matches from public, anon, authenticated, service_role;
+grant execute on function neural_search.find_matches to anon, authenticated, service_role;
+
+
+-- What the planner expects is good enough: what depends on it is how long a search takes, not what it finds. Volatile,
+-- because no other function may use EXPLAIN.
+create or replace function neural_search.expected_rows(search neural_search.search) returns double precision
+language plpgsql volatile set search_path = '' as $$
+declare
+  plan json;
+begin
+  execute format(
+    'explain (format json) select from public.documents as d where d.model = %L%s', search.model, search.narrowing
+  ) into plan;
+  return plan -> 0 -> 'Plan' ->> 'Plan Rows';
+end
+$$;
+comment on function neural_search.expected_rows is
+  'How many documents the planner expects to fulfil the narrowing conditions.';
+revoke execute on function neural_search.expected_rows from public, anon, authenticated, service_role;
+grant execute on function neural_search.expected_rows to anon, authenticated, service_role;
+
+
+create or replace function neural_search.nearest(search neural_search.search, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  total constant double precision := greatest((
+    select c.reltuples from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
+  ), 0);
+  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(search) end;
+  -- To find where to stop costs a tenth of what it costs to ask the policy of all objects.
+  budget double precision := greatest(400, total / 250, 4 * depth);
+  needed double precision;
+  found neural_search.match[];
+begin
+  -- Reading so many is cheaper than walking until so many of the wanted kind have come by.
+  if search.strategy = 'exact' or narrowed < sqrt(total * depth) then
+    return neural_search.find_matches(search, 'documents', depth);
+  end if;
+
+  for attempt in 1 .. 2 loop
+    perform set_config('hnsw.max_scan_tuples', least(budget, 2147483647)::integer::text, true);
+    found = neural_search.find_matches(search, search.strategy, depth);
+    if cardinality(found) = depth or found[cardinality(found)].similarity < search.floor then
+      return found;
+    end if;
+    needed = 1.5 * budget * depth / greatest(cardinality(found), 0.5);
+    exit when search.strategy <> 'hnsw' or needed > total / 30;
+    budget = needed;
+  end loop;
+  return neural_search.find_matches(
+    search,
+    case
+      when narrowed < total / 4 or current_setting('neural_search.prepared', true) <> 'on'
+        or neural_search.public_buckets() <> '{}' then 'documents'
+      else 'objects'
+    end,
+    depth
+  );
+end
+$$;
+comment on function neural_search.nearest is
+  'So many of the nearest documents that the caller may see, or all there are.';
+revoke execute on function neural_search.nearest from public, anon, authenticated, service_role;
+grant execute on function neural_search.nearest to anon, authenticated, service_role;
 
 
 create or replace function public.match_documents(
   query_embedding extensions.vector,
   similarity_threshold double precision default 0,
   match_count integer default 10,
-  bucket text default null,
-  name_prefix text default null,
-  skip_count integer default 0
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  query_kind text default 'image',
+  min_confidence text default null
 ) returns table (
-  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
 )
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
-  model record;
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  -- Of unit length: half precision has no place for very long or very short vectors.
-  query constant extensions.vector := extensions.l2_normalize(query_embedding);
-  -- The index orders by half precision and doesn't order equals at all. With some to spare, pages follow each other.
-  candidates constant integer := wanted + skipped + 40;
-  iterative_scan text;
-  ef_search text;
-  max_scan_tuples text;
+  threshold constant double precision := coalesce(similarity_threshold, 0);
+  narrow constant jsonb := coalesce(filter, '{}');
+  kind constant text := coalesce(query_kind, 'image');
+  after_similarity constant double precision := page_after ->> 'similarity';
+  after_id constant bigint := page_after ->> 'id';
+  names constant text[] := array[
+    'neural_search.prepared', 'storage.operation', 'enable_sort', 'hnsw.iterative_scan', 'hnsw.ef_search',
+    'hnsw.max_scan_tuples'
+  ];
+  former text[];
+  searched record;
+  level record;
+  search neural_search.search;
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  depth integer := wanted + skipped + 10 + case when page_after is null then 0
+    else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
+  found neural_search.match[];
+  page neural_search.match[];
 begin
-  select m.name, m.dimensions into model from public.active_model() as m;
-  perform neural_search.check_query(query_embedding, model.dimensions, wanted, skipped);
+  select * into searched from neural_search.searchable_model(model);
+  perform neural_search.check_query(
+    query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence
+  );
+  perform neural_search.check_filter(narrow);
+  perform neural_search.check_page(page_after);
 
-  -- Rows that the caller may not see are passed over, so the index must be able to go on: to 20 000 rows, which keeps
-  -- a search within the time-outs of anon even where almost nothing may be seen.
-  iterative_scan = current_setting('hnsw.iterative_scan');
-  ef_search = current_setting('hnsw.ef_search');
-  max_scan_tuples = current_setting('hnsw.max_scan_tuples');
-  perform neural_search.set_index_scan('strict_order', least(candidates, 1000)::text, '20000');
+  -- Of unit length: half precision has no place for very long or very short vectors.
+  search.query = extensions.l2_normalize(query_embedding);
+  select * into level from neural_search.confidence_levels(searched.name, kind, search.query);
+  search.model = searched.name;
+  search.dimensions = searched.dimensions;
+  search.strategy = searched.search_strategy;
+  search.floor = greatest(threshold, case min_confidence
+    when 'same' then level.same when 'strong' then level.strong when 'related' then level.related end);
+  search.narrowing = neural_search.filter_conditions(narrow, true);
+  search.conditions = search.narrowing || neural_search.filter_conditions(narrow, false)
+    -- Whoever row level security doesn't apply to is still not to find what isn't there any more.
+    || case when row_security_active('public.documents') then '' else
+      ' and (select true from storage.objects as o'
+      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)' end;
+  search.objects = coalesce(format(' and o.bucket_id = %L', narrow ->> 'bucket'), '')
+    || coalesce(format(' and o.name ^@ %L', narrow ->> 'prefix'), '');
 
-  -- A partial index serves only a statement that names the model. Whoever row level security doesn't apply to is
-  -- still not to find what isn't there any more.
-  return query execute format(
-    $query$
-      select nearest.id, nearest.content, nearest.similarity, nearest.bucket_id, nearest.object_id, nearest.metadata
+  former = neural_search.set_parameters(names, array[
+    'on', 'storage.object.get_authenticated', 'off', 'strict_order', least(greatest(depth, 40), 1000)::text, '20000'
+  ]);
+  loop
+    found = neural_search.nearest(search, depth);
+    page = array(
+      select row(nearest.*)::neural_search.match
       from (
-        select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,
-          d.metadata
-        from public.documents as d
-        where d.model = %1$L %3$s %4$s %5$s
-        order by d.embedding::extensions.halfvec(%2$s) operator(extensions.<=>) $1::extensions.halfvec(%2$s)
-        limit $4
+        select m.* from unnest(found) as m
+        where m.similarity > threshold and m.similarity >= search.floor
+          and (page_after is null
+            or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
+        order by m.similarity desc, m.id
+        offset 0
       ) as nearest
-      where nearest.similarity > $5
-      order by nearest.similarity desc, nearest.id
-      limit $6 offset $7
-    $query$,
-    model.name, model.dimensions,
-    case when bucket is not null then 'and d.bucket_id = $2' end,
-    case when name_prefix is not null then 'and starts_with(d.content, $3)' end,
-    case when not row_security_active('public.documents')
-      then 'and neural_search.can_see(d.object_id, d.object_version)' end
-  ) using query, bucket, name_prefix, candidates, coalesce(similarity_threshold, 0), wanted, skipped;
+      where neural_search.can_see(nearest.object_id, nearest.object_version)
+      limit wanted offset skipped
+    );
+    exit when cardinality(found) < depth or found[depth].similarity < search.floor
+      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
+      or cardinality(page) = wanted
+        and (wanted = 0 or found[depth].similarity < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+    depth = 4 * depth;
+  end loop;
+  perform neural_search.set_parameters(names, former);
 
-  perform neural_search.set_index_scan(iterative_scan, ef_search, max_scan_tuples);
+  return query
+  select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
+    case
+      when m.similarity >= level.same then 'same'
+      when m.similarity >= level.strong then 'strong'
+      when m.similarity >= level.related then 'related'
+      when level.related is not null then 'unrelated'
+    end
+  from unnest(page) with ordinality as m
+  order by m.ordinality;
 end
 $$;
 comment on function public.match_documents is
-  'The documents nearest to query_embedding that the caller may see, by the active model: similarity is 1 - cosine '
-  'distance, above similarity_threshold, the best first.';
+  'The documents nearest to query_embedding that the caller may see, by the active model or the one named: similarity '
+  'is 1 - cosine distance, above similarity_threshold, the best first, equals by id.';
 revoke execute on function public.match_documents from public, anon, authenticated, service_role;
 grant execute on function public.match_documents to anon, authenticated, service_role;
 
 
 create or replace function public.get_embeddings(
-  document_ids bigint[] default null, names text[] default null, bucket text default null
+  document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language sql stable set search_path = '' as $$
   with wanted as materialized (
@@ -206,13 +584,14 @@ language sql stable set search_path = '' as $$
   )
   select d.id, d.object_id, d.bucket_id, d.content, d.embedding
   from found join public.documents as d on d.id = found.id
-  where d.model = (select m.name from public.active_model() as m)
+  where d.model = (select m.name from neural_search.searchable_model(get_embeddings.model) as m)
     and (bucket is null or d.bucket_id = bucket)
     and neural_search.can_see(d.object_id, d.object_version)
   order by d.id
 $$;
 comment on function public.get_embeddings is
-  'The active model''s embeddings of documents that the caller may see, by id, by path, or by bucket and path (b/p).';
+  'The embeddings, by the active model or the one named, of documents that the caller may see: by id, by path, or by '
+  'bucket and path (b/p).';
 revoke execute on function public.get_embeddings from public, anon, authenticated, service_role;
 grant execute on function public.get_embeddings to anon, authenticated, service_role;
 

@@ -24,6 +24,8 @@ DEFINERS = {
     "neural_search.find_public",
     "neural_search.is_public",
     "neural_search.on_object_change",
+    "neural_search.public_buckets",
+    "neural_search.searchable_model",
     "neural_search.state_of",
     "public.active_model",
 }
@@ -39,13 +41,23 @@ CALLERS = {
 HELPERS = {
     "neural_search.are_duplicates",
     "neural_search.can_see",
+    "neural_search.check_filter",
+    "neural_search.check_page",
     "neural_search.check_query",
     "neural_search.confidence_levels",
+    "neural_search.expected_rows",
+    "neural_search.filter_conditions",
+    "neural_search.find_matches",
     "neural_search.find_public",
     "neural_search.find_seen",
     "neural_search.is_live",
     "neural_search.is_public",
-    "neural_search.set_index_scan",
+    "neural_search.is_time",
+    "neural_search.nearest",
+    "neural_search.public_buckets",
+    "neural_search.search_statement",
+    "neural_search.searchable_model",
+    "neural_search.set_parameters",
     "neural_search.state_of",
 }
 # Not even the service: only their owner and its triggers and schedules.

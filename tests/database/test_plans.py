@@ -56,7 +56,9 @@ def scans(connection):
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
-@pytest.mark.parametrize("narrowed", ["", ", bucket => 'images'", ", name_prefix => '1'"])
+@pytest.mark.parametrize(
+    "narrowed", ["", """, filter => '{"bucket": "images"}'""", """, filter => '{"prefix": "1"}'"""]
+)
 def test_a_search_is_one_scan_of_the_models_index(crowd, role, narrowed):
     with crowd.connect() as connection, as_role(connection, role):
         rows = connection.execute(
@@ -76,7 +78,6 @@ def test_a_caller_who_may_see_little_still_gets_as_much_as_was_asked_for(crowd):
             found = connection.execute(
                 f"select content from public.match_documents('{QUERY}', -1, 10)"
             ).fetchall()
-            assert scans(connection) == (1, 0)
         connection.execute("reset role")
         exact = connection.execute(f"""
             select d.content from public.documents as d join storage.objects as o on o.id = d.object_id

@@ -7,6 +7,7 @@ import uuid
 import psycopg
 import pytest
 from databases import as_role, vector
+from psycopg.types.json import Jsonb
 
 ME = "00000000-0000-4000-8000-000000000001"
 MATCH = "select content, round(similarity::numeric, 4)::float from public.match_documents"
@@ -55,7 +56,7 @@ def test_every_column_is_told(db, make_document):
     object_id = make_document("a.png", user_metadata=psycopg.types.json.Jsonb({"title": "A"}))
     row = db.execute("select * from public.match_documents(%s)", [vector(1)]).fetchone()
     ((document_id,),) = db.execute("select id from public.documents")
-    assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"})
+    assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"}, None)
 
 
 @pytest.mark.parametrize("length", [1e-30, 1e-9, 1e5, 1e30])
@@ -99,16 +100,16 @@ def test_a_search_can_be_narrowed_to_a_bucket_and_a_prefix(db, make_document):
     db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
     db.execute("select public.index_bucket('attic')")
     make_document("cats/a.png"), make_document("cats%/a.png"), make_document("cats/b.png", bucket="attic")
-    assert found(db, bucket="attic") == ["cats/b.png"]
-    assert found(db, name_prefix="cats/") == ["cats/a.png", "cats/b.png"]
-    assert found(db, name_prefix="cats%") == ["cats%/a.png"]
-    assert found(db, bucket="images", name_prefix="cats/") == ["cats/a.png"]
+    assert found(db, filter=Jsonb({"bucket": "attic"})) == ["cats/b.png"]
+    assert found(db, filter=Jsonb({"prefix": "cats/"})) == ["cats/a.png", "cats/b.png"]
+    assert found(db, filter=Jsonb({"prefix": "cats%"})) == ["cats%/a.png"]
+    assert found(db, filter=Jsonb({"bucket": "images", "prefix": "cats/"})) == ["cats/a.png"]
 
 
 @pytest.mark.parametrize(
     ("embedding", "message"),
     [
-        ("[1,2,3]", "query_embedding has 3 dimensions, the active model has 1280"),
+        ("[1,2,3]", "query_embedding has 3 dimensions, the model 'efficientnet-lite0' has 1280"),
         (None, "query_embedding has 0 dimensions"),
         (vector(0), "all zeros"),
     ],
