@@ -54,10 +54,11 @@ def caller(headers: Mapping[str, str] | Headers, publishable_key: Secret) -> Ide
 
     A bearer token that is itself a key (`sb_…`) must equal the `apikey` header, or the gateway refuses it.
     """
-    authorization = headers.get("Authorization", "")
-    if not (authorization + headers.get("apikey", "")).isascii():
+    authorization, apikey = (headers.get(name, "").strip() for name in ("Authorization", "apikey"))
+    both = authorization + apikey
+    if not (both.isascii() and both.isprintable()):  # else the HTTP client would refuse it, and say its value
         raise Unauthorized("The Authorization or apikey header holds characters that no key or token has.")
     token = authorization.removeprefix("Bearer ").strip()
     bearer_key = token if token.startswith("sb_") else ""
-    apikey = headers.get("apikey", "") or bearer_key or publishable_key
+    apikey = apikey or bearer_key or publishable_key
     return Identity(apikey=Secret(apikey), authorization=Secret(authorization or f"Bearer {apikey}"))

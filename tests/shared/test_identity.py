@@ -34,9 +34,17 @@ def test_a_key_as_bearer_is_sent_as_the_apikey_too():
     assert identity.caller({"Authorization": "Bearer sb_secret_x"}, OURS).apikey == "sb_secret_x"
 
 
-def test_what_can_be_no_token_is_unauthorized():
-    with pytest.raises(Unauthorized):
-        identity.caller({"Authorization": "Bearer é"}, OURS)
+@pytest.mark.parametrize("header", ["Authorization", "apikey"])
+@pytest.mark.parametrize("token", ["é", "a\nb", "a\x01b", "a\tb"])
+def test_what_can_be_no_token_is_unauthorized(header: str, token: str):
+    with pytest.raises(Unauthorized) as refused:
+        identity.caller({header: f"Bearer {token}"}, OURS)
+    assert token not in str(refused.value)
+
+
+def test_blanks_around_a_header_are_dropped():
+    headers = {"Authorization": " Bearer t ", "apikey": "\ttheirs "}
+    assert identity.caller(headers, OURS).headers == {"apikey": "theirs", "Authorization": "Bearer t"}
 
 
 @pytest.mark.parametrize(
