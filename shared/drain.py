@@ -66,7 +66,9 @@ class Drain:
         self._leases.settle(database)
         while limit != 0 and (room := crew.wait_for_room()):
             claimed_at = time.monotonic()
-            batch = jobs.claim(database, self._models.names, room if limit is None else min(room, limit))
+            most = room if limit is None else min(room, limit)
+            with self._leases.claiming(database) as claim_id:
+                batch = jobs.claim(database, self._models.names, most, claim_id)
             self.reached = True
             limit = limit and limit - len(batch)
             if batch:

@@ -95,7 +95,8 @@ class Ingest:
         """Embeds one object with every model that wants it, or says why there is nothing to do."""
         database = self._database()
         claimed_at = time.monotonic()
-        claim = jobs.claim_object(database, object_id, self._models.names)
+        with self._leases.claiming(database) as claim_id:
+            claim = jobs.claim_object(database, object_id, self._models.names, claim_id)
         if claim.jobs:
             return self._work(database, claim.jobs, claimed_at)
         status = UNCLAIMED[claim.status]

@@ -41,18 +41,29 @@ class Claim:
     reason: str | None
 
 
-def claim(database: Database, models: Sequence[str], limit: int) -> list[Job]:
-    """Up to `limit` jobs that are due, for models that this process can load."""
+def claim(database: Database, models: Sequence[str], limit: int, claim_id: str) -> list[Job]:
+    """Up to `limit` jobs that are due, for models that this process can load.
+
+    `claim_id` is a uuid of the caller's: what was leased by a claim whose answer is lost can be given back.
+    """
     rows = database.call(
-        "claim_embedding_jobs", loaded_models=list(models), max_jobs=limit, lease_seconds=LEASE_SECONDS
+        "claim_embedding_jobs",
+        loaded_models=list(models),
+        max_jobs=limit,
+        lease_seconds=LEASE_SECONDS,
+        claim_id=claim_id,
     )
     return [_job(row) for row in rows]
 
 
-def claim_object(database: Database, object_id: str, models: Sequence[str]) -> Claim:
+def claim_object(database: Database, object_id: str, models: Sequence[str], claim_id: str) -> Claim:
     """The jobs of this object, made first where it has neither a job nor an up-to-date document."""
     rows = database.call(
-        "claim_object", target_object_id=object_id, loaded_models=list(models), lease_seconds=LEASE_SECONDS
+        "claim_object",
+        target_object_id=object_id,
+        loaded_models=list(models),
+        lease_seconds=LEASE_SECONDS,
+        claim_id=claim_id,
     )
     jobs = tuple(_job(row) for row in rows if row["status"] == "claimed")
     about = {field: rows[0][field] for field in ("bucket_id", "name", "status", "reason")}
@@ -103,11 +114,14 @@ def fail(database: Database, job: Job, outcome: str, error: BaseException) -> st
     return answer
 
 
-def release(database: Database, jobs: Sequence[Job], delay_seconds: int, error: BaseException) -> int:
-    """Gives leases back without charging an attempt, for what is no fault of these images."""
+def release(
+    database: Database, leases: Sequence[str], claims: Sequence[str], delay_seconds: int, error: BaseException
+) -> int:
+    """Gives leases back, and those of whole claims, without charging attempts: no image is at fault."""
     answer: int = database.call(
         "release_embedding_jobs",
-        lease_ids=[job.lease_id for job in jobs],
+        lease_ids=list(leases),
+        claim_ids=list(claims),
         delay_seconds=delay_seconds,
         error_class=type(error).__name__,
         error_message=_text(error),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from shared import jobs, logs
-from shared.errors import Busy, NeuralSearchError
+from shared.errors import Busy, DatabaseUnavailable, NeuralSearchError
 from shared.jobs import Job
 from shared.rpc import Database
 
@@ -18,7 +20,19 @@ class Leases:
 
     def __init__(self, log: Callable[..., None] = logs.write) -> None:
         self._log = log
-        self._owed: deque[Job] = deque()
+        self._owed: deque[str] = deque()  # leases
+        self._unheard: deque[str] = deque(maxlen=100)  # claims; the leases of older ones have ended by now
+
+    @contextmanager
+    def claiming(self, database: Database) -> Iterator[str]:
+        """A name for the claim that is made within; it is given back where its answer may have been lost."""
+        claim_id = str(uuid.uuid4())
+        try:
+            yield claim_id
+        except DatabaseUnavailable as fault:
+            self._log("claim given back", severity="WARNING", error=fault, claim_id=claim_id)
+            self._release(database, [], [claim_id], 0, fault)
+            raise
 
     def give_back(
         self, database: Database, batch: Sequence[Job], reason: BaseException, delay: int | None = None
@@ -30,28 +44,44 @@ class Leases:
             delay = getattr(reason, "retry_after", None) or FAULT_SECONDS
         ids = [job.object_id for job in batch]
         self._log("jobs given back", severity="WARNING", error=reason, jobs=len(batch), object_ids=ids)
-        try:
-            jobs.release(database, batch, delay, reason)
-        except NeuralSearchError as error:
-            self._owed.extend(batch)
-            self._log("leases left for later", severity="WARNING", error=error, jobs=len(batch))
+        self._release(database, [job.lease_id for job in batch], [], delay, reason)
 
     def settle(self, database: Database) -> None:
         """Gives back what couldn't be given back before; the database's error where it still can't be."""
-        owed = self._take_owed()
-        if not owed:
+        leases, claims = _emptied(self._owed), _emptied(self._unheard)
+        if not (leases or claims):
             return
+        reason = Busy("The database couldn't be reached. The image is due again.")
         try:
-            jobs.release(database, owed, 0, Busy("The database couldn't be reached. The image is due again."))
+            jobs.release(database, leases, claims, 0, reason)
         except NeuralSearchError:
-            self._owed.extend(owed)
+            self._owe(leases, claims)
             raise
 
-    def _take_owed(self) -> list[Job]:
-        owed = []
-        while self._owed:
-            try:
-                owed.append(self._owed.popleft())
-            except IndexError:  # another thread took the last one
-                break
-        return owed
+    def _release(
+        self,
+        database: Database,
+        leases: Sequence[str],
+        claims: Sequence[str],
+        delay: int,
+        reason: BaseException,
+    ) -> None:
+        try:
+            jobs.release(database, leases, claims, delay, reason)
+        except NeuralSearchError as error:
+            self._owe(leases, claims)
+            self._log("leases left for later", severity="WARNING", error=error)
+
+    def _owe(self, leases: Sequence[str], claims: Sequence[str]) -> None:
+        self._owed.extend(leases)
+        self._unheard.extend(claims)
+
+
+def _emptied(waiting: deque[str]) -> list[str]:
+    taken = []
+    while waiting:
+        try:
+            taken.append(waiting.popleft())
+        except IndexError:  # another thread took the last one
+            break
+    return taken

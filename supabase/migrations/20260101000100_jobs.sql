@@ -21,6 +21,7 @@ create table neural_search.jobs (
   queued_at timestamptz not null default now(),
   next_attempt_at timestamptz not null default now(),
   lease_id uuid,
+  claim_id uuid,
   error_class text,
   error_message text,
   created_at timestamptz not null default now(),
@@ -45,9 +46,11 @@ comment on column neural_search.jobs.next_attempt_at is
   'Due from then on. Claiming moves it on by the lease, so that an abandoned job comes back by itself.';
 comment on column neural_search.jobs.lease_id is
   'Whose turn it is. A job that is due and has one was abandoned: its worker vanished.';
+comment on column neural_search.jobs.claim_id is
+  'The name that a caller gave to the claim that made the lease: if it never hears the answer, it gives that back.';
 comment on column neural_search.jobs.error_class is 'The kind of the last error, for programs.';
 comment on column neural_search.jobs.error_message is 'The last error, for people.';
-comment on column neural_search.jobs.created_at is 'When it was first queued.';
+comment on column neural_search.jobs.created_at is 'When the row was made.';
 comment on column neural_search.jobs.updated_at is 'When it was last written.';
 
 create index jobs_due_idx on neural_search.jobs (model, next_attempt_at, object_id) where state = 'pending';
@@ -60,6 +63,8 @@ comment on index neural_search.jobs_exhausted_idx is
   'For give_up_exhausted, which each claim calls: else it would read all that is due.';
 create index jobs_lease_id_idx on neural_search.jobs (lease_id) where lease_id is not null;
 comment on index neural_search.jobs_lease_id_idx is 'For release_embedding_jobs.';
+create index jobs_claim_id_idx on neural_search.jobs (claim_id) where lease_id is not null and claim_id is not null;
+comment on index neural_search.jobs_claim_id_idx is 'For release_embedding_jobs.';
 
 alter table neural_search.jobs enable row level security;
 grant select, insert, update, delete on neural_search.jobs to service_role;
@@ -101,22 +106,18 @@ grant execute on function neural_search.forget to service_role;
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.
 create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
 language sql set search_path = '' as $$
-  insert into neural_search.jobs as j (object_id, model, version)
+  delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
+  delete from public.documents as d
+  where d.object_id = target_object_id and d.object_version <> current_version;
+
+  insert into neural_search.jobs (object_id, model, version)
   select target_object_id, m.name, current_version
   from neural_search.models as m
   where m.state in ('active', 'standby') and not exists (
     select from public.documents as d
     where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
   )
-  on conflict (object_id, model) do update set
-    version = excluded.version, state = 'pending', attempts = 0, faults = 0, queued_at = now(),
-    next_attempt_at = now(), lease_id = null, error_class = null, error_message = null, updated_at = now()
-  where j.version <> excluded.version;
-
-  -- What is left of other versions: jobs of models that have a document of this one, and documents.
-  delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
-  delete from public.documents as d
-  where d.object_id = target_object_id and d.object_version <> current_version;
+  on conflict (object_id, model) do nothing;
 $$;
 comment on function neural_search.bring_up_to_date is
   'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one.';
@@ -171,8 +172,9 @@ revoke execute on function neural_search.note_request from public, anon, authent
 grant execute on function neural_search.note_request to service_role;
 
 
-create or replace function neural_search.lease_due(model_name text, max_jobs integer, lease_seconds integer)
-returns table (
+create or replace function neural_search.lease_due(
+  model_name text, max_jobs integer, lease_seconds integer, claim_id uuid
+) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision
 )
@@ -201,7 +203,7 @@ begin
     where ranked.place = 1 or not (ranked.abandoned or ranked.first_abandoned)
   )
   update neural_search.jobs as j set
-    attempts = j.attempts + 1, lease_id = gen_random_uuid(),
+    attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease_due.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
   from chosen join storage.objects as o on o.id = chosen.object_id
   where j.object_id = chosen.object_id and j.model = chosen.model
@@ -217,7 +219,7 @@ grant execute on function neural_search.lease_due to service_role;
 
 
 create or replace function public.claim_embedding_jobs(
-  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120
+  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision
@@ -237,7 +239,7 @@ begin
     where m.name = any (loaded_models) and m.state in ('active', 'standby')
     order by m.state = 'active' desc, m.name
   loop
-    return query select * from neural_search.lease_due(model_name, max_jobs, lease_seconds);
+    return query select * from neural_search.lease_due(model_name, max_jobs, lease_seconds, claim_id);
     exit when found;
   end loop;
 end
@@ -250,7 +252,7 @@ grant execute on function public.claim_embedding_jobs to service_role;
 
 
 create or replace function public.claim_object(
-  target_object_id uuid, loaded_models text[], lease_seconds integer default 120
+  target_object_id uuid, loaded_models text[], lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
   mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision
@@ -291,7 +293,7 @@ begin
   ),
   claimed as (
     update neural_search.jobs as j set
-      attempts = j.attempts + 1, lease_id = gen_random_uuid(),
+      attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = claim_object.claim_id,
       next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
     from due
     where j.object_id = due.object_id and j.model = due.model
@@ -479,7 +481,7 @@ grant execute on function public.fail_embedding_job to service_role;
 
 
 create or replace function public.release_embedding_jobs(
-  lease_ids uuid[], delay_seconds integer, error_class text, error_message text
+  lease_ids uuid[], delay_seconds integer, error_class text, error_message text, claim_ids uuid[] default '{}'
 ) returns integer
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -498,13 +500,13 @@ begin
     error_class = release_embedding_jobs.error_class,
     error_message = left(release_embedding_jobs.error_message, 2000),
     updated_at = now()
-  where j.lease_id = any (lease_ids);
+  where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null);
   get diagnostics released = row_count;
   return released;
 end
 $$;
 comment on function public.release_embedding_jobs is
-  'Gives leases back, without charging the attempt, where the fault lies with no single object. The wait doubles with '
-  'each such fault, from delay_seconds to 5 minutes.';
+  'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
+  'object. The wait doubles with each such fault, from delay_seconds to 5 minutes.';
 revoke execute on function public.release_embedding_jobs from public, anon, authenticated, service_role;
 grant execute on function public.release_embedding_jobs to service_role;

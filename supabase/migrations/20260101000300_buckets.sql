@@ -6,56 +6,45 @@
 -- right by whoever finishes it.
 create or replace function neural_search.queue_missing(
   most integer, only_bucket text default null, name_prefix text default null
-) returns bigint
+) returns table (queued bigint, outdated bigint)
 language plpgsql set search_path = '' as $$
 declare
-  queued bigint;
+  object_ids uuid[];
+  models text[];
+  versions text[];
 begin
+  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version) into object_ids, models, versions
+  from (
+    select p.object_id, p.model, p.version
+    from neural_search.progress as p
+    where p.state = 'unrecorded'
+      and (only_bucket is null or p.bucket_id = only_bucket)
+      and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
+    limit most
+  ) as u;
+
+  delete from neural_search.jobs as j using (
+    select j.object_id, j.model
+    from neural_search.jobs as j
+    join unnest(object_ids, models, versions) as u (object_id, model, version)
+      on u.object_id = j.object_id and u.model = j.model and u.version <> j.version
+    for update of j skip locked
+  ) as other
+  where j.object_id = other.object_id and j.model = other.model;
+  get diagnostics outdated = row_count;
+
   insert into neural_search.jobs (object_id, model, version)
-  select p.object_id, p.model, p.version
-  from neural_search.progress as p
-  where p.state = 'unrecorded'
-    and (only_bucket is null or p.bucket_id = only_bucket)
-    and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
-  limit most
-  on conflict do nothing;
+  select u.object_id, u.model, u.version from unnest(object_ids, models, versions) as u (object_id, model, version)
+  on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
-  return queued;
+  return next;
 end
 $$;
 comment on function neural_search.queue_missing is
-  'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version.';
+  'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version; how '
+  'many, and how many of them in place of a job that spoke of another version.';
 revoke execute on function neural_search.queue_missing from public, anon, authenticated, service_role;
 grant execute on function neural_search.queue_missing to service_role;
-
-
-create or replace function neural_search.queue_outdated(
-  most integer, only_bucket text default null, name_prefix text default null
-) returns bigint
-language plpgsql set search_path = '' as $$
-declare
-  queued bigint;
-begin
-  update neural_search.jobs as j set
-    version = outdated.version, state = 'pending', attempts = 0, faults = 0, queued_at = now(),
-    next_attempt_at = now(), lease_id = null, error_class = null, error_message = null, updated_at = now()
-  from (
-    select j.object_id, j.model, coalesce(o.version, '') as version
-    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
-    where j.version <> coalesce(o.version, '')
-      and (only_bucket is null or o.bucket_id = only_bucket)
-      and (queue_outdated.name_prefix is null or starts_with(o.name, queue_outdated.name_prefix))
-    limit most for update of j skip locked
-  ) as outdated
-  where j.object_id = outdated.object_id and j.model = outdated.model;
-  get diagnostics queued = row_count;
-  return queued;
-end
-$$;
-comment on function neural_search.queue_outdated is
-  'Makes at most so many jobs that speak of another version speak of the present one, and due.';
-revoke execute on function neural_search.queue_outdated from public, anon, authenticated, service_role;
-grant execute on function neural_search.queue_outdated to service_role;
 
 
 create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
@@ -74,7 +63,7 @@ begin
 
   -- What goes beyond this many is queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
   -- large bucket fits into a time-out.
-  queued = neural_search.queue_missing(10000, index_bucket.bucket_id);
+  select m.queued into queued from neural_search.queue_missing(10000, index_bucket.bucket_id) as m;
   perform neural_search.kick_due();
   return queued;
 end
@@ -127,8 +116,8 @@ begin
     );
   end if;
 
-  queued = neural_search.queue_outdated(most, bucket, name_prefix);
-  queued = queued + neural_search.queue_missing((most - queued)::integer, bucket, name_prefix);
+  select m.queued into queued
+  from neural_search.queue_missing(most, bucket, backfill_documents.name_prefix) as m;
   perform neural_search.kick_due();
   return queued;
 end
@@ -209,7 +198,7 @@ begin
   get diagnostics affected = row_count;
   orphaned = orphaned + affected;
 
-  -- Documents of other bytes or of another place, and jobs that speak of another version.
+  -- Documents of other bytes or of another place.
   delete from public.documents as d using (
     select d.id from public.documents as d join storage.objects as o on o.id = d.object_id
     where (d.object_version, d.bucket_id, d.content)
@@ -219,21 +208,22 @@ begin
   where d.id = outdated.id;
   get diagnostics affected = row_count;
   stale = stale + affected;
-  stale = stale + neural_search.queue_outdated(most);
 
   -- Jobs whose work is done.
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
     from neural_search.jobs as j
-    join public.documents as d on d.object_id = j.object_id and d.model = j.model and d.object_version = j.version
+    join public.documents as d on d.object_id = j.object_id and d.model = j.model
+    join storage.objects as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
     limit most for update of j skip locked
   ) as done
   where j.object_id = done.object_id and j.model = done.model;
   get diagnostics affected = row_count;
   stale = stale + affected;
 
-  -- Enough for whatever was uploaded since the last run.
-  missing = neural_search.queue_missing(100000);
+  -- Enough for whatever was uploaded since the last run. Jobs that speak of another version are replaced here.
+  select m.queued - m.outdated, stale + m.outdated into missing, stale
+  from neural_search.queue_missing(100000) as m;
   insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
   if missing + stale > 0 then
     perform neural_search.kick_due();

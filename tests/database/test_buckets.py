@@ -132,13 +132,35 @@ def test_a_bucket_made_anew_doesnt_inherit_its_registration(db, silent, reconcil
     assert db.execute("select count(*) from neural_search.buckets").fetchone() == (0,)
 
 
-def test_a_job_whose_work_is_done_is_removed(db, make_document):
+@pytest.mark.parametrize("version", ["the document's", "another"])
+def test_a_job_whose_work_is_done_is_removed(db, make_document, version):
     object_id = make_document("a.png")
     db.execute(
-        "insert into neural_search.jobs select %s, %s, object_version from public.documents",
-        [object_id, MODEL],
+        "insert into neural_search.jobs (object_id, model, version, state)"
+        " select %s, %s, case when %s = 'another' then 'v0' else object_version end, 'failed'"
+        " from public.documents",
+        [object_id, MODEL, version],
     )
     assert db.execute(RECONCILE).fetchone() == (0, 1, 0)
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
+
+
+def test_a_backfill_queues_just_what_its_dry_run_counts(db, silent, make_object):
+    make_object("a.png"), make_object("b.png")
+    db.execute("update neural_search.jobs set state = 'failed', attempts = 5, error_class = 'BrokenImage'")
+    silent.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    silent.execute("insert into storage.objects (bucket_id, name) values ('images', 'c.png')")
+    silent.execute("update storage.objects set version = 'v2' where name = 'a.png'")
+    silent.execute("update storage.objects set version = 'v2', bucket_id = 'attic' where name = 'b.png'")
+    backfill = "select public.backfill_documents(dry_run => %s)"
+    assert db.execute(backfill, [True]).fetchone() == (2,)
+    assert db.execute(backfill, [False]).fetchone() == (2,)
+    assert db.execute(backfill, [True]).fetchone() == (0,)
+    [outdated] = db.execute(
+        "select j.version, j.state, j.attempts, j.error_class from neural_search.jobs as j"
+        " join storage.objects as o on o.id = j.object_id where o.name = 'a.png'"
+    ).fetchall()
+    assert outdated == ("v2", "pending", 0, None)
 
 
 def test_reconciling_keeps_terminal_reasons_and_leases(db, make_object):

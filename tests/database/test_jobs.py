@@ -436,6 +436,27 @@ def test_a_released_job_isnt_charged_an_attempt(db, make_object):
     )
 
 
+def test_a_claim_whose_answer_was_lost_is_given_back_by_its_name_without_what_ended_or_was_leased_anew(
+    db, make_object
+):
+    for _ in range(4):
+        make_object()
+    mine, other = uuid.uuid4(), uuid.uuid4()
+    named = "select object_id, lease_id from public.claim_embedding_jobs(%s, %s, claim_id => %s)"
+    jobs = db.execute(named, [[MODEL], 3, mine]).fetchall()
+    finish(db, jobs[0][0], vector(1))
+    db.execute(
+        "update neural_search.jobs set lease_id = null, next_attempt_at = now() where object_id = %s",
+        [jobs[1][0]],
+    )
+    assert len(db.execute(named, [[MODEL], 2, other]).fetchall()) == 2
+    give_back = "select public.release_embedding_jobs('{}', 0, 'Busy', 'unheard', claim_ids => %s)"
+    assert db.execute(give_back, [[mine]]).fetchone() == (1,)
+    leased = "select attempts from neural_search.jobs where lease_id is null"
+    assert db.execute(leased).fetchall() == [(0,)]
+    assert db.execute(give_back, [[mine]]).fetchone() == (0,)
+
+
 def release(connection, leases, seconds=10):
     """How long each of the jobs has to wait then."""
     connection.execute(

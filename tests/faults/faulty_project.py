@@ -32,11 +32,17 @@ class FaultyProject:
 
     def kick(self) -> httpx.Response:
         """What the schedule does, at once and with the function's answer."""
-        return self.running.post(
-            "embed_on_upload",
-            json={"type": "KICK", "limit": 50},
-            headers={"x-webhook-secret": str(self.running.keys.webhook)},
-        )
+        return self._call({"type": "KICK", "limit": 50})
+
+    def webhook(self, name: str) -> httpx.Response:
+        """What the trigger does for one object, likewise."""
+        [row] = self.rows("select to_jsonb(o) as row from storage.objects as o where o.name = %s", name)
+        event = {"type": "INSERT", "table": "objects", "schema": "storage", "old_record": None}
+        return self._call({**event, "record": row["row"]})
+
+    def _call(self, body: dict[str, Any]) -> httpx.Response:
+        headers = {"x-webhook-secret": str(self.running.keys.webhook)}
+        return self.running.post("embed_on_upload", json=body, headers=headers)
 
     def time_passes(self) -> None:
         """Every back-off is over, and every lease of a worker that vanished."""

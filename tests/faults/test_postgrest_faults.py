@@ -124,16 +124,41 @@ def test_an_answer_that_is_lost_after_storing_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("fault", UNHEARD.values(), ids=list(UNHEARD))
-def test_jobs_whose_claim_nobody_heard_of_come_back_with_their_lease(
+def test_jobs_whose_claim_nobody_heard_of_are_given_back_at_once_and_uncharged(
     project: FaultyProject, names: tuple[str, str], fault: Fault
 ):
     with project.proxy.fault(CLAIM, fault) as met:
-        project.kick()
+        assert project.kick().status_code == 503
     assert met
-    project.kick()
-    assert [project.documents(each) for each in names] == [[], []]  # leased, for all that is known
-    project.converge()
+    jobs = [project.job(each) for each in names]
+    assert [(job["attempts"], job["faults"], job["lease_id"]) for job in jobs] == [(0, 0, None)] * 2
+    assert project.kick().status_code == 200
     project.check_searchable(*names)
+
+
+def test_a_claim_that_could_not_be_given_back_is_given_back_before_the_next_one(
+    project: FaultyProject, names: tuple[str, str]
+):
+    with project.proxy.fault(CLAIM, lost), project.proxy.fault(RELEASE, UNDONE["503"]) as met:
+        assert project.kick().status_code == 503
+    assert met
+    assert [project.job(each)["attempts"] for each in names] == [1, 1]
+    assert project.kick().status_code == 200
+    project.check_searchable(*names)
+
+
+@pytest.mark.parametrize("fault", UNHEARD.values(), ids=list(UNHEARD))
+def test_a_webhook_whose_claim_nobody_heard_of_gives_it_back_too(
+    project: FaultyProject, name: str, fault: Fault
+):
+    project.upload(f"{name}.png", picture("red"))
+    with project.proxy.fault("/rest/v1/rpc/claim_object", fault) as met:
+        assert project.webhook(f"{name}.png").status_code == 503
+    assert met
+    job = project.job(f"{name}.png")
+    assert (job["attempts"], job["lease_id"]) == (0, None)
+    assert project.webhook(f"{name}.png").json()["results"][0]["status"] == "embedded"
+    project.check_searchable(f"{name}.png")
 
 
 @pytest.mark.parametrize("fault", [silence, lost_in_silence])
