@@ -12,7 +12,7 @@ begin
     'activate_model', 'active_model', 'add_model', 'backfill_documents', 'claim_embedding_jobs',
     'claim_object', 'confirm_duplicates', 'embedding_report', 'fail_embedding_job', 'finish_embedding_job', 'get_embeddings',
     'index_bucket', 'index_status', 'list_embedding_jobs', 'list_fingerprints', 'list_models', 'match_documents', 'object_states',
-    'reconcile_documents', 'release_embedding_jobs', 'remove_model', 'retry_embedding_jobs', 'unindex_bucket'
+    'recommend_documents', 'reconcile_documents', 'release_embedding_jobs', 'remove_model', 'retry_embedding_jobs', 'unindex_bucket'
   );
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken

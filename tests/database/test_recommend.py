@@ -1,0 +1,312 @@
+"""recommend_documents, by hand: vectors of two or three numbers, whose similarities are sines and cosines."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import psycopg
+import pytest
+from databases import as_role, vector
+
+RECOMMEND = "select content, similarity, score, closest, duplicates, id from public.recommend_documents"
+ME = "00000000-0000-4000-8000-000000000001"
+
+
+def at(degrees: float) -> tuple[float, float]:
+    """A direction in the plane of the first two numbers."""
+    return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+
+def embedding(*leading: float, **more: Any) -> dict[str, Any]:
+    return {"embedding": json.loads(vector(*leading)), **more}
+
+
+def rows(connection, likes=(), unlikes=(), **arguments):
+    arguments = {"similarity_threshold": -1.0, **arguments}
+    named = "".join(f", {name} => %({name})s" for name in arguments)
+    asked = {"likes": json.dumps(list(likes)), "unlikes": json.dumps(list(unlikes)), **arguments}
+    asked = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in asked.items()}
+    return connection.execute(
+        f"{RECOMMEND}(likes => %(likes)s, unlikes => %(unlikes)s{named})", asked
+    ).fetchall()
+
+
+def names(*arguments, **named):
+    return [row[0] for row in rows(*arguments, **named)]
+
+
+@pytest.fixture
+def fan(db, make_document):
+    """One document at each of these angles, named after it."""
+
+    def make(*angles: float) -> None:
+        for angle in angles:
+            make_document(f"{angle}", *at(angle))
+
+    return make
+
+
+@pytest.fixture
+def id_of(db):
+    return lambda name: db.execute("select id from public.documents where content = %s", [name]).fetchone()[0]
+
+
+def squashed(similarity: float) -> float:
+    return 0.5 * (similarity / (1 + abs(similarity)) + 1)
+
+
+# average: the middle of the likes, moved away from the unlikes.
+
+
+def test_average_looks_around_the_middle_of_the_likes(db, fan):
+    fan(0, 30, 45, 90)
+    likes = [embedding(*at(0)), embedding(*at(90))]
+    assert [row[:3] for row in rows(db, likes)] == [
+        ("45", pytest.approx(1), pytest.approx(1)),
+        ("30", pytest.approx(math.cos(math.radians(15))), pytest.approx(math.cos(math.radians(15)))),
+        ("0", pytest.approx(math.cos(math.radians(45))), pytest.approx(math.cos(math.radians(45)))),
+        ("90", pytest.approx(math.cos(math.radians(45))), pytest.approx(math.cos(math.radians(45)))),
+    ]
+
+
+def test_average_goes_as_far_beyond_the_likes_as_the_unlikes_are_away(db, make_document):
+    make_document("a", 1, 0), make_document("b", 2, -1), make_document("c", 0, -1)
+    # (1, 0) + ((1, 0) - (0, 1)) = (2, -1)
+    [first, second, third] = rows(db, [embedding(1)], [embedding(0, 1)])
+    assert (first[0], first[1]) == ("b", pytest.approx(1))
+    assert (second[0], second[1]) == ("a", pytest.approx(2 / math.sqrt(5)))
+    assert (third[0], third[1]) == ("c", pytest.approx(1 / math.sqrt(5)))
+
+
+def test_average_weighs_the_likes(db, make_document):
+    make_document("a", 3, 1)
+    # 3/4 (1, 0) + 1/4 (0, 1) has the direction of (3, 1)
+    likes = [embedding(1, weight=3), embedding(0, 1)]
+    assert rows(db, likes)[0][1] == pytest.approx(1)
+
+
+def test_average_goes_less_far_from_unlikes_that_weigh_less(db, make_document):
+    make_document("a", 3, -1)
+    # (1, 0) + 1/2 ((1, 0) - (0, 1)) has the direction of (3, -1)
+    assert rows(db, [embedding(1)], [embedding(0, 1, weight=0.5)])[0][1] == pytest.approx(1)
+
+
+def test_average_of_unlikes_alone_is_the_direction_away_from_them(db, fan):
+    fan(0, 90, 180)
+    found = rows(db, [], [embedding(*at(0))])
+    assert [(row[0], row[3]) for row in found] == [("180", None), ("90", None)]  # 0 has a similarity of -1
+
+
+def test_average_of_examples_that_cancel_out_is_refused(db, fan):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="cancel each other out"):
+        rows(db, [embedding(1), embedding(-1)])
+
+
+# best_score: near to any like, and nearer than to every unlike.
+
+
+def test_best_score_looks_around_each_like(db, fan):
+    fan(0, 30, 45, 90)
+    likes = [embedding(*at(0)), embedding(*at(90))]
+    found = rows(db, likes, strategy="best_score")
+    assert [row[0] for row in found] == ["0", "90", "30", "45"]
+    assert [row[2] for row in found] == [
+        pytest.approx(squashed(math.cos(math.radians(angle)))) for angle in (0, 0, 30, 45)
+    ]
+
+
+def test_best_score_puts_what_is_nearer_to_an_unlike_last_the_nearest_at_the_end(db, fan):
+    fan(10, 40, 50, 80)
+    found = rows(db, [embedding(*at(0))], [embedding(*at(90))], strategy="best_score")
+    assert [row[0] for row in found] == ["10", "40", "50", "80"]
+    assert [row[2] for row in found] == [
+        pytest.approx(squashed(math.cos(math.radians(10)))),
+        pytest.approx(squashed(math.cos(math.radians(40)))),
+        pytest.approx(-squashed(math.cos(math.radians(40)))),  # 50 is 40 away from the unlike
+        pytest.approx(-squashed(math.cos(math.radians(10)))),
+    ]
+
+
+def test_best_score_multiplies_similarities_by_weights_relative_to_the_heaviest(db, fan):
+    fan(0, 80)
+    likes = [embedding(*at(0), weight=1), embedding(*at(80), weight=2)]
+    found = rows(db, likes, strategy="best_score")
+    assert [(row[0], row[2]) for row in found] == [
+        ("80", pytest.approx(squashed(1))),
+        ("0", pytest.approx(squashed(0.5))),
+    ]
+
+
+def test_best_score_of_unlikes_alone_begins_with_what_is_farthest_from_all_of_them(db, fan):
+    fan(0, 60, 120, 170)
+    found = rows(db, [], [embedding(*at(0)), embedding(*at(20))], strategy="best_score")
+    # The nearest unlike of each is 0, 40, 100 and 150 degrees away.
+    assert [row[0] for row in found] == ["170", "120", "60"]  # 0 is an unlike itself: its similarity is -1
+    assert found[0][2] == pytest.approx(-squashed(math.cos(math.radians(150))))
+    assert found[0][3] is None
+
+
+def test_best_score_finds_the_same_as_comparing_everything_with_every_example(db, make_document):
+    angles = [(37 * n) % 360 for n in range(60)]
+    for angle in angles:
+        make_document(f"{angle}", *at(angle))
+    likes, unlikes = (0, 140), (20, 160, 250)
+
+    def score(angle: float) -> float:
+        liked = max(math.cos(math.radians(angle - like)) for like in likes)
+        unliked = max(math.cos(math.radians(angle - unlike)) for unlike in unlikes)
+        return squashed(liked) if liked > unliked else -squashed(unliked)
+
+    examples = [embedding(*at(angle)) for angle in likes], [embedding(*at(angle)) for angle in unlikes]
+    ranked = sorted(angles, key=score, reverse=True)
+    for count in (1, 5, 20):
+        found = rows(db, *examples, strategy="best_score", match_count=count)
+        assert [row[2] for row in found] == [pytest.approx(score(angle)) for angle in ranked[:count]]
+
+
+# What holds for both.
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_stored_examples_are_left_out_and_the_page_is_still_full(db, fan, id_of, strategy):
+    fan(0, 1, 2, 3, 4, 5)
+    likes = [{"id": id_of("0")}, {"id": id_of("1")}]
+    found = names(db, likes, strategy=strategy, match_count=3)
+    assert sorted(found) == ["2", "3", "4"]
+    assert len(names(db, likes, strategy=strategy)) == 4
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_each_result_names_its_closest_like(db, fan, strategy):
+    fan(10, 80)
+    likes = [embedding(*at(90)), embedding(*at(0))]
+    found = {row[0]: row[3] for row in rows(db, likes, strategy=strategy)}
+    assert found == {"10": 1, "80": 0}
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_pages_follow_each_other(db, fan, strategy):
+    fan(*range(0, 90, 9))
+    asked = {"strategy": strategy, "match_count": 4, "diversity": 0.5}
+    likes = [embedding(*at(0)), embedding(*at(60))]
+    whole = names(db, likes, **asked | {"match_count": 10})
+    assert [names(db, likes, **asked, skip_count=skip) for skip in (0, 4, 8)] == [
+        whole[:4],
+        whole[4:8],
+        whole[8:],
+    ]
+    assert len(set(whole)) == 10
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_threshold_and_filter_narrow_what_is_found(db, fan, strategy):
+    fan(0, 30, 80, 120)
+    asked = {"likes": [embedding(*at(0))], "strategy": strategy}
+    assert names(db, **asked, similarity_threshold=0.5) == ["0", "30"]
+    assert names(db, **asked, filter={"prefix": "3"}) == ["30"]
+
+
+def test_diversity_weighs_relevance_against_what_was_chosen_before(db, fan):
+    fan(10, 12, -40)
+    likes = [embedding(*at(0))]
+    assert names(db, likes) == ["10", "12", "-40"]
+    # After 10: of 12, 0.5 cos 12 - 0.5 cos 2 = -0.01; of -40, 0.5 cos 40 - 0.5 cos 50 = 0.06.
+    assert names(db, likes, diversity=0.5) == ["10", "-40", "12"]
+    # With little weight on it, 0.9 cos 12 - 0.1 cos 2 = 0.78 comes before 0.9 cos 40 - 0.1 cos 50 = 0.63.
+    assert names(db, likes, diversity=0.1) == ["10", "12", "-40"]
+
+
+def test_full_diversity_looks_only_at_what_was_chosen_before(db, fan):
+    fan(10, 12, 95, -100)
+    # Beside 10, 95 is least alike with 85 degrees until -100 with 110 is looked at.
+    assert names(db, [embedding(*at(0))], diversity=1) == ["10", "-100", "95", "12"]
+
+
+def test_copies_are_folded_into_the_best_of_them(db, make_document, id_of):
+    copy = {"content_hash": "same bytes"}
+    make_document("first", *at(10)), make_document("other", *at(50)), make_document("copy", *at(10))
+    db.execute("update public.documents set content_hash = %(content_hash)s where content <> 'other'", copy)
+    found = rows(db, [embedding(*at(0))], collapse="duplicates")
+    assert [(row[0], row[4]) for row in found] == [
+        ("first", [{"id": id_of("copy"), "bucket": "images", "name": "copy"}]),
+        ("other", []),
+    ]
+    assert [row[4] for row in rows(db, [embedding(*at(0))])] == [[], [], []]
+
+
+def test_nobody_learns_of_an_example_that_is_hidden_from_them(db, make_document, id_of):
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    db.execute("""
+        create policy own on storage.objects for select to authenticated
+          using (owner_id = (select auth.uid())::text)
+    """)
+    make_document("mine", 1, 0, owner_id=ME), make_document("mine too", 3, 4, owner_id=ME)
+    make_document("theirs", 1, 0)
+    mine, theirs = id_of("mine"), id_of("theirs")
+    with as_role(db, "authenticated", {"sub": ME}) as me:
+        assert names(me, [{"id": mine}]) == ["mine too"]
+        with pytest.raises(psycopg.Error, match=f"document {theirs}, which isn't there") as raised:
+            rows(me, [{"id": theirs}])
+        assert raised.value.sqlstate == "PT404"
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
+def test_every_role_may_ask(db, fan, role):
+    fan(0)
+    with as_role(db, role) as caller:
+        for strategy in ("average", "best_score"):
+            asked = {"strategy": strategy, "diversity": 0.5, "collapse": "duplicates"}
+            assert names(caller, [embedding(1)], [embedding(0, 1)], **asked) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("likes", "message"),
+    [
+        ([], "likes and unlikes are 0 in all"),
+        ({}, "likes is {}, expected a list"),
+        ([7], r"likes\[0\] is 7, expected an object with either id or embedding"),
+        ([{"id": 7, "embedding": []}], "expected an object with either id or embedding"),
+        ([{"id": 7, "wait": 2}], 'has a key "wait"'),
+        ([{"id": 1.5}], "id is 1.5"),
+        ([{"id": "7"}], "id is 7, expected a document's id"),
+        ([embedding(1, weight=0)], "weight is 0, expected a number above 0"),
+        ([embedding(1, weight="2")], "weight is 2"),
+        ([embedding(0)], r"likes\[0\].embedding is all zeros"),
+        ([{"embedding": [1, 2]}], "has 2 dimensions"),
+        ([embedding(1)] * 101, "are 101 in all, expected 1 to 100"),
+    ],
+)
+def test_examples_that_make_no_sense_are_refused(db, likes, message):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+        db.execute("select * from public.recommend_documents(%s)", [json.dumps(likes)])
+
+
+@pytest.mark.parametrize("example", [{"embedding": "words"}, {"embedding": "[NaN]"}, {"embedding": []}])
+def test_what_is_no_vector_is_refused_as_a_value(db, example):
+    with pytest.raises(psycopg.errors.DataError):
+        rows(db, [example])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"strategy": "best"}, 'strategy is "best", expected average or best_score'),
+        ({"diversity": 1.5}, "diversity is 1.5"),
+        ({"diversity": math.nan}, "diversity is NaN"),
+        ({"collapse": "copies"}, 'collapse is "copies"'),
+        ({"min_confidence": "sure"}, "min_confidence is"),
+        ({"match_count": -1}, "match_count is -1"),
+        ({"match_count": 1001}, "are 1001 in all, expected at most 1000"),
+        ({"skip_count": 191, "diversity": 0.1}, "are 201 in all, expected at most 200"),
+        ({"skip_count": 191, "collapse": "duplicates"}, "are 201 in all, expected at most 200"),
+        ({"filter": {"colour": "red"}}, "filter has a key 'colour'"),
+        ({"model": "none"}, "model is 'none'"),
+        ({"query_kind": "sound"}, "query_kind is 'sound'"),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_arguments_that_make_no_sense_are_refused(db, strategy, arguments, message):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+        rows(db, [embedding(1)], **{"strategy": strategy} | arguments)
