@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ Seen = set[tuple[str, str]]  # bucket and name
 PICTURE = picture("red")
 RED = ColourEmbedder("", DIMENSIONS).embed_texts(["red"])[0].astype(float).tolist()
 EVERYTHING = {"limit": 100, "min_similarity": -1}
+PAGE = 3
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Caller:
 
     name: str
     http: httpx.Client
+    buckets: Mapping[str, scene.Bucket] = field(default_factory=lambda: scene.BUCKETS)  # what there is
+
+    @property
+    def expected(self) -> Seen:
+        """What all ways to search should show, as written by hand."""
+        return {(bucket, name) for bucket in self.buckets for name in scene.seen(self.name, bucket)}
 
     def post(self, path: str, **request: Any) -> httpx.Response:
         return self.http.post(path, **request)
@@ -38,26 +45,34 @@ class Caller:
         rows: list[dict[str, Any]] = answer.json()
         return rows
 
-    def query(self, **query: Any) -> list[dict[str, Any]]:
-        """The results of a search."""
+    def match(self, **arguments: Any) -> list[dict[str, Any]]:
+        return self.rpc("match_documents", query_embedding=RED, similarity_threshold=-1, **arguments)
+
+    def recommend(self, **arguments: Any) -> list[dict[str, Any]]:
+        wide = {"likes": [{"embedding": RED}], "similarity_threshold": -1, "match_count": 100}
+        return self.rpc("recommend_documents", **wide, **arguments)
+
+    def ask(self, **query: Any) -> dict[str, Any]:
+        """The answer of the query function."""
         answer = self.post("/functions/v1/query", json={**EVERYTHING, **query})
         assert answer.status_code == 200, answer.text
-        results: list[dict[str, Any]] = answer.json()["results"]
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def query(self, **query: Any) -> list[dict[str, Any]]:
+        """The results of a search."""
+        results: list[dict[str, Any]] = self.ask(**query)["results"]
         return results
 
 
-def caller(project: Running, name: str) -> Caller:
+def caller(project: Running, name: str, buckets: Mapping[str, scene.Bucket] = scene.BUCKETS) -> Caller:
     headers = scene.headers(project, name)
     http = httpx.Client(base_url=project.url, headers=headers, timeout=30, verify=False)
-    return Caller(name, project.open.enter_context(http))
+    return Caller(name, project.open.enter_context(http), buckets)
 
 
 def _pairs(rows: list[dict[str, Any]], bucket: str = "bucket_id", name: str = "content") -> Seen:
     return {(row[bucket], row[name]) for row in rows}
-
-
-def _every_name() -> list[str]:
-    return [f"{bucket}/{name}" for bucket, about in scene.BUCKETS.items() for name in about.seen_by]
 
 
 def by_query(caller: Caller) -> Seen:
@@ -67,32 +82,70 @@ def by_query(caller: Caller) -> Seen:
 def by_query_in_each_bucket(caller: Caller) -> Seen:
     return {
         pair
-        for bucket in scene.BUCKETS
+        for bucket in caller.buckets
         for pair in _pairs(caller.query(text="red", filter={"bucket": bucket}), "bucket", "name")
     }
 
 
+def by_cursor(caller: Caller) -> Seen:
+    answer = caller.ask(text="red", limit=PAGE)
+    seen = _pairs(answer["results"], "bucket", "name")
+    while answer["next_cursor"]:
+        answer = caller.ask(text="red", limit=PAGE, cursor=answer["next_cursor"])
+        page = _pairs(answer["results"], "bucket", "name")
+        assert not page & seen
+        seen |= page
+    return seen
+
+
 def by_match(caller: Caller) -> Seen:
-    rows = caller.rpc("match_documents", query_embedding=RED, similarity_threshold=-1, match_count=500)
-    return _pairs(rows)
+    return _pairs(caller.match(match_count=500))
 
 
 def by_match_in_each_bucket(caller: Caller) -> Seen:
-    wide = {"query_embedding": RED, "similarity_threshold": -1, "match_count": 500}
     return {
         pair
-        for bucket in scene.BUCKETS
-        for pair in _pairs(caller.rpc("match_documents", **wide, filter={"bucket": bucket}))
+        for bucket in caller.buckets
+        for pair in _pairs(caller.match(match_count=500, filter={"bucket": bucket}))
     }
 
 
+def by_pages(caller: Caller) -> Seen:
+    """Small pages are found by walking the index, and not by reading everything."""
+    seen: Seen = set()
+    while rows := caller.match(match_count=PAGE, skip_count=len(seen)):
+        assert not _pairs(rows) & seen
+        seen |= _pairs(rows)
+    return seen
+
+
+def by_pages_after_the_last(caller: Caller) -> Seen:
+    seen: Seen = set()
+    after = None
+    while rows := caller.match(match_count=PAGE, page_after=after):
+        assert not _pairs(rows) & seen
+        seen |= _pairs(rows)
+        after = {"similarity": rows[-1]["similarity"], "id": rows[-1]["id"], "rank": len(seen)}
+    return seen
+
+
 def by_recommendation(caller: Caller) -> Seen:
-    likes = [{"embedding": RED}]
-    return _pairs(caller.rpc("recommend_documents", likes=likes, similarity_threshold=-1, match_count=500))
+    return _pairs(caller.recommend())
+
+
+def by_best_score(caller: Caller) -> Seen:
+    return _pairs(caller.recommend(strategy="best_score"))
+
+
+def by_copies(caller: Caller) -> Seen:
+    """All pictures are copies of one: whatever is folded into a result is as visible as it."""
+    rows = caller.recommend(collapse="duplicates")
+    return _pairs(rows) | {pair for row in rows for pair in _pairs(row["duplicates"], "bucket", "name")}
 
 
 def by_name(caller: Caller) -> Seen:
-    return _pairs(caller.rpc("get_embeddings", names=_every_name()))
+    names = [f"{bucket}/{name}" for bucket, about in caller.buckets.items() for name in about.seen_by]
+    return _pairs(caller.rpc("get_embeddings", names=names))
 
 
 def by_id(caller: Caller) -> Seen:
@@ -102,7 +155,7 @@ def by_id(caller: Caller) -> Seen:
 def by_state(caller: Caller) -> Seen:
     return {
         (bucket, row["name"])
-        for bucket, about in scene.BUCKETS.items()
+        for bucket, about in caller.buckets.items()
         for row in caller.rpc("object_states", bucket=bucket, names=list(about.seen_by))
         if row["state"] != "unknown"
     }
@@ -112,11 +165,6 @@ def by_table(caller: Caller) -> Seen:
     answer = caller.http.get("/rest/v1/documents", params={"select": "bucket_id,content"})
     assert answer.status_code == 200, answer.text
     return _pairs(answer.json())
-
-
-def expected(caller: str) -> Seen:
-    """What all of them should show, as written by hand."""
-    return {(bucket, name) for bucket in scene.BUCKETS for name in scene.seen(caller, bucket)}
 
 
 def counted(caller: Caller) -> int:
@@ -129,9 +177,14 @@ def counted(caller: Caller) -> int:
 SEARCHES: dict[str, Callable[[Caller], Seen]] = {
     "the query function": by_query,
     "the query function, bucket by bucket": by_query_in_each_bucket,
+    "the query function, cursor by cursor": by_cursor,
     "match_documents": by_match,
     "match_documents, bucket by bucket": by_match_in_each_bucket,
+    "match_documents, page by page": by_pages,
+    "match_documents, each page after the last": by_pages_after_the_last,
     "recommend_documents": by_recommendation,
+    "recommend_documents, by the best score": by_best_score,
+    "recommend_documents, copies folded": by_copies,
     "get_embeddings by name": by_name,
     "get_embeddings by id": by_id,
     "object_states": by_state,

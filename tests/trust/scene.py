@@ -144,6 +144,10 @@ $$;
 MEMBERS = [(OWNER, "reds"), (MEMBER, "reds"), (MEMBER, "blues")]
 
 
+# Without what makes the search ask about each object by itself: the faster ways that it has then count too.
+CALM = {name: about for name, about in BUCKETS.items() if name not in ("published", "casting", "raising")}
+
+
 def seen(caller: str, bucket: str) -> set[str]:
     """What this caller may see there, as written by hand above."""
     return {name for name, callers in BUCKETS[bucket].seen_by.items() if caller in callers.split()}
@@ -162,14 +166,14 @@ def headers(project: Running, caller: str) -> dict[str, str]:
     return {"apikey": key, "Authorization": f"Bearer {token(project, caller)}"}
 
 
-def build(project: Running) -> None:
+def build(project: Running, buckets: Mapping[str, Bucket] = BUCKETS) -> None:
     """Policies, buckets and images; returns once all of them are searchable."""
     project.execute(SCHEMA)
     for user, team in MEMBERS:
         project.execute("insert into public.members values (%s, %s)", user, team)
-    for name, bucket in BUCKETS.items():
+    for name, bucket in buckets.items():
         _build(project, name, bucket)
-    for name, bucket in BUCKETS.items():
+    for name, bucket in buckets.items():
         for object_name in bucket.seen_by:
             project.eventually(lambda path=object_name, at=name: project.state(path, at)[0], "searchable")
 

@@ -116,7 +116,7 @@ def test_any_query_is_answered_or_refused(anon: Caller, query: Any):
     body = json.dumps(query)
     answer = anon.post("/functions/v1/query", content=body, headers={"Content-Type": "application/json"})
     if answer.status_code == 200:
-        assert shown(answer.json()["results"], "bucket") <= looking.expected("anon")
+        assert shown(answer.json()["results"], "bucket") <= anon.expected
     else:
         assert answer.status_code in (400, 404, 413, 422), (body, answer.text)
         assert answer.json()["detail"]
@@ -127,7 +127,7 @@ def test_any_query_is_answered_or_refused(anon: Caller, query: Any):
 def test_any_call_of_match_documents_is_answered_or_refused(anon: Caller, given_arguments: Any):
     answer = _call(anon, "match_documents", given_arguments)
     if answer.status_code == 200:
-        assert shown(answer.json(), "bucket_id") <= looking.expected("anon")
+        assert shown(answer.json(), "bucket_id") <= anon.expected
     else:
         assert answer.status_code in (400, 404), (given_arguments, answer.text)
 
@@ -138,7 +138,7 @@ def test_any_call_of_recommend_documents_is_answered_or_refused(anon: Caller, li
     rest = {name: value for name, value in rest.items() if name not in ("query_embedding", "page_after")}
     answer = _call(anon, "recommend_documents", {"likes": likes, **rest})
     if answer.status_code == 200:
-        assert shown(answer.json(), "bucket_id") <= looking.expected("anon")
+        assert shown(answer.json(), "bucket_id") <= anon.expected
     else:
         assert answer.status_code in (400, 404), (likes, rest, answer.text)
 

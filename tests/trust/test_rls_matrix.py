@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import httpx
 import looking
 import pytest
 import scene
+from databases import clone
 from looking import Caller
-from running import Running
+from running import running
 
+from local.postgres import Cluster
 from shared.testing import picture
 
 
-@pytest.fixture(scope="module")
-def callers(project: Running) -> dict[str, Caller]:
-    return {name: looking.caller(project, name) for name in scene.CALLERS}
+@pytest.fixture(scope="module", params=[scene.BUCKETS, scene.CALM], ids=["all buckets", "calm ones"])
+def callers(
+    request: pytest.FixtureRequest, cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Caller]]:
+    """Everybody, at a project of these buckets."""
+    folder: Path = tmp_path_factory.mktemp("matrix")
+    with clone(cluster, template) as database, running(database.url, folder) as project:
+        scene.build(project, request.param)
+        yield {name: looking.caller(project, name, request.param) for name in scene.CALLERS}
 
 
 @pytest.mark.parametrize("name", scene.CALLERS)
 def test_storage_shows_each_caller_what_the_table_says(callers: dict[str, Caller], name: str):
     told = {
         (bucket, way): looking.STORAGE[way](callers[name], bucket)
-        for bucket, about in scene.BUCKETS.items()
+        for bucket, about in callers[name].buckets.items()
         for way in about.told_by
     }
     assert told == {(bucket, way): scene.seen(name, bucket) for bucket, way in told}
@@ -30,19 +41,19 @@ def test_storage_shows_each_caller_what_the_table_says(callers: dict[str, Caller
 @pytest.mark.parametrize("way", looking.SEARCHES)
 @pytest.mark.parametrize("name", scene.CALLERS)
 def test_search_shows_each_caller_what_the_table_says(callers: dict[str, Caller], name: str, way: str):
-    assert looking.SEARCHES[way](callers[name]) == looking.expected(name)
+    assert looking.SEARCHES[way](callers[name]) == callers[name].expected
 
 
 @pytest.mark.parametrize("name", scene.CALLERS)
 def test_a_count_counts_nothing_hidden(callers: dict[str, Caller], name: str):
-    assert looking.counted(callers[name]) == len(looking.expected(name))
+    assert looking.counted(callers[name]) == len(callers[name].expected)
 
 
 @pytest.mark.parametrize("name", scene.CALLERS)
 def test_urls_are_signed_only_for_what_storage_lets_the_caller_read(callers: dict[str, Caller], name: str):
     results = callers[name].query(text="red")
     signed = {(one["bucket"], one["name"]) for one in results if one["url"]}
-    assert signed == {pair for pair in looking.expected(name) if _signs(callers[name], *pair)}
+    assert signed == {pair for pair in callers[name].expected if _signs(callers[name], *pair)}
     for one in results:
         if one["url"]:
             assert httpx.get(one["url"]).content == picture("red")
