@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cli import backfill, bench, demo, doctor, evaluate, install, jobs, query, stack, upload, worker
+from cli import backfill, bench, demo, doctor, evaluate, install, jobs, models, query, stack, upload, worker
 from cli.app import app
 
-for group in (stack, doctor, demo, install, upload, query, jobs, backfill, worker, evaluate, bench):
+for group in (stack, doctor, demo, install, upload, query, jobs, models, backfill, worker, evaluate, bench):
     group.register(app)
 
 

@@ -31,7 +31,7 @@ def backfill(
     """
     place = {"bucket": bucket, "name_prefix": prefix}
     with Project(settings.load()) as project:
-        found: int = project.call_as("secret_key", "backfill_documents", dry_run=True, **place)
+        found = _count(project, place)
         queued = 0 if dry_run else _queue(project, found, place)
     if as_json:
         output.print_json({"found": found, "queued": queued, "dry_run": dry_run})
@@ -44,6 +44,17 @@ def backfill(
         )
     else:
         output.say("Nothing to queue: each image has an up-to-date vector, or a job.")
+
+
+def queue_all(project: Project) -> int:
+    """Queues all that has neither an up-to-date vector nor a job; how many that were."""
+    place: dict[str, str | None] = {}
+    return _queue(project, _count(project, place), place)
+
+
+def _count(project: Project, place: dict[str, str | None]) -> int:
+    found: int = project.call_as("secret_key", "backfill_documents", dry_run=True, **place)
+    return found
 
 
 def _queue(project: Project, found: int, place: dict[str, str | None]) -> int:

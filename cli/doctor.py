@@ -46,7 +46,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _examine() -> Iterator[Finding]:
-    from cli.checks import api, database, functions, machine  # they import psycopg, supabase and requests
+    # They import psycopg, supabase and requests.
+    from cli.checks import api, database, functions, machine, models
 
     try:
         target = settings.load()
@@ -57,7 +58,7 @@ def _examine() -> Iterator[Finding]:
         yield Finding(check="project", state=OK, detail=target.supabase_url)
     else:
         yield Finding(check="project", state=WRONG, detail=NO_PROJECT)
-    for part in (machine, database, api, functions):
+    for part in (machine, database, api, models, functions):
         for missing, checks in part.checks(target):
             yield from (_run(name, check, missing) for name, check in checks.items())
 

@@ -64,7 +64,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how good search results are on a collection, method by method, with 95% intervals."""
-    _need_the_extra()
+    need_the_extra()
     from evaluation import baseline
 
     before = baseline.load(kept) if kept else None  # before the work, not after it
@@ -86,11 +86,12 @@ def evaluate(
         _judge(changes, drops, max_drop, as_json)
 
 
-def _need_the_extra() -> None:
+def need_the_extra() -> None:
+    """SettingsError, with the remedy, where what `evaluation` imports isn't installed."""
     missing = [name for name in NEEDED if not find_spec(name)]
     if missing:
         raise SettingsError(
-            f"`evaluate` needs packages that aren't installed ({', '.join(missing)}). Install them with "
+            f"This command needs packages that aren't installed ({', '.join(missing)}). Install them with "
             "`pip install -c constraints.txt -e '.[cli,local,torch,evaluation]'` in the checkout, or `make "
             "test`."
         )

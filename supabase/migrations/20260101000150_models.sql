@@ -26,11 +26,15 @@ begin
       return format(
         'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
         dimensions, model_name);
+    when 'lsh' then
+      return format(
+        'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
+        neural_search.lsh_length(dimensions), model_name);
     when 'exact' then
       return null;
   end case;
 exception when case_not_found then
-  raise exception 'search_strategy is %, expected hnsw or exact.', quote_nullable(search_strategy)
+  raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
     using errcode = 'invalid_parameter_value';
 end
 $$;
@@ -87,7 +91,7 @@ begin
     (select count(*) from public.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
     coalesce(b.given_up, 0), i.name,
-    case when m.search_strategy <> 'exact' then neural_search.has_index(m.name) end,
+    case when m.search_strategy = 'hnsw' then neural_search.has_index(m.name) end,
     pg_relation_size(to_regclass('public.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
@@ -96,7 +100,7 @@ begin
     from neural_search.backlog as b group by b.model
   ) as b on b.model = m.name
   cross join lateral (
-    select case when m.search_strategy <> 'exact' then neural_search.index_name(m.name) end as name
+    select case when m.search_strategy = 'hnsw' then neural_search.index_name(m.name) end as name
   ) as i
   order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
 end
@@ -133,7 +137,7 @@ begin
       add_model.dimensions
       using errcode = 'object_not_in_prerequisite_state', hint = 'Remove it first, or add this one under another name.';
   end if;
-  if known.state = 'active' and add_model.search_strategy <> 'exact' then
+  if known.state = 'active' and add_model.search_strategy = 'hnsw' then
     perform neural_search.check_has_index(known.name);
   end if;
   update neural_search.models as m set
@@ -207,7 +211,7 @@ begin
       using errcode = 'object_not_in_prerequisite_state',
         hint = format('Add it again: `neural-search models add %s`.', known.name);
   end if;
-  if known.search_strategy <> 'exact' then
+  if known.search_strategy = 'hnsw' then
     perform neural_search.check_has_index(known.name);
   end if;
   select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;

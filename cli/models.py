@@ -1,0 +1,325 @@
+"""`neural-search models`: which models there are, and how one takes another's place without downtime."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from cli import output
+from cli.output import AsJson, count
+from cli.project import Project
+from shared import settings
+from shared.errors import ModelNotLoaded, NeuralSearchError, RequestError
+from shared.settings import Settings
+
+Row = dict[str, Any]
+
+BATCH = 5000  # rows for each call, which has to fit into the API's time-out
+MEBIBYTE = 1024 * 1024
+
+commands = typer.Typer(no_args_is_help=True, help="List, add, compare, activate and remove models.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As in EMBEDDING_MODELS: a name, or a path.")]
+
+
+class Strategy(StrEnum):
+    exact = "exact"
+    hnsw = "hnsw"
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(commands, name="models")
+
+
+@commands.command("list")
+def show(
+    speed: Annotated[bool, typer.Option(help="Measure each converted model for a second.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Show the models that this machine knows and those of the project, and how far each is."""
+    target = settings.load()
+    registered = {row["name"]: row for row in _registered(target)}
+    rows = _catalogue(target, registered, speed)
+    if as_json:
+        output.print_json(rows)
+        return
+    columns = (
+        "model",
+        "state",
+        "dimensions",
+        "text",
+        "licence",
+        "MiB",
+        "images/s",
+        "documents",
+        "still to do",
+    )
+    output.print_table(columns, [_line(row) for row in rows])
+    if not target.supabase_url:
+        output.say("\nNo project is named (SUPABASE_URL), so this is only what this machine knows.")
+
+
+@commands.command()
+def add(
+    name: Name,
+    strategy: Annotated[
+        Strategy, typer.Option(help="How its documents are searched: by an index, or by reading them all.")
+    ] = Strategy.hnsw,
+    as_json: AsJson = False,
+) -> None:
+    """Have a second model embed everything in the background, while the first one is searched.
+
+    It makes the model's index, registers it and queues every image. It can be run again at any time, and then
+    makes what is missing.
+    """
+    from cli import backfill, model_index  # psycopg
+    from cli.postgres import connect
+    from shared import embedding
+
+    target = settings.load()
+    url = target.need("database_url")
+    embedder = embedding.load(name, configuration=target)
+    with Project(target) as project, connect(url) as database:
+        output.warn(f"{name} has {embedder.dimensions} dimensions. Making its index …")
+        index = model_index.ensure(database, name, embedder.dimensions, strategy.value)
+        arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": strategy.value}
+        state = project.call_as("secret_key", "add_model", **arguments)
+        queued = backfill.queue_all(project)
+    if as_json:
+        about = {"name": name, "dimensions": embedder.dimensions, "state": state}
+        output.print_json(about | {"text": embedder.supports_text, "index": index, "queued": queued})
+        return
+    output.say(f"{name} is {state}; its index was {index}; {count(queued, 'image')} queued.")
+    for line in _who_embeds(target, name):
+        output.say(line)
+    output.say(
+        "\n`neural-search jobs` shows how far it is. Then:\n"
+        f"  neural-search models compare {name}\n  neural-search models activate {name}"
+    )
+
+
+@commands.command()
+def compare(
+    one: Annotated[str, typer.Argument(metavar="NAME", help="A model of the project.")],
+    other: Annotated[
+        str | None, typer.Argument(metavar="[OTHER]", help="Another. [default: the active one]")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=2, max=10_000, help="How many images at most.")] = 2000,
+    as_json: AsJson = False,
+) -> None:
+    """Show how two models' results differ on the images that both have embedded.
+
+    Each image of a sample searches the others, exactly. Where images lie in folders, those of the same folder
+    count as right answers.
+    """
+    from cli.evaluate import need_the_extra
+
+    need_the_extra()
+    from cli import model_comparison
+
+    target = settings.load()
+    registered = _registered(target)
+    names = (other or _active(registered), one)
+    for name in names:
+        _require(registered, name)
+    if names[0] == names[1]:
+        raise RequestError(f"{one!r} can't be compared with itself. Name another model.")
+    found = model_comparison.compare(target.need("database_url"), names, sample)
+    if as_json:
+        output.print_json(found)
+    else:
+        model_comparison.show(found)
+
+
+@commands.command()
+def activate(
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where images aren't searchable with it yet.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have searches use this model from now on. The former one stays up to date: activating it goes back.
+
+    Refused while the query function can't load it, its index isn't complete, or images are neither searchable
+    with it nor given up with a reason.
+    """
+    target = settings.load()
+    with Project(target) as project:
+        _require(project.call_as("secret_key", "list_models"), name)
+        _require_loaded(target, name)
+        [done] = project.call_as("secret_key", "activate_model", name=name, force_unaccounted=force)
+    if as_json:
+        output.print_json(done)
+        return
+    _tell_activated(done)
+    for line in _who_embeds(target, name):
+        output.say(line)
+
+
+@commands.command()
+def remove(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a model's documents, jobs and index. Searches with the active one go on meanwhile.
+
+    Interrupted, it can be run again; `models add` takes back what is left.
+    """
+    from cli import model_index  # psycopg
+    from cli.postgres import connect
+
+    target = settings.load()
+    url = target.need("database_url")
+    with Project(target) as project, connect(url) as database:
+        row = _require(project.call_as("secret_key", "list_models"), name)
+        if not yes:
+            question = f"Delete {count(row['documents'], 'document')} of {name} in {target.supabase_url}?"
+            typer.confirm(question, abort=True)
+        # One row, and it is retired: nothing comes after what is deleted.
+        removed = project.call_as("secret_key", "remove_model", name=name, max_rows=1)[0]["removed"]
+        dropped = model_index.drop(database, name)  # first: without it deleting is faster
+        removed += _delete(project, name, row["documents"] + row["pending"] + row["given_up"])
+    if as_json:
+        output.print_json({"name": name, "removed": removed, "index_dropped": dropped})
+    else:
+        output.say(f"{name} is removed: {count(removed, 'document')} and jobs{', its index' * dropped}.")
+
+
+def _delete(project: Project, name: str, total: int) -> int:
+    removed: int = 0
+    with output.progress("deleted", total=total) as show_progress:
+        while True:
+            [step] = project.call_as("secret_key", "remove_model", name=name, max_rows=BATCH)
+            removed += step["removed"]
+            show_progress("deleted", removed)
+            if step["finished"]:
+                return removed
+
+
+def _registered(target: Settings) -> list[Row]:
+    """The project's models; none where no project is named."""
+    if not target.supabase_url:
+        return []
+    with Project(target) as project:
+        rows: list[Row] = project.call_as("secret_key", "list_models")
+    return rows
+
+
+def _require(registered: list[Row], name: str) -> Row:
+    for row in registered:
+        if row["name"] == name:
+            return row
+    there = ", ".join(row["name"] for row in registered)
+    raise RequestError(
+        f"The project has no model {name!r}, only {there}. Add it: `neural-search models add`."
+    )
+
+
+def _active(registered: list[Row]) -> str:
+    for row in registered:
+        if row["state"] == "active":
+            return str(row["name"])
+    raise RequestError("No model is active. Name two models.")
+
+
+def _require_loaded(target: Settings, name: str) -> None:
+    from cli.loaded import models_of
+
+    url = target.need("query_url")
+    loaded = models_of(url, apikey=str(target.publishable_key))
+    if name not in loaded:
+        raise ModelNotLoaded(
+            f"The query function at {url} has only {', '.join(loaded)}, not {name!r}: searches would stop. "
+            "Add it to its EMBEDDING_MODELS (the container: build it in), restart it, and try again.",
+            value=name,
+        )
+
+
+def _who_embeds(target: Settings, name: str) -> list[str]:
+    """A warning where embed_on_upload doesn't have the model; nothing where it does."""
+    from cli.loaded import models_of
+
+    remedy = f"Add it to EMBEDDING_MODELS there, or run `neural-search worker --model {name}`."
+    if not target.webhook_secrets:
+        return [f"Whether embed_on_upload has it is unknown: EMBED_WEBHOOK_SECRET isn't set. {remedy}"]
+    try:
+        loaded = models_of(target.need("embed_url"), **{"x-webhook-secret": str(target.webhook_secrets[0])})
+    except NeuralSearchError as error:
+        return [f"Whether embed_on_upload has it is unknown: {error}"]
+    return [] if name in loaded else [f"embed_on_upload has only {', '.join(loaded)}. {remedy}"]
+
+
+def _tell_activated(done: Row) -> None:
+    former = done["standby"]
+    output.say(
+        f"{done['active']} is searched now, with {count(done['searchable'], 'image')}. "
+        "Query functions follow within 10 seconds."
+    )
+    missing = [
+        ("given_up", "given up with a reason"),
+        ("unaccounted", "still to come"),
+        ("arriving", "just uploaded"),
+    ]
+    parts = [f"{done[field]:,} {words}" for field, words in missing if done[field]]
+    if parts:
+        output.say(f"Not searchable: {', '.join(parts)}. `neural-search jobs` says why.")
+    if former:
+        output.say(f"{former} stays up to date: `neural-search models activate {former}` goes back.")
+
+
+def _catalogue(target: Settings, registered: dict[str, Row], with_speed: bool) -> list[Row]:
+    from shared.embedding import catalogue
+
+    known = {one.name: one for one in catalogue.known(target)}
+    for name in registered:
+        known.setdefault(name, catalogue.look_up(name, target.embedding_cache))
+    rows = []
+    for name, one in known.items():
+        row = registered.get(name, {})
+        record = one.record
+        rows.append(
+            {
+                "name": name,
+                "state": row.get("state"),
+                "dimensions": row.get("dimensions") or (record and record.dimensions),
+                "text": None if record is None else record.text is not None,
+                "licence": one.licence,
+                "bytes": one.size,
+                "images_per_second": _speed(target, name) if with_speed and record else None,
+                **{field: row.get(field) for field in ("documents", "objects", "searchable", "pending")},
+                **{field: row.get(field) for field in ("given_up", "search_strategy", "index_valid")},
+                "index_bytes": row.get("index_bytes"),
+            }
+        )
+    return rows
+
+
+def _speed(target: Settings, name: str) -> float | None:
+    from cli import model_speed
+    from shared import embedding
+
+    try:
+        return round(model_speed.measure(embedding.load(name, configuration=target)), 1)
+    except NeuralSearchError as error:
+        output.warn(f"{name} can't be measured: {error}")
+        return None
+
+
+def _line(row: Row) -> tuple[Any, ...]:
+    text = {None: "", True: "yes", False: "no"}[row["text"]]
+    size = "" if row["bytes"] is None else f"{row['bytes'] / MEBIBYTE:.0f}"
+    return (
+        *(
+            row["name"],
+            row["state"] or "not added",
+            row["dimensions"],
+            text,
+            row["licence"] or "unknown",
+            size,
+        ),
+        *(row["images_per_second"], row["documents"], row["pending"]),
+    )
