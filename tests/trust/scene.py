@@ -145,7 +145,11 @@ MEMBERS = [(OWNER, "reds"), (MEMBER, "reds"), (MEMBER, "blues")]
 
 
 # Without what makes the search ask about each object by itself: the faster ways that it has then count too.
-CALM = {name: about for name, about in BUCKETS.items() if name not in ("published", "casting", "raising")}
+CALM = {
+    name: about
+    for name, about in BUCKETS.items()
+    if not about.public_search and name not in ("casting", "raising")
+}
 
 
 def seen(caller: str, bucket: str) -> set[str]:
