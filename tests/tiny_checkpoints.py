@@ -29,11 +29,11 @@ TEXT = {"vocab_size": len(SPECIAL) + len(WORDS), "pad_token_id": 0, "bos_token_i
 VOCABULARY = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
 
 
-def clip(folder: Path) -> None:
+def clip(folder: Path, dimensions: int = 24) -> None:
     # A text that ends with 2 has CLIP look for the largest token instead, as its first configurations need.
     text = TOWER | TEXT | {"max_position_embeddings": 16}
     vision = TOWER | {"image_size": 48, "patch_size": 16}
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=dimensions)
     _write(folder, config, CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size=_square(48)))
     _tokenizer(folder, ["input_ids", "attention_mask"], 16)
 
