@@ -1,6 +1,6 @@
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
--- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh before such a model's index is made.
--- Objects: lsh_planes, prepare_lsh, lsh_bits.
+-- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
+-- Objects: lsh_planes; documents.lsh and its trigger; lsh_length, lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
 -- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two vectors
 -- is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where the planes are perpendicular.
 
@@ -14,7 +14,7 @@ create table neural_search.lsh_planes (
 -- Rows of up to a page and in half precision: every plane is read for every vector, which takes most of the time.
 with (toast_tuple_target = 8160);
 comment on table neural_search.lsh_planes is
-  'What divides each model''s vectors. Never changed: an index is made of the answers.';
+  'What divides each model''s vectors. Never changed: documents.lsh has the answers.';
 comment on column neural_search.lsh_planes.model is 'Whose vectors these planes divide.';
 comment on column neural_search.lsh_planes.number is 'Which bit tells the side, from 1.';
 comment on column neural_search.lsh_planes.normal is
@@ -23,16 +23,67 @@ comment on column neural_search.lsh_planes.distance is
   'From the origin, along the normal, so that the plane goes through the mean of the documents.';
 
 alter table neural_search.lsh_planes enable row level security;
-grant select on neural_search.lsh_planes to service_role;
+grant select, insert, update, delete on neural_search.lsh_planes to service_role;
+
+
+create or replace function neural_search.lsh_length(dimensions integer) returns integer
+language sql immutable set search_path = '' as $$
+  select least(512, dimensions)
+$$;
+comment on function neural_search.lsh_length is 'How many planes divide vectors of so many dimensions.';
+revoke execute on function neural_search.lsh_length from public, anon, authenticated, service_role;
+grant execute on function neural_search.lsh_length to anon, authenticated, service_role;
+
+
+-- Definer, because callers may read no table of ours; it tells only of the vector that they bring, and on which side of
+-- the collection's mean that lies.
+create or replace function neural_search.lsh_bits(embedding extensions.vector, model_name text) returns bit varying
+language plpgsql stable strict security definer set search_path = '' as $$
+declare
+  -- Once out of where wide values are kept, and of a length that half precision has room for.
+  flat constant extensions.halfvec := extensions.l2_normalize(embedding)::extensions.halfvec;
+  sides bit varying;
+begin
+  select extensions.binary_quantize(array_agg(s.side order by s.number)::extensions.vector) into sides from (
+    select p.number, (-(p.normal operator(extensions.<#>) flat) - p.distance)::real as side
+    from neural_search.lsh_planes as p where p.model = model_name
+    offset 0 -- computed before they are sorted, and not the planes themselves
+  ) as s;
+  return sides;
+end
+$$;
+comment on function neural_search.lsh_bits is
+  'One bit for each of the model''s planes: 1 on the side that its normal points to; null where it has none. The more bits '
+  'two vectors share, the smaller is their angle.';
+revoke execute on function neural_search.lsh_bits from public, anon, authenticated, service_role;
+grant execute on function neural_search.lsh_bits to anon, authenticated, service_role;
+
+
+alter table public.documents add column lsh bit varying;
+comment on column public.documents.lsh is
+  'lsh_bits of the embedding, for models that have planes. Kept, because to order by them they are read for each candidate.';
+
+create or replace function neural_search.set_lsh() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.lsh = neural_search.lsh_bits(new.embedding, new.model);
+  return new;
+end
+$$;
+comment on function neural_search.set_lsh is 'Keeps documents.lsh true to the embedding.';
+revoke execute on function neural_search.set_lsh from public, anon, authenticated, service_role;
+
+create trigger documents_set_lsh before insert or update of embedding, model on public.documents
+  for each row execute function neural_search.set_lsh();
+comment on trigger documents_set_lsh on public.documents is 'Keeps the column lsh true to the embedding.';
 
 
 create or replace function neural_search.prepare_lsh(model_name text) returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql set search_path = '' as $$
 declare
-  most_bits constant integer := 512;
   most_documents constant integer := 10000;
   known constant neural_search.models := neural_search.require_model(model_name);
-  bits constant integer := least(most_bits, known.dimensions);
+  bits constant integer := neural_search.lsh_length(known.dimensions);
   centre extensions.vector;
   drawn extensions.vector;
 begin
@@ -65,35 +116,51 @@ begin
 end
 $$;
 comment on function neural_search.prepare_lsh is
-  'Draws the planes of a model, where that wasn''t done; how many there are. To be called before its index is made, '
-  'when it has documents.';
+  'Draws the planes of a model, where that wasn''t done; how many there are. To be called when it has documents; '
+  'then fill_lsh, and then its index is made.';
 revoke execute on function neural_search.prepare_lsh from public, anon, authenticated, service_role;
 grant execute on function neural_search.prepare_lsh to service_role;
 
 
--- Immutable, as an index must be made of it: what it reads is never changed. Definer, because callers may read no table
--- of ours; it tells only of the vector that they bring, and on which side of the collection's mean that lies.
-create or replace function neural_search.lsh_bits(embedding extensions.vector, model_name text) returns bit varying
-language plpgsql immutable strict parallel safe cost 100000 security definer set search_path = '' as $$
+create or replace function neural_search.fill_lsh(model_name text, max_rows integer default 1000) returns integer
+language plpgsql set search_path = '' as $$
 declare
-  -- Once out of where wide values are kept, and of a length that half precision has room for.
-  flat constant extensions.halfvec := extensions.l2_normalize(embedding)::extensions.halfvec;
-  sides bit varying;
+  filled integer;
 begin
-  select extensions.binary_quantize(array_agg(s.side order by s.number)::extensions.vector) into sides from (
-    select p.number, (-(p.normal operator(extensions.<#>) flat) - p.distance)::real as side
-    from neural_search.lsh_planes as p where p.model = model_name
-    offset 0 -- computed before they are sorted, and not the planes themselves
-  ) as s;
-  if sides is null then
-    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_literal(model_name)
+  if not exists (select from neural_search.lsh_planes as p where p.model = model_name) then
+    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_nullable(model_name)
       using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
   end if;
-  return sides;
+  update public.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model)
+  from (
+    select l.id from public.documents as l where l.model = model_name and l.lsh is null limit max_rows for no key update
+  ) as without
+  where d.id = without.id;
+  get diagnostics filled = row_count;
+  return filled;
 end
 $$;
-comment on function neural_search.lsh_bits is
-  'One bit for each of the model''s planes: 1 on the side that its normal points to. The more bits two vectors share, the '
-  'smaller is their angle.';
-revoke execute on function neural_search.lsh_bits from public, anon, authenticated, service_role;
-grant execute on function neural_search.lsh_bits to anon, authenticated, service_role;
+comment on function neural_search.fill_lsh is
+  'Gives some documents their bits that were there before the planes; how many. To be called until there are none.';
+revoke execute on function neural_search.fill_lsh from public, anon, authenticated, service_role;
+grant execute on function neural_search.fill_lsh to service_role;
+
+
+-- The same columns and parameters as the other ways of match_documents: $1 is the query, $2 how many are wanted.
+create or replace function neural_search.lsh_statement(model_name text, dimensions integer, conditions text) returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'select n.* from ('
+    ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
+    ' d.metadata, d.object_version'
+    ' from public.documents as d where d.model = %1$L%2$s'
+    ' order by d.lsh::bit(%3$s) operator(extensions.<~>) neural_search.lsh_bits($1, %1$L)::bit(%3$s)'
+    ' limit greatest(400, 4 * $2)'
+    ') as n order by n.similarity desc, n.id limit $2',
+    model_name, conditions, neural_search.lsh_length(dimensions)
+  )
+$$;
+comment on function neural_search.lsh_statement is
+  'Those that share most bits with the query, ordered again exactly: of 100,000 images 400 hold 99.7% of the nearest 10.';
+revoke execute on function neural_search.lsh_statement from public, anon, authenticated, service_role;
+grant execute on function neural_search.lsh_statement to anon, authenticated, service_role;
