@@ -70,6 +70,10 @@ begin
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
+  if jsonb_array_length(examples) > 100 then -- before the work of reading them
+    raise exception '% has % examples, expected at most 100.', name, jsonb_array_length(examples)
+      using errcode = 'invalid_parameter_value', hint = 'Leave some out.';
+  end if;
   for given in
     select e.value, e.ordinality - 1 as place from jsonb_array_elements(examples) with ordinality as e order by 2
   loop
@@ -396,7 +400,7 @@ revoke execute on function neural_search.best_score_candidates from public, anon
 grant execute on function neural_search.best_score_candidates to anon, authenticated, service_role;
 
 
--- The first of a group stays, and the others go to it. Each is compared with those that stayed: no chain of small changes
+-- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
 -- leads from one image to quite another.
 create or replace function neural_search.leaders(ids bigint[]) returns integer[]
 language plpgsql stable set search_path = '' as $$
