@@ -5,184 +5,279 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import InvalidQuery
+from shared import filters
+from shared.errors import InvalidLimit, InvalidQuery
 
-FIELDS = ("text", "image", "like", "unlike", "limit", "offset", "min_similarity", "filter")
-FILTERS = ("bucket", "prefix")
+FIELDS = (
+    "text",
+    "image",
+    "like",
+    "unlike",
+    "strategy",
+    "diversity",
+    "collapse",
+    "limit",
+    "offset",
+    "cursor",
+    "min_similarity",
+    "min_confidence",
+    "filter",
+)
+STRATEGIES = ("average", "best_score")
+COLLAPSES = ("duplicates",)
+CONFIDENCES = ("same", "strong", "related", "unrelated")
+DEFAULT_CONFIDENCE = "related"  # what has nothing to do with the collection finds nothing
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
 MAX_OFFSET = 800  # with limit and examples, what match_documents returns at most: 1000
 MAX_TEXT = 1000  # characters
 MAX_GIVEN = 32  # texts, images, like and unlike together
 MAX_IMAGES = 8  # of those
+MAX_WEIGHT = 1000
+MAX_CURSOR = 1000  # characters
 
-Example = int | str  # a document's id, or an object as `bucket/path` or `path`
+KINDS = ("id", "name", "text", "image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """Something that results should be like, or unlike."""
+
+    kind: str  # id or name of a stored image, text, or image: a file's bytes, not decoded yet
+    value: Any  # int, str, str or bytes
+    weight: float = 1.0
+    field: str  # where it was given: text, image, like or unlike
+    index: int  # and its place there, from 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
     """A checked query."""
 
-    texts: tuple[str, ...] = ()
-    images: tuple[bytes, ...] = ()  # the files, not decoded yet
-    like: tuple[Example, ...] = ()
+    like: tuple[Example, ...] = ()  # with texts and images
     unlike: tuple[Example, ...] = ()
+    strategy: str = "average"
+    diversity: float = 0.0  # 0: off, to 1
+    collapse: str | None = None
     limit: int = DEFAULT_LIMIT
     offset: int = 0
+    cursor: str | None = None
     min_similarity: float | None = None  # None: the database's default
-    bucket: str | None = None
-    prefix: str | None = None
+    # None: nothing is cut off. A similarity that is named decides instead; what is only unlike something is
+    # seldom related to anything.
+    min_confidence: str | None = DEFAULT_CONFIDENCE
+    filter: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        return (*self.like, *self.unlike)
 
 
 def from_json(body: bytes) -> Query:
-    """The query in a JSON body; `image` is base64. text, image, like and unlike take one or a list."""
+    """The query in a JSON body; images are base64. text, image, like and unlike take one or a list."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidQuery('The body isn\'t JSON. Expected an object like {"text": "a castle"}.') from error
     if not isinstance(fields, dict):
         raise InvalidQuery('The body is JSON, but no object. Expected one like {"text": "a castle"}.')
-    return parse(fields, [_from_base64(image) for image in _several(fields.pop("image", None))])
+    return parse(fields, [_from_base64("image", image) for image in _several(fields.pop("image", None))])
 
 
 def from_form(form: Mapping[str, Sequence[str]], images: Sequence[bytes]) -> Query:
-    """The query in form fields or a query string: numbers as text, `like` repeated, `filter` as JSON or as
-    the fields `bucket` and `prefix`. A `like` of digits alone is an id."""
+    """The query in form fields or a query string: numbers as text, `like` repeated, `filter` as JSON or its
+    keys as fields. A `like` of digits alone is an id."""
     fields: dict[str, Any] = {}
+    narrow: dict[str, Any] = {}
     for name, values in form.items():
         if name in ("like", "unlike"):
             fields[name] = [int(value) if value.isdecimal() else value for value in values]
         elif name == "text":
             fields[name] = list(values)
+        elif name in filters.KEYS:
+            narrow[name] = filters.from_text(name, list(values))
         elif len(values) != 1:
             raise InvalidQuery(f"{name} is given {len(values)} times. Give it once.", value=name)
-        elif name in FILTERS:
-            fields.setdefault("filter", {})[name] = values[0]
         else:
             fields[name] = _from_text(name, values[0])
-    return parse(fields, images)
+    if narrow and "filter" in fields:
+        raise InvalidQuery(
+            f"{next(iter(narrow))} is given beside filter. Put it into filter.", value=[*narrow]
+        )
+    return parse(fields | ({"filter": narrow} if narrow else {}), images)
 
 
 def parse(fields: Mapping[str, Any], images: Sequence[bytes] = ()) -> Query:
     """The query with these fields, in JSON's types; InvalidQuery names the first that doesn't fit."""
-    _refuse_unknown(fields, FIELDS, "field")
+    for name in fields:
+        if name not in FIELDS:
+            raise InvalidQuery(f"There is no field {name!r:.100}. Expected: {', '.join(FIELDS)}.", value=name)
     if "image" in fields:
         raise InvalidQuery("image must be a file. Send it as multipart/form-data, or as base64 in JSON.")
-    narrow = _filter(fields.get("filter"))
+    like = (*_texts(fields.get("text")), *_files(images), *_examples("like", fields.get("like")))
+    min_similarity = _number("min_similarity", fields.get("min_similarity"), -1, 1)
     query = Query(
-        texts=tuple(_text(text) for text in _several(fields.get("text"))),
-        images=tuple(images),
-        like=_examples("like", fields.get("like")),
+        like=like,
         unlike=_examples("unlike", fields.get("unlike")),
+        strategy=_choice("strategy", fields.get("strategy"), STRATEGIES) or STRATEGIES[0],
+        diversity=_number("diversity", fields.get("diversity"), 0, 1) or 0.0,
+        collapse=_choice("collapse", fields.get("collapse"), COLLAPSES),
         limit=_whole("limit", fields.get("limit"), 1, MAX_LIMIT, DEFAULT_LIMIT),
         offset=_whole("offset", fields.get("offset"), 0, MAX_OFFSET, 0),
-        min_similarity=_similarity(fields.get("min_similarity")),
-        bucket=narrow.get("bucket"),
-        prefix=narrow.get("prefix"),
+        cursor=_cursor(fields.get("cursor"), fields.get("offset")),
+        min_similarity=min_similarity,
+        min_confidence=_choice("min_confidence", fields.get("min_confidence"), CONFIDENCES)
+        or (DEFAULT_CONFIDENCE if like and min_similarity is None else None),
+        filter=filters.parse(fields.get("filter")),
     )
     _check_count(query)
     return query
 
 
 def _check_count(query: Query) -> None:
-    count = len(query.texts) + len(query.images) + len(query.like) + len(query.unlike)
+    count = len(query.examples)
     if count == 0:
         raise InvalidQuery()
     if count > MAX_GIVEN:
         raise InvalidQuery(
             f"text, image, like and unlike are {count} in all. At most {MAX_GIVEN} are taken.", value=count
         )
-    if len(query.images) > MAX_IMAGES:
-        raise InvalidQuery(f"There are {len(query.images)} images. At most {MAX_IMAGES} are taken.")
+    images = sum(example.kind == "image" for example in query.examples)
+    if images > MAX_IMAGES:
+        raise InvalidQuery(f"There are {images} images. At most {MAX_IMAGES} are taken.", value=images)
 
 
 def _several(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _refuse_unknown(fields: Mapping[str, Any], known: Sequence[str], what: str) -> None:
-    for name in fields:
-        if name not in known:
-            raise InvalidQuery(f"There is no {what} {name!r:.100}. Expected: {', '.join(known)}.", value=name)
-
-
-def _from_base64(image: Any) -> bytes:
+def _from_base64(name: str, image: Any) -> bytes:
     if not isinstance(image, str):
-        raise _wrong("image", image, "a base64 string")
+        raise _wrong(name, image, "a base64 string")
     try:
         return base64.b64decode(image, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidQuery(f"image isn't valid base64: {error}. Send the file's bytes in base64.") from error
+        raise InvalidQuery(f"{name} isn't valid base64: {error}. Send the file's bytes in base64.") from error
 
 
 def _from_text(name: str, text: str) -> Any:
     """A form field's value in JSON's type; what doesn't parse stays text, and `parse` refuses it."""
-    if name not in ("limit", "offset", "min_similarity", "filter"):
+    if name not in ("limit", "offset", "diversity", "min_similarity", "filter"):
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _wrong("text", value, "some words")
+        raise _wrong(name, value, "some words")
     if len(value) > MAX_TEXT:
         raise InvalidQuery(
-            f"text has {len(value)} characters. At most {MAX_TEXT} are taken.", value=len(value)
+            f"{name} has {len(value)} characters. At most {MAX_TEXT} are taken.", value=len(value)
         )
-    return _storable("text", value.strip())
+    return _storable(name, value.strip())
 
 
-def _examples(name: str, value: Any) -> tuple[Example, ...]:
-    values = _several(value)
-    for example in values:
-        if isinstance(example, bool) or not isinstance(example, int | str) or example == "":
-            raise _wrong(name, example, "an id, or an object as path or bucket/path")
-        if isinstance(example, int) and not 0 < example < 2**63:
-            raise _wrong(name, example, "an id from a search's results")
-        _storable(name, str(example))
-    return tuple(dict.fromkeys(values))
+def _texts(value: Any) -> Iterator[Example]:
+    for index, text in enumerate(_several(value)):
+        yield Example(kind="text", value=_text("text", text), field="text", index=index)
+
+
+def _files(images: Sequence[bytes]) -> Iterator[Example]:
+    for index, image in enumerate(images):
+        yield Example(kind="image", value=image, field="image", index=index)
+
+
+def _examples(field: str, value: Any) -> tuple[Example, ...]:
+    """One for each that is named, the first of those that are named twice."""
+    examples = [_example(field, index, one) for index, one in enumerate(_several(value))]
+    return tuple({(one.kind, one.value): one for one in reversed(examples)}.values())[::-1]
+
+
+def _example(field: str, index: int, value: Any) -> Example:
+    if isinstance(value, bool) or not isinstance(value, int | str | dict):
+        raise _wrong(field, value, 'an id, an object as path or bucket/path, or {"text": "…", "weight": 2}')
+    if not isinstance(value, dict):
+        value = {"id" if isinstance(value, int) else "name": value}
+    kinds = [kind for kind in KINDS if kind in value]
+    if len(kinds) != 1 or not set(value) <= {*kinds, "weight"}:
+        raise _wrong(field, value, f"one of {', '.join(KINDS)}, and weight if you like")
+    [kind] = kinds
+    return Example(
+        kind=kind,
+        value=_value(f"{field}.{kind}", kind, value[kind]),
+        weight=_weight(f"{field}.weight", value.get("weight")),
+        field=field,
+        index=index,
+    )
+
+
+def _value(name: str, kind: str, value: Any) -> Any:
+    if kind == "image":
+        return _from_base64(name, value)
+    if kind == "text":
+        return _text(name, value)
+    if kind == "name":
+        if not isinstance(value, str) or not value:
+            raise _wrong(name, value, "an object as path or bucket/path")
+        return _storable(name, value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        raise _wrong(name, value, "an id from a search's results")
+    return value
+
+
+def _weight(name: str, value: Any) -> float:
+    weight = _number(name, value, 0, MAX_WEIGHT)
+    if weight == 0:
+        raise _wrong(name, value, f"a number above 0, at most {MAX_WEIGHT}. Leave the example out")
+    return 1.0 if weight is None else weight
 
 
 def _whole(name: str, value: Any, least: int, most: int, default: int) -> int:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _wrong(name, value, f"a whole number from {least} to {most}")
+        raise InvalidLimit(
+            f"{name} is {value!r:.100}. Expected a whole number from {least} to {most}.", value=value
+        )
     return value
 
 
-def _similarity(value: Any) -> float | None:
+def _number(name: str, value: Any, least: float, most: float) -> float | None:
     if value is None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not -1 <= value <= 1:
-        raise _wrong("min_similarity", value, "a number from -1 to 1")
+    if not number or not least <= value <= most:  # NaN is neither
+        raise _wrong(name, value, f"a number from {least} to {most}")
     return float(value)
 
 
-def _filter(value: Any) -> dict[str, str]:
+def _choice(name: str, value: Any, choices: Sequence[str]) -> str | None:
+    if value is not None and value not in choices:
+        raise _wrong(name, value, " or ".join(choices))
+    return None if value is None else str(value)
+
+
+def _cursor(value: Any, offset: Any) -> str | None:
     if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _wrong("filter", value, "an object")
-    _refuse_unknown(value, FILTERS, "filter")
-    for name, text in value.items():
-        if not isinstance(text, str) or not text:
-            raise _wrong(f"filter.{name}", text, "some text")
-        _storable(f"filter.{name}", text)
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_CURSOR:
+        raise _wrong("cursor", value, "the next_cursor of an answer")
+    if offset is not None:
+        raise InvalidQuery(
+            "cursor and offset both say where the page begins. Send one of them.", value=offset
+        )
     return value
 
 
 def _storable(name: str, text: str) -> str:
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not filters.is_storable(text):
         raise InvalidQuery(f"{name} holds a character that no text in a database can hold.")
     return text
 

@@ -17,6 +17,7 @@ from shared.errors import (
     DatabaseUnavailable,
     InvalidQuery,
     NeuralSearchError,
+    ObjectNotFound,
     Unauthorized,
 )
 from shared.identity import Identity
@@ -117,6 +118,8 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     text = f"{function}: {error.message or 'no message'} ({code})"
     if kind is Unauthorized:
         text += ". Send a valid key or token"
+    elif kind in (InvalidQuery, ObjectNotFound) and error.hint:
+        text += f". {error.hint}"
     return kind(text, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
 
 
@@ -129,6 +132,7 @@ MEANINGS: Meanings = (
         DatabaseUnavailable,
     ),  # 57014: took too long
     (("22", "P0001"), InvalidQuery),  # a value that the function refuses
+    (("PT404",), ObjectNotFound),  # an example that isn't there, or isn't the caller's to see
 )
 
 # What an answer without such a code means, by its HTTP status: it comes from what stands before PostgREST, or

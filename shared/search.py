@@ -1,17 +1,19 @@
-"""From a checked query to results: embed what was given, combine, match as the caller, sign URLs."""
+"""From a checked query to a page of results: embed what was given, search as the caller, sign URLs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from shared import documents, logs
-from shared.documents import ActiveModel, Match, StoredEmbedding
-from shared.errors import Busy, InvalidQuery, ObjectNotFound, StorageError, TextUnsupported
+from shared import cursors, documents, examples, logs
+from shared.cursors import Start
+from shared.documents import ActiveModel, Match, Recommendation
+from shared.errors import InvalidLimit, StorageError
+from shared.examples import Embedding
 from shared.gate import Gate
 from shared.identity import Identity
 from shared.images import Decode
@@ -22,6 +24,8 @@ from shared.rpc import Database
 from shared.storage import Storage
 
 URL_SECONDS = 600  # a result's URL works this long for whoever has it
+POOL = 200  # results that recommend_documents has in all with diversity or collapse
+URLs = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +37,19 @@ class Found:
     name: str
     content: str
     similarity: float
+    confidence: str | None  # same, strong, related or unrelated; None while that can't be told
+    closest: dict[str, Any] | None  # the example that it is most similar to: {field, index}
     url: str | None  # shows the image for ten minutes; None where Storage doesn't let this caller read it
     metadata: dict[str, Any] | None
+    duplicates: list[dict[str, Any]]  # copies that were folded into it: {id, bucket, name, url}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """So many of a search's results."""
+
+    results: list[Found]
+    next_cursor: str | None  # None where nothing follows
 
 
 class Search:
@@ -52,42 +67,36 @@ class Search:
     ):
         self._connect = connect
         self._storage = storage
-        self._models = models
-        self._gate = gate
         self._metrics = metrics
-        self._decode = decode
+        self._embedding = Embedding(models=models, gate=gate, metrics=metrics, decode=decode)
 
-    def find(self, caller: Identity, model: ActiveModel, query: Query) -> list[Found]:
-        """The best results for `query`, without the examples that it names."""
+    def find(self, caller: Identity, model: ActiveModel, query: Query) -> Page:
+        """A page of the best results for `query`, without the stored images that it starts from."""
+        start = cursors.start(query, model.name)
         database = self._connect(caller)
-        liked = _resolve(database, query.like, query.bucket)
-        unliked = _resolve(database, query.unlike, query.bucket)
-        given = [*self._embed(model, query), *(example.embedding for example in liked)]
-        vector = combine(_checked(given, model), _checked([one.embedding for one in unliked], model))
+        ids = examples.ids_of(database, model, query)
+        vectors = self._embedding.embed(model, query.examples)
         with self._metrics.step("match"):
-            matches = _match(database, vector, query, {one.id for one in (*liked, *unliked)})
+            matches = (
+                _match(database, vectors[query.like[0]], model, query, start)
+                if is_plain(query)
+                else _recommend(database, ids, vectors, model, query, start)
+            )
         with self._metrics.step("sign"):
             urls = self._urls(caller, matches)
-        return [_found(match, urls.get((match.bucket_id, match.content))) for match in matches]
+        return Page(
+            results=[_found(match, query, urls) for match in matches],
+            next_cursor=_next(query, model, start, matches),
+        )
 
-    def _embed(self, model: ActiveModel, query: Query) -> list[np.ndarray]:
-        if not query.texts and not query.images:
-            return []  # stored images alone need no model
-        embedder = self._models.get(model.name)
-        if query.texts and not embedder.supports_text:
-            raise TextUnsupported(value=model.name)
-        with self._gate.enter(), self._metrics.step("embed"):
-            decoded = [self._decode(image, min_side=embedder.image_size) for image in query.images]
-            pictures = [one.picture for one in decoded]
-            vectors = list(embedder.embed_images(pictures)) if pictures else []
-            return vectors + (list(embedder.embed_texts(query.texts)) if query.texts else [])
-
-    def _urls(self, caller: Identity, matches: Sequence[Match]) -> dict[tuple[str, str], str]:
+    def _urls(self, caller: Identity, matches: Sequence[Match]) -> URLs:
         names: defaultdict[str, list[str]] = defaultdict(list)
         for match in matches:
             names[match.bucket_id].append(match.content)
+            for copy in _copies(match):
+                names[copy["bucket"]].append(copy["name"])
         storage = self._storage(caller)
-        urls: dict[tuple[str, str], str] = {}
+        urls: URLs = {}
         for bucket, paths in names.items():
             try:
                 signed = storage.sign(bucket, paths, seconds=URL_SECONDS)
@@ -98,94 +107,117 @@ class Search:
         return urls
 
 
-def combine(positives: Sequence[np.ndarray], negatives: Sequence[np.ndarray]) -> np.ndarray:
-    """The one vector to search with, of unit length: avg(positives) + (avg(positives) - avg(negatives)).
-
-    Qdrant's `average_vector` strategy. Without negatives it is the average of the positives,
-    without positives the direction away from the negatives.
-    """
-    vector = _average(positives)
-    if negatives:
-        vector = vector + (vector - _average(negatives)) if positives else -_average(negatives)
-    length = float(np.linalg.norm(vector))
-    if length < 1e-6:
-        raise InvalidQuery("The examples cancel each other out. Take one of them from like or unlike.")
-    return np.asarray(vector / length, dtype=np.float32)
+def is_plain(query: Query) -> bool:
+    """Whether one vector is all that it takes: match_documents is the shorter way then."""
+    return (
+        len(query.examples) == 1
+        and query.examples[0] in query.like
+        and query.examples[0].kind in ("text", "image")
+        and not query.diversity
+        and query.collapse is None
+    )
 
 
-def _average(vectors: Sequence[np.ndarray]) -> np.ndarray:
-    return np.mean(np.asarray(vectors, dtype=np.float64), axis=0) if vectors else np.zeros(1)
-
-
-def _checked(vectors: Sequence[np.ndarray], model: ActiveModel) -> Sequence[np.ndarray]:
-    if any(vector.shape != (model.dimensions,) for vector in vectors):
-        raise Busy("The active model has just changed. Ask again in a moment.", retry_after=10)
-    return vectors
-
-
-def _match(database: Database, vector: np.ndarray, query: Query, examples: set[int]) -> list[Match]:
-    """The page of matches that `query` asks for, counted without the examples."""
-    # Examples may rank anywhere before the page, so a page beside examples is cut out here.
-    skipped = query.offset if examples else 0
-    matches = documents.match(
+def _match(
+    database: Database, vector: np.ndarray, model: ActiveModel, query: Query, start: Start
+) -> Sequence[Match]:
+    return documents.match(
         database,
         vector,
-        threshold=query.min_similarity,
-        limit=query.limit + skipped + len(examples),
-        offset=query.offset - skipped,
-        bucket=query.bucket,
-        prefix=query.prefix,
+        model=model.name,
+        kind=examples.kind_of(query),
+        limit=query.limit,
+        offset=0 if start.after else start.skip,
+        after=start.after,
+        threshold=_threshold(query),
+        min_confidence=query.min_confidence,
+        filter=query.filter,
     )
-    others = [match for match in matches if match.id not in examples]
-    return others[skipped : skipped + query.limit]
 
 
-def _resolve(database: Database, examples: Sequence[Example], bucket: str | None) -> list[StoredEmbedding]:
-    """The examples' stored vectors; ObjectNotFound for one that isn't there or not the caller's to see."""
-    ids = [example for example in examples if isinstance(example, int)]
-    names = [example for example in examples if isinstance(example, str)]
-    found = documents.embeddings_by_id(database, ids) if ids else []
-    by_id = {one.id: one for one in found}
-    by_name = _by_name(documents.embeddings_by_name(database, names)) if names else {}
-    return [
-        _one(example, [by_id[example]] if example in by_id else [], None)
-        if isinstance(example, int)
-        else _one(example, by_name.get(example, []), bucket)
-        for example in examples
-    ]
+def _recommend(
+    database: Database,
+    ids: dict[Example, int],
+    vectors: dict[Example, np.ndarray],
+    model: ActiveModel,
+    query: Query,
+    start: Start,
+) -> Sequence[Match]:
+    return documents.recommend(
+        database,
+        examples.as_json(query.like, ids, vectors),
+        examples.as_json(query.unlike, ids, vectors),
+        model=model.name,
+        kind=examples.kind_of(query),
+        strategy=query.strategy,
+        diversity=query.diversity,
+        collapse=query.collapse,
+        limit=_count(query, start),
+        offset=start.skip,
+        threshold=_threshold(query),
+        min_confidence=query.min_confidence,
+        filter=query.filter,
+    )
 
 
-def _by_name(found: Iterable[StoredEmbedding]) -> dict[str, list[StoredEmbedding]]:
-    named: defaultdict[str, list[StoredEmbedding]] = defaultdict(list)
-    for one in found:
-        named[one.content].append(one)
-        named[f"{one.bucket_id}/{one.content}"].append(one)
-    return named
+def _threshold(query: Query) -> float | None:
+    """`unrelated` alone asks for everything, the database's default only for what is similar at all."""
+    everything = query.min_confidence == "unrelated" and query.min_similarity is None
+    return -1.0 if everything else query.min_similarity
 
 
-def _one(example: Example, found: Sequence[StoredEmbedding], bucket: str | None) -> StoredEmbedding:
-    """The one object that `example` means; a path that several buckets have means the filter's bucket."""
-    if len(found) > 1:
-        found = [one for one in found if one.bucket_id == bucket] or found
-    if not found:
-        raise ObjectNotFound(
-            f"There is no searchable object {example!r}, or you may not read it. "
-            "Name it by its id, its path, or bucket/path.",
-            value=example,
+def _count(query: Query, start: Start) -> int:
+    """How many results the page may have."""
+    if not _is_pooled(query):
+        return query.limit
+    if start.skip >= POOL:
+        raise InvalidLimit(
+            f"offset is {start.skip}. With diversity or collapse the best {POOL} results are all there are: "
+            "ask for an earlier page, or without them.",
+            value=start.skip,
         )
-    if len(found) > 1:
-        buckets = ", ".join(sorted(one.bucket_id for one in found))
-        raise InvalidQuery(f"{example!r} is in several buckets: {buckets}. Write bucket/path.", value=example)
-    return found[0]
+    return min(query.limit, POOL - start.skip)
 
 
-def _found(match: Match, url: str | None) -> Found:
+def _is_pooled(query: Query) -> bool:
+    return bool(query.diversity) or query.collapse is not None
+
+
+def _next(query: Query, model: ActiveModel, start: Start, matches: Sequence[Match]) -> str | None:
+    """The cursor of the page after this one; None where this one isn't full, or nothing can follow."""
+    seen = start.skip + len(matches)
+    if len(matches) < query.limit:
+        return None
+    if is_plain(query):
+        last = matches[-1]
+        after = {"similarity": last.similarity, "id": last.id, "rank": seen}
+        return cursors.write(query, model.name, Start(skip=seen, after=after))
+    stored = sum(example.kind in ("id", "name") for example in query.examples)
+    most = POOL if _is_pooled(query) else documents.MOST - stored - query.limit
+    return cursors.write(query, model.name, Start(skip=seen)) if seen < most else None
+
+
+def _copies(match: Match) -> list[dict[str, Any]]:
+    return match.duplicates if isinstance(match, Recommendation) else []
+
+
+def _closest(match: Match, query: Query) -> dict[str, Any] | None:
+    place = match.closest if isinstance(match, Recommendation) else 0
+    if place is None:
+        return None
+    return {"field": query.like[place].field, "index": query.like[place].index}
+
+
+def _found(match: Match, query: Query, urls: URLs) -> Found:
     return Found(
         id=match.id,
         bucket=match.bucket_id,
         name=match.content,
         content=match.content,
         similarity=match.similarity,
-        url=url,
+        confidence=match.confidence,
+        closest=_closest(match, query),
+        url=urls.get((match.bucket_id, match.content)),
         metadata=match.metadata,
+        duplicates=[copy | {"url": urls.get((copy["bucket"], copy["name"]))} for copy in _copies(match)],
     )

@@ -55,8 +55,8 @@ def problem(error: Exception) -> flask.Response:
 def search(request: flask.Request) -> flask.Response:
     caller = _caller(request)
     model = _admission().admit(caller)  # before anything of the body is looked at
-    results = _search().find(caller, model, _read_query(request))
-    return edge.answer({"model": model.name, "results": [asdict(result) for result in results]})
+    found = _search().find(caller, model, _read_query(request))
+    return edge.answer({"model": model.name, **asdict(found)})
 
 
 def upload(request: flask.Request) -> flask.Response:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared import queries
-from shared.search import Found
+from shared import filters, queries
+from shared.search import Found, Page
 from shared.settings import CHECKOUT
 
 
@@ -46,8 +46,24 @@ def test_it_is_served_as_it_is(serve: Callable[..., Flask], described: dict[str,
 
 def test_the_fields_of_a_query_are_those_that_are_read(schemas: dict[str, Any]):
     assert tuple(schemas["Query"]["properties"]) == queries.FIELDS
-    assert tuple(schemas["Query"]["properties"]["filter"]["properties"]) == queries.FILTERS
-    assert tuple(schemas["QueryForm"]["properties"]) == (*queries.FIELDS, *queries.FILTERS)
+    assert tuple(schemas["Query"]["properties"]["filter"]["properties"]) == filters.KEYS
+    assert tuple(schemas["QueryForm"]["properties"]) == (*queries.FIELDS, *filters.KEYS)
+
+
+@pytest.mark.parametrize("schema", ["Query", "QueryForm"])
+def test_the_choices_are_those_that_are_taken(schemas: dict[str, Any], schema: str):
+    properties = schemas[schema]["properties"]
+    assert tuple(properties["strategy"]["enum"]) == queries.STRATEGIES
+    assert tuple(properties["collapse"]["enum"]) == queries.COLLAPSES
+    assert tuple(properties["min_confidence"]["enum"]) == queries.CONFIDENCES
+    assert properties["min_confidence"]["default"] == queries.DEFAULT_CONFIDENCE
+    assert properties["cursor"]["maxLength"] == queries.MAX_CURSOR
+
+
+def test_an_example_is_described_in_each_of_its_kinds(schemas: dict[str, Any]):
+    _, _, *objects = schemas["Example"]["oneOf"]
+    assert [kind for one in objects for kind in one["required"]] == list(queries.KINDS)
+    assert {one["properties"]["weight"]["maximum"] for one in objects} == {queries.MAX_WEIGHT}
 
 
 def test_the_limits_are_those_that_hold(schemas: dict[str, Any]):
@@ -69,6 +85,7 @@ def test_the_limits_are_those_that_hold(schemas: dict[str, Any]):
 def test_the_answer_is_the_one_that_is_given(schemas: dict[str, Any]):
     assert list(schemas["Found"]["properties"]) == [field.name for field in fields(Found)]
     assert schemas["Found"]["required"] == [field.name for field in fields(Found)]
+    assert list(schemas["Answer"]["properties"]) == ["model", *(field.name for field in fields(Page))]
 
 
 def test_every_reference_leads_somewhere(described: dict[str, Any], schemas: dict[str, Any]):

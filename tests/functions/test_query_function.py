@@ -35,8 +35,10 @@ def postgrest() -> RpcTransport:
         "content": "a/1.png",
         "similarity": 0.9,
         "metadata": {"title": "One"},
+        "confidence": "strong",
     }
     return RpcTransport(
+        recommend_documents=[match | {"score": 0.7, "closest": 0, "duplicates": []}],
         active_model=[{"name": "colours", "dimensions": 4}],
         match_documents=[match],
         get_embeddings=[],
@@ -82,11 +84,42 @@ def test_a_search_answers_model_and_results(client: FlaskClient, path: str):
                 "name": "a/1.png",
                 "content": "a/1.png",
                 "similarity": 0.9,
+                "confidence": "strong",
+                "closest": {"field": "text", "index": 0},
                 "url": f"{STORAGE}/sign/images/a/1.png?token=t",
                 "metadata": {"title": "One"},
+                "duplicates": [],
             }
         ],
+        "next_cursor": None,
     }
+
+
+def test_what_has_nothing_to_do_with_the_collection_is_cut_off_by_default(
+    client: FlaskClient, postgrest: RpcTransport
+):
+    client.post("/", json={"text": "red"})
+    client.post("/", json={"text": "red", "min_confidence": "unrelated"})
+    first, second = postgrest.called("match_documents")
+    assert (first["min_confidence"], second["min_confidence"]) == ("related", "unrelated")
+
+
+def test_examples_of_every_kind_are_taken_with_weights(client: FlaskClient, postgrest: RpcTransport):
+    image = base64.b64encode(RED).decode()
+    answer = client.post("/", json={"like": [7, {"text": "lime", "weight": 2}], "unlike": {"image": image}})
+    assert answer.status_code == 200
+    [asked] = postgrest.called("recommend_documents")
+    assert asked["likes"][0] == {"id": 7, "weight": 1}
+    assert asked["likes"][1]["weight"] == 2
+    assert np.allclose(asked["unlikes"][0]["embedding"], ColourEmbedder().embed_texts(["red"])[0])
+
+
+def test_a_page_leads_to_the_next(client: FlaskClient, postgrest: RpcTransport):
+    cursor = client.post("/", json={"text": "red", "limit": 1}).json["next_cursor"]
+    again = client.post("/", json={"text": "red", "limit": 1, "cursor": cursor})
+    assert again.status_code == 200
+    _, asked = postgrest.called("match_documents")
+    assert asked["page_after"] == {"similarity": 0.9, "id": 1, "rank": 1}
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -106,7 +139,7 @@ def test_an_image_can_be_sent_in_three_ways_that_mean_the_same(
     assert client.post("/", **request).status_code == 200
     arguments = asked(postgrest)
     assert np.allclose(arguments["query_embedding"], ColourEmbedder().embed_texts(["red"])[0])
-    assert (arguments["match_count"], arguments["bucket"]) == (5, "images")
+    assert (arguments["match_count"], arguments["filter"]) == (5, {"bucket": "images"})
 
 
 def test_a_form_needs_no_image(client: FlaskClient, postgrest: RpcTransport):
@@ -126,11 +159,16 @@ def refused(answer: TestResponse) -> tuple[int, str]:
     ("request_", "expected"),
     [
         ({"json": {}}, (400, "invalid-query")),
-        ({"json": {"text": "red", "limit": 0}}, (400, "invalid-query")),
-        ({"json": {"text": "red", "limit": 10_001}}, (400, "invalid-query")),
+        ({"json": {"text": "red", "limit": 0}}, (400, "invalid-limit")),
+        ({"json": {"text": "red", "limit": 10_001}}, (400, "invalid-limit")),
+        ({"json": {"text": "red", "limit": -1}}, (400, "invalid-limit")),
+        ({"json": {"text": "red", "cursor": "forged"}}, (400, "invalid-cursor")),
+        ({"json": {"text": "red", "cursor": ""}}, (400, "invalid-query")),
+        ({"json": {"text": "red", "offset": 300, "diversity": 1}}, (400, "invalid-limit")),
+        ({"json": {"like": {"id": 7, "weight": 0}}}, (400, "invalid-query")),
         ({"json": {"text": "red", "colour": "x"}}, (400, "invalid-query")),
-        ({"json": {"text": "red", "filter": {"owner": "x"}}}, (400, "invalid-query")),
-        ({"json": {"like": 7}}, (404, "object-not-found")),
+        ({"json": {"text": "red", "filter": {"colour": "x"}}}, (400, "invalid-filter")),
+        ({"json": {"like": "7.png"}}, (404, "object-not-found")),
         ({"json": {"image": "!"}}, (400, "invalid-query")),
         ({"json": {"image": base64.b64encode(b"<svg/>").decode()}}, (422, "not-an-image")),
         ({"json": {"image": ""}}, (422, "empty-image")),
@@ -148,6 +186,17 @@ def test_a_bad_request_has_its_own_problem(
     client: FlaskClient, request_: dict[str, Any], expected: tuple[int, str]
 ):
     assert refused(client.post("/", **request_)) == expected
+
+
+def test_an_id_that_the_database_doesnt_show_is_told_with_the_remedy(
+    client: FlaskClient, postgrest: RpcTransport
+):
+    hint = "Take an id from a search's results."
+    told = {"code": "PT404", "message": "likes[0] is document 7, …", "details": None, "hint": hint}
+    postgrest.answers["recommend_documents"] = httpx.Response(404, json=told)
+    answer = client.post("/", json={"like": 7})
+    assert refused(answer) == (404, "object-not-found")
+    assert "document 7" in answer.json["detail"] and hint in answer.json["detail"]
 
 
 def test_the_offending_value_is_named(client: FlaskClient):

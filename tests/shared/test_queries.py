@@ -9,40 +9,101 @@ from typing import Any
 import pytest
 
 from shared import queries
-from shared.errors import InvalidQuery
-from shared.queries import Query
+from shared.errors import InvalidFilter, InvalidLimit, InvalidQuery
+from shared.queries import Example, Query
 
 
 def read(**fields: Any) -> Query:
     return queries.from_json(json.dumps(fields).encode())
 
 
-def test_a_text_alone_is_a_query():
-    assert read(text=" a castle ") == Query(texts=("a castle",), limit=10, offset=0)
+def example(kind: str, value: Any, field: str, index: int = 0, **more: Any) -> Example:
+    return Example(kind=kind, value=value, field=field, index=index, **more)
+
+
+CASTLE = example("text", "a castle", "text")
+ONE = base64.b64encode(b"one").decode()
+
+
+def test_a_text_alone_is_a_query_for_what_is_related_to_it():
+    assert read(text=" a castle ") == Query(like=(CASTLE,), limit=10, offset=0, min_confidence="related")
 
 
 def test_everything_combines_and_may_be_given_more_than_once():
     query = read(
         text=["a castle", "a tower"],
-        image=[base64.b64encode(b"one").decode(), base64.b64encode(b"two").decode()],
+        image=[ONE, base64.b64encode(b"two").decode()],
         like=["images/a.png", 7, 7],
         unlike="b.png",
         limit=5,
         offset=10,
+        strategy="best_score",
+        diversity=0.5,
+        collapse="duplicates",
         min_similarity=0.25,
+        min_confidence="strong",
         filter={"bucket": "images", "prefix": "castles/"},
     )
     assert query == Query(
-        texts=("a castle", "a tower"),
-        images=(b"one", b"two"),
-        like=("images/a.png", 7),
-        unlike=("b.png",),
+        like=(
+            CASTLE,
+            example("text", "a tower", "text", 1),
+            example("image", b"one", "image"),
+            example("image", b"two", "image", 1),
+            example("name", "images/a.png", "like"),
+            example("id", 7, "like", 1),
+        ),
+        unlike=(example("name", "b.png", "unlike"),),
         limit=5,
         offset=10,
+        strategy="best_score",
+        diversity=0.5,
+        collapse="duplicates",
         min_similarity=0.25,
-        bucket="images",
-        prefix="castles/",
+        min_confidence="strong",
+        filter={"bucket": "images", "prefix": "castles/"},
     )
+
+
+def test_an_example_can_be_stored_words_or_a_file_and_can_weigh_more():
+    query = read(
+        like=[{"id": 7, "weight": 2}, {"name": "a.png"}, {"text": " red ", "weight": 0.5}],
+        unlike={"image": ONE},
+    )
+    assert query.like == (
+        example("id", 7, "like", weight=2),
+        example("name", "a.png", "like", 1),
+        example("text", "red", "like", 2, weight=0.5),
+    )
+    assert query.unlike == (example("image", b"one", "unlike"),)
+
+
+def test_a_similarity_that_is_named_decides_instead_of_the_confidence():
+    assert read(text="x", min_similarity=-1).min_confidence is None
+    assert read(text="x", min_similarity=0.1, min_confidence="same").min_confidence == "same"
+
+
+def test_what_is_only_unlike_something_needs_no_confidence():
+    assert read(unlike=7).min_confidence is None
+    assert read(like=8, unlike=7).min_confidence == "related"
+
+
+FILTER = {
+    "bucket": "images",
+    "prefix": "castles/",
+    "mime_type": ["image/png", "image/jpeg"],
+    "min_bytes": 1,
+    "max_bytes": 1000,
+    "uploaded_after": "2026-01-31",
+    "uploaded_before": "2026-05-30T12:00:00Z",
+    "owner": "somebody",
+    "metadata": {"album": {"year": 2026, "tags": ["a"]}},
+}
+
+
+def test_every_filter_is_passed_on_as_it_is():
+    assert read(text="x", filter=FILTER).filter == FILTER
+    assert read(text="x", filter={"mime_type": "image/png"}).filter == {"mime_type": "image/png"}
 
 
 def test_a_form_means_the_same_as_json():
@@ -50,26 +111,41 @@ def test_a_form_means_the_same_as_json():
         "text": ["a castle"],
         "like": ["images/a.png", "7"],
         "limit": ["5"],
+        "strategy": ["best_score"],
+        "diversity": ["0.5"],
+        "collapse": ["duplicates"],
         "min_similarity": ["0.25"],
         "filter": ['{"bucket": "images"}'],
     }
     assert queries.from_form(form, [b"one"]) == Query(
-        texts=("a castle",),
-        images=(b"one",),
-        like=("images/a.png", 7),
+        like=(
+            CASTLE,
+            example("image", b"one", "image"),
+            example("name", "images/a.png", "like"),
+            example("id", 7, "like", 1),
+        ),
         limit=5,
+        strategy="best_score",
+        diversity=0.5,
+        collapse="duplicates",
         min_similarity=0.25,
-        bucket="images",
+        min_confidence=None,
+        filter={"bucket": "images"},
     )
 
 
-def test_a_form_takes_bucket_and_prefix_as_fields_too():
-    query = queries.from_form({"text": ["x"], "bucket": ["images"], "prefix": ["castles/"]}, [])
-    assert (query.bucket, query.prefix) == ("images", "castles/")
+def test_a_form_takes_the_filters_as_fields_too():
+    texts = {
+        name: value if isinstance(value, list) else [value if isinstance(value, str) else json.dumps(value)]
+        for name, value in FILTER.items()
+    }
+    assert queries.from_form({"text": ["x"], **texts}, []).filter == FILTER
+    with pytest.raises(InvalidQuery, match="bucket is given beside filter"):
+        queries.from_form({"text": ["x"], "bucket": ["images"], "filter": ["{}"]}, [])
 
 
 def test_text_in_a_form_stays_text_even_if_it_looks_like_a_number():
-    assert queries.from_form({"text": ["7"]}, []).texts == ("7",)
+    assert queries.from_form({"text": ["7"]}, []).like == (example("text", "7", "text"),)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +161,26 @@ def test_text_in_a_form_stays_text_even_if_it_looks_like_a_number():
         ({"image": "no base64!"}, "image isn't valid base64"),
         ({"image": 7}, "image is 7. Expected a base64 string"),
         ({"like": True}, "like is True. Expected an id"),
-        ({"like": [{}]}, "like is {}"),
-        ({"like": [""]}, "like is ''"),
-        ({"unlike": -1}, "unlike is -1. Expected an id"),
+        ({"like": [{}]}, "like is {}. Expected one of id, name, text, image"),
+        ({"like": {"id": 7, "text": "x"}}, "Expected one of id, name, text, image"),
+        ({"like": {"id": 7, "wait": 1}}, "Expected one of id, name, text, image"),
+        ({"like": {"id": "7"}}, "like.id is '7'. Expected an id"),
+        ({"like": {"text": 7}}, "like.text is 7. Expected some words"),
+        ({"like": {"image": "!"}}, "like.image isn't valid base64"),
+        ({"like": {"id": 7, "weight": 0}}, "like.weight is 0. Expected a number above 0"),
+        ({"like": {"id": 7, "weight": -1}}, "like.weight is -1"),
+        ({"like": {"id": 7, "weight": "2"}}, "like.weight is '2'"),
+        ({"like": {"id": 7, "weight": float("inf")}}, "like.weight is inf"),
+        ({"like": [""]}, "like.name is ''"),
+        ({"unlike": -1}, "unlike.id is -1. Expected an id"),
+        ({"text": "x", "strategy": "best"}, "strategy is 'best'. Expected average or best_score"),
+        ({"text": "x", "diversity": 2}, "diversity is 2. Expected a number from 0 to 1"),
+        ({"text": "x", "collapse": "copies"}, "collapse is 'copies'. Expected duplicates"),
+        ({"text": "x", "min_confidence": "sure"}, "min_confidence is 'sure'. Expected same or strong or"),
+        ({"text": "x", "min_confidence": ["same"]}, "min_confidence is"),
+        ({"text": "x", "cursor": 7}, "cursor is 7"),
+        ({"text": "x", "cursor": "x" * 1001}, "Expected the next_cursor of an answer"),
+        ({"text": "x", "cursor": "x", "offset": 5}, "cursor and offset both say"),
         ({"unlike": 2**63}, "Expected an id"),
         ({"like": list(range(1, 30)), "unlike": ["a", "b", "c", "d"]}, "are 33 in all. At most 32"),
         ({"image": [""] * 9}, "There are 9 images. At most 8"),
@@ -101,9 +194,6 @@ def test_text_in_a_form_stays_text_even_if_it_looks_like_a_number():
         ({"text": "x", "min_similarity": 2}, "min_similarity is 2. Expected a number from -1 to 1"),
         ({"text": "x", "min_similarity": float("nan")}, "min_similarity is nan"),
         ({"text": "x", "min_similarity": "0.5"}, "min_similarity is '0.5'"),
-        ({"text": "x", "filter": "images"}, "filter is 'images'. Expected an object"),
-        ({"text": "x", "filter": {"owner": "me"}}, "There is no filter 'owner'. Expected: bucket, prefix"),
-        ({"text": "x", "filter": {"bucket": 7}}, "filter.bucket is 7. Expected some text"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(fields: dict[str, Any], said: str):
@@ -129,3 +219,42 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes):
 def test_a_form_is_refused_in_the_same_words(form: dict[str, list[str]], said: str):
     with pytest.raises(InvalidQuery, match=said):
         queries.from_form(form, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("images", "filter is 'images'. Expected an object"),
+        ({"colour": "red"}, "There is no filter 'colour'. Expected: bucket, prefix"),
+        ({"bucket": 7}, "filter.bucket is 7. Expected some text"),
+        ({"bucket": ""}, "filter.bucket is ''"),
+        ({"prefix": "a\0"}, "filter.prefix is"),
+        ({"owner": "\ud800"}, "filter.owner is"),
+        ({"mime_type": []}, r"filter.mime_type is \[\]. Expected 1 to 32"),
+        ({"mime_type": ["image/png", 7]}, "filter.mime_type is 7"),
+        ({"min_bytes": -1}, "filter.min_bytes is -1. Expected a whole number of bytes"),
+        ({"max_bytes": "1"}, "filter.max_bytes is '1'"),
+        ({"max_bytes": 2**63}, "filter.max_bytes is"),
+        ({"min_bytes": True}, "filter.min_bytes is True"),
+        (
+            {"uploaded_after": "yesterday"},
+            "filter.uploaded_after is 'yesterday'. Expected a time in ISO 8601",
+        ),
+        ({"uploaded_before": 7}, "filter.uploaded_before is 7"),
+        ({"metadata": "x"}, "filter.metadata is 'x'. Expected an object"),
+        ({"metadata": {"a": float("nan")}}, "filter.metadata is nan. Expected a finite number"),
+        ({"metadata": {"a\0": 1}}, "Expected text that a database can hold"),
+        ({"metadata": {"a": "x" * 9000}}, "at most 8192 characters"),
+        ({"metadata": {"a": json.loads("[" * 40 + "]" * 40)}}, "at most 32 levels"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_has_a_problem_of_its_own(value: Any, said: str):
+    with pytest.raises(InvalidFilter, match=said):
+        read(text="x", filter=value)
+
+
+@pytest.mark.parametrize("fields", [{"limit": 0}, {"limit": 10_001}, {"offset": 801}])
+def test_so_does_a_limit(fields: dict[str, Any]):
+    with pytest.raises(InvalidLimit) as raised:
+        read(text="x", **fields)
+    assert raised.value.value == next(iter(fields.values()))

@@ -15,6 +15,7 @@ from shared.errors import (
     DatabaseUnavailable,
     InvalidQuery,
     NeuralSearchError,
+    ObjectNotFound,
     Unauthorized,
 )
 from shared.rpc import Database, http_client
@@ -79,6 +80,7 @@ def refusal(code: str | None, status: int = 400) -> httpx.Response:
         ("22023", InvalidQuery),
         ("22P02", InvalidQuery),
         ("P0001", InvalidQuery),
+        ("PT404", ObjectNotFound),
         ("PGRST202", DatabaseError),
         ("42883", DatabaseError),
         ("23505", DatabaseError),
@@ -90,6 +92,12 @@ def test_a_code_of_the_database_has_its_error(code: str, kind: type[NeuralSearch
         call(refusal(code))
     assert type(raised.value) is kind
     assert isinstance(raised.value.__cause__, APIError)
+
+
+def test_a_value_that_a_function_refuses_comes_with_its_remedy():
+    answer = {"code": "22023", "message": "limit is 0.", "details": None, "hint": "Ask for 1 or more."}
+    with pytest.raises(InvalidQuery, match=r"limit is 0\. \(22023\)\. Ask for 1 or more\."):
+        call(httpx.Response(400, json=answer))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,16 +14,24 @@ import pytest
 import requests
 import responses
 
-from shared import identity, images
+from shared import documents, identity, images
 from shared.documents import ActiveModel
-from shared.errors import Busy, InvalidQuery, ModelNotLoaded, ObjectNotFound, TextUnsupported
+from shared.errors import (
+    Busy,
+    InvalidCursor,
+    InvalidLimit,
+    InvalidQuery,
+    ModelNotLoaded,
+    ObjectNotFound,
+    TextUnsupported,
+)
 from shared.gate import Gate
 from shared.metrics import Metrics
 from shared.models import Models
-from shared.queries import Query
+from shared.queries import Example, Query
 from shared.rpc import Database, http_client
-from shared.search import Search, combine
-from shared.settings import Secret
+from shared.search import POOL, Found, Search
+from shared.settings import CHECKOUT, Secret
 from shared.storage import Storage
 from shared.testing import ColourEmbedder, RpcTransport, picture
 
@@ -29,26 +39,22 @@ URL = "http://supabase.test"
 CALLER = identity.caller({"Authorization": "Bearer user"}, Secret("ours"))
 MODEL = ActiveModel(name="colours", dimensions=4)
 
-X, Y = np.array([1.0, 0, 0, 0]), np.array([0, 1.0, 0, 0])
+X = np.array([1.0, 0, 0, 0])
 
 
-def test_one_vector_is_itself():
-    assert np.allclose(combine([X], []), X)
+def example(kind: str, value: Any, field: str = "like", index: int = 0, **more: Any) -> Example:
+    return Example(kind=kind, value=value, field=field, index=index, **more)
 
 
-def test_positives_are_averaged_and_negatives_pushed_away_from():
-    assert np.allclose(combine([X, Y], []), [0.5**0.5, 0.5**0.5, 0, 0])
-    # avg(positives) + (avg(positives) - avg(negatives)) = 2x - y
-    assert np.allclose(combine([X], [Y]), np.array([2, -1, 0, 0]) / 5**0.5)
+RED = Query(like=(example("text", "red", "text"),))
 
 
-def test_negatives_alone_point_away_from_them():
-    assert np.allclose(combine([], [X, Y]), [-(0.5**0.5), -(0.5**0.5), 0, 0])
-
-
-def test_examples_that_cancel_out_are_refused():
-    with pytest.raises(InvalidQuery, match="cancel"):
-        combine([X], [2 * X])
+def stored_query(*ids: int, unlike: tuple[int, ...] = (), **more: Any) -> Query:
+    return Query(
+        like=tuple(example("id", one, index=index) for index, one in enumerate(ids)),
+        unlike=tuple(example("id", one, "unlike", index) for index, one in enumerate(unlike)),
+        **more,
+    )
 
 
 def match(number: int, **changes: Any) -> dict[str, Any]:
@@ -59,8 +65,13 @@ def match(number: int, **changes: Any) -> dict[str, Any]:
         "content": f"{number}.png",
         "similarity": 1 - number / 100,
         "metadata": {},
+        "confidence": "strong",
         **changes,
     }
+
+
+def recommended(number: int, **changes: Any) -> dict[str, Any]:
+    return match(number, **{"score": 0.5, "closest": 0, "duplicates": [], **changes})
 
 
 def stored(number: int, vector: np.ndarray = X, **changes: Any) -> dict[str, Any]:
@@ -70,7 +81,11 @@ def stored(number: int, vector: np.ndarray = X, **changes: Any) -> dict[str, Any
 
 @pytest.fixture
 def postgrest() -> RpcTransport:
-    return RpcTransport(match_documents=[match(1), match(2)], get_embeddings=[])
+    return RpcTransport(
+        match_documents=[match(1), match(2)],
+        recommend_documents=[recommended(1), recommended(2)],
+        get_embeddings=[],
+    )
 
 
 @pytest.fixture
@@ -99,10 +114,14 @@ def build(postgrest: RpcTransport, load: Any = ColourEmbedder, gate: Gate | None
     )
 
 
+def find(postgrest: RpcTransport, query: Query, **built: Any) -> list[Found]:
+    return build(postgrest, **built).find(CALLER, MODEL, query).results
+
+
 def test_results_carry_urls_signed_in_one_call_as_the_caller(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
-    [first, second] = build(postgrest).find(CALLER, MODEL, Query(texts=("red",)))
+    [first, second] = find(postgrest, RED)
     assert (first.id, first.bucket, first.name, first.content) == (1, "images", "1.png", "1.png")
     assert second.url == f"{URL}/storage/v1/object/sign/images/2.png?token=t"
     [call] = storage.calls
@@ -114,89 +133,235 @@ def test_a_storage_that_refuses_leaves_the_url_out_and_not_the_result(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
     storage.replace("POST", f"{URL}/storage/v1/object/sign/images", status=503)
-    found = build(postgrest).find(CALLER, MODEL, Query(texts=("red",)))
-    assert [one.url for one in found] == [None, None]
+    assert [one.url for one in find(postgrest, RED)] == [None, None]
 
 
-def test_text_image_and_examples_become_one_vector(postgrest: RpcTransport, storage: responses.RequestsMock):
-    postgrest.answers["get_embeddings"] = [stored(7)]
+@pytest.mark.parametrize(
+    ("kind", "value", "embedded"), [("text", "red", "red"), ("image", picture("lime"), "lime")]
+)
+def test_one_text_or_image_is_matched_by_the_model_that_embedded_it(
+    postgrest: RpcTransport, storage: responses.RequestsMock, kind: str, value: Any, embedded: str
+):
     query = Query(
-        texts=("red",),
-        images=(picture("lime"),),
-        like=("7.png",),
-        limit=5,
-        min_similarity=0.5,
-        bucket="images",
+        like=(example(kind, value, kind),), limit=5, min_similarity=0.5, filter={"bucket": "images"}, offset=3
     )
-    build(postgrest).find(CALLER, MODEL, query)
-    model = ColourEmbedder()
-    expected = combine([*model.embed_texts(["red", "lime"]), X], [])
+    [first, *_] = find(postgrest, query)
     [asked] = postgrest.called("match_documents")
-    assert np.allclose(asked.pop("query_embedding"), expected)
+    assert np.allclose(asked.pop("query_embedding"), ColourEmbedder().embed_texts([embedded])[0])
     assert asked == {
+        "model": "colours",
+        "query_kind": kind,
         "similarity_threshold": 0.5,
-        "match_count": 6,
-        "bucket": "images",
+        "min_confidence": "related",
+        "match_count": 5,
+        "skip_count": 3,
+        "filter": {"bucket": "images"},
+    }
+    assert (first.confidence, first.closest) == ("strong", {"field": kind, "index": 0})
+
+
+def test_several_examples_are_recommended_from_with_their_weights(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    query = Query(
+        like=(example("text", "red", "text"), example("id", 7, weight=2)),
+        unlike=(example("image", picture("lime"), "unlike"),),
+        strategy="best_score",
+        diversity=0.5,
+        collapse="duplicates",
+        filter={"min_bytes": 7},
+    )
+    find(postgrest, query)
+    [asked] = postgrest.called("recommend_documents")
+    model = ColourEmbedder()
+    [red, seven], [lime] = asked.pop("likes"), asked.pop("unlikes")
+    assert np.allclose(red["embedding"], model.embed_texts(["red"])[0])
+    assert seven == {"id": 7, "weight": 2}
+    assert np.allclose(lime["embedding"], model.embed_texts(["lime"])[0])
+    assert asked == {
+        "model": "colours",
+        "query_kind": "mixed",
+        "strategy": "best_score",
+        "diversity": 0.5,
+        "collapse": "duplicates",
+        "match_count": 10,
         "skip_count": 0,
+        "min_confidence": "related",
+        "filter": {"min_bytes": 7},
     }
 
 
-def test_the_examples_themselves_are_left_out_and_the_page_is_still_full(
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        (stored_query(7), "image"),
+        (stored_query(unlike=(7,)), "image"),
+        (Query(like=(example("text", "red"),), diversity=0.5), "text"),
+        (Query(unlike=(example("text", "red", "unlike"),)), "text"),
+        (Query(like=(example("text", "red"), example("id", 7))), "mixed"),
+    ],
+)
+def test_what_a_query_was_made_of_is_told(
+    postgrest: RpcTransport, storage: responses.RequestsMock, query: Query, kind: str
+):
+    postgrest.answers["recommend_documents"] = [recommended(1, closest=0 if query.like else None)]
+    find(postgrest, query)
+    assert [asked["query_kind"] for asked in postgrest.called("recommend_documents")] == [kind]
+
+
+def test_each_result_names_its_closest_example_as_it_was_given(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
-    ranked = [match(number) for number in range(1, 20)]
-    postgrest.answers["match_documents"] = lambda asked: ranked[asked["skip_count"] :][: asked["match_count"]]
-    postgrest.answers["get_embeddings"] = lambda asked: [
-        stored(number) for number in asked.get("document_ids", [])
+    rows = [recommended(1, closest=1), recommended(2, closest=2), recommended(3, closest=None)]
+    postgrest.answers["recommend_documents"] = rows
+    query = Query(like=(example("text", "red", "text"), example("id", 7), example("id", 8, index=5)))
+    assert [one.closest for one in find(postgrest, query)] == [
+        {"field": "like", "index": 0},
+        {"field": "like", "index": 5},
+        None,
     ]
 
-    def ids(**query: Any) -> list[int]:
-        return [one.id for one in build(postgrest).find(CALLER, MODEL, Query(**query))]
 
-    assert ids(like=(1, 4), limit=3) == [2, 3, 5]
-    assert ids(like=(1, 4), limit=3, offset=3) == [6, 7, 8]
-    assert ids(texts=("red",), limit=3, offset=3) == [4, 5, 6]
-    assert ids(like=(1,), unlike=(2,), limit=2) == [3, 4]
+def test_copies_that_were_folded_have_a_url_too(postgrest: RpcTransport, storage: responses.RequestsMock):
+    copy = {"id": 9, "bucket": "images", "name": "9.png"}
+    postgrest.answers["recommend_documents"] = [recommended(1, duplicates=[copy])]
+    [found] = find(postgrest, Query(like=RED.like, collapse="duplicates"))
+    assert found.duplicates == [copy | {"url": f"{URL}/storage/v1/object/sign/images/9.png?token=t"}]
 
 
-def test_stored_images_are_searched_by_without_loading_a_model(
+def test_stored_images_are_searched_by_without_model_download_or_vector(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
-    postgrest.answers["get_embeddings"] = [stored(7)]
     search = build(postgrest, load=None)
-    assert len(search.find(CALLER, ActiveModel(name="another", dimensions=4), Query(like=(7,)))) == 2
+    another = ActiveModel(name="another", dimensions=4)
+    assert len(search.find(CALLER, another, stored_query(7)).results) == 2
+    assert [name for name, _ in postgrest.calls] == ["recommend_documents"]
+    assert postgrest.called("recommend_documents")[0]["likes"] == [{"id": 7, "weight": 1}]
+    assert [call.request.method for call in storage.calls] == ["POST"]  # signing
 
 
-def test_an_example_is_named_by_id_path_or_bucket_and_path(
-    postgrest: RpcTransport, storage: responses.RequestsMock
+@pytest.mark.parametrize("name", ["a/7.png", "images/a/7.png"])
+def test_an_example_is_named_by_path_or_bucket_and_path(
+    postgrest: RpcTransport, storage: responses.RequestsMock, name: str
 ):
     postgrest.answers["get_embeddings"] = [stored(7, content="a/7.png")]
-    for example in (7, "a/7.png", "images/a/7.png"):
-        assert len(build(postgrest).find(CALLER, MODEL, Query(like=(example,)))) == 2
+    find(postgrest, Query(like=(example("name", name),)))
+    assert postgrest.called("recommend_documents")[0]["likes"] == [{"id": 7, "weight": 1}]
+    assert postgrest.called("get_embeddings") == [{"names": [name], "model": "colours"}]
 
 
-@pytest.mark.parametrize("example", [8, "8.png", "other/7.png"])
-def test_an_example_that_is_not_there_or_not_ours_to_see_is_named(postgrest: RpcTransport, example: Any):
+@pytest.mark.parametrize("name", ["8.png", "other/7.png"])
+def test_a_name_that_is_not_there_or_not_ours_to_see_is_told(postgrest: RpcTransport, name: str):
     postgrest.answers["get_embeddings"] = [stored(7)]
     with pytest.raises(ObjectNotFound) as raised:
-        build(postgrest).find(CALLER, MODEL, Query(like=(example,)))
-    assert raised.value.value == example
+        find(postgrest, Query(like=(example("name", name),)))
+    assert raised.value.value == name
 
 
 def test_a_path_that_several_buckets_have_means_the_filters_bucket_or_nothing(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
-    postgrest.answers["get_embeddings"] = [stored(7), stored(8, Y, content="7.png", bucket_id="other")]
+    postgrest.answers["get_embeddings"] = [stored(7), stored(8, content="7.png", bucket_id="other")]
     with pytest.raises(InvalidQuery, match="several buckets: images, other"):
-        build(postgrest).find(CALLER, MODEL, Query(like=("7.png",)))
-    build(postgrest).find(CALLER, MODEL, Query(like=("7.png",), bucket="other"))
-    [asked] = postgrest.called("match_documents")
-    assert np.allclose(asked["query_embedding"], Y)
+        find(postgrest, Query(like=(example("name", "7.png"),)))
+    find(postgrest, Query(like=(example("name", "7.png"),), filter={"bucket": "other"}))
+    assert postgrest.called("recommend_documents")[0]["likes"] == [{"id": 8, "weight": 1}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "threshold"),
+    [
+        ({"min_confidence": "unrelated"}, -1),
+        ({"min_confidence": "unrelated", "min_similarity": 0.25}, 0.25),
+        ({"min_confidence": "same"}, None),
+        ({"min_confidence": None, "min_similarity": -0.5}, -0.5),
+    ],
+)
+def test_whoever_asks_for_the_unrelated_gets_everything(
+    postgrest: RpcTransport, storage: responses.RequestsMock, asked: dict[str, Any], threshold: float | None
+):
+    find(postgrest, Query(like=RED.like, **asked))
+    [sent] = postgrest.called("match_documents")
+    assert sent.get("similarity_threshold") == threshold
+    assert sent.get("min_confidence") == asked["min_confidence"]
+
+
+def test_a_full_page_leads_to_the_next_by_its_last_result(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    search = build(postgrest)
+    query = replace(RED, limit=2)
+    cursor = search.find(CALLER, MODEL, query).next_cursor
+    page = search.find(CALLER, MODEL, replace(query, cursor=cursor))
+    _, asked = postgrest.called("match_documents")
+    assert asked["page_after"] == {"similarity": 0.98, "id": 2, "rank": 2}
+    assert asked["skip_count"] == 0
+    search.find(CALLER, MODEL, replace(query, cursor=page.next_cursor, limit=7))
+    assert postgrest.called("match_documents")[2]["page_after"]["rank"] == 4
+    assert search.find(CALLER, MODEL, replace(query, limit=3)).next_cursor is None
+
+
+def test_recommendations_go_on_by_how_many_came_before(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    search = build(postgrest)
+    cursor = search.find(CALLER, MODEL, stored_query(7, limit=2, offset=4)).next_cursor
+    search.find(CALLER, MODEL, stored_query(7, limit=2, cursor=cursor))
+    assert [asked["skip_count"] for asked in postgrest.called("recommend_documents")] == [4, 6]
+
+
+def test_varied_results_end_with_the_pool_that_they_are_drawn_from(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    search = build(postgrest)
+    varied = stored_query(7, limit=10, offset=195, diversity=0.5)
+    search.find(CALLER, MODEL, varied)
+    assert postgrest.called("recommend_documents")[0]["match_count"] == 5
+    last = replace(varied, limit=2, offset=198)
+    assert search.find(CALLER, MODEL, last).next_cursor is None
+    with pytest.raises(InvalidLimit, match="the best 200 results are all there are"):
+        search.find(CALLER, MODEL, replace(varied, offset=200))
+
+
+def test_a_cursor_is_worth_nothing_for_another_search_or_model(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    search = build(postgrest)
+    cursor = search.find(CALLER, MODEL, replace(RED, limit=2)).next_cursor
+    with pytest.raises(InvalidCursor, match="another search"):
+        search.find(CALLER, MODEL, stored_query(7, cursor=cursor))
+    with pytest.raises(InvalidCursor, match="model 'colours', which isn't active any more"):
+        search.find(CALLER, ActiveModel(name="b", dimensions=4), replace(RED, cursor=cursor))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"nonsense",
+        b"[]",
+        b"{}",
+        b"[" * 900,
+        b'{"query": "x", "model": "y", "skip": -1, "after": null}',
+        b'{"query": "x", "model": "y", "skip": 0, "after": {"similarity": NaN, "id": 1, "rank": 1}}',
+        b'{"query": "x", "model": "y", "skip": 0, "after": [1]}',
+    ],
+)
+def test_a_cursor_that_is_none_is_refused(postgrest: RpcTransport, fields: bytes):
+    cursor = base64.urlsafe_b64encode(fields).decode()
+    with pytest.raises(InvalidCursor, match="no cursor of ours"):
+        find(postgrest, replace(RED, cursor=cursor))
+    with pytest.raises(InvalidCursor):
+        find(postgrest, replace(RED, cursor="\N{BLACK STAR}"))
+
+
+def test_the_pool_is_the_databases():
+    migration = next((CHECKOUT / "supabase/migrations").glob("*_recommend.sql")).read_text()
+    assert f"when is_pooled then {POOL} else {documents.MOST} - stored" in migration
 
 
 def test_a_model_that_is_not_loaded_here_is_named(postgrest: RpcTransport):
     with pytest.raises(ModelNotLoaded, match="another"):
-        build(postgrest).find(CALLER, ActiveModel(name="another", dimensions=4), Query(texts=("red",)))
+        build(postgrest).find(CALLER, ActiveModel(name="another", dimensions=4), RED)
 
 
 def test_text_for_a_model_without_a_text_side_is_refused(postgrest: RpcTransport):
@@ -204,16 +369,10 @@ def test_text_for_a_model_without_a_text_side_is_refused(postgrest: RpcTransport
         supports_text = False
 
     with pytest.raises(TextUnsupported):
-        build(postgrest, load=Blind).find(CALLER, MODEL, Query(texts=("red",)))
-
-
-def test_a_model_change_during_the_query_asks_to_come_back(postgrest: RpcTransport):
-    postgrest.answers["get_embeddings"] = [stored(7, np.ones(3))]
-    with pytest.raises(Busy, match="just changed"):
-        build(postgrest).find(CALLER, MODEL, Query(like=(7,)))
+        find(postgrest, RED, load=Blind)
 
 
 def test_a_full_gate_says_busy(postgrest: RpcTransport):
     gate = Gate(running=1, waiting=0)
     with gate.enter(), pytest.raises(Busy):
-        build(postgrest, gate=gate).find(CALLER, MODEL, Query(texts=("red",)))
+        find(postgrest, RED, gate=gate)
