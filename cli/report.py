@@ -40,11 +40,11 @@ def headlines(backlog: Sequence[Row]) -> list[str]:
     """Whether every image is searchable, in a line for each model."""
     if not backlog:
         return ["No bucket is indexed. `neural-search install --bucket NAME` indexes one."]
-    models = sorted({row["model"] for row in backlog})
-    lines = [_headline([row for row in backlog if row["model"] == model]) for model in models]
+    models = sorted({(row["model_state"], row["model"]) for row in backlog})  # the active one first
+    lines = [_headline([row for row in backlog if row["model"] == model]) for _, model in models]
     if len(models) == 1:
         return lines
-    return [f"{model}: {line}" for model, line in zip(models, lines, strict=True)]
+    return [f"{model} ({state}): {line}" for (state, model), line in zip(models, lines, strict=True)]
 
 
 def _headline(rows: Sequence[Row]) -> str:

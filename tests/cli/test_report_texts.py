@@ -12,11 +12,12 @@ from cli.report import headlines
 from shared.errors import DatabaseError
 
 
-def bucket(model: str = "m", **states: int) -> dict[str, Any]:
+def bucket(model: str = "m", model_state: str = "active", **states: int) -> dict[str, Any]:
     """A row of the backlog; `objects` are the sum of the states."""
     names = ("searchable", "due", "waiting", "running", "skipped", "failed", "unrecorded")
     counts = dict.fromkeys(names, 0) | states
-    return {"bucket_id": "b", "model": model, "objects": sum(counts.values()), **counts}
+    about = {"bucket_id": "b", "model": model, "model_state": model_state}
+    return {**about, "objects": sum(counts.values()), **counts}
 
 
 @pytest.mark.parametrize(
@@ -34,10 +35,10 @@ def bucket(model: str = "m", **states: int) -> dict[str, Any]:
             ["Not searchable: 9 of 1,209 images (2 still to come, 7 given up)."],
         ),
         (
-            [bucket(searchable=1), bucket("n", due=1)],
+            [bucket("l", "standby", due=1), bucket(searchable=1)],
             [
-                "m: Every image is searchable: 1 of 1.",
-                "n: Not searchable: 1 of 1 image (1 still to come).",
+                "m (active): Every image is searchable: 1 of 1.",
+                "l (standby): Not searchable: 1 of 1 image (1 still to come).",
             ],
         ),
     ],
