@@ -5,45 +5,56 @@
 create table neural_search.calibrations (
   model text,
   query_kind text not null check (query_kind in ('image', 'text', 'mixed')),
-  same double precision not null,
-  strong double precision not null,
-  related double precision not null check (related <= strong),
+  unit text not null check (unit in ('pair_high', 'pair_deviation', 'quartile_distance', 'room')),
+  related double precision not null check (related > 0),
+  strong double precision not null check (strong >= related),
+  same double precision check (same between 0 and 1),
   unique nulls not distinct (model, query_kind)
 );
 comment on table neural_search.calibrations is
-  'From where on a result has a level of confidence. Measured with `python -m evaluation.confidence`.';
+  'How far above what is usual for its query a result has a level of confidence, as `python -m evaluation.confidence` '
+  'measured it.';
 comment on column neural_search.calibrations.model is 'Null: for models that weren''t measured.';
-comment on column neural_search.calibrations.query_kind is 'What was asked with: an image, a text, or both.';
+comment on column neural_search.calibrations.query_kind is 'What was asked with: images, a text, or both.';
+comment on column neural_search.calibrations.unit is
+  'Of related and strong. pair_high: the 95th percentile of the similarities of pairs of images; pair_deviation: their '
+  'standard deviation; quartile_distance: between the first and the third quartile of this query''s similarities; room: '
+  'from the first quartile to 1.';
+comment on column neural_search.calibrations.related is
+  'Units above the first quartile of this query''s similarities. Searches over HTTP leave out what lies below.';
+comment on column neural_search.calibrations.strong is 'Likewise.';
 comment on column neural_search.calibrations.same is
-  'How far from the query''s usual similarity to 1; infinite where a query can''t be the image itself.';
-comment on column neural_search.calibrations.strong is 'Standard deviations above the query''s usual similarity.';
-comment on column neural_search.calibrations.related is 'Likewise; searches over HTTP leave out what lies below.';
+  'The share of the way from that quartile to 1. Null where a query can''t be the image itself.';
 
 alter table neural_search.calibrations enable row level security;
 grant select, insert, update, delete on neural_search.calibrations to service_role;
 
-insert into neural_search.calibrations (model, query_kind, same, strong, related) values
-  ('efficientnet-lite0', 'image', 0.9, 4, 3),
-  ('efficientnet-lite0', 'text', 'Infinity', 4, 3),
-  ('efficientnet-lite0', 'mixed', 'Infinity', 4, 3),
-  (null, 'image', 0.9, 4, 3),
-  (null, 'text', 'Infinity', 4, 3),
-  (null, 'mixed', 'Infinity', 4, 3);
+insert into neural_search.calibrations (model, query_kind, unit, related, strong, same) values
+  ('efficientnet-lite0', 'image', 'pair_high', 1.204308, 1.415498, 0.95),
+  ('efficientnet-lite0', 'text', 'room', 0.25186, 0.390189, null),
+  ('efficientnet-lite0', 'mixed', 'pair_high', 1.05276, 1.307317, null),
+  (null, 'image', 'pair_deviation', 4.601183, 5.097876, 0.95),
+  (null, 'text', 'quartile_distance', 4, 5, null),
+  (null, 'mixed', 'quartile_distance', 4, 5, null);
 
 
 create table neural_search.backgrounds (
   model text primary key references neural_search.models (name) on delete cascade,
-  seen_document_id bigint not null,
-  pair_mean double precision not null,
+  sampled integer not null check (sampled >= 32),
+  pair_high double precision not null,
   pair_deviation double precision not null,
+  last_document_id bigint not null,
   refreshed_at timestamptz not null default now()
 );
-comment on table neural_search.backgrounds is 'What is usual among each model''s indexed images.';
+comment on table neural_search.backgrounds is 'What similarities are usual among each model''s indexed images.';
 comment on column neural_search.backgrounds.model is 'Whose embeddings these are.';
-comment on column neural_search.backgrounds.seen_document_id is 'The last document that there was at that time.';
-comment on column neural_search.backgrounds.pair_mean is 'Of the similarities of random pairs of indexed images.';
+comment on column neural_search.backgrounds.sampled is 'How many images were drawn.';
+comment on column neural_search.backgrounds.pair_high is
+  'The 95th percentile of the similarities of all pairs of them.';
 comment on column neural_search.backgrounds.pair_deviation is 'The standard deviation of those.';
-comment on column neural_search.backgrounds.refreshed_at is 'When the sample was drawn.';
+comment on column neural_search.backgrounds.last_document_id is
+  'The newest document at that time, of any model: how many came since then is known without counting.';
+comment on column neural_search.backgrounds.refreshed_at is 'When they were drawn.';
 
 alter table neural_search.backgrounds enable row level security;
 grant select, insert, update, delete on neural_search.backgrounds to service_role;
@@ -55,82 +66,153 @@ create table neural_search.background_samples (
   embedding extensions.halfvec not null,
   primary key (model, document_id)
 )
--- Rows of up to a page: each search reads them all, and to fetch them from beside the table would take most of the time.
+-- In the row itself, up to a page: each search reads them all, and looking elsewhere would take most of the time.
 with (toast_tuple_target = 8160);
 comment on table neural_search.background_samples is
-  'Random documents that queries are compared with. Callers are told what is usual among them, never of a single one.';
+  'Random documents that queries are compared with. Callers learn what is usual among them, and of no single one.';
 comment on column neural_search.background_samples.model is 'The model that made the embedding.';
 comment on column neural_search.background_samples.document_id is
-  'No foreign key, which would make uploaders wait: those that are gone are dropped by the next refresh.';
-comment on column neural_search.background_samples.embedding is 'As it was then, of half precision.';
+  'No foreign key, which would make uploaders wait: refresh_backgrounds drops what is gone.';
+comment on column neural_search.background_samples.embedding is 'As it was when it was drawn, in half precision.';
 
 alter table neural_search.background_samples enable row level security;
 grant select, insert, update, delete on neural_search.background_samples to service_role;
 
 
--- Reads at most some 2,000 pages of the table, however large it is.
+-- Reads at most some 2,000 pages of the table, however large it is, and what it drew.
 create or replace function neural_search.refresh_background(target_model text) returns boolean
 language plpgsql set search_path = '' as $$
 declare
-  sampled constant integer := 256;
-  fewest constant integer := 32;
-  last_document constant bigint := (select max(d.id) from public.documents as d);
-  share constant double precision := least(100, 100.0 * 2000 * current_setting('block_size')::integer
-    / greatest(pg_catalog.pg_relation_size('public.documents'), 1));
+  wanted constant integer := 256;
+  fewest constant integer := 32; -- of fewer, an average would tell of the single ones
+  pages constant integer := 2000;
+  share constant double precision := least(
+    100, 100.0 * pages * current_setting('block_size')::integer
+      / greatest(pg_catalog.pg_relation_size('public.documents'), 1)
+  );
+  last_document_id constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
 begin
   delete from neural_search.background_samples as s where s.model = target_model;
+  delete from neural_search.backgrounds as b where b.model = target_model;
+
   insert into neural_search.background_samples (model, document_id, embedding)
   select d.model, d.id, d.embedding::extensions.halfvec
   from (
     select few.id from public.documents as few tablesample system (share)
-    where few.model = target_model order by random() limit sampled
+    where few.model = target_model order by random() limit wanted
   ) as drawn
   join public.documents as d on d.id = drawn.id;
 
-  delete from neural_search.backgrounds as b where b.model = target_model;
-  insert into neural_search.backgrounds (model, seen_document_id, pair_mean, pair_deviation)
-  select target_model, last_document, avg(pair.similarity), stddev_samp(pair.similarity)
+  insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
+  select target_model, sample.size, pairs.high, pairs.deviation, last_document_id
   from (
-    select 1 - (a.embedding operator(extensions.<=>) b.embedding) as similarity
-    from neural_search.background_samples as a
-    join neural_search.background_samples as b on b.model = a.model and b.document_id > a.document_id
-    where a.model = target_model
-  ) as pair
-  having count(*) >= fewest * (fewest - 1) / 2;
+    select count(*) as size from neural_search.background_samples as s where s.model = target_model
+  ) as sample,
+  lateral (
+    select percentile_cont(0.95) within group (order by pair.similarity) as high,
+      stddev_samp(pair.similarity) as deviation
+    from (
+      select 1 - (one.embedding operator(extensions.<=>) other.embedding) as similarity
+      from neural_search.background_samples as one
+      join neural_search.background_samples as other
+        on other.model = one.model and other.document_id > one.document_id
+      where one.model = target_model
+    ) as pair
+  ) as pairs
+  where sample.size >= fewest;
   return found;
 end
 $$;
 comment on function neural_search.refresh_background is
-  'Draws a model''s sample anew; whether there are documents enough for a background.';
+  'Draws a model''s sample anew; whether there are documents enough to say what is usual.';
 revoke execute on function neural_search.refresh_background from public, anon, authenticated, service_role;
 grant execute on function neural_search.refresh_background to service_role;
 
 
--- Definer, because callers may not read the sample, which holds others' images. What it tells are a median and a
--- spread of at least 32 images, rounded: of a single one nothing.
+-- Cheap where there is nothing to do: it counts no documents, but how many ids were given out since, and of the sample
+-- how much is gone.
+create or replace function neural_search.refresh_backgrounds() returns integer
+language plpgsql set search_path = '' as $$
+declare
+  last_document_id constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  stale text;
+  refreshed integer := 0;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('neural_search.refresh_backgrounds')) then
+    return 0; -- somebody else is at it
+  end if;
+  delete from neural_search.background_samples as s
+  where not exists (select from public.documents as d where d.id = s.document_id);
+
+  for stale in
+    select m.name
+    from neural_search.models as m
+    left join neural_search.backgrounds as b on b.model = m.name
+    cross join lateral (
+      select count(*) as size from neural_search.background_samples as s where s.model = m.name
+    ) as left_over
+    where m.state in ('active', 'standby') and case
+      when b.model is null then exists (select from public.documents as d where d.model = m.name)
+      else left_over.size < 0.9 * b.sampled
+        -- A tenth more documents than there were, or than the sample holds while that is all of them.
+        or last_document_id - b.last_document_id > greatest(b.last_document_id / 10, 10)
+    end
+  loop
+    perform neural_search.refresh_background(stale);
+    refreshed = refreshed + 1;
+  end loop;
+  return refreshed;
+end
+$$;
+comment on function neural_search.refresh_backgrounds is
+  'Draws anew the samples that a tenth of their documents came or went since; how many.';
+revoke execute on function neural_search.refresh_backgrounds from public, anon, authenticated, service_role;
+grant execute on function neural_search.refresh_backgrounds to service_role;
+
+
+-- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of at
+-- least 32 of them and nothing that a single one decides, rounded, whatever the query.
 create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
 language sql stable security definer set search_path = '' as $$
-  with usual as (
-    select avg(s.similarity) as mean, stddev_samp(s.similarity) as deviation
-    from (
-      select 1 - (s.embedding operator(extensions.<=>) query::extensions.halfvec) as similarity
-      from neural_search.background_samples as s where s.model = confidence_levels.model
-    ) as s
+  with compared as materialized (
+    select 1 - (s.embedding operator(extensions.<=>) confidence_levels.query::extensions.halfvec) as similarity
+    from neural_search.background_samples as s where s.model = confidence_levels.model
+  ),
+  usual as (
+    select percentile_cont(array[0.25, 0.75]) within group (order by c.similarity) as quartiles, count(*) as size
+    from compared as c
+  ),
+  measured as (
+    select c.*, usual.quartiles[1] as usual,
+      case c.unit
+        when 'pair_high' then b.pair_high
+        when 'pair_deviation' then b.pair_deviation
+        when 'quartile_distance' then usual.quartiles[2] - usual.quartiles[1]
+        else 1 - usual.quartiles[1]
+      end as step
+    from usual
+    join neural_search.backgrounds as b on b.model = confidence_levels.model
+    cross join lateral (
+      select c.* from neural_search.calibrations as c
+      where c.query_kind = confidence_levels.query_kind and (c.model = confidence_levels.model or c.model is null)
+      order by c.model nulls last limit 1
+    ) as c
+    where usual.size >= 32
+  ),
+  levels as (
+    select coalesce(m.usual + m.same * (1 - m.usual), 'Infinity') as same, m.usual + m.strong * m.step as strong,
+      m.usual + m.related * m.step as related
+    from measured as m
   )
-  select usual.mean + c.same * (1 - usual.mean), usual.mean + c.strong * usual.deviation,
-    usual.mean + c.related * usual.deviation
-  from usual
-  join lateral (
-    select c.* from neural_search.calibrations as c
-    where c.query_kind = confidence_levels.query_kind and (c.model = confidence_levels.model or c.model is null)
-    order by c.model nulls last limit 1
-  ) as c on true
-  where exists (select from neural_search.backgrounds as b where b.model = confidence_levels.model)
+  -- What is the same image is related to it, however much alike all images here are.
+  select round(l.same::numeric, 4)::double precision, round(least(l.strong, l.same)::numeric, 4)::double precision,
+    round(least(l.related, l.same)::numeric, 4)::double precision
+  from levels as l
 $$;
 comment on function neural_search.confidence_levels is
-  'The least similarity that a result of this query needs for each level of confidence; no row while the model has no '
-  'background.';
+  'The least similarity that a result of this query needs for each level of confidence; no row while fewer than 32 '
+  'documents of the model are known.';
 revoke execute on function neural_search.confidence_levels from public, anon, authenticated, service_role;
 grant execute on function neural_search.confidence_levels to anon, authenticated, service_role;
