@@ -1,6 +1,6 @@
 -- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
--- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and three jobs of pg_cron.
+-- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
 
 create or replace function neural_search.enable(extension text, provides text, place text) returns void
 language plpgsql set search_path = '' as $$
@@ -30,12 +30,13 @@ begin
   exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
     perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
   end;
+  perform cron.schedule('neural-search-backgrounds', '* * * * *', 'select neural_search.refresh_backgrounds()');
   perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
   perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
 end
 $$;
 comment on function neural_search.schedule_jobs is
-  'Schedules the kick, the reconciliation and the tidying with pg_cron.';
+  'Schedules the kick, the reconciliation, the refreshing and the tidying with pg_cron.';
 revoke execute on function neural_search.schedule_jobs from public, anon, authenticated, service_role;
 
 
