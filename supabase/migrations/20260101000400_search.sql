@@ -355,9 +355,9 @@ begin
     when 'objects' then format(
       'with visible as materialized ('
       ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%4$s'
-      ') %s from visible cross join lateral ('
-      ' select * from public.documents as d where d.object_id = visible.id and d.model = %L'
-      ' and d.object_version = visible.version%s offset 0'
+      ') %1$s from visible cross join lateral ('
+      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L'
+      ' and d.object_version = visible.version%3$s offset 0'
       ') as d order by d.embedding operator(extensions.<=>) $1, d.id limit $2',
       matches, search.model, search.conditions, search.objects
     )
@@ -374,13 +374,12 @@ create or replace function neural_search.find_matches(search neural_search.searc
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
+  statement constant text := neural_search.search_statement(search, way);
   found neural_search.match[];
 begin
   begin
-    execute format(
-      'select coalesce(array_agg(row(f.*)::neural_search.match), ''{}'') from (%s) as f',
-      neural_search.search_statement(search, way)
-    ) into found using search.query, depth;
+    execute format('select coalesce(array_agg(row(f.*)::neural_search.match), ''{}'') from (%s) as f', statement)
+      into found using search.query, depth;
     return found;
   exception when data_exception or cardinality_violation or raise_exception then
     if current_setting('neural_search.prepared', true) <> 'on' then
