@@ -90,7 +90,7 @@ declare
     100, 100.0 * pages * current_setting('block_size')::integer
       / greatest(pg_catalog.pg_relation_size('public.documents'), 1)
   );
-  last_document_id constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
 begin
   delete from neural_search.background_samples as s where s.model = target_model;
   delete from neural_search.backgrounds as b where b.model = target_model;
@@ -104,7 +104,7 @@ begin
   join public.documents as d on d.id = drawn.id;
 
   insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
-  select target_model, sample.size, pairs.high, pairs.deviation, last_document_id
+  select target_model, sample.size, pairs.high, pairs.deviation, newest
   from (
     select count(*) as size from neural_search.background_samples as s where s.model = target_model
   ) as sample,
@@ -134,7 +134,7 @@ grant execute on function neural_search.refresh_background to service_role;
 create or replace function neural_search.refresh_backgrounds() returns integer
 language plpgsql set search_path = '' as $$
 declare
-  last_document_id constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
   stale text;
   refreshed integer := 0;
 begin
@@ -155,7 +155,7 @@ begin
       when b.model is null then exists (select from public.documents as d where d.model = m.name)
       else left_over.size < 0.9 * b.sampled
         -- A tenth more documents than there were, or than the sample holds while that is all of them.
-        or last_document_id - b.last_document_id > greatest(b.last_document_id / 10, 10)
+        or newest - b.last_document_id > greatest(b.last_document_id / 10, 10)
     end
   loop
     perform neural_search.refresh_background(stale);
