@@ -118,7 +118,7 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     text = f"{function}: {error.message or 'no message'} ({code})"
     if kind is Unauthorized:
         text += ". Send a valid key or token"
-    elif kind in (InvalidQuery, ObjectNotFound) and error.hint:
+    elif kind in (DatabaseError, InvalidQuery, ObjectNotFound) and error.hint:
         text += f". {error.hint}"
     return kind(text, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
 
