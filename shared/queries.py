@@ -95,7 +95,7 @@ def from_form(form: Mapping[str, Sequence[str]], images: Sequence[bytes]) -> Que
     narrow: dict[str, Any] = {}
     for name, values in form.items():
         if name in ("like", "unlike"):
-            fields[name] = [int(value) if value.isdecimal() else value for value in values]
+            fields[name] = [int(value) if _is_id(value) else value for value in values]
         elif name == "text":
             fields[name] = list(values)
         elif name in filters.KEYS:
@@ -109,6 +109,10 @@ def from_form(form: Mapping[str, Sequence[str]], images: Sequence[bytes]) -> Que
             f"{next(iter(narrow))} is given beside filter. Put it into filter.", value=[*narrow]
         )
     return parse(fields | ({"filter": narrow} if narrow else {}), images)
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20  # Python reads no number of thousands of digits
 
 
 def parse(fields: Mapping[str, Any], images: Sequence[bytes] = ()) -> Query:
