@@ -18,7 +18,7 @@ Seen = set[tuple[str, str]]  # bucket and name
 
 PICTURE = picture("red")
 RED = ColourEmbedder("", DIMENSIONS).embed_texts(["red"])[0].astype(float).tolist()
-EVERYTHING = {"limit": 100, "min_similarity": -1}
+EVERYTHING = {"limit": 100, "min_similarity": -1, "min_confidence": "unrelated"}
 PAGE = 3
 
 
@@ -143,6 +143,10 @@ def by_copies(caller: Caller) -> Seen:
     return _pairs(rows) | {pair for row in rows for pair in _pairs(row["duplicates"], "bucket", "name")}
 
 
+def by_fingerprint(caller: Caller) -> Seen:
+    return _pairs(caller.rpc("list_fingerprints"))
+
+
 def by_name(caller: Caller) -> Seen:
     names = [f"{bucket}/{name}" for bucket, about in caller.buckets.items() for name in about.seen_by]
     return _pairs(caller.rpc("get_embeddings", names=names))
@@ -185,6 +189,7 @@ SEARCHES: dict[str, Callable[[Caller], Seen]] = {
     "recommend_documents": by_recommendation,
     "recommend_documents, by the best score": by_best_score,
     "recommend_documents, copies folded": by_copies,
+    "list_fingerprints": by_fingerprint,
     "get_embeddings by name": by_name,
     "get_embeddings by id": by_id,
     "object_states": by_state,

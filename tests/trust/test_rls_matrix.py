@@ -50,6 +50,13 @@ def test_a_count_counts_nothing_hidden(callers: dict[str, Caller], name: str):
 
 
 @pytest.mark.parametrize("name", scene.CALLERS)
+def test_no_hidden_document_is_confirmed_to_be_a_duplicate(callers: dict[str, Caller], name: str):
+    ids = list(range(1, 100))
+    rows = callers[name].rpc("confirm_duplicates", first_ids=ids, second_ids=ids)
+    assert len(rows) == len(callers[name].expected)
+
+
+@pytest.mark.parametrize("name", scene.CALLERS)
 def test_urls_are_signed_only_for_what_storage_lets_the_caller_read(callers: dict[str, Caller], name: str):
     results = callers[name].query(text="red")
     signed = {(one["bucket"], one["name"]) for one in results if one["url"]}
