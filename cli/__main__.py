@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
-from cli import backfill, bench, demo, doctor, evaluate, install, jobs, models, query, stack, upload, worker
+from cli import (
+    backfill,
+    bench,
+    demo,
+    doctor,
+    duplicates,
+    evaluate,
+    install,
+    jobs,
+    models,
+    query,
+    stack,
+    upload,
+    worker,
+)
 from cli.app import app
 
-for group in (stack, doctor, demo, install, upload, query, jobs, models, backfill, worker, evaluate, bench):
+GROUPS = (
+    stack,
+    doctor,
+    demo,
+    install,
+    upload,
+    query,
+    duplicates,
+    jobs,
+    models,
+    backfill,
+    worker,
+    evaluate,
+    bench,
+)
+for group in GROUPS:
     group.register(app)
 
 

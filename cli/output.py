@@ -57,8 +57,11 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def progress(*labels: str, total: int) -> Iterator[Callable[[str, int], None]]:
-    """Progress bars on stderr, in a pipe a line now and then; yields `show(label, done)`."""
+def progress(*labels: str, total: int | None) -> Iterator[Callable[[str, int], None]]:
+    """Progress bars on stderr, in a pipe a line now and then; yields `show(label, done)`.
+
+    `total` is None where nobody knows it.
+    """
     if not sys.stderr.isatty():
         yield _lines(total)
         return
@@ -71,7 +74,7 @@ def progress(*labels: str, total: int) -> Iterator[Callable[[str, int], None]]:
         yield lambda label, done: bars.update(tasks[label], completed=done)
 
 
-def _lines(total: int) -> Callable[[str, int], None]:
+def _lines(total: int | None) -> Callable[[str, int], None]:
     done_by_label: dict[str, int] = {}
     next_line = time.monotonic() + LINE_EVERY
 
@@ -80,7 +83,8 @@ def _lines(total: int) -> Callable[[str, int], None]:
         done_by_label[label] = done
         if time.monotonic() >= next_line:
             next_line = time.monotonic() + LINE_EVERY
-            warn(", ".join(f"{label}: {done:,} of {total:,}" for label, done in done_by_label.items()))
+            of = "" if total is None else f" of {total:,}"
+            warn(", ".join(f"{label}: {done:,}{of}" for label, done in done_by_label.items()))
 
     return show
 
