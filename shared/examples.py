@@ -84,7 +84,7 @@ def _one(name: str, found: Sequence[StoredEmbedding], bucket: str | None) -> Sto
         found = [one for one in found if one.bucket_id == bucket] or found
     if not found:
         raise ObjectNotFound(
-            f"There is no searchable object {name!r}, or you may not read it. "
+            f"There is no searchable object {name!r:.200}, or you may not read it. "
             "Name it by its id, its path, or bucket/path.",
             value=name,
         )
