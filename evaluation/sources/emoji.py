@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,22 @@ def collection(cache: Path, split: str = "test") -> Collection:
     are to be tuned on `dev`, and never looked at on `test`.
     """
     check_split(split)
+    return _collection(cache, f"emoji:{split}", (split,))
+
+
+def captioned(cache: Path) -> Collection:
+    """The same with the captions of both parts: for what is chosen on halves of its own."""
+    return _collection(cache, "emoji", SPLITS)
+
+
+def _collection(cache: Path, name: str, splits: Sequence[str]) -> Collection:
     fluent = npm.fetch(FLUENT, cache, lambda path: path.startswith("assets/") or _is_notice(path))
     google = npm.fetch(
         GOOGLE, cache, lambda path: path.startswith(DRAWINGS) or path == WORDS or _is_notice(path)
     )
     rows = json.loads((google / WORDS).read_bytes())
-    items = [item for row in rows for item in _items(row, fluent, google, split)]
-    return Collection(name=f"emoji:{split}", items=tuple(items))
+    items = [item for row in rows for item in _items(row, fluent, google, splits)]
+    return Collection(name=name, items=tuple(items))
 
 
 def check_split(name: str) -> None:
@@ -69,7 +78,7 @@ def split_of(codes: str) -> str:
     return SPLITS[hashlib.sha256(codes.encode()).digest()[0] % len(SPLITS)]
 
 
-def _items(row: dict[str, Any], fluent: Path, google: Path, split: str) -> Iterator[Item]:
+def _items(row: dict[str, Any], fluent: Path, google: Path, splits: Sequence[str]) -> Iterator[Item]:
     codes = row["unified"].lower()
     drawings = {"fluent": fluent / "assets" / f"{codes}.webp", "google": google / DRAWINGS / row["image"]}
     if row["category"] not in CATEGORIES or not all(path.exists() for path in drawings.values()):
@@ -79,7 +88,7 @@ def _items(row: dict[str, Any], fluent: Path, google: Path, split: str) -> Itera
             key=f"{vendor}/{row['short_name']}{path.suffix}",
             read=_reader(path),
             label=row["category"],
-            captions=_captions(row) if split_of(codes) == split else (),
+            captions=_captions(row) if split_of(codes) in splits else (),
             group=codes,
             rendition=vendor,
         )
