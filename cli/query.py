@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +12,9 @@ import typer
 
 from cli import output
 from cli.output import AsJson
-from shared import settings
-from shared.errors import NeuralSearchError, RequestError
-from shared.queries import MAX_LIMIT
+from shared import filters, settings
+from shared.errors import InvalidFilter, NeuralSearchError, RequestError
+from shared.queries import CONFIDENCES, MAX_LIMIT, STRATEGIES
 from shared.settings import Settings
 
 TIMEOUT_SECONDS = 60
@@ -38,6 +40,21 @@ def query(
     limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="How many results.")] = 10,
     bucket: Annotated[str | None, typer.Option(help="Only in this bucket.")] = None,
     prefix: Annotated[str | None, typer.Option(help="Only names that begin like this.")] = None,
+    narrow: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="KEY=VALUE", help=f"Only what fits: {', '.join(filters.KEYS)}."),
+    ] = None,
+    min_confidence: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help=f"{', '.join(CONFIDENCES)} (everything). Default: related."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"{' or '.join(STRATEGIES)} (near to any example).")
+    ] = None,
+    diversity: Annotated[
+        float | None, typer.Option(min=0, max=1, help="How much results should differ from each other.")
+    ] = None,
+    collapse: Annotated[bool, typer.Option("--collapse", help="Fold copies into the best of them.")] = False,
     with_urls: Annotated[
         bool, typer.Option("--urls", help="Show for each result the URL that opens it for ten minutes.")
     ] = False,
@@ -47,12 +64,16 @@ def query(
     if not (images or texts or like or unlike):
         raise typer.BadParameter("say what to look for with --image, --text, --like or --unlike")
     scope = {name: value for name, value in (("bucket", bucket), ("prefix", prefix)) if value}
-    given = {
+    given: dict[str, Any] = {
         "image": _one_or_many([read_image(path) for path in images or []]),
         "text": _one_or_many(texts or []),
         "like": like,
         "unlike": unlike,
-        "filter": scope,
+        "filter": scope | read_filter(narrow or []),
+        "min_confidence": min_confidence,
+        "strategy": strategy,
+        "diversity": diversity,
+        "collapse": "duplicates" if collapse else None,
     }
     answer = search(settings.load(), {"limit": limit} | {key: value for key, value in given.items() if value})
     if as_json:
@@ -87,9 +108,12 @@ def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
 
 def _print_results(results: list[dict[str, Any]], with_urls: bool) -> None:
     if not results:
-        output.say("Nothing found. `neural-search status` shows how many images are searchable.")
+        output.say(
+            "Nothing found. `--min-confidence unrelated` shows the nearest anyway, "
+            "`neural-search status` how many images are searchable."
+        )
         return
-    columns = ("similarity", "bucket", "name", *(["url"] if with_urls else []))
+    columns = ("similarity", "confidence", "bucket", "name", *(["url"] if with_urls else []))
     output.print_table(columns, [_row(result, with_urls) for result in results])
 
 
@@ -101,9 +125,22 @@ def read_image(path: Path) -> str:
         raise RequestError(f"The image {str(path)!r} can't be read: {error.strerror}.") from error
 
 
+def read_filter(pairs: Sequence[str]) -> dict[str, Any]:
+    """The filter in KEY=VALUE pairs; a mime_type may come more than once."""
+    texts: defaultdict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise InvalidFilter(f"--filter is {pair!r}. Expected KEY=VALUE, as in mime_type=image/png.")
+        texts[key].append(text)
+    return filters.parse({key: filters.from_text(key, several) for key, several in texts.items()})
+
+
 def _row(result: dict[str, Any], with_urls: bool) -> tuple[Any, ...]:
     url = (result.get("url"),) if with_urls else ()
-    return (f"{result['similarity']:.3f}", result["bucket"], result["name"], *url)
+    copies = len(result["duplicates"])
+    name = f"{result['name']} (and {copies} more like it)" if copies else result["name"]
+    return (f"{result['similarity']:.3f}", result["confidence"], result["bucket"], name, *url)
 
 
 def _one_or_many(values: list[str]) -> str | list[str]:

@@ -410,11 +410,14 @@ declare
 begin
   for pair in
     with ranked as materialized (
-      select array_position(ids, d.id) as place, d as document from public.documents as d where d.id = any (ids)
+      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, d as document
+      from public.documents as d where d.id = any (ids)
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
-    where neural_search.are_duplicates(a.document, b.document)
+    -- To call the rule takes a while: only for what comes near to it.
+    where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
+      and neural_search.are_duplicates(a.document, b.document)
     order by 1, 2
   loop
     if leader_of[pair.earlier] = pair.earlier and leader_of[pair.later] = pair.later then
@@ -434,32 +437,32 @@ grant execute on function neural_search.leaders to anon, authenticated, service_
 -- Documents and Producing Summaries, SIGIR 1998, with lambda = 1 - diversity. The next result is the one with the
 -- greatest lambda * relevance - (1 - lambda) * (its similarity to the nearest result so far).
 create or replace function neural_search.diversified(
-  candidates neural_search.candidate[], places integer[], diversity double precision, wanted integer
+  relevances double precision[], embeddings extensions.vector[], diversity double precision, wanted integer
 ) returns integer[]
 language plpgsql stable set search_path = '' as $$
 declare
   chosen integer[] := '{}';
   best integer;
-  nearest double precision[]; -- of each place: its similarity to the nearest of the chosen; null while there is none
   newest extensions.vector;
+  nearest double precision[]; -- of each: its similarity to the nearest of the chosen; null while there is none
 begin
-  for step in 1 .. least(wanted, cardinality(places)) loop
-    select c.ordinality into best
-    from unnest(candidates) with ordinality as c
-    where c.ordinality = any (places) and c.ordinality <> all (chosen)
-    order by (1 - diversity) * c.relevance - diversity * coalesce(nearest[c.ordinality], 0) desc, c.ordinality limit 1;
+  for step in 1 .. least(wanted, cardinality(relevances)) loop
+    select r.place into best
+    from unnest(relevances) with ordinality as r (relevance, place)
+    where r.place <> all (chosen)
+    order by (1 - diversity) * r.relevance - diversity * coalesce(nearest[r.place], 0) desc, r.place limit 1;
     chosen = chosen || best;
-    newest = candidates[best].embedding;
+    newest = embeddings[best];
     nearest = array(
-      select greatest(nearest[c.ordinality], 1 - (c.embedding operator(extensions.<=>) newest))
-      from unnest(candidates) with ordinality as c order by c.ordinality
+      select greatest(nearest[e.place], 1 - (e.embedding operator(extensions.<=>) newest))
+      from unnest(embeddings) with ordinality as e (embedding, place) order by e.place
     );
   end loop;
   return chosen;
 end
 $$;
 comment on function neural_search.diversified is
-  'The numbers of the first candidates by maximal marginal relevance, of those with these places.';
+  'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
 revoke execute on function neural_search.diversified from public, anon, authenticated, service_role;
 grant execute on function neural_search.diversified to anon, authenticated, service_role;
 
@@ -543,8 +546,10 @@ declare
   pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
   depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
   pool neural_search.candidate[];
-  leaders integer[];
-  places integer[];
+  leaders integer[]; -- of each in the pool the place of the one that it is folded into
+  places integer[]; -- in the pool, of the results in their order
+  relevances double precision[];
+  embeddings extensions.vector[];
 begin
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
@@ -571,7 +576,15 @@ begin
   places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
     where l.leader = l.ordinality order by 1);
   if diversity > 0 then
-    places = neural_search.diversified(pool, places, diversity, skipped + wanted);
+    select array_agg(c.relevance order by c.ordinality), array_agg(c.embedding order by c.ordinality)
+      into relevances, embeddings
+    from unnest(pool) with ordinality as c where c.ordinality = any (places);
+    places = array(
+      select places[chosen.place]
+      from unnest(neural_search.diversified(relevances, embeddings, diversity, skipped + wanted))
+        with ordinality as chosen (place, rank)
+      order by chosen.rank
+    );
   end if;
 
   return query

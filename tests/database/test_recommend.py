@@ -275,7 +275,7 @@ def test_every_role_may_ask(db, fan, role):
         ([embedding(1, weight="2")], "weight is 2"),
         ([embedding(0)], r"likes\[0\].embedding is all zeros"),
         ([{"embedding": [1, 2]}], "has 2 dimensions"),
-        ([embedding(1)] * 101, "are 101 in all, expected 1 to 100"),
+        ([embedding(1)] * 101, "likes has 101 examples, expected at most 100"),
     ],
 )
 def test_examples_that_make_no_sense_are_refused(db, likes, message):
