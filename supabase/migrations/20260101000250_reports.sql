@@ -122,7 +122,8 @@ create or replace function public.index_status() returns table (
   bucket_id text, model text, objects bigint, documents bigint, pending bigint, running bigint, skipped bigint,
   failed bigint
 )
-language sql stable set search_path = '' as $$
+-- The time-out as in embedding_report.
+language sql stable set search_path = '' set statement_timeout = '60s' as $$
   select b.bucket_id, b.model, b.objects, b.searchable, b.due + b.waiting, b.running, b.skipped, b.failed
   from neural_search.backlog as b
   order by b.bucket_id, b.model

@@ -144,8 +144,10 @@ def test_what_compares_all_objects_may_take_longer_than_a_search(db):
         "activate_model",
         "backfill_documents",
         "embedding_report",
+        "index_status",
         "list_embedding_jobs",
         "list_models",
+        "reconcile_documents",
         "remove_model",
         "retry_embedding_jobs",
     ]
