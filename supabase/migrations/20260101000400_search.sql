@@ -288,10 +288,11 @@ create or replace function neural_search.set_parameters(names text[], settings t
 language plpgsql set search_path = '' as $$
 declare
   former text[];
+  setting text;
 begin
   for i in 1 .. cardinality(names) loop
     former[i] = coalesce(current_setting(names[i], true), '');
-    perform set_config(names[i], settings[i], true);
+    setting = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
   end loop;
   return former;
 end
@@ -378,8 +379,10 @@ declare
   found neural_search.match[];
 begin
   begin
-    execute format('select coalesce(array_agg(row(f.*)::neural_search.match), ''{}'') from (%s) as f', statement)
-      into found using search.query, depth;
+    execute format(
+      'select coalesce(array_agg(row(f.*)::neural_search.match order by f.similarity desc, f.id), ''{}'') '
+      'from (%s) as f', statement
+    ) into found using search.query, depth;
     return found;
   exception when data_exception or cardinality_violation or raise_exception then
     if current_setting('neural_search.prepared', true) <> 'on' then
@@ -391,7 +394,8 @@ begin
   return neural_search.find_matches(search, case way when 'objects' then 'documents' else way end, depth);
 end
 $$;
-comment on function neural_search.find_matches is 'So many matches or all there are, found in this way.';
+comment on function neural_search.find_matches is
+  'So many matches or all there are, found in this way, the best first.';
 revoke execute on function neural_search.find_matches from public, anon, authenticated, service_role;
 grant execute on function neural_search.find_matches to anon, authenticated, service_role;
 
@@ -415,8 +419,8 @@ revoke execute on function neural_search.expected_rows from public, anon, authen
 grant execute on function neural_search.expected_rows to anon, authenticated, service_role;
 
 
--- All that it weighs is in units of one step of a walk along the index, some 35 microseconds in 2026. They decide how long
--- a search takes, not what it finds.
+-- All that it weighs is in units of one step of a walk along the index, some 35 microseconds in 2026. That decides how
+-- long a search takes, not what it finds.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
@@ -430,13 +434,14 @@ declare
   share double precision;
   walk double precision;
   found neural_search.match[];
+  former text[];
 begin
   -- Reading so few is cheaper than walking until so many of them have come by.
   if search.strategy = 'exact' or narrowed < sqrt(total * depth) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
-  perform neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
+  former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
   found = neural_search.find_matches(search, search.strategy, depth);
   if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor then
     return found;
@@ -447,7 +452,7 @@ begin
   share = cardinality(found)::double precision / looked;
   walk = 3 * depth / nullif(share, 0);
   if search.strategy = 'hnsw' and walk < (total / 150 + total * share) / 2 then
-    perform neural_search.set_parameters(
+    former = neural_search.set_parameters(
       array['hnsw.iterative_scan', 'hnsw.max_scan_tuples'], array['relaxed_order', ceil(walk)::integer::text]
     );
     found = neural_search.find_matches(search, 'hnsw', 2 * depth);
@@ -504,17 +509,19 @@ declare
   level record;
   search neural_search.search;
   -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  depth integer := wanted + skipped + 5 + case when page_after is null then 0
+  depth integer := wanted + skipped + 2 + case when page_after is null then 0
     else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
   found neural_search.match[];
-  last_similarity double precision;
   page neural_search.match[];
+  worst double precision;
 begin
   select * into searched from neural_search.searchable_model(model);
   perform neural_search.check_query(
     query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence
   );
-  perform neural_search.check_filter(narrow);
+  if narrow <> '{}' then
+    perform neural_search.check_filter(narrow);
+  end if;
   perform neural_search.check_page(page_after);
 
   -- Of unit length: half precision has no place for very long or very short vectors.
@@ -525,8 +532,9 @@ begin
   search.strategy = searched.search_strategy;
   search.floor = greatest(threshold, case min_confidence
     when 'same' then level.same when 'strong' then level.strong when 'related' then level.related end);
-  search.narrowing = neural_search.filter_conditions(narrow, true);
-  search.conditions = search.narrowing || neural_search.filter_conditions(narrow, false)
+  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
+  search.conditions = search.narrowing
+    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end
     -- Whoever row level security doesn't apply to is still not to find what isn't there any more.
     || case when row_security_active('public.documents') then '' else
       ' and (select true from storage.objects as o'
@@ -541,26 +549,21 @@ begin
   loop
     found = neural_search.nearest(search, depth);
     page = array(
-      select row(nearest.*)::neural_search.match
-      from (
-        select m.* from unnest(found) as m
-        where m.similarity > threshold and m.similarity >= search.floor
-          and (page_after is null
-            or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
-        order by m.similarity desc, m.id
-        offset 0
-      ) as nearest
-      where neural_search.can_see(nearest.object_id, nearest.object_version)
+      select row(m.*)::neural_search.match from unnest(found) as m
+      where m.similarity > threshold and m.similarity >= search.floor
+        and (page_after is null
+          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
+        and neural_search.can_see(m.object_id, m.object_version) -- the last to be asked, being the dearest
       limit wanted offset skipped
     );
-    last_similarity = (select min(m.similarity) from unnest(found) as m);
-    exit when cardinality(found) < depth or last_similarity < search.floor
+    worst = found[cardinality(found)].similarity;
+    exit when cardinality(found) < depth or worst < search.floor
       -- Equals are to come in the order of their ids, as long as they aren't a thousand.
       or cardinality(page) = wanted
-        and (wanted = 0 or last_similarity < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
     depth = 4 * depth;
   end loop;
-  perform neural_search.set_parameters(names, former);
+  former = neural_search.set_parameters(names, former);
 
   return query
   select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
@@ -570,8 +573,7 @@ begin
       when m.similarity >= level.related then 'related'
       when level.related is not null then 'unrelated'
     end
-  from unnest(page) with ordinality as m
-  order by m.ordinality;
+  from unnest(page) as m;
 end
 $$;
 comment on function public.match_documents is
