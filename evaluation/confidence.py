@@ -66,6 +66,7 @@ UNITS = {
     "(s - first quartile) / pairs' 95th percentile": "pair_high",
     "(s - first quartile) / pair deviation": "pair_deviation",
     ROOM: "room",
+    "s - first quartile": "one",
     "(s - first quartile) / quartiles' distance": "quartile_distance",
 }
 # For models that weren't measured: spreads, which mean the same wherever a model's similarities lie.
@@ -209,11 +210,11 @@ def _tried(images: Images, kind: str, embed: Callable[[Sequence[str]], Any]) -> 
     return trials.tried(images, kind, trials.queries(images, kind, embed))
 
 
-def vectors(collection: Collection, method: Embedding, decode: Decode) -> Images:
+def vectors(name: str, collection: Collection, method: Embedding, decode: Decode) -> Images:
     """The collection's labelled images as vectors."""
     found = features.extract(collection.items, [method], decode, _silent, "")
     return Images(
-        name=collection.name.partition(":")[0],
+        name=name,
         vectors=found.features[method.name],
         categories=np.array([item.label for item in found.items]),
         groups=np.array([item.group or item.key for item in found.items]),
@@ -230,6 +231,20 @@ def _silent(*_: object) -> None:
     pass
 
 
+def calibrations(report: dict[str, Any]) -> str:
+    """The rows of neural_search.calibrations, as they stand in its migration."""
+    kinds = rounded(report["kinds"])
+    rows = [
+        (name, kind, kinds[kind][part])
+        for part, name in (("levels", f"'{report['model']}'"), ("generic", "null"))
+        for kind in KINDS
+    ]
+    return ",\n".join(
+        f"  ({name}, '{kind}', '{one['unit']}', {one['related']}, {one['strong']}, {one['same'] or 'null'})"
+        for name, kind, one in rows
+    )
+
+
 def main() -> None:
     """Measures, prints what was chosen, and writes the published figures."""
     configuration = settings.load()
@@ -242,8 +257,8 @@ def main() -> None:
     )
     cache = configuration.embedding_cache / "npm"
     collections = [
-        vectors(emoji.captioned(cache), method, decode),
-        vectors(folder.collection(PHOTOGRAPHS), method, decode),
+        vectors("drawings", emoji.captioned(cache), method, decode),
+        vectors("photographs", folder.collection(PHOTOGRAPHS), method, decode),
     ]
     found = measure(collections, method.text_features)
     image = found["kinds"]["image"]
@@ -255,8 +270,7 @@ def main() -> None:
     }
     report = {"model": method.name, "machine": machine(), **found}
     PUBLISHED.write_text(json.dumps(rounded(report), indent=1) + "\n")
-    for kind, one in found["kinds"].items():
-        print(kind, one["chosen"], one["levels"], "generic:", one["generic"])
+    print(calibrations(report))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 create table neural_search.calibrations (
   model text,
   query_kind text not null check (query_kind in ('image', 'text', 'mixed')),
-  unit text not null check (unit in ('pair_high', 'pair_deviation', 'quartile_distance', 'room')),
+  unit text not null check (unit in ('pair_high', 'pair_deviation', 'quartile_distance', 'room', 'one')),
   related double precision not null check (related > 0),
   strong double precision not null check (strong >= related),
   same double precision check (same between 0 and 1),
@@ -19,7 +19,7 @@ comment on column neural_search.calibrations.query_kind is 'What was asked with:
 comment on column neural_search.calibrations.unit is
   'Of related and strong. pair_high: the 95th percentile of the similarities of pairs of images; pair_deviation: their '
   'standard deviation; quartile_distance: between the first and the third quartile of this query''s similarities; room: '
-  'from the first quartile to 1.';
+  'from the first quartile to 1; one: as they are.';
 comment on column neural_search.calibrations.related is
   'Units above the first quartile of this query''s similarities. Searches over HTTP leave out what lies below.';
 comment on column neural_search.calibrations.strong is 'Likewise.';
@@ -190,7 +190,8 @@ language sql stable security definer set search_path = '' as $$
         when 'pair_high' then b.pair_high
         when 'pair_deviation' then b.pair_deviation
         when 'quartile_distance' then usual.quartiles[2] - usual.quartiles[1]
-        else 1 - usual.quartiles[1]
+        when 'room' then 1 - usual.quartiles[1]
+        else 1
       end as step
     from usual
     join neural_search.backgrounds as b on b.model = confidence_levels.model
