@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,3 +72,43 @@ def finish(connection: Connection, object_id: uuid.UUID, embedding: str, version
         {"id": object_id, "model": MODEL, "version": version, "embedding": embedding},
     )
     return result
+
+
+def make_crowd(
+    database: Clone, embeddings: Sequence[Sequence[float]], names: Sequence[str], owners: Sequence[str | None]
+) -> None:
+    """Objects in the bucket `images`, and their documents of a small model `tiny`, which becomes active."""
+    dimensions = len(embeddings[0])
+    with database.connect("supabase_admin") as platform:
+        platform.execute("set session_replication_role = 'replica'")
+        platform.execute("update neural_search.models set state = 'retired'")
+        platform.execute(
+            "insert into neural_search.models (name, dimensions, state) values ('tiny', %s, 'active')",
+            [dimensions],
+        )
+        objects = [(str(uuid.UUID(int=n + 1)), name, str(n)) for n, name in enumerate(names)]
+        with platform.cursor().copy(
+            "copy storage.objects (id, bucket_id, name, version, owner_id) from stdin"
+        ) as copy:
+            for (object_id, name, version), owner in zip(objects, owners, strict=True):
+                copy.write_row([object_id, "images", name, version, owner])
+        columns = (
+            "object_id, bucket_id, content, model, embedding, object_version, owner_id, byte_size, mime_type"
+        )
+        with platform.cursor().copy(f"copy public.documents ({columns}) from stdin") as copy:
+            rows = zip(objects, embeddings, owners, strict=True)
+            for n, ((object_id, name, version), embedding, owner) in enumerate(rows):
+                mime_type = "image/png" if n % 100 else "image/gif"
+                vector = json.dumps(list(embedding))
+                copy.write_row([object_id, "images", name, "tiny", vector, version, owner, n, mime_type])
+        platform.execute("""
+            update public.documents set uploaded_at = '2026-01-01'::timestamptz + id * interval '1 minute',
+              metadata = jsonb_build_object('tag', id % 100)
+        """)
+        platform.execute(f"""
+            create index tiny_idx on public.documents
+              using hnsw ((embedding::extensions.halfvec({dimensions})) extensions.halfvec_cosine_ops)
+              where model = 'tiny'
+        """)
+        platform.execute("vacuum analyze public.documents")
+        platform.execute("vacuum analyze storage.objects")
