@@ -17,12 +17,13 @@ import numpy as np
 import psycopg
 from psycopg.types.json import Jsonb
 
-from benchmarks.mixture import Mixture, Vectors
+from benchmarks.mixture import Vectors
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Show = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
 SHARES = {"0.1%": 0.001, "1%": 0.01, "10%": 0.1}  # of all objects; the callers and filters that are measured
+TELL_EVERY = 5000
 OTHERS = 100  # owners, buckets and albums of the rest
 OBJECTS = (
     *(("id", "uuid"), ("bucket_id", "text"), ("name", "text"), ("owner_id", "text"), ("version", "text")),
@@ -69,23 +70,25 @@ def owner(share: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, share))
 
 
-def fill(connection: Connection, model: str, mixture: Mixture, count: int, *, seed: int, show: Show) -> None:
-    """`count` objects with documents of `model`, whatever triggers there are: for a database of its own.
+def fill(connection: Connection, model: str, vectors: Vectors, *, seed: int, show: Show) -> None:
+    """As many objects as `vectors`, with documents of `model`, whatever triggers there are.
 
-    Needs a superuser. The index of the model is made anew at the end, as a large import does.
+    For a superuser, in a database of its own. An index of the model had better be made after it.
     """
-    batches = mixture.draw(count, seed=seed)
+    count = len(vectors)
+    made = list(rows(count, seed))
     with connection.transaction():
         connection.execute("set local session_replication_role = replica")
         _make_buckets(connection)
-        _copy(connection, "storage.objects", OBJECTS, (one.as_object() for one in rows(count, seed)))
+        _copy(connection, "storage.objects", OBJECTS, (row.as_object() for row in made))
         documents = (
             row.as_document(model, binary(vector))
-            for row, vector in zip(rows(count, seed), _told(batches, count, show), strict=True)
+            for row, vector in zip(made, _told(vectors, show), strict=True)
         )
         _copy(connection, "public.documents", DOCUMENTS, documents)
     connection.execute("vacuum (analyze) storage.objects")
     connection.execute("vacuum (analyze) public.documents")
+    show("storing vectors", count, count)
 
 
 def rows(count: int, seed: int) -> Iterator[Row]:
@@ -141,9 +144,13 @@ def _copy(
             copy.write_row(row)
 
 
-def _told(batches: Iterator[Vectors], count: int, show: Show) -> Iterator[Vectors]:
-    done = 0
-    for batch in batches:
-        yield from batch
-        done += len(batch)
-        show("storing vectors", done, count)
+def _told(vectors: Vectors, show: Show) -> Iterator[Vectors]:
+    for number, vector in enumerate(vectors):
+        if number % TELL_EVERY == 0:
+            show("storing vectors", number, len(vectors))
+        yield vector
+
+
+def number_of(name: str) -> int:
+    """Which of the rows has this name."""
+    return int(name.rpartition("/")[2].removesuffix(".jpg"))

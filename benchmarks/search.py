@@ -1,0 +1,279 @@
+"""How complete and how fast searches are: by strategy and size, by caller and filter, and over HTTP.
+
+The documents are drawn from a mixture fitted to real embeddings (benchmarks/mixture.py). Everything happens
+in databases of the benchmark's own, which the command line makes: see `docs/speed.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks import mixture, search_callers, search_http, search_strategies
+from benchmarks.figures import Figure
+from benchmarks.search_callers import MATCH, Result
+from benchmarks.search_http import Http
+from benchmarks.search_queries import Collection, connected, take_turns
+from benchmarks.search_rows import Connection, Show, fill, rows
+from benchmarks.search_strategies import Measurement
+from benchmarks.speed import machine
+from shared.settings import Settings
+
+NATIVE = "efficientnet-lite0"
+NATIVE_DIMENSIONS, OTHER_DIMENSIONS = 1280, 512
+QUERIES = 100
+GROWTH_ROUNDS, GROWTH_SECONDS = 60, 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the documents go; all of it is the command line's to make and to take away."""
+
+    served: str  # a superuser's URL of the database of a stack that runs for this alone
+    settings: Settings  # of its clients
+    make: Callable[[], str]  # an empty database with the project in it, as a superuser's URL
+    drop: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many vectors; callers, filters and HTTP are measured on the largest of `native`."""
+
+    native: tuple[int, ...] = (10_000, 100_000)
+    other: tuple[int, ...] = (10_000, 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Everything, as the tables have it."""
+
+    strategies: Sequence[Measurement]
+    matches: dict[tuple[int, int], float]  # (dimensions, vectors) -> match_documents' p50 in milliseconds
+    callers: Sequence[Result]
+    filters: Sequence[Result]
+    http: Http
+
+
+def measure(places: Places, sizes: Sizes, command: str, show: Show, *, seed: int = 1) -> dict[str, Any]:
+    """The report as JSON can hold it; `search_report` makes tables of it."""
+    began, load = time.monotonic(), os.getloadavg()[0]
+    strategies: list[Measurement] = []
+    matches: dict[tuple[int, int], float] = {}
+    for dimensions, count in _small(sizes):
+        url = places.make()
+        try:
+            with connected(url) as connection:
+                collection = _filled(connection, dimensions, count, seed, show)
+                strategies += search_strategies.measure(connection, collection, show)
+                matches[dimensions, count] = _match(connection, collection)
+        finally:
+            places.drop(url)
+    with connected(places.served) as connection:
+        collection = _filled(connection, NATIVE_DIMENSIONS, max(sizes.native), seed, show)
+        strategies += search_strategies.measure(connection, collection, show)
+        matches[NATIVE_DIMENSIONS, max(sizes.native)] = _match(connection, collection)
+        measured = Measured(
+            strategies=sorted(strategies, key=lambda one: (-one.dimensions, one.vectors)),
+            matches=matches,
+            **_as_callers(connection, collection, seed, show),
+            http=search_http.measure(connection, collection, places.settings, show),
+        )
+    return {
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "command": command,
+        "machine": machine() | {"load": round(load, 1)},
+        "seconds": round(time.monotonic() - began),
+        "seed": seed,
+        "strategies": [one.row() for one in measured.strategies],
+        "callers": [one.row() for one in measured.callers],
+        "filters": [one.row() for one in measured.filters],
+        "figures": [one.as_json() for one in figures(measured)],
+    }
+
+
+def figures(measured: Measured) -> list[Figure]:
+    """What has a target, and what HTTP adds."""
+    return [
+        *_of_callers(measured.callers),
+        *_of_filters(measured.filters),
+        *_of_growth(measured.matches),
+        *_of_http(measured.http),
+    ]
+
+
+def _small(sizes: Sizes) -> list[tuple[int, int]]:
+    """All but the one that is served, the largest last."""
+    native = [(NATIVE_DIMENSIONS, count) for count in sorted(sizes.native)[:-1]]
+    return native + [(OTHER_DIMENSIONS, count) for count in sorted(sizes.other)]
+
+
+def _filled(connection: Connection, dimensions: int, count: int, seed: int, show: Show) -> Collection:
+    fitted = mixture.load()
+    stored = np.empty((count, dimensions), np.float32)
+    done = 0
+    for batch in fitted.draw(count, seed=seed, dimensions=dimensions):
+        stored[done : done + len(batch)] = batch
+        done += len(batch)
+        show(f"drawing {count:,} vectors of {dimensions}", done, count)
+    (queries,) = fitted.draw(QUERIES, seed=seed, stream=mixture.QUERIES, dimensions=dimensions)
+    model = NATIVE if dimensions == NATIVE_DIMENSIONS else f"mixture-{dimensions}"
+    _activate(connection, model, dimensions)
+    fill(connection, model, stored, seed=seed, show=show)
+    return Collection(model=model, stored=stored, queries=queries)
+
+
+def _activate(connection: Connection, model: str, dimensions: int) -> None:
+    """Makes it the model that searches use, without an index until the documents are there."""
+    connection.execute("update neural_search.models set state = 'retired' where name <> %s", [model])
+    connection.execute(
+        "insert into neural_search.models (name, dimensions, state) values (%s, %s, 'active')"
+        " on conflict (name) do nothing",
+        [model, dimensions],
+    )
+    ((index,),) = connection.execute("select neural_search.index_name(%s)", [model]).fetchall()
+    connection.execute(f'drop index if exists public."{index}"'.encode())
+
+
+def _match(connection: Connection, collection: Collection) -> float:
+    """match_documents' p50 for a superuser, who sees everything."""
+    statement = {"match": MATCH.format(more="")}
+    turns = take_turns(connection, collection, statement, rounds=GROWTH_ROUNDS, seconds=GROWTH_SECONDS)
+    return turns["match"].percentile(50)
+
+
+def _as_callers(connection: Connection, collection: Collection, seed: int, show: Show) -> dict[str, Any]:
+    # As the schedule does: without it results have no confidence, which takes time to find out.
+    connection.execute("select neural_search.refresh_background(%s)", [collection.model])
+    connection.execute("create policy everything on storage.objects for select to anon using (true)")
+    connection.execute("reset hnsw.ef_search")
+    made = list(rows(len(collection.stored), seed))
+    return {
+        name: search_callers.measure(connection, collection, list(cases(made)), show)
+        for name, cases in (("callers", search_callers.callers), ("filters", search_callers.filters))
+    }
+
+
+def _of_callers(results: Sequence[Result]) -> list[Figure]:
+    everything, others = results[0], results[1:]
+    assert everything.to_hnsw is not None
+    rarest = min(one.visible for one in results)
+    worst = max(others, key=lambda one: one.to_exact or 0)
+    as_caller = max(others, key=lambda one: one.to_exact_as_caller or 0)
+    return [
+        Figure(
+            row="callers",
+            what="match_documents ÷ HNSW by hand, of 100% visible",
+            value=everything.to_hnsw,
+            unit="x",
+            target=1.25,
+            at_most=True,
+            note=f"{everything.p50_ms:.1f} ms; recall {everything.recall:.3f}, "
+            f"by hand {everything.hnsw_recall:.3f}",
+        ),
+        _completeness("callers", "callers with a full page, of all who are measured", results),
+        _recall("callers", "least recall@10 of a caller", results),
+        Figure(
+            row="callers",
+            what="match_documents ÷ exact search by hand over the visible, at most",
+            value=worst.to_exact or 0,
+            unit="x",
+            target=1.2,
+            at_most=True,
+            note=f"{worst.case}; by hand without our policy on documents",
+        ),
+        Figure(
+            row="callers",
+            what="match_documents ÷ exact search by hand as the same caller, at most",
+            value=as_caller.to_exact_as_caller or 0,
+            unit="x",
+            target=1.2,
+            at_most=True,
+            note=as_caller.case,
+        ),
+        Figure(
+            row="callers",
+            what="slowest search of who sees 0.1%",
+            value=max(one.most_ms for one in results if one.visible == rarest) / 1000,
+            unit="s",
+            target=3.0,
+            at_most=True,
+        ),
+    ]
+
+
+def _of_filters(results: Sequence[Result]) -> list[Figure]:
+    narrowed = [one for one in results if not one.case.startswith("metadata")]
+    worst = max(narrowed, key=lambda one: one.to_hnsw or 0)
+    return [
+        Figure(
+            row="filters",
+            what="match_documents narrowed by bucket, prefix or owner ÷ HNSW by hand, not narrowed, at most",
+            value=worst.to_hnsw or 0,
+            unit="x",
+            target=3.0,
+            at_most=True,
+            note=f"{worst.case}, {worst.p50_ms:.1f} ms",
+        ),
+        _completeness("filters", "filters with a full page, of all that are measured", results),
+        _recall("filters", "least recall@10 of a filter", results),
+    ]
+
+
+def _completeness(row: str, what: str, results: Sequence[Result]) -> Figure:
+    share = sum(one.complete for one in results) / len(results)
+    missing = ", ".join(f"{one.case}: {one.count}" for one in results if not one.complete)
+    return Figure(row=row, what=what, value=100 * share, unit="%", target=100.0, note=missing)
+
+
+def _recall(row: str, what: str, results: Sequence[Result]) -> Figure:
+    worst = min(results, key=lambda one: one.recall)
+    return Figure(row=row, what=what, value=worst.recall, unit="", target=0.95, note=worst.case)
+
+
+def _of_growth(matches: dict[tuple[int, int], float]) -> list[Figure]:
+    """The target is that of the whole way from 10,000 to 1,000,000."""
+    found = []
+    for dimensions in sorted({one for one, _ in matches}, reverse=True):
+        counts = sorted(count for one, count in matches if one == dimensions)
+        least, most = matches[dimensions, counts[0]], matches[dimensions, counts[-1]]
+        whole = counts[-1] >= 100 * counts[0]
+        found.append(
+            Figure(
+                row="growth",
+                what=f"match_documents, {counts[-1]:,} ÷ {counts[0]:,} vectors of {dimensions}",
+                value=most / least,
+                unit="x",
+                target=3.0 if whole else None,
+                at_most=True,
+                note=f"p50 {most:.1f} ms; {least:.1f} ms",
+            )
+        )
+    return found
+
+
+def _of_http(http: Http) -> list[Figure]:
+    rest = float(np.median(np.subtract(http.rest, http.sql)))
+    p50, p95 = np.percentile(http.by_image, [50, 95])
+    return [
+        Figure(
+            row="http",
+            what="what HTTP and PostgREST's path add to match_documents",
+            value=rest,
+            unit="ms",
+            note=f"p50 {np.median(http.rest):.1f} ms; SQL {np.median(http.sql):.1f} ms; the embedded gateway",
+        ),
+        Figure(
+            row="http",
+            what="query by image over HTTP, default model, p95",
+            value=float(p95),
+            unit="ms",
+            target=100.0,
+            at_most=True,
+            note=f"p50 {p50:.1f} ms; one caller, sample photographs",
+        ),
+    ]
