@@ -1,8 +1,8 @@
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
 -- Objects: lsh_planes; documents.lsh and its trigger; lsh_length, lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
--- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two vectors
--- is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where the planes are perpendicular.
+-- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
+-- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
 
 create table neural_search.lsh_planes (
   model text not null references neural_search.models (name) on delete cascade,
@@ -53,15 +53,15 @@ begin
 end
 $$;
 comment on function neural_search.lsh_bits is
-  'One bit for each of the model''s planes: 1 on the side that its normal points to; null where it has none. The more bits '
-  'two vectors share, the smaller is their angle.';
+  'One bit for each of the model''s planes: 1 on the side that its normal points to; null where it has none. The more '
+  'bits two vectors share, the smaller is their angle.';
 revoke execute on function neural_search.lsh_bits from public, anon, authenticated, service_role;
 grant execute on function neural_search.lsh_bits to anon, authenticated, service_role;
 
 
 alter table public.documents add column lsh bit varying;
 comment on column public.documents.lsh is
-  'lsh_bits of the embedding, for models that have planes. Kept, because to order by them they are read for each candidate.';
+  'lsh_bits of the embedding, for models that have planes. Kept, because a search reads them of each candidate.';
 
 create or replace function neural_search.set_lsh() returns trigger
 language plpgsql set search_path = '' as $$
@@ -101,14 +101,15 @@ begin
   for place in 1 .. bits loop
     select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
     from generate_series(1, known.dimensions);
-    -- Less its shadows on those before it (Gram and Schmidt).
-    select coalesce(drawn operator(extensions.-) extensions.sum(
-      p.normal::extensions.vector operator(extensions.*) array_fill(
-        (-(p.normal::extensions.vector operator(extensions.<#>) drawn))::real, array[known.dimensions]
-      )::extensions.vector
-    ), drawn) into drawn
-    from neural_search.lsh_planes as p where p.model = known.name;
-    drawn = extensions.l2_normalize(drawn);
+    -- Less its shadows on those before it (Gram and Schmidt); what rounding leaves of them goes the second time.
+    for _ in 1 .. 2 loop
+      select extensions.l2_normalize(coalesce(drawn operator(extensions.-) extensions.sum(
+        p.normal::extensions.vector operator(extensions.*) array_fill(
+          (-(p.normal::extensions.vector operator(extensions.<#>) drawn))::real, array[known.dimensions]
+        )::extensions.vector
+      ), drawn)) into drawn
+      from neural_search.lsh_planes as p where p.model = known.name;
+    end loop;
     insert into neural_search.lsh_planes (model, number, normal, distance)
     values (known.name, place, drawn, -(drawn operator(extensions.<#>) centre));
   end loop;
@@ -146,21 +147,23 @@ revoke execute on function neural_search.fill_lsh from public, anon, authenticat
 grant execute on function neural_search.fill_lsh to service_role;
 
 
--- The same columns and parameters as the other ways of match_documents: $1 is the query, $2 how many are wanted.
-create or replace function neural_search.lsh_statement(model_name text, dimensions integer, conditions text) returns text
+-- The same columns and parameters as the other ways of match_documents: $1 is the query, $2 how many are wanted. Its
+-- bits are a sub-select, or they would be computed again for each row.
+create or replace function neural_search.lsh_statement(model_name text, dimensions integer, conditions text)
+returns text
 language sql immutable set search_path = '' as $$
   select format(
     'select n.* from ('
     ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
     ' d.metadata, d.object_version'
     ' from public.documents as d where d.model = %1$L%2$s'
-    ' order by d.lsh::bit(%3$s) operator(extensions.<~>) neural_search.lsh_bits($1, %1$L)::bit(%3$s)'
+    ' order by d.lsh::bit(%3$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %1$L)::bit(%3$s))'
     ' limit greatest(400, 4 * $2)'
     ') as n order by n.similarity desc, n.id limit $2',
     model_name, conditions, neural_search.lsh_length(dimensions)
   )
 $$;
 comment on function neural_search.lsh_statement is
-  'Those that share most bits with the query, ordered again exactly: of 100,000 images 400 hold 99.7% of the nearest 10.';
+  'Those that share most bits with the query, ordered again exactly.';
 revoke execute on function neural_search.lsh_statement from public, anon, authenticated, service_role;
 grant execute on function neural_search.lsh_statement to anon, authenticated, service_role;

@@ -23,6 +23,7 @@ DEFINERS = {
     "neural_search.confidence_levels",
     "neural_search.find_public",
     "neural_search.is_public",
+    "neural_search.lsh_bits",
     "neural_search.on_object_change",
     "neural_search.public_buckets",
     "neural_search.searchable_model",
@@ -64,6 +65,9 @@ HELPERS = {
     "neural_search.is_public",
     "neural_search.is_time",
     "neural_search.leaders",
+    "neural_search.lsh_bits",
+    "neural_search.lsh_length",
+    "neural_search.lsh_statement",
     "neural_search.nearest",
     "neural_search.public_buckets",
     "neural_search.read_examples",
@@ -87,9 +91,20 @@ NOBODY = {
     "neural_search.on_object_change",
     "neural_search.record_change",
     "neural_search.schedule_jobs",
+    "neural_search.set_lsh",
     "neural_search.tidy",
 }
-TABLES = {"background_samples", "backgrounds", "buckets", "calibrations", "documents", "jobs", "models", "reconciliations"}
+TABLES = {
+    "background_samples",
+    "backgrounds",
+    "buckets",
+    "calibrations",
+    "documents",
+    "jobs",
+    "lsh_planes",
+    "models",
+    "reconciliations",
+}
 VIEWS = {"backlog", "failures", "freshness", "progress"}
 
 

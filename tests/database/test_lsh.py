@@ -1,0 +1,170 @@
+"""Locality-sensitive hashing: bits that are true to the embeddings, and searches by them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import numpy as np
+import psycopg
+import pytest
+
+MODEL, DIMENSIONS = "tiny", 24
+LSH = "select content, similarity from public.match_documents(%s, -1, 5)"
+
+
+@pytest.fixture
+def put(database):
+    """Stores a document of the tiny model."""
+    with database.connect("supabase_admin") as platform:
+        platform.execute("update neural_search.models set state = 'retired'")
+        platform.execute(
+            "insert into neural_search.models (name, dimensions, state) values (%s, %s, 'active')",
+            [MODEL, DIMENSIONS],
+        )
+
+        def store(embedding):
+            identity = uuid.uuid4()
+            with platform.transaction():
+                platform.execute("set local session_replication_role = 'replica'")
+                platform.execute(
+                    "insert into storage.objects (id, bucket_id, name, version)"
+                    " values (%s, 'images', %s, '1')",
+                    [identity, str(identity)],
+                )
+            platform.execute(
+                """
+                insert into public.documents (object_id, bucket_id, content, model, embedding, object_version)
+                values (%s, 'images', %s, %s, %s, '1')
+                """,
+                [identity, str(identity), MODEL, text(embedding)],
+            )
+            return identity
+
+        yield store
+
+
+def text(embedding):
+    return json.dumps([float(value) for value in embedding])
+
+
+def some(count, seed=0):
+    numbers = np.random.default_rng(seed)
+    vectors = numbers.normal(size=(count, DIMENSIONS)) + 1  # their mean is far from the origin
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def planes(db):
+    rows = db.execute(
+        "select normal::text, distance from neural_search.lsh_planes where model = %s order by number",
+        [MODEL],
+    ).fetchall()
+    return np.array([json.loads(normal) for normal, _ in rows]), np.array([distance for _, distance in rows])
+
+
+def bits(db, embedding):
+    return db.execute("select neural_search.lsh_bits(%s, %s)::text", [text(embedding), MODEL]).fetchone()[0]
+
+
+@pytest.fixture
+def prepared(db, put):
+    for one in some(60):
+        put(one)
+    db.execute("select setseed(0.5)")  # the same planes in each run
+    assert db.execute("select neural_search.prepare_lsh(%s)", [MODEL]).fetchone() == (DIMENSIONS,)
+    return db
+
+
+def test_the_planes_are_perpendicular_and_go_through_the_mean_of_the_documents(prepared):
+    normals, distances = planes(prepared)
+    assert normals @ normals.T == pytest.approx(np.eye(DIMENSIONS), abs=2e-3)
+    assert distances == pytest.approx(normals @ some(60).mean(axis=0), abs=2e-3)
+
+
+def test_each_bit_tells_on_which_side_of_its_plane_a_vector_lies(prepared):
+    normals, distances = planes(prepared)
+    for embedding in some(5, seed=1):
+        sides = normals @ embedding - distances
+        expected = ["1" if side > 0 else "0" for side in sides]
+        sure = np.abs(sides) > 1e-3  # half precision
+        assert sure.sum() > 15
+        told = bits(prepared, 1000 * embedding)  # its length doesn't matter
+        assert [told[n] for n in np.flatnonzero(sure)] == [expected[n] for n in np.flatnonzero(sure)]
+
+
+def test_the_nearer_two_vectors_are_the_more_bits_they_share(prepared):
+    (vector,) = some(1, seed=2)
+    (away,) = some(1, seed=3)
+
+    def shared(other):
+        return sum(a == b for a, b in zip(bits(prepared, vector), bits(prepared, other), strict=True))
+
+    assert shared(vector) == DIMENSIONS
+    assert shared(vector) >= shared(vector + 0.1 * away) > shared(-vector)
+
+
+def test_documents_from_before_the_planes_get_their_bits_batch_by_batch(prepared):
+    fill = "select neural_search.fill_lsh(%s, 40)"
+    assert [prepared.execute(fill, [MODEL]).fetchone()[0] for _ in range(3)] == [40, 20, 0]
+    true = "select bool_and(lsh = neural_search.lsh_bits(embedding, model)) from public.documents"
+    assert prepared.execute(true).fetchone() == (True,)
+
+
+def test_bits_follow_the_embedding_from_then_on(prepared, put):
+    first, second = some(2, seed=4)
+    object_id = put(first)
+    query = "select lsh::text from public.documents where object_id = %s"
+    assert prepared.execute(query, [object_id]).fetchone() == (bits(prepared, first),)
+    update = "update public.documents set embedding = %s where object_id = %s"
+    prepared.execute(update, [text(second), object_id])
+    assert prepared.execute(query, [object_id]).fetchone() == (bits(prepared, second),)
+
+
+def test_planes_are_drawn_once(prepared):
+    before = planes(prepared)[0]
+    prepared.execute("select neural_search.prepare_lsh(%s)", [MODEL])
+    assert np.array_equal(planes(prepared)[0], before)
+
+
+def test_a_model_without_planes_has_no_bits_and_cant_be_filled(db, put):
+    put(some(1)[0])
+    assert db.execute("select lsh from public.documents").fetchone() == (None,)
+    assert bits(db, some(1)[0]) is None
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="no planes"):
+        db.execute("select neural_search.fill_lsh(%s)", [MODEL])
+
+
+def test_planes_need_documents_whose_mean_they_go_through(db, put):
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="has no documents"):
+        db.execute("select neural_search.prepare_lsh(%s)", [MODEL])
+
+
+def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
+    vectors = some(1500, seed=5)
+    ids = [put(one) for one in vectors]
+    prepared.execute("select neural_search.fill_lsh(%s)", [MODEL])
+    prepared.execute(f"""
+        create index tiny_lsh on public.documents
+          using hnsw ((lsh::bit({DIMENSIONS})) extensions.bit_hamming_ops) where model = '{MODEL}'
+    """)
+    prepared.execute("analyze public.documents")
+    prepared.execute("update neural_search.models set search_strategy = 'lsh' where name = %s", [MODEL])
+    query = some(1, seed=6)[0]
+    with prepared.transaction():
+        found = prepared.execute(LSH, [text(query)]).fetchall()
+        scans = prepared.execute("select pg_stat_get_xact_numscans('public.tiny_lsh'::regclass)").fetchone()
+    assert scans[0] >= 1
+    similarities = dict(zip(map(str, ids), vectors @ query, strict=True))
+    assert [similarity for _, similarity in found] == pytest.approx(
+        [similarities.get(name, similarity) for name, similarity in found], abs=1e-5
+    )
+    assert [similarity for _, similarity in found] == sorted((s for _, s in found), reverse=True)
+    best = sorted([*similarities.values(), *(some(60) @ query)], reverse=True)[:5]
+    assert sum(similarity >= best[-1] - 1e-5 for _, similarity in found) >= 3  # by 24 bits
+
+
+def test_candidates_are_of_this_model_and_fulfil_the_conditions(db):
+    ((statement,),) = db.execute(
+        "select neural_search.lsh_statement(%s, 1280, %s)", ["it's", " and d.bucket_id = 'a'"]
+    ).fetchall()
+    assert "d.model = 'it''s' and d.bucket_id = 'a'" in statement and "bit(512)" in statement
