@@ -58,7 +58,7 @@ begin
             and archived_at is null and is_delete_marker is not true
         ) as object
     );
-  exception when data_exception or cardinality_violation or raise_exception then
+  exception when data_exception or cardinality_violation or plpgsql_error then
     -- A policy that chokes on this row, as on a folder's name that is no uuid, lets nobody see it. Its message would
     -- tell the caller of the name, and one object would spoil every search.
     seen = false;
@@ -290,6 +290,10 @@ declare
   former text[];
   setting text;
 begin
+  if array_to_string(names, ' ') !~ '^((hnsw|neural_search)\.\w+ ?|enable_sort ?|storage\.operation ?)+$' then
+    raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
+      using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
+  end if;
   for i in 1 .. cardinality(names) loop
     former[i] = coalesce(current_setting(names[i], true), '');
     setting = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
@@ -384,7 +388,7 @@ begin
       'from (%s) as f', statement
     ) into found using search.query, depth;
     return found;
-  exception when data_exception or cardinality_violation or raise_exception then
+  exception when data_exception or cardinality_violation or plpgsql_error then
     if current_setting('neural_search.prepared', true) <> 'on' then
       raise;
     end if;
@@ -641,7 +645,7 @@ begin
     select o.id, coalesce(o.version, '') from storage.objects as o
     where o.bucket_id = target_bucket and o.name = target_name and neural_search.is_live(to_jsonb(o));
     seen = found;
-  exception when data_exception or cardinality_violation or raise_exception then
+  exception when data_exception or cardinality_violation or plpgsql_error then
     null; -- a policy that chokes on this row lets nobody see it
   end;
   perform set_config('storage.operation', coalesce(operation, ''), true);
