@@ -114,6 +114,14 @@ HELPERS = (  # of the private schema; callers may execute them, as the search ru
 )
 
 
+def test_no_helper_lends_another_role(postgres: psycopg.Connection[Any]):
+    with (
+        pytest.raises(psycopg.errors.InvalidParameterValue),
+        as_role(postgres, "authenticated", scene.CLAIMS["stranger"]) as stranger,
+    ):
+        stranger.execute("select neural_search.set_parameters(array['role'], array['service_role'])")
+
+
 @pytest.mark.parametrize("statement", HELPERS)
 def test_helpers_know_no_more_than_their_caller(
     postgres: psycopg.Connection[Any], hidden_row: dict[str, Any], statement: str
