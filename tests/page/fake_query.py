@@ -38,6 +38,8 @@ class Fake:
     delay: float = 0.0  # seconds before each answer
     found: int | None = None  # how many images come close to what is searched
     shows_photos: bool = True
+    tells: bool = True  # what a similarity means
+    copies: int = 0  # of the best result
     queries: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
 
@@ -47,17 +49,29 @@ class Fake:
         await asyncio.sleep(self.delay)
         if self.problem:
             return JSONResponse(self.problem, self.problem["status"], media_type="application/problem+json")
-        offset, limit = query.get("offset", 0), query.get("limit", 10)
+        offset, limit = int(query.get("cursor", 0)), query.get("limit", 10)
         ranked = sorted(self.names, key=lambda name: (-affinity(name, query), spread(name)))
-        if "min_similarity" not in query:
+        if "min_similarity" not in query and query.get("min_confidence") != "unrelated":
             ranked = ranked[: self.found]
-        results = [self.result(name, rank) for rank, name in enumerate(ranked)][offset : offset + limit]
-        return JSONResponse({"model": "efficientnet-lite0", "results": results})
+        results = [self.result(name, rank) for rank, name in enumerate(ranked)]
+        page, cursor = results[offset : offset + limit], str(offset + limit)
+        more = cursor if len(page) == limit and len(results) > offset + limit else None
+        return JSONResponse({"model": "efficientnet-lite0", "results": page, "next_cursor": more})
 
     def result(self, name: str, rank: int) -> dict[str, Any]:
         similarity = round(0.93 * 0.985**rank, 4)
         about = {"id": rank + 1, "bucket": "images", "name": name, "content": name, "similarity": similarity}
-        return {**about, "url": f"photos/{name}" if self.shows_photos else None, "metadata": {}}
+        url = f"photos/{name}" if self.shows_photos else None
+        level = ("same" if rank == 0 else "strong" if rank < 3 else "related") if self.tells else None
+        if self.found is not None and rank >= self.found:
+            level = "unrelated"
+        copies = [
+            {"id": 1000 + copy, "bucket": "images", "name": f"copy-{copy}.jpg", "url": url}
+            for copy in range(self.copies if rank == 0 else 0)
+        ]
+        closest = {"field": "like", "index": rank % 2}
+        more = {"confidence": level, "closest": closest, "duplicates": copies}
+        return {**about, "url": url, "metadata": {}, **more}
 
     async def embeddings(self, request: Request) -> Response:
         async with request.form() as form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from playwright.sync_api import Page, expect
 from shared import errors
 
 CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
+FOLDED = {"collapse": "duplicates"}  # copies, in whatever is searched
 DOWN = {
     "type": "database-unavailable",
     "title": "…",
@@ -82,7 +84,7 @@ def test_text_finds_images_with_their_similarity(page: Page, site: str, fake: Fa
     search(page, " a castle ")
     expect(page.locator(".tile .name").first).to_contain_text("castle")
     expect(page.locator(".similarity").first).to_have_text("0.93")
-    assert fake.queries[-1] == {"text": "a castle", "limit": 24, "offset": 0}
+    assert fake.queries[-1] == {"text": "a castle", "limit": 24, **FOLDED}
     expect(page).to_have_title("a castle · Image search")
 
 
@@ -170,13 +172,13 @@ def test_examples_are_added_by_a_click_and_removed_by_their_chips(page: Page, si
     add_example(page, 1, "Less like this")
     expect(page.locator(".chip")).to_have_count(2)
     expect(page.locator("#status")).to_contain_text("most similar first")
-    wanted = {"text": "castle", "like": [liked], "unlike": [unliked], "limit": 24, "offset": 0}
+    wanted = {"text": "castle", "like": [liked], "unlike": [unliked], "limit": 24, **FOLDED}
     assert fake.queries[-1] == wanted
     page.get_by_role("button", name="Remove: less like").click()
     expect(page.locator(".chip")).to_have_count(1)
     expect(page.get_by_role("button", name="Remove: more like")).to_be_focused()
     expect(page.locator("#status")).to_contain_text("most similar first")
-    assert fake.queries[-1] == {"text": "castle", "like": [liked], "limit": 24, "offset": 0}
+    assert fake.queries[-1] == {"text": "castle", "like": [liked], "limit": 24, **FOLDED}
 
 
 def test_an_example_is_either_liked_or_unliked(page: Page, site: str):
@@ -230,8 +232,67 @@ def test_more_results_follow_the_ones_shown(page: Page, site: str, fake: Fake):
     expect(page.locator(".tile")).to_have_count(30)
     expect(page.locator("#status")).to_have_text("30 images, most similar first")
     expect(page.locator(".tile .open").nth(24)).to_be_focused()
+    assert fake.queries[-1]["cursor"] == "24"
+
+
+def test_after_what_is_related_the_rest_is_offered(page: Page, site: str, fake: Fake):
+    fake.found = 5
+    open_results(page, site)
+    expect(page.locator(".tile")).to_have_count(5)
+    page.get_by_role("button", name="Show less similar images").click()
+    expect(page.locator(".tile")).to_have_count(24)
+    assert fake.queries[-1]["min_confidence"] == "unrelated"
+    expect(page.locator('.tile[data-confidence="unrelated"]')).to_have_count(19)
+    search(page, "windmill")  # anew: only what is related
+    expect(page.locator(".tile")).to_have_count(5)
+
+
+def test_nothing_more_is_offered_where_nothing_was_cut_off(page: Page, site: str, fake: Fake):
+    fake.tells, fake.names = False, fake.names[:5]
+    open_results(page, site)
+    expect(page.locator(".tile")).to_have_count(5)
     expect(page.locator("#more")).to_be_hidden()
-    assert fake.queries[-1]["offset"] == 24
+    expect(page.locator(".tile .confidence").first).to_be_empty()
+
+
+def test_each_result_says_quietly_what_its_similarity_means(page: Page, site: str):
+    open_results(page, site)
+    expect(page.locator(".tile .confidence").nth(0)).to_have_text("same image")
+    expect(page.locator(".tile .confidence").nth(1)).to_have_text("strong")
+    page.locator(".tile .open").nth(1).click()
+    expect(page.locator("#viewer-facts")).to_have_text("in images · similarity 0.92 · strong · 2 of 24")
+
+
+def test_with_several_examples_a_result_says_which_it_is_closest_to(page: Page, site: str):
+    liked = "like=images/energy/windmill_1.jpg&like=images/energy/dam_1.jpg"
+    open_results(page, site, f"?{liked}")
+    page.locator(".tile .open").nth(1).click()
+    expect(page.locator("#viewer-facts")).to_contain_text("closest to dam_1.jpg")
+
+
+def test_copies_are_folded_into_one_result_with_their_number(page: Page, site: str, fake: Fake):
+    fake.copies = 2
+    open_results(page, site)
+    expect(page.locator(".copies").first).to_have_text("+ 2 copies")
+    expect(page.locator(".copies").nth(1)).to_be_hidden()
+    page.locator(".tile .open").first.click()
+    expect(page.locator("#viewer-copies a")).to_have_text(["images/copy-0.jpg", "images/copy-1.jpg"])
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#viewer-copies")).to_be_hidden()
+
+
+def test_more_variety_is_a_switch_that_the_address_keeps(page: Page, site: str, fake: Fake):
+    page.goto(site)
+    expect(page.get_by_label("More variety")).to_be_hidden()
+    search(page, "castle")
+    page.get_by_label("More variety").check()
+    expect(page).to_have_url(re.compile("varied=1"))
+    expect(page.locator("#status")).to_have_text("24 images, varied")
+    assert fake.queries[-1]["diversity"] == 0.4
+    page.reload()
+    expect(page.get_by_label("More variety")).to_be_checked()
+    page.get_by_label("More variety").uncheck()
+    expect(page).not_to_have_url(re.compile("varied"))
 
 
 def test_skeletons_hold_the_place_while_a_search_takes_long(page: Page, site: str, fake: Fake):
@@ -259,7 +320,11 @@ def test_a_search_of_an_empty_collection_says_that_it_is_empty(page: Page, site:
 def test_a_search_without_results_says_so(page: Page, site: str, fake: Fake):
     fake.found = 0
     page.goto(site + "?q=castle")
-    expect(page.get_by_role("heading", name="Nothing comes close")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing in this collection looks like that")).to_be_visible()
+    expect(page.locator(".tile")).to_have_count(0)
+    page.get_by_role("button", name="Show the nearest anyway").click()
+    expect(page.locator(".tile")).to_have_count(24)
+    expect(page.locator("#message")).to_be_hidden()
 
 
 def test_every_error_type_has_words_of_its_own(page: Page, site: str):

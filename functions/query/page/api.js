@@ -3,9 +3,11 @@
 import { base64Of } from "./images.js";
 import { Problem, problemFrom } from "./problems.js";
 
+const VARIED = 0.4; // enough to show other sides of what is asked for, and still that
+
 const address = (path) => new URL(path, import.meta.url);
 
-/** One page of results: `{model, results}`. Throws Problem, or AbortError where `signal` fired. */
+/** One page of results: `{model, results, next_cursor}`. Throws Problem, or AbortError where `signal` fired. */
 export async function search(query, { signal, ...page }) {
   const body = { ...(await asked(query)), ...page };
   const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
@@ -14,12 +16,14 @@ export async function search(query, { signal, ...page }) {
   return answer(response.status, text);
 }
 
-async function asked({ text, like, unlike, image }) {
+async function asked({ text, like, unlike, image, varied, anything }) {
   const body = {};
   if (text) body.text = text;
   if (image) body.image = await base64Of(image.key);
   if (like.length) body.like = like;
   if (unlike.length) body.unlike = unlike;
+  if (varied) body.diversity = VARIED;
+  if (anything) body.min_confidence = "unrelated";
   return body;
 }
 

@@ -7,12 +7,18 @@ const list = byId("results");
 const FIRST_ROWS = 12; // loaded at once, the rest as they come near
 const WAIT_FOR_SHAPES = 400; // ms that new tiles wait for their images' proportions: less jumping about
 const SKELETONS = [1.5, 1, 1.33, 0.75, 1.5, 1.33, 1.5, 0.8, 1.33, 1.5, 1, 1.4];
+const CONFIDENCES = { same: "same image", strong: "strong", related: "related", unrelated: "less similar" };
 const CALM_RATIOS = [0.5, 3.2]; // what is narrower or wider is shown within these
 
 export const nameOf = (result) => `${result.bucket}/${result.name}`;
 
 /** The cosine similarity as the API gives it, shortened. */
 export const rounded = (similarity) => similarity.toFixed(2);
+
+/** What that similarity means in this collection, in a word; "" while the API can't tell. */
+export const confidence = (result) => CONFIDENCES[result.confidence] ?? "";
+
+export const copies = (count) => (count === 1 ? "1 copy" : `${count} copies`);
 
 export function showSkeletons() {
   list.replaceChildren(...SKELETONS.map(skeleton));
@@ -48,6 +54,9 @@ function tile(result, { eager, ranked, on }) {
   item.querySelector(".name").textContent = baseName(result.name);
   item.querySelector(".name").title = nameOf(result);
   item.querySelector(".similarity").textContent = ranked ? rounded(result.similarity) : "";
+  item.querySelector(".confidence").textContent = ranked ? confidence(result) : "";
+  item.dataset.confidence = ranked ? result.confidence ?? "" : "";
+  item.querySelector(".copies").textContent = result.duplicates.length ? `+ ${copies(result.duplicates.length)}` : "";
   item.querySelector(".open").addEventListener("click", () => on.open(result));
   for (const button of item.querySelectorAll("[data-kind]")) {
     button.ariaLabel = `${button.title}: ${baseName(result.name)}`;

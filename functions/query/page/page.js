@@ -21,11 +21,13 @@ function start() {
   byId("pick").addEventListener("click", () => byId("pick-file").click());
   byId("pick-file").addEventListener("change", picked);
   byId("home").addEventListener("click", goHome);
+  byId("varied").addEventListener("change", vary);
   window.addEventListener("popstate", follow);
   results.start({
     example: addExample,
     found: noteResults,
     retry: follow,
+    showAnything: () => go({ ...typed(), anything: true }),
     removeImage: () => removeChip("image"),
     addImages: uploads.openPanel,
     textUnsupported: disableText,
@@ -40,6 +42,7 @@ function follow() {
   query = parse(location.search, history.state);
   if (!byId("text").disabled) byId("text").value = query.text;
   document.title = [describe(query), "Image search"].filter(Boolean).join(" · ");
+  byId("varied").checked = query.varied;
   document.body.dataset.view = isEmpty(query) ? "start" : "results";
   showChips(query, thumbnails, removeChip);
   if (query.image && !isKept(query.image.key)) sayImageIsGone();
@@ -53,12 +56,16 @@ function go(next) {
   follow();
 }
 
-/** The search with what stands in the box, submitted or not. */
-const typed = () => ({ ...query, text: byId("text").value.trim() });
+/** The search with what stands in the box, submitted or not; what is looked for anew should be there again. */
+const typed = () => ({ ...query, text: byId("text").value.trim(), anything: false });
 
 function submitted(event) {
   event.preventDefault();
   go(typed());
+}
+
+function vary(event) {
+  go({ ...typed(), varied: event.target.checked, anything: query.anything });
 }
 
 function goHome(event) {

@@ -2,7 +2,8 @@
 
 export const KINDS = ["like", "unlike"];
 
-export const empty = () => ({ text: "", like: [], unlike: [], image: null });
+/** `varied`: results should differ; `anything`: show the nearest even where they have nothing to do with it. */
+export const empty = () => ({ text: "", like: [], unlike: [], image: null, varied: false, anything: false });
 
 export function isEmpty(query) {
   return !query.text && !query.image && KINDS.every((kind) => query[kind].length === 0);
@@ -17,6 +18,8 @@ export function parse(search, entry) {
     like: unique(fields.getAll("like")),
     unlike: unique(fields.getAll("unlike")),
     image: imageName === null ? null : { key: entry?.image ?? null, name: imageName },
+    varied: fields.has("varied"),
+    anything: fields.has("anything"),
   };
 }
 
@@ -26,6 +29,7 @@ export function format(query) {
   if (query.text) fields.append("q", query.text);
   for (const kind of KINDS) query[kind].forEach((name) => fields.append(kind, name));
   if (query.image) fields.append("image", query.image.name);
+  for (const flag of ["varied", "anything"]) if (query[flag]) fields.append(flag, "1");
   return `?${fields}`;
 }
 
@@ -38,6 +42,13 @@ export function withExample(query, kind, name) {
 export function withoutExample(query, name) {
   const others = (names) => names.filter((other) => other !== name);
   return { ...query, like: others(query.like), unlike: others(query.unlike) };
+}
+
+/** What the query calls the example that a result is closest to; null where there is no choice. */
+export function nameOfClosest(query, closest) {
+  if (!closest || [query.text, query.image, ...query.like].filter(Boolean).length < 2) return null;
+  if (closest.field === "text") return `“${query.text}”`;
+  return baseName(closest.field === "image" ? query.image.name : query.like[closest.index]);
 }
 
 /** A few words for the title of the page. */

@@ -9,29 +9,31 @@ import { empty, isEmpty } from "./query.js";
 import * as viewer from "./viewer.js";
 
 const PAGE = 24;
-const LAST_OFFSET = 1000; // the API takes no larger one
 const SKELETONS_AFTER = 150; // ms; a quicker answer replaces the old results without a flicker
 const SAMPLE = { ...empty(), text: "a nice view outdoors" }; // finds some images to start from
 const ANY = { min_similarity: -1 };
+const FOLDED = { collapse: "duplicates" };
 
 let query = empty();
 let results = [];
+let next = null; // the cursor of the page after them
 let running = new AbortController();
 let on = {};
 
-/** `callbacks`: example(kind, result), found(results), retry(), removeImage(), addImages(), textUnsupported(). */
+/** `callbacks`: example(kind, result), found(results), retry(), showAnything(), removeImage(), addImages(),
+ *  textUnsupported(). */
 export function start(callbacks) {
   on = callbacks;
-  byId("more").addEventListener("click", loadMore);
+  byId("more").addEventListener("click", () => (next ? loadMore() : on.showAnything()));
   viewer.start({ onExample: on.example, onClose: grid.focusTile });
 }
 
 /** Searches for `next`; an empty query shows some of the collection. */
-export async function run(next) {
-  const current = begin(next);
+export async function run(asked) {
+  const current = begin(asked);
   const slow = setTimeout(() => current() && grid.showSkeletons(), results.length ? SKELETONS_AFTER : 0);
   try {
-    const answer = await ask({ offset: 0 });
+    const answer = await ask({});
     if (current()) await show(answer, current);
   } catch (error) {
     if (current()) failed(error);
@@ -41,14 +43,14 @@ export async function run(next) {
 }
 
 /** Nothing is shown, and nothing that still runs will be. */
-export function clear(next) {
-  begin(next);
+export function clear(asked) {
+  begin(asked);
   forget();
 }
 
 /** Ends the running search, if any; the function it returns tells whether the new one is still the latest. */
-function begin(next) {
-  query = next;
+function begin(asked) {
+  query = asked;
   running.abort();
   running = new AbortController();
   const { signal } = running;
@@ -61,7 +63,7 @@ function begin(next) {
 
 function ask(page) {
   const options = { limit: PAGE, ...page, signal: running.signal };
-  return isEmpty(query) ? search(SAMPLE, { ...options, ...ANY }) : search(query, options);
+  return isEmpty(query) ? search(SAMPLE, { ...options, ...ANY }) : search(query, { ...options, ...FOLDED });
 }
 
 async function show(answer, current) {
@@ -75,7 +77,7 @@ async function loadMore() {
   const before = results.length;
   const current = begin(query);
   try {
-    const answer = await ask({ offset: before });
+    const answer = await ask({ cursor: next });
     if (current()) await add(answer, current);
     if (current()) grid.focusTile(before);
   } catch (error) {
@@ -92,22 +94,31 @@ async function add(answer, current) {
 }
 
 function tiles() {
-  const ranked = !isEmpty(query);
-  const open = (result) => viewer.open(results, results.indexOf(result), ranked);
-  return { ranked, open, example: on.example };
+  const open = (result) => viewer.open(results, results.indexOf(result), query);
+  return { ranked: !isEmpty(query), open, example: on.example };
 }
 
 function shown(answer) {
-  byId("more").hidden = answer.results.length < PAGE || results.length > LAST_OFFSET;
+  next = answer.next_cursor;
+  offerMore();
   byId("status").title = `Model: ${answer.model}`;
   sayHowMany();
   on.found(results);
 }
 
+/** The next page; or, at the end of what has to do with the search, the rest of the collection. */
+function offerMore() {
+  const isCut = !isEmpty(query) && !query.anything && results.some(({ confidence }) => confidence);
+  byId("more").hidden = !next && !isCut;
+  byId("more").textContent = next ? "Load more" : "Show less similar images";
+}
+
 function sayHowMany() {
   const images = results.length === 1 ? "1 image" : `${results.length} images`;
-  byId("status").textContent = isEmpty(query) ? "From this collection" : `${images}, most similar first`;
+  byId("status").textContent = isEmpty(query) ? "From this collection" : `${images}, ${order()}`;
 }
+
+const order = () => (query.varied ? "varied" : "most similar first");
 
 function forget() {
   results = [];
@@ -120,8 +131,14 @@ async function sayNothingFound(current) {
   if (!current()) return;
   forget();
   byId("status").textContent = collectionIsEmpty ? "No images yet" : "No images found";
-  if (!collectionIsEmpty) showMessage("Nothing comes close", "Try other words, or remove an image from the search.");
+  if (!collectionIsEmpty) sayNothingIsLikeIt();
   else showMessage("No images yet", "Add some. Each becomes searchable within moments.", "Add images", on.addImages);
+}
+
+function sayNothingIsLikeIt() {
+  const remedy = "Try other words, or remove an image from the search.";
+  const act = query.anything ? null : "Show the nearest anyway";
+  showMessage("Nothing in this collection looks like that", remedy, act, on.showAnything);
 }
 
 /** Whether this visitor sees no image at all; where that can't be found out, the collection isn't called empty. */
@@ -142,7 +159,7 @@ function failed(error) {
 }
 
 function failedToAdd(error) {
-  byId("more").hidden = false;
+  offerMore();
   sayHowMany();
   tell(asProblem(error), loadMore);
 }

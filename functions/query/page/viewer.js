@@ -1,15 +1,16 @@
 // One result, large, over the page.
 
 import { byId } from "./dom.js";
-import { nameOf, rounded } from "./grid.js";
+import { confidence, copies, nameOf, rounded } from "./grid.js";
+import { isEmpty, nameOfClosest } from "./query.js";
 
 const viewer = byId("viewer");
 const ENLARGED = 1.75; // small images are shown up to this much larger than they are
 let shown = { results: [], index: 0 };
 
-/** Opens `results[index]`; the arrows walk through the others. `ranked`: their similarities mean something. */
-export function open(results, index, ranked) {
-  shown = { results, index, ranked };
+/** Opens `results[index]` of what `query` found; the arrows walk through the others. */
+export function open(results, index, query) {
+  shown = { results, index, query };
   show();
   viewer.showModal();
 }
@@ -54,6 +55,7 @@ function show() {
   byId("viewer-facts").textContent = facts(result).join(" · ");
   byId("viewer-original").href = result.url ?? "";
   byId("viewer-original").hidden = !result.url;
+  byId("viewer-copies").replaceChildren(...result.duplicates.map(copy));
   byId("viewer-metadata").replaceChildren(...Object.entries(result.metadata ?? {}).flatMap(entry));
   byId("previous").disabled = shown.index === 0;
   byId("next").disabled = shown.index === shown.results.length - 1;
@@ -67,8 +69,24 @@ function limitSize({ target: img }) {
 
 function facts(result) {
   const facts = [`in ${result.bucket}`];
-  if (shown.ranked) facts.push(`similarity ${rounded(result.similarity)}`);
+  if (!isEmpty(shown.query)) facts.push(...meaning(result));
+  if (result.duplicates.length) facts.push(copies(result.duplicates.length));
   return [...facts, `${shown.index + 1} of ${shown.results.length}`];
+}
+
+function meaning(result) {
+  const closest = nameOfClosest(shown.query, result.closest);
+  const said = [`similarity ${rounded(result.similarity)}`, confidence(result), closest && `closest to ${closest}`];
+  return said.filter(Boolean);
+}
+
+function copy({ url, name, bucket }) {
+  const item = document.createElement("li");
+  const link = document.createElement(url ? "a" : "span");
+  link.textContent = `${bucket}/${name}`;
+  if (url) Object.assign(link, { href: url, target: "_blank", rel: "noopener noreferrer" });
+  item.append(link);
+  return item;
 }
 
 function entry([key, value]) {
