@@ -31,6 +31,8 @@ COMMANDS = (
     "worker",
     "bench",
     "bench embed",
+    "bench mixture",
+    "bench search",
 )
 
 
