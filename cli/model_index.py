@@ -4,46 +4,68 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from cli import output
 from cli.postgres import Database, column
+
+WITH_INDEX = ("hnsw", "lsh")
+BATCH = 1000  # documents that get their bits in one transaction
 
 
 def ensure(database: Database, name: str, dimensions: int, strategy: str) -> str:
     """built, rebuilt (a complete one took an incomplete one's place), kept, or none where it takes none."""
+    _wait_as_long_as_it_takes(database)
+    if strategy == "lsh":
+        _divide(database, name)
     [definition] = column(
         database, "select neural_search.index_definition(%s, %s, %s)", [name, dimensions, strategy]
     )
     if definition is None:
         return "none"
-    if column(database, "select neural_search.has_index(%s)", [name]) == [True]:
+    if column(database, "select neural_search.has_index(%s, %s)", [name, strategy]) == [True]:
         return "kept"
-    _wait_as_long_as_it_takes(database)
-    leftover = _drop(database, index_name(database, name))
+    index = _index_name(database, name, strategy)
+    leftover = _drop(database, index)
     database.execute(
         sql.SQL("create index concurrently {} on public.documents {}").format(
-            sql.Identifier(index_name(database, name)), sql.SQL(definition)
+            sql.Identifier(index), sql.SQL(definition)
         )
     )
     return "rebuilt" if leftover else "built"
 
 
-def drop(database: Database, name: str) -> bool:
-    """Whether there was one."""
+def drop_others(database: Database, name: str, strategy: str | None = None) -> list[str]:
+    """Drops the model's indexes but the one of this strategy; their names."""
     _wait_as_long_as_it_takes(database)
-    return _drop(database, index_name(database, name))
+    indexes = [_index_name(database, name, one) for one in WITH_INDEX if one != strategy]
+    return [index for index in indexes if _drop(database, index)]
 
 
-def index_name(database: Database, name: str) -> str:
-    [found] = column(database, "select neural_search.index_name(%s)", [name])
+def _divide(database: Database, name: str) -> None:
+    """Draws the model's planes, and tells each document on which side of them it lies."""
+    database.execute("select neural_search.prepare_lsh(%s)", [name])
+    [total] = column(
+        database, "select count(*) from public.documents where model = %s and lsh is null", [name]
+    )
+    done = 0
+    with output.progress("bits", total=total) as show:
+        while filled := column(database, "select neural_search.fill_lsh(%s, %s)", [name, BATCH])[0]:
+            done += filled
+            show("bits", done)
+
+
+def _index_name(database: Database, name: str, strategy: str) -> str:
+    [found] = column(database, "select neural_search.index_name(%s, %s)", [name, strategy])
     return str(found)
 
 
 def _drop(database: Database, index: str) -> bool:
+    """Whether there was one."""
     there = column(database, "select to_regclass('public.' || quote_ident(%s)) is not null", [index])
     database.execute(sql.SQL("drop index concurrently if exists public.{}").format(sql.Identifier(index)))
     return there == [True]
 
 
 def _wait_as_long_as_it_takes(database: Database) -> None:
-    """Both commands wait for older transactions, and nobody's reads and writes wait behind them."""
+    """Building and dropping wait for older transactions, and nobody's reads and writes wait behind them."""
     database.execute("set lock_timeout = 0")
     database.execute("set statement_timeout = 0")

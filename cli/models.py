@@ -27,6 +27,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="As in EMBEDDING_MODEL
 class Strategy(StrEnum):
     exact = "exact"
     hnsw = "hnsw"
+    lsh = "lsh"
 
 
 def register(app: typer.Typer) -> None:
@@ -65,8 +66,9 @@ def show(
 def add(
     name: Name,
     strategy: Annotated[
-        Strategy, typer.Option(help="How its documents are searched: by an index, or by reading them all.")
-    ] = Strategy.hnsw,
+        Strategy | None,
+        typer.Option(help="How its documents are searched; lsh takes a model that has some. [default: hnsw]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Have a second model embed everything in the background, while the first one is searched.
@@ -82,10 +84,12 @@ def add(
     url = target.need("database_url")
     embedder = embedding.load(name, configuration=target)
     with Project(target) as project, connect(url) as database:
+        chosen = strategy.value if strategy else _strategy(project.call_as("secret_key", "list_models"), name)
         output.warn(f"{name} has {embedder.dimensions} dimensions. Making its index …")
-        index = model_index.ensure(database, name, embedder.dimensions, strategy.value)
-        arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": strategy.value}
+        index = model_index.ensure(database, name, embedder.dimensions, chosen)
+        arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": chosen}
         state = project.call_as("secret_key", "add_model", **arguments)
+        model_index.drop_others(database, name, chosen)
         queued = backfill.queue_all(project)
     if as_json:
         about = {"name": name, "dimensions": embedder.dimensions, "state": state}
@@ -181,7 +185,7 @@ def remove(
             typer.confirm(question, abort=True)
         # One row, and it is retired: nothing comes after what is deleted.
         removed = project.call_as("secret_key", "remove_model", name=name, max_rows=1)[0]["removed"]
-        dropped = model_index.drop(database, name)  # first: without it deleting is faster
+        dropped = bool(model_index.drop_others(database, name))  # first: without it deleting is faster
         removed += _delete(project, name, row["documents"] + row["pending"] + row["given_up"])
     if as_json:
         output.print_json({"name": name, "removed": removed, "index_dropped": dropped})
@@ -207,6 +211,12 @@ def _registered(target: Settings) -> list[Row]:
     with Project(target) as project:
         rows: list[Row] = project.call_as("secret_key", "list_models")
     return rows
+
+
+def _strategy(registered: list[Row], name: str) -> str:
+    """That of a model which is registered already, else the default."""
+    found = [row["search_strategy"] for row in registered if row["name"] == name]
+    return str(found[0]) if found else Strategy.hnsw.value
 
 
 def _require(registered: list[Row], name: str) -> Row:

@@ -68,7 +68,8 @@ def indexes(target: Settings) -> str:
         target,
         """
         select c.relname::text,
-          exists (select from neural_search.models m where neural_search.index_name(m.name) = c.relname)
+          exists (select from neural_search.models m
+            where neural_search.index_name(m.name, m.search_strategy) = c.relname)
         from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
         where i.indrelid = 'public.documents'::regclass and a.amname = 'hnsw'
           and c.relname ~ '^documents_.*_idx$'

@@ -3,16 +3,17 @@
 -- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
 -- list_models, add_model, activate_model, remove_model.
 
--- A readable name that no two models share; whatever isn't plain gets a digest.
-create or replace function neural_search.index_name(model_name text) returns text
+-- A readable name that no two models share; whatever isn't plain gets a digest. Each strategy has its own, so that one
+-- index can be made while the other serves.
+create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
 language sql immutable set search_path = '' as $$
   select 'documents_' || case
     when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
     else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
       || '_' || left(md5(model_name), 8)
-  end || '_idx'
+  end || case search_strategy when 'lsh' then '_lsh' else '' end || '_idx'
 $$;
-comment on function neural_search.index_name is 'What the index over a model''s documents is called.';
+comment on function neural_search.index_name is 'What the index over a model''s documents is called, where its strategy has one.';
 revoke execute on function neural_search.index_name from public, anon, authenticated, service_role;
 grant execute on function neural_search.index_name to service_role;
 
@@ -45,11 +46,12 @@ grant execute on function neural_search.index_definition to service_role;
 
 
 -- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
-create or replace function neural_search.has_index(model_name text) returns boolean
+create or replace function neural_search.has_index(model_name text, search_strategy text default 'hnsw')
+returns boolean
 language sql stable set search_path = '' as $$
   select exists (
     select from pg_catalog.pg_index as i
-    where i.indexrelid = to_regclass(format('public.%I', neural_search.index_name(model_name)))
+    where i.indexrelid = to_regclass(format('public.%I', neural_search.index_name(model_name, search_strategy)))
       and i.indrelid = 'public.documents'::regclass and i.indisvalid and i.indisready
   )
 $$;
@@ -91,7 +93,7 @@ begin
     (select count(*) from public.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
     coalesce(b.given_up, 0), i.name,
-    case when m.search_strategy = 'hnsw' then neural_search.has_index(m.name) end,
+    case when m.search_strategy <> 'exact' then neural_search.has_index(m.name, m.search_strategy) end,
     pg_relation_size(to_regclass('public.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
@@ -100,7 +102,9 @@ begin
     from neural_search.backlog as b group by b.model
   ) as b on b.model = m.name
   cross join lateral (
-    select case when m.search_strategy = 'hnsw' then neural_search.index_name(m.name) end as name
+    select case
+      when m.search_strategy <> 'exact' then neural_search.index_name(m.name, m.search_strategy)
+    end as name
   ) as i
   order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
 end
@@ -137,8 +141,15 @@ begin
       add_model.dimensions
       using errcode = 'object_not_in_prerequisite_state', hint = 'Remove it first, or add this one under another name.';
   end if;
-  if known.state = 'active' and add_model.search_strategy = 'hnsw' then
-    perform neural_search.check_has_index(known.name);
+  if add_model.search_strategy = 'lsh' and not exists (
+    select from neural_search.lsh_planes as p where p.model = known.name
+  ) then
+    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
+  end if;
+  if known.state = 'active' and add_model.search_strategy <> 'exact' then
+    perform neural_search.check_has_index(known.name, add_model.search_strategy);
   end if;
   update neural_search.models as m set
     search_strategy = add_model.search_strategy,
@@ -155,13 +166,14 @@ revoke execute on function public.add_model from public, anon, authenticated, se
 grant execute on function public.add_model to service_role;
 
 
-create or replace function neural_search.check_has_index(model_name text) returns void
+create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
 language plpgsql stable set search_path = '' as $$
 begin
-  if not neural_search.has_index(model_name) then
-    raise exception 'The index % is missing or incomplete.', quote_literal(neural_search.index_name(model_name))
+  if not neural_search.has_index(model_name, search_strategy) then
+    raise exception 'The index % is missing or incomplete.',
+      quote_literal(neural_search.index_name(model_name, search_strategy))
       using errcode = 'object_not_in_prerequisite_state',
-        hint = format('Make it: `neural-search models add %s`.', model_name);
+        hint = format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy);
   end if;
 end
 $$;
@@ -211,8 +223,8 @@ begin
       using errcode = 'object_not_in_prerequisite_state',
         hint = format('Add it again: `neural-search models add %s`.', known.name);
   end if;
-  if known.search_strategy = 'hnsw' then
-    perform neural_search.check_has_index(known.name);
+  if known.search_strategy <> 'exact' then
+    perform neural_search.check_has_index(known.name, known.search_strategy);
   end if;
   select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
   if known.state <> 'active' and unaccounted > 0 and not coalesce(force_unaccounted, false) then

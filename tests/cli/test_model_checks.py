@@ -17,7 +17,7 @@ def ago(minutes: float) -> str:
 
 def model(name: str = "a", **changes: Any) -> dict[str, Any]:
     about = {"name": name, "state": "active", "documents": 3, "pending": 0, "asked_at": None}
-    index = {"index_name": f"documents_{name}_idx", "index_valid": True}
+    index = {"index_name": f"documents_{name}_idx", "index_valid": True, "search_strategy": "hnsw"}
     return {**about, **index, "created_at": ago(60), **changes}
 
 

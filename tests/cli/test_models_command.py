@@ -279,3 +279,18 @@ def test_an_incomplete_index_is_noticed_and_made_anew(stack: CommandLine, given:
     assert found["state"] == "WRONG" and f"`neural-search models add {MODEL}`" in found["detail"]
     assert stack.json("models", "add", MODEL)["index"] == "rebuilt"
     assert row(stack, MODEL)["index_valid"]
+
+
+def test_the_strategy_of_the_active_model_changes_while_searches_go_on(
+    stack: CommandLine, given: dict[str, str], sql: Connection, shop: Path
+):
+    indexes = "select indexname from pg_indexes where tablename = 'documents' and indexdef ~ 'hnsw'"
+    with Searcher(given["QUERY_URL"], given["SUPABASE_PUBLISHABLE_KEY"], shop / "red.png") as searcher:
+        for strategy, index in (("lsh", "_lsh_idx"), ("exact", None), ("hnsw", "_idx")):
+            assert stack.json("models", "add", MODEL, "--strategy", strategy)["state"] == "active"
+            assert row(stack, MODEL)["search_strategy"] == strategy
+            left = [f"documents_efficientnet_lite0{index}"] if index else []
+            assert [name for (name,) in sql.execute(indexes).fetchall()] == left
+            searcher.wait_for_answers_of(MODEL)
+    assert {answer.status_code for answer in searcher.answers} == {200}
+    assert {answer.json()["results"][0]["name"] for answer in searcher.answers} == {STAYS}

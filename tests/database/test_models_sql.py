@@ -113,7 +113,7 @@ def test_a_model_cant_change_its_dimensions(db, added):
         ({"dimensions": 0}, "dimensions is 0, expected 1 to 4000"),
         ({"dimensions": 4001}, "dimensions is 4001"),
         ({"dimensions": None}, "dimensions is null"),
-        ({"strategy": "ivf"}, "search_strategy is 'ivf', expected hnsw or exact"),
+        ({"strategy": "ivf"}, "search_strategy is 'ivf', expected hnsw, lsh or exact"),
         ({"strategy": None}, "search_strategy is NULL"),
         ({"name": ""}, "name is '', expected"),
         ({"name": None}, "name is NULL"),
@@ -234,6 +234,25 @@ def test_a_model_with_an_index_that_was_never_completed_is_refused(database, db,
     assert listed(db)[6] is False
     with pytest.raises(NotReady, match="missing or incomplete"):
         activate(db, TINY)
+
+
+def test_hashing_takes_planes_and_an_index_of_its_own(db, ready):
+    activate(db, TINY)
+    with pytest.raises(NotReady, match="has no planes") as caught:
+        add(db, strategy="lsh")
+    assert "--strategy lsh" in caught.value.diag.message_hint
+    db.execute("select neural_search.prepare_lsh(%s), neural_search.fill_lsh(%s)", [TINY, TINY])
+    with pytest.raises(NotReady, match=r"_lsh_idx' is missing"):
+        add(db, strategy="lsh")
+    ((name, definition),) = db.execute(
+        "select quote_ident(neural_search.index_name(%(name)s, 'lsh')),"
+        " neural_search.index_definition(%(name)s, 2, 'lsh')",
+        {"name": TINY},
+    )
+    db.execute(f"create index {name} on public.documents {definition}")
+    assert add(db, strategy="lsh") == "active"
+    assert listed(db)[6] is True
+    assert activate(db, TINY)[0] == TINY
 
 
 def test_a_model_that_is_searched_exactly_needs_no_index(db):
