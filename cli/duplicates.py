@@ -100,7 +100,7 @@ def _show(images: int, groups: list[list[Row]]) -> None:
         return
     copies = sum(len(group) - 1 for group in groups)
     output.say(
-        f"Among {count(images, 'image')}: {count(len(groups), 'group')} of copies, which "
+        f"Among {count(images, 'image')}: {count(len(groups), 'group')} of copies; "
         f"{count(copies, 'image')} could be spared ({_megabytes(groups)})."
     )
     rows = [

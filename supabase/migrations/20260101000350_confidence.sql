@@ -30,12 +30,12 @@ alter table neural_search.calibrations enable row level security;
 grant select, insert, update, delete on neural_search.calibrations to service_role;
 
 insert into neural_search.calibrations (model, query_kind, unit, related, strong, same) values
-  ('efficientnet-lite0', 'image', 'pair_high', 1.204308, 1.415498, 0.96313),
-  ('efficientnet-lite0', 'text', 'room', 0.25186, 0.390189, null),
-  ('efficientnet-lite0', 'mixed', 'pair_high', 1.05276, 1.307318, null),
-  (null, 'image', 'pair_deviation', 4.601183, 5.097876, 0.96313),
-  (null, 'text', 'quartile_distance', 5.534858, 7.881895, null),
-  (null, 'mixed', 'quartile_distance', 6.904985, 8.481109, null);
+  ('efficientnet-lite0', 'image', 'pair_high', 1.204308, 1.415498, 0.963119),
+  ('efficientnet-lite0', 'text', 'room', 0.241936, 0.292704, null),
+  ('efficientnet-lite0', 'mixed', 'one', 0.391643, 0.467011, null),
+  (null, 'image', 'pair_deviation', 4.539988, 4.995338, 0.963119),
+  (null, 'text', 'quartile_distance', 5.935178, 7.049957, null),
+  (null, 'mixed', 'quartile_distance', 6.703978, 9.220434, null);
 
 
 create table neural_search.backgrounds (

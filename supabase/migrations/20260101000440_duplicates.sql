@@ -10,8 +10,9 @@ returns boolean
 language sql immutable set search_path = '' as $$
   select coalesce(first.content_hash = second.content_hash and first.content_hash <> '', false) or coalesce(
     bit_count(first.perceptual_hash # second.perceptual_hash) <= 6
-    and abs(1 - (first.width::double precision * second.height) / (first.height::double precision * second.width))
-      <= 0.03
+    and abs(
+      1 - first.width::double precision * second.height / nullif(first.height::double precision * second.width, 0)
+    ) <= 0.03
     and first.model = second.model
     and 1 - (first.embedding operator(extensions.<=>) second.embedding) >= 0.25,
     false

@@ -1,0 +1,73 @@
+"""Pairs and groups: whatever may be a copy of something is found, by hashes alone."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from cli.fingerprints import MOST_BITS, Groups, pairs
+
+
+def rows(*hashes: int, content: str | None = None) -> list[dict]:
+    return [
+        {"id": place, "content_hash": content or f"c{place}", "perceptual_hash": f"{one:064b}"}
+        for place, one in enumerate(hashes, 1)
+    ]
+
+
+def found(given: list[dict]) -> set[tuple[int, int]]:
+    return {(min(pair), max(pair)) for pair in pairs(given)}
+
+
+def test_exactly_the_pairs_of_few_different_bits_are_found_wherever_those_lie():
+    numbers = random.Random(0)
+    hashes: list[int] = []
+    for _ in range(60):
+        one = numbers.getrandbits(64)
+        hashes.append(one)
+        for bits in (0, 1, 3, MOST_BITS, MOST_BITS + 1, 9):
+            other = one
+            for bit in numbers.sample(range(64), bits):
+                other ^= 1 << bit
+            hashes.append(other)
+    expected = {
+        (a, b)
+        for a in range(1, len(hashes) + 1)
+        for b in range(a + 1, len(hashes) + 1)
+        if (hashes[a - 1] ^ hashes[b - 1]).bit_count() <= MOST_BITS
+    }
+    assert found(rows(*hashes)) == expected
+
+
+def test_each_pair_of_different_hashes_is_told_once():
+    given = rows(0b1, 0b10, 0b111, (1 << 64) - 1, (1 << 64) - 2)
+    told = list(pairs(given))
+    assert len(told) == len(set(told)) == 4
+
+
+def test_the_same_bytes_are_a_pair_without_any_hash():
+    given = [{"id": n, "content_hash": "same", "perceptual_hash": None} for n in (1, 2, 3)]
+    assert found(given) == {(1, 2), (2, 3)}
+    assert found([]) == set()
+
+
+def test_what_is_joined_by_way_of_another_is_one_group():
+    groups = Groups()
+    for pair in ((1, 2), (5, 6), (2, 3), (9, 6)):
+        groups.join(*pair)
+    assert groups.all() == [[1, 2, 3], [5, 6, 9]]
+    assert groups.joined(1, 3) and not groups.joined(1, 5)
+    groups.join(4, 4)
+    assert groups.all() == [[1, 2, 3], [5, 6, 9]]
+
+
+@pytest.mark.parametrize("size", [2, 2500])
+def test_large_groups_are_found_whole(size: int):
+    numbers = random.Random(1)
+    base = numbers.getrandbits(64)
+    given = rows(*(base ^ (1 << numbers.randrange(64)) for _ in range(size)))
+    groups = Groups()
+    for pair in pairs(given):
+        groups.join(*pair)
+    assert groups.all() == [list(range(1, size + 1))]
