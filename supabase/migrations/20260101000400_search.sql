@@ -239,8 +239,8 @@ grant execute on function neural_search.check_filter to anon, authenticated, ser
 create or replace function neural_search.check_page(page_after jsonb) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  if page_after is null or (
-    page_after @? 'strict $ ? (@.similarity.type() == "number" && @.id.type() == "number")'
+  if (
+    page_after @? 'strict $ ? (@.similarity >= -1.1 && @.similarity <= 1.1 && @.id.type() == "number")'
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
     return;
@@ -502,8 +502,6 @@ declare
   threshold constant double precision := coalesce(similarity_threshold, 0);
   narrow constant jsonb := coalesce(filter, '{}');
   kind constant text := coalesce(query_kind, 'image');
-  after_similarity constant double precision := page_after ->> 'similarity';
-  after_id constant bigint := page_after ->> 'id';
   names constant text[] := array[
     'neural_search.prepared', 'storage.operation', 'enable_sort', 'hnsw.iterative_scan', 'hnsw.ef_search',
     'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'
@@ -513,10 +511,11 @@ declare
   level record;
   search neural_search.search;
   -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  depth integer := wanted + skipped + 2 + case when page_after is null then 0
-    else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
+  depth integer := wanted + skipped + 2;
   found neural_search.match[];
   page neural_search.match[];
+  after_similarity double precision;
+  after_id bigint;
   worst double precision;
 begin
   select * into searched from neural_search.searchable_model(model);
@@ -526,7 +525,12 @@ begin
   if narrow <> '{}' then
     perform neural_search.check_filter(narrow);
   end if;
-  perform neural_search.check_page(page_after);
+  if page_after is not null then
+    perform neural_search.check_page(page_after);
+    after_similarity = page_after ->> 'similarity';
+    after_id = page_after ->> 'id';
+    depth = depth + 1 + least(coalesce((page_after ->> 'rank')::integer, 0), 1000000);
+  end if;
 
   -- Of unit length: half precision has no place for very long or very short vectors.
   search.query = extensions.l2_normalize(query_embedding);

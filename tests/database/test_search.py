@@ -119,6 +119,120 @@ def test_a_query_that_makes_no_sense_is_refused_even_where_nothing_is_indexed(db
         found(db, query_embedding=embedding)
 
 
+@pytest.mark.parametrize(
+    ("filter", "message"),
+    [
+        ([], r"filter is \[\], expected an object"),
+        ({"colour": "red"}, "filter has a key 'colour', which there isn't"),
+        ({"bucket": 1}, "filter.bucket is 1, expected a string"),
+        ({"bucket": None}, "filter.bucket is null, expected a string"),
+        ({"prefix": ["a"]}, "filter.prefix is .* expected a string"),
+        ({"owner": True}, "filter.owner is true, expected a string"),
+        ({"mime_type": ["image/png", 1]}, "filter.mime_type is .* expected a string or a list of some"),
+        ({"min_bytes": "1"}, 'filter.min_bytes is "1", expected a whole number of bytes'),
+        ({"max_bytes": 1.5}, "filter.max_bytes is 1.5, expected a whole number"),
+        ({"max_bytes": -1}, "filter.max_bytes is -1, expected a whole number"),
+        ({"max_bytes": 2**63}, "filter.max_bytes is .* expected a whole number"),
+        ({"uploaded_after": "soon"}, "filter.uploaded_after is .* expected a time like"),
+        ({"uploaded_before": 2026}, "filter.uploaded_before is 2026, expected a time like"),
+        ({"metadata": "tag"}, 'filter.metadata is "tag", expected an object'),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_refused_with_the_remedy(db, filter, message):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message) as refused:
+        found(db, filter=Jsonb(filter))
+    assert refused.value.diag.message_hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"page_after": Jsonb([])}, "page_after is"),
+        ({"page_after": Jsonb({"id": 1})}, "page_after is"),
+        ({"page_after": Jsonb({"id": "1", "similarity": 1})}, "page_after is"),
+        ({"page_after": Jsonb({"id": 1.5, "similarity": 1})}, "page_after is"),
+        ({"page_after": Jsonb({"id": 1, "similarity": 2})}, "page_after is"),
+        ({"page_after": Jsonb({"id": 1, "similarity": 1, "rank": -1})}, "page_after is"),
+        ({"similarity_threshold": float("nan")}, "similarity_threshold is NaN"),
+        ({"model": "unheard-of"}, "model is 'unheard-of', expected one that is active or standby"),
+        ({"query_kind": "sound"}, "query_kind is 'sound', expected image, text or mixed"),
+        ({"min_confidence": "high"}, "min_confidence is 'high', expected same, strong, related or unrelated"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_with_the_remedy(db, arguments, message):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message) as refused:
+        found(db, **arguments)
+    assert refused.value.diag.message_hint
+
+
+def test_what_a_filter_says_cant_break_out_of_the_statement(db, make_document):
+    make_document("a.png")
+    evil = "x' or true; drop table public.documents; --\\"
+    narrows = [{key: evil} for key in ("bucket", "prefix", "owner", "mime_type")]
+    for narrow in [*narrows, {"mime_type": [evil, '"}']}, {"metadata": {evil: evil}}]:
+        assert found(db, filter=Jsonb(narrow)) == []
+    assert db.execute("select count(*) from public.documents").fetchone() == (1,)
+
+
+def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):
+    make_document("a.png", 3, 4, owner_id=ME, user_metadata=Jsonb({"title": "A", "tags": ["x", "y"]}))
+    make_document("b.png", 1)
+    db.execute("""
+        update public.documents set mime_type = 'image/gif', byte_size = 9, uploaded_at = '2026-01-02T00:00Z'
+        where content = 'b.png'
+    """)
+    for narrow, expected in [
+        ({"owner": ME}, ["a.png"]),
+        ({"mime_type": "image/gif"}, ["b.png"]),
+        ({"mime_type": ["image/gif", "image/png"]}, ["b.png", "a.png"]),
+        ({"max_bytes": 3}, ["a.png"]),
+        ({"min_bytes": 4, "max_bytes": 9}, ["b.png"]),
+        ({"uploaded_after": "2026-01-02T00:00Z", "uploaded_before": "2026-01-02T01:00+01:00"}, []),
+        ({"uploaded_after": "2026-01-02T00:00Z", "uploaded_before": "2026-01-02T01:01+01:00"}, ["b.png"]),
+        ({"metadata": {"title": "A"}}, ["a.png"]),
+        ({"metadata": {"tags": ["y"]}, "prefix": "a"}, ["a.png"]),
+        ({"metadata": {"title": "B"}}, []),
+    ]:
+        assert found(db, filter=Jsonb(narrow)) == expected, narrow
+
+
+def test_the_rows_of_a_model_on_standby_can_be_searched_by_its_name(db, make_document):
+    make_document("a.png")
+    db.execute("insert into neural_search.models (name, dimensions) values ('small', 2)")
+    db.execute("""
+        insert into public.documents (object_id, bucket_id, content, model, embedding, object_version)
+        select object_id, bucket_id, content, 'small', '[3,4]', object_version from public.documents
+    """)
+    rows = db.execute(f"{MATCH}('[1,0]', model => 'small')").fetchall()
+    assert rows == [("a.png", 0.6)]
+    db.execute("update neural_search.models set state = 'retired' where name = 'small'")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="expected one that is active or standby"):
+        found(db, query_embedding="[1,0]", model="small")
+
+
+def test_results_are_cut_off_by_their_confidence(db, make_document):
+    db.execute("""
+        create or replace function neural_search.confidence_levels(
+          model text, query_kind text, query extensions.vector
+        ) returns table (same double precision, strong double precision, related double precision)
+        language sql stable set search_path = '' as
+          $$ select 0.9::float8, 0.6::float8, 0.3::float8 where query_kind = 'text' $$
+    """)
+    for name, leading in {"a": (1,), "b": (3, 4), "c": (1, 3), "d": (0, 1)}.items():
+        make_document(name, *leading)
+    call = """
+        select content, confidence
+        from public.match_documents(%s, -1, query_kind => %s, min_confidence => %s)
+    """
+    everything = [("a", "same"), ("b", "strong"), ("c", "related"), ("d", "unrelated")]
+    for least, count in {None: 4, "unrelated": 4, "related": 3, "strong": 2, "same": 1}.items():
+        assert db.execute(call, [vector(1), "text", least]).fetchall() == everything[:count]
+    # Without a background nothing is known, so nothing is cut off.
+    assert db.execute(call, [vector(1), "image", "same"]).fetchall() == [
+        (name, None) for name, _ in everything
+    ]
+
+
 def test_a_search_without_an_active_model_says_so(db):
     db.execute("update neural_search.models set state = 'retired'")
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="No model is active"):
