@@ -28,6 +28,7 @@ class Job:
     attempt: int
     waited_seconds: float  # since these bytes were queued, until it was claimed
     lease_id: str
+    may_be_copy: bool  # some document's file has the same size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,18 @@ def finish(
         height=height,
         mime_type=mime_type,
         perceptual_hash=perceptual_hash,
+    )
+    return answer
+
+
+def reuse(database: Database, job: Job, content_hash: str) -> str:
+    """As `finish`, with the vector that a document of the same bytes has; unknown where there is none."""
+    answer: str = database.call(
+        "reuse_embedding",
+        object_id=job.object_id,
+        model=job.model,
+        object_version=job.version,
+        content_hash=content_hash,
     )
     return answer
 

@@ -1,4 +1,4 @@
-"""One job, from its lease to its stored vector: download, decode, embed, store."""
+"""One job, from its lease to its stored vector: download, decode, embed, store; or take over a copy's."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from shared.models import Embedder, Models
 from shared.perceptual_hash import perceptual_hash
 from shared.rpc import Database
 from shared.storage import Storage
+from shared.turns import Turns
 
 # No fault of the image: it isn't charged with an attempt, and the others aren't tried for now either.
 FAULTS = (
@@ -87,6 +88,7 @@ class Pipeline:
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._log = log
+        self._turns = Turns()
 
     def run(self, database: Database, job: Job, claimed_at: float) -> Result:
         """What became of the job; `claimed_at` is `time.monotonic()` before it was claimed.
@@ -122,6 +124,16 @@ class Pipeline:
         embedder = self._models.proven(job.model)  # what was broken before this image came is no fault of it
         with self._metrics.step("download"):
             data = self._download(job)
+        content_hash = hashlib.sha256(data).hexdigest()
+        with self._turns.turn((job.model, content_hash)) as had:
+            if job.may_be_copy or had:
+                with self._metrics.step("reuse"):
+                    status = jobs.reuse(database, job, content_hash)
+                if status != "unknown":
+                    return status
+            return self._make(database, job, embedder, data, content_hash)
+
+    def _make(self, database: Database, job: Job, embedder: Embedder, data: bytes, content_hash: str) -> str:
         with self._metrics.step("decode"):
             decoded = self._decode(data, min_side=embedder.image_size)
         with self._metrics.step("embed"):
@@ -131,7 +143,7 @@ class Pipeline:
                 database,
                 job,
                 vector,
-                content_hash=hashlib.sha256(data).hexdigest(),
+                content_hash=content_hash,
                 width=decoded.width,
                 height=decoded.height,
                 mime_type=decoded.mime_type,

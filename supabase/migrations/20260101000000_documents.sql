@@ -12,7 +12,8 @@ begin
     'activate_model', 'active_model', 'add_model', 'backfill_documents', 'claim_embedding_jobs',
     'claim_object', 'confirm_duplicates', 'embedding_report', 'fail_embedding_job', 'finish_embedding_job', 'get_embeddings',
     'index_bucket', 'index_status', 'list_embedding_jobs', 'list_fingerprints', 'list_models', 'match_documents', 'object_states',
-    'recommend_documents', 'reconcile_documents', 'release_embedding_jobs', 'remove_model', 'retry_embedding_jobs', 'unindex_bucket'
+    'recommend_documents', 'reconcile_documents', 'release_embedding_jobs', 'remove_model', 'retry_embedding_jobs',
+    'reuse_embedding', 'unindex_bucket'
   );
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
@@ -133,7 +134,8 @@ comment on column public.documents.model is 'The model that made the embedding.'
 comment on column public.documents.embedding is 'Of the model''s dimensions, of unit length.';
 comment on column public.documents.object_version is
   'storage.objects.version of the bytes that were embedded, empty for objects older than that column.';
-comment on column public.documents.content_hash is 'The hash of the bytes that were embedded.';
+comment on column public.documents.content_hash is
+  'The SHA-256 of the bytes that were embedded. Other objects with the same bytes take over this row''s vector.';
 comment on column public.documents.perceptual_hash is
   'What the picture shows, in 64 bits of which copies differ in few; see neural_search.are_duplicates.';
 comment on column public.documents.width is 'In pixels, as displayed.';
@@ -163,12 +165,14 @@ comment on index public.documents_owner_id_idx is 'For searches among what one u
 create index documents_mime_type_idx on public.documents (mime_type);
 comment on index public.documents_mime_type_idx is 'For searches among files of a rare type.';
 create index documents_byte_size_idx on public.documents (byte_size);
-comment on index public.documents_byte_size_idx is 'For searches among small or large files.';
+comment on index public.documents_byte_size_idx is 'For searches among small or large files, and for may_be_copy.';
 create index documents_uploaded_at_idx on public.documents (uploaded_at);
 comment on index public.documents_uploaded_at_idx is 'For searches among what was uploaded in some time.';
 create index documents_metadata_idx on public.documents using gin (metadata jsonb_path_ops);
 comment on index public.documents_metadata_idx is
   'For searches by metadata as service_role. @> isn''t leakproof: for others the policy is asked first.';
+create index documents_content_hash_idx on public.documents using hash (content_hash);
+comment on index public.documents_content_hash_idx is 'For reuse_embedding.';
 create index documents_content_idx on public.documents (content, bucket_id);
 comment on index public.documents_content_idx is 'For get_embeddings by name.';
 create index documents_embedded_at_idx on public.documents using brin (embedded_at) with (autosummarize = on);

@@ -172,11 +172,23 @@ revoke execute on function neural_search.note_request from public, anon, authent
 grant execute on function neural_search.note_request to service_role;
 
 
+-- The size says little, but costs nothing; whoever downloads the bytes knows. An eTag would be no proof either, as it is
+-- no hash of the content where a file came in parts.
+create or replace function neural_search.may_be_copy(model_name text, size bigint) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from public.documents as d where d.byte_size = size and d.model = model_name)
+$$;
+comment on function neural_search.may_be_copy is
+  'Whether a document of the model is of a file of this size, so that asking reuse_embedding may save embedding it.';
+revoke execute on function neural_search.may_be_copy from public, anon, authenticated, service_role;
+grant execute on function neural_search.may_be_copy to service_role;
+
+
 create or replace function neural_search.lease_due(
   model_name text, max_jobs integer, lease_seconds integer, claim_id uuid
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
-  attempt integer, lease_id uuid, waited_seconds double precision
+  attempt integer, lease_id uuid, waited_seconds double precision, may_be_copy boolean
 )
 -- Without sorting, jobs are read in the order of jobs_due_idx until there are enough. Statistics from before a burst
 -- would have the planner sort all that is due, which takes most of a second for 100,000.
@@ -209,7 +221,8 @@ begin
   where j.object_id = chosen.object_id and j.model = chosen.model
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
     o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
-    extract(epoch from now() - j.queued_at)::double precision;
+    extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.may_be_copy(j.model, (o.metadata ->> 'size')::bigint);
 end
 $$;
 comment on function neural_search.lease_due is
@@ -222,7 +235,7 @@ create or replace function public.claim_embedding_jobs(
   loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
-  attempt integer, lease_id uuid, waited_seconds double precision
+  attempt integer, lease_id uuid, waited_seconds double precision, may_be_copy boolean
 )
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -255,7 +268,7 @@ create or replace function public.claim_object(
   target_object_id uuid, loaded_models text[], lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
-  mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision
+  mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision, may_be_copy boolean
 )
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
@@ -270,13 +283,14 @@ begin
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(target_object_id);
     return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
-      null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision;
+      null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision,
+      null::boolean;
     return;
   end if;
   if not neural_search.is_indexed(to_jsonb(object)) then
     return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
       object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
-      null::integer, null::uuid, null::double precision;
+      null::integer, null::uuid, null::double precision, null::boolean;
     return;
   end if;
 
@@ -301,7 +315,8 @@ begin
   )
   select 'claimed', null::text, c.object_id, c.model, c.version, object.bucket_id, object.name,
     (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
-    c.lease_id, extract(epoch from now() - c.queued_at)::double precision
+    c.lease_id, extract(epoch from now() - c.queued_at)::double precision,
+    neural_search.may_be_copy(c.model, (object.metadata ->> 'size')::bigint)
   from claimed as c join neural_search.models as m on m.name = c.model
   order by m.state = 'active' desc, m.name;
   if found then
@@ -322,7 +337,8 @@ begin
       else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
     end,
     object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
-    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision;
+    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision,
+    null::boolean;
 end
 $$;
 comment on function public.claim_object is
@@ -420,6 +436,34 @@ comment on function public.finish_embedding_job is
   'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
 revoke execute on function public.finish_embedding_job from public, anon, authenticated, service_role;
 grant execute on function public.finish_embedding_job to service_role;
+
+
+-- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
+-- others have the same bytes.
+create or replace function public.reuse_embedding(
+  object_id uuid, model text, object_version text, content_hash text
+) returns text
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+  twin public.documents;
+begin
+  select d.* into twin from public.documents as d
+  where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
+  limit 1;
+  if not found then
+    return 'unknown';
+  end if;
+  return public.finish_embedding_job(
+    reuse_embedding.object_id, reuse_embedding.model, reuse_embedding.object_version, twin.embedding,
+    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text
+  );
+end
+$$;
+comment on function public.reuse_embedding is
+  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash; unknown where there '
+  'is none.';
+revoke execute on function public.reuse_embedding from public, anon, authenticated, service_role;
+grant execute on function public.reuse_embedding to service_role;
 
 
 create or replace function public.fail_embedding_job(

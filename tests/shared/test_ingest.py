@@ -61,6 +61,7 @@ def job(number: int = 1, **changes: Any) -> dict[str, Any]:
         "attempt": 1,
         "lease_id": str(uuid.UUID(int=100 + number)),
         "waited_seconds": 1.5,
+        "may_be_copy": False,
         **changes,
     }
 
@@ -85,6 +86,7 @@ def postgrest() -> RpcTransport:
         claim_object=claimed(),
         claim_embedding_jobs=[],
         finish_embedding_job="embedded",
+        reuse_embedding="unknown",
         fail_embedding_job=lambda given: {"doubtful": "retry"}.get(given["outcome"], given["outcome"]),
         release_embedding_jobs=lambda arguments: len(arguments["lease_ids"]),
     )
@@ -435,6 +437,69 @@ def test_a_fault_in_the_work_of_those_turned_away_is_not_told_to_who_got_in(
     [result] = ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
     assert result.status == "embedded"
     assert len(postgrest.called("claim_embedding_jobs")) == 1
+
+
+def undecodable(_data: bytes, *, min_side: int | None) -> DecodedImage:
+    raise AssertionError("it was decoded")
+
+
+def test_bytes_that_a_document_has_already_are_neither_decoded_nor_embedded(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    holds(storage)
+    postgrest.answers |= {"claim_object": claimed(may_be_copy=True), "reuse_embedding": "embedded"}
+    assert changed(postgrest, decode=undecodable) == ("embedded", None)
+    [asked] = postgrest.called("reuse_embedding")
+    assert asked == {
+        "object_id": str(uuid.UUID(int=1)),
+        "model": "colours",
+        "object_version": "v1",
+        "content_hash": hashlib.sha256(RED).hexdigest(),
+    }
+    assert postgrest.called("finish_embedding_job") == []
+
+
+@pytest.mark.parametrize("outcome", ["superseded", "gone"])
+def test_a_copy_that_changed_meanwhile_is_told_so(
+    postgrest: RpcTransport, storage: responses.RequestsMock, outcome: str
+):
+    holds(storage)
+    postgrest.answers |= {"claim_object": claimed(may_be_copy=True), "reuse_embedding": outcome}
+    assert changed(postgrest, decode=undecodable) == (outcome, None)
+
+
+def test_bytes_that_only_look_like_a_copy_are_embedded(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    holds(storage)
+    postgrest.answers["claim_object"] = claimed(may_be_copy=True)
+    assert changed(postgrest) == ("embedded", None)
+    assert len(postgrest.called("finish_embedding_job")) == 1
+
+
+def test_identical_images_in_one_batch_are_embedded_once_and_others_ask_nobody(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    stored: list[str] = []
+
+    def finish(given: dict[str, Any]) -> str:
+        stored.append(given["content_hash"])
+        return "embedded"
+
+    blue = picture("blue")
+    batches = iter([[*(job(number) for number in range(1, 8)), job(8, size=len(blue), etag=md5(blue))]])
+    postgrest.answers |= {
+        "claim_embedding_jobs": lambda _: next(batches, []),
+        "finish_embedding_job": finish,
+        "reuse_embedding": lambda given: "embedded" if given["content_hash"] in stored else "unknown",
+    }
+    for number in range(1, 8):
+        holds(storage, number)
+    holds(storage, 8, blue)
+    results = build(postgrest).handle(Kick(limit=50))
+    assert [result.status for result in results] == ["embedded"] * 8
+    assert sorted(stored) == sorted(hashlib.sha256(data).hexdigest() for data in (RED, blue))
+    assert len(postgrest.called("reuse_embedding")) == 6
 
 
 def test_freshness_is_counted_from_the_upload(postgrest: RpcTransport, storage: responses.RequestsMock):
