@@ -39,7 +39,7 @@ class Found:
     similarity: float
     confidence: str | None  # same, strong, related or unrelated; None while that can't be told
     closest: dict[str, Any] | None  # the example that it is most similar to: {field, index}
-    url: str | None  # shows the image for ten minutes; None where Storage doesn't let this caller read it
+    url: str | None  # shows the image for ten minutes at least; None where Storage doesn't let the caller
     metadata: dict[str, Any] | None
     duplicates: list[dict[str, Any]]  # copies that were folded into it: {id, bucket, name, url}
 
@@ -99,11 +99,14 @@ class Search:
         urls: URLs = {}
         for bucket, paths in names.items():
             try:
-                signed = storage.sign(bucket, paths, seconds=URL_SECONDS)
+                found = storage.sign(bucket, paths, seconds=URL_SECONDS)
+                if unsigned := [path for path in paths if path not in found]:
+                    # A public bucket needs no policies, and without one Storage signs nothing.
+                    found |= storage.public_urls(bucket, unsigned)
             except StorageError as error:  # the results are worth answering without pictures
                 logs.write("not signed", severity="WARNING", error=error, bucket=bucket)
                 continue
-            urls |= {(bucket, path): url for path, url in signed.items()}
+            urls |= {(bucket, path): url for path, url in found.items()}
         return urls
 
 

@@ -112,6 +112,15 @@ class Storage:
             if token
         }
 
+    def public_urls(self, bucket: str, names: Sequence[str]) -> dict[str, str]:
+        """Name -> the URL that anybody may read it at: all of `names` if the bucket is public, else none."""
+        try:
+            with self._send("GET", f"{self._base}/object/info/public/{object_path(bucket, names[0])}"):
+                pass
+        except (ObjectNotFound, StorageRefused, StorageForbidden):
+            return {}
+        return {name: f"{self._base}/object/public/{object_path(bucket, name)}" for name in names}
+
     def list_folder(self, bucket: str, folder: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
         """A page of what lies in a folder ("" is the bucket's own), by name. Folders have the id null."""
         url = f"{self._base}/object/list/{quote(bucket, safe='')}"

@@ -277,6 +277,18 @@ def test_signing_leaves_out_what_the_caller_may_not_read(fake: responses.Request
     assert json.loads(fake.calls[0].request.body) == {"paths": ["a?.png", "b.png"], "expiresIn": 600}
 
 
+def test_only_a_public_bucket_has_urls_for_everybody(fake: responses.RequestsMock):
+    info = f"{URL}/storage/v1/object/info/public"
+    fake.get(f"{info}/open/a%3F.png", json={"name": "a?.png"})
+    assert client().public_urls("open", ["a?.png", "b.png"]) == {
+        "a?.png": f"{URL}/storage/v1/object/public/open/a%3F.png",
+        "b.png": f"{URL}/storage/v1/object/public/open/b.png",
+    }
+    gone = {"statusCode": "404", "error": "Bucket not found", "message": "Bucket not found"}
+    fake.get(f"{info}/closed/a.png", status=400, json=gone)
+    assert client().public_urls("closed", ["a.png"]) == {}
+
+
 @pytest.mark.parametrize("body", ["<html>", "{}", "7"])
 def test_a_signing_answer_that_makes_no_sense_is_storages_error(fake: responses.RequestsMock, body: str):
     fake.post(f"{URL}/storage/v1/object/sign/images", body=body)
