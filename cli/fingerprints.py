@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_BITS = 6  # as in neural_search.are_duplicates
+LEAST_ONES = 24  # likewise: plain pictures' hashes have fewer, and say nothing
 BITS = 64
 # Of so many bands two hashes have at least one in common, if they differ in no more than MOST_BITS bits.
 BANDS = MOST_BITS + 1
@@ -53,7 +54,7 @@ def pairs(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int]]:
     What has the same bytes as others is paired with one or two of them.
     """
     yield from _same(rows, "content_hash")
-    hashed = [row for row in rows if row["perceptual_hash"]]
+    hashed = [row for row in rows if (row["perceptual_hash"] or "").count("1") >= LEAST_ONES]
     if not hashed:
         return
     ids: defaultdict[int, list[int]] = defaultdict(list)

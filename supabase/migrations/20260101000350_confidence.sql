@@ -171,13 +171,19 @@ grant execute on function neural_search.refresh_backgrounds to service_role;
 
 
 -- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of at
--- least 32 of them and nothing that a single one decides, rounded, whatever the query.
+-- least 32 of them and nothing that a single one decides, rounded, whatever the query. In plpgsql, which keeps the plan:
+-- it is called once for each search.
 create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
-language sql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  half constant extensions.halfvec := confidence_levels.query; -- once, and not for each image of the sample
+begin
+  return query
   with compared as materialized (
-    select 1 - (s.embedding operator(extensions.<=>) confidence_levels.query::extensions.halfvec) as similarity
+    select 1 - (s.embedding operator(extensions.<=>) half) as similarity
     from neural_search.background_samples as s where s.model = confidence_levels.model
   ),
   usual as (
@@ -210,7 +216,8 @@ language sql stable security definer set search_path = '' as $$
   -- What is the same image is related to it, however much alike all images here are.
   select round(l.same::numeric, 4)::double precision, round(least(l.strong, l.same)::numeric, 4)::double precision,
     round(least(l.related, l.same)::numeric, 4)::double precision
-  from levels as l
+  from levels as l;
+end
 $$;
 comment on function neural_search.confidence_levels is
   'The least similarity that a result of this query needs for each level of confidence; no row while fewer than 32 '

@@ -3,13 +3,14 @@
 -- Objects: are_duplicates, list_fingerprints, confirm_duplicates.
 
 -- Written for precision: what `python -m evaluation.duplicates` measures is in docs/confidence.md. An embedding alone
--- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. Of plain
--- pictures all hashes are alike, so the embeddings mustn't be strangers either.
+-- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
+-- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
 create or replace function neural_search.are_duplicates(first public.documents, second public.documents)
 returns boolean
 language sql immutable set search_path = '' as $$
   select coalesce(first.content_hash = second.content_hash and first.content_hash <> '', false) or coalesce(
     bit_count(first.perceptual_hash # second.perceptual_hash) <= 6
+    and bit_count(first.perceptual_hash) >= 24 and bit_count(second.perceptual_hash) >= 24
     and abs(
       1 - first.width::double precision * second.height / nullif(first.height::double precision * second.width, 0)
     ) <= 0.03

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cli.fingerprints import MOST_BITS, Groups, pairs
+from cli.fingerprints import LEAST_ONES, MOST_BITS, Groups, pairs
 
 
 def rows(*hashes: int, content: str | None = None) -> list[dict]:
@@ -36,12 +36,14 @@ def test_exactly_the_pairs_of_few_different_bits_are_found_wherever_those_lie():
         for a in range(1, len(hashes) + 1)
         for b in range(a + 1, len(hashes) + 1)
         if (hashes[a - 1] ^ hashes[b - 1]).bit_count() <= MOST_BITS
+        and all(hashes[one - 1].bit_count() >= LEAST_ONES for one in (a, b))
     }
     assert found(rows(*hashes)) == expected
 
 
 def test_each_pair_of_different_hashes_is_told_once():
-    given = rows(0b1, 0b10, 0b111, (1 << 64) - 1, (1 << 64) - 2)
+    ones = (1 << 40) - 1
+    given = rows(ones ^ 0b1, ones ^ 0b10, ones ^ 0b111, ones << 24, (ones << 24) ^ (1 << 63))
     told = list(pairs(given))
     assert len(told) == len(set(told)) == 4
 
@@ -50,6 +52,10 @@ def test_the_same_bytes_are_a_pair_without_any_hash():
     given = [{"id": n, "content_hash": "same", "perceptual_hash": None} for n in (1, 2, 3)]
     assert found(given) == {(1, 2), (2, 3)}
     assert found([]) == set()
+
+
+def test_plain_pictures_are_paired_with_nothing():
+    assert found(rows(1 << 63, 1 << 63, 0)) == set()
 
 
 def test_what_is_joined_by_way_of_another_is_one_group():
