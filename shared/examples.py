@@ -74,7 +74,7 @@ def as_json(
 
 def _source(example: Example, ids: dict[Example, int], vectors: dict[Example, np.ndarray]) -> dict[str, Any]:
     if example in vectors:
-        return {"embedding": vectors[example].astype(float).tolist()}
+        return {"embedding": vectors[example].astype(float).tolist(), "kind": example.kind}
     return {"id": ids.get(example, example.value)}
 
 

@@ -7,6 +7,7 @@ create type neural_search.example as (
   place integer, -- in the caller's list, from 0
   document_id bigint, -- null for one that isn't stored
   weight double precision,
+  kind text, -- image or text; null: as the query
   embedding extensions.vector -- of unit length
 );
 comment on type neural_search.example is 'What results should be like, or unlike.';
@@ -37,15 +38,19 @@ begin
       name, left(coalesce(example::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.';
   end if;
-  select key into unknown from jsonb_object_keys(example) as key where key not in ('id', 'embedding', 'weight');
+  select key into unknown from jsonb_object_keys(example) as key where key not in ('id', 'embedding', 'kind', 'weight');
   if found then
-    raise exception '% has a key %, expected id or embedding, and weight.', name, to_jsonb(left(unknown, 100))
+    raise exception '% has a key %, expected id or embedding, kind, weight.', name, to_jsonb(left(unknown, 100))
       using errcode = 'invalid_parameter_value', hint = 'Leave it out.';
   end if;
   if example ? 'weight' and (jsonb_typeof(example -> 'weight') <> 'number'
       or not ((example ->> 'weight')::numeric > 0 and (example ->> 'weight')::numeric <= 1000)) then
     raise exception '%.weight is %, expected a number above 0, at most 1000.', name, left(example ->> 'weight', 100)
       using errcode = 'invalid_parameter_value', hint = 'An example that should not count is one to leave out.';
+  end if;
+  if example ? 'kind' and (example -> 'kind' not in ('"image"', '"text"')) then
+    raise exception '%.kind is %, expected image or text.', name, left(example ->> 'kind', 100)
+      using errcode = 'invalid_parameter_value', hint = 'Say what the embedding was made from, or leave it out.';
   end if;
   if example ? 'id' and (jsonb_typeof(example -> 'id') <> 'number'
       or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0) then
@@ -81,6 +86,7 @@ begin
     example.place = given.place;
     example.document_id = (given.value ->> 'id')::bigint;
     example.weight = coalesce((given.value ->> 'weight')::double precision, 1);
+    example.kind = case when given.value ? 'id' then 'image' else given.value ->> 'kind' end;
     example.embedding = (given.value ->> 'embedding')::extensions.vector;
     if example.document_id is not null then
       select s.embedding into example.embedding
@@ -219,7 +225,7 @@ create or replace function neural_search.reweighed(
 ) returns neural_search.example[]
 language sql immutable set search_path = '' as $$
   select array(
-    select row(e.place, e.document_id, e.weight * factor, e.embedding)::neural_search.example
+    select row(e.place, e.document_id, e.weight * factor, e.kind, e.embedding)::neural_search.example
     from unnest(examples) as e order by e.place
   )
 $$;
@@ -232,7 +238,7 @@ create or replace function neural_search.turned_round(examples neural_search.exa
 returns neural_search.example[]
 language sql immutable set search_path = '' as $$
   select array(
-    select row(e.place, e.document_id, e.weight, neural_search.scaled(e.embedding, -1))::neural_search.example
+    select row(e.place, e.document_id, e.weight, e.kind, neural_search.scaled(e.embedding, -1))::neural_search.example
     from unnest(examples) as e order by e.place
   )
 $$;
@@ -301,7 +307,7 @@ begin
       end) as threshold
     from unnest(case when has_likes then likes else neural_search.turned_round(unlikes) end) as a
     left join lateral neural_search.confidence_levels(
-      best_score_pool.model, best_score_pool.query_kind, a.embedding
+      best_score_pool.model, coalesce(a.kind, best_score_pool.query_kind), a.embedding
     ) as levels on true
   ),
   found as materialized (

@@ -208,6 +208,39 @@ def test_threshold_and_filter_narrow_what_is_found(db, fan, strategy):
     assert names(db, **asked, filter={"prefix": "3"}) == ["30"]
 
 
+def test_best_score_judges_each_like_by_what_it_was_made_of(db, make_document):
+    """With plain levels in place of measured ones: words need less similarity than an image."""
+    db.execute("""
+        create or replace function neural_search.confidence_levels(
+          model text, query_kind text, query extensions.vector
+        ) returns table (same double precision, strong double precision, related double precision)
+        language sql as $$ select 0.9, 0.8, case query_kind when 'text' then 0.5 else 0.7 end $$
+    """)
+    across, along = at(50)
+    make_document("by the words", across, 0, along), make_document("by the image", 0, across, along)
+    likes = [embedding(1, kind="text"), embedding(0, 1, kind="image")]
+    levels = db.execute(
+        "select content, confidence from public.recommend_documents(%s, strategy => 'best_score')",
+        [json.dumps(likes)],
+    ).fetchall()
+    assert levels == [("by the words", "related"), ("by the image", "unrelated")]
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+@pytest.mark.parametrize(
+    ("least", "found"), [("same", ["0"]), ("strong", ["0", "30"]), ("unrelated", ["0", "30", "50"])]
+)
+def test_what_is_less_sure_than_wanted_is_cut_off(db, fan, strategy, least, found):
+    db.execute("""
+        create or replace function neural_search.confidence_levels(
+          model text, query_kind text, query extensions.vector
+        ) returns table (same double precision, strong double precision, related double precision)
+        language sql as $$ select 0.9, 0.8, 0.7 $$
+    """)
+    fan(0, 30, 50)
+    assert names(db, [embedding(1)], strategy=strategy, min_confidence=least) == found
+
+
 def test_diversity_weighs_relevance_against_what_was_chosen_before(db, fan):
     fan(10, 12, -40)
     likes = [embedding(*at(0))]
@@ -273,6 +306,7 @@ def test_every_role_may_ask(db, fan, role):
         ([{"id": "7"}], "id is 7, expected a document's id"),
         ([embedding(1, weight=0)], "weight is 0, expected a number above 0"),
         ([embedding(1, weight="2")], "weight is 2"),
+        ([embedding(1, kind="sound")], "kind is sound, expected image or text"),
         ([embedding(0)], r"likes\[0\].embedding is all zeros"),
         ([{"embedding": [1, 2]}], "has 2 dimensions"),
         ([embedding(1)] * 101, "likes has 101 examples, expected at most 100"),

@@ -175,6 +175,7 @@ def test_several_examples_are_recommended_from_with_their_weights(
     [asked] = postgrest.called("recommend_documents")
     model = ColourEmbedder()
     [red, seven], [lime] = asked.pop("likes"), asked.pop("unlikes")
+    assert (red["kind"], red["weight"], lime["kind"]) == ("text", 1, "image")
     assert np.allclose(red["embedding"], model.embed_texts(["red"])[0])
     assert seven == {"id": 7, "weight": 2}
     assert np.allclose(lime["embedding"], model.embed_texts(["lime"])[0])
