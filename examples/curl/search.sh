@@ -18,4 +18,8 @@ ask "$QUERY_URL" --form image=@- --form limit=5 <"$image"
 
 printf '\n%s:\n' "$words"
 ask "$QUERY_URL" --form-string "text=$words" --form limit=5
+
+printf '\nLike either, without the image itself:\n'
+ask "$QUERY_URL" --form-string "like=images/examples/$(basename "$image")" --form-string "text=$words" \
+    --form mime_type=image/jpeg --form mime_type=image/png --form strategy=best_score --form diversity=0.2 --form limit=5
 echo

@@ -20,11 +20,8 @@ async function waitUntilSearchable() {
   throw new Error(`${name} isn't searchable after ${patience} s. \`neural-search jobs\` says why.`)
 }
 
-async function search(title, field, value) {
-  const body = new FormData()
-  body.set(field, value)
-  body.set('limit', '5')
-  const answer = await fetch(QUERY_URL, { method: 'POST', headers: { apikey }, body })
+async function search(title, body, headers = {}) {
+  const answer = await fetch(QUERY_URL, { method: 'POST', headers: { apikey, ...headers }, body })
   if (!answer.ok) throw new Error(await answer.text()) // problem details: what was found, what to do
   console.log(title)
   for (const found of (await answer.json()).results)
@@ -36,5 +33,17 @@ const contentType = `image/${extname(path).slice(1).toLowerCase().replace('jpg',
 const { error } = await supabase.storage.from(bucket).upload(name, image, { contentType, upsert: true })
 if (error) throw error
 await waitUntilSearchable()
-await search(`Like ${basename(path)}:`, 'image', new Blob([image]))
-await search(`${words}:`, 'text', words)
+const form = new FormData()
+form.set('image', new Blob([image]))
+form.set('limit', '5')
+await search(`Like ${basename(path)}:`, form)
+const searchJson = (title, body) => search(title, JSON.stringify(body), { 'Content-Type': 'application/json' })
+await searchJson(`${words}:`, { text: words, limit: 5 })
+await searchJson('Like either, without the image itself:', {
+  like: [{ name: `${bucket}/${name}` }, { text: words, weight: 0.5 }],
+  filter: { bucket, mime_type: ['image/jpeg', 'image/png', 'image/webp'] },
+  strategy: 'best_score',
+  diversity: 0.2,
+  collapse: 'duplicates',
+  limit: 5,
+})

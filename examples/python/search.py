@@ -43,3 +43,11 @@ supabase.storage.from_(BUCKET).upload(name, image, {"content-type": mime_type, "
 wait_until_searchable()
 search(f"Like {image.name}:", files={"image": image.read_bytes()}, data={"limit": 5})
 search(f"{words}:", json={"text": words, "limit": 5})
+recommend = {
+    "like": [{"name": f"{BUCKET}/{name}"}, {"text": words, "weight": 0.5}],
+    "filter": {"bucket": BUCKET, "mime_type": ["image/jpeg", "image/png", "image/webp"]},
+    "strategy": "best_score",
+    "diversity": 0.2,
+    "collapse": "duplicates",
+}
+search("Like either, without the image itself:", json={**recommend, "limit": 5})
