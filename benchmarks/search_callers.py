@@ -24,8 +24,8 @@ from benchmarks.contest import ratio
 from benchmarks.search_queries import Collection, K, Turns, acting, take_turns
 from benchmarks.search_rows import SHARES, Connection, Row, Show, owner
 
-ROUNDS, SECONDS = 30, 4.0  # of match_documents and HNSW by hand
-SLOW_ROUNDS, SLOW_SECONDS = 7, 5.0  # of match_documents and exact search by hand
+ROUNDS, SECONDS = 30, 3.0  # of match_documents and HNSW by hand
+SLOW_ROUNDS, SLOW_SECONDS = 7, 3.0  # of match_documents and exact search by hand
 
 ADMIN = {"app_metadata": {"role": "admin"}, "sub": "00000000-0000-4000-8000-000000000001"}
 IS_ADMIN = "(select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin'"

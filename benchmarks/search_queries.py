@@ -38,6 +38,8 @@ class Collection:
         if visible is not None:
             similarities[~visible] = -np.inf
         wanted = min(K, len(similarities) if visible is None else int(visible.sum()))
+        if not wanted:
+            return 1.0  # nothing to be found
         enough = np.partition(similarities, -wanted)[-wanted] - TIE
         found = [number_of(name) for name in names][:wanted]
         return float(np.count_nonzero(similarities[found] >= enough)) / wanted
