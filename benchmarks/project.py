@@ -96,6 +96,6 @@ def _claimed(object_id: str, model: str) -> dict[str, Any]:
         "etag": None,
         "attempt": 1,
         "waited_seconds": 0.0,
-        "may_be_copy": False,
+        "known_hashes": [],
         "lease_id": str(uuid.UUID(int=number)),
     }

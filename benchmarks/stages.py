@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,6 +20,7 @@ from shared import embedding, identity, jobs
 from shared.decoders import start
 from shared.images import DecodedImage
 from shared.jobs import Job
+from shared.perceptual_hash import perceptual_hash
 from shared.rpc import Database, http_client
 from shared.storage import Storage
 
@@ -76,6 +78,7 @@ def measure(bucket: Bucket, threads: int) -> Stages:
                 width=decoded.width,
                 height=decoded.height,
                 mime_type=decoded.mime_type,
+                perceptual_hash=perceptual_hash(decoded.picture),
             )
 
         claimed = _claim_all(Database(url, service, http), name, bucket.name)
@@ -94,7 +97,7 @@ def measure(bucket: Bucket, threads: int) -> Stages:
 
 def _claim_all(database: Database, model: str, bucket: str) -> list[Job]:
     claimed: list[Job] = []
-    while batch := jobs.claim(database, [model], CLAIMED_AT_ONCE):
+    while batch := jobs.claim(database, [model], CLAIMED_AT_ONCE, str(uuid.uuid4())):
         claimed += batch
     strangers = {job.bucket_id for job in claimed} - {bucket}
     assert not strangers, f"The queue isn't empty: it holds jobs of {strangers}. Let a worker drain it first."

@@ -28,7 +28,7 @@ class Job:
     attempt: int
     waited_seconds: float  # since these bytes were queued, until it was claimed
     lease_id: str
-    may_be_copy: bool  # some document's file has the same size
+    known_hashes: list[str] | None  # of documents whose files have this size; None: too many to tell
 
 
 @dataclass(frozen=True, kw_only=True)

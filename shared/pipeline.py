@@ -126,7 +126,7 @@ class Pipeline:
             data = self._download(job)
         content_hash = hashlib.sha256(data).hexdigest()
         with self._turns.turn((job.model, content_hash)) as had:
-            if job.may_be_copy or had:
+            if had or job.known_hashes is None or content_hash in job.known_hashes:
                 with self._metrics.step("reuse"):
                     status = jobs.reuse(database, job, content_hash)
                 if status != "unknown":

@@ -165,7 +165,7 @@ comment on index public.documents_owner_id_idx is 'For searches among what one u
 create index documents_mime_type_idx on public.documents (mime_type);
 comment on index public.documents_mime_type_idx is 'For searches among files of a rare type.';
 create index documents_byte_size_idx on public.documents (byte_size);
-comment on index public.documents_byte_size_idx is 'For searches among small or large files, and for may_be_copy.';
+comment on index public.documents_byte_size_idx is 'For searches among small or large files, and for known_hashes.';
 create index documents_uploaded_at_idx on public.documents (uploaded_at);
 comment on index public.documents_uploaded_at_idx is 'For searches among what was uploaded in some time.';
 create index documents_metadata_idx on public.documents using gin (metadata jsonb_path_ops);

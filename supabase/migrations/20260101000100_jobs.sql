@@ -172,23 +172,26 @@ revoke execute on function neural_search.note_request from public, anon, authent
 grant execute on function neural_search.note_request to service_role;
 
 
--- The size says little, but costs nothing; whoever downloads the bytes knows. An eTag would be no proof either, as it is
--- no hash of the content where a file came in parts.
-create or replace function neural_search.may_be_copy(model_name text, size bigint) returns boolean
+-- So that whoever downloads the bytes asks reuse_embedding only where it will answer. By their size and not by an eTag,
+-- which needn't be a hash of the content: identical bytes may have different ones, where a file came in parts.
+create or replace function neural_search.known_hashes(model_name text, size bigint) returns text[]
 language sql stable set search_path = '' as $$
-  select exists (select from public.documents as d where d.byte_size = size and d.model = model_name)
+  select case when size is not null and count(*) <= 50 then coalesce(array_agg(same.content_hash), '{}') end
+  from (
+    select d.content_hash from public.documents as d where d.byte_size = size and d.model = model_name limit 51
+  ) as same
 $$;
-comment on function neural_search.may_be_copy is
-  'Whether a document of the model is of a file of this size, so that asking reuse_embedding may save embedding it.';
-revoke execute on function neural_search.may_be_copy from public, anon, authenticated, service_role;
-grant execute on function neural_search.may_be_copy to service_role;
+comment on function neural_search.known_hashes is
+  'The content hashes of the model''s documents whose files have this size; null where that can''t be told in short.';
+revoke execute on function neural_search.known_hashes from public, anon, authenticated, service_role;
+grant execute on function neural_search.known_hashes to service_role;
 
 
 create or replace function neural_search.lease_due(
   model_name text, max_jobs integer, lease_seconds integer, claim_id uuid
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
-  attempt integer, lease_id uuid, waited_seconds double precision, may_be_copy boolean
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
 -- Without sorting, jobs are read in the order of jobs_due_idx until there are enough. Statistics from before a burst
 -- would have the planner sort all that is due, which takes most of a second for 100,000.
@@ -222,7 +225,7 @@ begin
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
     o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
     extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.may_be_copy(j.model, (o.metadata ->> 'size')::bigint);
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
 end
 $$;
 comment on function neural_search.lease_due is
@@ -235,7 +238,7 @@ create or replace function public.claim_embedding_jobs(
   loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
-  attempt integer, lease_id uuid, waited_seconds double precision, may_be_copy boolean
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -268,7 +271,7 @@ create or replace function public.claim_object(
   target_object_id uuid, loaded_models text[], lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
-  mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision, may_be_copy boolean
+  mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
@@ -284,13 +287,13 @@ begin
     perform neural_search.forget(target_object_id);
     return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
       null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision,
-      null::boolean;
+      null::text[];
     return;
   end if;
   if not neural_search.is_indexed(to_jsonb(object)) then
     return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
       object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
-      null::integer, null::uuid, null::double precision, null::boolean;
+      null::integer, null::uuid, null::double precision, null::text[];
     return;
   end if;
 
@@ -316,7 +319,7 @@ begin
   select 'claimed', null::text, c.object_id, c.model, c.version, object.bucket_id, object.name,
     (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
     c.lease_id, extract(epoch from now() - c.queued_at)::double precision,
-    neural_search.may_be_copy(c.model, (object.metadata ->> 'size')::bigint)
+    neural_search.known_hashes(c.model, (object.metadata ->> 'size')::bigint)
   from claimed as c join neural_search.models as m on m.name = c.model
   order by m.state = 'active' desc, m.name;
   if found then
@@ -338,7 +341,7 @@ begin
     end,
     object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
     object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision,
-    null::boolean;
+    null::text[];
 end
 $$;
 comment on function public.claim_object is

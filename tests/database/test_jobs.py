@@ -45,7 +45,7 @@ def documents(connection):
 def test_a_claim_tells_what_the_worker_needs(db, make_object):
     object_id = make_object("a/b.png", version="v1")
     row = db.execute("select * from public.claim_embedding_jobs(%s)", [[MODEL]]).fetchone()
-    *about, lease_id, waited_seconds, _may_be_copy = row
+    *about, lease_id, waited_seconds, _known_hashes = row
     assert about == [object_id, MODEL, "v1", "images", "a/b.png", 3, "image/png", '"v1"', 1]
     assert isinstance(lease_id, uuid.UUID)
     assert waited_seconds >= 0

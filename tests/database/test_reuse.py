@@ -102,20 +102,23 @@ def traces(db):
 
 
 @pytest.mark.parametrize("claim", ["claim_embedding_jobs(%s)", "claim_object(%s, %s)"])
-def test_a_claim_tells_where_asking_may_be_worth_it(db, make_object, claim):
+def test_a_claim_tells_which_bytes_of_this_size_are_known(db, make_object, claim):
     metadata = psycopg.types.json.Jsonb
-    told = f"select may_be_copy from public.{claim}"
+    told = f"select known_hashes from public.{claim}"
 
     def ask(object_id):
         arguments = [[MODEL]] if "jobs" in claim else [object_id, [MODEL]]
         return db.execute(told, arguments).fetchall()
 
     first = make_object(metadata=metadata({"size": 1234}))
-    assert ask(first) == [(False,)]
+    assert ask(first) == [([],)]
     embed(db, first)
-    assert ask(make_object(metadata=metadata({"size": 1234}))) == [(True,)]
-    assert ask(make_object(metadata=metadata({"size": 1235}))) == [(False,)]
-    assert ask(make_object(metadata=metadata({}))) == [(False,)]
+    assert ask(make_object(metadata=metadata({"size": 1234}))) == [([HASH],)]
+    assert ask(make_object(metadata=metadata({"size": 1235}))) == [([],)]
+    assert ask(make_object(metadata=metadata({}))) == [(None,)]
+    for number in range(50):
+        embed(db, make_object(metadata=metadata({"size": 1234})), hash=f"{number:064}")
+    assert ask(make_object(metadata=metadata({"size": 1234}))) == [(None,)]
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])

@@ -61,7 +61,7 @@ def row(lease: str) -> dict[str, Any]:
         "etag": None,
         "attempt": 1,
         "waited_seconds": 0.5,
-        "may_be_copy": False,
+        "known_hashes": [],
         "lease_id": lease,
     }
 

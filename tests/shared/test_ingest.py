@@ -44,6 +44,7 @@ from shared.testing import ColourEmbedder, RpcTransport, md5, picture
 URL = "http://supabase.test"
 SERVICE = identity.Identity(apikey=Secret("secret"), authorization=Secret("Bearer secret"))
 RED = picture("red")
+SHA256 = hashlib.sha256(RED).hexdigest()
 DECODE = partial(images.decode, max_bytes=10_000, max_pixels=10_000)
 DOWN = httpx.ConnectError("refused")
 
@@ -61,7 +62,7 @@ def job(number: int = 1, **changes: Any) -> dict[str, Any]:
         "attempt": 1,
         "lease_id": str(uuid.UUID(int=100 + number)),
         "waited_seconds": 1.5,
-        "may_be_copy": False,
+        "known_hashes": [],
         **changes,
     }
 
@@ -447,7 +448,7 @@ def test_bytes_that_a_document_has_already_are_neither_decoded_nor_embedded(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
     holds(storage)
-    postgrest.answers |= {"claim_object": claimed(may_be_copy=True), "reuse_embedding": "embedded"}
+    postgrest.answers |= {"claim_object": claimed(known_hashes=[SHA256]), "reuse_embedding": "embedded"}
     assert changed(postgrest, decode=undecodable) == ("embedded", None)
     [asked] = postgrest.called("reuse_embedding")
     assert asked == {
@@ -464,16 +465,18 @@ def test_a_copy_that_changed_meanwhile_is_told_so(
     postgrest: RpcTransport, storage: responses.RequestsMock, outcome: str
 ):
     holds(storage)
-    postgrest.answers |= {"claim_object": claimed(may_be_copy=True), "reuse_embedding": outcome}
+    postgrest.answers |= {"claim_object": claimed(known_hashes=[SHA256]), "reuse_embedding": outcome}
     assert changed(postgrest, decode=undecodable) == (outcome, None)
 
 
-def test_bytes_that_only_look_like_a_copy_are_embedded(
-    postgrest: RpcTransport, storage: responses.RequestsMock
+@pytest.mark.parametrize(("known", "asked"), [([], 0), (["0" * 64], 0), ([SHA256], 1), (None, 1)])
+def test_bytes_that_no_document_has_any_more_are_embedded_and_asked_about_only_where_they_may_be_known(
+    postgrest: RpcTransport, storage: responses.RequestsMock, known: list[str] | None, asked: int
 ):
     holds(storage)
-    postgrest.answers["claim_object"] = claimed(may_be_copy=True)
+    postgrest.answers["claim_object"] = claimed(known_hashes=known)
     assert changed(postgrest) == ("embedded", None)
+    assert len(postgrest.called("reuse_embedding")) == asked
     assert len(postgrest.called("finish_embedding_job")) == 1
 
 
