@@ -319,7 +319,7 @@ create type neural_search.search as (
 );
 comment on type neural_search.search is
   'What is looked for: the nearest to query (of unit length, no less similar than floor) of a model''s documents that '
-  'fulfil all conditions; narrowing are the leakproof ones of them, objects what they say of storage.objects as o.';
+  'fulfil all conditions; narrowing are those that may use an index, objects what they say of storage.objects as o.';
 
 create type neural_search.match as (
   id bigint,
@@ -418,7 +418,7 @@ begin
 end
 $$;
 comment on function neural_search.expected_rows is
-  'How many documents the planner expects to fulfil the narrowing conditions.';
+  'How many documents the planner expects to fulfil the conditions that may use an index.';
 revoke execute on function neural_search.expected_rows from public, anon, authenticated, service_role;
 grant execute on function neural_search.expected_rows to anon, authenticated, service_role;
 
@@ -542,11 +542,13 @@ begin
     when 'same' then level.same when 'strong' then level.strong when 'related' then level.related end);
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
   search.conditions = search.narrowing
-    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end
-    -- Whoever row level security doesn't apply to is still not to find what isn't there any more.
-    || case when row_security_active('public.documents') then '' else
-      ' and (select true from storage.objects as o'
-      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)' end;
+    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
+  if not row_security_active('public.documents') then
+    search.narrowing = search.conditions; -- every index may be used
+    -- Not even whoever no policy applies to is to find what isn't there any more.
+    search.conditions = search.conditions || ' and (select true from storage.objects as o'
+      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
+  end if;
   search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
     || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
 

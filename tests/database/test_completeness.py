@@ -186,6 +186,14 @@ def test_a_search_takes_the_shortest_way(connection, policy, folder, count, filt
         assert tuple(now - then for now, then in zip(steps(connection), before, strict=True)) == expected
 
 
+def test_metadata_has_an_index_for_whoever_no_policy_applies_to(connection):
+    with as_role(connection, "service_role"):
+        before = steps(connection)
+        assert search(connection, queries(1)[0], filter={"metadata": {"tag": 7}})
+        assert steps(connection) == before
+        connection.execute("reset role")
+
+
 def test_the_exact_strategy_reads_all_and_misses_nothing(connection):
     allow(connection, EVERYBODY)
     connection.execute("update neural_search.models set search_strategy = 'exact' where name = 'tiny'")

@@ -257,6 +257,7 @@ def test_a_fresh_session_of_any_role_can_search(database, make_document):
         with database.connect("authenticator") as connection, as_role(connection, role):
             connection.execute("set transaction read only")
             assert len(found(connection)) == 1
+            assert len(found(connection, filter=Jsonb({"bucket": "images", "max_bytes": 9}))) == 1
 
 
 # Invariant 5: nobody learns of an object that the policies hide, by no function.
