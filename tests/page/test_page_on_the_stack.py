@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -66,9 +67,14 @@ def searched(page: Page) -> Locator:
 
 
 def first(page: Page, count: int) -> list[str]:
-    """The first names; where fewer are related, as soon as the background tells, the next that are less so."""
-    if searched(page).count() < count:
-        page.get_by_role("button", name="Show less similar images").click()
+    """The first names; where fewer are related, once the background tells, those that are less so too."""
+    expect(page.locator("#status")).to_have_text(
+        re.compile("most similar first|No images found"), timeout=SOON
+    )
+    if page.locator(".tile").count() < count:
+        page.get_by_role(
+            "button", name=re.compile("Show less similar images|Show the nearest anyway")
+        ).click()
         expect(page.locator(".tile.loaded").nth(count - 1)).to_be_attached(timeout=SOON)
     return searched(page).all_inner_texts()[:count]
 
