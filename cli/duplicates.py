@@ -31,7 +31,7 @@ def duplicates(
 ) -> None:
     """List images that are copies of each other: the same bytes, resized, recompressed or in another format.
 
-    Crops, mirrored and overlaid versions count as other images. The largest of a group comes first.
+    Mirrored, turned and clearly cropped versions count as other images. The largest of a group comes first.
     """
     with Project(settings.load()) as project:
         rows = _fingerprints(project, bucket, prefix)

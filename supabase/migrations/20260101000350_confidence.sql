@@ -31,11 +31,11 @@ grant select, insert, update, delete on neural_search.calibrations to service_ro
 
 insert into neural_search.calibrations (model, query_kind, unit, related, strong, same) values
   ('efficientnet-lite0', 'image', 'pair_high', 1.204308, 1.415498, 0.963119),
-  ('efficientnet-lite0', 'text', 'room', 0.241936, 0.292704, null),
-  ('efficientnet-lite0', 'mixed', 'one', 0.391643, 0.467011, null),
+  ('efficientnet-lite0', 'text', 'room', 0.241034, 0.303964, null),
+  ('efficientnet-lite0', 'mixed', 'one', 0.389947, 0.461802, null),
   (null, 'image', 'pair_deviation', 4.539988, 4.995338, 0.963119),
-  (null, 'text', 'quartile_distance', 5.935178, 7.049957, null),
-  (null, 'mixed', 'quartile_distance', 6.703978, 9.220434, null);
+  (null, 'text', 'quartile_distance', 5.770531, 7.034531, null),
+  (null, 'mixed', 'quartile_distance', 6.81616, 9.225168, null);
 
 
 create table neural_search.backgrounds (
