@@ -120,7 +120,8 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
         text += ". Send a valid key or token"
     elif kind in (DatabaseError, InvalidQuery, ObjectNotFound) and error.hint:
         text += f". {error.hint}"
-    return kind(text, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
+    value = error.details if kind is ObjectNotFound else None  # the id that isn't there
+    return kind(text, value=value, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
 
 
 # What a SQLSTATE or PostgREST's own code means, by its beginning; the first line that fits decides.

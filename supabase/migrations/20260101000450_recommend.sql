@@ -94,7 +94,7 @@ begin
       if not found then
         raise exception '%[%] is document %, which isn''t there or isn''t yours to see.',
           name, given.place, example.document_id
-          using errcode = 'PT404', hint = 'Take an id from a search''s results.';
+          using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
       end if;
     elsif extensions.vector_norm(example.embedding) = 0 then
       raise exception '%[%].embedding is all zeros and has no direction.', name, given.place

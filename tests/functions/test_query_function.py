@@ -192,10 +192,11 @@ def test_an_id_that_the_database_doesnt_show_is_told_with_the_remedy(
     client: FlaskClient, postgrest: RpcTransport
 ):
     hint = "Take an id from a search's results."
-    told = {"code": "PT404", "message": "likes[0] is document 7, …", "details": None, "hint": hint}
+    told = {"code": "PT404", "message": "likes[0] is document 7, …", "details": "7", "hint": hint}
     postgrest.answers["recommend_documents"] = httpx.Response(404, json=told)
     answer = client.post("/", json={"like": 7})
     assert refused(answer) == (404, "object-not-found")
+    assert answer.json["value"] == "7"
     assert "document 7" in answer.json["detail"] and hint in answer.json["detail"]
 
 
