@@ -172,5 +172,7 @@ def test_no_single_image_moves_a_level_by_more_than_its_rank(db, indexed):
 
 def test_the_levels_are_those_that_were_measured():
     published = json.loads(confidence.PUBLISHED.read_text())
-    statement = re.search(r"insert into neural_search\.calibrations [^;]+ values\n([^;]+);", MIGRATION.read_text())
+    statement = re.search(
+        r"insert into neural_search\.calibrations [^;]+ values\n([^;]+);", MIGRATION.read_text()
+    )
     assert statement and statement[1] == confidence.calibrations(published)
