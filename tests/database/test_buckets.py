@@ -191,7 +191,7 @@ def test_a_second_model_is_built_beside_the_active_one(db, make_document):
     db.execute("update neural_search.models set state = 'retired' where name = %s", [MODEL])
     db.execute("update neural_search.models set state = 'active' where name = 'tiny'")
     assert db.execute("select content from public.match_documents('[1,0]')").fetchall() == [("a.png",)]
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="the active model has 2"):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="the model 'tiny' has 2"):
         db.execute("select public.match_documents(%s)", [vector(1)])
 
 

@@ -65,10 +65,10 @@ UNHEARD: dict[str, Fault] = {
 
 @pytest.fixture
 def names(project: FaultyProject, name: str) -> tuple[str, str]:
-    """Two uploaded images."""
+    """Two uploaded images, whose bytes nothing else has."""
     both = (f"{name}/one.png", f"{name}/other.png")
     for each in both:
-        project.upload(each, picture("red"))
+        project.upload(each, picture("red") + each.encode())
     return both
 
 
@@ -105,6 +105,21 @@ def test_what_could_not_be_stored_is_stored_later_and_not_charged(
     assert [project.job(each)["attempts"] for each in names] == [0, 0]
     project.converge()
     project.check_searchable(*names)
+
+
+@pytest.mark.parametrize("fault", [UNDONE["503"], lost], ids=["refused", "lost"])
+def test_a_copy_that_could_not_take_over_its_vector_does_so_later_and_is_not_charged(
+    project: FaultyProject, names: tuple[str, str], fault: Fault
+):
+    project.converge()
+    copy = f"{names[0]}.copy.png"
+    project.upload(copy, project.bucket.download(names[0]))
+    with project.proxy.fault("/rest/v1/rpc/reuse_embedding", fault) as met:
+        assert project.kick().status_code == 503
+    assert met
+    assert project.documents(copy) or project.job(copy)["attempts"] == 0
+    project.converge()
+    project.check_searchable(*names, copy)
 
 
 @pytest.mark.parametrize("fault", UNHEARD.values(), ids=list(UNHEARD))
