@@ -150,14 +150,14 @@ def test_a_crash_during_an_upload_leaves_an_object_with_its_job_or_neither(
 ):
     with (
         slow_writes(project, JOBS),
-        meanwhile(lambda: project.upload(f"{name}.png", picture("red"))) as upload,
+        meanwhile(lambda: project.upload(f"{name}.png", picture("red") + name.encode())) as upload,
     ):
         eventually(lambda: sleeping(project))
         postgres.restart()
         assert isinstance(upload.exception(PATIENCE), StorageApiError)
     assert project.rows("select from storage.objects where name = %s", f"{name}.png") == []
     assert project.rows("select from neural_search.jobs") == []
-    project.upload(f"{name}.png", picture("red"))
+    project.upload(f"{name}.png", picture("red") + name.encode())
     check_converges(project, f"{name}.png")
 
 
@@ -169,7 +169,7 @@ def test_a_crash_after_an_upload_loses_the_kick_and_not_the_job(
             "lock table net._http_response"
         )  # before it sends anything, pg_net's worker writes there
         project.connect_webhook(True)
-        project.upload(f"{name}.png", picture("red"))
+        project.upload(f"{name}.png", picture("red") + name.encode())
         project.connect_webhook(False)
         assert queued(project) == 1
         postgres.restart()
@@ -186,7 +186,7 @@ def queued(project: FaultyProject) -> int:
 def test_a_restart_between_two_steps_goes_unnoticed(
     project: FaultyProject, postgres: Crashing, name: str, path: str
 ):
-    project.upload(f"{name}.png", picture("red"))
+    project.upload(f"{name}.png", picture("red") + name.encode())
     with project.proxy.fault(path, after(postgres.restart)):
         answer = project.kick()
     check_converges(project, f"{name}.png")
@@ -199,7 +199,7 @@ def test_a_crash_between_two_steps_costs_time_only(
 ):
     names = [f"{name}/{number}.png" for number in range(3)]
     for each in names:
-        project.upload(each, picture("red"))
+        project.upload(each, picture("red") + each.encode())
     with project.proxy.fault("", dead_from(path, postgres)):
         assert project.kick().status_code == 503
     postgres.start()
@@ -210,7 +210,7 @@ def test_a_crash_between_two_steps_costs_time_only(
 def test_a_crash_during_finish_leaves_the_job_or_the_document(
     project: FaultyProject, postgres: Crashing, name: str
 ):
-    project.upload(f"{name}.png", picture("red"))
+    project.upload(f"{name}.png", picture("red") + name.encode())
     with slow_writes(project, DOCUMENTS), meanwhile(project.kick) as kick:
         eventually(lambda: sleeping(project))
         postgres.restart()
@@ -228,7 +228,7 @@ def test_a_crash_after_finish_committed_neither_loses_nor_doubles_the_document(
         postgres.restart()
         exchange.reset()
 
-    project.upload(f"{name}.png", picture("red"))
+    project.upload(f"{name}.png", picture("red") + name.encode())
     with project.proxy.fault(FINISH, crash_after):
         project.kick()
     project.check_searchable(f"{name}.png")
@@ -241,7 +241,7 @@ def test_a_crash_during_reconcile_leaves_it_to_the_next_run(
     def reconcile() -> None:
         project.running.execute("select public.reconcile_documents()")
 
-    project.upload(f"{name}.png", picture("red"))
+    project.upload(f"{name}.png", picture("red") + name.encode())
     project.running.execute("delete from neural_search.jobs")  # as if no trigger had recorded it
     with slow_writes(project, JOBS), meanwhile(reconcile) as run:
         eventually(lambda: sleeping(project))
