@@ -34,8 +34,9 @@ def test_a_model_that_was_just_added_has_some_time_to_be_loaded():
     assert judged([model(), model("b", state="standby", pending=5, created_at=ago(1))])
 
 
-@pytest.mark.parametrize("asked_at", [None, ago(11)])
-def test_images_that_wait_for_a_model_that_nobody_loads_are_wrong(asked_at: str | None):
+@pytest.mark.parametrize("minutes", [None, 11])
+def test_images_that_wait_for_a_model_that_nobody_loads_are_wrong(minutes: float | None):
+    asked_at = None if minutes is None else ago(minutes)
     with pytest.raises(ModelNotLoaded, match=r"5 images to be embedded with b \(standby\).*worker --model b"):
         judged([model(), model("b", state="standby", pending=5, asked_at=asked_at)])
 
