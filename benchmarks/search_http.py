@@ -51,7 +51,7 @@ def measure(connection: Connection, collection: Collection, settings: Settings, 
             return _timed(lambda: session.post(url, json=body, timeout=60))
 
         def by_image(number: int) -> float:
-            url = f"{settings.query_url}?limit=10&min_similarity=-1&min_confidence=unrelated"
+            url = f"{settings.query_url}?limit=10&min_similarity=-1&best_confidence=unrelated"
             body, kind = pictures[number % len(pictures)], {"Content-Type": "image/jpeg"}
             return _timed(lambda: session.post(url, data=body, headers=kind, timeout=60))
 

@@ -46,7 +46,14 @@ def query(
     ] = None,
     min_confidence: Annotated[
         str | None,
-        typer.Option(metavar="LEVEL", help=f"{', '.join(CONFIDENCES)} (everything). Default: related."),
+        typer.Option(metavar="LEVEL", help=f"Leave out what is less sure: {', '.join(CONFIDENCES)}."),
+    ] = None,
+    best_confidence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="Find nothing unless the best result is so sure. Default: related; unrelated: any.",
+        ),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"{' or '.join(STRATEGIES)} (near to any example).")
@@ -71,6 +78,7 @@ def query(
         "unlike": unlike,
         "filter": scope | read_filter(narrow or []),
         "min_confidence": min_confidence,
+        "best_confidence": best_confidence,
         "strategy": strategy,
         "diversity": diversity,
         "collapse": "duplicates" if collapse else None,
@@ -109,7 +117,7 @@ def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
 def _print_results(results: list[dict[str, Any]], with_urls: bool) -> None:
     if not results:
         output.say(
-            "Nothing found. `--min-confidence unrelated` shows the nearest anyway, "
+            "Nothing found. `--best-confidence unrelated` shows the nearest anyway, "
             "`neural-search status` how many images are searchable."
         )
         return

@@ -104,15 +104,21 @@ def same_level(tried: Sequence[Trial]) -> float:
 
 
 def figures(statistic: str, level: float, one: Trial, seed: int = 0) -> dict[str, Any]:
-    """AUROC, and what happens at this level, of one collection, with 95% intervals."""
+    """AUROC, and what happens at this level, of one collection, with 95% intervals.
+
+    `kept` and `answered` are of searches whose best result must reach the level, `kept_each` of those
+    where each result must.
+    """
     there, gone = (
         score(statistic, one.best, one.usual),
         score(statistic, one.best_without, one.usual_without),
     )
     true = score(statistic, one.true, one.usual)
-    known, kept = (~np.isnan(true)).sum(axis=1), (true > level).sum(axis=1)
+    known, kept_each = (~np.isnan(true)).sum(axis=1), (true > level).sum(axis=1)
+    kept = known * (there > level)
     resampling = Resampling(one.clusters, seed=seed)
-    columns = np.stack([known, kept, gone > level, (kept > 0), np.ones(len(gone))], axis=1).astype(float)
+    columns = np.stack([known, kept, gone > level, kept > 0, np.ones(len(gone)), kept_each], axis=1)
+    columns = columns.astype(float)
     sums = resampling.sums(columns)
     drawn = np.concatenate([draw @ sums for draw in resampling.drawn()])
     total = columns.sum(axis=0)
@@ -125,6 +131,7 @@ def figures(statistic: str, level: float, one: Trial, seed: int = 0) -> dict[str
         "queries": len(gone),
         "auroc": _auroc(there, gone, one.clusters, seed),
         "kept": share(1, 0),
+        "kept_each": share(5, 0),
         "answered": share(3, 4),
         "returning": share(2, 4),
     }
@@ -144,7 +151,10 @@ def _auroc(there: Values, gone: Values, clusters: Sequence[str], seed: int) -> d
 
 
 def compared(chosen: Sequence[Trial], reported: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Every statistic: its level from the first half, what it keeps there and on the second. Best first."""
+    """Every statistic: its level from the first half, what it keeps there and on the second.
+
+    The best first: the one that keeps most where each result must reach the level.
+    """
     rows = []
     for statistic in STATISTICS:
         level = threshold(statistic, chosen, RETURNING["related"])

@@ -80,6 +80,7 @@ def match(
     after: dict[str, Any] | None = None,
     threshold: float | None = None,
     min_confidence: str | None = None,
+    best_confidence: str | None = None,
     filter: Mapping[str, Any] | None = None,
 ) -> list[Match]:
     """The documents most similar to `embedding`, which `model` made of an image, a text or both (`kind`)."""
@@ -93,6 +94,7 @@ def match(
         page_after=after,
         similarity_threshold=threshold,
         min_confidence=min_confidence,
+        best_confidence=best_confidence,
         filter=filter or None,
     )
     return [Match(**{field.name: row[field.name] for field in fields(Match)}) for row in rows]
@@ -112,6 +114,7 @@ def recommend(
     offset: int,
     threshold: float | None = None,
     min_confidence: str | None = None,
+    best_confidence: str | None = None,
     filter: Mapping[str, Any] | None = None,
 ) -> list[Recommendation]:
     """What is like some examples, {id} or {embedding} each with a weight, and unlike others."""
@@ -128,6 +131,7 @@ def recommend(
         skip_count=offset,
         similarity_threshold=threshold,
         min_confidence=min_confidence,
+        best_confidence=best_confidence,
         filter=filter or None,
     )
     return [

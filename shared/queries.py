@@ -25,6 +25,7 @@ FIELDS = (
     "cursor",
     "min_similarity",
     "min_confidence",
+    "best_confidence",
     "filter",
 )
 STRATEGIES = ("average", "best_score")
@@ -67,9 +68,10 @@ class Query:
     offset: int = 0
     cursor: str | None = None
     min_similarity: float | None = None  # None: the database's default
-    # None: nothing is cut off. A similarity that is named decides instead; what is only unlike something is
-    # seldom related to anything.
-    min_confidence: str | None = DEFAULT_CONFIDENCE
+    min_confidence: str | None = None  # of each result; None: nothing is cut off
+    # Of the best result, or nothing is found; None: whatever it is. A similarity that is named decides
+    # instead; what is only unlike something is seldom related to anything.
+    best_confidence: str | None = DEFAULT_CONFIDENCE
     filter: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -134,7 +136,8 @@ def parse(fields: Mapping[str, Any], images: Sequence[bytes] = ()) -> Query:
         offset=_whole("offset", fields.get("offset"), 0, MAX_OFFSET, 0),
         cursor=_cursor(fields.get("cursor"), fields.get("offset")),
         min_similarity=min_similarity,
-        min_confidence=_choice("min_confidence", fields.get("min_confidence"), CONFIDENCES)
+        min_confidence=_choice("min_confidence", fields.get("min_confidence"), CONFIDENCES),
+        best_confidence=_choice("best_confidence", fields.get("best_confidence"), CONFIDENCES)
         or (DEFAULT_CONFIDENCE if like and min_similarity is None else None),
         filter=filters.parse(fields.get("filter")),
     )

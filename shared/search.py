@@ -134,6 +134,7 @@ def _match(
         after=start.after,
         threshold=_threshold(query),
         min_confidence=query.min_confidence,
+        best_confidence=query.best_confidence,
         filter=query.filter,
     )
 
@@ -159,13 +160,14 @@ def _recommend(
         offset=start.skip,
         threshold=_threshold(query),
         min_confidence=query.min_confidence,
+        best_confidence=query.best_confidence,
         filter=query.filter,
     )
 
 
 def _threshold(query: Query) -> float | None:
     """`unrelated` alone asks for everything, the database's default only for what is similar at all."""
-    everything = query.min_confidence == "unrelated" and query.min_similarity is None
+    everything = query.best_confidence == "unrelated" and query.min_similarity is None
     return -1.0 if everything else query.min_similarity
 
 

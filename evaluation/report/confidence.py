@@ -18,15 +18,16 @@ def levels(report: dict[str, Any]) -> str:
             "AUROC",
             "answered without",
             "true matches kept",
+            "kept where each result must",
             "answered with",
         ),
-        _row(*["---"] * 7),
+        _row(*["---"] * 8),
     ]
     for kind in KINDS:
         part = report["kinds"][kind]
         (chosen,) = (one for one in part["statistics"] if one["statistic"] == part["chosen"])
         for name, found in chosen["collections"].items():
-            shares = [_share(found[key]) for key in ("returning", "kept", "answered")]
+            shares = [_share(found[key]) for key in ("returning", "kept", "kept_each", "answered")]
             lines.append(_row(kind, name, f"{found['queries']:,}", _figure(found["auroc"]), *shares))
     return "\n".join(lines)
 
@@ -35,7 +36,7 @@ def statistics(report: dict[str, Any], kind: str = "image") -> str:
     """Every statistic that was tried for one kind of query, the best first."""
     part = report["kinds"][kind]
     names = list(part["statistics"][0]["collections"])
-    head = [f"{name}: {what}" for name in names for what in ("AUROC", "answered without", "kept")]
+    head = [f"{name}: {what}" for name in names for what in ("AUROC", "answered without", "kept", "of each")]
     lines = [_row("statistic", *head), _row(*["---"] * (len(head) + 1))]
     for one in part["statistics"]:
         found = [one["collections"][name] for name in names]
@@ -46,6 +47,7 @@ def statistics(report: dict[str, Any], kind: str = "image") -> str:
                 f"{figures['auroc']['value']:.3f}",
                 _percent(figures["returning"]["value"]),
                 _percent(figures["kept"]["value"]),
+                _percent(figures["kept_each"]["value"]),
             )
         ]
         lines.append(_row(one["statistic"], *cells))

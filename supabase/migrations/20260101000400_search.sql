@@ -139,7 +139,7 @@ grant execute on function neural_search.searchable_model to anon, authenticated,
 
 create or replace function neural_search.check_query(
   query_embedding extensions.vector, model text, dimensions integer, similarity_threshold double precision,
-  match_count integer, skip_count integer, query_kind text, min_confidence text
+  match_count integer, skip_count integer, query_kind text, min_confidence text, best_confidence text
 ) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
@@ -171,6 +171,10 @@ begin
   if min_confidence not in ('same', 'strong', 'related', 'unrelated') then
     raise exception 'min_confidence is %, expected same, strong, related or unrelated.', quote_literal(min_confidence)
       using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results.';
+  end if;
+  if best_confidence not in ('same', 'strong', 'related', 'unrelated') then
+    raise exception 'best_confidence is %, expected same, strong, related or unrelated.', quote_literal(best_confidence)
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out to be answered whatever the best result is.';
   end if;
 end
 $$;
@@ -313,13 +317,15 @@ create type neural_search.search as (
   strategy text,
   query extensions.vector,
   floor double precision,
+  best_floor double precision,
   narrowing text,
   conditions text,
   objects text
 );
 comment on type neural_search.search is
-  'What is looked for: the nearest to query (of unit length, no less similar than floor) of a model''s documents that '
-  'fulfil all conditions; narrowing are those that may use an index, objects what they say of storage.objects as o.';
+  'What is looked for: the nearest to query (of unit length, no less similar than floor; the best of them no less than '
+  'best_floor, or none is wanted) of a model''s documents that fulfil all conditions; narrowing are those that may use '
+  'an index, objects what they say of storage.objects as o.';
 
 create type neural_search.match as (
   id bigint,
@@ -447,7 +453,8 @@ begin
 
   former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
   found = neural_search.find_matches(search, search.strategy, depth);
-  if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor then
+  if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
+      or found[1].similarity < search.best_floor then
     return found;
   end if;
 
@@ -490,7 +497,8 @@ create or replace function public.match_documents(
   page_after jsonb default null,
   model text default null,
   query_kind text default 'image',
-  min_confidence text default null
+  min_confidence text default null,
+  best_confidence text default null
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
 )
@@ -520,7 +528,8 @@ declare
 begin
   select * into searched from neural_search.searchable_model(model);
   perform neural_search.check_query(
-    query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence
+    query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence,
+    best_confidence
   );
   if narrow <> '{}' then
     perform neural_search.check_filter(narrow);
@@ -540,6 +549,8 @@ begin
   search.strategy = searched.search_strategy;
   search.floor = greatest(threshold, case min_confidence
     when 'same' then level.same when 'strong' then level.strong when 'related' then level.related end);
+  search.best_floor = case best_confidence
+    when 'same' then level.same when 'strong' then level.strong when 'related' then level.related end;
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
   search.conditions = search.narrowing
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
@@ -567,12 +578,21 @@ begin
       limit wanted offset skipped
     );
     worst = found[cardinality(found)].similarity;
-    exit when cardinality(found) < depth or worst < search.floor
+    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
       -- Equals are to come in the order of their ids, as long as they aren't a thousand.
       or cardinality(page) = wanted
         and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
     depth = 4 * depth;
   end loop;
+  -- The best of all decides for every page; what comes after it says enough where that is as near.
+  if page[1].similarity < search.best_floor then
+    if not exists (
+      select from unnest(found) as m
+      where m.similarity >= search.best_floor and neural_search.can_see(m.object_id, m.object_version)
+    ) then
+      page = '{}';
+    end if;
+  end if;
   former = neural_search.set_parameters(names, former);
 
   return query
@@ -588,7 +608,8 @@ end
 $$;
 comment on function public.match_documents is
   'The documents nearest to query_embedding that the caller may see, by the active model or the one named: similarity '
-  'is 1 - cosine distance, above similarity_threshold, the best first, equals by id.';
+  'is 1 - cosine distance, above similarity_threshold, the best first, equals by id. None where the best has less than '
+  'best_confidence.';
 revoke execute on function public.match_documents from public, anon, authenticated, service_role;
 grant execute on function public.match_documents to anon, authenticated, service_role;
 

@@ -174,7 +174,8 @@ grant execute on function neural_search.stored_ids to anon, authenticated, servi
 
 create or replace function neural_search.average_candidates(
   likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
-  filter jsonb, similarity_threshold double precision, model text, query_kind text, min_confidence text
+  filter jsonb, similarity_threshold double precision, model text, query_kind text, min_confidence text,
+  best_confidence text
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
@@ -185,7 +186,8 @@ begin
     select m.* from public.match_documents(
       query_embedding => neural_search.average_vector(likes, unlikes), similarity_threshold => similarity_threshold,
       match_count => wanted + cardinality(left_out), filter => filter, model => average_candidates.model,
-      query_kind => query_kind, min_confidence => min_confidence
+      query_kind => query_kind, min_confidence => min_confidence,
+      best_confidence => best_confidence -- spares much where even the examples don't reach it
     ) as m
     where m.id <> all (left_out)
     order by m.similarity desc, m.id limit wanted
@@ -247,11 +249,11 @@ revoke execute on function neural_search.turned_round from public, anon, authent
 grant execute on function neural_search.turned_round to anon, authenticated, service_role;
 
 
-create or replace function neural_search.is_confident(confidence text, min_confidence text) returns boolean
+create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
 language sql immutable set search_path = '' as $$
-  select min_confidence is null or confidence is null -- there is no background to tell by
+  select needed is null or confidence is null -- there is no background to tell by
     or array_position(array['same', 'strong', 'related', 'unrelated'], confidence)
-      <= array_position(array['same', 'strong', 'related', 'unrelated'], min_confidence)
+      <= array_position(array['same', 'strong', 'related', 'unrelated'], needed)
 $$;
 comment on function neural_search.is_confident is 'Whether a confidence is at least this one, or can''t be told yet.';
 revoke execute on function neural_search.is_confident from public, anon, authenticated, service_role;
@@ -475,7 +477,7 @@ grant execute on function neural_search.diversified to anon, authenticated, serv
 
 create or replace function neural_search.check_recommendation(
   examples integer, stored integer, strategy text, match_count integer, skip_count integer, diversity double precision,
-  collapse text, min_confidence text, pool_size integer
+  collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
@@ -499,6 +501,11 @@ begin
     raise exception 'min_confidence is %, expected same, strong, related or unrelated.',
       to_jsonb(left(min_confidence, 100))
       using errcode = 'invalid_parameter_value', hint = 'Leave it out to cut nothing off.';
+  end if;
+  if best_confidence not in ('same', 'strong', 'related', 'unrelated') then
+    raise exception 'best_confidence is %, expected same, strong, related or unrelated.',
+      to_jsonb(left(best_confidence, 100))
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out to be answered whatever the best result is.';
   end if;
   if match_count < 0 or skip_count < 0 then
     raise exception 'match_count is % and skip_count %, expected 0 or more.', match_count, skip_count
@@ -530,7 +537,8 @@ create or replace function public.recommend_documents(
   similarity_threshold double precision default 0,
   model text default null,
   query_kind text default 'image',
-  min_confidence text default null
+  min_confidence text default null,
+  best_confidence text default null
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
   score double precision, closest integer, duplicates jsonb
@@ -559,7 +567,7 @@ declare
 begin
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
-    collapse, min_confidence, pool_size
+    collapse, min_confidence, best_confidence, pool_size
   );
   if wanted = 0 then
     return;
@@ -572,11 +580,14 @@ begin
   else
     pool = array(
       select c from neural_search.average_candidates(
-        liked, unliked, depth, is_pooled, filter, threshold, of_model, query_kind, min_confidence
+        liked, unliked, depth, is_pooled, filter, threshold, of_model, query_kind, min_confidence, best_confidence
       ) as c
     );
   end if;
 
+  if not neural_search.is_confident(pool[1].confidence, best_confidence) then
+    return; -- the best of all is in every page's pool
+  end if;
   leaders = case when collapse is null then array(select generate_subscripts(pool, 1))
     else neural_search.leaders(array(select c.id from unnest(pool) with ordinality as c order by c.ordinality)) end;
   places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
@@ -607,6 +618,7 @@ end
 $$;
 comment on function public.recommend_documents is
   'What is like some documents or embeddings and unlike others, without those documents: score orders the results, '
-  'similarity is that to the query or the closest like, closest the place of that like.';
+  'similarity is that to the query or the closest like, closest the place of that like. None where the best has less '
+  'than best_confidence.';
 revoke execute on function public.recommend_documents from public, anon, authenticated, service_role;
 grant execute on function public.recommend_documents to anon, authenticated, service_role;

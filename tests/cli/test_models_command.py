@@ -84,7 +84,7 @@ class Searcher:
         self.answers: list[requests.Response] = []
         picture = base64.b64encode(image.read_bytes()).decode()
         # What counts as related is another matter, and hard to say of six pictures.
-        self._body = {"image": picture, "limit": 3, "min_confidence": "unrelated"}
+        self._body = {"image": picture, "limit": 3, "best_confidence": "unrelated"}
         self._url, self._headers = url, {"apikey": key}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)

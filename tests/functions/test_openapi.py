@@ -56,7 +56,9 @@ def test_the_choices_are_those_that_are_taken(schemas: dict[str, Any], schema: s
     assert tuple(properties["strategy"]["enum"]) == queries.STRATEGIES
     assert tuple(properties["collapse"]["enum"]) == queries.COLLAPSES
     assert tuple(properties["min_confidence"]["enum"]) == queries.CONFIDENCES
-    assert properties["min_confidence"]["default"] == queries.DEFAULT_CONFIDENCE
+    assert "default" not in properties["min_confidence"]
+    assert tuple(properties["best_confidence"]["enum"]) == queries.CONFIDENCES
+    assert properties["best_confidence"]["default"] == queries.DEFAULT_CONFIDENCE
     assert properties["cursor"]["maxLength"] == queries.MAX_CURSOR
 
 

@@ -95,13 +95,14 @@ def test_a_search_answers_model_and_results(client: FlaskClient, path: str):
     }
 
 
-def test_what_has_nothing_to_do_with_the_collection_is_cut_off_by_default(
+def test_a_query_that_has_nothing_to_do_with_the_collection_finds_nothing_by_default(
     client: FlaskClient, postgrest: RpcTransport
 ):
     client.post("/", json={"text": "red"})
-    client.post("/", json={"text": "red", "min_confidence": "unrelated"})
+    client.post("/", json={"text": "red", "best_confidence": "unrelated"})
     first, second = postgrest.called("match_documents")
-    assert (first["min_confidence"], second["min_confidence"]) == ("related", "unrelated")
+    assert (first["best_confidence"], second["best_confidence"]) == ("related", "unrelated")
+    assert "min_confidence" not in first
 
 
 def test_examples_of_every_kind_are_taken_with_weights(client: FlaskClient, postgrest: RpcTransport):

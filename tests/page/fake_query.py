@@ -51,8 +51,8 @@ class Fake:
             return JSONResponse(self.problem, self.problem["status"], media_type="application/problem+json")
         offset, limit = int(query.get("cursor", 0)), query.get("limit", 10)
         ranked = sorted(self.names, key=lambda name: (-affinity(name, query), spread(name)))
-        if "min_similarity" not in query and query.get("min_confidence") != "unrelated":
-            ranked = ranked[: self.found]
+        if self.found == 0 and "min_similarity" not in query and query.get("best_confidence") != "unrelated":
+            ranked = []
         results = [self.result(name, rank) for rank, name in enumerate(ranked)]
         page, cursor = results[offset : offset + limit], str(offset + limit)
         more = cursor if len(page) == limit and len(results) > offset + limit else None

@@ -235,19 +235,20 @@ def test_more_results_follow_the_ones_shown(page: Page, site: str, fake: Fake):
     assert fake.queries[-1]["cursor"] == "24"
 
 
-def test_after_what_is_related_the_rest_is_offered(page: Page, site: str, fake: Fake):
+def test_what_is_less_similar_is_shown_too_and_says_so_quietly(page: Page, site: str, fake: Fake):
     fake.found = 5
     open_results(page, site)
-    expect(page.locator(".tile")).to_have_count(5)
-    page.get_by_role("button", name="Show less similar images").click()
     expect(page.locator(".tile")).to_have_count(24)
-    assert fake.queries[-1]["min_confidence"] == "unrelated"
     expect(page.locator('.tile[data-confidence="unrelated"]')).to_have_count(19)
-    search(page, "windmill")  # anew: only what is related
-    expect(page.locator(".tile")).to_have_count(5)
+    expect(page.locator(".tile .confidence").nth(5)).to_have_text("less similar")
+    colours = [
+        page.locator(".tile .name").nth(rank).evaluate("name => getComputedStyle(name).color")
+        for rank in (4, 5)
+    ]
+    assert colours[0] != colours[1]
 
 
-def test_nothing_more_is_offered_where_nothing_was_cut_off(page: Page, site: str, fake: Fake):
+def test_nothing_more_is_offered_where_everything_is_shown(page: Page, site: str, fake: Fake):
     fake.tells, fake.names = False, fake.names[:5]
     open_results(page, site)
     expect(page.locator(".tile")).to_have_count(5)

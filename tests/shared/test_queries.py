@@ -26,7 +26,7 @@ ONE = base64.b64encode(b"one").decode()
 
 
 def test_a_text_alone_is_a_query_for_what_is_related_to_it():
-    assert read(text=" a castle ") == Query(like=(CASTLE,), limit=10, offset=0, min_confidence="related")
+    assert read(text=" a castle ") == Query(like=(CASTLE,), limit=10, offset=0, best_confidence="related")
 
 
 def test_everything_combines_and_may_be_given_more_than_once():
@@ -42,6 +42,7 @@ def test_everything_combines_and_may_be_given_more_than_once():
         collapse="duplicates",
         min_similarity=0.25,
         min_confidence="strong",
+        best_confidence="same",
         filter={"bucket": "images", "prefix": "castles/"},
     )
     assert query == Query(
@@ -61,6 +62,7 @@ def test_everything_combines_and_may_be_given_more_than_once():
         collapse="duplicates",
         min_similarity=0.25,
         min_confidence="strong",
+        best_confidence="same",
         filter={"bucket": "images", "prefix": "castles/"},
     )
 
@@ -79,13 +81,18 @@ def test_an_example_can_be_stored_words_or_a_file_and_can_weigh_more():
 
 
 def test_a_similarity_that_is_named_decides_instead_of_the_confidence():
-    assert read(text="x", min_similarity=-1).min_confidence is None
-    assert read(text="x", min_similarity=0.1, min_confidence="same").min_confidence == "same"
+    assert read(text="x", min_similarity=-1).best_confidence is None
+    assert read(text="x", min_similarity=0.1, best_confidence="same").best_confidence == "same"
 
 
 def test_what_is_only_unlike_something_needs_no_confidence():
-    assert read(unlike=7).min_confidence is None
-    assert read(like=8, unlike=7).min_confidence == "related"
+    assert read(unlike=7).best_confidence is None
+    assert read(like=8, unlike=7).best_confidence == "related"
+
+
+def test_single_results_are_cut_off_only_when_asked_for():
+    assert read(text="x").min_confidence is None
+    assert read(text="x", min_confidence="strong").best_confidence == "related"
 
 
 FILTER = {
@@ -129,7 +136,7 @@ def test_a_form_means_the_same_as_json():
         diversity=0.5,
         collapse="duplicates",
         min_similarity=0.25,
-        min_confidence=None,
+        best_confidence=None,
         filter={"bucket": "images"},
     )
 
@@ -178,6 +185,7 @@ def test_text_in_a_form_stays_text_even_if_it_looks_like_a_number():
         ({"text": "x", "collapse": "copies"}, "collapse is 'copies'. Expected duplicates"),
         ({"text": "x", "min_confidence": "sure"}, "min_confidence is 'sure'. Expected same or strong or"),
         ({"text": "x", "min_confidence": ["same"]}, "min_confidence is"),
+        ({"text": "x", "best_confidence": "sure"}, "best_confidence is 'sure'. Expected same or strong or"),
         ({"text": "x", "cursor": 7}, "cursor is 7"),
         ({"text": "x", "cursor": "x" * 1001}, "Expected the next_cursor of an answer"),
         ({"text": "x", "cursor": "x", "offset": 5}, "cursor and offset both say"),

@@ -152,7 +152,7 @@ def test_one_text_or_image_is_matched_by_the_model_that_embedded_it(
         "model": "colours",
         "query_kind": kind,
         "similarity_threshold": 0.5,
-        "min_confidence": "related",
+        "best_confidence": "related",
         "match_count": 5,
         "skip_count": 3,
         "filter": {"bucket": "images"},
@@ -187,7 +187,7 @@ def test_several_examples_are_recommended_from_with_their_weights(
         "collapse": "duplicates",
         "match_count": 10,
         "skip_count": 0,
-        "min_confidence": "related",
+        "best_confidence": "related",
         "filter": {"min_bytes": 7},
     }
 
@@ -272,10 +272,11 @@ def test_a_path_that_several_buckets_have_means_the_filters_bucket_or_nothing(
 @pytest.mark.parametrize(
     ("asked", "threshold"),
     [
-        ({"min_confidence": "unrelated"}, -1),
-        ({"min_confidence": "unrelated", "min_similarity": 0.25}, 0.25),
-        ({"min_confidence": "same"}, None),
-        ({"min_confidence": None, "min_similarity": -0.5}, -0.5),
+        ({"best_confidence": "unrelated"}, -1),
+        ({"best_confidence": "unrelated", "min_similarity": 0.25}, 0.25),
+        ({"best_confidence": "same"}, None),
+        ({"best_confidence": "same", "min_confidence": "related"}, None),
+        ({"best_confidence": None, "min_similarity": -0.5}, -0.5),
     ],
 )
 def test_whoever_asks_for_the_unrelated_gets_everything(
@@ -284,7 +285,8 @@ def test_whoever_asks_for_the_unrelated_gets_everything(
     find(postgrest, Query(like=RED.like, **asked))
     [sent] = postgrest.called("match_documents")
     assert sent.get("similarity_threshold") == threshold
-    assert sent.get("min_confidence") == asked["min_confidence"]
+    assert sent.get("best_confidence") == asked["best_confidence"]
+    assert sent.get("min_confidence") == asked.get("min_confidence")
 
 
 def test_a_full_page_leads_to_the_next_by_its_last_result(

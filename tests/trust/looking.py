@@ -18,7 +18,7 @@ Seen = set[tuple[str, str]]  # bucket and name
 
 PICTURE = picture("red")
 RED = ColourEmbedder("", DIMENSIONS).embed_texts(["red"])[0].astype(float).tolist()
-EVERYTHING = {"limit": 100, "min_similarity": -1, "min_confidence": "unrelated"}
+EVERYTHING = {"limit": 100, "min_similarity": -1, "best_confidence": "unrelated"}
 PAGE = 3
 
 

@@ -75,6 +75,7 @@ queries = st.fixed_dictionaries(
         "offset": field(st.integers(0, 800)),
         "min_similarity": field(st.floats(-1, 1)),
         "min_confidence": field(st.sampled_from(["same", "related", "unrelated"])),
+        "best_confidence": field(st.sampled_from(["same", "related", "unrelated"])),
         "strategy": field(st.sampled_from(["average", "best_score"])),
         "diversity": field(st.floats(0, 1)),
         "collapse": field(st.just("duplicates")),
@@ -97,6 +98,7 @@ arguments = st.fixed_dictionaries(
         "model": field(st.just("efficientnet-lite0")),
         "query_kind": field(st.sampled_from(["image", "text", "mixed"])),
         "min_confidence": field(st.sampled_from(["same", "strong", "related", "unrelated"])),
+        "best_confidence": field(st.sampled_from(["same", "strong", "related", "unrelated"])),
     },
 )
 

@@ -23,7 +23,7 @@ async function asked({ text, like, unlike, image, varied, anything }) {
   if (like.length) body.like = like;
   if (unlike.length) body.unlike = unlike;
   if (varied) body.diversity = VARIED;
-  if (anything) body.min_confidence = "unrelated";
+  if (anything) body.best_confidence = "unrelated";
   return body;
 }
 

@@ -24,7 +24,7 @@ let on = {};
  *  textUnsupported(). */
 export function start(callbacks) {
   on = callbacks;
-  byId("more").addEventListener("click", () => (next ? loadMore() : on.showAnything()));
+  byId("more").addEventListener("click", loadMore);
   viewer.start({ onExample: on.example, onClose: grid.focusTile });
 }
 
@@ -106,11 +106,8 @@ function shown(answer) {
   on.found(results);
 }
 
-/** The next page; or, at the end of what has to do with the search, the rest of the collection. */
 function offerMore() {
-  const isCut = !isEmpty(query) && !query.anything && results.some(({ confidence }) => confidence);
-  byId("more").hidden = !next && !isCut;
-  byId("more").textContent = next ? "Load more" : "Show less similar images";
+  byId("more").hidden = !next;
 }
 
 function sayHowMany() {
