@@ -24,7 +24,7 @@ HEADER = """\
 # The first 1000 are the classes, in the order of a classifier's outputs. python -m shared.embedding.wordnet
 # makes this file.
 # WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved. \
-(WordNet licence: use, copy, modify and distribute with this notice.)
+Licence: WORDNET_LICENSE.txt, which stays beside it.
 """
 
 
