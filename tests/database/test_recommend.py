@@ -241,6 +241,28 @@ def test_what_is_less_sure_than_wanted_is_cut_off(db, fan, strategy, least, foun
     assert names(db, [embedding(1)], strategy=strategy, min_confidence=least) == found
 
 
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+@pytest.mark.parametrize("more", [{}, {"diversity": 0.1}])
+def test_the_best_result_decides_without_the_examples(db, fan, id_of, strategy, more):
+    db.execute("""
+        create or replace function neural_search.confidence_levels(
+          model text, query_kind text, query extensions.vector
+        ) returns table (same double precision, strong double precision, related double precision)
+        language sql as $$ select 0.9, 0.8, 0.7 $$
+    """)
+    fan(0, 30, 50, 60)
+    asked = {"strategy": strategy, **more}
+    stored = [{"id": id_of("0")}]
+    for needed, answered in {None: True, "unrelated": True, "strong": True, "same": False}.items():
+        found = ["30", "50", "60"] if answered else []
+        assert names(db, stored, **asked, best_confidence=needed) == found
+        assert names(db, stored, **asked, best_confidence=needed, skip_count=2) == found[2:]
+    assert names(db, [embedding(1)], **asked, best_confidence="same") == ["0", "30", "50", "60"]
+    assert names(db, [embedding(1)], **asked, best_confidence="same", filter={"prefix": "5"}) == []
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="best_confidence is"):
+        names(db, stored, best_confidence="sure")
+
+
 def test_diversity_weighs_relevance_against_what_was_chosen_before(db, fan):
     fan(10, 12, -40)
     likes = [embedding(*at(0))]

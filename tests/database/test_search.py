@@ -12,6 +12,14 @@ from psycopg.types.json import Jsonb
 ME = "00000000-0000-4000-8000-000000000001"
 MATCH = "select content, round(similarity::numeric, 4)::float from public.match_documents"
 
+PLAIN_LEVELS = """
+    create or replace function neural_search.confidence_levels(
+      model text, query_kind text, query extensions.vector
+    ) returns table (same double precision, strong double precision, related double precision)
+    language sql stable set search_path = '' as
+      $$ select 0.9::float8, 0.6::float8, 0.3::float8 where query_kind = 'text' $$
+"""
+
 
 @pytest.fixture
 def remake_images(database):
@@ -211,13 +219,7 @@ def test_the_rows_of_a_model_on_standby_can_be_searched_by_its_name(db, make_doc
 
 
 def test_results_are_cut_off_by_their_confidence(db, make_document):
-    db.execute("""
-        create or replace function neural_search.confidence_levels(
-          model text, query_kind text, query extensions.vector
-        ) returns table (same double precision, strong double precision, related double precision)
-        language sql stable set search_path = '' as
-          $$ select 0.9::float8, 0.6::float8, 0.3::float8 where query_kind = 'text' $$
-    """)
+    db.execute(PLAIN_LEVELS)
     for name, leading in {"a": (1,), "b": (3, 4), "c": (1, 3), "d": (0, 1)}.items():
         make_document(name, *leading)
     call = """
@@ -231,6 +233,68 @@ def test_results_are_cut_off_by_their_confidence(db, make_document):
     assert db.execute(call, [vector(1), "image", "same"]).fetchall() == [
         (name, None) for name, _ in everything
     ]
+
+
+def test_the_best_result_decides_and_then_all_results_come(db, make_document):
+    db.execute(PLAIN_LEVELS)
+    for name, leading in {"b": (3, 4), "c": (1, 3), "d": (0, 1)}.items():
+        make_document(name, *leading)
+    for needed in (None, "unrelated", "related", "strong"):
+        assert found(db, query_kind="text", best_confidence=needed) == ["b", "c", "d"]
+    assert found(db, query_kind="text", best_confidence="same") == []
+    assert found(db, query_kind="text", best_confidence="strong", min_confidence="related") == ["b", "c"]
+    # Without a background nothing is known, so nothing is held back.
+    assert found(db, query_kind="image", best_confidence="same") == ["b", "c", "d"]
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match="best_confidence is 'high', expected same"
+    ):
+        found(db, best_confidence="high")
+
+
+@pytest.mark.parametrize("strategy", ["hnsw", "exact"])
+def test_the_best_result_decides_for_every_page(db, make_document, strategy):
+    db.execute(PLAIN_LEVELS)
+    db.execute("update neural_search.models set search_strategy = %s", [strategy])
+    for n in range(6):
+        make_document(f"{n}", 1, n)
+    asked = {"query_kind": "text", "match_count": 2}
+    ids = dict(db.execute("select content, id from public.documents").fetchall())
+    for page_after in (
+        {"similarity": 1 / 17**0.5, "id": ids["4"], "rank": 5},
+        {"similarity": 1 / 17**0.5, "id": ids["4"]},
+    ):
+        after = {**asked, "page_after": Jsonb(page_after)}
+        assert found(db, **after, best_confidence="same") == ["5"]
+        assert found(db, **after, best_confidence="same", query_embedding=vector(0, 0, 1)) == []
+    assert found(db, **asked, skip_count=4, best_confidence="same") == ["4", "5"]
+    assert found(db, **asked, skip_count=1000, best_confidence="same") == []
+    db.execute("delete from public.documents where content = '0'")  # the best is 0.71 now
+    assert found(db, **asked, skip_count=2, best_confidence="same") == []
+    assert found(db, **asked, skip_count=2, best_confidence="strong") == ["3", "4"]
+
+
+@pytest.mark.parametrize("filter", [{"prefix": "other"}, {"metadata": {"kind": "other"}}])
+def test_the_best_result_is_the_best_within_the_filter(db, make_document, filter):
+    db.execute(PLAIN_LEVELS)
+    make_document("best", 1)
+    make_document("other", 1, 3, user_metadata=Jsonb({"kind": "other"}))
+    asked = {"query_kind": "text", "best_confidence": "strong"}
+    assert found(db, **asked) == ["best", "other"]
+    assert found(db, **asked, filter=Jsonb(filter)) == []
+    assert found(db, **{**asked, "best_confidence": "related"}, filter=Jsonb(filter)) == ["other"]
+
+
+def test_a_result_that_the_caller_cant_see_decides_nothing(db, own_objects_only, make_document):
+    db.execute(PLAIN_LEVELS)
+    make_document("theirs", 1)
+    make_document("mine", 1, 3, owner_id=ME)
+    make_document("mine too", 1, 4, owner_id=ME)
+    asked = {"query_kind": "text", "best_confidence": "strong"}
+    assert found(db, **asked) == ["theirs", "mine", "mine too"]  # as who sees everything
+    with as_role(db, "authenticated", {"sub": ME}):
+        assert found(db, **asked) == found(db, **asked, skip_count=1) == []
+        assert found(db, **{**asked, "best_confidence": "related"}, skip_count=1) == ["mine too"]
+        assert found(db, query_kind="text") == ["mine", "mine too"]
 
 
 def test_a_search_without_an_active_model_says_so(db):
