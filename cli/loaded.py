@@ -17,14 +17,14 @@ def models_of(url: str, **headers: str) -> list[str]:
     try:
         response = requests.get(f"{url}/health", headers=given, timeout=TIMEOUT_SECONDS)
         part: Any = response.json()["embedding"]
-    except requests.RequestException as error:
-        raise NeuralSearchError(
-            f"{url}/health doesn't answer ({type(error).__name__}). Start the function, or check its address."
-        ) from error
-    except (KeyError, TypeError) as error:
+    except (requests.JSONDecodeError, KeyError, TypeError) as error:
         raise NeuralSearchError(
             f"{url}/health answered {response.status_code} without saying which models are loaded. Check the "
             "address and the key or secret."
+        ) from error
+    except requests.RequestException as error:
+        raise NeuralSearchError(
+            f"{url}/health doesn't answer ({type(error).__name__}). Start the function, or check its address."
         ) from error
     if part.get("status") != "ok":
         raise NeuralSearchError(f"{url} can't embed: {part.get('detail')}")
