@@ -29,7 +29,7 @@ def start(query: Query, model: str) -> Start:
         fields = json.loads(base64.urlsafe_b64decode(query.cursor))
         of_query, of_model, skip, after = (fields[name] for name in ("query", "model", "skip", "after"))
         found = Start(skip=_whole(skip), after=after and _place(after))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InvalidCursor(value=query.cursor) from error
     if of_query != _digest(query):
         raise InvalidCursor("This cursor belongs to another search. Repeat the search that it came from.")

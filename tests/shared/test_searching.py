@@ -347,6 +347,9 @@ def test_a_cursor_is_worth_nothing_for_another_search_or_model(
         b'{"query": "x", "model": "y", "skip": -1, "after": null}',
         b'{"query": "x", "model": "y", "skip": 0, "after": {"similarity": NaN, "id": 1, "rank": 1}}',
         b'{"query": "x", "model": "y", "skip": 0, "after": [1]}',
+        b'{"query": "x", "model": "y", "skip": 0, "after": {"similarity": 1'
+        + 400 * b"0"
+        + b', "id": 1, "rank": 1}}',
     ],
 )
 def test_a_cursor_that_is_none_is_refused(postgrest: RpcTransport, fields: bytes):
