@@ -205,7 +205,7 @@ declare
   expected text;
 begin
   if jsonb_typeof(filter) <> 'object' then
-    raise exception 'filter is %, expected an object.', filter
+    raise exception 'filter is %, expected an object.', left(filter::text, 100)
       using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
   end if;
   for key, value in select * from jsonb_each(filter) loop
@@ -247,6 +247,11 @@ begin
     page_after @? 'strict $ ? (@.similarity >= -1.1 && @.similarity <= 1.1 && @.id.type() == "number")'
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
+    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
+      raise exception 'page_after.rank is %, expected 0 to 10000.', page_after ->> 'rank'
+        using errcode = 'invalid_parameter_value',
+          hint = 'Give 10000 where there were more: it only says how far to look at first.';
+    end if;
     return;
   end if;
   raise exception 'page_after is %, expected {"similarity": …, "id": …, "rank": …}.', left(page_after::text, 100)
@@ -538,7 +543,7 @@ begin
     perform neural_search.check_page(page_after);
     after_similarity = page_after ->> 'similarity';
     after_id = page_after ->> 'id';
-    depth = depth + 1 + least(coalesce((page_after ->> 'rank')::integer, 0), 1000000);
+    depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
 
   -- Of unit length: half precision has no place for very long or very short vectors.
