@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import output
+from cli import model_list, output
 from cli.output import AsJson, count
 from cli.project import Project
 from shared import settings
@@ -17,7 +17,6 @@ from shared.settings import Settings
 Row = dict[str, Any]
 
 BATCH = 5000  # rows for each call, which has to fit into the API's time-out
-MEBIBYTE = 1024 * 1024
 
 commands = typer.Typer(no_args_is_help=True, help="List, add, compare, activate and remove models.")
 
@@ -42,22 +41,11 @@ def show(
     """Show the models that this machine knows and those of the project, and how far each is."""
     target = settings.load()
     registered = {row["name"]: row for row in _registered(target)}
-    rows = _catalogue(target, registered, speed)
+    rows = model_list.rows(target, registered, speed)
     if as_json:
         output.print_json(rows)
         return
-    columns = (
-        "model",
-        "state",
-        "dimensions",
-        "text",
-        "licence",
-        "MiB",
-        "images/s",
-        "documents",
-        "still to do",
-    )
-    output.print_table(columns, [_line(row) for row in rows])
+    model_list.show(rows)
     if not target.supabase_url:
         output.say("\nNo project is named (SUPABASE_URL), so this is only what this machine knows.")
 
@@ -67,7 +55,7 @@ def add(
     name: Name,
     strategy: Annotated[
         Strategy | None,
-        typer.Option(help="How its documents are searched; lsh takes a model that has some. [default: hnsw]"),
+        typer.Option(help="How to search its documents; lsh needs that there are some. [default: hnsw]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +83,8 @@ def add(
         about = {"name": name, "dimensions": embedder.dimensions, "state": state}
         output.print_json(about | {"text": embedder.supports_text, "index": index, "queued": queued})
         return
-    output.say(f"{name} is {state}; its index was {index}; {count(queued, 'image')} queued.")
+    made = "it is searched without an index" if index == "none" else f"its index was {index}"
+    output.say(f"{name} is {state}; {made}; {count(queued, 'image')} queued.")
     for line in _who_embeds(target, name):
         output.say(line)
     output.say(
@@ -279,57 +268,3 @@ def _tell_activated(done: Row) -> None:
         output.say(f"Not searchable: {', '.join(parts)}. `neural-search jobs` says why.")
     if former:
         output.say(f"{former} stays up to date: `neural-search models activate {former}` goes back.")
-
-
-def _catalogue(target: Settings, registered: dict[str, Row], with_speed: bool) -> list[Row]:
-    from shared.embedding import catalogue
-
-    known = {one.name: one for one in catalogue.known(target)}
-    for name in registered:
-        known.setdefault(name, catalogue.look_up(name, target.embedding_cache))
-    rows = []
-    for name, one in known.items():
-        row = registered.get(name, {})
-        record = one.record
-        rows.append(
-            {
-                "name": name,
-                "state": row.get("state"),
-                "dimensions": row.get("dimensions") or (record and record.dimensions),
-                "text": None if record is None else record.text is not None,
-                "licence": one.licence,
-                "bytes": one.size,
-                "images_per_second": _speed(target, name) if with_speed and record else None,
-                **{field: row.get(field) for field in ("documents", "objects", "searchable", "pending")},
-                **{field: row.get(field) for field in ("given_up", "search_strategy", "index_valid")},
-                "index_bytes": row.get("index_bytes"),
-            }
-        )
-    return rows
-
-
-def _speed(target: Settings, name: str) -> float | None:
-    from cli import model_speed
-    from shared import embedding
-
-    try:
-        return round(model_speed.measure(embedding.load(name, configuration=target)), 1)
-    except NeuralSearchError as error:
-        output.warn(f"{name} can't be measured: {error}")
-        return None
-
-
-def _line(row: Row) -> tuple[Any, ...]:
-    text = {None: "", True: "yes", False: "no"}[row["text"]]
-    size = "" if row["bytes"] is None else f"{row['bytes'] / MEBIBYTE:.0f}"
-    return (
-        *(
-            row["name"],
-            row["state"] or "not added",
-            row["dimensions"],
-            text,
-            row["licence"] or "unknown",
-            size,
-        ),
-        *(row["images_per_second"], row["documents"], row["pending"]),
-    )
