@@ -17,6 +17,7 @@ from benchmarks.mixture import Vectors
 from benchmarks.search_rows import Connection, number_of
 
 K = 10
+FEWEST = 3  # rounds, however long they take
 TIE = 1e-6  # of equally near images any will do
 
 
@@ -98,9 +99,6 @@ def take_turns(
             turns[name].recalls.append(collection.recall(query, found, visible))
             turns[name].counts.append(len(found))
     return turns
-
-
-FEWEST = 3  # rounds, however long they take
 
 
 @contextmanager
