@@ -12,6 +12,8 @@ from typing import Any
 from shared.errors import InvalidCursor
 from shared.queries import Query
 
+FURTHEST = 10_000  # the greatest rank that match_documents takes; it is a hint, so that less finds the same
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
@@ -57,7 +59,7 @@ def _place(after: dict[str, Any]) -> dict[str, Any]:
     similarity = float(after["similarity"])
     if not math.isfinite(similarity):
         raise ValueError(f"{similarity} is no similarity")
-    return {"similarity": similarity, "id": _whole(after["id"]), "rank": _whole(after["rank"])}
+    return {"similarity": similarity, "id": _whole(after["id"]), "rank": min(_whole(after["rank"]), FURTHEST)}
 
 
 def _whole(value: Any) -> int:

@@ -14,7 +14,7 @@ import pytest
 import requests
 import responses
 
-from shared import documents, identity, images
+from shared import cursors, documents, identity, images
 from shared.documents import ActiveModel
 from shared.errors import (
     Busy,
@@ -302,6 +302,16 @@ def test_a_full_page_leads_to_the_next_by_its_last_result(
     search.find(CALLER, MODEL, replace(query, cursor=page.next_cursor, limit=7))
     assert postgrest.called("match_documents")[2]["page_after"]["rank"] == 4
     assert search.find(CALLER, MODEL, replace(query, limit=3)).next_cursor is None
+
+
+def test_a_cursor_leads_past_the_greatest_rank_that_the_database_takes(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    last = {"similarity": 0.5, "id": 7, "rank": 12_000}
+    cursor = cursors.write(RED, MODEL.name, cursors.Start(skip=12_000, after=last))
+    find(postgrest, replace(RED, cursor=cursor))
+    [asked] = postgrest.called("match_documents")
+    assert asked["page_after"] == {"similarity": 0.5, "id": 7, "rank": 10_000}
 
 
 def test_recommendations_go_on_by_how_many_came_before(
