@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
 from cli.fingerprints import LEAST_ONES, MOST_BITS, Groups, pairs
+from cli.migrations import FOLDER
+from evaluation.duplicates import BITS, STRANGERS
 
 
 def rows(*hashes: int, content: str | None = None) -> list[dict]:
@@ -77,3 +80,12 @@ def test_large_groups_are_found_whole(size: int):
     for pair in pairs(given):
         groups.join(*pair)
     assert groups.all() == [list(range(1, size + 1))]
+
+
+def test_the_bounds_are_those_that_the_database_confirms_by():
+    [migration] = FOLDER.glob("*_duplicates.sql")
+    rule = migration.read_text()
+    assert re.findall(r"perceptual_hash\) <= (\d+)", rule) == [str(MOST_BITS)]
+    assert set(re.findall(r"perceptual_hash\) >= (\d+)", rule)) == {str(LEAST_ONES)}
+    assert re.findall(r"first\.embedding .* second\.embedding\) >= ([\d.]+)", rule) == [str(STRANGERS)]
+    assert MOST_BITS == BITS
