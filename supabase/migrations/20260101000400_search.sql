@@ -277,8 +277,8 @@ language sql immutable set search_path = '' as $$
         case jsonb_typeof(value) when 'array' then value else jsonb_build_array(value) end
       ) as mime_type
     ))
-    when 'min_bytes' then format('d.byte_size >= %L', value)
-    when 'max_bytes' then format('d.byte_size <= %L', value)
+    when 'min_bytes' then format('d.byte_size >= %L', value::bigint)
+    when 'max_bytes' then format('d.byte_size <= %L', value::bigint)
     when 'uploaded_after' then format('d.uploaded_at >= %L', value #>> '{}')
     when 'uploaded_before' then format('d.uploaded_at < %L', value #>> '{}')
     when 'metadata' then format('d.metadata @> %L', value)

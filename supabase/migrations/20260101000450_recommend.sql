@@ -44,13 +44,17 @@ begin
       using errcode = 'invalid_parameter_value', hint = 'Leave it out.';
   end if;
   if example ? 'weight' and (jsonb_typeof(example -> 'weight') <> 'number'
-      or not ((example ->> 'weight')::numeric > 0 and (example ->> 'weight')::numeric <= 1000)) then
-    raise exception '%.weight is %, expected a number above 0, at most 1000.', name, left(example ->> 'weight', 100)
+      or (example ->> 'weight')::numeric not between 0.001 and 1000) then -- of less, single precision may keep nothing
+    raise exception '%.weight is %, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)
       using errcode = 'invalid_parameter_value', hint = 'An example that should not count is one to leave out.';
   end if;
   if example ? 'kind' and (example -> 'kind' not in ('"image"', '"text"')) then
     raise exception '%.kind is %, expected image or text.', name, left(example ->> 'kind', 100)
       using errcode = 'invalid_parameter_value', hint = 'Say what the embedding was made from, or leave it out.';
+  end if;
+  if example ? 'embedding' and jsonb_typeof(example -> 'embedding') not in ('array', 'string') then
+    raise exception '%.embedding is %, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)
+      using errcode = 'invalid_parameter_value', hint = 'Write {"embedding": [0.1, …]}.';
   end if;
   if example ? 'id' and (jsonb_typeof(example -> 'id') <> 'number'
       or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0) then
@@ -68,6 +72,7 @@ create or replace function neural_search.read_examples(examples jsonb, name text
 returns setof neural_search.example
 language plpgsql stable set search_path = '' as $$
 declare
+  dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
   given record;
   example neural_search.example;
 begin
@@ -96,6 +101,10 @@ begin
           name, given.place, example.document_id
           using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
       end if;
+    elsif extensions.vector_dims(example.embedding) <> dimensions then
+      raise exception '%[%].embedding has % dimensions, the model % has %.',
+        name, given.place, extensions.vector_dims(example.embedding), quote_literal(model), dimensions
+        using errcode = 'invalid_parameter_value', hint = 'Embed it with the model whose documents are searched.';
     elsif extensions.vector_norm(example.embedding) = 0 then
       raise exception '%[%].embedding is all zeros and has no direction.', name, given.place
         using errcode = 'invalid_parameter_value', hint = 'Check how it was embedded.';

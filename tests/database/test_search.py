@@ -197,6 +197,7 @@ def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):
         ({"mime_type": ["image/gif", "image/png"]}, ["b.png", "a.png"]),
         ({"max_bytes": 3}, ["a.png"]),
         ({"min_bytes": 4, "max_bytes": 9}, ["b.png"]),
+        ({"min_bytes": 4.0, "max_bytes": 9.0}, ["b.png"]),
         ({"uploaded_after": "2026-01-02T00:00Z", "uploaded_before": "2026-01-02T01:00+01:00"}, []),
         ({"uploaded_after": "2026-01-02T00:00Z", "uploaded_before": "2026-01-02T01:01+01:00"}, ["b.png"]),
         ({"metadata": {"title": "A"}}, ["a.png"]),
