@@ -52,7 +52,7 @@ def query(
         str | None,
         typer.Option(
             metavar="LEVEL",
-            help="Find nothing unless the best result is so sure. Default: related; unrelated: any.",
+            help="Find nothing unless the best result is so sure. Default, without --like: related.",
         ),
     ] = None,
     strategy: Annotated[

@@ -69,8 +69,8 @@ class Query:
     cursor: str | None = None
     min_similarity: float | None = None  # None: the database's default
     min_confidence: str | None = None  # of each result; None: nothing is cut off
-    # Of the best result, or nothing is found; None: whatever it is. A similarity that is named decides
-    # instead; what is only unlike something is seldom related to anything.
+    # Of the best result, or nothing is found; None: whatever it is. By default only where all that is liked
+    # may be new to the collection: a stored example is part of it, so what is nearest to it is an answer.
     best_confidence: str | None = DEFAULT_CONFIDENCE
     filter: Mapping[str, Any] = field(default_factory=dict)
 
@@ -138,11 +138,16 @@ def parse(fields: Mapping[str, Any], images: Sequence[bytes] = ()) -> Query:
         min_similarity=min_similarity,
         min_confidence=_choice("min_confidence", fields.get("min_confidence"), CONFIDENCES),
         best_confidence=_choice("best_confidence", fields.get("best_confidence"), CONFIDENCES)
-        or (DEFAULT_CONFIDENCE if like and min_similarity is None else None),
+        or (DEFAULT_CONFIDENCE if _all_new(like) and min_similarity is None else None),
         filter=filters.parse(fields.get("filter")),
     )
     _check_count(query)
     return query
+
+
+def _all_new(like: Sequence[Example]) -> bool:
+    """Whether something is liked, and nothing of it is stored in the collection already."""
+    return bool(like) and all(example.kind in ("text", "image") for example in like)
 
 
 def _check_count(query: Query) -> None:

@@ -51,7 +51,8 @@ class Fake:
             return JSONResponse(self.problem, self.problem["status"], media_type="application/problem+json")
         offset, limit = int(query.get("cursor", 0)), query.get("limit", 10)
         ranked = sorted(self.names, key=lambda name: (-affinity(name, query), spread(name)))
-        if self.found == 0 and "min_similarity" not in query and query.get("best_confidence") != "unrelated":
+        needs_related = not query.keys() & {"like", "min_similarity", "best_confidence"}
+        if self.found == 0 and needs_related:
             ranked = []
         results = [self.result(name, rank) for rank, name in enumerate(ranked)]
         page, cursor = results[offset : offset + limit], str(offset + limit)

@@ -87,7 +87,21 @@ def test_a_similarity_that_is_named_decides_instead_of_the_confidence():
 
 def test_what_is_only_unlike_something_needs_no_confidence():
     assert read(unlike=7).best_confidence is None
-    assert read(like=8, unlike=7).best_confidence == "related"
+    assert read(text="x", unlike=7).best_confidence == "related"
+
+
+@pytest.mark.parametrize("stored", [8, "a.png", {"id": 8}, {"name": "images/a.png", "weight": 0.1}])
+def test_a_stored_example_belongs_to_the_collection_so_its_nearest_are_answered(stored: Any):
+    assert read(like=stored).best_confidence is None
+    assert read(text="x", image=ONE, like=[{"text": "y"}, stored]).best_confidence is None
+    assert read(like=stored, best_confidence="related").best_confidence == "related"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"image": ONE}, {"like": {"text": "x"}}, {"like": [{"image": ONE}, {"text": "x"}]}]
+)
+def test_nothing_is_found_for_what_is_new_and_has_nothing_to_do_with_the_collection(fields: dict[str, Any]):
+    assert read(**fields).best_confidence == "related"
 
 
 def test_single_results_are_cut_off_only_when_asked_for():
