@@ -63,7 +63,8 @@ def query(
     ] = None,
     collapse: Annotated[bool, typer.Option("--collapse", help="Fold copies into the best of them.")] = False,
     with_urls: Annotated[
-        bool, typer.Option("--urls", help="Show for each result the URL that opens it for ten minutes.")
+        bool,
+        typer.Option("--urls", help="Show for each result the URL that opens it, for ten minutes at least."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -23,7 +23,7 @@ from shared.queries import Example, Query
 from shared.rpc import Database
 from shared.storage import Storage
 
-URL_SECONDS = 600  # a result's URL works this long for whoever has it
+URL_SECONDS = 600  # a result's signed URL works this long for whoever has it
 POOL = 200  # results that recommend_documents has in all with diversity or collapse
 URLs = dict[tuple[str, str], str]
 
