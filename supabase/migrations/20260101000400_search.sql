@@ -299,7 +299,7 @@ declare
   former text[];
   setting text;
 begin
-  if array_to_string(names, ' ') !~ '^((hnsw|neural_search)\.\w+ ?|enable_sort ?|storage\.operation ?)+$' then
+  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|storage\.operation) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
       using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
   end if;
@@ -452,28 +452,32 @@ declare
   former text[];
 begin
   -- Reading so few is cheaper than walking until so many of them have come by.
-  if search.strategy = 'exact' or narrowed < sqrt(total * depth) then
+  if narrowed < sqrt(total * depth) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
-  former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
-  found = neural_search.find_matches(search, search.strategy, depth);
-  if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
-      or found[1].similarity < search.best_floor then
-    return found;
+  if search.strategy <> 'exact' then
+    former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
+    found = neural_search.find_matches(search, search.strategy, depth);
+    if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
+        or found[1].similarity < search.best_floor then
+      return found;
+    end if;
   end if;
 
   -- By the share that may be seen: whether to walk on, twice as far as it should take, because the index doesn't give
   -- the nearest first any more; or to read all there are, which costs a pass of the policies and a step for each.
-  share = cardinality(found)::double precision / looked;
-  walk = 3 * depth / nullif(share, 0);
-  if search.strategy = 'hnsw' and walk < (total / 150 + total * share) / 2 then
-    former = neural_search.set_parameters(
-      array['hnsw.iterative_scan', 'hnsw.max_scan_tuples'], array['relaxed_order', ceil(walk)::integer::text]
-    );
-    found = neural_search.find_matches(search, 'hnsw', 2 * depth);
-    if cardinality(found) >= depth then
-      return found;
+  if search.strategy = 'hnsw' then
+    share = cardinality(found)::double precision / looked;
+    walk = 3 * depth / nullif(share, 0);
+    if walk < (total / 150 + total * share) / 2 then
+      former = neural_search.set_parameters(
+        array['hnsw.iterative_scan', 'hnsw.max_scan_tuples'], array['relaxed_order', ceil(walk)::integer::text]
+      );
+      found = neural_search.find_matches(search, 'hnsw', 2 * depth);
+      if cardinality(found) >= depth then
+        return found;
+      end if;
     end if;
   end if;
   return neural_search.find_matches(
@@ -587,6 +591,11 @@ begin
       -- Equals are to come in the order of their ids, as long as they aren't a thousand.
       or cardinality(page) = wanted
         and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+    if depth > 50000 then -- each round reads four times as much, and holds it
+      raise exception 'The page lies deeper than % results.', depth
+        using errcode = 'invalid_parameter_value',
+          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
+    end if;
     depth = 4 * depth;
   end loop;
   -- The best of all decides for every page; what comes after it says enough where that is as near.
