@@ -148,6 +148,12 @@ begin
       using errcode = 'object_not_in_prerequisite_state',
         hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
   end if;
+  if add_model.search_strategy = 'lsh' and exists (
+    select from public.documents as d where d.model = known.name and d.lsh is null
+  ) then
+    raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
+  end if;
   if known.state = 'active' and add_model.search_strategy <> 'exact' then
     perform neural_search.check_has_index(known.name, add_model.search_strategy);
   end if;

@@ -241,7 +241,10 @@ def test_hashing_takes_planes_and_an_index_of_its_own(db, ready):
     with pytest.raises(NotReady, match="has no planes") as caught:
         add(db, strategy="lsh")
     assert "--strategy lsh" in caught.value.diag.message_hint
-    db.execute("select neural_search.prepare_lsh(%s), neural_search.fill_lsh(%s)", [TINY, TINY])
+    db.execute("select neural_search.prepare_lsh(%s)", [TINY])
+    with pytest.raises(NotReady, match="have no bits yet"):
+        add(db, strategy="lsh")
+    db.execute("select neural_search.fill_lsh(%s)", [TINY])
     with pytest.raises(NotReady, match=r"_lsh_idx' is missing"):
         add(db, strategy="lsh")
     ((name, definition),) = db.execute(
