@@ -71,13 +71,12 @@ def query(
     """Search, as the publishable key. --image, --text, --like and --unlike can be repeated and combined."""
     if not (images or texts or like or unlike):
         raise typer.BadParameter("say what to look for with --image, --text, --like or --unlike")
-    scope = {name: value for name, value in (("bucket", bucket), ("prefix", prefix)) if value}
     given: dict[str, Any] = {
         "image": _one_or_many([read_image(path) for path in images or []]),
         "text": _one_or_many(texts or []),
         "like": like,
         "unlike": unlike,
-        "filter": scope | read_filter(narrow or []),
+        "filter": _filter(narrow or [], bucket=bucket, prefix=prefix),
         "min_confidence": min_confidence,
         "best_confidence": best_confidence,
         "strategy": strategy,
@@ -89,6 +88,15 @@ def query(
         output.print_json(answer)
     else:
         _print_results(answer["results"], with_urls)
+
+
+def _filter(pairs: Sequence[str], **options: str | None) -> dict[str, Any]:
+    """What the pairs of --filter and the options of their own say together."""
+    narrowed = read_filter(pairs)
+    for name, value in options.items():
+        if value and name in narrowed:
+            raise typer.BadParameter(f"--{name} and --filter {name}=… are both given. Leave one of them out.")
+    return narrowed | {name: value for name, value in options.items() if value}
 
 
 def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:

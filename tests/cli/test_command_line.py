@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import CommandLine, write_picture
@@ -116,6 +117,17 @@ def test_a_project_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
 )
 def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...]):
     error(*arguments, status=2)
+
+
+@pytest.mark.parametrize("name", ["bucket", "prefix"])
+def test_a_search_narrowed_twice_by_the_same_is_refused(name: str, monkeypatch: pytest.MonkeyPatch):
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(query_command, "search", lambda _, body: sent.append(body) or {"results": []})
+    arguments = ("query", "--text", "x", f"--{name}", "a", "--filter")
+    line = error(*arguments, f"{name}=b", status=2)
+    assert f"--{name} and --filter {name}=" in line and "Leave one of them out" in line
+    error(*arguments, "mime_type=image/png", status=0)
+    assert [body["filter"] for body in sent] == [{name: "a", "mime_type": ["image/png"]}]
 
 
 def test_an_unreadable_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
