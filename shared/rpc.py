@@ -115,7 +115,7 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     code = str(error.code or _status.get())
     meanings = STATUSES if len(code) == 3 else MEANINGS
     kind = next((kind for beginnings, kind in meanings if code.startswith(beginnings)), DatabaseError)
-    text = f"{function}: {error.message or 'no message'} ({code})"
+    text = f"{function}: {(error.message or 'no message').removesuffix('.')} ({code})"
     if kind is Unauthorized:
         text += ". Send a valid key or token"
     elif kind in (DatabaseError, InvalidQuery, ObjectNotFound) and error.hint:

@@ -96,7 +96,7 @@ def test_a_code_of_the_database_has_its_error(code: str, kind: type[NeuralSearch
 
 def test_a_value_that_a_function_refuses_comes_with_its_remedy():
     answer = {"code": "22023", "message": "limit is 0.", "details": None, "hint": "Ask for 1 or more."}
-    with pytest.raises(InvalidQuery, match=r"limit is 0\. \(22023\)\. Ask for 1 or more\."):
+    with pytest.raises(InvalidQuery, match=r"^f: limit is 0 \(22023\)\. Ask for 1 or more\."):
         call(httpx.Response(400, json=answer))
 
 
