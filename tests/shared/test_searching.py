@@ -269,6 +269,18 @@ def test_a_path_that_several_buckets_have_means_the_filters_bucket_or_nothing(
     assert postgrest.called("recommend_documents")[0]["likes"] == [{"id": 8, "weight": 1}]
 
 
+@pytest.mark.parametrize("filter", [{}, {"bucket": "x"}])
+def test_a_name_that_is_also_a_path_in_another_bucket_means_bucket_and_path(
+    postgrest: RpcTransport, storage: responses.RequestsMock, filter: dict[str, Any]
+):
+    path = stored(8, content="images/a.jpg", bucket_id="x")
+    postgrest.answers["get_embeddings"] = [path, stored(7, content="a.jpg")]
+    find(postgrest, Query(like=(example("name", "images/a.jpg"),), filter=filter))
+    find(postgrest, Query(like=(example("name", "x/images/a.jpg"),)))
+    likes = [sent["likes"] for sent in postgrest.called("recommend_documents")]
+    assert likes == [[{"id": 7, "weight": 1}], [{"id": 8, "weight": 1}]]
+
+
 @pytest.mark.parametrize(
     ("asked", "threshold"),
     [
