@@ -79,8 +79,8 @@ def _source(example: Example, ids: dict[Example, int], vectors: dict[Example, np
 
 
 def _one(name: str, found: Sequence[StoredEmbedding], bucket: str | None) -> StoredEmbedding:
-    """The one object that `name` means: exactly this bucket/path rather than such a path elsewhere; a path that
-    several buckets have means the filter's bucket."""
+    """The one object that `name` means: exactly this bucket/path rather than such a path elsewhere; a path
+    that several buckets have means the filter's bucket."""
     found = [one for one in found if f"{one.bucket_id}/{one.content}" == name] or found
     if len(found) > 1:
         found = [one for one in found if one.bucket_id == bucket] or found
