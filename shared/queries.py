@@ -38,6 +38,7 @@ MAX_OFFSET = 800  # with limit and examples, what match_documents returns at mos
 MAX_TEXT = 1000  # characters
 MAX_GIVEN = 32  # texts, images, like and unlike together
 MAX_IMAGES = 8  # of those
+MIN_WEIGHT = 0.001  # of less, the database's single precision may keep nothing
 MAX_WEIGHT = 1000
 MAX_CURSOR = 1000  # characters
 
@@ -245,9 +246,7 @@ def _value(name: str, kind: str, value: Any) -> Any:
 
 
 def _weight(name: str, value: Any) -> float:
-    weight = _number(name, value, 0, MAX_WEIGHT)
-    if weight == 0:
-        raise _wrong(name, value, f"a number above 0, at most {MAX_WEIGHT}. Leave the example out")
+    weight = _number(name, value, MIN_WEIGHT, MAX_WEIGHT)
     return 1.0 if weight is None else weight
 
 

@@ -188,7 +188,7 @@ def test_text_in_a_form_stays_text_even_if_it_looks_like_a_number():
         ({"like": {"id": "7"}}, "like.id is '7'. Expected an id"),
         ({"like": {"text": 7}}, "like.text is 7. Expected some words"),
         ({"like": {"image": "!"}}, "like.image isn't valid base64"),
-        ({"like": {"id": 7, "weight": 0}}, "like.weight is 0. Expected a number above 0"),
+        ({"like": {"id": 7, "weight": 0}}, "like.weight is 0. Expected a number from 0.001 to 1000"),
         ({"like": {"id": 7, "weight": -1}}, "like.weight is -1"),
         ({"like": {"id": 7, "weight": "2"}}, "like.weight is '2'"),
         ({"like": {"id": 7, "weight": float("inf")}}, "like.weight is inf"),
