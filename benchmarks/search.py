@@ -151,6 +151,7 @@ def _as_callers(connection: Connection, collection: Collection, seed: int, show:
     connection.execute("select neural_search.refresh_background(%s)", [collection.model])
     connection.execute("create policy everything on storage.objects for select to anon using (true)")
     connection.execute("reset hnsw.ef_search")
+    connection.execute("reset enable_sort")
     made = list(rows(len(collection.stored), seed))
     return {
         name: search_callers.measure(connection, collection, list(cases(made)), show)
