@@ -1,6 +1,7 @@
 -- Confidence: how much a similarity means, by what similarities are usual in this collection.
 -- Callers: match_documents and recommend_documents, as the caller; the schedule.
--- Objects: calibrations, backgrounds, background_samples, refresh_background, refresh_backgrounds, confidence_levels.
+-- Objects: calibrations, backgrounds, background_samples, refresh_background, refresh_backgrounds, confidence_levels;
+-- what is made of levels: check_confidence, level_of, confidence_of.
 
 create table neural_search.calibrations (
   model text,
@@ -224,3 +225,49 @@ comment on function neural_search.confidence_levels is
   'documents of the model are known.';
 revoke execute on function neural_search.confidence_levels from public, anon, authenticated, service_role;
 grant execute on function neural_search.confidence_levels to anon, authenticated, service_role;
+
+
+create or replace function neural_search.check_confidence(name text, confidence text) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if confidence not in ('same', 'strong', 'related', 'unrelated') then
+    raise exception '% is %, expected same, strong, related or unrelated.', name, quote_literal(left(confidence, 100))
+      using errcode = 'invalid_parameter_value', hint = case name
+        when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
+        else 'Leave it out for all results.'
+      end;
+  end if;
+end
+$$;
+comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';
+revoke execute on function neural_search.check_confidence from public, anon, authenticated, service_role;
+grant execute on function neural_search.check_confidence to anon, authenticated, service_role;
+
+
+create or replace function neural_search.level_of(
+  confidence text, same double precision, strong double precision, related double precision
+) returns double precision
+language sql immutable set search_path = '' as $$
+  select case confidence when 'same' then same when 'strong' then strong when 'related' then related end
+$$;
+comment on function neural_search.level_of is
+  'The least similarity of this confidence by the levels of a query; null where there is none.';
+revoke execute on function neural_search.level_of from public, anon, authenticated, service_role;
+grant execute on function neural_search.level_of to anon, authenticated, service_role;
+
+
+create or replace function neural_search.confidence_of(
+  similarity double precision, same double precision, strong double precision, related double precision
+) returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when similarity >= same then 'same'
+    when similarity >= strong then 'strong'
+    when similarity >= related then 'related'
+    when related is not null then 'unrelated'
+  end
+$$;
+comment on function neural_search.confidence_of is
+  'What a similarity is worth by the levels of a query; null where there are none.';
+revoke execute on function neural_search.confidence_of from public, anon, authenticated, service_role;
+grant execute on function neural_search.confidence_of to anon, authenticated, service_role;

@@ -168,14 +168,8 @@ begin
     raise exception 'query_kind is %, expected image, text or mixed.', quote_literal(query_kind)
       using errcode = 'invalid_parameter_value', hint = 'Say what query_embedding was made from.';
   end if;
-  if min_confidence not in ('same', 'strong', 'related', 'unrelated') then
-    raise exception 'min_confidence is %, expected same, strong, related or unrelated.', quote_literal(min_confidence)
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results.';
-  end if;
-  if best_confidence not in ('same', 'strong', 'related', 'unrelated') then
-    raise exception 'best_confidence is %, expected same, strong, related or unrelated.', quote_literal(best_confidence)
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out to be answered whatever the best result is.';
-  end if;
+  perform neural_search.check_confidence('min_confidence', min_confidence);
+  perform neural_search.check_confidence('best_confidence', best_confidence);
 end
 $$;
 comment on function neural_search.check_query is 'Raises, with the remedy, for a search that makes no sense.';
@@ -556,10 +550,10 @@ begin
   search.model = searched.name;
   search.dimensions = searched.dimensions;
   search.strategy = searched.search_strategy;
-  search.floor = greatest(threshold, case min_confidence
-    when 'same' then level.same when 'strong' then level.strong when 'related' then level.related end);
-  search.best_floor = case best_confidence
-    when 'same' then level.same when 'strong' then level.strong when 'related' then level.related end;
+  search.floor = greatest(
+    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
+  );
+  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
   search.conditions = search.narrowing
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
@@ -611,12 +605,7 @@ begin
 
   return query
   select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
-    case
-      when m.similarity >= level.same then 'same'
-      when m.similarity >= level.strong then 'strong'
-      when m.similarity >= level.related then 'related'
-      when level.related is not null then 'unrelated'
-    end
+    neural_search.confidence_of(m.similarity, level.same, level.strong, level.related)
   from unnest(page) as m;
 end
 $$;

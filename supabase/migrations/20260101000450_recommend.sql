@@ -357,12 +357,7 @@ begin
   select
     row(
       d.id, d.content, s.similarity, d.bucket_id, d.object_id, d.metadata,
-      case
-        when s.similarity >= a.same then 'same'
-        when s.similarity >= a.strong then 'strong'
-        when s.similarity >= a.related then 'related'
-        when a.related is not null then 'unrelated'
-      end,
+      neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
       case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
       case when s.is_liked then s.liked else -1 - s.unliked end, -- the latter below the former
       case when has_likes then s.nearest end,
@@ -506,16 +501,8 @@ begin
     raise exception 'collapse is %, expected duplicates or null.', to_jsonb(left(collapse, 100))
       using errcode = 'invalid_parameter_value', hint = 'Leave it out to see every copy.';
   end if;
-  if min_confidence not in ('same', 'strong', 'related', 'unrelated') then
-    raise exception 'min_confidence is %, expected same, strong, related or unrelated.',
-      to_jsonb(left(min_confidence, 100))
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out to cut nothing off.';
-  end if;
-  if best_confidence not in ('same', 'strong', 'related', 'unrelated') then
-    raise exception 'best_confidence is %, expected same, strong, related or unrelated.',
-      to_jsonb(left(best_confidence, 100))
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out to be answered whatever the best result is.';
-  end if;
+  perform neural_search.check_confidence('min_confidence', min_confidence);
+  perform neural_search.check_confidence('best_confidence', best_confidence);
   if match_count < 0 or skip_count < 0 then
     raise exception 'match_count is % and skip_count %, expected 0 or more.', match_count, skip_count
       using errcode = 'invalid_parameter_value', hint = 'Leave them out for the first 10.';
