@@ -6,9 +6,8 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from evaluation.collection import Collection
     from evaluation.run import Report
     from shared.identity import Identity
-    from shared.images import DecodedImage
 
 TASKS = ("label", "pairs", "copies", "text")
 NEEDED = ("cv2", "imagehash", "ir_measures", "jinja2", "matplotlib", "psycopg", "scipy", "sklearn")
@@ -160,13 +158,13 @@ def _evaluated(
     configuration: Settings,
     with_indexes: bool,
 ) -> Report:
-    from evaluation import run
+    from evaluation import decoding, run
     from evaluation.methods import choice
 
     methods = choice.load(names, seed=seed, configuration=configuration)
     with steps() as show:
         report = run.evaluate(
-            collection, methods, kinds, seed=seed, progress=show, decode=_decode(configuration)
+            collection, methods, kinds, seed=seed, progress=show, decode=decoding.bounded(configuration)
         )
         models = [method.name for method in methods if method.name in configuration.embedding_models]
         if with_indexes and models and len(report.items) >= FEWEST_FOR_INDEXES:
@@ -209,20 +207,11 @@ def _postgres(configuration: Settings) -> Iterator[str]:
 
 
 def _write(report: Report, folder: Path, configuration: Settings) -> Path:
+    from evaluation import decoding
     from evaluation.report import files
 
     command = shlex.join(["neural-search", *sys.argv[1:]])
-    return files.write(report, folder, command=command, decode=_decode(configuration))
-
-
-def _decode(configuration: Settings) -> Callable[..., DecodedImage]:
-    from shared import images
-
-    return partial(
-        images.decode,
-        max_bytes=configuration.max_image_bytes,
-        max_pixels=configuration.max_image_pixels,
-    )
+    return files.write(report, folder, command=command, decode=decoding.bounded(configuration))
 
 
 def _print(report: dict[str, Any]) -> None:

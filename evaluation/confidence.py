@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,17 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from evaluation import confidence_trials as trials
-from evaluation import features, seeds
+from evaluation import decoding, features, seeds
 from evaluation.collection import Collection
 from evaluation.confidence_trials import KINDS, Images, Trial, Usual, Values
+from evaluation.decoding import Decode
 from evaluation.intervals import Resampling, interval
 from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
 from evaluation.sources import emoji, folder
-from evaluation.tasks import Decode
-from shared import images, settings
+from shared import settings
 from shared.settings import CHECKOUT
 
 PUBLISHED = CHECKOUT / "evaluation" / "published" / "confidence.json"
@@ -260,11 +259,7 @@ def main() -> None:
     configuration = settings.load()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     assert isinstance(method, Embedding)
-    decode = partial(
-        images.decode,
-        max_bytes=configuration.max_image_bytes,
-        max_pixels=configuration.max_image_pixels,
-    )
+    decode = decoding.bounded(configuration)
     cache = configuration.embedding_cache / "npm"
     collections = [
         vectors("drawings", emoji.captioned(cache), method, decode),

@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation import edits, seeds
+from evaluation import decoding, edits, seeds
 from evaluation.collection import Collection, Item
 from evaluation.confidence import PHOTOGRAPHS
+from evaluation.decoding import Decode
 from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
 from evaluation.sources import emoji, folder
-from evaluation.tasks import Decode
-from shared import images, settings
+from shared import settings
 from shared.perceptual_hash import perceptual_hash
 from shared.settings import CHECKOUT
 
@@ -132,11 +132,7 @@ def main() -> None:
     configuration = settings.load()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     assert isinstance(method, Embedding)
-    decode = partial(
-        images.decode,
-        max_bytes=configuration.max_image_bytes,
-        max_pixels=configuration.max_image_pixels,
-    )
+    decode = decoding.bounded(configuration)
     collections = {
         "drawings": emoji.captioned(configuration.embedding_cache / "npm"),
         "photographs": folder.collection(PHOTOGRAPHS),

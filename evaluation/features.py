@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from evaluation.collection import Item
+from evaluation.decoding import Decode
 from evaluation.methods import Features, Method
-from evaluation.tasks import Decode
 from shared.errors import NeuralSearchError
 
 BATCH = 64  # images at a time; the same images always meet in the same batches

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation import decoding
 from evaluation.collection import Item
 from evaluation.sources import emoji, samples
-from shared import embedding, images, settings
+from shared import embedding, settings
 from shared.embedding import artifacts, preprocessing
 from shared.embedding.artifacts import Artifact
 from shared.embedding.compilation import core
@@ -82,9 +83,8 @@ def _pictures(artifact: Artifact, drawings: Sequence[Item]) -> Pictures:
 
 def _pixels(artifact: Artifact, items: Sequence[Item]) -> NDArray[np.uint8]:
     side = artifact.record.image.side
-    limits = settings.load()
-    bounds = {"max_bytes": limits.max_image_bytes, "max_pixels": limits.max_image_pixels}
-    decoded = [images.decode(item.read(), min_side=side, **bounds).picture for item in items]
+    decode = decoding.bounded(settings.load())
+    decoded = [decode(item.read(), min_side=side).picture for item in items]
     return preprocessing.batch(decoded, artifact.record.image)[0]
 
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from evaluation import features, outcomes, records, seeds, tasks
 from evaluation.collection import Collection, Item
+from evaluation.decoding import Decode
 from evaluation.features import Extracted, Progress
 from evaluation.machine import machine
 from evaluation.methods import Features, Method, Reranker, Similarities
 from evaluation.outcomes import Outcome
 from evaluation.ranking import rank
-from evaluation.tasks import Decode, Task
+from evaluation.tasks import Task
 from shared import images, settings
 from shared.errors import CollectionError
 

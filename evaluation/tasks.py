@@ -7,7 +7,7 @@ Four kinds: `label` (an image finds those of its label), `pairs` (it finds those
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from evaluation import edits, seeds
 from evaluation.collection import Collection, Item
+from evaluation.decoding import Decode
 from shared.errors import CollectionError
-from shared.images import DecodedImage
 
 KINDS = ("label", "pairs", "copies", "text")
 
@@ -27,7 +27,6 @@ MOST_CAPTIONS = 5_000
 MOST_EDITED = 200  # images, each edited in every way
 
 Positions = NDArray[np.int32]  # in the gallery, ascending
-Decode = Callable[..., DecodedImage]  # (data, *, min_side)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import baseline
+from evaluation.decoding import Decode
 from evaluation.report import page
-from evaluation.report.sheets import Decode, Thumbnails
+from evaluation.report.sheets import Thumbnails
 from evaluation.run import Report
 from shared.errors import SettingsError
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from PIL import Image, ImageOps
 
 from evaluation import edits
 from evaluation.collection import Item
+from evaluation.decoding import Decode
 from shared.errors import NeuralSearchError
-from shared.images import DecodedImage
 
 SIDE = 92  # pixels on the page; the pictures have twice as many for dense screens
 ANSWERS = 7
@@ -28,8 +28,6 @@ KINDS = {
         "Queries whose first answer is wrong, at the highest similarity: what a threshold doesn't keep out.",
     ),
 }
-
-Decode = Callable[..., DecodedImage]  # (data, *, min_side)
 
 
 class Thumbnails:

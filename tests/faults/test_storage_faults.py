@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from faulty_project import FaultyProject
@@ -90,10 +91,8 @@ def test_a_storage_that_fails_for_everybody_charges_nobody(project: FaultyProjec
     project.check_searchable(*both)
 
 
-@pytest.mark.parametrize("fault", DOUBTFUL.values(), ids=list(DOUBTFUL))
-def test_a_download_that_fails_makes_only_its_own_image_wait(
-    project: FaultyProject, name: str, fault: Fault, impatient: None
-):
+def waiting_alone(project: FaultyProject, name: str, fault: Fault) -> tuple[str, dict[str, Any]]:
+    """An image that this fault makes wait, while another one comes through; and its job."""
     bad, good = f"{name}/bad.png", f"{name}/good.png"
     project.upload(bad, picture("red"))
     project.upload(good, picture("red"))
@@ -103,6 +102,14 @@ def test_a_download_that_fails_makes_only_its_own_image_wait(
     project.check_searchable(good)
     job = project.job(bad)
     assert (job["state"], job["attempts"], job["lease_id"]) == ("pending", 0, None), job
+    return bad, job
+
+
+@pytest.mark.parametrize("fault", DOUBTFUL.values(), ids=list(DOUBTFUL))
+def test_a_download_that_fails_makes_only_its_own_image_wait(
+    project: FaultyProject, name: str, fault: Fault, impatient: None
+):
+    bad, job = waiting_alone(project, name, fault)
     assert job["error_class"] in ("StorageError", "StaleObject")
     project.converge()
     project.check_searchable(bad)
@@ -112,15 +119,7 @@ def test_a_download_that_fails_makes_only_its_own_image_wait(
 def test_an_object_that_a_gateway_refuses_makes_only_itself_wait(
     project: FaultyProject, name: str, fault: Fault
 ):
-    bad, good = f"{name}/bad.png", f"{name}/good.png"
-    project.upload(bad, picture("red"))
-    project.upload(good, picture("red"))
-    with project.proxy.fault(OBJECTS + bad, fault) as met:
-        assert project.kick().status_code == 200
-    assert met
-    project.check_searchable(good)
-    job = project.job(bad)
-    assert (job["state"], job["attempts"], job["lease_id"]) == ("pending", 0, None), job
+    bad, job = waiting_alone(project, name, fault)
     assert job["error_class"] == "ObjectBlocked" and "rename the object" in job["error_message"]
     project.converge()
     project.check_searchable(bad)
