@@ -46,9 +46,13 @@ def _divide(database: Database, name: str) -> None:
     [total] = column(
         database, "select count(*) from public.documents where model = %s and lsh is null", [name]
     )
-    done = 0
+    done, last = 0, 0
+    fill = "select filled, last_id from neural_search.fill_lsh(%s, %s, %s)"
     with output.progress("bits", total=total) as show:
-        while filled := column(database, "select neural_search.fill_lsh(%s, %s)", [name, BATCH])[0]:
+        while True:
+            [(filled, last)] = database.execute(fill, [name, BATCH, last]).fetchall()
+            if not filled:
+                break
             done += filled
             show("bits", done)
 

@@ -123,26 +123,38 @@ revoke execute on function neural_search.prepare_lsh from public, anon, authenti
 grant execute on function neural_search.prepare_lsh to service_role;
 
 
-create or replace function neural_search.fill_lsh(model_name text, max_rows integer default 1000) returns integer
-language plpgsql set search_path = '' as $$
+-- From after_id on by the primary key (without sorting, the planner reads in no other way), so that no call reads again
+-- what others before it have filled. What somebody else has locked, as a second caller does, comes last.
+create or replace function neural_search.fill_lsh(
+  model_name text, max_rows integer default 1000, after_id bigint default 0,
+  out filled integer, out last_id bigint
+)
+language plpgsql set search_path = '' set enable_sort = off as $$
 declare
-  filled integer;
+  without bigint[];
 begin
   if not exists (select from neural_search.lsh_planes as p where p.model = model_name) then
     raise exception 'Model % has no planes for locality-sensitive hashing.', quote_nullable(model_name)
       using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
   end if;
-  update public.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model)
-  from (
-    select l.id from public.documents as l where l.model = model_name and l.lsh is null limit max_rows for no key update
-  ) as without
-  where d.id = without.id;
-  get diagnostics filled = row_count;
-  return filled;
+  without = array(
+    select d.id from public.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
+    order by d.id limit max_rows for no key update skip locked
+  );
+  if without = '{}' then
+    without = array(
+      select d.id from public.documents as d where d.model = model_name and d.lsh is null
+      order by d.id limit max_rows for no key update
+    );
+  end if;
+  update public.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model) where d.id = any (without);
+  filled = cardinality(without);
+  last_id = greatest(after_id, without[filled]);
 end
 $$;
 comment on function neural_search.fill_lsh is
-  'Gives some documents their bits that were there before the planes; how many. To be called until there are none.';
+  'Gives some documents their bits that were there before the planes; how many, and the last one''s id. To be called '
+  'with that as after_id until there are none.';
 revoke execute on function neural_search.fill_lsh from public, anon, authenticated, service_role;
 grant execute on function neural_search.fill_lsh to service_role;
 

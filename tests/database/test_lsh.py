@@ -103,11 +103,39 @@ def test_the_nearer_two_vectors_are_the_more_bits_they_share(prepared):
     assert shared(vector) >= shared(vector + 0.1 * away) > shared(-vector)
 
 
+FILL = "select filled, last_id from neural_search.fill_lsh(%s, %s, %s)"
+READ = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'documents'"
+
+
 def test_documents_from_before_the_planes_get_their_bits_batch_by_batch(prepared):
-    fill = "select neural_search.fill_lsh(%s, 40)"
-    assert [prepared.execute(fill, [MODEL]).fetchone()[0] for _ in range(3)] == [40, 20, 0]
+    ids = [identity for (identity,) in prepared.execute("select id from public.documents order by id")]
+    assert prepared.execute(FILL, [MODEL, 40, 0]).fetchone() == (40, ids[39])
+    assert prepared.execute(FILL, [MODEL, 40, ids[39]]).fetchone() == (20, ids[59])
+    assert prepared.execute(FILL, [MODEL, 40, ids[59]]).fetchone() == (0, ids[59])
     true = "select bool_and(lsh = neural_search.lsh_bits(embedding, model)) from public.documents"
     assert prepared.execute(true).fetchone() == (True,)
+
+
+def test_a_batch_reads_nothing_that_was_filled_before_it(prepared):
+    _, last = prepared.execute(FILL, [MODEL, 50, 0]).fetchone()
+    with prepared.transaction():
+        prepared.execute("set local enable_seqscan = off")  # as with more documents
+        before = prepared.execute(READ).fetchone()[0]
+        assert prepared.execute(FILL, [MODEL, 10, last]).fetchone()[0] == 10
+        assert prepared.execute(READ).fetchone()[0] - before == 20  # to find them, and to write them
+
+
+def test_two_callers_share_the_work_and_what_one_gives_up_is_done_by_the_other(database, prepared):
+    with database.connect() as other:
+        other.execute("set lock_timeout = '100ms'")
+        with prepared.transaction(force_rollback=True):
+            first, _ = prepared.execute(FILL, [MODEL, 40, 0]).fetchone()
+            second, last = other.execute(FILL, [MODEL, 40, 0]).fetchone()
+            assert (first, second) == (40, 20)
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute(FILL, [MODEL, 40, last])  # nothing else is left
+        assert other.execute(FILL, [MODEL, 40, last]).fetchone() == (40, last)
+        assert other.execute(FILL, [MODEL, 40, last]).fetchone() == (0, last)
 
 
 def test_bits_follow_the_embedding_from_then_on(prepared, put):
