@@ -262,35 +262,43 @@ revoke execute on function public.activate_model from public, anon, authenticate
 grant execute on function public.activate_model to service_role;
 
 
+-- What somebody has locked, as an uploader who goes on to the next object, is left for a later call: waiting, with locks
+-- of our own held, might be waiting in a circle. Only where nothing else is left is it waited for, so that 0 is true.
+-- As arrays, because a subquery with a limit that is joined may be run, and lock others, more than once.
 create or replace function neural_search.delete_rows_of(model_name text, most integer) returns bigint
 language plpgsql set search_path = '' as $$
 declare
   jobs bigint;
   documents bigint;
-  strays bigint := 0;
 begin
+  delete from neural_search.jobs as j
+  where j.model = model_name and j.object_id = any (array(
+    select l.object_id from neural_search.jobs as l where l.model = model_name limit most for update skip locked
+  ));
+  get diagnostics jobs = row_count;
+
+  -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
+  delete from public.documents as d where d.id = any (array(
+    select l.id from storage.buckets as b
+    join public.documents as l on l.bucket_id = b.id and l.model = model_name
+    limit greatest(most - jobs, 0) for update of l skip locked
+  ));
+  get diagnostics documents = row_count;
+  if jobs + documents > 0 then
+    return jobs + documents;
+  end if;
+
   delete from neural_search.jobs as j
   where j.model = model_name and j.object_id in (
     select l.object_id from neural_search.jobs as l where l.model = model_name limit most
   );
   get diagnostics jobs = row_count;
-
-  -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
-  delete from public.documents as d using (
-    select l.id from storage.buckets as b
-    join public.documents as l on l.bucket_id = b.id and l.model = model_name
-    limit greatest(most - jobs, 0)
+  delete from public.documents as d using ( -- also of buckets that are gone
+    select l.id from public.documents as l where l.model = model_name limit most
   ) as batch
   where d.id = batch.id;
   get diagnostics documents = row_count;
-  if jobs + documents = 0 then
-    delete from public.documents as d using (
-      select l.id from public.documents as l where l.model = model_name limit most
-    ) as batch
-    where d.id = batch.id;
-    get diagnostics strays = row_count;
-  end if;
-  return jobs + documents + strays;
+  return jobs + documents;
 end
 $$;
 comment on function neural_search.delete_rows_of is 'Deletes some jobs and documents of a model; 0 where none are left.';

@@ -312,6 +312,29 @@ def test_documents_of_a_bucket_that_is_gone_are_removed_too(db, ready, silent):
     assert [remove(db, TINY) for _ in range(2)] == [(2, False), (0, True)]
 
 
+def test_what_somebody_has_locked_is_removed_last_and_holds_nothing_else_up(database, db, ready):
+    db.execute("set lock_timeout = '100ms'")
+    with database.connect() as busy:
+        with busy.transaction():
+            lock = "select from public.documents where object_id = %s and model = %s for update"
+            busy.execute(lock, [ready[0], TINY])
+            assert remove(db, TINY) == (1, False)
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                remove(db, TINY)  # nothing else is left, and this isn't done either
+        assert [remove(db, TINY) for _ in range(2)] == [(1, False), (0, True)]
+
+
+def test_a_job_that_somebody_has_locked_is_removed_too(database, db, added):
+    db.execute("set lock_timeout = '100ms'")
+    with database.connect() as busy:
+        with busy.transaction():
+            busy.execute("select from neural_search.jobs where object_id = %s for update", [added[0]])
+            assert remove(db, TINY) == (1, False)
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                remove(db, TINY)
+        assert [remove(db, TINY) for _ in range(2)] == [(1, False), (0, True)]
+
+
 def test_a_removal_can_be_taken_back_by_adding(db, ready):
     remove(db, TINY, 1)
     assert add(db) == "standby"
