@@ -70,7 +70,7 @@ create table neural_search.background_samples (
 -- In the row itself, up to a page: each search reads them all, and looking elsewhere would take most of the time.
 with (toast_tuple_target = 8160);
 comment on table neural_search.background_samples is
-  'Random documents that queries are compared with. Callers learn what is usual among them, and of no single one.';
+  'Random documents that queries are compared with. Callers learn what is usual among them, and not which they are.';
 comment on column neural_search.background_samples.model is 'The model that made the embedding.';
 comment on column neural_search.background_samples.document_id is
   'No foreign key, which would make uploaders wait: refresh_backgrounds drops what is gone.';
@@ -80,7 +80,9 @@ alter table neural_search.background_samples enable row level security;
 grant select, insert, update, delete on neural_search.background_samples to service_role;
 
 
--- Reads at most some 2,000 pages of the table, however large it is, and what it drew.
+-- Reads at most some 2,000 pages of the table, however large it is, and what it drew. Where that brings too few, because
+-- the model's documents are few among many, an index says which they are. If even those are too few, nothing that is
+-- usual is known any more.
 create or replace function neural_search.refresh_background(target_model text) returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -92,17 +94,23 @@ declare
       / greatest(pg_catalog.pg_relation_size('public.documents'), 1)
   );
   newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  drawn bigint[] := array(
+    select d.id from public.documents as d tablesample system (share)
+    where d.model = target_model order by random() limit wanted
+  );
 begin
+  if cardinality(drawn) < fewest and share < 100 then
+    drawn = array(
+      select d.id from storage.buckets as b
+      join public.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
+      order by random() limit wanted
+    );
+  end if;
   delete from neural_search.background_samples as s where s.model = target_model;
   delete from neural_search.backgrounds as b where b.model = target_model;
 
   insert into neural_search.background_samples (model, document_id, embedding)
-  select d.model, d.id, d.embedding::extensions.halfvec
-  from (
-    select few.id from public.documents as few tablesample system (share)
-    where few.model = target_model order by random() limit wanted
-  ) as drawn
-  join public.documents as d on d.id = drawn.id;
+  select d.model, d.id, d.embedding::extensions.halfvec from public.documents as d where d.id = any (drawn);
 
   insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
   select target_model, sample.size, pairs.high, pairs.deviation, newest
@@ -171,9 +179,10 @@ revoke execute on function neural_search.refresh_backgrounds from public, anon, 
 grant execute on function neural_search.refresh_backgrounds to service_role;
 
 
--- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of at
--- least 32 of them and nothing that a single one decides, rounded, whatever the query. In plpgsql, which keeps the plan:
--- it is called once for each search.
+-- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of their
+-- similarities to the query, rounded, of at least 32 images: whether one of them is there moves those by no more than a
+-- rank. Which images these are it doesn't tell; by many queries somebody may learn how they lie in all. In plpgsql, which
+-- keeps the plan: it is called once for each search.
 create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)

@@ -139,6 +139,36 @@ def test_the_sample_stays_small_however_many_documents_there_are(db, indexed):
     assert db.execute("select count(*) from neural_search.background_samples").fetchone() == (256,)
 
 
+def test_few_documents_among_very_many_others_are_drawn_all_the_same(database, db, indexed):
+    """Each on a page of its own, of which half are looked at."""
+    db.execute("insert into neural_search.models (name, dimensions) values ('rare', %s)", [DIMENSIONS])
+    with database.connect("supabase_admin") as platform:
+        platform.execute("set session_replication_role = 'replica'")
+        platform.execute("alter table public.documents alter column metadata set storage plain")
+        platform.execute(
+            """
+            insert into public.documents
+              (object_id, bucket_id, content, model, embedding, object_version, metadata)
+            select gen_random_uuid(), 'images', n::text, case mod(n, 125) when 0 then 'rare' else 'wide' end,
+              '[1]'::extensions.vector, 'v', jsonb_build_object('wide', repeat('x', 5000))
+            from generate_series(1, 125 * %s) as n
+            """,
+            [ENOUGH],
+        )
+    for _ in range(2):
+        assert db.execute("select neural_search.refresh_background('rare')").fetchone() == (True,)
+    assert levels(db, "[1]", model="rare") is not None
+
+
+def test_a_background_goes_with_the_documents_that_it_was_made_of(db, indexed):
+    indexed(points(ENOUGH + 8))
+    refresh(db)
+    db.execute("delete from public.documents where id % 2 = 0")
+    assert refresh(db) == 1
+    assert levels(db, vector(1)) is None
+    assert db.execute("select count(*) from neural_search.backgrounds").fetchone() == (0,)
+
+
 def test_retired_models_keep_no_background_up_to_date(db, indexed):
     indexed(points(ENOUGH))
     db.execute("update neural_search.models set state = 'retired'")
