@@ -1,96 +1,100 @@
-"""What a search starts from, as the database takes it: stored images by id, everything else embedded here."""
+"""What results should be like, or unlike: reading and checking examples, whichever way they were sent."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from shared import checks
+from shared.errors import InvalidQuery
 
-from shared import documents
-from shared.documents import ActiveModel, StoredEmbedding
-from shared.errors import InvalidQuery, ObjectNotFound, TextUnsupported
-from shared.gate import Gate
-from shared.images import Decode
-from shared.metrics import Metrics
-from shared.models import Models
-from shared.queries import Example, Query
-from shared.rpc import Database
+KINDS = ("id", "name", "text", "image")
+MAX_TEXT = 1000  # characters
+MIN_WEIGHT = 0.001  # of less, the database's single precision may keep nothing
+MAX_WEIGHT = 1000
 
 
-class Embedding:
-    """Embeds texts and files, as many queries at a time as the gate lets in."""
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """Something that results should be like, or unlike."""
 
-    def __init__(self, *, models: Models, gate: Gate, metrics: Metrics, decode: Decode):
-        self._models = models
-        self._gate = gate
-        self._metrics = metrics
-        self._decode = decode
-
-    def embed(self, model: ActiveModel, examples: Sequence[Example]) -> dict[Example, np.ndarray]:
-        """The vectors, (dimensions,) float32 of unit length, of the texts and files among `examples`."""
-        texts = [example for example in examples if example.kind == "text"]
-        files = [example for example in examples if example.kind == "image"]
-        if not texts and not files:
-            return {}  # stored images alone need no model
-        embedder = self._models.get(model.name)
-        if texts and not embedder.supports_text:
-            raise TextUnsupported(value=model.name)
-        with self._gate.enter(), self._metrics.step("embed"):
-            decoded = [self._decode(file.value, min_side=embedder.image_size) for file in files]
-            pictures = [one.picture for one in decoded]
-            vectors = list(embedder.embed_images(pictures)) if pictures else []
-            vectors += list(embedder.embed_texts([text.value for text in texts])) if texts else []
-        return dict(zip([*files, *texts], vectors, strict=True))
+    kind: str  # id or name of a stored image, text, or image: a file's bytes, not decoded yet
+    value: Any  # int, str, str or bytes
+    weight: float = 1.0
+    field: str  # where it was given: text, image, like or unlike
+    index: int  # and its place there, from 0
 
 
-def kind_of(query: Query) -> str:
-    """What the database calls this kind of query; each has similarities of its own."""
-    textual = {example.kind == "text" for example in query.like or query.unlike}
-    return "mixed" if len(textual) == 2 else "text" if True in textual else "image"
+def texts(value: Any) -> Iterator[Example]:
+    """Those of the field `text`: one or a list."""
+    for index, text in enumerate(checks.several(value)):
+        yield Example(kind="text", value=_text("text", text), field="text", index=index)
 
 
-def ids_of(database: Database, model: ActiveModel, query: Query) -> dict[Example, int]:
-    """The documents that the names among the examples mean; ObjectNotFound for one that isn't there or not
-    the caller's to see. Whether an id is, the database says when it searches."""
-    named = [example for example in query.examples if example.kind == "name"]
-    if not named:
-        return {}
-    by_name: defaultdict[str, list[StoredEmbedding]] = defaultdict(list)
-    for one in documents.embeddings_by_name(database, [one.value for one in named], model=model.name):
-        by_name[one.content].append(one)
-        by_name[f"{one.bucket_id}/{one.content}"].append(one)
-    bucket = query.filter.get("bucket")
-    return {example: _one(example.value, by_name[example.value], bucket).id for example in named}
+def files(images: Sequence[bytes]) -> Iterator[Example]:
+    """Those of the field `image`."""
+    for index, image in enumerate(images):
+        yield Example(kind="image", value=image, field="image", index=index)
 
 
-def as_json(
-    examples: Sequence[Example], ids: dict[Example, int], vectors: dict[Example, np.ndarray]
-) -> list[dict[str, Any]]:
-    """The examples as recommend_documents takes them."""
-    return [_source(example, ids, vectors) | {"weight": example.weight} for example in examples]
+def read(field: str, value: Any) -> tuple[Example, ...]:
+    """Those of `like` or `unlike`: one or a list, of what is named twice only the first."""
+    examples = [_read_one(field, index, one) for index, one in enumerate(checks.several(value))]
+    return tuple({(one.kind, one.value): one for one in reversed(examples)}.values())[::-1]
 
 
-def _source(example: Example, ids: dict[Example, int], vectors: dict[Example, np.ndarray]) -> dict[str, Any]:
-    if example in vectors:
-        return {"embedding": vectors[example].astype(float).tolist(), "kind": example.kind}
-    return {"id": ids.get(example, example.value)}
+def from_base64(name: str, image: Any) -> bytes:
+    """A file's bytes; InvalidQuery where `image` isn't base64."""
+    if not isinstance(image, str):
+        raise checks.wrong(name, image, "a base64 string")
+    try:
+        return base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidQuery(f"{name} isn't valid base64: {error}. Send the file's bytes in base64.") from error
 
 
-def _one(name: str, found: Sequence[StoredEmbedding], bucket: str | None) -> StoredEmbedding:
-    """The one object that `name` means: exactly this bucket/path rather than such a path elsewhere; a path
-    that several buckets have means the filter's bucket."""
-    found = [one for one in found if f"{one.bucket_id}/{one.content}" == name] or found
-    if len(found) > 1:
-        found = [one for one in found if one.bucket_id == bucket] or found
-    if not found:
-        raise ObjectNotFound(
-            f"There is no searchable object {name!r:.200}, or you may not read it. "
-            "Name it by its id, its path, or bucket/path.",
-            value=name,
+def _read_one(field: str, index: int, value: Any) -> Example:
+    if isinstance(value, bool) or not isinstance(value, int | str | dict):
+        raise checks.wrong(
+            field, value, 'an id, an object as path or bucket/path, or {"text": "…", "weight": 2}'
         )
-    if len(found) > 1:
-        buckets = ", ".join(sorted(one.bucket_id for one in found))
-        raise InvalidQuery(f"{name!r} is in several buckets: {buckets}. Write bucket/path.", value=name)
-    return found[0]
+    if not isinstance(value, dict):
+        value = {"id" if isinstance(value, int) else "name": value}
+    kinds = [kind for kind in KINDS if kind in value]
+    if len(kinds) != 1 or not set(value) <= {*kinds, "weight"}:
+        raise checks.wrong(field, value, f"one of {', '.join(KINDS)}, and weight if you like")
+    [kind] = kinds
+    return Example(
+        kind=kind,
+        value=_value(f"{field}.{kind}", kind, value[kind]),
+        weight=checks.number(f"{field}.weight", value.get("weight"), MIN_WEIGHT, MAX_WEIGHT) or 1.0,
+        field=field,
+        index=index,
+    )
+
+
+def _value(name: str, kind: str, value: Any) -> Any:
+    if kind == "image":
+        return from_base64(name, value)
+    if kind == "text":
+        return _text(name, value)
+    if kind == "name":
+        if not isinstance(value, str) or not value:
+            raise checks.wrong(name, value, "an object as path or bucket/path")
+        return checks.storable(name, value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        raise checks.wrong(name, value, "an id from a search's results")
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise checks.wrong(name, value, "some words")
+    if len(value) > MAX_TEXT:
+        raise InvalidQuery(
+            f"{name} has {len(value)} characters. At most {MAX_TEXT} are taken.", value=len(value)
+        )
+    return checks.storable(name, value.strip())

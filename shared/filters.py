@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.errors import InvalidFilter
+from shared import checks
+from shared.errors import InvalidFilter, InvalidQuery
 
 MAX_TEXT = 1000  # characters of one value
 MAX_METADATA = 8192  # characters of JSON
@@ -43,13 +44,8 @@ def from_text(key: str, texts: list[str]) -> Any:
         return texts[0]
 
 
-def is_storable(text: str) -> bool:
-    """Whether a text in the database can hold it."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
 def _text(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not is_storable(value):
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not checks.is_storable(value):
         raise _wrong(name, value, f"some text of at most {MAX_TEXT} characters")
 
 
@@ -80,7 +76,7 @@ def _metadata(name: str, value: Any) -> None:
     for leaf, depth in _leaves(value):
         if depth > MAX_DEPTH:
             raise _wrong(name, value, f"at most {MAX_DEPTH} levels")
-        if isinstance(leaf, str) and not is_storable(leaf):
+        if isinstance(leaf, str) and not checks.is_storable(leaf):
             raise _wrong(name, leaf, "text that a database can hold")
         if isinstance(leaf, float) and not math.isfinite(leaf):
             raise _wrong(name, leaf, "a finite number")
@@ -101,8 +97,8 @@ def _leaves(value: Any) -> Iterator[tuple[Any, int]]:
             yield one, depth
 
 
-def _wrong(name: str, value: Any, expected: str) -> InvalidFilter:
-    return InvalidFilter(f"{name} is {value!r:.100}. Expected {expected}.", value=value)
+def _wrong(name: str, value: Any, expected: str) -> InvalidQuery:
+    return checks.wrong(name, value, expected, InvalidFilter)
 
 
 CHECKS: dict[str, Callable[[str, Any], None]] = {

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from shared import cursors, documents, examples, logs
+from shared import cursors, documents, logs, query_vectors
 from shared.cursors import Start
 from shared.documents import ActiveModel, Match, Recommendation
 from shared.errors import InvalidLimit, StorageError
-from shared.examples import Embedding
+from shared.examples import Example
 from shared.gate import Gate
 from shared.identity import Identity
 from shared.images import Decode
 from shared.metrics import Metrics
 from shared.models import Models
-from shared.queries import Example, Query
+from shared.queries import Query
+from shared.query_vectors import Embedding
 from shared.rpc import Database
 from shared.storage import Storage
 
@@ -74,7 +75,7 @@ class Search:
         """A page of the best results for `query`, without the stored images that it starts from."""
         start = cursors.start(query, model.name)
         database = self._connect(caller)
-        ids = examples.ids_of(database, model, query)
+        ids = query_vectors.ids_of(database, model, query)
         vectors = self._embedding.embed(model, query.examples)
         with self._metrics.step("match"):
             matches = (
@@ -128,7 +129,7 @@ def _match(
         database,
         vector,
         model=model.name,
-        kind=examples.kind_of(query),
+        kind=query_vectors.kind_of(query),
         limit=query.limit,
         offset=0 if start.after else start.skip,
         after=start.after,
@@ -149,10 +150,10 @@ def _recommend(
 ) -> Sequence[Match]:
     return documents.recommend(
         database,
-        examples.as_json(query.like, ids, vectors),
-        examples.as_json(query.unlike, ids, vectors),
+        query_vectors.as_json(query.like, ids, vectors),
+        query_vectors.as_json(query.unlike, ids, vectors),
         model=model.name,
-        kind=examples.kind_of(query),
+        kind=query_vectors.kind_of(query),
         strategy=query.strategy,
         diversity=query.diversity,
         collapse=query.collapse,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared import filters, queries
+from shared import examples, filters, queries
 from shared.search import Found, Page
 from shared.settings import CHECKOUT
 
@@ -64,8 +64,8 @@ def test_the_choices_are_those_that_are_taken(schemas: dict[str, Any], schema: s
 
 def test_an_example_is_described_in_each_of_its_kinds(schemas: dict[str, Any]):
     _, _, *objects = schemas["Example"]["oneOf"]
-    assert [kind for one in objects for kind in one["required"]] == list(queries.KINDS)
-    assert {one["properties"]["weight"]["maximum"] for one in objects} == {queries.MAX_WEIGHT}
+    assert [kind for one in objects for kind in one["required"]] == list(examples.KINDS)
+    assert {one["properties"]["weight"]["maximum"] for one in objects} == {examples.MAX_WEIGHT}
 
 
 def test_the_limits_are_those_that_hold(schemas: dict[str, Any]):
@@ -77,7 +77,7 @@ def test_the_limits_are_those_that_hold(schemas: dict[str, Any]):
         "default": queries.DEFAULT_LIMIT,
     }
     assert properties["offset"]["maximum"] == queries.MAX_OFFSET
-    assert properties["text"]["oneOf"][0]["maxLength"] == queries.MAX_TEXT
+    assert properties["text"]["oneOf"][0]["maxLength"] == examples.MAX_TEXT
     assert (
         f"at most {queries.MAX_GIVEN} of them in all, {queries.MAX_IMAGES} of them images"
         in (schemas["Query"]["description"])

@@ -10,7 +10,8 @@ import pytest
 
 from shared import queries
 from shared.errors import InvalidFilter, InvalidLimit, InvalidQuery
-from shared.queries import Example, Query
+from shared.examples import Example
+from shared.queries import Query
 
 
 def read(**fields: Any) -> Query:

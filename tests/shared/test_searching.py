@@ -25,10 +25,11 @@ from shared.errors import (
     ObjectNotFound,
     TextUnsupported,
 )
+from shared.examples import Example
 from shared.gate import Gate
 from shared.metrics import Metrics
 from shared.models import Models
-from shared.queries import Example, Query
+from shared.queries import Query
 from shared.rpc import Database, http_client
 from shared.search import POOL, Found, Search
 from shared.settings import CHECKOUT, Secret
