@@ -26,10 +26,9 @@ def at_once(count, work):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
 """
-FIRST_TENSORS = """
-import numpy
+FIRST_TYPES = """
 from shared.embedding.runtime import ov
-at_once(4, lambda _: ov.Tensor(numpy.zeros(1, numpy.uint8)).data)
+at_once(4, lambda _: ov.Type.u8.to_dtype())
 print("done")
 """
 FIRST_BATCHES = """
@@ -53,10 +52,10 @@ def watched(code: str, environment: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
-def test_threads_that_make_their_first_tensors_at_the_same_time_do_not_wait_for_each_other(
+def test_threads_that_ask_for_their_first_types_at_the_same_time_do_not_wait_for_each_other(
     child_environment: dict[str, str],
 ) -> None:
-    assert watched(FIRST_TENSORS, child_environment) == "done"
+    assert watched(FIRST_TYPES, child_environment) == "done"
 
 
 def test_callers_that_come_first_at_the_same_time_with_images_and_texts_are_all_answered(
