@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -43,14 +42,13 @@ class Recommendation(Match):
     duplicates: list[dict[str, Any]]  # its copies, {id, bucket, name}, where they are collapsed
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StoredEmbedding:
-    """One document's vector under the active model."""
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A document that a name means, or may mean."""
 
     id: int
     bucket_id: str
     content: str
-    embedding: np.ndarray  # (dimensions,) float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,26 +137,13 @@ def recommend(
     ]
 
 
-def embeddings_by_name(
-    database: Database, names: Sequence[str], *, model: str, bucket: str | None = None
-) -> list[StoredEmbedding]:
-    """The vectors of `path` or `bucket/path`, in one bucket or in all of them."""
-    rows = database.call("get_embeddings", names=list(names), bucket=bucket, model=model)
-    return _embeddings(rows)
+def named(database: Database, names: Sequence[str], *, model: str) -> list[Named]:
+    """The documents of `path` or `bucket/path`, in whichever bucket; their vectors stay in the database."""
+    columns = [field.name for field in fields(Named)]
+    rows = database.call("get_embeddings", columns, names=list(names), model=model)
+    return [Named(**row) for row in rows]
 
 
 def object_states(database: Database, bucket: str, names: Sequence[str]) -> list[ObjectState]:
     rows = database.call("object_states", bucket=bucket, names=list(names))
     return [ObjectState(**{field: row[field] for field in ObjectState.__annotations__}) for row in rows]
-
-
-def _embeddings(rows: list[dict[str, Any]]) -> list[StoredEmbedding]:
-    return [
-        StoredEmbedding(
-            id=row["id"],
-            bucket_id=row["bucket_id"],
-            content=row["content"],
-            embedding=np.array(json.loads(row["embedding"]), dtype=np.float32),
-        )
-        for row in rows
-    ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from shared import documents
-from shared.documents import ActiveModel, StoredEmbedding
+from shared.documents import ActiveModel, Named
 from shared.errors import InvalidQuery, ObjectNotFound, TextUnsupported
 from shared.examples import Example
 from shared.gate import Gate
@@ -58,8 +58,8 @@ def ids_of(database: Database, model: ActiveModel, query: Query) -> dict[Example
     named = [example for example in query.examples if example.kind == "name"]
     if not named:
         return {}
-    by_name: defaultdict[str, list[StoredEmbedding]] = defaultdict(list)
-    for one in documents.embeddings_by_name(database, [one.value for one in named], model=model.name):
+    by_name: defaultdict[str, list[Named]] = defaultdict(list)
+    for one in documents.named(database, [one.value for one in named], model=model.name):
         by_name[one.content].append(one)
         by_name[f"{one.bucket_id}/{one.content}"].append(one)
     bucket = query.filter.get("bucket")
@@ -79,7 +79,7 @@ def _source(example: Example, ids: dict[Example, int], vectors: dict[Example, np
     return {"id": ids.get(example, example.value)}
 
 
-def _one(name: str, found: Sequence[StoredEmbedding], bucket: str | None) -> StoredEmbedding:
+def _one(name: str, found: Sequence[Named], bucket: str | None) -> Named:
     """The one object that `name` means: exactly this bucket/path rather than such a path elsewhere; a path
     that several buckets have means the filter's bucket."""
     found = [one for one in found if f"{one.bucket_id}/{one.content}" == name] or found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -76,11 +77,15 @@ class Database:
         )
         self._client = _client(url, identity.apikey, options)
 
-    def call(self, function: str, **arguments: Any) -> Any:
-        """What the SQL function answers. An argument that is None is left out, so its default applies."""
+    def call(self, function: str, columns: Sequence[str] = (), /, **arguments: Any) -> Any:
+        """What the SQL function answers, of its columns only these where some are named.
+
+        An argument that is None is left out, so its default applies.
+        """
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
-            return self._client.rpc(function, given).execute().data
+            request = self._client.rpc(function, given)
+            return (request.select(*columns) if columns else request).execute().data
         except NeuralSearchError:
             raise
         except Exception as error:

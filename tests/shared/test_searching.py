@@ -40,8 +40,6 @@ URL = "http://supabase.test"
 CALLER = identity.caller({"Authorization": "Bearer user"}, Secret("ours"))
 MODEL = ActiveModel(name="colours", dimensions=4)
 
-X = np.array([1.0, 0, 0, 0])
-
 
 def example(kind: str, value: Any, field: str = "like", index: int = 0, **more: Any) -> Example:
     return Example(kind=kind, value=value, field=field, index=index, **more)
@@ -75,9 +73,8 @@ def recommended(number: int, **changes: Any) -> dict[str, Any]:
     return match(number, **{"score": 0.5, "closest": 0, "duplicates": [], **changes})
 
 
-def stored(number: int, vector: np.ndarray = X, **changes: Any) -> dict[str, Any]:
-    embedding = json.dumps(vector.tolist())
-    return {**match(number), "embedding": embedding, **changes}
+def stored(number: int, **changes: Any) -> dict[str, Any]:
+    return {"id": number, "bucket_id": "images", "content": f"{number}.png", **changes}
 
 
 @pytest.fixture
@@ -250,6 +247,18 @@ def test_an_example_is_named_by_path_or_bucket_and_path(
     find(postgrest, Query(like=(example("name", name),)))
     assert postgrest.called("recommend_documents")[0]["likes"] == [{"id": 7, "weight": 1}]
     assert postgrest.called("get_embeddings") == [{"names": [name], "model": "colours"}]
+
+
+def test_names_become_ids_in_one_call_that_fetches_no_vector(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    postgrest.answers["get_embeddings"] = [stored(7), stored(8), stored(9)]
+    like, unlike = [example("name", "7.png"), example("name", "8.png", index=1)], [example("name", "9.png")]
+    find(postgrest, Query(like=tuple(like), unlike=tuple(unlike)))
+    assert [name for name, _ in postgrest.calls] == ["get_embeddings", "recommend_documents"]
+    assert postgrest.called("get_embeddings")[0]["names"] == ["7.png", "8.png", "9.png"]
+    assert postgrest.requests[0].url.params["select"] == "id,bucket_id,content"
+    assert postgrest.called("recommend_documents")[0]["unlikes"] == [{"id": 9, "weight": 1}]
 
 
 @pytest.mark.parametrize("name", ["8.png", "other/7.png"])
