@@ -45,15 +45,13 @@ def duplicates(
 def _fingerprints(project: Project, bucket: str | None, prefix: str | None) -> list[Row]:
     """Every searchable image's, read by key: none is missed or told twice, whatever changes meanwhile."""
     rows: list[Row] = []
+    last = 0
     with _counting("Images") as show:
         while page := project.call(
-            "list_fingerprints",
-            bucket=bucket,
-            name_prefix=prefix,
-            after_id=rows[-1]["id"] if rows else 0,
-            max_rows=PAGE,
+            "list_fingerprints", bucket=bucket, name_prefix=prefix, after_id=last, max_rows=PAGE
         ):
-            rows += page
+            last = page[-1]["id"]
+            rows += (row for row in page if row["content"] is not None)  # else it only says where to go on
             show(len(rows))
     return rows
 
@@ -62,7 +60,8 @@ def _groups(project: Project, rows: list[Row]) -> list[list[Row]]:
     """The rows of each group, the largest picture first; the database confirms what may be one."""
     from cli.fingerprints import Groups, pairs  # with numpy, which other commands start without
 
-    found, waiting = Groups(), pairs(rows)
+    found = Groups()
+    waiting = pairs(rows, found)
     with _counting("Pairs") as show:
         done = 0
         while some := list(islice(waiting, AT_ONCE)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,14 @@ class Groups:
 
     def all(self) -> list[list[int]]:
         """Every group of two or more, ascending."""
-        groups: defaultdict[int, list[int]] = defaultdict(list)
-        for one in sorted(self._parents):
-            groups[self._root(one)].append(one)
-        return [group for group in groups.values() if len(group) > 1]
+        return [group for group in self.parts(sorted(self._parents)) if len(group) > 1]
+
+    def parts(self, ids: Sequence[int]) -> list[list[int]]:
+        """These ids, each with those of them that it belongs together with."""
+        parts: defaultdict[int, list[int]] = defaultdict(list)
+        for one in ids:
+            parts[self._root(one)].append(one)
+        return list(parts.values())
 
     def _root(self, one: int) -> int:
         parents = self._parents
@@ -48,10 +52,10 @@ class Groups:
         return one
 
 
-def pairs(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int]]:
-    """Ids of rows (id, content_hash, perceptual_hash) that may be duplicates: all, some of them twice.
+def pairs(rows: Sequence[dict[str, Any]], groups: Groups) -> Iterator[tuple[int, int]]:
+    """Ids of rows (id, content_hash, perceptual_hash) that may be duplicates, less what is in one group already.
 
-    What has the same bytes as others is paired with one or two of them.
+    To be joined as they come: then thousands of copies of an image are thousands of pairs and not millions.
     """
     yield from _same(rows, "content_hash")
     hashed = [row for row in rows if (row["perceptual_hash"] or "").count("1") >= LEAST_ONES]
@@ -61,9 +65,9 @@ def pairs(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int]]:
     for row in hashed:
         ids[int(row["perceptual_hash"], 2)].append(row["id"])
     for members in ids.values():
-        yield from ((a, b) for place, a in enumerate(members) for b in members[place + 1 :])
+        yield from _within(members, groups)
     for first, second in _near(np.array(list(ids), np.uint64)):
-        yield from ((a, b) for a in ids[first] for b in ids[second])
+        yield from _across(ids[first], ids[second], groups)
 
 
 def _same(rows: Sequence[dict[str, Any]], column: str) -> Iterator[tuple[int, int]]:
@@ -73,6 +77,26 @@ def _same(rows: Sequence[dict[str, Any]], column: str) -> Iterator[tuple[int, in
             members[row[column]].append(row["id"])
     for ids in members.values():
         yield from pairwise(ids)
+
+
+def _within(members: list[int], groups: Groups) -> Iterator[tuple[int, int]]:
+    """Each with all others but those that are joined with it by then: a breadth-first search."""
+    left = list(members)
+    reached: list[int] = []
+    while left:
+        one = reached.pop() if reached else left.pop()
+        yield from ((one, other) for other in left)
+        reached += [other for other in left if groups.joined(one, other)]
+        left = [other for other in left if not groups.joined(one, other)]
+
+
+def _across(firsts: list[int], seconds: list[int], groups: Groups) -> Iterator[tuple[int, int]]:
+    """Each of the firsts with each of the seconds, part by part until these are joined."""
+    for some, others in product(groups.parts(firsts), groups.parts(seconds)):
+        for first, second in product(some, others):
+            if groups.joined(first, second):
+                break
+            yield first, second
 
 
 def _near(hashes: Hashes) -> Iterator[tuple[int, int]]:
