@@ -355,10 +355,10 @@ begin
       'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
       matches, search.model, search.conditions, search.dimensions
     )
-    -- No index has this order, so the planner takes one that narrows, or none.
+    -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
+    -- would be computed beside it, from vectors read twice.
     when 'documents' then format(
-      '%s from public.documents as d where d.model = %L%s '
-      'order by d.embedding operator(extensions.<=>) $1, d.id limit $2',
+      '%s from public.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
     )
     -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
@@ -368,7 +368,7 @@ begin
       ') %1$s from visible cross join lateral ('
       ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L'
       ' and d.object_version = visible.version%3$s offset 0'
-      ') as d order by d.embedding operator(extensions.<=>) $1, d.id limit $2',
+      ') as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions, search.objects
     )
   end;
@@ -438,9 +438,9 @@ declare
     select c.reltuples from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
   ), 0);
   narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(search) end;
-  -- As many as one look into the index brings, without going on.
-  looked constant integer := least(greatest(depth, 100), 1000);
-  share double precision;
+  -- As many as one look into the index brings, without going on. To look at no more than are wanted would miss some.
+  looked constant integer := least(depth + 40, 1000);
+  share double precision := narrowed / nullif(total, 0);
   walk double precision;
   found neural_search.match[];
   former text[];
@@ -450,19 +450,19 @@ begin
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
-  if search.strategy <> 'exact' then
+  if search.strategy = 'lsh' or search.strategy = 'hnsw' and (share * looked >= depth) is not false then
     former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
     found = neural_search.find_matches(search, search.strategy, depth);
     if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
         or found[1].similarity < search.best_floor then
       return found;
     end if;
+    share = cardinality(found)::double precision / looked;
   end if;
 
   -- By the share that may be seen: whether to walk on, twice as far as it should take, because the index doesn't give
   -- the nearest first any more; or to read all there are, which costs a pass of the policies and a step for each.
   if search.strategy = 'hnsw' then
-    share = cardinality(found)::double precision / looked;
     walk = 3 * depth / nullif(share, 0);
     if walk < (total / 150 + total * share) / 2 then
       former = neural_search.set_parameters(
