@@ -236,6 +236,11 @@ def _require_loaded(target: Settings, name: str) -> None:
             "Add it to its EMBEDDING_MODELS (the container: build it in), restart it, and try again.",
             value=name,
         )
+    if loaded[name]:
+        raise ModelNotLoaded(
+            f"The query function at {url} can't embed with {name!r}: searches would stop. {loaded[name]}",
+            value=name,
+        )
 
 
 def _who_embeds(target: Settings, name: str) -> list[str]:
@@ -249,7 +254,9 @@ def _who_embeds(target: Settings, name: str) -> list[str]:
         loaded = models_of(target.need("embed_url"), **{"x-webhook-secret": str(target.webhook_secrets[0])})
     except NeuralSearchError as error:
         return [f"Whether embed_on_upload has it is unknown: {error}"]
-    return [] if name in loaded else [f"embed_on_upload has only {', '.join(loaded)}. {remedy}"]
+    if name not in loaded:
+        return [f"embed_on_upload has only {', '.join(loaded)}. {remedy}"]
+    return [f"embed_on_upload can't embed with it: {loaded[name]}"] if loaded[name] else []
 
 
 def _tell_activated(done: Row) -> None:

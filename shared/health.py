@@ -14,12 +14,15 @@ from shared.models import Models
 
 
 def report(models: Models, active: Callable[[], ActiveModel | None]) -> flask.Response:
-    """200 where the models answer, the database answers, and this process has its active model; else 503."""
-    parts = {
-        "embedding": _part(lambda: _embedding(models)),
-        "database": _part(lambda: _database(models, active())),
-    }
-    healthy = all(part["status"] == "ok" for part in parts.values())
+    """200 where the database answers, and the model that it calls active embeds here; else 503.
+
+    `embedding` has the models that embed here, and why others don't.
+    """
+    failures = models.failures()
+    database = _part(lambda: _database(models, active()))
+    embedding = _embedding(models, failures) | _part(lambda: _serves(models, database.get("active_model")))
+    healthy = embedding["status"] == database["status"] == "ok"
+    parts = {"embedding": embedding, "database": database}
     return edge.answer({"status": "ok" if healthy else "failing", **parts}, 200 if healthy else 503)
 
 
@@ -28,13 +31,25 @@ def _part(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"status": "ok", **check()}
     except Exception as error:  # what fails is what the report is for
         logs.write("health check failed", severity="WARNING", error=error)
-        known = error if isinstance(error, NeuralSearchError) else NeuralSearchError()
+        known = _known(error)
         return {"status": "failing", "error": known.type, "detail": str(known)}
 
 
-def _embedding(models: Models) -> dict[str, Any]:
-    models.canary()
-    return {"models": list(models.names), "loaded": models.loaded()}
+def _known(error: Exception) -> NeuralSearchError:
+    return error if isinstance(error, NeuralSearchError) else NeuralSearchError()
+
+
+def _embedding(models: Models, failures: dict[str, Exception]) -> dict[str, Any]:
+    working = [name for name in models.names if name not in failures]
+    failing = {name: str(_known(failure)) for name, failure in failures.items()}
+    return {"models": working, "loaded": models.loaded()} | ({"failing": failing} if failing else {})
+
+
+def _serves(models: Models, active: str | None) -> dict[str, Any]:
+    models.check_live()
+    if active is not None:
+        models.canary(active)
+    return {}
 
 
 def _database(models: Models, active: ActiveModel | None) -> dict[str, Any]:

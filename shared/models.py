@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from shared import logs
+from shared.canary import PATIENCE_SECONDS, Canary
 from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
-
-CANARY_SECONDS = 5.0  # how long one canary's answer holds
-PATIENCE_SECONDS = 10.0  # how long a canary may take, loading the models included
 
 
 class Embedder(Protocol):
@@ -47,14 +45,15 @@ class Models:
         self._loaded: dict[str, Embedder] = {}
         self._proven: set[str] = set()
         self._lock = threading.Lock()
-        self._patience = patience
-        self._canary_lock = threading.Lock()
-        self._canary: Future[None] | None = None
-        self._canary_began = self._canary_ended = float("-inf")
+        self._canaries = {
+            name: Canary(partial(self._embed_anything, name), patience=patience) for name in self.names
+        }
 
     def get(self, name: str) -> Embedder:
         """The model, loaded if it isn't yet."""
         self.check(name)
+        if name in self._loaded:
+            return self._loaded[name]  # whoever searches doesn't wait until another model is loaded
         with self._lock:
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
@@ -80,41 +79,43 @@ class Models:
             self._proven.add(name)
         return embedder
 
-    def canary(self, *, anew: bool = False) -> None:
-        """Embeds a small picture with every model; ModelBroken where the answer makes no sense.
+    def canary(self, name: str, *, anew: bool = False) -> None:
+        """Embeds a small picture with the model; ModelBroken where the answer makes no sense.
 
         A good answer holds for some seconds, unless one is wanted `anew`. ModelUnresponsive where there is
-        none in time: then all who ask wait for the same one, or not at all.
+        none in time.
         """
-        with self._canary_lock:
-            if not anew and time.monotonic() - self._canary_ended < CANARY_SECONDS:
-                return
-            canary = self._canary
-            if canary is None or canary.done():
-                canary = self._canary = self._start_canary()
-            patience = self._canary_began + self._patience - time.monotonic()
-        if not wait([canary], max(0.0, patience)).done:
-            raise ModelUnresponsive()
-        canary.result()
+        self.check(name)
+        self._canaries[name].ask(anew=anew)
 
-    def _start_canary(self) -> Future[None]:
-        self._canary_began = time.monotonic()
-        canary: Future[None] = Future()
-        # A daemon, in no pool: what hangs here must not keep the process from ending.
-        threading.Thread(target=self._run_canary, args=(canary,), name="canary", daemon=True).start()
-        return canary
+    def failures(self) -> dict[str, Exception]:
+        """Why each model that can't embed a small picture now can't."""
+        for canary in self._canaries.values():
+            canary.start()  # all at once, so that no patience adds up
+        found = {}
+        for name, canary in self._canaries.items():
+            try:
+                canary.ask()
+            except Exception as error:
+                found[name] = error
+        return found
 
-    def _run_canary(self, canary: Future[None]) -> None:
+    def check_live(self) -> None:
+        """Raises where a restart may help: a model that did embed doesn't any more, none does, or one is
+        still loading for the first time. One that can't be loaded beside one that serves is no reason."""
+        failures = self.failures()
+        for name, failure in failures.items():
+            is_first = isinstance(failure, ModelUnresponsive)
+            if self._canaries[name].has_passed or is_first or len(failures) == len(self.names):
+                raise failure
+
+    def _embed_anything(self, name: str) -> None:
         try:
-            for name in self.names:
-                _check(self.get(name))
+            _check(self.get(name))
         except Exception as error:
-            self._proven.clear()
-            self._canary_ended = float("-inf")
-            canary.set_exception(error)
-        else:
-            self._canary_ended = time.monotonic()
-            canary.set_result(None)
+            self._proven.discard(name)
+            logs.write("model failed", severity="WARNING", error=error, model=name)
+            raise
 
 
 def _check(embedder: Embedder) -> None:

@@ -184,7 +184,7 @@ class Pipeline:
         may have been embedded beside it, but it must not come back for ever.
         """
         try:
-            self._models.canary(anew=True)
+            self._models.canary(job.model, anew=True)
         except ModelError as broken:
             cause = ModelBroken(f"The model broke down on this image: {type(error).__name__}: {error}")
             jobs.fail(database, job, "doubtful", cause)

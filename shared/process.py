@@ -54,8 +54,8 @@ def storage(caller: Identity) -> Storage:
 
 
 def live(_request: flask.Request) -> flask.Response:
-    """Whether every model still embeds a test picture."""
-    models().canary()
+    """Whether this process can serve: see Models.check_live."""
+    models().check_live()
     return edge.answer({"status": "ok"})
 
 

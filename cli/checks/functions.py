@@ -40,6 +40,10 @@ def ask(url: str, **headers: str) -> str:
         ) from error
     if response.status_code != 200:
         raise NeuralSearchError(f"{url} answered {response.status_code}: {_detail(response)}")
+    embedding = _json(response).get("embedding", {})
+    if failing := embedding.get("failing"):  # a model that isn't active: the function serves without it
+        name, cause = next(iter(failing.items()))
+        raise NeuralSearchError(f"{url}: the model {name!r} doesn't embed there: {cause}")
     return "answers"
 
 

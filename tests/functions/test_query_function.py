@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from shared import uploads
+from shared.errors import ModelBroken
 from shared.gate import Gate
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder, RpcTransport, picture
@@ -406,3 +407,24 @@ def test_a_function_without_a_publishable_key_asks_for_the_callers(serve: Callab
 def test_json_says_what_it_is(client: FlaskClient):
     answer = client.post("/", json={"text": "red"})
     assert json.loads(answer.data) and answer.content_type == "application/json"
+
+
+def test_a_standby_that_cant_be_loaded_is_named_by_health_and_no_reason_for_a_restart(
+    serve: Callable[..., Flask], postgrest: RpcTransport
+):
+    def load(name: str) -> ColourEmbedder:
+        if name == "standby":
+            raise ModelBroken("standby is cut off.")
+        return ColourEmbedder(name)
+
+    client = serve("query", postgrest, load=load, EMBEDDING_MODELS="colours,standby").test_client()
+    assert client.get("/live").status_code == 200
+    health = client.get("/health")
+    assert health.status_code == 200
+    embedding = health.json["embedding"]
+    assert (embedding["models"], embedding["failing"]) == (["colours"], {"standby": "standby is cut off."})
+    postgrest.answers["active_model"] = [{"name": "standby", "dimensions": 4}]
+    health = client.get("/health")
+    assert (health.status_code, health.json["embedding"]["status"]) == (503, "failing")
+    assert health.json["embedding"]["models"] == ["colours"]
+    assert client.get("/live").status_code == 200

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
 
+from shared import canary
 from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
 from shared.models import Models
 from shared.testing import ColourEmbedder
@@ -40,7 +42,7 @@ def test_the_canary_loads_the_models_and_is_remembered_for_a_moment():
 
     models = Models(["colours"], Counting)
     for _ in range(3):
-        models.canary()
+        models.canary("colours")
     assert (models.loaded(), Counting.calls) == (["colours"], 1)
 
 
@@ -58,11 +60,11 @@ def test_a_model_is_proven_once_and_again_after_it_was_found_broken():
     for _ in range(3):
         models.proven("colours")
     assert Moody.calls == 1
-    models.canary()
+    models.canary("colours")
     Moody.broken = True
-    models.canary()  # the last answer still holds
+    models.canary("colours")  # the last answer still holds
     with pytest.raises(ModelBroken):
-        models.canary(anew=True)
+        models.canary("colours", anew=True)
     with pytest.raises(ModelBroken):
         models.proven("colours")
     Moody.broken = False
@@ -78,7 +80,7 @@ def test_a_model_that_answers_nonsense_is_broken(answer: np.ndarray):
     models = Models(["colours"], Broken)
     for _ in range(2):  # a failure isn't remembered
         with pytest.raises(ModelBroken, match="Expected"):
-            models.canary()
+            models.canary("colours")
 
 
 def test_a_model_that_can_embed_nothing_any_more_is_broken():
@@ -87,7 +89,7 @@ def test_a_model_that_can_embed_nothing_any_more_is_broken():
             raise RuntimeError("the GPU is gone")
 
     with pytest.raises(ModelBroken, match=r"test picture: RuntimeError: the GPU is gone\. Restart"):
-        Models(["colours"], Gone).canary()
+        Models(["colours"], Gone).canary("colours")
 
 
 def test_a_model_that_hangs_is_told_after_a_while_and_then_at_once_by_one_thread():
@@ -102,9 +104,79 @@ def test_a_model_that_hangs_is_told_after_a_while_and_then_at_once_by_one_thread
     models = Models(["colours"], Hanging, patience=0.05)
     for _ in range(20):
         with pytest.raises(ModelUnresponsive, match="restart"):
-            models.canary()
+            models.canary("colours")
     assert len(calls) == 1
     release.set()
     calls[0].join()
-    models.canary()  # it came round, and its answer counts
+    models.canary("colours")  # it came round, and its answer counts
     assert len(calls) == 1
+
+
+class Choosy:
+    """Loads one model and refuses the others."""
+
+    def __init__(self, good: str = "colours"):
+        self.good, self.asked = good, list[str]()
+
+    def __call__(self, name: str) -> ColourEmbedder:
+        self.asked.append(name)
+        if name != self.good:
+            raise ModelBroken(f"{name} is cut off.")
+        return ColourEmbedder(name)
+
+
+@pytest.mark.parametrize("names", [["standby", "colours"], ["colours", "standby"]])
+def test_a_model_that_cant_be_loaded_beside_one_that_serves_ends_no_process(names: list[str]):
+    load = Choosy()
+    models = Models(names, load)
+    for _ in range(3):
+        models.check_live()
+    assert list(models.failures()) == ["standby"]
+    assert load.asked.count("standby") == 1  # not loaded in vain again and again
+    with pytest.raises(ModelBroken, match="standby is cut off"):
+        models.canary("standby")
+
+
+def test_a_process_without_any_model_that_can_be_loaded_is_not_live():
+    with pytest.raises(ModelBroken, match="colours is cut off"):
+        Models(["colours", "standby"], Choosy(good="none")).check_live()
+
+
+def test_a_process_whose_model_does_not_embed_any_more_is_not_live(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(canary, "HOLD_SECONDS", 0.0)
+    models = Models(["colours", "standby"], ColourEmbedder)
+    models.check_live()
+    standby = models.get("standby")
+    monkeypatch.setattr(standby, "embed_images", lambda images: np.zeros((1, 4)))
+    with pytest.raises(ModelBroken, match="Expected"):
+        models.check_live()
+
+
+def test_what_could_not_be_loaded_is_tried_again_in_the_background(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(canary, "RETRY_SECONDS", 0.0)
+    load = Choosy()
+    models = Models(["colours", "standby"], load)
+    assert list(models.failures()) == ["standby"]
+    load.good = "standby"
+    for _ in range(1000):
+        if not models.failures():
+            break
+        time.sleep(0.01)
+    assert models.loaded() == ["colours", "standby"]
+
+
+def test_a_search_does_not_wait_while_another_model_is_loading():
+    release = threading.Event()
+
+    def load(name: str) -> ColourEmbedder:
+        if name == "standby":
+            release.wait(10)
+        return ColourEmbedder(name)
+
+    models = Models(["colours", "standby"], load, patience=0.05)
+    models.get("colours")
+    with pytest.raises(ModelUnresponsive):  # the process has only begun
+        models.check_live()
+    assert models.get("colours").name == "colours"
+    release.set()
+    assert models.get("standby").name == "standby"
