@@ -245,19 +245,6 @@ revoke execute on function neural_search.reweighed from public, anon, authentica
 grant execute on function neural_search.reweighed to anon, authenticated, service_role;
 
 
-create or replace function neural_search.turned_round(examples neural_search.example[])
-returns neural_search.example[]
-language sql immutable set search_path = '' as $$
-  select array(
-    select row(e.place, e.document_id, e.weight, e.kind, neural_search.scaled(e.embedding, -1))::neural_search.example
-    from unnest(examples) as e order by e.place
-  )
-$$;
-comment on function neural_search.turned_round is 'The opposites of the examples.';
-revoke execute on function neural_search.turned_round from public, anon, authenticated, service_role;
-grant execute on function neural_search.turned_round to anon, authenticated, service_role;
-
-
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
 language sql immutable set search_path = '' as $$
   select needed is null or confidence is null -- there is no background to tell by
@@ -311,14 +298,16 @@ declare
 begin
   return query
   with anchors as materialized (
-    select a.place, a.weight, a.embedding, levels.same, levels.strong, levels.related,
+    select a.place, a.weight, anchor.embedding, levels.same, levels.strong, levels.related,
       greatest(best_score_pool.similarity_threshold, case when has_likes then
-        case min_confidence when 'same' then levels.same when 'strong' then levels.strong
-          when 'related' then levels.related end - 1e-9
+        neural_search.level_of(min_confidence, levels.same, levels.strong, levels.related) - 1e-9
       end) as threshold
-    from unnest(case when has_likes then likes else neural_search.turned_round(unlikes) end) as a
+    from unnest(case when has_likes then likes else unlikes end) as a
+    cross join lateral (
+      select case when has_likes then a.embedding else neural_search.scaled(a.embedding, -1) end as embedding
+    ) as anchor
     left join lateral neural_search.confidence_levels(
-      best_score_pool.model, coalesce(a.kind, best_score_pool.query_kind), a.embedding
+      best_score_pool.model, coalesce(a.kind, best_score_pool.query_kind), anchor.embedding
     ) as levels on true
   ),
   found as materialized (
@@ -359,7 +348,7 @@ begin
       d.id, d.content, s.similarity, d.bucket_id, d.object_id, d.metadata,
       neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
       case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
-      case when s.is_liked then s.liked else -1 - s.unliked end, -- the latter below the former
+      case when s.is_liked then s.liked else -2 - s.unliked end, -- the latter at most as great
       case when has_likes then s.nearest end,
       s.embedding
     )::neural_search.candidate,
@@ -546,6 +535,7 @@ declare
   threshold constant double precision := coalesce(similarity_threshold, 0);
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
+  kind constant text := coalesce(query_kind, 'image');
   liked constant neural_search.example[] :=
     array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
   unliked constant neural_search.example[] :=
@@ -570,13 +560,13 @@ begin
   elsif strategy = 'best_score' then
     pool = array(
       select c from neural_search.best_score_candidates(
-        liked, unliked, depth, filter, threshold, of_model, query_kind, min_confidence
+        liked, unliked, depth, filter, threshold, of_model, kind, min_confidence
       ) as c
     );
   else
     pool = array(
       select c from neural_search.average_candidates(
-        liked, unliked, depth, is_pooled, filter, threshold, of_model, query_kind, min_confidence, best_confidence
+        liked, unliked, depth, is_pooled, filter, threshold, of_model, kind, min_confidence, best_confidence
       ) as c
     );
   end if;

@@ -84,7 +84,6 @@ HELPERS = {
     "neural_search.squashed",
     "neural_search.state_of",
     "neural_search.stored_ids",
-    "neural_search.turned_round",
     "neural_search.weighted_mean",
 }
 # Not even the service: only their owner and its triggers and schedules.

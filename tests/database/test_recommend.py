@@ -227,6 +227,18 @@ def test_best_score_judges_each_like_by_what_it_was_made_of(db, make_document):
 
 
 @pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_a_query_of_no_kind_is_taken_for_an_image(db, fan, strategy):
+    db.execute("""
+        create or replace function neural_search.confidence_levels(
+          model text, query_kind text, query extensions.vector
+        ) returns table (same double precision, strong double precision, related double precision)
+        language sql as $$ select 0.9, 0.8, 0.7 where query_kind = 'image' $$
+    """)
+    fan(0, 50)
+    assert names(db, [embedding(1)], strategy=strategy, query_kind=None, min_confidence="strong") == ["0"]
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
 @pytest.mark.parametrize(
     ("least", "found"), [("same", ["0"]), ("strong", ["0", "30"]), ("unrelated", ["0", "30", "50"])]
 )
@@ -271,6 +283,14 @@ def test_diversity_weighs_relevance_against_what_was_chosen_before(db, fan):
     assert names(db, likes, diversity=0.5) == ["10", "-40", "12"]
     # With little weight on it, 0.9 cos 12 - 0.1 cos 2 = 0.78 comes before 0.9 cos 40 - 0.1 cos 50 = 0.63.
     assert names(db, likes, diversity=0.1) == ["10", "12", "-40"]
+
+
+def test_what_is_nearer_to_an_unlike_is_the_least_relevant_even_where_nothing_is_near(db, fan):
+    fan(120, 160)
+    likes, unlikes = [embedding(*at(0))], [embedding(*at(300))]
+    # 120 is 180 away from the unlike and 120 from the like, 160 is 140 away and 160.
+    asked = {"strategy": "best_score", "likes": likes, "unlikes": unlikes}
+    assert names(db, **asked) == names(db, **asked, diversity=0.01) == ["120", "160"]
 
 
 def test_full_diversity_looks_only_at_what_was_chosen_before(db, fan):
