@@ -53,7 +53,7 @@ class Groups:
 
 
 def pairs(rows: Sequence[dict[str, Any]], groups: Groups) -> Iterator[tuple[int, int]]:
-    """Ids of rows (id, content_hash, perceptual_hash) that may be duplicates, less what is in one group already.
+    """Ids of rows (id, content_hash, perceptual_hash) that may be duplicates, less what groups have together.
 
     To be joined as they come: then thousands of copies of an image are thousands of pairs and not millions.
     """
