@@ -1,0 +1,51 @@
+"""Pages far down: a search says how deep is too deep, instead of holding everything in memory."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from databases import Clone, Connection
+
+NUMBER = 50_004  # as the search looks at 12,501 first, and then at four times as many
+PAGE = """
+    select count(*) from public.match_documents('[1, 0]', %(threshold)s, 1, 10000, page_after => %(after)s,
+      filter => jsonb_build_object('prefix', %(prefix)s::text))
+"""
+
+
+@pytest.fixture
+def equals(database: Clone, db: Connection) -> Connection:
+    """So many documents with a similarity of 0.6."""
+    with database.connect("supabase_admin") as platform, platform.transaction():
+        platform.execute("set local session_replication_role = 'replica'")
+        platform.execute("update neural_search.models set state = 'retired'")
+        platform.execute(
+            "insert into neural_search.models (name, dimensions, state, search_strategy)"
+            " values ('tiny', 2, 'active', 'exact')"
+        )
+        indexes = "bucket_id, prefix, owner_id, mime_type, byte_size, uploaded_at, metadata, content_hash"
+        for name in indexes.split(", "):
+            platform.execute(f"drop index public.documents_{name}_idx")
+        platform.execute(
+            """
+            with objects as (
+              insert into storage.objects (bucket_id, name, version)
+              select 'images', n::text, 'v' from generate_series(1, %s) as n returning id, name
+            )
+            insert into public.documents (object_id, bucket_id, content, model, embedding, object_version)
+            select o.id, 'images', o.name, 'tiny', '[3, 4]', 'v' from objects as o
+            """,
+            [NUMBER],
+        )
+    return db
+
+
+def test_a_page_below_fifty_thousand_results_is_refused_with_the_remedy(equals):
+    def page(prefix: str = "", threshold: float = -1.0):
+        after = '{"similarity": -1, "id": 1, "rank": 2497}'
+        return equals.execute(PAGE, {"after": after, "prefix": prefix, "threshold": threshold}).fetchone()
+
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"deeper than \d+ results") as error:
+        page()
+    assert "by filter" in error.value.diag.message_hint
+    assert page(prefix="1") == page(threshold=0.7) == (0,)
