@@ -128,6 +128,20 @@ def test_every_filter_is_passed_on_as_it_is():
     assert read(text="x", filter={"mime_type": "image/png"}).filter == {"mime_type": "image/png"}
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-01-31",
+        "2026-01-31 12:00",
+        "2026-01-31T12:00:00.123456",
+        "2026-01-31T12:00:00-15:59",
+        "0001-01-01",
+    ],
+)
+def test_a_time_may_be_as_exact_as_one_likes(time: str):
+    assert read(text="x", filter={"uploaded_after": time}).filter == {"uploaded_after": time}
+
+
 def test_a_form_means_the_same_as_json():
     form = {
         "text": ["a castle"],
@@ -264,6 +278,10 @@ def test_a_form_is_refused_in_the_same_words(form: dict[str, list[str]], said: s
             "filter.uploaded_after is 'yesterday'. Expected a time in ISO 8601",
         ),
         ({"uploaded_before": 7}, "filter.uploaded_before is 7"),
+        ({"uploaded_after": "2026-13-01"}, "filter.uploaded_after is '2026-13-01'"),
+        ({"uploaded_after": "2026-W05-1"}, "Expected a time in ISO 8601"),
+        ({"uploaded_after": "20260131T120000,5"}, "Expected a time in ISO 8601"),
+        ({"uploaded_after": "2026-01-31T00:00:00+23:59"}, "Expected a time in ISO 8601"),
         ({"metadata": "x"}, "filter.metadata is 'x'. Expected an object"),
         ({"metadata": {"a": float("nan")}}, "filter.metadata is nan. Expected a finite number"),
         ({"metadata": {"a\0": 1}}, "Expected text that a database can hold"),
