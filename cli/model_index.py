@@ -8,7 +8,7 @@ from cli import output
 from cli.postgres import Database, column
 
 WITH_INDEX = ("hnsw", "lsh")
-BATCH = 1000  # documents that get their bits in one transaction
+BATCH = 100  # documents that get their bits in one transaction; whoever overwrites one waits 200 ms at most
 
 
 def ensure(database: Database, name: str, dimensions: int, strategy: str) -> str:
