@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from databases import Clone, Connection, clone, finish, vector
+from memory import memory
 from psycopg.types.json import Jsonb
 from sharing import Sharing
 from stacks import temporary_stack
@@ -38,7 +39,7 @@ def postgres_major(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def cluster(postgres_major: int) -> Iterator[Cluster]:
     # Not tmp_path: as root the server runs as nobody, who can't enter pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
+    folder = Path(tempfile.mkdtemp(prefix="neural-search-", dir=memory()))
     folder.chmod(0o711)
     try:
         with Cluster(folder / "postgres", postgres_major, durable=False) as running:
