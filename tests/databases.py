@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,9 +41,22 @@ def clone(cluster: Cluster, source: str) -> Iterator[Clone]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     names = {"name": sql.Identifier(name), "source": sql.Identifier(source)}
     with psycopg.connect(cluster.url(SUPERUSER), autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {name} template {source} owner postgres").format(**names))
+        # Copying the files costs half of what copying the pages through the log does.
+        create = "create database {name} template {source} owner postgres strategy file_copy"
+        connection.execute(sql.SQL(create).format(**names))
         yield Clone(cluster, name)
+        _disconnect(connection, name)
         connection.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+def _disconnect(connection: Connection, name: str) -> None:
+    """End the others' connections: dropping would look only every tenth of a second if they have gone."""
+    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+    deadline = time.monotonic() + 5
+    while connection.execute("select from pg_stat_activity where datname = %s", [name]).rowcount:
+        if time.monotonic() > deadline:
+            return  # dropping says who is left
+        time.sleep(0.002)
 
 
 @contextmanager
