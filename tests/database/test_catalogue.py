@@ -84,6 +84,7 @@ HELPERS = {
     "neural_search.squashed",
     "neural_search.state_of",
     "neural_search.stored_ids",
+    "neural_search.visible_objects",
     "neural_search.weighted_mean",
 }
 # Not even the service: only their owner and its triggers and schedules.

@@ -1,0 +1,183 @@
+"""What callers may see is read at once though a policy raises for some objects, however many."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import psycopg
+import pytest
+from databases import as_role, clone, make_crowd
+
+ROWS = 600
+ME = "00000000-0000-4000-8000-000000000001"
+OTHER = "00000000-0000-4000-8000-000000000002"
+QUERY = json.dumps([1.0] * 8)
+RAISING = {
+    "none": lambda n: False,
+    "the first": lambda n: n == 0,
+    "the last": lambda n: n == ROWS - 1,
+    "some beside each other": lambda n: 200 <= n < 260,
+    "every other": lambda n: n % 2 == 1,
+    "all but every hundredth": lambda n: n % 100 > 0,
+    "all": lambda n: True,
+}
+
+
+@pytest.fixture(scope="module")
+def crowd(cluster, template):
+    """Objects in the folders of two users, a tenth in mine."""
+    numbers = random.Random(0)
+    owners = [OTHER if n % 10 else ME for n in range(ROWS)]
+    with clone(cluster, template) as database:
+        make_crowd(
+            database,
+            [[numbers.gauss(0, 1) for _ in range(8)] for _ in range(ROWS)],
+            names=[f"{owner}/{n}.png" for n, owner in enumerate(owners)],
+            owners=owners,
+        )
+        yield database
+
+
+@pytest.fixture
+def connection(crowd):
+    """As a superuser; what a test changes is gone after it."""
+    with crowd.connect("supabase_admin") as connection, connection.transaction(force_rollback=True):
+        connection.execute("set local session_replication_role = 'replica'")
+        connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
+        connection.execute("""
+            create policy own on storage.objects for select to authenticated
+              using ((storage.foldername(name))[1]::uuid = auth.uid())
+        """)
+        yield connection
+
+
+def make_raising(connection, chosen):
+    """Moves these objects into a folder that is no uuid."""
+    numbers = [n for n in range(ROWS) if chosen(n)]
+    for table, name, number in (
+        ("storage.objects", "name", "version::integer"), ("public.documents", "content", "byte_size")
+    ):  # fmt: skip
+        connection.execute(
+            f"update {table} set {name} = 'secret/' || {number} || '.png' where {number} = any (%s)",
+            [numbers],
+        )
+    return set(range(ROWS)) - set(numbers)
+
+
+def visible(connection):
+    rows = connection.execute("select id from neural_search.visible_objects() as id").fetchall()
+    return [one.int - 1 for (one,) in rows]
+
+
+def search(connection, count=1000):
+    return connection.execute(
+        "select content, similarity from public.match_documents(%s, -1, %s)", [QUERY, count]
+    ).fetchall()
+
+
+@pytest.mark.parametrize("raising", RAISING)
+def test_exactly_the_own_objects_are_visible_beside_those_that_a_policy_raises_for(connection, raising):
+    kept = make_raising(connection, RAISING[raising])
+    with as_role(connection, "authenticated", {"sub": ME}):
+        assert sorted(visible(connection)) == sorted(n for n in kept if n % 10 == 0)
+        connection.execute("reset role")
+
+
+@pytest.mark.parametrize("raising", RAISING)
+def test_a_search_finds_the_same_whether_others_objects_raise_or_not(connection, raising):
+    with as_role(connection, "authenticated", {"sub": ME}):
+        whole = search(connection)
+        few = search(connection, 5)
+        connection.execute("reset role")
+    make_raising(connection, lambda n: n % 10 and RAISING[raising](n))
+    with as_role(connection, "authenticated", {"sub": ME}):
+        assert search(connection) == whole
+        assert search(connection, 5) == few
+        connection.execute("reset role")
+    assert len(whole) == ROWS / 10
+
+
+def test_objects_behind_a_gap_of_deleted_ones_are_visible(connection):
+    connection.execute("delete from storage.objects where version::integer between 20 and 580")
+    make_raising(connection, lambda n: n % 7 == 0)
+    remaining = [n for n in (*range(20), *range(581, ROWS)) if n % 7]
+    with as_role(connection, "authenticated", {"sub": ME}):
+        assert sorted(visible(connection)) == [n for n in remaining if n % 10 == 0]
+        connection.execute("reset role")
+
+
+def test_what_is_archived_or_deleted_is_not_visible(connection):
+    connection.execute("update storage.objects set archived_at = now() where version = '0'")
+    connection.execute("update storage.objects set is_delete_marker = true where version = '10'")
+    with as_role(connection, "authenticated", {"sub": ME}):
+        assert {0, 10}.isdisjoint(visible(connection))
+        connection.execute("reset role")
+
+
+def test_objects_are_visible_in_a_project_older_than_these_columns(connection):
+    connection.execute("alter table storage.objects drop column archived_at, drop column is_delete_marker")
+    with as_role(connection, "authenticated", {"sub": ME}):
+        assert len(visible(connection)) == ROWS / 10
+        connection.execute("reset role")
+
+
+def test_whoever_may_see_nothing_sees_nothing(connection):
+    make_raising(connection, RAISING["every other"])
+    with as_role(connection, "anon"):
+        assert visible(connection) == []
+        connection.execute("reset role")
+
+
+def test_no_message_names_what_a_policy_raises_for(connection):
+    make_raising(connection, RAISING["every other"])
+    notices = []
+    connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    connection.execute("set local client_min_messages = 'debug1'")
+    with as_role(connection, "authenticated", {"sub": ME}):
+        visible(connection)
+        assert search(connection)
+        connection.execute("reset role")
+    assert not [message for message in notices if re.search(r"secret|\d+\.png", message)]
+
+
+def test_an_error_that_no_object_is_to_blame_for_is_told(connection):
+    connection.execute("create table public.members (id text)")
+    connection.execute("""
+        create policy members on storage.objects for select to authenticated
+          using (owner_id in (select m.id from public.members as m))
+    """)
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="members"),
+        connection.transaction(),
+        as_role(connection, "authenticated", {"sub": OTHER}),
+    ):
+        visible(connection)
+
+
+@pytest.mark.parametrize("operation", ["", "storage.object.list"])
+def test_policies_are_asked_as_by_a_download_and_the_operation_is_restored(connection, operation):
+    connection.execute("drop policy own on storage.objects")
+    connection.execute("""
+        create policy download on storage.objects for select to authenticated using (
+          storage.operation() = 'storage.object.get_authenticated'
+          and (storage.foldername(name))[1]::uuid = auth.uid()
+        )
+    """)
+    make_raising(connection, lambda n: n == 1)
+    with as_role(connection, "authenticated", {"sub": ME}):
+        connection.execute("select set_config('storage.operation', %s, true)", [operation])
+        assert len(visible(connection)) == ROWS / 10
+        assert connection.execute("select storage.operation()").fetchone() == (operation,)
+        connection.execute("reset role")
+
+
+def test_what_everybody_may_find_is_found_beside_it(connection):
+    """A policy raises for objects of public_search too, which are found all the same, once."""
+    make_raising(connection, RAISING["every other"])
+    connection.execute("update storage.buckets set public = true, created_at = '2000-01-01'")
+    connection.execute("update neural_search.buckets set public_search = true")
+    with as_role(connection, "authenticated", {"sub": ME}):
+        assert len(search(connection)) == ROWS
+        connection.execute("reset role")
