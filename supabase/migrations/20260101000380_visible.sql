@@ -9,10 +9,10 @@
 -- are also in the order of the disk, and what was uploaded together, into one folder, mostly lies together. Rows stay
 -- in their places as far as one snapshot is concerned, and all that a stable function reads is of one.
 --
--- The part read next is twice as long after a success and a 16th after a failure, down to a single place, so that no
--- number of bad objects makes this slower than to ask can_see for each. Measured in 2026 with 100,000 objects in 6,700
--- blocks, beside that: a sixth of the time (0.45 s) with one bad object or 1% in a row, a quarter with 1% here and there,
--- four fifths with every other one at random. Halving took 1.2 times as long as can_see with those.
+-- The part read next is twice as long after a success and a 16th after a failure, down to a single place. Measured in
+-- 2026 with 100,000 objects in 6,700 blocks, beside asking can_see for each: about a sixth of the time (0.45 s) with one
+-- bad object or 1% in a row, a third with 1% here and there, four fifths with every other one at random. Halving took 1.2
+-- times as long as can_see with those.
 create or replace function neural_search.visible_objects() returns setof uuid
 language plpgsql stable set search_path = ''
 set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single place so cheap, would plan anew for each

@@ -371,11 +371,25 @@ begin
       ') as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions, search.objects
     )
+    -- For where nothing is prepared: the policy here asks can_see for each of what visible_objects brings, and for what
+    -- everybody may find. Offset 0 as above.
+    when 'visible' then format(
+      'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
+      ' select d.* from visible cross join lateral ('
+      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L%3$s offset 0) as d'
+      ' union all'
+      ' select d.* from public.documents as d where d.model = %2$L%3$s'
+      ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
+      ' and d.object_id not in (select visible.id from visible)'
+      ') %1$s from found as d order by similarity desc, d.id limit $2',
+      matches, search.model, search.conditions
+    )
   end;
 end
 $$;
 comment on function neural_search.search_statement is
-  'How matches are found: hnsw and lsh may miss some; documents and objects read all there are, beginning there.';
+  'How matches are found: hnsw and lsh may miss some; documents, objects and visible read all there are, beginning '
+  'there.';
 revoke execute on function neural_search.search_statement from public, anon, authenticated, service_role;
 grant execute on function neural_search.search_statement to anon, authenticated, service_role;
 
@@ -398,9 +412,11 @@ begin
       raise;
     end if;
   end;
-  -- A policy choked on some object. From here on can_see is asked for each, which hides those.
+  -- A policy choked on some object. From here on can_see is asked for each that is come across, which hides those.
   perform set_config('neural_search.prepared', 'off', true);
-  return neural_search.find_matches(search, case way when 'objects' then 'documents' else way end, depth);
+  return neural_search.find_matches(
+    search, case when way = 'objects' or way = 'documents' and search.narrowing = '' then 'visible' else way end, depth
+  );
 end
 $$;
 comment on function neural_search.find_matches is
@@ -442,6 +458,7 @@ declare
   looked constant integer := least(depth + 40, 1000);
   share double precision := narrowed / nullif(total, 0);
   walk double precision;
+  reading double precision;
   found neural_search.match[];
   former text[];
 begin
@@ -450,35 +467,43 @@ begin
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
-  if search.strategy = 'lsh' or search.strategy = 'hnsw' and (share * looked >= depth) is not false then
-    former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
-    found = neural_search.find_matches(search, search.strategy, depth);
-    if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
-        or found[1].similarity < search.best_floor then
-      return found;
-    end if;
-    share = cardinality(found)::double precision / looked;
+  -- By the share that may be seen: to look; to walk until two and a half times as many have come by as are wanted, as the
+  -- index doesn't give the nearest first any more; or to read all there are, which costs a pass of the policies and a
+  -- step for each. Before metadata are compared, our own policy asks for each document.
+  reading = total / 150;
+  if search.conditions <> search.narrowing and row_security_active('public.documents') then
+    reading = reading + coalesce(narrowed, total) * 0.15;
   end if;
-
-  -- By the share that may be seen: whether to walk on, twice as far as it should take, because the index doesn't give
-  -- the nearest first any more; or to read all there are, which costs a pass of the policies and a step for each.
-  if search.strategy = 'hnsw' then
-    walk = 3 * depth / nullif(share, 0);
-    if walk < (total / 150 + total * share) / 2 then
+  while search.strategy <> 'exact' loop
+    walk = 5 * depth / share;
+    if search.strategy = 'hnsw' and share * looked < depth and walk < (reading + total * share) / 2 then
       former = neural_search.set_parameters(
-        array['hnsw.iterative_scan', 'hnsw.max_scan_tuples'], array['relaxed_order', ceil(walk)::integer::text]
+        array['hnsw.iterative_scan', 'hnsw.max_scan_tuples', 'hnsw.ef_search'],
+        array['relaxed_order', ceil(walk)::integer::text, '100']
       );
-      found = neural_search.find_matches(search, 'hnsw', 2 * depth);
-      if cardinality(found) >= depth then
+      found = neural_search.find_matches(search, 'hnsw', 5 * depth / 2);
+      if cardinality(found) = 5 * depth / 2 then
         return found;
       end if;
+      share = greatest(cardinality(found), 0.5) / walk; -- less than half of what it seemed
+    elsif found is null then
+      former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
+      found = neural_search.find_matches(search, search.strategy, depth);
+      if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
+          or found[1].similarity < search.best_floor then
+        return found;
+      end if;
+      share = greatest(cardinality(found), 0.5) / looked;
+    else
+      exit;
     end if;
-  end if;
+  end loop;
   return neural_search.find_matches(
     search,
     case
-      when narrowed < total / 20 or current_setting('neural_search.prepared', true) <> 'on'
-        or neural_search.public_buckets() <> '{}' then 'documents'
+      when narrowed < total / 20 then 'documents'
+      when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
+      when neural_search.public_buckets() <> '{}' then 'documents'
       else 'objects'
     end,
     depth
