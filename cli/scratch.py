@@ -22,11 +22,12 @@ from shared import settings
 if TYPE_CHECKING:
     from benchmarks.search import Places
 
-# As a project's database of 4 GB or more has them; and without care for power cuts.
+# As a project's database of 8 GB has them, with memory enough to build an index of 1,000,000 vectors in it; and
+# without care for power cuts.
 PARAMETERS = {
-    "shared_buffers": "1GB",
-    "effective_cache_size": "3GB",
-    "maintenance_work_mem": "1GB",
+    "shared_buffers": "2GB",
+    "effective_cache_size": "6GB",
+    "maintenance_work_mem": "2GB",
     "max_wal_size": "8GB",
     "fsync": "off",
     "synchronous_commit": "off",
