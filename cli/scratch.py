@@ -22,8 +22,8 @@ from shared import settings
 if TYPE_CHECKING:
     from benchmarks.search import Places
 
-# As a project's database of 8 GB has them, with memory enough to build an index of 1,000,000 vectors; and without
-# care for power cuts.
+# As a project's database of 8 GB has them, with memory enough to build an index of 1,000,000 vectors.
+# And without care for power cuts.
 PARAMETERS = {
     "shared_buffers": "2GB",
     "effective_cache_size": "6GB",
