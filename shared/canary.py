@@ -49,6 +49,8 @@ class Canary:
         return time.monotonic() - self._ended < (failure_holds if self._failed else HOLD_SECONDS)
 
     def _begin(self) -> Future[None]:
+        if time.monotonic() - self._ended > 2 * RETRY_SECONDS:
+            self._failed = None  # nobody has asked for long: whoever does now waits for the new answer
         self._began = time.monotonic()
         running: Future[None] = Future()
         # A daemon, in no pool: what hangs here must not keep the process from ending.

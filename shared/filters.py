@@ -17,7 +17,9 @@ MAX_METADATA = 8192  # characters of JSON
 MAX_DEPTH = 32
 MAX_KINDS = 32
 # Of ISO 8601 what Postgres reads as well: no weeks, nothing without hyphens, no further from Greenwich.
-TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):\d\d)?)?", re.ASCII)
+TIME = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):[0-5]\d)?)?", re.ASCII
+)
 
 
 def parse(value: Any) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from databases import Clone, Connection, clone, finish, vector
-from memory import memory
+from memory import quick_folder
 from psycopg.types.json import Jsonb
 from sharing import Sharing
 from stacks import temporary_stack
@@ -38,14 +35,8 @@ def postgres_major(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def cluster(postgres_major: int) -> Iterator[Cluster]:
-    # Not tmp_path: as root the server runs as nobody, who can't enter pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-", dir=memory()))
-    folder.chmod(0o711)
-    try:
-        with Cluster(folder / "postgres", postgres_major, durable=False) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder)
+    with quick_folder() as folder, Cluster(folder / "postgres", postgres_major, durable=False) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

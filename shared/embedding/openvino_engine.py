@@ -55,7 +55,7 @@ class Tower:
     def __init__(self, artifact: Artifact, name: str, precision: str, streams: int):
         self._graph = artifact.folder / f"{name}.xml"
         self._whole = Streams(self._graph, precision, 1)
-        count = min(streams, os.cpu_count() or 1)
+        count = min(streams, _cores())
         self._shared = Streams(self._graph, precision, count) if count > 1 else self._whole
         self._company = Company()
 
@@ -71,3 +71,8 @@ class Tower:
         with self._company.entered() as alone:
             streams = self._whole if alone and len(inputs[0]) == 1 else self._shared
             return streams.run(inputs)
+
+
+def _cores() -> int:
+    """Those that this process may run on, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,24 +14,26 @@
 -- bad object or 1% in a row, a third with 1% here and there, four fifths with every other one at random. Halving took 1.2
 -- times as long as can_see with those.
 create or replace function neural_search.visible_objects() returns setof uuid
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = storage, public, extensions -- as can_see has it
 set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single place so cheap, would plan anew for each
 as $$
 declare
   operation constant text := current_setting('storage.operation', true);
   block_size constant integer := current_setting('block_size');
   lines constant bigint := block_size / 28; -- at most: a row has a pointer of 4 bytes and a header of 24
-  ending constant bigint := pg_catalog.pg_relation_size('storage.objects') / block_size * lines;
-  -- A failure costs no more than this again, and there are no fewer parts than this.
-  longest constant bigint := greatest(ending / 16, 1);
+  ending bigint;
+  longest bigint; -- a failure costs no more than this again
   place bigint := 0; -- block * lines + line - 1
-  step bigint := longest;
+  step bigint;
   used bigint := 0; -- no line of a block after this one is known to hold a row
   length bigint;
   ids uuid[];
 begin
   -- What this transaction has read nobody rewrites before its end: rows keep their places after a failure, too.
   perform from storage.objects limit 0;
+  ending = pg_catalog.pg_relation_size('storage.objects') / block_size * lines;
+  longest = greatest(ending / 16, 1);
+  step = longest;
   -- Policies may ask what Storage is doing; outside of Storage they would all say no.
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   while place < ending loop

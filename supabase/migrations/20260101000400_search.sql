@@ -41,8 +41,10 @@ grant execute on function neural_search.public_buckets to anon, authenticated, s
 
 
 -- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
+-- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
+-- have the same, and name everything in full all the same.
 create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
-language plpgsql stable cost 1000 set search_path = '' as $$
+language plpgsql stable cost 1000 set search_path = storage, public, extensions as $$
 declare
   operation constant text := current_setting('storage.operation', true);
   seen boolean;
@@ -371,16 +373,16 @@ begin
       ') as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions, search.objects
     )
-    -- For where nothing is prepared: the policy here asks can_see for each of what visible_objects brings, and for what
-    -- everybody may find. Offset 0 as above.
+    -- For where nothing is prepared: our policy asks can_see for each of what visible_objects brings, and for all of what
+    -- lies in buckets where everybody may search. Offset 0 as above.
     when 'visible' then format(
       'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
       ' select d.* from visible cross join lateral ('
-      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L%3$s offset 0) as d'
+      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
+      ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
       ' union all'
       ' select d.* from public.documents as d where d.model = %2$L%3$s'
       ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
-      ' and d.object_id not in (select visible.id from visible)'
       ') %1$s from found as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
     )
@@ -396,7 +398,7 @@ grant execute on function neural_search.search_statement to anon, authenticated,
 
 create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
 returns neural_search.match[]
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
 declare
   statement constant text := neural_search.search_statement(search, way);
   found neural_search.match[];
@@ -498,6 +500,9 @@ begin
       exit;
     end if;
   end loop;
+  if narrowed >= total / 20 then
+    search.narrowing = ''; -- too many to ask can_see for each, should a policy choke only now
+  end if;
   return neural_search.find_matches(
     search,
     case
@@ -688,7 +693,7 @@ grant execute on function neural_search.find_public to anon, authenticated, serv
 -- As can_see, for whoever knows no more than a name.
 create or replace function neural_search.find_seen(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
 #variable_conflict use_column
 declare
   operation constant text := current_setting('storage.operation', true);

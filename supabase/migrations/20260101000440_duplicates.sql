@@ -50,7 +50,7 @@ language plpgsql stable set search_path = '' as $$
 declare
   searched constant text := (select m.name from public.active_model() as m);
   most constant integer := least(greatest(coalesce(max_rows, 1000), 0), 1000);
-  beginning constant bigint := coalesce(after_id, 0);
+  beginning constant bigint := least(coalesce(after_id, 0), 9000000000000000000); -- with room for one page
   looked_through bigint := beginning + 10000;
   listed integer;
 begin

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +82,21 @@ def test_an_input_that_the_streams_refuse_leaves_all_of_them_usable(served: Embe
             served.engine.images([np.zeros((count, 224, 224, 1), np.uint8)])
     assert served.engine.images([PIXELS]).shape == (8, 1280)
     assert served.engine.images([PIXELS[:1]]).shape == (1, 1280)
+
+
+def test_a_lone_image_takes_all_cores_and_batches_and_company_a_share_each(
+    served: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower: Any = served.engine._towers["image"]  # type: ignore[attr-defined]
+    used: list[str] = []
+    monkeypatch.setattr(tower, "_company", Company())
+    for name in ("_whole", "_shared"):
+        monkeypatch.setattr(tower, name, SimpleNamespace(run=lambda _, name=name: used.append(name)))
+    tower.run([PIXELS[:1]])
+    tower.run([PIXELS[:2]])
+    with tower._company.entered():
+        tower.run([PIXELS[:1]])
+    assert used == ["_whole", "_shared", "_shared"]
 
 
 @pytest.fixture

@@ -282,6 +282,7 @@ def test_a_form_is_refused_in_the_same_words(form: dict[str, list[str]], said: s
         ({"uploaded_after": "2026-W05-1"}, "Expected a time in ISO 8601"),
         ({"uploaded_after": "20260131T120000,5"}, "Expected a time in ISO 8601"),
         ({"uploaded_after": "2026-01-31T00:00:00+23:59"}, "Expected a time in ISO 8601"),
+        ({"uploaded_after": "2026-01-31T00:00+00:60"}, "Expected a time in ISO 8601"),
         ({"metadata": "x"}, "filter.metadata is 'x'. Expected an object"),
         ({"metadata": {"a": float("nan")}}, "filter.metadata is nan. Expected a finite number"),
         ({"metadata": {"a\0": 1}}, "Expected text that a database can hold"),
