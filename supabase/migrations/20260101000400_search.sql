@@ -460,7 +460,9 @@ declare
   looked constant integer := least(depth + 40, 1000);
   share double precision := narrowed / nullif(total, 0);
   walk double precision;
+  worth double precision;
   reading double precision;
+  walked boolean := false;
   found neural_search.match[];
   former text[];
 begin
@@ -478,7 +480,12 @@ begin
   end if;
   while search.strategy <> 'exact' loop
     walk = 5 * depth / share;
-    if search.strategy = 'hnsw' and share * looked < depth and walk < (reading + total * share) / 2 then
+    worth = (reading + total * share) / 2;
+    if walk > worth and not walked and found is not null then
+      walk = 25 * depth; -- of the few looked at, who may see a tenth now and then sees no more than who sees a hundredth
+    end if;
+    if search.strategy = 'hnsw' and share * looked < depth and walk < worth then
+      walked = true;
       former = neural_search.set_parameters(
         array['hnsw.iterative_scan', 'hnsw.max_scan_tuples', 'hnsw.ef_search'],
         array['relaxed_order', ceil(walk)::integer::text, '100']
@@ -487,7 +494,7 @@ begin
       if cardinality(found) = 5 * depth / 2 then
         return found;
       end if;
-      share = greatest(cardinality(found), 0.5) / walk; -- less than half of what it seemed
+      share = greatest(cardinality(found), 0.5) / walk;
     elsif found is null then
       former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
       found = neural_search.find_matches(search, search.strategy, depth);
