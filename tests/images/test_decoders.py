@@ -246,8 +246,9 @@ def test_the_kernel_ends_a_process_that_hangs_even_where_the_parent_is_gone() ->
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from shared import decoders, settings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 running = decoders.start(settings.load({}))
 running.decode(sys.stdin.buffer.read(), min_side=None)
 print(*running.pids, flush=True)
