@@ -31,7 +31,10 @@ class Canary:
 
         What never passed is tried again in the background, and meanwhile fails as it did.
         """
-        answer = self.start(anew=anew)
+        self.await_answer(self.start(anew=anew))
+
+    def await_answer(self, answer: Future[None]) -> None:
+        """Raises as `ask` does, for a check that `start` gave."""
         if not wait([answer], max(0.0, self._began + self._patience - time.monotonic())).done:
             raise ModelUnresponsive()
         answer.result()

@@ -20,7 +20,9 @@ def report(models: Models, active: Callable[[], ActiveModel | None]) -> flask.Re
     """
     failures = models.failures()
     database = _part(lambda: _database(models, active()))
-    embedding = _embedding(models, failures) | _part(lambda: _serves(models, database.get("active_model")))
+    embedding = _embedding(models, failures) | _part(
+        lambda: _serves(models, failures, database.get("active_model"))
+    )
     healthy = embedding["status"] == database["status"] == "ok"
     parts = {"embedding": embedding, "database": database}
     return edge.answer({"status": "ok" if healthy else "failing", **parts}, 200 if healthy else 503)
@@ -45,10 +47,10 @@ def _embedding(models: Models, failures: dict[str, Exception]) -> dict[str, Any]
     return {"models": working, "loaded": models.loaded()} | ({"failing": failing} if failing else {})
 
 
-def _serves(models: Models, active: str | None) -> dict[str, Any]:
-    models.check_live()
-    if active is not None:
-        models.canary(active)
+def _serves(models: Models, failures: dict[str, Exception], active: str | None) -> dict[str, Any]:
+    models.check_live(failures)
+    if active in failures:
+        raise failures[active]
     return {}
 
 

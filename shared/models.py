@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -90,20 +90,21 @@ class Models:
 
     def failures(self) -> dict[str, Exception]:
         """Why each model that can't embed a small picture now can't."""
-        for canary in self._canaries.values():
-            canary.start()  # all at once, so that no patience adds up
+        # All at once, so that no patience adds up.
+        answers = {name: canary.start() for name, canary in self._canaries.items()}
         found = {}
-        for name, canary in self._canaries.items():
+        for name, answer in answers.items():
             try:
-                canary.ask()
+                self._canaries[name].await_answer(answer)
             except Exception as error:
                 found[name] = error
         return found
 
-    def check_live(self) -> None:
+    def check_live(self, failures: Mapping[str, Exception] | None = None) -> None:
         """Raises where a restart may help: a model that did embed doesn't any more, none does, or one is
-        still loading for the first time. One that can't be loaded beside one that serves is no reason."""
-        failures = self.failures()
+        still loading for the first time. One that can't be loaded beside one that serves is no reason.
+        `failures` are those of this moment, where they are known."""
+        failures = self.failures() if failures is None else failures
         for name, failure in failures.items():
             is_first = isinstance(failure, ModelUnresponsive)
             if self._canaries[name].has_passed or is_first or len(failures) == len(self.names):

@@ -507,13 +507,13 @@ begin
       exit;
     end if;
   end loop;
-  if narrowed >= total / 20 then
-    search.narrowing = ''; -- too many to ask can_see for each, should a policy choke only now
+  if narrowed < total / 20 then
+    return neural_search.find_matches(search, 'documents', depth);
   end if;
+  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy choke only now
   return neural_search.find_matches(
     search,
     case
-      when narrowed < total / 20 then 'documents'
       when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
       when neural_search.public_buckets() <> '{}' then 'documents'
       else 'objects'
