@@ -84,27 +84,34 @@ def evaluate(
         _judge(changes, drops, max_drop, as_json)
 
 
-def need_the_extra() -> None:
-    """SettingsError, with the remedy, where what `evaluation` imports isn't installed."""
-    missing = [name for name in NEEDED if not find_spec(name)]
+def need_the_extra(extra: str = "evaluation", needed: tuple[str, ...] = NEEDED) -> None:
+    """SettingsError, with the remedy, where packages that an extra brings aren't installed."""
+    missing = [name for name in needed if not find_spec(name)]
     if missing:
         raise SettingsError(
             f"This command needs packages that aren't installed ({', '.join(missing)}). Install them with "
-            "`pip install -c constraints.txt -e '.[cli,local,torch,evaluation]'` in the checkout, or `make "
+            f"`pip install -c constraints.txt -e '.[cli,local,torch,{extra}]'` in the checkout, or `make "
             "test`."
         )
 
 
+def public_set(configuration: Settings, split: str) -> Collection:
+    """The public set with the captions of `split`, fetched with npm where it isn't here."""
+    from evaluation.sources import emoji
+
+    cache = configuration.embedding_cache / "npm"
+    emoji.check_split(split)
+    if not emoji.is_here(cache):
+        output.warn("Fetching the public set with npm, once (90 MB) …")
+    return emoji.collection(cache, split)
+
+
 def _collection(source: str, label: str | None, configuration: Settings, stack: ExitStack) -> Collection:
-    from evaluation.sources import emoji, folder, samples, table
+    from evaluation.sources import folder, samples, table
 
     kind, _, rest = source.partition(":")
     if kind == "emoji" and not Path(source).exists():
-        split, cache = rest or "test", configuration.embedding_cache / "npm"
-        emoji.check_split(split)
-        if not emoji.is_here(cache):
-            output.warn("Fetching the public set with npm, once (90 MB) …")
-        return emoji.collection(cache, split)
+        return public_set(configuration, rest or "test")
     if kind == "samples" and not Path(source).exists():
         return samples.collection(rest or "test")
     if kind == "bucket" and rest:

@@ -153,6 +153,27 @@ def activate(
 
 
 @commands.command()
+def quantise(name: Name, as_json: AsJson = False) -> None:
+    """Make a model's image side in 8 bits, and keep it where it still finds the same.
+
+    It must have a mean cosine of at least 0.99 to float32's vectors, and lose less than 1% of recall@10 on
+    the public set. EMBEDDING_PRECISION=int8 then serves it.
+    """
+    from cli.evaluate import need_the_extra
+
+    need_the_extra("quantisation", ("nncf",))
+    from cli import model_quantisation
+
+    found = model_quantisation.quantise(name, settings.load())
+    if as_json:
+        output.print_json(found)
+    else:
+        model_quantisation.show(found)
+    if found["refused"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
 def remove(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,

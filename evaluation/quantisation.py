@@ -1,174 +1,184 @@
-"""8-bit post-training quantisation of efficientnet-lite0: what it moves, what is still found, what it gains.
-
-`python -m evaluation.quantisation` prints docs/speed.md's table. It needs `pip install nncf==3.4.0`, which no
-extra brings: nothing that is served needs it. It calibrates on every second sample photograph and on drawings
-of the public set's `dev`, and measures on the others.
-"""
+"""A model's image side in 8 bits: tried in several ways, and good only where it keeps what float32 finds."""
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import decoding
 from evaluation.collection import Item
-from evaluation.sources import emoji, samples
-from shared import embedding, settings
-from shared.embedding import artifacts, preprocessing
+from evaluation.decoding import Decode
+from evaluation.sources import emoji
+from shared.embedding import artifacts, preprocessing, quantisation
 from shared.embedding.artifacts import Artifact
-from shared.embedding.compilation import core
-from shared.errors import SettingsError
+from shared.embedding.compilation import native_precision
+from shared.embedding.record import ImageInput
+from shared.embedding.streams import Streams
 
-MODEL = "efficientnet-lite0"
-BATCHES, ROUNDS = (1, 8), 12
+LEAST_COSINE = 0.99  # to float32's vectors, on average
+MOST_RECALL_LOST = 0.01  # of float32's
+DEPTH = 10
+CALIBRATING_DRAWINGS = 8  # one of so many of the public set's `dev`; of the photographs it is every second
+BATCH, ROUNDS = 8, 12
+
+Inputs = Sequence[NDArray[Any]]  # a tower's, each with the pictures along its first axis
 Vectors = NDArray[np.float32]
-Run = Callable[[NDArray[Any]], Vectors]
+Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Pixels as the image tower takes them, and what they show."""
+    """As the image side takes them. None that something is measured on was calibrated on."""
 
-    photographs: NDArray[np.uint8]
-    drawings: NDArray[np.uint8]
+    calibration: Inputs
+    photographs: Inputs
+    drawings: Inputs  # of both vendors, those of `dev` too: among all of them is searched
     groups: NDArray[Any]  # of the drawings
     vendors: NDArray[Any]
-    kept: NDArray[np.bool_]  # drawings to measure on: those of the public set's `test`
-
-    @property
-    def calibration(self) -> NDArray[np.uint8]:
-        return np.concatenate([self.photographs[::2], self.drawings[~self.kept][::8]])
-
-    @property
-    def measured(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The other photographs, and drawings that nothing was calibrated on."""
-        return self.photographs[1::2], self.drawings[self.kept]
+    queries: NDArray[np.bool_]  # the drawings of `test`
 
 
-def main() -> None:
-    """Print a table row for each precision."""
-    configuration = settings.load()
-    embedding.prepare(MODEL, configuration=configuration)
-    artifact = artifacts.find(MODEL, configuration.embedding_cache)
-    assert artifact, "it was just converted"
-    pictures = _pictures(artifact, emoji.collection(configuration.embedding_cache / "npm").items)
-    runs = _runs(artifact, pictures.calibration)
-    speeds = {size: _speeds(runs, pictures.photographs[:size]) for size in BATCHES}
-    reference = runs["float32"]
-    print("| engine | mean cosine: photographs | drawings | least | pairs: recall@1 | recall@10 | 1 | 8 |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, run in runs.items():
-        moved = [_cosines(run, reference, pixels) for pixels in pictures.measured]
-        figures = [cosines.mean() for cosines in moved] + [min(cosines.min() for cosines in moved)]
-        figures += [_recall(run, pictures, k) for k in (1, 10)]
-        ratios = [f"{speeds[size][name]:.2f} x" for size in BATCHES]
-        print(f"| {name} | {' | '.join([f'{figure:.4f}' for figure in figures] + ratios)} |", flush=True)
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One way to compute the image side, and what it is worth."""
+
+    name: str
+    graph: Path
+    quantised: bool
+    cosine: float  # to float32's vectors: the mean, photographs' or drawings', whichever is less
+    least_cosine: float
+    recall: float  # how often a drawing finds the other vendor's among the first ten
+    one: float  # times as fast as what is served without 8 bits: one image
+    batch: float  # and 8 of them
+
+    def refusal(self, exact: Trial) -> str | None:
+        """Why this isn't good enough beside float32; None where it is."""
+        if not self.cosine >= LEAST_COSINE:  # NaN is no cosine either
+            return f"mean cosine {self.cosine:.4f}, at least {LEAST_COSINE} is expected"
+        if not self.recall > (least := (1 - MOST_RECALL_LOST) * exact.recall):
+            return f"recall@{DEPTH} {self.recall:.4f}, more than {least:.4f} is expected"
+        return None
 
 
-def _pictures(artifact: Artifact, drawings: Sequence[Item]) -> Pictures:
+def pictures(
+    how: ImageInput, photographs: Sequence[Item], drawings: Sequence[Item], decode: Decode, show: Progress
+) -> Pictures:
+    """Decodes the collections' files and parts them."""
+    photos = _inputs("photographs", photographs, how, decode, show)
+    drawn = _inputs("drawings", drawings, how, decode, show)
+    queries = np.array([emoji.split_of(item.group or "") == "test" for item in drawings])
+    tuning = np.flatnonzero(~queries)[::CALIBRATING_DRAWINGS]
     return Pictures(
-        photographs=_pixels(artifact, samples.collection().items),
-        drawings=_pixels(artifact, drawings),
+        calibration=[
+            np.concatenate([photo[::2], drawing[tuning]])
+            for photo, drawing in zip(photos, drawn, strict=True)
+        ],
+        photographs=[array[1::2] for array in photos],
+        drawings=drawn,
         groups=np.array([item.group for item in drawings]),
         vendors=np.array([item.rendition for item in drawings]),
-        kept=np.array([emoji.split_of(item.group or "") == "test" for item in drawings]),
+        queries=queries,
     )
 
 
-def _pixels(artifact: Artifact, items: Sequence[Item]) -> NDArray[np.uint8]:
-    side = artifact.record.image.side
-    decode = decoding.bounded(settings.load())
-    decoded = [decode(item.read(), min_side=side).picture for item in items]
-    return preprocessing.batch(decoded, artifact.record.image)[0]
+def trials(artifact: Artifact, shown: Pictures, folder: Path, show: Progress) -> Iterator[Trial]:
+    """Float32, what is served without 8 bits, and the ways of 8 bits, each made in `folder` in its turn."""
+    graph = artifact.folder / artifacts.IMAGE_GRAPH
+    native = native_precision()
+    reference, served = Streams(graph, "f32", 1), Streams(graph, native, 1)
+    exact = _vectors(reference, shown)
+    schemes = quantisation.schemes(graph)
+    ways = len(schemes) + 2
+    show("float32", 0, ways)
+    measured = partial(_trial, served=served, exact=exact, shown=shown)
+    yield measured("float32", graph, reference, quantised=False)
+    if native != "f32":
+        show(native, 1, ways)
+        yield measured(f"{native}, as it is served", graph, served, quantised=False)
+    for number, scheme in enumerate(schemes):
+        show(scheme.name, number + 2, ways)
+        made = folder / str(number) / artifacts.IMAGE_GRAPH
+        made.parent.mkdir()
+        quantisation.quantise(graph, scheme, shown.calibration, made)
+        yield measured(scheme.name, made, Streams(made, native, 1), quantised=True)
 
 
-def _runs(artifact: Artifact, calibration: NDArray[np.uint8]) -> dict[str, Run]:
-    graph = artifact.folder / "image.xml"
-    layers = core().read_model(graph).get_ordered_ops()
-    spatial = [layer for layer in layers if layer.get_type_name() == "GroupConvolution"]
-    convolutions = [layer for layer in layers if "Convolution" in layer.get_type_name()]
-    # What follows the last convolution gives the vectors unit length: quantised, it would not.
-    tail = [layer for layer in layers[layers.index(convolutions[-1]) + 1 :] if _computes(layer)]
-    after = [layer for layer in tail if layer.get_type_name() not in ("Add", "Clamp")]
-    exempt = {
-        "all but the end": after,
-        "all but the end and the first block": [*after, *convolutions[:3]],
-        "all but the end and spatial filters": [*after, *convolutions[:1], *spatial],
-    }
-    quantised = {f"8 bits, {name}": _quantised(graph, kept, calibration) for name, kept in exempt.items()}
-    return {
-        "float32": _run(core().read_model(graph), "f32"),
-        "bfloat16": _run(core().read_model(graph), "bf16"),
-        **{name: _run(model, "bf16") for name, model in quantised.items()},
-    }
+def _inputs(what: str, items: Sequence[Item], how: ImageInput, decode: Decode, show: Progress) -> Inputs:
+    batches = []
+    for done, item in enumerate(items):
+        show(what, done, len(items))
+        batches.append(preprocessing.batch([decode(item.read(), min_side=how.side).picture], how))
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
-def _computes(layer: Any) -> bool:
-    return layer.get_type_name() not in ("Constant", "Convert", "Result")
-
-
-def _quantised(graph: Any, kept: Sequence[Any], calibration: NDArray[np.uint8]) -> Any:
-    try:
-        nncf = importlib.import_module("nncf")
-    except ImportError as error:
-        raise SettingsError(
-            "This measurement needs NNCF. Install it with `pip install nncf==3.4.0`."
-        ) from error
-    return nncf.quantize(
-        core().read_model(graph),
-        nncf.Dataset([picture[None] for picture in calibration]),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(calibration),
-        ignored_scope=nncf.IgnoredScope(names=[layer.get_friendly_name() for layer in kept], validate=False),
+def _trial(
+    name: str,
+    graph: Path,
+    streams: Streams,
+    *,
+    quantised: bool,
+    served: Streams,
+    exact: tuple[Vectors, ...],
+    shown: Pictures,
+) -> Trial:
+    own = _vectors(streams, shown)
+    cosines = [
+        np.einsum("nd,nd->n", vectors, others)[kept]
+        for vectors, others, kept in zip(own, exact, (slice(None), shown.queries), strict=True)
+    ]
+    return Trial(
+        name=name,
+        graph=graph,
+        quantised=quantised,
+        cosine=float(min(found.mean() for found in cosines)),
+        least_cosine=float(min(found.min() for found in cosines)),
+        recall=recall(own[1], shown),
+        one=_speed(streams, served, [array[:1] for array in shown.photographs]),
+        batch=_speed(streams, served, [array[:BATCH] for array in shown.photographs]),
     )
 
 
-def _run(model: Any, precision: str) -> Run:
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-    request = core().compile_model(model, "CPU", config).create_infer_request()
-    return lambda pixels: np.array(request.infer({0: pixels})[0], np.float32)
+def _vectors(streams: Streams, shown: Pictures) -> tuple[Vectors, Vectors]:
+    """Of the photographs and the drawings, rows of unit length."""
+    found = [
+        np.concatenate(
+            [
+                streams.run([array[start : start + BATCH] for array in inputs])
+                for start in range(0, len(inputs[0]), BATCH)
+            ]
+        )
+        for inputs in (shown.photographs, shown.drawings)
+    ]
+    photographs, drawings = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in found)
+    return photographs, drawings
 
 
-def _vectors(run: Run, pixels: NDArray[np.uint8]) -> Vectors:
-    rows = np.concatenate([run(pixels[start : start + 8]) for start in range(0, len(pixels), 8)])
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+def recall(vectors: Vectors, shown: Pictures) -> float:
+    """How often a drawing of `test` finds the other vendor's among the first ten of that vendor's."""
+    similarities = np.where(shown.vendors[:, None] == shown.vendors, -np.inf, vectors @ vectors.T)
+    first = np.argsort(-similarities[shown.queries], axis=1, kind="stable")[:, :DEPTH]
+    return float((shown.groups[first] == shown.groups[shown.queries, None]).any(axis=1).mean())
 
 
-def _cosines(run: Run, reference: Run, pixels: NDArray[np.uint8]) -> Vectors:
-    """Between this precision's vectors and float32's."""
-    return np.asarray(np.einsum("nd,nd->n", _vectors(run, pixels), _vectors(reference, pixels)), np.float32)
-
-
-def _recall(run: Run, pictures: Pictures, k: int) -> float:
-    """How often a drawing finds the other vendor's among the first k."""
-    vectors = _vectors(run, pictures.drawings)
-    similarities = np.where(pictures.vendors[:, None] == pictures.vendors, -np.inf, vectors @ vectors.T)
-    first = np.argsort(-similarities[pictures.kept], axis=1, kind="stable")[:, :k]
-    return float((pictures.groups[first] == pictures.groups[pictures.kept, None]).any(axis=1).mean())
-
-
-def _speeds(runs: dict[str, Run], pixels: NDArray[np.uint8]) -> dict[str, float]:
-    """Times as fast as bfloat16: the median of rounds in which all take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+def _speed(streams: Streams, served: Streams, inputs: Inputs) -> float:
+    """The median of rounds in which both take turns."""
+    ratios = []
     for number in range(ROUNDS):
-        for name in np.random.default_rng(number).permutation(list(runs)):
-            seconds[name].append(_seconds(runs[name], pixels))
-    return {name: float(np.median(np.divide(seconds["bfloat16"], own))) for name, own in seconds.items()}
+        turns = (streams, served) if number % 2 else (served, streams)
+        seconds = {turn: _seconds(turn, inputs) for turn in turns}
+        ratios.append(seconds[served] / seconds[streams])
+    return float(np.median(ratios))
 
 
-def _seconds(run: Run, pixels: NDArray[np.uint8]) -> float:
-    run(pixels)
+def _seconds(streams: Streams, inputs: Inputs) -> float:
+    streams.run(inputs)
     started = time.perf_counter()
-    for _ in range(16 // len(pixels)):
-        run(pixels)
+    for _ in range(2 * BATCH // len(inputs[0])):
+        streams.run(inputs)
     return time.perf_counter() - started
-
-
-if __name__ == "__main__":
-    main()

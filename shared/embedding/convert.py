@@ -46,7 +46,7 @@ def convert(name: str, cache: Path) -> None:
 
 
 def _save(source: Source, folder: Path) -> None:
-    _save_graph(source.image, image_example(source), folder / "image.xml")
+    _save_graph(source.image, image_example(source), folder / artifacts.IMAGE_GRAPH)
     if source.text and source.tokenizer:
         free = 1 if source.record.text and source.record.text.padding == "max_length" else 2
         _save_graph(source.text, text_example(source), folder / "text.xml", free)

@@ -24,12 +24,14 @@ def load(
 ) -> Embedder:
     """The model (the first of EMBEDDING_MODELS by default), ready to embed on this machine.
 
-    `precision` is f32 or bf16 where the openvino engine should not choose it itself.
+    `precision` is f32, bf16 or int8 where the openvino engine should have another than the settings say.
     """
     configuration = configuration or settings.load()
     name = model or configuration.embedding_models[0]
     if engine_name(configuration) == "torch":
         return _load_torch(name, configuration)
+    if configuration.embedding_precision != "auto":
+        precision = precision or configuration.embedding_precision
     return _load_openvino(name, configuration, precision)
 
 
@@ -52,9 +54,14 @@ def engine_name(configuration: Settings) -> str:
         raise SettingsError(
             "EMBEDDING_ENGINE=openvino runs on the CPU. Set EMBEDDING_DEVICE=cpu or EMBEDDING_ENGINE=torch."
         )
-    if engine != "auto":
-        return engine
-    return "torch" if device == "cuda" or (device == "auto" and _has_gpu()) else "openvino"
+    if engine == "auto":
+        engine = "torch" if device == "cuda" or (device == "auto" and _has_gpu()) else "openvino"
+    if engine == "torch" and configuration.embedding_precision == "int8":
+        raise SettingsError(
+            "EMBEDDING_PRECISION=int8 is for the openvino engine, and these settings mean torch. "
+            "Set EMBEDDING_ENGINE=openvino and EMBEDDING_DEVICE=cpu, or EMBEDDING_PRECISION=auto."
+        )
+    return engine
 
 
 def _has_gpu() -> bool:

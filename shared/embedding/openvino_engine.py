@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.embedding import artifacts
 from shared.embedding.artifacts import Artifact
 from shared.embedding.company import Company
 from shared.embedding.compilation import native_precision
 from shared.embedding.streams import Streams
+from shared.errors import SettingsError
 
 # How many shares the cores are divided into for batches and concurrent callers. A query's text comes alone.
 STREAMS = {"image": 2, "text": 1}
@@ -30,7 +33,7 @@ class OpenVinoEngine:
 
     def __init__(self, artifact: Artifact, precision: str | None = None):
         self.precision = precision or native_precision()
-        self._towers = {name: Tower(artifact, name, self.precision, count) for name, count in STREAMS.items()}
+        self._towers = {name: _tower(artifact, name, self.precision) for name in STREAMS}
 
     def compile(self) -> None:
         """Load all towers now, which also leaves them compiled on disk."""
@@ -52,11 +55,11 @@ class Tower:
     for each input. Both ways are loaded when they are first needed.
     """
 
-    def __init__(self, artifact: Artifact, name: str, precision: str, streams: int):
-        self._graph = artifact.folder / f"{name}.xml"
-        self._whole = Streams(self._graph, precision, 1)
+    def __init__(self, graph: Path, precision: str, streams: int):
+        self._graph = graph
+        self._whole = Streams(graph, precision, 1)
         count = min(streams, _cores())
-        self._shared = Streams(self._graph, precision, count) if count > 1 else self._whole
+        self._shared = Streams(graph, precision, count) if count > 1 else self._whole
         self._company = Company()
 
     @property
@@ -71,6 +74,24 @@ class Tower:
         with self._company.entered() as alone:
             streams = self._whole if alone and len(inputs[0]) == 1 else self._shared
             return streams.run(inputs)
+
+
+def _tower(artifact: Artifact, name: str, precision: str) -> Tower:
+    if precision != "int8":
+        return Tower(artifact.folder / f"{name}.xml", precision, STREAMS[name])
+    # The text side stays as it is, and so does what 8 bits would spoil in the image side.
+    graph = _quantised(artifact) if name == "image" else artifact.folder / f"{name}.xml"
+    return Tower(graph, native_precision(), STREAMS[name])
+
+
+def _quantised(artifact: Artifact) -> Path:
+    if graph := artifacts.quantised(artifact):
+        return graph
+    raise SettingsError(
+        f"EMBEDDING_PRECISION is int8, and the model {artifact.record.model!r} has no intact image side in 8 "
+        f"bits in {str(artifact.folder)!r}. Make one with `neural-search models quantise "
+        f"{artifact.record.model}`, or set EMBEDDING_PRECISION=auto."
+    )
 
 
 def _cores() -> int:

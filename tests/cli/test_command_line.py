@@ -34,6 +34,8 @@ COMMANDS = (
     "bench embed",
     "bench mixture",
     "bench search",
+    "models",
+    "models quantise",
 )
 
 
