@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,7 +18,6 @@ from shared.settings import Settings
 Vectors = NDArray[np.float32]
 BATCH = 8
 SIDE = 224  # pixels, of both models' input
-CALLERS = 4  # threads that hand files to our pipeline, as a kick of embed_on_upload does
 
 
 class Way(Protocol):
@@ -38,7 +36,6 @@ class Ours:
     def __init__(self, model: str, configuration: Settings):
         self._embedder = embedding.load(model, configuration=configuration)
         self._decoders = start(configuration)
-        self._pool = ThreadPoolExecutor(CALLERS)
         self._pixels: dict[int, NDArray[np.uint8]] = {}
         self.batch_size = self._embedder.engine.batch_size
 
@@ -47,10 +44,6 @@ class Ours:
 
     def embed(self, files: Sequence[bytes]) -> Vectors:
         return np.concatenate([self._embed(file) for file in files])
-
-    def embed_together(self, files: Sequence[bytes]) -> Vectors:
-        """The same by a few callers at a time, as the function is called."""
-        return np.concatenate(list(self._pool.map(self._embed, files)))
 
     def _embed(self, file: bytes) -> Vectors:
         decoded = self._decoders.decode(file, min_side=self._embedder.image_size)

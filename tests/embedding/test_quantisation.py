@@ -49,7 +49,7 @@ def quantised(
         for data in files
     ]
     inputs = preprocessing.batch(decoded, artifact.record.image)
-    graph, target = artifact.folder / artifacts.IMAGE_GRAPH, folder / "made.xml"
+    graph, target = artifact.folder / artifacts.IMAGE_GRAPH, tmp_path_factory.mktemp("made") / "made.xml"
     quantisation.quantise(graph, quantisation.schemes(graph)[0], inputs, target)
     artifacts.add_quantised(artifact, target)
     return own
@@ -109,7 +109,8 @@ def test_a_model_without_one_says_how_it_is_made(converted: Settings) -> None:
 
 @pytest.mark.parametrize("choice", [{"embedding_engine": "torch"}, {"embedding_device": "cuda"}])
 def test_torch_is_no_engine_for_8_bits(converted: Settings, choice: dict[str, str]) -> None:
-    own = replace(converted, embedding_engine="auto", embedding_precision="int8", **choice)
+    auto = replace(converted, embedding_engine="auto", embedding_device="auto")
+    own = replace(auto, embedding_precision="int8", **choice)
     with pytest.raises(SettingsError, match="EMBEDDING_PRECISION=int8 is for the openvino engine"):
         embedding.load(configuration=own)
 
