@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,14 +54,16 @@ def quantise(graph: Path, scheme: Scheme, inputs: Sequence[NDArray[Any]], target
     """Write the graph in 8 bits to `target`. `inputs`, the tower's, tell the range of each layer's values."""
     model = core().read_model(graph)
     kinds = {layer.get_type_name() for layer in model.get_ordered_ops()}
-    made = nncf.quantize(
-        model,
-        nncf.Dataset([tuple(array[one : one + 1] for array in inputs) for one in range(len(inputs[0]))]),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(inputs[0]),
-        model_type=nncf.ModelType.TRANSFORMER if kinds & ATTENTION else None,
-        ignored_scope=nncf.IgnoredScope(names=list(scheme.kept), validate=False),
-    )
+    nncf.set_log_level(logging.ERROR)  # else it tells of each layer that stays as it is
+    with redirect_stdout(sys.stderr):  # its progress bars
+        made = nncf.quantize(
+            model,
+            nncf.Dataset([tuple(array[one : one + 1] for array in inputs) for one in range(len(inputs[0]))]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(inputs[0]),
+            model_type=nncf.ModelType.TRANSFORMER if kinds & ATTENTION else None,
+            ignored_scope=nncf.IgnoredScope(names=list(scheme.kept), validate=False),
+        )
     ov.save_model(made, target, compress_to_fp16=False)
 
 

@@ -190,43 +190,37 @@ language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   half constant extensions.halfvec := confidence_levels.query; -- once, and not for each image of the sample
+  quartiles double precision[];
+  size integer;
+  known record;
+  step double precision;
 begin
-  return query
-  with compared as materialized (
-    select 1 - (s.embedding operator(extensions.<=>) half) as similarity
-    from neural_search.background_samples as s where s.model = confidence_levels.model
-  ),
-  usual as (
-    select percentile_cont(array[0.25, 0.75]) within group (order by c.similarity) as quartiles, count(*) as size
-    from compared as c
-  ),
-  measured as (
-    select c.*, usual.quartiles[1] as usual,
-      case c.unit
-        when 'pair_high' then b.pair_high
-        when 'pair_deviation' then b.pair_deviation
-        when 'quartile_distance' then usual.quartiles[2] - usual.quartiles[1]
-        when 'room' then 1 - usual.quartiles[1]
-        else 1
-      end as step
-    from usual
-    join neural_search.backgrounds as b on b.model = confidence_levels.model
-    cross join lateral (
-      select c.* from neural_search.calibrations as c
-      where c.query_kind = confidence_levels.query_kind and (c.model = confidence_levels.model or c.model is null)
-      order by c.model nulls last limit 1
-    ) as c
-    where usual.size >= 32
-  ),
-  levels as (
-    select coalesce(m.usual + m.same * (1 - m.usual), 'Infinity') as same, m.usual + m.strong * m.step as strong,
-      m.usual + m.related * m.step as related
-    from measured as m
-  )
+  select percentile_cont(array[0.25, 0.75]) within group (order by 1 - (s.embedding operator(extensions.<=>) half)),
+    count(*)
+  into quartiles, size
+  from neural_search.background_samples as s where s.model = confidence_levels.model;
+
+  select c.unit, c.same, c.strong, c.related, b.pair_high, b.pair_deviation into known
+  from neural_search.backgrounds as b, neural_search.calibrations as c
+  where b.model = confidence_levels.model
+    and c.query_kind = confidence_levels.query_kind and (c.model = b.model or c.model is null)
+  order by c.model nulls last limit 1;
+  if not found or size < 32 then
+    return;
+  end if;
+
+  step = case known.unit
+    when 'pair_high' then known.pair_high
+    when 'pair_deviation' then known.pair_deviation
+    when 'quartile_distance' then quartiles[2] - quartiles[1]
+    when 'room' then 1 - quartiles[1]
+    else 1
+  end;
+  same = round(coalesce(quartiles[1] + known.same * (1 - quartiles[1]), 'Infinity')::numeric, 4);
   -- What is the same image is related to it, however much alike all images here are.
-  select round(l.same::numeric, 4)::double precision, round(least(l.strong, l.same)::numeric, 4)::double precision,
-    round(least(l.related, l.same)::numeric, 4)::double precision
-  from levels as l;
+  strong = round(least(quartiles[1] + known.strong * step, same)::numeric, 4);
+  related = round(least(quartiles[1] + known.related * step, same)::numeric, 4);
+  return next;
 end
 $$;
 comment on function neural_search.confidence_levels is

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from benchmarks import mixture, search, search_callers, search_report, search_rows, search_strategies, speed
 from benchmarks.mixture import QUERIES
+from benchmarks.search import Match
 from benchmarks.search_callers import Case, Result
 from benchmarks.search_http import Http
 from benchmarks.search_queries import Collection, Turns, connected
@@ -141,9 +142,18 @@ def result(case: str, **changes: float) -> Result:
     return Result(case=case, **{**about, **ratios, **changes})
 
 
+def match(again: float) -> Match:
+    return Match(first=10 * again, again=again, recall=0.99)
+
+
 MEASURED = search.Measured(
     strategies=[],
-    matches={(1280, 10_000): 4.0, (1280, 100_000): 6.0, (512, 10_000): 2.0, (512, 1_000_000): 7.0},
+    matches={
+        (1280, 10_000): match(4.0),
+        (1280, 100_000): match(6.0),
+        (512, 10_000): match(2.0),
+        (512, 1_000_000): match(7.0),
+    },
     callers=[
         result("sees 100%", visible=1000),
         result("sees 10%", to_exact=1.1, count=4),
