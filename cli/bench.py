@@ -56,7 +56,7 @@ def embed(
 
 def search(
     large: Annotated[
-        bool, typer.Option("--large", help="Measure 1,000,000 vectors too: an hour and 10 GB more.")
+        bool, typer.Option("--large", help="Measure 1,000,000 vectors too: 20 minutes and 10 GB more.")
     ] = False,
     record: Annotated[
         Path | None,
