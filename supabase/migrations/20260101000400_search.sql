@@ -295,7 +295,7 @@ declare
   former text[];
   setting text;
 begin
-  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|plan_cache_mode|storage\.operation) ?)+$' then
+  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|jit|plan_cache_mode|storage\.operation) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
       using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
   end if;
@@ -427,6 +427,43 @@ revoke execute on function neural_search.find_matches from public, anon, authent
 grant execute on function neural_search.find_matches to anon, authenticated, service_role;
 
 
+-- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
+-- once for all of them, unless a policy chokes here that didn't before.
+create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+begin
+  if current_setting('neural_search.prepared', true) = 'on' then
+    begin
+      return array(
+        select row(m.*)::neural_search.match from unnest(matches) as m
+        where exists (
+            select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+              lateral (
+                select from storage.objects as o
+                where o.id = m.object_id and coalesce(o.version, '') = m.object_version
+                  and archived_at is null and is_delete_marker is not true
+              ) as object
+          )
+          or neural_search.is_public(m.object_id, m.object_version)
+        limit wanted offset skipped
+      );
+    exception when data_exception or cardinality_violation or plpgsql_error then
+      null;
+    end;
+  end if;
+  return array(
+    select row(m.*)::neural_search.match from unnest(matches) as m
+    where neural_search.can_see(m.object_id, m.object_version) limit wanted offset skipped
+  );
+end
+$$;
+comment on function neural_search.seen_among is
+  'Of these matches those that the caller may see, in their order: so many, after so many that are skipped.';
+revoke execute on function neural_search.seen_among from public, anon, authenticated, service_role;
+grant execute on function neural_search.seen_among to anon, authenticated, service_role;
+
+
 -- What the planner expects is good enough: what depends on it is how long a search takes, not what it finds. Volatile,
 -- because no other function may use EXPLAIN.
 create or replace function neural_search.expected_rows(search neural_search.search) returns double precision
@@ -553,7 +590,7 @@ declare
   kind constant text := coalesce(query_kind, 'image');
   names constant text[] := array[
     'neural_search.prepared', 'storage.operation', 'enable_sort', 'hnsw.iterative_scan', 'hnsw.ef_search',
-    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier', 'plan_cache_mode'
+    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier', 'plan_cache_mode', 'jit'
   ];
   former text[];
   searched record;
@@ -582,10 +619,11 @@ begin
     depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
 
-  -- Without sorting for once: where the index is to be walked, the planner is to walk it. Generic plans, since the few
-  -- statements of ours would else be planned anew for each search, which takes longer than they do.
+  -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
+  -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
+  -- would else be planned anew for each search, which takes longer than they do.
   former = neural_search.set_parameters(names, array[
-    'on', 'storage.object.get_authenticated', 'off', 'off', '100', '20000', '8', 'force_generic_plan'
+    'on', 'storage.object.get_authenticated', 'off', 'off', '100', '20000', '8', 'force_generic_plan', 'off'
   ]);
   -- Of unit length: half precision has no place for very long or very short vectors.
   search.query = extensions.l2_normalize(query_embedding);
@@ -616,20 +654,8 @@ begin
       where m.similarity > threshold and m.similarity >= search.floor
         and (page_after is null
           or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
-        and (
-          -- A policy that chokes has done so by now, and then nothing is prepared any more.
-          current_setting('neural_search.prepared') = 'on' and exists (
-            select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-              lateral (
-                select from storage.objects as o
-                where o.id = m.object_id and coalesce(o.version, '') = m.object_version
-                  and archived_at is null and is_delete_marker is not true
-              ) as object
-          )
-          or neural_search.can_see(m.object_id, m.object_version)
-        )
-      limit wanted offset skipped
     );
+    page = neural_search.seen_among(page, wanted, skipped);
     worst = found[cardinality(found)].similarity;
     exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
       -- Equals are to come in the order of their ids, as long as they aren't a thousand.
@@ -644,10 +670,8 @@ begin
   end loop;
   -- The best of all decides for every page; what comes after it says enough where that is as near.
   if page[1].similarity < search.best_floor then
-    if not exists (
-      select from unnest(found) as m
-      where m.similarity >= search.best_floor and neural_search.can_see(m.object_id, m.object_version)
-    ) then
+    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
+    if neural_search.seen_among(found, 1, 0) = '{}' then
       page = '{}';
     end if;
   end if;

@@ -80,6 +80,7 @@ HELPERS = {
     "neural_search.scaled",
     "neural_search.search_statement",
     "neural_search.searchable_model",
+    "neural_search.seen_among",
     "neural_search.set_parameters",
     "neural_search.squashed",
     "neural_search.state_of",
@@ -151,9 +152,12 @@ def test_every_view_reads_as_its_caller(catalogue):
     assert set(views) == {(name, True) for name in VIEWS}
 
 
+ASKING = ("can_see", "find_matches", "find_seen", "seen_among", "visible_objects")
+
+
 def test_every_function_fixes_its_search_path(catalogue):
-    # In these policies are asked, which may rely on Storage's.
-    asking = {f"neural_search.{name}" for name in ("can_see", "find_matches", "find_seen", "visible_objects")}
+    # Where policies are asked, they may rely on Storage's.
+    asking = {f"neural_search.{name}" for name in ASKING}
     storage = "'search_path=storage, public, extensions' = any (proconfig) and not prosecdef"
     assert functions(catalogue, """not coalesce('search_path=""' = any (proconfig), false)""") == asking
     assert functions(catalogue, storage) == asking

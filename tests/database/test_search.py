@@ -309,13 +309,20 @@ def test_a_search_without_an_active_model_says_so(db):
 def test_the_settings_of_the_session_are_restored(db, make_document):
     make_document()
     db.execute("set hnsw.ef_search = 77")
+    db.execute("set jit = on")
+    names = [
+        *("neural_search.prepared", "storage.operation", "enable_sort", "jit", "plan_cache_mode"),
+        *("hnsw.ef_search", "hnsw.iterative_scan", "hnsw.max_scan_tuples", "hnsw.scan_mem_multiplier"),
+    ]
+
+    def settings() -> list[tuple[str]]:
+        current = "select coalesce(current_setting(name, true), '') from unnest(%s::text[]) as name"
+        return db.execute(current, [names]).fetchall()
+
+    before = settings()
     with db.transaction():
         assert len(found(db)) == 1
-        assert db.execute("show hnsw.ef_search").fetchone() == ("77",)
-        assert db.execute("show hnsw.iterative_scan").fetchone() == ("off",)
-        assert db.execute("select coalesce(current_setting('storage.operation', true), '')").fetchone() == (
-            "",
-        )
+        assert settings() == before
 
 
 def test_a_fresh_session_of_any_role_can_search(database, make_document):
