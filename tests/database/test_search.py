@@ -439,7 +439,13 @@ def test_a_bucket_made_anew_under_an_old_name_isnt_searched_by_everybody(
 # Invariant 3: whoever asks, and though no event was recorded. Finish and change at once: test_jobs.py.
 @pytest.mark.parametrize("role", ["anon", "service_role", "postgres"])
 @pytest.mark.parametrize(
-    "change", ["delete from storage.objects", "update storage.objects set version = 'other'"]
+    "change",
+    [
+        "delete from storage.objects",
+        "update storage.objects set version = 'other'",
+        "update storage.objects set archived_at = now()",
+        "update storage.objects set is_delete_marker = true",
+    ],
 )
 def test_nobody_finds_what_is_gone_or_has_other_bytes_though_nobody_recorded_it(
     db, silent, make_document, role, change
