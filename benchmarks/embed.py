@@ -99,7 +99,9 @@ def _prepared(rows: Collection[str], show: Show, seed: int) -> Bench:
     from shared.embedding.compilation import native_precision
 
     cpu = settings.load(
-        settings.child_environment({"EMBEDDING_DEVICE": "cpu", "EMBEDDING_ENGINE": "openvino"})
+        settings.child_environment(
+            {"EMBEDDING_DEVICE": "cpu", "EMBEDDING_ENGINE": "openvino", "EMBEDDING_PRECISION": "auto"}
+        )
     )
     models = {DEFAULT: DEFAULT}
     if _needed_models(rows) or "gpu" in rows:

@@ -55,6 +55,7 @@ def running(function: str, project: Project, model: str, *, naive: bool = False)
         "EMBEDDING_MODELS": model,
         "EMBEDDING_DEVICE": "cpu",
         "EMBEDDING_ENGINE": "openvino",
+        "EMBEDDING_PRECISION": "auto",
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "FUNCTION_TARGET": function,

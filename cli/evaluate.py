@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from shared.identity import Identity
 
 TASKS = ("label", "pairs", "copies", "text")
-NEEDED = ("cv2", "imagehash", "ir_measures", "jinja2", "matplotlib", "psycopg", "scipy", "sklearn")
+NEEDED = {
+    "evaluation": ("cv2", "imagehash", "ir_measures", "jinja2", "matplotlib", "psycopg", "scipy", "sklearn"),
+    "quantisation": ("nncf",),
+}
 FEWEST_FOR_INDEXES = 50  # images: of fewer an index is no matter
 SOURCE = "A folder, a CSV or JSONL file, bucket:NAME[/FOLDER], emoji or samples (emoji:dev for tuning)."
 
@@ -84,9 +87,9 @@ def evaluate(
         _judge(changes, drops, max_drop, as_json)
 
 
-def need_the_extra(extra: str = "evaluation", needed: tuple[str, ...] = NEEDED) -> None:
+def need_the_extra(extra: str = "evaluation") -> None:
     """SettingsError, with the remedy, where packages that an extra brings aren't installed."""
-    missing = [name for name in needed if not find_spec(name)]
+    missing = [name for name in NEEDED[extra] if not find_spec(name)]
     if missing:
         raise SettingsError(
             f"This command needs packages that aren't installed ({', '.join(missing)}). Install them with "

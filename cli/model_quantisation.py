@@ -26,7 +26,9 @@ Row = dict[str, Any]
 
 def quantise(name: str, configuration: Settings) -> Row:
     """What `models quantise --json` prints. The first way of 8 bits that passes is kept."""
-    configuration = replace(configuration, embedding_engine="openvino", embedding_device="cpu")
+    configuration = replace(
+        configuration, embedding_engine="openvino", embedding_device="cpu", embedding_precision="auto"
+    )
     embedding.prepare(name, configuration=configuration)
     artifact = artifacts.find(name, configuration.embedding_cache)
     assert artifact, "it was just converted"
@@ -44,15 +46,17 @@ def quantise(name: str, configuration: Settings) -> Row:
         rows, kept = _tried(artifact, shown, Path(folder), show)
         if kept:
             artifacts.add_quantised(artifact, kept.graph)
+        else:
+            artifacts.remove_quantised(artifact)
     if kept:
         OpenVinoEngine(artifact, "int8").compile()  # now, and not while a function starts
-    return {"name": name, "kept": kept and kept.name, "refused": kept is None, "ways": rows}
+    return {"name": name, "kept": kept and kept.name, "ways": rows}
 
 
 def show(found: Row) -> None:
     """The ways that were tried in a table, and what came of it."""
     output.print_table(COLUMNS, [_cells(row) for row in found["ways"]])
-    if found["refused"]:
+    if not found["kept"]:
         output.say(f"\n{found['name']} isn't offered in 8 bits: no way keeps what float32 finds.")
         return
     output.say(

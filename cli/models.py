@@ -161,7 +161,7 @@ def quantise(name: Name, as_json: AsJson = False) -> None:
     """
     from cli.evaluate import need_the_extra
 
-    need_the_extra("quantisation", ("nncf",))
+    need_the_extra("quantisation")
     from cli import model_quantisation
 
     found = model_quantisation.quantise(name, settings.load())
@@ -169,7 +169,7 @@ def quantise(name: Name, as_json: AsJson = False) -> None:
         output.print_json(found)
     else:
         model_quantisation.show(found)
-    if found["refused"]:
+    if not found["kept"]:
         raise typer.Exit(1)
 
 

@@ -44,7 +44,9 @@ def _enter(way: str, model: str, threads: int) -> Any:
     if way == "ours":
         return models.Ours(model, models.cpu_settings())
     if way == "gpu":
-        environment = settings.child_environment({"EMBEDDING_DEVICE": "cuda", "EMBEDDING_ENGINE": "torch"})
+        environment = settings.child_environment(
+            {"EMBEDDING_DEVICE": "cuda", "EMBEDDING_ENGINE": "torch", "EMBEDDING_PRECISION": "auto"}
+        )
         return models.Ours(model, settings.load(environment))
     import torch
 

@@ -184,7 +184,9 @@ def _export(model: str, path: Path) -> None:
 
 def cpu_settings() -> Settings:
     """This process's settings, on the CPU."""
-    environment = settings.child_environment({"EMBEDDING_DEVICE": "cpu", "EMBEDDING_ENGINE": "openvino"})
+    environment = settings.child_environment(
+        {"EMBEDDING_DEVICE": "cpu", "EMBEDDING_ENGINE": "openvino", "EMBEDDING_PRECISION": "auto"}
+    )
     return settings.load(environment)
 
 

@@ -107,9 +107,13 @@ def model(target: Settings) -> str:
     names = ", ".join(target.embedding_models)
     if loading.engine_name(target) == "torch":
         return f"{names} (served by torch)"
-    missing = [name for name in target.embedding_models if not artifacts.find(name, target.embedding_cache)]
+    found = {name: artifacts.find(name, target.embedding_cache) for name in target.embedding_models}
+    missing = [name for name, artifact in found.items() if not artifact]
     if missing and target.supabase_url:
         raise NeuralSearchError(
             f"Not converted for the CPU: {', '.join(missing)}. Stop the stack and start it again."
         )
+    if target.embedding_precision == "int8":
+        for artifact in filter(None, found.values()):
+            artifacts.need_quantised(artifact)
     return f"{names} ({'`neural-search up` will convert it' if missing else 'converted for the CPU'})"

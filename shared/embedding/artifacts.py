@@ -19,7 +19,7 @@ from shared.errors import SettingsError
 
 RECORD = "record.json"
 DIGESTS = "digests.json"
-STAGING = ".new-"
+STAGING, REPLACED = ".new-", ".old-"
 QUANTISED = "int8"  # folder within a conversion's: its image side in 8 bits
 IMAGE_GRAPH = "image.xml"
 
@@ -57,8 +57,20 @@ def written(name: str, cache: Path) -> AbstractContextManager[Path]:
 
 def quantised(artifact: Artifact) -> Path | None:
     """The graph of its image side in 8 bits, where that is there and intact."""
-    folder = artifact.folder / QUANTISED
-    return None if altered(folder) or not folder.is_dir() else folder / IMAGE_GRAPH
+    graph = artifact.folder / QUANTISED / IMAGE_GRAPH
+    return graph if graph.is_file() and not altered(graph.parent) else None
+
+
+def need_quantised(artifact: Artifact) -> Path:
+    """As `quantised`; SettingsError where there is none."""
+    if graph := quantised(artifact):
+        return graph
+    model = artifact.record.model
+    raise SettingsError(
+        f"EMBEDDING_PRECISION is int8, and the model {model!r} has no intact image side in 8 bits in "
+        f"{str(artifact.folder)!r}. Make one with `neural-search models quantise {model}`, or set "
+        "EMBEDDING_PRECISION=auto."
+    )
 
 
 def add_quantised(artifact: Artifact, graph: Path) -> None:
@@ -66,6 +78,11 @@ def add_quantised(artifact: Artifact, graph: Path) -> None:
     with _staged(artifact.folder / QUANTISED) as folder:
         for suffix in (".xml", ".bin"):
             shutil.copy(graph.with_suffix(suffix), (folder / IMAGE_GRAPH).with_suffix(suffix))
+
+
+def remove_quantised(artifact: Artifact) -> None:
+    """Keep none, where one was kept before."""
+    _discard(artifact.folder / QUANTISED)
 
 
 @contextmanager
@@ -106,8 +123,9 @@ def lock(name: str, cache: Path) -> AbstractContextManager[None]:
 def sweep(name: str, cache: Path) -> None:
     """Remove what killed conversions left. Only with the lock: it might be another's work."""
     folder = cache / models.slug(name)
-    for leftover in (*folder.glob(f"{STAGING}*"), *folder.glob(f"*/{STAGING}*")):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for kind in (STAGING, REPLACED):
+        for leftover in (*folder.glob(f"{kind}*"), *folder.glob(f"*/{kind}*")):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def seal(folder: Path) -> None:
@@ -152,6 +170,6 @@ def _newest_first(root: Path) -> list[Path]:
 
 def _discard(folder: Path) -> None:
     if folder.exists():
-        trash = folder.with_name(f".old-{folder.name}-{os.getpid()}")
+        trash = folder.with_name(f"{REPLACED}{folder.name}-{os.getpid()}")
         folder.rename(trash)
         shutil.rmtree(trash)

@@ -36,15 +36,19 @@ def load(
 
 
 def prepare(model: str | None = None, *, configuration: Settings | None = None) -> bool:
-    """Convert the model for the CPU, in a process of its own. False where there was nothing to do."""
+    """Convert the model for the CPU, in a process of its own. False where there was nothing to do.
+
+    SettingsError where it is to be served in 8 bits, which aren't made by the way.
+    """
     configuration = configuration or settings.load()
     name = model or configuration.embedding_models[0]
     if engine_name(configuration) == "torch":
         return False
-    if artifacts.find(name, configuration.embedding_cache):
-        return False
-    _converted(name, configuration.embedding_cache)
-    return True
+    found = artifacts.find(name, configuration.embedding_cache)
+    artifact = found or _converted(name, configuration.embedding_cache)
+    if configuration.embedding_precision == "int8":
+        artifacts.need_quantised(artifact)
+    return found is None
 
 
 def engine_name(configuration: Settings) -> str:

@@ -15,7 +15,6 @@ from shared.embedding.artifacts import Artifact
 from shared.embedding.company import Company
 from shared.embedding.compilation import native_precision
 from shared.embedding.streams import Streams
-from shared.errors import SettingsError
 
 # How many shares the cores are divided into for batches and concurrent callers. A query's text comes alone.
 STREAMS = {"image": 2, "text": 1}
@@ -80,18 +79,8 @@ def _tower(artifact: Artifact, name: str, precision: str) -> Tower:
     if precision != "int8":
         return Tower(artifact.folder / f"{name}.xml", precision, STREAMS[name])
     # The text side stays as it is, and so does what 8 bits would spoil in the image side.
-    graph = _quantised(artifact) if name == "image" else artifact.folder / f"{name}.xml"
+    graph = artifacts.need_quantised(artifact) if name == "image" else artifact.folder / f"{name}.xml"
     return Tower(graph, native_precision(), STREAMS[name])
-
-
-def _quantised(artifact: Artifact) -> Path:
-    if graph := artifacts.quantised(artifact):
-        return graph
-    raise SettingsError(
-        f"EMBEDDING_PRECISION is int8, and the model {artifact.record.model!r} has no intact image side in 8 "
-        f"bits in {str(artifact.folder)!r}. Make one with `neural-search models quantise "
-        f"{artifact.record.model}`, or set EMBEDDING_PRECISION=auto."
-    )
 
 
 def _cores() -> int:

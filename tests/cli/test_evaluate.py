@@ -108,6 +108,6 @@ def test_what_cannot_be_evaluated_is_one_line_with_the_remedy(
 def test_without_the_extra_the_error_says_how_to_install_it(
     nowhere: CommandLine, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(command, "NEEDED", ("json", "not_installed_here"))
+    monkeypatch.setattr(command, "NEEDED", {"evaluation": ("json", "not_installed_here")})
     line = nowhere.error("evaluate", pictures)
     assert "(not_installed_here). Install them with `pip install" in line and "evaluation]" in line

@@ -42,7 +42,7 @@ def quantised(
     folder = tmp_path_factory.mktemp(request.param)
     tiny_checkpoints.FAMILIES[request.param](folder)
     own = replace(configuration, embedding_models=(str(folder),), embedding_precision="int8")
-    embedding.prepare(configuration=own)
+    embedding.prepare(configuration=replace(own, embedding_precision="auto"))
     artifact = artifact_of(own)
     decoded = [
         images.decode(data, max_bytes=10**7, max_pixels=10**8, min_side=artifact.record.image.side).picture
@@ -91,6 +91,20 @@ def test_the_conversion_it_lies_in_stays_whole(quantised: Settings) -> None:
     assert embedding.prepare(configuration=quantised) is False
 
 
+def test_what_a_killed_process_left_is_swept_away(quantised: Settings, tmp_path: Path) -> None:
+    copytree(quantised.embedding_cache, tmp_path / "cache")
+    artifact = artifact_of(replace(quantised, embedding_cache=tmp_path / "cache"))
+    leftovers = [
+        artifact.folder / ".new-x",
+        artifact.folder / ".old-int8-1",
+        artifact.folder.parent / ".old-a-1",
+    ]
+    for leftover in leftovers:
+        leftover.mkdir()
+    artifacts.sweep(artifact.record.model, tmp_path / "cache")
+    assert not any(leftover.exists() for leftover in leftovers) and artifacts.quantised(artifact)
+
+
 def test_a_damaged_one_is_not_served(quantised: Settings, tmp_path: Path) -> None:
     copytree(quantised.embedding_cache, tmp_path / "cache")
     own = replace(quantised, embedding_cache=tmp_path / "cache")
@@ -103,8 +117,10 @@ def test_a_damaged_one_is_not_served(quantised: Settings, tmp_path: Path) -> Non
 
 
 def test_a_model_without_one_says_how_it_is_made(converted: Settings) -> None:
-    with pytest.raises(SettingsError, match="neural-search models quantise efficientnet-lite0"):
-        embedding.load(configuration=replace(converted, embedding_precision="int8"))
+    own = replace(converted, embedding_precision="int8")
+    for start in (embedding.prepare, embedding.load):  # what containers and `up` do, and what functions do
+        with pytest.raises(SettingsError, match="neural-search models quantise efficientnet-lite0"):
+            start(configuration=own)
 
 
 @pytest.mark.parametrize("choice", [{"embedding_engine": "torch"}, {"embedding_device": "cuda"}])

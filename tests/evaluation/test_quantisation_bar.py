@@ -116,25 +116,21 @@ def ways(found: dict[str, object]) -> Sequence[dict[str, object]]:
     return found["ways"]
 
 
-def test_the_first_way_that_passes_is_kept_and_served(
+def test_the_first_way_that_passes_is_kept_and_served_until_none_passes_any_more(
     model: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    name = model.embedding_models[0]
     monkeypatch.setattr(quantisation, "LEAST_COSINE", 0.5)
     monkeypatch.setattr(quantisation, "MOST_RECALL_LOST", 0.5)
-    name = model.embedding_models[0]
     found = model_quantisation.quantise(name, model)
-    tried = ways(found)
-    assert found["refused"] is False and found["kept"] == tried[-1]["way"] == "8 bits, all but the end"
-    assert tried[0]["way"] == "float32" and tried[0]["mean_cosine"] == 1.0
+    assert found["kept"] == ways(found)[-1]["way"] == "8 bits, all but the end"
+    assert ways(found)[0]["way"] == "float32" and ways(found)[0]["mean_cosine"] == 1.0
     served = embedding.load(configuration=replace(model, embedding_precision="int8"))
     assert served.embed_images([drawing(1, "google")]).shape == (1, 32)
 
-
-def test_where_none_passes_nothing_is_kept(model: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantisation, "LEAST_COSINE", 1.1)
-    name = model.embedding_models[0]
     found = model_quantisation.quantise(name, model)
     artifact = artifacts.find(name, model.embedding_cache)
-    assert found["refused"] is True and found["kept"] is None
+    assert found["kept"] is None
     assert [bool(way["refusal"]) for way in ways(found)][-2:] == [True, True]
     assert artifact and artifacts.quantised(artifact) is None
