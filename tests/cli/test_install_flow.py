@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 from command_line import CommandLine, free_port, write_picture
 from supabase import ClientOptions, create_client
+from waiting import eventually
 
 from local.stack import Stack
 from shared import settings
@@ -56,12 +56,8 @@ def _store_images(stack: Stack, folder: Path) -> None:
 
 
 def all_searchable(database: psycopg.Connection[Any]) -> bool:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if [row[0] for row in database.execute("select content from public.documents order by 1")] == NAMES:
-            return True
-        time.sleep(0.1)
-    return False
+    statement = "select content from public.documents order by 1"
+    return eventually(lambda: [row[0] for row in database.execute(statement)] == NAMES)
 
 
 def remains(database: psycopg.Connection[Any]) -> list[str]:

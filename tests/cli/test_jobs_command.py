@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from command_line import CommandLine, free_port, write_picture
 from PIL import Image
+from waiting import eventually
 
 from cli import backfill, jobs
 
@@ -180,10 +181,7 @@ def test_backfill_queues_everything_in_bounded_calls(
     assert stack.json("backfill", "--prefix", f"{forgotten}red")["queued"] == 1
     assert stack.json("backfill") == {"found": 2, "queued": 2, "dry_run": False}
     assert "Nothing to queue" in stack.run("backfill").stdout
-    deadline = time.monotonic() + PATIENCE
-    while not_searchable(database) != set(BAD):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: not_searchable(database) == set(BAD))
 
 
 def test_backfill_of_a_bucket_that_is_not_indexed_says_what_to_do(stack: CommandLine):

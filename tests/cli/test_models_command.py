@@ -6,8 +6,7 @@ import base64
 import shlex
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import requests
 import tiny_checkpoints
 from command_line import CommandLine, free_port, write_picture
 from databases import DIMENSIONS, MODEL, Connection
+from waiting import eventually
 
 from shared import embedding, settings
 from shared.embedding import models
@@ -99,18 +99,11 @@ class Searcher:
 
     def wait_for_answers_of(self, model: str) -> None:
         first = len(self.answers)
-        until(lambda: any(answer.json()["model"] == model for answer in self.answers[first:]))
+        eventually(lambda: any(answer.json()["model"] == model for answer in self.answers[first:]))
 
     def _run(self) -> None:
         while not self._stop.wait(0.05):
             self.answers.append(requests.post(self._url, json=self._body, headers=self._headers, timeout=60))
-
-
-def until(reached: Callable[[], Any], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "it should have happened long ago"
-        time.sleep(0.1)
 
 
 def row(stack: CommandLine, name: str) -> dict[str, Any]:
@@ -141,7 +134,7 @@ def test_searches_never_stop_while_one_model_takes_anothers_place_and_back(
         headers = {"Authorization": f"Bearer {key}", "apikey": key}
         requests.post(f"{storage}/move", json=move, headers=headers, timeout=10).raise_for_status()
         requests.delete(f"{storage}/images/shop/black.png", headers=headers, timeout=10).raise_for_status()
-        until(lambda: row(stack, checkpoint)["pending"] == 0)
+        eventually(lambda: row(stack, checkpoint)["pending"] == 0)
         expected = {*names, "shop/new.png", "shop/moved.png"} - {"shop/blue.png", "shop/black.png"}
         assert stored(sql) == {(name, model) for name in expected for model in (MODEL, checkpoint)}
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from faulty_proxy import Exchange, Fault, after
 from psycopg import sql
 from psycopg_pool.base import AttemptWithBackoff
 from storage3.exceptions import StorageApiError
+from waiting import eventually
 
 from cli import migrations
 from local.postgres import SUPERUSER, Cluster, prepare_database
@@ -57,13 +57,6 @@ class Crashing:
         assert project
         eventually(lambda: httpx.get(f"{project.running.url}/health").status_code == 200)
         eventually(lambda: answers(project.bucket.list))
-
-
-def eventually(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any
 
 import pytest
 from databases import Connection, clone
@@ -65,20 +63,6 @@ def allow(db: Connection) -> Callable[..., None]:
         )
 
     return allow
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Any]:
-    """Wait until something is true, and return it."""
-
-    def wait(look: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 20
-        while not (found := look()):
-            assert time.monotonic() < deadline, "it didn't happen"
-            time.sleep(0.02)
-        return found
-
-    return wait
 
 
 def _closed_url() -> str:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.message import Message
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +26,7 @@ import pytest
 from echo import Echo
 from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
+from waiting import eventually
 
 from local import keys
 from local.postgres import Cluster
@@ -34,8 +35,6 @@ from local.stack import Stack, _function_environment
 from shared import settings as configuration
 from shared.errors import StackError
 from shared.settings import CHECKOUT, Settings
-
-Eventually = Callable[[Callable[[], Any]], Any]
 
 PROGRAM = """
 import contextlib
@@ -175,9 +174,7 @@ def test_a_lock_that_cannot_be_opened_is_one_line_that_says_what_to_do(
             use()
 
 
-def test_a_gateway_that_is_killed_comes_back(
-    stack: Stack, settings: Settings, eventually: Eventually
-) -> None:
+def test_a_gateway_that_is_killed_comes_back(stack: Stack, settings: Settings) -> None:
     running = Stack.running(settings)
     assert running is not None
     os.kill(running.processes["gateway"], signal.SIGKILL)
@@ -186,7 +183,7 @@ def test_a_gateway_that_is_killed_comes_back(
 
 
 def test_a_postgres_that_is_killed_comes_back_under_the_same_gateway(
-    stack: Stack, settings: Settings, eventually: Eventually
+    stack: Stack, settings: Settings
 ) -> None:
     server = Cluster(settings.local_data / "postgres")
     before = Stack.running(settings)
@@ -216,9 +213,7 @@ def test_a_signal_ends_everything_in_order(settings: Settings, end: signal.Signa
     assert not Cluster(settings.local_data / "postgres").is_running()
 
 
-def test_a_stack_that_was_killed_leaves_no_gateway_and_starts_again(
-    settings: Settings, eventually: Eventually
-) -> None:
+def test_a_stack_that_was_killed_leaves_no_gateway_and_starts_again(settings: Settings) -> None:
     with run(settings) as process:
         running = Stack.running(settings)
         assert running is not None

@@ -13,6 +13,7 @@ import pytest
 from databases import Connection
 from gateways import Gateway
 from storage3.exceptions import StorageApiError
+from waiting import eventually
 
 PNG = b"\x89PNG bytes"
 OPTIONS = {"content-type": "image/png"}
@@ -192,9 +193,7 @@ class TestUpload:
             assert refused(answer)[1:3] == ("400", "InvalidRequest")
         assert gateway.stored() == stored
 
-    def test_a_client_that_goes_away_leaves_nothing(
-        self, gateway: Gateway, bucket: str, eventually: Callable[..., Any]
-    ) -> None:
+    def test_a_client_that_goes_away_leaves_nothing(self, gateway: Gateway, bucket: str) -> None:
         stored, started = gateway.stored(), threading.Event()
 
         def half() -> Iterator[bytes]:

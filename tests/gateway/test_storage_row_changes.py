@@ -13,6 +13,7 @@ import pytest
 from databases import Connection
 from gateways import Gateway
 from storage3.exceptions import StorageApiError
+from waiting import eventually
 
 PNG = b"\x89PNG first"
 OTHER = b"\x89PNG second"
@@ -209,7 +210,7 @@ def test_an_upload_that_no_policy_allows_changes_nothing(
 
 
 def test_emptying_answers_first_and_deletes_each_row_later(
-    gateway: Gateway, bucket: str, changes: Changes, eventually: Callable[[Callable[[], Any]], Any]
+    gateway: Gateway, bucket: str, changes: Changes
 ) -> None:
     images = gateway.supabase().storage.from_(bucket)
     stored = gateway.stored()

@@ -20,6 +20,7 @@ import pytest
 from databases import Connection
 from echo import Echo
 from gateways import Gateway, serve
+from waiting import eventually
 
 from local.gateway.database import Database
 from local.gateway.storage.faults import Fault
@@ -491,7 +492,7 @@ def half_sent(gateway: Gateway, url: str, data: bytes, length: int) -> socket.so
 
 class TestInterruptions:
     def test_what_came_before_a_broken_connection_stays(
-        self, gateway: Gateway, http: httpx.Client, bucket: str, eventually: Callable[..., Any]
+        self, gateway: Gateway, http: httpx.Client, bucket: str
     ) -> None:
         url = started(http, bucket)
         with half_sent(gateway, url, DATA[:3000], len(DATA)):
@@ -501,7 +502,7 @@ class TestInterruptions:
         assert gateway.supabase().storage.from_(bucket).download("a.png") == DATA
 
     def test_a_request_left_behind_gives_way_to_the_client_that_is_back(
-        self, gateway: Gateway, http: httpx.Client, bucket: str, eventually: Callable[..., Any]
+        self, gateway: Gateway, http: httpx.Client, bucket: str
     ) -> None:
         """Its connection looks alive to the server, as one does behind a network that went away."""
         url = started(http, bucket)
@@ -647,13 +648,7 @@ class TestExpiry:
         assert refused(send(http, url, 0, DATA)) == (410, "The file for this url no longer exists\n")
 
     def test_what_was_never_finished_is_gone_after_a_start(
-        self,
-        gateway: Gateway,
-        http: httpx.Client,
-        bucket: str,
-        aged: Callable[[], None],
-        echo: Echo,
-        eventually: Callable[..., Any],
+        self, gateway: Gateway, http: httpx.Client, bucket: str, aged: Callable[[], None], echo: Echo
     ) -> None:
         send(http, started(http, bucket), 0, DATA[:5])
         send(http, started(http, bucket, "b.png"), 0, DATA)
@@ -665,7 +660,7 @@ class TestExpiry:
         assert gateway.supabase().storage.from_(bucket).download("b.png") == DATA
 
     def test_files_that_no_upload_knows_go_when_they_are_a_day_old(
-        self, gateway: Gateway, http: httpx.Client, bucket: str, echo: Echo, eventually: Callable[..., Any]
+        self, gateway: Gateway, http: httpx.Client, bucket: str, echo: Echo
     ) -> None:
         young = bytes_of(gateway, started(http, bucket))
         old, recent = young.with_name("0" * 32), young.with_name("1" * 32 + ".partial")

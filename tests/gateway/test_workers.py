@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,10 +13,9 @@ import pytest
 from databases import Connection
 from gateways import Gateway
 from psycopg.rows import dict_row
+from waiting import eventually
 
 from local.gateway import cron, net
-
-Eventually = Callable[[Callable[[], Any]], Any]
 
 
 def respond(db: Connection, request: int) -> tuple[Any, ...] | None:
@@ -39,7 +37,7 @@ def post(db: Connection, url: str, timeout: int = 5000, **headers: str) -> int:
 
 class TestNet:
     def test_a_committed_request_is_sent_once_and_its_answer_kept(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
+        self, gateway: Gateway, db: Connection
     ) -> None:
         path = f"/{uuid.uuid4()}"
         request = post(db, gateway.echo.url + path, **{"x-webhook-secret": "s"})
@@ -56,9 +54,7 @@ class TestNet:
         )
         assert db.execute("select count(*) from net.http_request_queue").fetchone() == (0,)
 
-    def test_a_request_that_is_rolled_back_is_never_sent(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_a_request_that_is_rolled_back_is_never_sent(self, gateway: Gateway, db: Connection) -> None:
         path = f"/{uuid.uuid4()}"
         with pytest.raises(ZeroDivisionError), db.transaction():
             post(db, gateway.echo.url + path)
@@ -68,7 +64,7 @@ class TestNet:
         assert gateway.echo.to(path) == []
 
     def test_a_slow_answer_times_out_and_a_refused_connection_is_told(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
+        self, gateway: Gateway, db: Connection
     ) -> None:
         slow = post(db, f"{gateway.echo.url}/hold", timeout=50)
         assert eventually(lambda: respond(db, slow))[3:] == (True, "Timeout of 50 ms reached.")
@@ -78,9 +74,7 @@ class TestNet:
             assert status is None
             assert error
 
-    def test_a_failing_answer_is_kept_and_not_retried(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_a_failing_answer_is_kept_and_not_retried(self, gateway: Gateway, db: Connection) -> None:
         before = len(gateway.echo.to("/status/503"))
         request = post(db, f"{gateway.echo.url}/status/503")
         assert eventually(lambda: respond(db, request))[0] == 503
@@ -88,9 +82,7 @@ class TestNet:
         eventually(lambda: respond(db, next_one))
         assert len(gateway.echo.to("/status/503")) == before + 1
 
-    def test_what_one_transaction_queued_goes_out_together(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_what_one_transaction_queued_goes_out_together(self, gateway: Gateway, db: Connection) -> None:
         paths = [f"/{uuid.uuid4()}" for _ in range(30)]
         with db.transaction():
             requests = [post(db, gateway.echo.url + path) for path in paths]
@@ -102,9 +94,7 @@ class TestNet:
         )
         assert times.fetchone() == (1,)
 
-    def test_a_batch_takes_at_most_200(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_a_batch_takes_at_most_200(self, gateway: Gateway, db: Connection) -> None:
         with db.transaction():
             requests = [post(db, f"{gateway.echo.url}/batch") for _ in range(201)]
         eventually(lambda: respond(db, requests[-1]))
@@ -114,26 +104,20 @@ class TestNet:
         )
         assert counts.fetchall() == [(200,), (1,)]
 
-    def test_old_answers_are_forgotten(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_old_answers_are_forgotten(self, gateway: Gateway, db: Connection) -> None:
         db.execute("insert into net._http_response (id, created) values (-1, now() - interval '7 hours')")
         request = post(db, f"{gateway.echo.url}/x")
         eventually(lambda: respond(db, request))
         assert respond(db, -1) is None
 
-    def test_the_worker_comes_back_after_losing_the_database(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_the_worker_comes_back_after_losing_the_database(self, gateway: Gateway, db: Connection) -> None:
         cut_off(gateway)
         request = post(db, f"{gateway.echo.url}/back")
         assert eventually(lambda: respond(db, request))[0] == 200
 
 
 class TestCron:
-    def test_a_due_job_runs_as_who_scheduled_it_and_is_recorded(
-        self, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_a_due_job_runs_as_who_scheduled_it_and_is_recorded(self, db: Connection) -> None:
         db.execute("create table public.ran (by text)")
         db.execute("select cron.schedule('note', '1 second', 'insert into public.ran values (session_user)')")
         row = eventually(lambda: runs(db, "note"))[0]
@@ -146,9 +130,7 @@ class TestCron:
         assert row["end_time"] >= row["start_time"]
         assert db.execute("select distinct by from public.ran").fetchall() == [("postgres",)]
 
-    def test_a_failing_job_is_recorded_and_harms_no_other(
-        self, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_a_failing_job_is_recorded_and_harms_no_other(self, db: Connection) -> None:
         db.execute(
             "select cron.schedule('bad', '1 second', 'select 1/0'), "
             "cron.schedule('good', '1 second', 'select 1')"
@@ -159,9 +141,7 @@ class TestCron:
         assert (bad["status"], good["status"]) == ("failed", "succeeded")
         assert "division by zero" in bad["return_message"]
 
-    def test_the_worker_comes_back_after_losing_the_database(
-        self, gateway: Gateway, db: Connection, eventually: Eventually
-    ) -> None:
+    def test_the_worker_comes_back_after_losing_the_database(self, gateway: Gateway, db: Connection) -> None:
         cut_off(gateway)
         db.execute("select cron.schedule('again', '1 second', 'select 1')")
         eventually(lambda: runs(db, "again"))

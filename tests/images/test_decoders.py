@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
@@ -17,6 +16,7 @@ import flask
 import pytest
 from PIL import Image, ImageColor
 from test_decoding import saved, scene
+from waiting import eventually
 
 from shared import process
 from shared.decoders import Decoders, start
@@ -62,13 +62,6 @@ def pool() -> Iterator[Decoders]:
 
 def picture(colour: str) -> bytes:
     return saved(Image.new("RGB", (32, 24), colour), "PNG")
-
-
-def eventually(look: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:

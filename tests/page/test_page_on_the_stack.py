@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 import requests
 from fake_query import PHOTOS
 from playwright.sync_api import Locator, Page, expect
+from waiting import eventually
 
 from local.stack import Stack
 
@@ -41,10 +41,7 @@ def fill(stack: Stack) -> None:
         headers = {**key, "Content-Type": "image/jpeg"}
         url = f"{stack.url}/storage/v1/object/images/{name}"
         requests.post(url, data=(PHOTOS / name).read_bytes(), headers=headers, timeout=30).raise_for_status()
-    deadline = time.monotonic() + 120
-    while unfinished(stack, key, names):
-        assert time.monotonic() < deadline, "the images don't become searchable"
-        time.sleep(0.2)
+    eventually(lambda: not unfinished(stack, key, names), 120)
 
 
 def unfinished(stack: Stack, key: dict[str, str], names: list[str]) -> bool:
