@@ -101,6 +101,7 @@ def _lsh(connection: Connection, collection: Collection) -> tuple[str, str, floa
     seconds = time.perf_counter() - began
     connection.execute("vacuum (analyze) public.documents")
     connection.execute(f"set hnsw.ef_search = {LSH_CANDIDATES}".encode())
+    connection.execute("set enable_sort = off")  # as match_documents has it: sorting can look cheaper
     order = f"lsh::bit({bits}) <~> (select neural_search.lsh_bits(%(query)s, '{model}')::bit({bits}))"
     weight = _size(connection, "pg_relation_size('public.by_hand_lsh')") / len(collection.stored) + bits / 8
     return "lsh", _ranked(model, order, LSH_CANDIDATES), seconds, weight
