@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import embed_files, embed_served, embed_steps
 from benchmarks.figures import Figure
 from benchmarks.speed import machine
-from shared import embedding, settings
+from shared import embedding
 from shared.errors import SettingsError
 from shared.settings import CHECKOUT, Settings
 
@@ -96,13 +96,10 @@ def _check(rows: Collection[str]) -> None:
 
 
 def _prepared(rows: Collection[str], show: Show, seed: int) -> Bench:
+    from benchmarks.baselines.models import cpu_settings
     from shared.embedding.compilation import native_precision
 
-    cpu = settings.load(
-        settings.child_environment(
-            {"EMBEDDING_DEVICE": "cpu", "EMBEDDING_ENGINE": "openvino", "EMBEDDING_PRECISION": "auto"}
-        )
-    )
+    cpu = cpu_settings()
     models = {DEFAULT: DEFAULT}
     if _needed_models(rows) or "gpu" in rows:
         show("preparing the models", 0, 2)

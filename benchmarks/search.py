@@ -18,7 +18,7 @@ from benchmarks import mixture, search_callers, search_http, search_strategies
 from benchmarks.figures import Figure
 from benchmarks.search_callers import MATCH, Result
 from benchmarks.search_http import Http
-from benchmarks.search_queries import Collection, connected, take_turns
+from benchmarks.search_queries import Collection, Turns, connected, take_turns
 from benchmarks.search_rows import Connection, Show, fill, rows
 from benchmarks.search_strategies import Measurement
 from benchmarks.speed import machine
@@ -150,11 +150,12 @@ def _activate(connection: Connection, model: str, dimensions: int) -> None:
 
 def _match(connection: Connection, collection: Collection) -> Match:
     statement = {"match": MATCH.format(more="")}
-    first = take_turns(connection, collection, statement, rounds=GROWTH_ROUNDS, seconds=GROWTH_SECONDS)[
-        "match"
-    ]
-    asked = len(first.milliseconds)
-    again = take_turns(connection, collection, statement, rounds=asked, seconds=GROWTH_SECONDS)["match"]
+
+    def asked(rounds: int) -> Turns:
+        return take_turns(connection, collection, statement, rounds=rounds, seconds=GROWTH_SECONDS)["match"]
+
+    first = asked(GROWTH_ROUNDS)
+    again = asked(len(first.milliseconds))
     return Match(first=first.percentile(50), again=again.percentile(50), recall=again.recall)
 
 

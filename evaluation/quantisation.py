@@ -97,16 +97,17 @@ def trials(artifact: Artifact, shown: Pictures, folder: Path, show: Progress) ->
     ways = len(schemes) + 2
     show("float32", 0, ways)
     measured = partial(_trial, served=served, exact=exact, shown=shown)
-    yield measured("float32", graph, reference, quantised=False)
+    yield measured("float32", graph, reference, exact, quantised=False)
     if native != "f32":
         show(native, 1, ways)
-        yield measured(f"{native}, as it is served", graph, served, quantised=False)
+        yield measured(f"{native}, as it is served", graph, served, _vectors(served, shown), quantised=False)
     for number, scheme in enumerate(schemes):
         show(scheme.name, number + 2, ways)
         made = folder / str(number) / artifacts.IMAGE_GRAPH
         made.parent.mkdir()
         quantisation.quantise(graph, scheme, shown.calibration, made)
-        yield measured(scheme.name, made, Streams(made, native, 1), quantised=True)
+        tried = Streams(made, native, 1)
+        yield measured(scheme.name, made, tried, _vectors(tried, shown), quantised=True)
 
 
 def _inputs(what: str, items: Sequence[Item], how: ImageInput, decode: Decode, show: Progress) -> Inputs:
@@ -121,13 +122,13 @@ def _trial(
     name: str,
     graph: Path,
     streams: Streams,
+    own: tuple[Vectors, ...],
     *,
     quantised: bool,
     served: Streams,
     exact: tuple[Vectors, ...],
     shown: Pictures,
 ) -> Trial:
-    own = _vectors(streams, shown)
     cosines = [
         np.einsum("nd,nd->n", vectors, others)[kept]
         for vectors, others, kept in zip(own, exact, (slice(None), shown.queries), strict=True)

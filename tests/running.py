@@ -20,6 +20,7 @@ import uvicorn
 from supabase import Client, create_client
 from supabase.lib.client_options import SyncClientOptions
 from threaded import threaded
+from waiting import eventually
 from werkzeug.serving import make_server
 
 from local import keys
@@ -77,10 +78,7 @@ class Running:
         return row["state"], row["reason"]
 
     def eventually(self, look: Callable[[], Any], expected: Any) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while (seen := look()) != expected:
-            assert time.monotonic() < deadline, f"expected {expected!r}, still {seen!r}"
-            time.sleep(0.02)
+        eventually(look, PATIENCE, wanted=lambda seen: seen == expected)
 
     def execute(self, statement: str, *values: Any) -> None:
         with psycopg.connect(self.database_url("postgres"), autocommit=True) as connection:

@@ -8,14 +8,16 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-PATIENCE = 60.0  # seconds
-INTERVAL = 0.05
+PATIENCE = 20.0  # seconds
+INTERVAL = 0.02
 
 
-def eventually(look: Callable[[], Found], seconds: float = PATIENCE) -> Found:
-    """The first true value that `look` gives; AssertionError with the last one where none comes in time."""
+def eventually(
+    look: Callable[[], Found], seconds: float = PATIENCE, *, wanted: Callable[[Found], object] = bool
+) -> Found:
+    """The first value of `look` that is `wanted`; AssertionError, with the last, where none comes in time."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not wanted(found := look()):
         assert time.monotonic() < deadline, f"it didn't happen, the last was {found!r}"
         time.sleep(INTERVAL)
     return found

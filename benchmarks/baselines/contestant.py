@@ -64,9 +64,13 @@ def _do(way: Any, order: dict[str, Any]) -> dict[str, float]:
         count = order.get("count") or way.batch_size
         return {"rate": _rate(lambda: way.step(count), count, seconds)}
     files = cycle([path.read_bytes() for path in sorted(Path(order["folder"]).iterdir())])
-    if order["do"] == "together":
-        return {"rate": _rate_of_callers(lambda: way.embed([next(files)]), seconds)}
-    return {"rate": _rate(lambda: way.embed([next(files)]), 1, seconds)}
+
+    def embed() -> None:
+        way.embed([next(files)])
+
+    return {
+        "rate": _rate_of_callers(embed, seconds) if order["do"] == "together" else _rate(embed, 1, seconds)
+    }
 
 
 def _rate_of_callers(work: Callable[[], object], seconds: float) -> float:

@@ -19,6 +19,7 @@ import nncf  # isort: skip
 
 PRODUCTS = {"Convolution", "GroupConvolution", "MatMul"}
 FUSED = {"Add", "Clamp"}  # a product's bias and activation, which belong to it
+PASSIVE = {"Constant", "Convert", "Result"}
 ATTENTION = {"ScaledDotProductAttention", "Softmax"}
 FIRST_LAYERS = 3
 
@@ -36,7 +37,7 @@ def schemes(graph: Path) -> list[Scheme]:
     layers = core().read_model(graph).get_ordered_ops()
     products = [layer for layer in layers if layer.get_type_name() in PRODUCTS]
     spatial = [layer for layer in layers if layer.get_type_name() == "GroupConvolution"]
-    end = _end(layers, products[-1])
+    end = _end(layers)
     found = [
         Scheme(name="8 bits, all but the end", kept=_names(end)),
         Scheme(
@@ -67,12 +68,11 @@ def quantise(graph: Path, scheme: Scheme, inputs: Sequence[NDArray[Any]], target
     ov.save_model(made, target, compress_to_fp16=False)
 
 
-def _end(layers: Sequence[Any], last: Any) -> list[Any]:
+def _end(layers: Sequence[Any]) -> list[Any]:
     """What follows the last product gives the vectors unit length; in 8 bits it would not."""
-    after = layers[[layer.get_friendly_name() for layer in layers].index(last.get_friendly_name()) + 1 :]
-    return [
-        layer for layer in after if layer.get_type_name() not in FUSED | {"Constant", "Convert", "Result"}
-    ]
+    kinds = [layer.get_type_name() for layer in layers]
+    last = max(place for place, kind in enumerate(kinds) if kind in PRODUCTS)
+    return [layers[place] for place in range(last + 1, len(layers)) if kinds[place] not in FUSED | PASSIVE]
 
 
 def _names(layers: Sequence[Any]) -> tuple[str, ...]:

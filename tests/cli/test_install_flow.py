@@ -57,7 +57,7 @@ def _store_images(stack: Stack, folder: Path) -> None:
 
 def all_searchable(database: psycopg.Connection[Any]) -> bool:
     statement = "select content from public.documents order by 1"
-    return eventually(lambda: [row[0] for row in database.execute(statement)] == NAMES)
+    return eventually(lambda: [row[0] for row in database.execute(statement)] == NAMES, 60)
 
 
 def remains(database: psycopg.Connection[Any]) -> list[str]:

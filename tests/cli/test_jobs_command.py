@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,11 +82,11 @@ def explained(stack: CommandLine, *options: str) -> dict[str, dict[str, Any]]:
 
 def settled(stack: CommandLine, name: str) -> dict[str, Any]:
     """The job of this name when nothing is to be expected of it any more."""
-    deadline = time.monotonic() + PATIENCE
-    while (row := explained(stack, "--prefix", name)[name])["state"] not in ("failed", "skipped"):
-        assert time.monotonic() < deadline, row
-        time.sleep(0.2)
-    return row
+    return eventually(
+        lambda: explained(stack, "--prefix", name)[name],
+        PATIENCE,
+        wanted=lambda row: row["state"] in ("failed", "skipped"),
+    )
 
 
 @pytest.fixture
@@ -181,7 +180,7 @@ def test_backfill_queues_everything_in_bounded_calls(
     assert stack.json("backfill", "--prefix", f"{forgotten}red")["queued"] == 1
     assert stack.json("backfill") == {"found": 2, "queued": 2, "dry_run": False}
     assert "Nothing to queue" in stack.run("backfill").stdout
-    eventually(lambda: not_searchable(database) == set(BAD))
+    eventually(lambda: not_searchable(database) == set(BAD), PATIENCE)
 
 
 def test_backfill_of_a_bucket_that_is_not_indexed_says_what_to_do(stack: CommandLine):

@@ -22,6 +22,7 @@ from shared import embedding, settings
 from shared.embedding import models
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
+PATIENCE = 90.0  # seconds for what happens by itself
 STAYS = "shop/red.png"  # what the searches look for; nobody touches it
 
 
@@ -99,7 +100,7 @@ class Searcher:
 
     def wait_for_answers_of(self, model: str) -> None:
         first = len(self.answers)
-        eventually(lambda: any(answer.json()["model"] == model for answer in self.answers[first:]))
+        eventually(lambda: any(answer.json()["model"] == model for answer in self.answers[first:]), PATIENCE)
 
     def _run(self) -> None:
         while not self._stop.wait(0.05):
@@ -116,6 +117,19 @@ def stored(sql: Connection) -> set[tuple[Any, ...]]:
     return set(sql.execute("select content, model from public.documents").fetchall())
 
 
+def change_the_shop(stack: CommandLine, given: dict[str, str], folder: Path) -> None:
+    """An upload, an overwrite, a move and a deletion."""
+    stack.run("upload", write_picture(folder / "new.png", "yellow"), "--prefix", "shop", "--wait")
+    write_picture(folder / "green.png", "white")
+    stack.run("upload", folder / "green.png", "--prefix", "shop", "--upsert", "--wait")
+    key = given["SUPABASE_SECRET_KEY"]
+    move = {"bucketId": "images", "sourceKey": "shop/blue.png", "destinationKey": "shop/moved.png"}
+    storage = f"{given['SUPABASE_URL']}/storage/v1/object"
+    headers = {"Authorization": f"Bearer {key}", "apikey": key}
+    requests.post(f"{storage}/move", json=move, headers=headers, timeout=10).raise_for_status()
+    requests.delete(f"{storage}/images/shop/black.png", headers=headers, timeout=10).raise_for_status()
+
+
 def test_searches_never_stop_while_one_model_takes_anothers_place_and_back(
     stack: CommandLine, given: dict[str, str], sql: Connection, shop: Path, checkpoint: str, tmp_path: Path
 ):
@@ -124,17 +138,8 @@ def test_searches_never_stop_while_one_model_takes_anothers_place_and_back(
         searcher.wait_for_answers_of(MODEL)
         added = stack.json("models", "add", checkpoint)
         assert (added["state"], added["index"], added["queued"]) == ("standby", "built", len(COLOURS))
-        # Uploads, overwrites and moves go on meanwhile.
-        stack.run("upload", write_picture(tmp_path / "new.png", "yellow"), "--prefix", "shop", "--wait")
-        write_picture(tmp_path / "green.png", "white")
-        stack.run("upload", tmp_path / "green.png", "--prefix", "shop", "--upsert", "--wait")
-        key = given["SUPABASE_SECRET_KEY"]
-        move = {"bucketId": "images", "sourceKey": "shop/blue.png", "destinationKey": "shop/moved.png"}
-        storage = f"{given['SUPABASE_URL']}/storage/v1/object"
-        headers = {"Authorization": f"Bearer {key}", "apikey": key}
-        requests.post(f"{storage}/move", json=move, headers=headers, timeout=10).raise_for_status()
-        requests.delete(f"{storage}/images/shop/black.png", headers=headers, timeout=10).raise_for_status()
-        eventually(lambda: row(stack, checkpoint)["pending"] == 0)
+        change_the_shop(stack, given, tmp_path)
+        eventually(lambda: row(stack, checkpoint)["pending"] == 0, PATIENCE)
         expected = {*names, "shop/new.png", "shop/moved.png"} - {"shop/blue.png", "shop/black.png"}
         assert stored(sql) == {(name, model) for name in expected for model in (MODEL, checkpoint)}
 

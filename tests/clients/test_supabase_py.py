@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from supabase import Client, create_client
 from supabase.lib.client_options import SyncClientOptions
+from waiting import eventually
 
 from local.stack import Stack
 from shared.settings import CHECKOUT
@@ -26,13 +26,6 @@ def client(embedded_stack: Stack) -> Iterator[Client]:
     with httpx.Client(timeout=30) as http:
         options = SyncClientOptions(httpx_client=http)
         yield create_client(mine.supabase_url, mine.publishable_key, options)
-
-
-def eventually(look: Callable[[], Any], wanted: Any) -> None:
-    deadline = time.monotonic() + 30
-    while (found := look()) != wanted:
-        assert time.monotonic() < deadline, f"{found}, expected {wanted}"
-        time.sleep(0.05)
 
 
 def test_the_index_follows_each_change_and_is_searched_by_rpc_and_by_functions_invoke(client: Client):
@@ -56,20 +49,20 @@ def test_the_index_follows_each_change_and_is_searched_by_rpc_and_by_functions_i
 
     a, b, c = (f"{folder}/{letter}.jpg" for letter in "abc")
     bucket.upload(a, ENERGY / "windmill_1.jpg", JPEG)
-    eventually(lambda: invoke(text="a windmill"), [a])
+    eventually(lambda: invoke(text="a windmill") == [a], 30)
     windmill = vector_of(a)
     assert rpc(windmill) == [a]
 
     bucket.update(a, ENERGY / "solar_1.jpg", JPEG)
     assert rpc(windmill) == []
-    eventually(lambda: bool(vector_of(a)), True)
+    eventually(lambda: vector_of(a), 30)
     solar = vector_of(a)
     assert (rpc(windmill), rpc(solar)) == ([], [a])
 
     bucket.move(a, b)
     assert rpc(solar) == [b]
     bucket.copy(b, c)
-    eventually(lambda: rpc(solar), [b, c])
+    eventually(lambda: rpc(solar) == [b, c], 30)
     assert invoke(like=[f"images/{b}"]) == [c]
 
     bucket.remove([b])

@@ -143,7 +143,7 @@ def test_a_process_that_dies_or_hangs_costs_only_its_own_image(
         running.start()
         pid = stopped(running)
         calls = [threads.submit(running.decode, GOOD, min_side=None) for _ in range(6)]
-        eventually(lambda: sum(call.done() for call in calls) == 5)  # all but the one that is stuck
+        eventually(lambda: sum(call.done() for call in calls) == 5, PATIENCE)  # all but the one that is stuck
         harm(pid)
         failed = [raised for call in calls if (raised := call.exception(PATIENCE))]
         assert [type(one) for one in (*failed, *causes)] == [error, error]
@@ -170,7 +170,7 @@ def test_a_process_that_died_while_it_was_idle_fails_no_image() -> None:
         running.decode(GOOD, min_side=None)
         [pid] = running.pids
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not is_running(pid))
+        eventually(lambda: not is_running(pid), PATIENCE)
         assert running.decode(GOOD, min_side=None).width == 64
     assert [type(one) for one in causes] == [DecoderCrashed]
 
@@ -260,7 +260,7 @@ def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
         pids = [int(text) for text in parent.stdout.readline().split()]
         assert pids and all(map(is_running, pids))
         parent.send_signal(number)
-    eventually(lambda: not any(map(is_running, pids)))
+    eventually(lambda: not any(map(is_running, pids)), PATIENCE)
 
 
 def test_ctrl_c_in_the_terminal_leaves_the_image_in_work_alone() -> None:
@@ -290,7 +290,7 @@ def test_decoders_that_nobody_holds_any_more_end() -> None:
     running = start(load({}))
     pids = running.pids
     del running
-    eventually(lambda: not any(map(is_running, pids)))
+    eventually(lambda: not any(map(is_running, pids)), PATIENCE)
 
 
 def test_a_process_that_can_not_start_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +311,7 @@ def test_a_function_has_one_set_of_decoders_and_counts_what_they_die_of() -> Non
         running.decode(GOOD, min_side=None)
         for pid in running.pids:
             os.kill(pid, signal.SIGKILL)
-            eventually(lambda pid=pid: not is_running(pid))  # type: ignore[misc]
+            eventually(lambda pid=pid: not is_running(pid), PATIENCE)  # type: ignore[misc]
         running.decode(GOOD, min_side=None)
     assert b'neural_search_decoders_replaced_total{cause="DecoderCrashed"} 1.0' in metrics.text()
 
