@@ -52,7 +52,7 @@ def query(
         str | None,
         typer.Option(
             metavar="LEVEL",
-            help="Find nothing unless the best result is so sure. Default, without --like: related.",
+            help="Find nothing unless the best result is so sure.",
         ),
     ] = None,
     strategy: Annotated[
@@ -87,7 +87,7 @@ def query(
     if as_json:
         output.print_json(answer)
     else:
-        _print_results(answer["results"], with_urls)
+        _print_results(answer, with_urls)
 
 
 def _filter(pairs: Sequence[str], **options: str | None) -> dict[str, Any]:
@@ -123,15 +123,24 @@ def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _print_results(results: list[dict[str, Any]], with_urls: bool) -> None:
+def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
+    results = answer["results"]
     if not results:
-        output.say(
-            "Nothing found. `--best-confidence unrelated` shows the nearest anyway, "
-            "`neural-search status` how many images are searchable."
-        )
+        output.say(answer.get("notice") or "There are no more results.")
+        output.say("`neural-search status` shows how many images are searchable.")
         return
     columns = ("similarity", "confidence", "bucket", "name", *(["url"] if with_urls else []))
-    output.print_table(columns, [_row(result, with_urls) for result in results])
+    rows = [_row(result, with_urls) for result in results]
+    place = _less_similar(results)
+    if place is not None:
+        rows.insert(place, ("", "less similar", *("" for _ in columns[2:])))
+    output.print_table(columns, rows)
+
+
+def _less_similar(results: list[dict[str, Any]]) -> int | None:
+    """The place of the line above the unrelated results; None where there is none, or they are mixed."""
+    unrelated = [result["confidence"] == "unrelated" for result in results]
+    return unrelated.index(True) if any(unrelated) and unrelated == sorted(unrelated) else None
 
 
 def read_image(path: Path) -> str:

@@ -30,7 +30,6 @@ FIELDS = (
 STRATEGIES = ("average", "best_score")
 COLLAPSES = ("duplicates",)
 CONFIDENCES = ("same", "strong", "related", "unrelated")
-DEFAULT_CONFIDENCE = "related"  # what has nothing to do with the collection finds nothing
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
 MAX_OFFSET = 800  # with limit and examples, what match_documents returns at most: 1000
@@ -51,11 +50,10 @@ class Query:
     limit: int = DEFAULT_LIMIT
     offset: int = 0
     cursor: str | None = None
-    min_similarity: float | None = None  # None: the database's default
-    min_confidence: str | None = None  # of each result; None: nothing is cut off
-    # Of the best result, or nothing is found; None: whatever it is. By default only where all that is liked
-    # may be new to the collection: a stored example is part of it, so what is nearest to it is an answer.
-    best_confidence: str | None = DEFAULT_CONFIDENCE
+    # Results first: each of these holds back results only where it is sent.
+    min_similarity: float | None = None
+    min_confidence: str | None = None  # of each result
+    best_confidence: str | None = None  # of the best result, or nothing is found
     filter: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -115,7 +113,6 @@ def parse(fields: Mapping[str, Any], images: Sequence[bytes] = ()) -> Query:
         *examples.files(images),
         *examples.read("like", fields.get("like")),
     )
-    min_similarity = checks.number("min_similarity", fields.get("min_similarity"), -1, 1)
     query = Query(
         like=like,
         unlike=examples.read("unlike", fields.get("unlike")),
@@ -125,19 +122,13 @@ def parse(fields: Mapping[str, Any], images: Sequence[bytes] = ()) -> Query:
         limit=checks.whole("limit", fields.get("limit"), 1, MAX_LIMIT, DEFAULT_LIMIT),
         offset=checks.whole("offset", fields.get("offset"), 0, MAX_OFFSET, 0),
         cursor=_cursor(fields.get("cursor"), fields.get("offset")),
-        min_similarity=min_similarity,
+        min_similarity=checks.number("min_similarity", fields.get("min_similarity"), -1, 1),
         min_confidence=checks.choice("min_confidence", fields.get("min_confidence"), CONFIDENCES),
-        best_confidence=checks.choice("best_confidence", fields.get("best_confidence"), CONFIDENCES)
-        or (DEFAULT_CONFIDENCE if _all_new(like) and min_similarity is None else None),
+        best_confidence=checks.choice("best_confidence", fields.get("best_confidence"), CONFIDENCES),
         filter=filters.parse(fields.get("filter")),
     )
     _check_count(query)
     return query
-
-
-def _all_new(like: Sequence[Example]) -> bool:
-    """Whether something is liked, and nothing of it is stored in the collection already."""
-    return bool(like) and all(example.kind in ("text", "image") for example in like)
 
 
 def _check_count(query: Query) -> None:

@@ -25,6 +25,12 @@ from shared.rpc import Database
 from shared.storage import Storage
 
 URL_SECONDS = 600  # a result's signed URL works this long for whoever has it
+EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
+NOTICE = (  # fixed, so that an empty answer tells nothing of hidden images
+    "There is no image here that you may see. Possible reasons: you aren't signed in; no SELECT policy on "
+    "storage.objects lets you see an image; nothing is indexed yet; the images are in another bucket or outside "
+    "the filter; min_similarity, min_confidence or best_confidence holds them back."
+)
 POOL = 200  # results that recommend_documents has in all with diversity or collapse
 URLs = dict[tuple[str, str], str]
 
@@ -51,6 +57,7 @@ class Page:
 
     results: list[Found]
     next_cursor: str | None  # None where nothing follows
+    notice: str | None  # the possible reasons where the first page is empty
 
 
 class Search:
@@ -88,6 +95,7 @@ class Search:
         return Page(
             results=[_found(match, query, urls) for match in matches],
             next_cursor=_next(query, model, start, matches),
+            notice=None if matches or start.skip else NOTICE,
         )
 
     def _urls(self, caller: Identity, matches: Sequence[Match]) -> URLs:
@@ -166,10 +174,8 @@ def _recommend(
     )
 
 
-def _threshold(query: Query) -> float | None:
-    """`unrelated` alone asks for everything, the database's default only for what is similar at all."""
-    everything = query.best_confidence == "unrelated" and query.min_similarity is None
-    return -1.0 if everything else query.min_similarity
+def _threshold(query: Query) -> float:
+    return EVERYTHING if query.min_similarity is None else query.min_similarity
 
 
 def _count(query: Query, start: Start) -> int:

@@ -93,17 +93,16 @@ def test_a_search_answers_model_and_results(client: FlaskClient, path: str):
             }
         ],
         "next_cursor": None,
+        "notice": None,
     }
 
 
-def test_a_query_that_has_nothing_to_do_with_the_collection_finds_nothing_by_default(
-    client: FlaskClient, postgrest: RpcTransport
-):
+def test_results_are_held_back_only_on_request(client: FlaskClient, postgrest: RpcTransport):
     client.post("/", json={"text": "red"})
-    client.post("/", json={"text": "red", "best_confidence": "unrelated"})
+    client.post("/", json={"text": "red", "best_confidence": "related"})
     first, second = postgrest.called("match_documents")
-    assert (first["best_confidence"], second["best_confidence"]) == ("related", "unrelated")
-    assert "min_confidence" not in first
+    assert not first.keys() & {"best_confidence", "min_confidence"}
+    assert (first["similarity_threshold"], second["best_confidence"]) == (-2, "related")
 
 
 def test_examples_of_every_kind_are_taken_with_weights(client: FlaskClient, postgrest: RpcTransport):

@@ -51,13 +51,12 @@ class Fake:
             return JSONResponse(self.problem, self.problem["status"], media_type="application/problem+json")
         offset, limit = int(query.get("cursor", 0)), query.get("limit", 10)
         ranked = sorted(self.names, key=lambda name: (-affinity(name, query), spread(name)))
-        needs_related = not query.keys() & {"like", "min_similarity", "best_confidence"}
-        if self.found == 0 and needs_related:
-            ranked = []
         results = [self.result(name, rank) for rank, name in enumerate(ranked)]
         page, cursor = results[offset : offset + limit], str(offset + limit)
         more = cursor if len(page) == limit and len(results) > offset + limit else None
-        return JSONResponse({"model": "efficientnet-lite0", "results": page, "next_cursor": more})
+        notice = None if page else "You may see no image here, for one of several reasons."
+        answer = {"model": "efficientnet-lite0", "results": page, "next_cursor": more, "notice": notice}
+        return JSONResponse(answer)
 
     def result(self, name: str, rank: int) -> dict[str, Any]:
         similarity = round(0.93 * 0.985**rank, 4)

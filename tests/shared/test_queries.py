@@ -26,8 +26,17 @@ CASTLE = example("text", "a castle", "text")
 ONE = base64.b64encode(b"one").decode()
 
 
-def test_a_text_alone_is_a_query_for_what_is_related_to_it():
-    assert read(text=" a castle ") == Query(like=(CASTLE,), limit=10, offset=0, best_confidence="related")
+@pytest.mark.parametrize(
+    "given", [{"text": "x"}, {"image": ONE}, {"like": 8}, {"like": {"text": "x"}}, {"unlike": 7}]
+)
+def test_nothing_is_held_back_unless_asked_for(given: dict[str, Any]):
+    query = read(**given)
+    assert (query.best_confidence, query.min_confidence, query.min_similarity) == (None, None, None)
+    assert read(**given, best_confidence="related").best_confidence == "related"
+
+
+def test_a_text_alone_is_a_query():
+    assert read(text=" a castle ") == Query(like=(CASTLE,), limit=10, offset=0)
 
 
 def test_everything_combines_and_may_be_given_more_than_once():
@@ -79,35 +88,6 @@ def test_an_example_can_be_stored_words_or_a_file_and_can_weigh_more():
         example("text", "red", "like", 2, weight=0.5),
     )
     assert query.unlike == (example("image", b"one", "unlike"),)
-
-
-def test_a_similarity_that_is_named_decides_instead_of_the_confidence():
-    assert read(text="x", min_similarity=-1).best_confidence is None
-    assert read(text="x", min_similarity=0.1, best_confidence="same").best_confidence == "same"
-
-
-def test_what_is_only_unlike_something_needs_no_confidence():
-    assert read(unlike=7).best_confidence is None
-    assert read(text="x", unlike=7).best_confidence == "related"
-
-
-@pytest.mark.parametrize("stored", [8, "a.png", {"id": 8}, {"name": "images/a.png", "weight": 0.1}])
-def test_a_stored_example_belongs_to_the_collection_so_its_nearest_are_answered(stored: Any):
-    assert read(like=stored).best_confidence is None
-    assert read(text="x", image=ONE, like=[{"text": "y"}, stored]).best_confidence is None
-    assert read(like=stored, best_confidence="related").best_confidence == "related"
-
-
-@pytest.mark.parametrize(
-    "fields", [{"image": ONE}, {"like": {"text": "x"}}, {"like": [{"image": ONE}, {"text": "x"}]}]
-)
-def test_nothing_is_found_for_what_is_new_and_has_nothing_to_do_with_the_collection(fields: dict[str, Any]):
-    assert read(**fields).best_confidence == "related"
-
-
-def test_single_results_are_cut_off_only_when_asked_for():
-    assert read(text="x").min_confidence is None
-    assert read(text="x", min_confidence="strong").best_confidence == "related"
 
 
 FILTER = {

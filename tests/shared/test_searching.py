@@ -31,7 +31,7 @@ from shared.metrics import Metrics
 from shared.models import Models
 from shared.queries import Query
 from shared.rpc import Database, http_client
-from shared.search import POOL, Found, Search
+from shared.search import NOTICE, POOL, Found, Search
 from shared.settings import CHECKOUT, Secret
 from shared.storage import Storage
 from shared.testing import ColourEmbedder, RpcTransport, picture
@@ -150,7 +150,6 @@ def test_one_text_or_image_is_matched_by_the_model_that_embedded_it(
         "model": "colours",
         "query_kind": kind,
         "similarity_threshold": 0.5,
-        "best_confidence": "related",
         "match_count": 5,
         "skip_count": 3,
         "filter": {"bucket": "images"},
@@ -185,7 +184,7 @@ def test_several_examples_are_recommended_from_with_their_weights(
         "collapse": "duplicates",
         "match_count": 10,
         "skip_count": 0,
-        "best_confidence": "related",
+        "similarity_threshold": -2,
         "filter": {"min_bytes": 7},
     }
 
@@ -294,21 +293,31 @@ def test_a_name_that_is_also_a_path_in_another_bucket_means_bucket_and_path(
 @pytest.mark.parametrize(
     ("asked", "threshold"),
     [
-        ({"best_confidence": "unrelated"}, -1),
-        ({"best_confidence": "unrelated", "min_similarity": 0.25}, 0.25),
-        ({"best_confidence": "same"}, None),
-        ({"best_confidence": "same", "min_confidence": "related"}, None),
-        ({"best_confidence": None, "min_similarity": -0.5}, -0.5),
+        ({}, -2),
+        ({"best_confidence": "same"}, -2),
+        ({"best_confidence": "same", "min_confidence": "related"}, -2),
+        ({"min_similarity": -0.5}, -0.5),
+        ({"min_similarity": 0.0}, 0),
     ],
 )
-def test_whoever_asks_for_the_unrelated_gets_everything(
-    postgrest: RpcTransport, storage: responses.RequestsMock, asked: dict[str, Any], threshold: float | None
+def test_only_a_similarity_that_was_sent_cuts_off(
+    postgrest: RpcTransport, storage: responses.RequestsMock, asked: dict[str, Any], threshold: float
 ):
     find(postgrest, Query(like=RED.like, **asked))
     [sent] = postgrest.called("match_documents")
     assert sent.get("similarity_threshold") == threshold
-    assert sent.get("best_confidence") == asked["best_confidence"]
+    assert sent.get("best_confidence") == asked.get("best_confidence")
     assert sent.get("min_confidence") == asked.get("min_confidence")
+
+
+def test_only_an_empty_first_page_lists_the_possible_reasons(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    search = build(postgrest)
+    full = search.find(CALLER, MODEL, replace(RED, limit=2))
+    postgrest.answers["match_documents"] = []
+    assert (full.notice, search.find(CALLER, MODEL, RED).notice) == (None, NOTICE)
+    assert search.find(CALLER, MODEL, replace(RED, limit=2, cursor=full.next_cursor)).notice is None
 
 
 def test_a_full_page_leads_to_the_next_by_its_last_result(

@@ -7,7 +7,7 @@ const VARIED = 0.4; // enough to show other sides of what is asked for, and stil
 
 const address = (path) => new URL(path, import.meta.url);
 
-/** One page of results: `{model, results, next_cursor}`. Throws Problem, or AbortError where `signal` fired. */
+/** One page of results: `{model, results, next_cursor, notice}`. Throws Problem, or AbortError where `signal` fired. */
 export async function search(query, { signal, ...page }) {
   const body = { ...(await asked(query)), ...page };
   const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
@@ -16,14 +16,13 @@ export async function search(query, { signal, ...page }) {
   return answer(response.status, text);
 }
 
-async function asked({ text, like, unlike, image, varied, anything }) {
+async function asked({ text, like, unlike, image, varied }) {
   const body = {};
   if (text) body.text = text;
   if (image) body.image = await base64Of(image.key);
   if (like.length) body.like = like;
   if (unlike.length) body.unlike = unlike;
   if (varied) body.diversity = VARIED;
-  if (anything) body.best_confidence = "unrelated";
   return body;
 }
 

@@ -32,14 +32,27 @@ function skeleton(ratio) {
   return tile;
 }
 
-/** Replaces what is shown, or adds to it. `on` has open(result) and example(kind, result). */
-export async function showResults(results, { added, ranked, current, ...on }) {
+/** Replaces what is shown, or adds to it; `divided` draws a line above the first that is less similar.
+ *  `on` has open(result) and example(kind, result). */
+export async function showResults(results, { added, ranked, divided, current, ...on }) {
   const tiles = results.map((result, index) => tile(result, { eager: index < FIRST_ROWS, ranked, on }));
   await shapesOf(tiles.slice(0, FIRST_ROWS));
   if (!current()) return; // another search began meanwhile
   list.ariaBusy = "false";
-  if (added) list.append(...tiles);
-  else list.replaceChildren(...tiles);
+  if (!added) list.replaceChildren();
+  list.append(...tiles);
+  if (divided) divide();
+}
+
+function divide() {
+  const first = list.querySelector('.tile[data-confidence="unrelated"]');
+  if (!first || list.querySelector(".divider")) return;
+  const [filler, line] = [document.createElement("li"), document.createElement("li")];
+  filler.className = "filler"; // the row above keeps its height
+  filler.ariaHidden = "true";
+  line.className = "divider";
+  line.textContent = "Less similar";
+  first.before(filler, line);
 }
 
 export function clear() {

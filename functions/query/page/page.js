@@ -27,7 +27,6 @@ function start() {
     example: addExample,
     found: noteResults,
     retry: follow,
-    showAnything: () => go({ ...typed(), anything: true }),
     removeImage: () => removeChip("image"),
     addImages: uploads.openPanel,
     textUnsupported: disableText,
@@ -56,8 +55,8 @@ function go(next) {
   follow();
 }
 
-/** The search with what stands in the box, submitted or not; what is looked for anew should be there again. */
-const typed = () => ({ ...query, text: byId("text").value.trim(), anything: false });
+/** The search with the text in the box, submitted or not. */
+const typed = () => ({ ...query, text: byId("text").value.trim() });
 
 function submitted(event) {
   event.preventDefault();
@@ -65,7 +64,7 @@ function submitted(event) {
 }
 
 function vary(event) {
-  go({ ...typed(), varied: event.target.checked, anything: query.anything });
+  go({ ...typed(), varied: event.target.checked });
 }
 
 function goHome(event) {

@@ -2,8 +2,8 @@
 
 export const KINDS = ["like", "unlike"];
 
-/** `varied`: results should differ; `anything`: show the nearest even where they have nothing to do with it. */
-export const empty = () => ({ text: "", like: [], unlike: [], image: null, varied: false, anything: false });
+/** `varied`: results should differ. */
+export const empty = () => ({ text: "", like: [], unlike: [], image: null, varied: false });
 
 export function isEmpty(query) {
   return !query.text && !query.image && KINDS.every((kind) => query[kind].length === 0);
@@ -19,7 +19,6 @@ export function parse(search, entry) {
     unlike: unique(fields.getAll("unlike")),
     image: imageName === null ? null : { key: entry?.image ?? null, name: imageName },
     varied: fields.has("varied"),
-    anything: fields.has("anything"),
   };
 }
 
@@ -29,7 +28,7 @@ export function format(query) {
   if (query.text) fields.append("q", query.text);
   for (const kind of KINDS) query[kind].forEach((name) => fields.append(kind, name));
   if (query.image) fields.append("image", query.image.name);
-  for (const flag of ["varied", "anything"]) if (query[flag]) fields.append(flag, "1");
+  if (query.varied) fields.append("varied", "1");
   return `?${fields}`;
 }
 

@@ -11,7 +11,6 @@ import * as viewer from "./viewer.js";
 const PAGE = 24;
 const SKELETONS_AFTER = 150; // ms; a quicker answer replaces the old results without a flicker
 const SAMPLE = { ...empty(), text: "a nice view outdoors" }; // finds some images to start from
-const ANY = { min_similarity: -1 };
 const FOLDED = { collapse: "duplicates" };
 
 let query = empty();
@@ -20,8 +19,7 @@ let next = null; // the cursor of the page after them
 let running = new AbortController();
 let on = {};
 
-/** `callbacks`: example(kind, result), found(results), retry(), showAnything(), removeImage(), addImages(),
- *  textUnsupported(). */
+/** `callbacks`: example(kind, result), found(results), retry(), removeImage(), addImages(), textUnsupported(). */
 export function start(callbacks) {
   on = callbacks;
   byId("more").addEventListener("click", loadMore);
@@ -63,11 +61,11 @@ function begin(asked) {
 
 function ask(page) {
   const options = { limit: PAGE, ...page, signal: running.signal };
-  return isEmpty(query) ? search(SAMPLE, { ...options, ...ANY }) : search(query, { ...options, ...FOLDED });
+  return isEmpty(query) ? search(SAMPLE, options) : search(query, { ...options, ...FOLDED });
 }
 
 async function show(answer, current) {
-  if (answer.results.length === 0) return sayNothingFound(current);
+  if (answer.results.length === 0) return sayNothingIsVisible(answer);
   results = answer.results;
   await grid.showResults(results, { ...tiles(), current });
   if (current()) shown(answer);
@@ -95,7 +93,8 @@ async function add(answer, current) {
 
 function tiles() {
   const open = (result) => viewer.open(results, results.indexOf(result), query);
-  return { ranked: !isEmpty(query), open, example: on.example };
+  const ranked = !isEmpty(query);
+  return { ranked, divided: ranked && !query.varied, open, example: on.example };
 }
 
 function shown(answer) {
@@ -123,25 +122,11 @@ function forget() {
   byId("status").textContent = "";
 }
 
-async function sayNothingFound(current) {
-  const collectionIsEmpty = isEmpty(query) || (await hasNothing());
-  if (!current()) return;
+/** Results come first, so an empty answer means that this visitor sees none: `notice` lists the possible reasons. */
+function sayNothingIsVisible({ notice }) {
   forget();
-  byId("status").textContent = collectionIsEmpty ? "No images yet" : "No images found";
-  if (!collectionIsEmpty) sayNothingIsLikeIt();
-  else showMessage("No images yet", "Add some. Each becomes searchable within moments.", "Add images", on.addImages);
-}
-
-function sayNothingIsLikeIt() {
-  const remedy = "Try other words, or remove an image from the search.";
-  const act = query.anything ? null : "Show the nearest anyway";
-  showMessage("Nothing in this collection looks like that", remedy, act, on.showAnything);
-}
-
-/** Whether this visitor sees no image at all; where that can't be found out, the collection isn't called empty. */
-async function hasNothing() {
-  const answer = await search(SAMPLE, { limit: 1, signal: running.signal, ...ANY }).catch(() => null);
-  return answer?.results.length === 0;
+  byId("status").textContent = "No images to show";
+  showMessage("There are no images to show", notice ?? "", "Add images", on.addImages);
 }
 
 function failed(error) {
