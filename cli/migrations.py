@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from cli import releases
 from cli.postgres import LOCK_TIMEOUT, Database, column, connect, translate
 from shared.errors import SettingsError
-from shared.settings import CHECKOUT
 
-FOLDER = CHECKOUT / "supabase" / "migrations"
+FOLDER = releases.SUPABASE / "migrations"
 ONE_AT_A_TIME = 0x6E65_7572  # the advisory lock's number, "neur"
 
 
@@ -21,9 +21,15 @@ class Migration:
     version: str  # 14 digits; the order of application
     name: str  # its topic
     path: Path
+    former: str = ""  # the version that it had in older installations, where it was another one
 
     def __str__(self) -> str:
         return self.path.stem
+
+    @property
+    def versions(self) -> set[str]:
+        """By which it may be recorded."""
+        return {self.version, self.former} - {""}
 
 
 def apply(database_url: str) -> list[str]:
@@ -50,7 +56,7 @@ def forget(database: Database) -> None:
     if _recorded(database):
         database.execute(
             "delete from supabase_migrations.schema_migrations where version = any(%s)",
-            [[migration.version for migration in known()]],
+            [[version for migration in known() for version in migration.versions]],
         )
 
 
@@ -66,8 +72,9 @@ def known() -> list[Migration]:
         raise SettingsError(
             f"There are no migrations in {FOLDER}. Run this from a checkout of neural-search."
         )
+    formerly = {name: entry.get("formerly", "") for name, entry in releases.released().items()}
     return [
-        Migration(version=version, name=name, path=path)
+        Migration(version=version, name=name, path=path, former=formerly.get(path.name, ""))
         for path in paths
         for version, name in [path.stem.split("_", 1)]
     ]
@@ -113,7 +120,7 @@ def _missing(database: Database) -> list[Migration]:
     if not _recorded(database):
         return known()
     applied = set(column(database, "select version from supabase_migrations.schema_migrations"))
-    return [migration for migration in known() if migration.version not in applied]
+    return [migration for migration in known() if not migration.versions & applied]
 
 
 def _recorded(database: Database) -> bool:

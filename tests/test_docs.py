@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import typer
 
+from cli import releases
 from cli.__main__ import app
 from shared import errors, settings
 
@@ -56,10 +57,7 @@ def test_every_error_type_is_documented_with_its_status_and_message():
 
 
 def test_every_sql_function_that_callers_reach_is_documented():
-    migrations = "\n".join(
-        path.read_text() for path in (settings.CHECKOUT / "supabase/migrations").glob("*.sql")
-    )
-    defined = set(re.findall(r"create or replace function public\.(\w+)", migrations))
+    defined = set(re.findall(r"create or replace function public\.(\w+)", releases.source_text()))
     documented = (DOCS / "database.md").read_text()
     assert defined and {name for name in defined if f"`{name}(" not in documented} == set()
 

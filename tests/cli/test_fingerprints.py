@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 import pytest
 
 from cli.fingerprints import LEAST_ONES, MOST_BITS, Groups, pairs
-from cli.migrations import FOLDER
+from cli.releases import SUPABASE
 from evaluation.duplicates import BITS, STRANGERS
 
 
@@ -113,8 +113,7 @@ def test_what_may_be_confirmed_is_told_whatever_else_has_the_same_hash(at_once: 
 
 
 def test_the_bounds_are_those_that_the_database_confirms_by():
-    [migration] = FOLDER.glob("*_duplicates.sql")
-    rule = migration.read_text()
+    rule = (SUPABASE / "sql" / "duplicates.sql").read_text()
     assert re.findall(r"perceptual_hash\) <= (\d+)", rule) == [str(MOST_BITS)]
     assert set(re.findall(r"perceptual_hash\) >= (\d+)", rule)) == {str(LEAST_ONES)}
     assert re.findall(r"first\.embedding .* second\.embedding\) >= ([\d.]+)", rule) == [str(STRANGERS)]

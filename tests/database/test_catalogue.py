@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from databases import clone
 
-from cli import migrations
+from cli import migrations, releases
 from shared.settings import CHECKOUT
 
 OLD_DEFAULTS = """
@@ -168,7 +168,7 @@ def test_only_these_functions_run_as_their_owner(catalogue):
 
 
 def test_every_definer_says_why():
-    text = migrations.text()
+    text = releases.source_text()
     for name in DEFINERS:
         comment = text[: text.index(f"function {name}(")].rsplit("\n\n", 1)[-1]
         assert "-- Definer, because" in comment

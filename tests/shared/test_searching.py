@@ -402,8 +402,8 @@ def test_a_cursor_that_is_none_is_refused(postgrest: RpcTransport, fields: bytes
 
 
 def test_the_pool_is_the_databases():
-    migration = next((CHECKOUT / "supabase/migrations").glob("*_recommend.sql")).read_text()
-    assert f"when is_pooled then {POOL} else {documents.MOST} - stored" in migration
+    source = (CHECKOUT / "supabase/sql/recommend.sql").read_text()
+    assert f"when is_pooled then {POOL} else {documents.MOST} - stored" in source
 
 
 def test_a_model_that_is_not_loaded_here_is_named(postgrest: RpcTransport):

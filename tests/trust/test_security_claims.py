@@ -16,13 +16,11 @@ import scene
 from looking import Caller
 from running import Running
 
+from cli import releases
 from shared.models import Models
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder
 
-MIGRATIONS = "\n".join(
-    path.read_text() for path in sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql"))
-)
 SECURITY = (CHECKOUT / "docs" / "security.md").read_text()
 BOMB = {"content": b"the decoder would say 422", "headers": {"Content-Type": "image/png"}}
 
@@ -119,7 +117,7 @@ def test_no_token_is_logged_or_told(
 
 
 def test_every_function_that_builds_sql_is_known():
-    bodies = re.findall(r"create or replace function (\S+?)\((.*?)\n\$\$;", MIGRATIONS, re.DOTALL)
+    bodies = re.findall(r"create or replace function (\S+?)\((.*?)\n\$\$;", releases.source_text(), re.DOTALL)
     built = {name for name, body in bodies if re.search(r"\bexecute\s+(format|'|\w+\s*(;|into|using))", body)}
     assert built == DYNAMIC
 

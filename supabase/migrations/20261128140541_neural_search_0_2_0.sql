@@ -1,0 +1,3411 @@
+-- neural-search 0.2.0, made by `neural-search migrations generate`: edit supabase/sql instead.
+
+
+do $$
+declare
+  taken text;
+begin
+  select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
+  where p.pronamespace = 'public'::regnamespace and p.proname in (
+    'activate_model',
+    'active_model',
+    'add_model',
+    'backfill_documents',
+    'claim_embedding_jobs',
+    'claim_object',
+    'confirm_duplicates',
+    'embedding_report',
+    'fail_embedding_job',
+    'finish_embedding_job',
+    'get_embeddings',
+    'index_bucket',
+    'index_status',
+    'list_embedding_jobs',
+    'list_fingerprints',
+    'list_models',
+    'match_documents',
+    'object_states',
+    'recommend_documents',
+    'reconcile_documents',
+    'release_embedding_jobs',
+    'remove_model',
+    'retry_embedding_jobs',
+    'reuse_embedding',
+    'unindex_bucket'
+  ) and ('search_path=""' = any (p.proconfig) and obj_description(p.oid, 'pg_proc') <> '') is not true;
+  if found then
+    raise exception 'There is a function % already, which isn''t neural-search''s.', taken
+      using errcode = 'duplicate_function', hint = 'Rename it: alter function ' || taken || ' rename to …';
+  end if;
+end
+$$;
+
+
+-- From sql/jobs.sql
+
+-- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
+-- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
+-- Objects: neural_search.jobs; claim, finish, fail, release.
+
+create or replace function neural_search.max_attempts() returns integer
+language sql immutable set search_path = '' as $$
+  select 5
+$$;
+comment on function neural_search.max_attempts is 'How often a job is tried before it counts as failed.';
+
+
+-- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
+create or replace function neural_search.is_live(object jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select object ->> 'id' is not null -- all of a row that wasn't found is null
+    and object ->> 'archived_at' is null
+    and coalesce((object ->> 'is_delete_marker')::boolean, false) = false
+$$;
+comment on function neural_search.is_live is
+  'Whether a row of storage.objects, as jsonb, stands for bytes that are there now.';
+
+
+create or replace function neural_search.is_indexed(object jsonb) returns boolean
+language sql stable set search_path = '' as $$
+  select neural_search.is_live(object)
+    and exists (select from neural_search.buckets as b where b.bucket_id = object ->> 'bucket_id')
+$$;
+comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
+
+
+create or replace function neural_search.forget(target_object_id uuid) returns void
+language sql set search_path = '' as $$
+  delete from neural_search.jobs where object_id = target_object_id;
+  delete from public.documents where object_id = target_object_id;
+$$;
+comment on function neural_search.forget is 'Removes all that is known of an object.';
+
+
+-- The caller holds a lock on the object's row, so that no other version can come in between the statements.
+create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
+language sql set search_path = '' as $$
+  delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
+  delete from public.documents as d
+  where d.object_id = target_object_id and d.object_version <> current_version;
+
+  insert into neural_search.jobs (object_id, model, version)
+  select target_object_id, m.name, current_version
+  from neural_search.models as m
+  where m.state in ('active', 'standby') and not exists (
+    select from public.documents as d
+    where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
+  )
+  on conflict (object_id, model) do nothing;
+$$;
+comment on function neural_search.bring_up_to_date is
+  'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one.';
+
+
+create or replace function neural_search.give_up_exhausted() returns void
+language sql set search_path = '' as $$
+  update neural_search.jobs as j set
+    state = 'failed', lease_id = null, updated_at = now(),
+    error_class = coalesce(j.error_class, 'LeaseExpired'),
+    error_message = coalesce(j.error_message, 'No worker came to an end with this object. Its log may say why.')
+  from (
+    select e.object_id, e.model from neural_search.jobs as e
+    where e.state = 'pending' and e.next_attempt_at <= now() and e.attempts >= neural_search.max_attempts()
+    for update skip locked
+  ) as exhausted
+  where j.object_id = exhausted.object_id and j.model = exhausted.model
+$$;
+comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
+
+
+create or replace function neural_search.check_lease_seconds(lease_seconds integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if lease_seconds is null or lease_seconds not between 1 and 86400 then
+    raise exception 'lease_seconds is %, expected 1 to 86400', coalesce(lease_seconds::text, 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+end
+$$;
+comment on function neural_search.check_lease_seconds is 'Raises 22023 for a lease that makes no sense.';
+
+
+create or replace function neural_search.note_request(loaded_models text[]) returns void
+language sql set search_path = '' as $$
+  update neural_search.models as m set asked_at = now()
+  from (
+    select s.name from neural_search.models as s
+    where s.name = any (loaded_models) and (s.asked_at is null or s.asked_at < now() - interval '1 minute')
+    for no key update skip locked -- somebody else is just writing the same
+  ) as stale
+  where m.name = stale.name
+$$;
+comment on function neural_search.note_request is 'Notes that somebody who can load these models asks for work.';
+
+
+-- So that whoever downloads the bytes asks reuse_embedding only where it will answer. By their size and not by an eTag,
+-- which needn't be a hash of the content: identical bytes may have different ones, where a file came in parts.
+create or replace function neural_search.known_hashes(model_name text, size bigint) returns text[]
+language sql stable set search_path = '' as $$
+  select case when size is not null and count(*) <= 50 then coalesce(array_agg(same.content_hash), '{}') end
+  from (
+    select d.content_hash from public.documents as d where d.byte_size = size and d.model = model_name limit 51
+  ) as same
+$$;
+comment on function neural_search.known_hashes is
+  'The content hashes of the model''s documents whose files have this size; null where that can''t be told in short.';
+
+
+create or replace function neural_search.lease_due(
+  model_name text, max_jobs integer, lease_seconds integer, claim_id uuid
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+-- Without sorting, jobs are read in the order of jobs_due_idx until there are enough. Statistics from before a burst
+-- would have the planner sort all that is due, which takes most of a second for 100,000.
+language plpgsql set search_path = '' set enable_sort = off as $$
+#variable_conflict use_column
+begin
+  return query
+  with due as (
+    select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
+    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
+    where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
+    order by j.next_attempt_at, j.object_id
+    limit greatest(max_jobs, 0)
+    for update of j skip locked
+  ),
+  -- What may have killed its worker is handed out alone, so that it can't cost others their attempts. Materialized, so
+  -- that the cost of its sort, prohibitive by the setting above, doesn't blur the choice of the joins below.
+  chosen as materialized (
+    select ranked.object_id, ranked.model
+    from (
+      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
+      from due window w as (order by due.next_attempt_at, due.object_id)
+    ) as ranked
+    where ranked.place = 1 or not (ranked.abandoned or ranked.first_abandoned)
+  )
+  update neural_search.jobs as j set
+    attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease_due.claim_id,
+    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+  from chosen join storage.objects as o on o.id = chosen.object_id
+  where j.object_id = chosen.object_id and j.model = chosen.model
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
+    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
+    extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
+end
+$$;
+comment on function neural_search.lease_due is
+  'Leases a model''s due jobs, the longest waiting first, and charges an attempt for each.';
+
+
+create or replace function public.claim_embedding_jobs(
+  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  model_name text;
+begin
+  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.note_request(loaded_models);
+  perform neural_search.give_up_exhausted();
+
+  -- What makes uploads searchable goes before what a standby model is still to catch up with.
+  for model_name in
+    select m.name from neural_search.models as m
+    where m.name = any (loaded_models) and m.state in ('active', 'standby')
+    order by m.state = 'active' desc, m.name
+  loop
+    return query select * from neural_search.lease_due(model_name, max_jobs, lease_seconds, claim_id);
+    exit when found;
+  end loop;
+end
+$$;
+comment on function public.claim_embedding_jobs is
+  'Leases due jobs of one model to the caller, the longest waiting first, and charges an attempt for each: the active '
+  'model''s, or where it has none, a standby model''s.';
+
+
+create or replace function public.claim_object(
+  target_object_id uuid, loaded_models text[], lease_seconds integer default 120, claim_id uuid default null
+) returns table (
+  status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
+  mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+#variable_conflict use_column
+declare
+  object storage.objects;
+  job neural_search.jobs;
+begin
+  perform neural_search.check_lease_seconds(lease_seconds);
+  -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
+  select o.* into object from storage.objects as o where o.id = target_object_id for share;
+  if not neural_search.is_live(to_jsonb(object)) then
+    perform neural_search.forget(target_object_id);
+    return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
+      null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision,
+      null::text[];
+    return;
+  end if;
+  if not neural_search.is_indexed(to_jsonb(object)) then
+    return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
+      object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
+      null::integer, null::uuid, null::double precision, null::text[];
+    return;
+  end if;
+
+  perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+  perform neural_search.note_request(loaded_models);
+  perform neural_search.give_up_exhausted();
+
+  return query
+  with due as (
+    select j.object_id, j.model from neural_search.jobs as j
+    where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
+      and j.model = any (loaded_models)
+    for update skip locked
+  ),
+  claimed as (
+    update neural_search.jobs as j set
+      attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = claim_object.claim_id,
+      next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+    from due
+    where j.object_id = due.object_id and j.model = due.model
+    returning j.*
+  )
+  select 'claimed', null::text, c.object_id, c.model, c.version, object.bucket_id, object.name,
+    (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
+    c.lease_id, extract(epoch from now() - c.queued_at)::double precision,
+    neural_search.known_hashes(c.model, (object.metadata ->> 'size')::bigint)
+  from claimed as c join neural_search.models as m on m.name = c.model
+  order by m.state = 'active' desc, m.name;
+  if found then
+    return;
+  end if;
+
+  -- Nothing to do: the row that says most about why. What is still to come goes before what is given up.
+  select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
+  order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
+  return query select
+    case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end,
+    case
+      when job.object_id is null then 'The document is up to date.'
+      when job.state <> 'pending' then job.error_message
+      when job.next_attempt_at <= now() and job.model <> all (loaded_models)
+        then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
+      when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
+      else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
+    end,
+    object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
+    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision,
+    null::text[];
+end
+$$;
+comment on function public.claim_object is
+  'Leases an object''s due jobs, having made those that are missing; or says in one row why there is nothing to do.';
+
+
+create or replace function neural_search.check_embedding(model_name text, embedding extensions.vector) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  expected integer := (select m.dimensions from neural_search.models as m where m.name = model_name);
+begin
+  if expected is null then
+    raise exception 'There is no model %.', quote_nullable(model_name)
+      using errcode = 'invalid_parameter_value', hint = 'The models are listed in neural_search.models.';
+  end if;
+  if extensions.vector_dims(embedding) is distinct from expected then
+    raise exception 'The embedding has % dimensions, model % has %.',
+      coalesce(extensions.vector_dims(embedding), 0), quote_literal(model_name), expected
+      using errcode = 'invalid_parameter_value', hint = 'Embed with the model that the job names.';
+  end if;
+  if extensions.vector_norm(embedding) = 0 then
+    raise exception 'The embedding is all zeros and has no direction.'
+      using errcode = 'invalid_parameter_value', hint = 'Check the model''s output.';
+  end if;
+end
+$$;
+comment on function neural_search.check_embedding is 'Raises 22023 for an embedding that isn''t one of this model.';
+
+
+create or replace function public.finish_embedding_job(
+  object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
+  width integer, height integer, mime_type text, perceptual_hash text default null
+) returns text
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+#variable_conflict use_column
+declare
+  object storage.objects;
+  job neural_search.jobs;
+begin
+  perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
+
+  -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
+  select o.* into object from storage.objects as o where o.id = finish_embedding_job.object_id for share;
+  if not neural_search.is_live(to_jsonb(object)) then
+    perform neural_search.forget(finish_embedding_job.object_id);
+    return 'gone';
+  end if;
+  if not neural_search.is_indexed(to_jsonb(object)) then
+    return 'superseded';
+  end if;
+  if coalesce(object.version, '') <> finish_embedding_job.object_version then
+    perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+    return 'superseded';
+  end if;
+
+  select j.* into job from neural_search.jobs as j
+  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model for update;
+  if not found then
+    -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
+    return case when exists (
+      select from public.documents as d
+      where d.object_id = finish_embedding_job.object_id and d.model = finish_embedding_job.model
+        and d.object_version = finish_embedding_job.object_version
+    ) then 'embedded' else 'superseded' end;
+  end if;
+
+  insert into public.documents as d (
+    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
+    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
+  ) values (
+    object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
+    finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
+    finish_embedding_job.height, finish_embedding_job.mime_type, (object.metadata ->> 'size')::bigint,
+    to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now(),
+    finish_embedding_job.perceptual_hash::bit(64)
+  )
+  on conflict on constraint documents_object_id_model_key do update set
+    bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
+    object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
+    height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
+    owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
+    queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
+    updated_at = now();
+  delete from neural_search.jobs as j
+  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
+  return 'embedded';
+end
+$$;
+comment on function public.finish_embedding_job is
+  'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
+
+
+-- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
+-- others have the same bytes.
+create or replace function public.reuse_embedding(
+  object_id uuid, model text, object_version text, content_hash text
+) returns text
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+  twin public.documents;
+begin
+  select d.* into twin from public.documents as d
+  where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
+  limit 1;
+  if not found then
+    return 'unknown';
+  end if;
+  return public.finish_embedding_job(
+    reuse_embedding.object_id, reuse_embedding.model, reuse_embedding.object_version, twin.embedding,
+    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text
+  );
+end
+$$;
+comment on function public.reuse_embedding is
+  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash; unknown where there '
+  'is none.';
+
+
+create or replace function public.fail_embedding_job(
+  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text
+) returns text
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  result text;
+begin
+  if outcome is null or outcome not in ('skipped', 'failed', 'retry', 'doubtful') then
+    raise exception 'outcome is %, expected skipped, failed, retry or doubtful',
+      coalesce(quote_literal(outcome), 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  -- 10, 20, 40 s and so on, never more than 5 minutes: 20 to 30 minutes in all, which most outages don't last.
+  if outcome = 'doubtful' then
+    update neural_search.jobs as j set
+      attempts = greatest(j.attempts - 1, 0),
+      faults = j.faults + 1,
+      next_attempt_at = now() + make_interval(secs => least(10 * 2 ^ j.faults, 300) * (1 + random() / 2)),
+      lease_id = null,
+      error_class = fail_embedding_job.error_class,
+      error_message = left(fail_embedding_job.error_message, 2000),
+      updated_at = now()
+    where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
+      and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
+    if found then
+      return 'retry';
+    end if;
+  end if;
+
+  update neural_search.jobs as j set
+    state = case
+      when outcome in ('skipped', 'failed') then outcome
+      when j.attempts >= neural_search.max_attempts() then 'failed'
+      else 'pending'
+    end,
+    -- 10, 20, 40, 80 s and up to half of that more or less, so that what failed together isn't retried together.
+    next_attempt_at = now() + make_interval(secs => 5 * 2 ^ j.attempts * (0.5 + random())),
+    lease_id = null,
+    error_class = fail_embedding_job.error_class,
+    error_message = left(fail_embedding_job.error_message, 2000),
+    updated_at = now()
+  where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
+    and j.lease_id = fail_embedding_job.lease_id
+  returning j.state into result;
+
+  return case when result is null then 'superseded' when result = 'pending' then 'retry' else result end;
+end
+$$;
+comment on function public.fail_embedding_job is
+  'Records why a leased job has no result: skipped, failed, retry (later, and failed after the last attempt) or '
+  'doubtful (it may lie with the surroundings: as retry, but the first 8 times are not charged as attempts); '
+  'superseded where the lease isn''t held any more.';
+
+
+create or replace function public.release_embedding_jobs(
+  lease_ids uuid[], delay_seconds integer, error_class text, error_message text, claim_ids uuid[] default '{}'
+) returns integer
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  delay constant double precision := greatest(coalesce(delay_seconds, 0), 0);
+  released integer;
+begin
+  update neural_search.jobs as j set
+    attempts = greatest(j.attempts - 1, 0),
+    faults = j.faults + (delay > 0)::integer, -- what is due again at once was given back in good order
+    -- Twice as long each time, up to 5 minutes, and up to half as much more: what a fault stopped together doesn't
+    -- come back together. Never earlier than asked for.
+    next_attempt_at = now() + make_interval(
+      secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
+    lease_id = null,
+    error_class = release_embedding_jobs.error_class,
+    error_message = left(release_embedding_jobs.error_message, 2000),
+    updated_at = now()
+  where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null);
+  get diagnostics released = row_count;
+  return released;
+end
+$$;
+comment on function public.release_embedding_jobs is
+  'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
+  'object. The wait doubles with each such fault, from delay_seconds to 5 minutes.';
+
+
+-- From sql/models.sql
+
+-- Models: how one takes another's place while searches go on.
+-- Callers: the command line, as service_role.
+-- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
+-- list_models, add_model, activate_model, remove_model.
+
+-- A readable name that no two models share; whatever isn't plain gets a digest. Each strategy has its own, so that one
+-- index can be made while the other serves.
+create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
+language sql immutable set search_path = '' as $$
+  select 'documents_' || case
+    when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
+    else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
+      || '_' || left(md5(model_name), 8)
+  end || case search_strategy when 'lsh' then '_lsh' else '' end || '_idx'
+$$;
+comment on function neural_search.index_name is 'What the index over a model''s documents is called, where its strategy has one.';
+
+
+create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  case search_strategy
+    when 'hnsw' then
+      return format(
+        'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
+        dimensions, model_name);
+    when 'lsh' then
+      return format(
+        'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
+        neural_search.lsh_length(dimensions), model_name);
+    when 'exact' then
+      return null;
+  end case;
+exception when case_not_found then
+  raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
+    using errcode = 'invalid_parameter_value';
+end
+$$;
+comment on function neural_search.index_definition is
+  'What follows `create index … on public.documents` for a model that is searched like this; null where that takes none.';
+
+
+-- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
+create or replace function neural_search.has_index(model_name text, search_strategy text default 'hnsw')
+returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from pg_catalog.pg_index as i
+    where i.indexrelid = to_regclass(format('public.%I', neural_search.index_name(model_name, search_strategy)))
+      and i.indrelid = 'public.documents'::regclass and i.indisvalid and i.indisready
+  )
+$$;
+comment on function neural_search.has_index is 'Whether the index over a model''s documents is there and complete.';
+
+
+create or replace function neural_search.require_model(model_name text) returns neural_search.models
+language plpgsql set search_path = '' as $$
+declare
+  found neural_search.models;
+begin
+  select m.* into found from neural_search.models as m where m.name = model_name;
+  if found.name is null then
+    raise exception 'There is no model %, only %.', quote_nullable(model_name),
+      (select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m)
+      using errcode = 'invalid_parameter_value', hint = 'Add it first: `neural-search models add`.';
+  end if;
+  return found;
+end
+$$;
+comment on function neural_search.require_model is 'The model of this name; raises 22023 where there is none.';
+
+
+create or replace function public.list_models() returns table (
+  name text, state text, dimensions integer, search_strategy text, created_at timestamptz, asked_at timestamptz,
+  documents bigint, objects bigint, searchable bigint, pending bigint, given_up bigint, index_name text,
+  index_valid boolean, index_bytes bigint
+)
+-- The time-out as in embedding_report.
+language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$
+#variable_conflict use_column
+begin
+  return query
+  select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
+    (select count(*) from public.documents as d where d.model = m.name),
+    coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
+    coalesce(b.given_up, 0), i.name,
+    case when m.search_strategy <> 'exact' then neural_search.has_index(m.name, m.search_strategy) end,
+    pg_relation_size(to_regclass('public.' || quote_ident(i.name)))
+  from neural_search.models as m
+  left join (
+    select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
+      sum(b.skipped + b.failed)::bigint as given_up
+    from neural_search.backlog as b group by b.model
+  ) as b on b.model = m.name
+  cross join lateral (
+    select case
+      when m.search_strategy <> 'exact' then neural_search.index_name(m.name, m.search_strategy)
+    end as name
+  ) as i
+  order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
+end
+$$;
+comment on function public.list_models is
+  'Each model: its state, how far it is with the objects of all indexed buckets, and whether its index is complete.';
+
+
+create or replace function public.add_model(name text, dimensions integer, search_strategy text default 'hnsw')
+returns text
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  known neural_search.models;
+begin
+  if coalesce(add_model.name, '') = '' then
+    raise exception 'name is %, expected a model''s.', quote_nullable(add_model.name)
+      using errcode = 'invalid_parameter_value', hint = 'Name it as processes do in EMBEDDING_MODELS.';
+  end if;
+  if add_model.dimensions is null or add_model.dimensions not between 1 and 4000 then
+    raise exception 'dimensions is %, expected 1 to 4000.', coalesce(add_model.dimensions::text, 'null')
+      using errcode = 'invalid_parameter_value', hint = 'An index of half precision takes no more.';
+  end if;
+  perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
+
+  insert into neural_search.models as m (name, dimensions, search_strategy)
+  values (add_model.name, add_model.dimensions, add_model.search_strategy)
+  on conflict (name) do nothing;
+  select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
+  if known.dimensions <> add_model.dimensions then
+    raise exception 'Model % is here with % dimensions, not %.', quote_literal(known.name), known.dimensions,
+      add_model.dimensions
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Remove it first, or add this one under another name.';
+  end if;
+  if add_model.search_strategy = 'lsh' and not exists (
+    select from neural_search.lsh_planes as p where p.model = known.name
+  ) then
+    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
+  end if;
+  if add_model.search_strategy = 'lsh' and exists (
+    select from public.documents as d where d.model = known.name and d.lsh is null
+  ) then
+    raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
+  end if;
+  if known.state = 'active' and add_model.search_strategy <> 'exact' then
+    perform neural_search.check_has_index(known.name, add_model.search_strategy);
+  end if;
+  update neural_search.models as m set
+    search_strategy = add_model.search_strategy,
+    state = case when m.state = 'retired' then 'standby' else m.state end
+  where m.name = known.name
+  returning m.* into known;
+  return known.state;
+end
+$$;
+comment on function public.add_model is
+  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues what '
+  'is there already. For one that is registered it sets the strategy, and takes it back from being retired.';
+
+
+create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+  if not neural_search.has_index(model_name, search_strategy) then
+    raise exception 'The index % is missing or incomplete.',
+      quote_literal(neural_search.index_name(model_name, search_strategy))
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy);
+  end if;
+end
+$$;
+comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index isn''t complete.';
+
+
+-- What has just been uploaded has a job for each model. It is missing for the active one as well, so a switch takes it
+-- from nobody, and where uploads never stop there always is some.
+create or replace function neural_search.readiness(model_name text)
+returns table (searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
+language plpgsql stable set search_path = '' as $$
+begin
+  return query
+  select count(*) filter (where p.state = 'searchable'), count(*) filter (where p.state in ('skipped', 'failed')),
+    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and not a.arriving),
+    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and a.arriving)
+  from neural_search.progress as p
+  cross join lateral (
+    select p.state not in ('searchable', 'skipped', 'failed') and exists (
+      select from neural_search.jobs as j join neural_search.models as m on m.name = j.model and m.state = 'active'
+      where j.object_id = p.object_id and j.version = p.version and j.state = 'pending' and j.model <> p.model
+    ) as arriving
+  ) as a
+  where p.model = model_name;
+end
+$$;
+comment on function neural_search.readiness is
+  'How many objects a model has made searchable, given up with a reason, not accounted for, and not yet come to, as the '
+  'active model hasn''t either.';
+
+
+create or replace function public.activate_model(name text, force_unaccounted boolean default false)
+returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+#variable_conflict use_column
+declare
+  known constant neural_search.models := neural_search.require_model(activate_model.name);
+  former text;
+begin
+  if known.state = 'retired' then
+    raise exception 'Model % is retired: its documents aren''t kept up to date.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = format('Add it again: `neural-search models add %s`.', known.name);
+  end if;
+  if known.search_strategy <> 'exact' then
+    perform neural_search.check_has_index(known.name, known.search_strategy);
+  end if;
+  select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
+  if known.state <> 'active' and unaccounted > 0 and not coalesce(force_unaccounted, false) then
+    raise exception 'Model % isn''t ready: % of % images are neither searchable with it nor given up with a reason.',
+      quote_literal(known.name), unaccounted, searchable + given_up + unaccounted + arriving
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = 'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.';
+  end if;
+
+  -- No key of theirs changes, so that uploads, whose jobs refer to these rows, don't wait.
+  perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
+  for no key update;
+  update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
+  returning m.name into former;
+  update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
+  if not found then
+    raise exception 'Model % was retired meanwhile.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Add it again.';
+  end if;
+  active = known.name;
+  standby = former;
+  return next;
+end
+$$;
+comment on function public.activate_model is
+  'Has searches use this model from now on, in one step; the former one becomes standby, so the same call leads back. '
+  'Raises 55000 while its index isn''t complete or, unless forced, objects aren''t accounted for.';
+
+
+-- What somebody has locked, as an uploader who goes on to the next object, is left for a later call: waiting, with locks
+-- of our own held, might be waiting in a circle. Only where nothing else is left is it waited for, so that 0 is true.
+-- As arrays, because a subquery with a limit that is joined may be run, and lock others, more than once.
+create or replace function neural_search.delete_rows_of(model_name text, most integer) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  jobs bigint;
+  documents bigint;
+begin
+  delete from neural_search.jobs as j
+  where j.model = model_name and j.object_id = any (array(
+    select l.object_id from neural_search.jobs as l where l.model = model_name limit most for update skip locked
+  ));
+  get diagnostics jobs = row_count;
+
+  -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
+  delete from public.documents as d where d.id = any (array(
+    select l.id from storage.buckets as b
+    join public.documents as l on l.bucket_id = b.id and l.model = model_name
+    limit greatest(most - jobs, 0) for update of l skip locked
+  ));
+  get diagnostics documents = row_count;
+  if jobs + documents > 0 then
+    return jobs + documents;
+  end if;
+
+  delete from neural_search.jobs as j
+  where j.model = model_name and j.object_id in (
+    select l.object_id from neural_search.jobs as l where l.model = model_name limit most
+  );
+  get diagnostics jobs = row_count;
+  delete from public.documents as d using ( -- also of buckets that are gone
+    select l.id from public.documents as l where l.model = model_name limit most
+  ) as batch
+  where d.id = batch.id;
+  get diagnostics documents = row_count;
+  return jobs + documents;
+end
+$$;
+comment on function neural_search.delete_rows_of is 'Deletes some jobs and documents of a model; 0 where none are left.';
+
+
+create or replace function public.remove_model(name text, max_rows integer default 1000)
+returns table (removed bigint, finished boolean)
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+#variable_conflict use_column
+declare
+  known constant neural_search.models := neural_search.require_model(remove_model.name);
+begin
+  if max_rows is null or max_rows not between 1 and 100000 then
+    raise exception 'max_rows is %, expected 1 to 100000.', coalesce(max_rows::text, 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+  -- First and for all to see, so that no job or document comes after those deleted here.
+  update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
+  if not found then
+    raise exception 'Model % is active.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Activate another one first.';
+  end if;
+  removed = neural_search.delete_rows_of(known.name, max_rows);
+  finished = removed = 0 and known.state = 'retired';
+  if finished then
+    delete from neural_search.models as m where m.name = known.name;
+  end if;
+  return next;
+end
+$$;
+comment on function public.remove_model is
+  'Retires a model and deletes some of its jobs and documents; finished when the model itself is gone. To be called '
+  'until then. Its index isn''t dropped here, which would make searches wait.';
+
+
+-- From sql/triggers.sql
+
+-- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
+-- Callers: Storage, through the trigger on storage.objects; the schedule.
+-- Objects: neural_search.kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
+-- itself is made in the last chapter.
+
+create or replace function neural_search.kick(body jsonb) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  url text := (select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url');
+  secret text := (
+    select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret'
+  );
+begin
+  if url is null or secret is null then
+    return false;
+  end if;
+  -- One slow batch of pg_net holds up all that follows it; the schedule comes back for what isn't kicked now.
+  if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then
+    return false;
+  end if;
+  begin
+    perform net.http_post(
+      url => url,
+      body => body,
+      headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
+      timeout_milliseconds => 10000
+    );
+  exception when others then
+    -- It becomes a warning in the log of the database, whoever may read that.
+    raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
+  end;
+  return true;
+end
+$$;
+comment on function neural_search.kick is
+  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault or too much is waiting to be sent.';
+
+
+create or replace function neural_search.try_kick(body jsonb) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+  return neural_search.kick(body);
+exception when others then
+  raise warning 'neural-search could not call embed_on_upload: % (%)', sqlerrm, sqlstate;
+  return false;
+end
+$$;
+comment on function neural_search.try_kick is 'As kick, but a failure is a warning: the schedule will try again.';
+
+
+create or replace function neural_search.kick_due() returns integer
+language plpgsql set search_path = '' as $$
+declare
+  per_kick constant integer := 50;
+  most_kicks constant integer := 8;
+  kicks integer;
+begin
+  perform neural_search.give_up_exhausted();
+  -- For a standby model that nobody has loaded lately, one kick finds out whether somebody can.
+  select least(most_kicks, coalesce(sum(
+    case
+      when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then ceil(due.jobs / per_kick::numeric)
+      else sign(due.jobs)
+    end
+  ), 0)) into kicks
+  from neural_search.models as m
+  cross join lateral (
+    select count(*) as jobs from (
+      select from neural_search.jobs as j
+      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name limit per_kick * most_kicks
+    ) as first_ones
+  ) as due
+  where m.state in ('active', 'standby');
+  for _ in 1 .. kicks loop
+    perform neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', per_kick));
+  end loop;
+  return kicks;
+end
+$$;
+comment on function neural_search.kick_due is
+  'Kicks once for each 50 jobs that are due, at most 8 times, and only once for a standby model that nobody loads.';
+
+
+-- The uploader's statement holds the lock on the object's row while this runs.
+create or replace function neural_search.record_change(before jsonb, after jsonb) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  target_object_id constant uuid := coalesce(after, before) ->> 'id';
+  old_version constant text := coalesce(before ->> 'version', '');
+  new_version constant text := coalesce(after ->> 'version', '');
+  was_indexed constant boolean := neural_search.is_indexed(before);
+begin
+  if not neural_search.is_indexed(after) then
+    if was_indexed then
+      perform neural_search.forget(target_object_id);
+    end if;
+    return false;
+  end if;
+
+  if was_indexed and neural_search.is_move(before, after) then
+    update neural_search.jobs as j set
+      version = new_version, updated_at = now(),
+      -- Whoever has it now comes back with the old version, which won't be accepted.
+      next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
+    where j.object_id = target_object_id and j.version = old_version;
+    update public.documents as d set
+      bucket_id = after ->> 'bucket_id', content = after ->> 'name', object_version = new_version,
+      owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
+      updated_at = now()
+    where d.object_id = target_object_id and d.object_version = old_version;
+  end if;
+
+  perform neural_search.bring_up_to_date(target_object_id, new_version);
+  return exists (
+    select from neural_search.jobs as j
+    where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
+  );
+end
+$$;
+comment on function neural_search.record_change is
+  'Brings documents and jobs into line with a change of a row of storage.objects; true where work is due for it.';
+
+
+create or replace function neural_search.is_move(before jsonb, after jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select (before ->> 'bucket_id', before ->> 'name') is distinct from (after ->> 'bucket_id', after ->> 'name')
+    and coalesce(before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}', false)
+    and coalesce(before #>> '{metadata,size}' = after #>> '{metadata,size}', false)
+$$;
+comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
+
+
+-- What a change must touch to matter to us; Storage also writes times and metadata.
+create or replace function neural_search.identity_of(object jsonb) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_array(
+    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at')
+$$;
+comment on function neural_search.identity_of is 'The part of a row of storage.objects, as jsonb, that we follow.';
+
+
+-- Definer, because Storage runs it as the uploader, who may not touch our tables, nor Vault. It never raises, or the
+-- upload would fail; what it can't record in time is found by reconcile_documents.
+create or replace function neural_search.on_object_change() returns trigger
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
+declare
+  before jsonb;
+  after jsonb;
+  due boolean := false;
+begin
+  -- Set below: having waited in vain once, the other rows of this transaction don't wait as well.
+  if current_setting('neural_search.gave_up', true) = 'true' then
+    return null;
+  end if;
+
+  begin
+    before = case when tg_op <> 'INSERT' then to_jsonb(old) end;
+    after = case when tg_op <> 'DELETE' then to_jsonb(new) end;
+    if tg_op = 'UPDATE' and neural_search.identity_of(before) = neural_search.identity_of(after) then
+      return null;
+    end if;
+    due = neural_search.record_change(before, after);
+  exception when others then
+    if sqlstate in ('55P03', '40P01') then
+      perform set_config('neural_search.gave_up', 'true', true);
+    end if;
+    raise warning 'neural-search could not record the % of object %: % (%)',
+      tg_op, coalesce(after, before) ->> 'id', sqlerrm, sqlstate;
+  end;
+
+  if due then
+    -- A block of its own: what fails here doesn't undo the record.
+    perform neural_search.try_kick(jsonb_build_object(
+      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before));
+  end if;
+  return null;
+end
+$$;
+comment on function neural_search.on_object_change is 'Follows the objects of Storage: records a change, then kicks.';
+
+
+-- From sql/reports.sql
+
+-- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
+-- Callers: the command line as service_role; whoever looks into the database.
+-- Objects: dead_objects; views progress, backlog, failures, freshness; table reconciliations; index_status,
+-- list_embedding_jobs, embedding_report.
+
+-- Versioned buckets are announced: their columns may not be there yet, so the statement is built when it is run.
+create or replace function neural_search.dead_objects() returns setof uuid
+language plpgsql stable set search_path = '' as $$
+begin
+  if exists (
+    select from pg_attribute as a
+    where a.attrelid = 'storage.objects'::regclass and a.attname = 'is_delete_marker' and not a.attisdropped
+  ) then
+    return query execute
+      'select o.id from storage.objects as o where o.is_delete_marker or o.archived_at is not null';
+  end if;
+end
+$$;
+comment on function neural_search.dead_objects is 'The rows of storage.objects that is_live says no to, found quickly.';
+
+
+create or replace view neural_search.progress with (security_invoker = true) as
+select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.version, '') as version,
+  case
+    when d.id is not null then 'searchable'
+    when j.object_id is null then 'unrecorded'
+    when j.state <> 'pending' then j.state
+    when j.next_attempt_at <= now() then 'due'
+    when j.lease_id is not null then 'running'
+    else 'waiting'
+  end as state,
+  j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
+from neural_search.buckets as b
+join storage.objects as o on o.bucket_id = b.bucket_id
+join neural_search.models as m on m.state in ('active', 'standby')
+left join public.documents as d
+  on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
+left join neural_search.jobs as j
+  on j.object_id = o.id and j.model = m.name and j.version = coalesce(o.version, '')
+where o.id not in (select dead from neural_search.dead_objects() as dead)
+  and o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
+comment on view neural_search.progress is
+  'Each object in an indexed bucket with each model that is kept up to date: searchable, due, waiting (for the next '
+  'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version.';
+
+
+create or replace view neural_search.backlog with (security_invoker = true) as
+select b.bucket_id, m.name as model, m.state as model_state,
+  count(p.object_id) as objects,
+  count(*) filter (where p.state = 'searchable') as searchable,
+  count(*) filter (where p.state = 'due') as due,
+  count(*) filter (where p.state = 'waiting') as waiting,
+  count(*) filter (where p.state = 'running') as running,
+  count(*) filter (where p.state = 'skipped') as skipped,
+  count(*) filter (where p.state = 'failed') as failed,
+  count(*) filter (where p.state = 'unrecorded') as unrecorded,
+  extract(epoch from now() - min(p.queued_at) filter (where p.state in ('due', 'waiting', 'running')))::double precision
+    as oldest_seconds
+from neural_search.buckets as b
+join neural_search.models as m on m.state in ('active', 'standby')
+left join neural_search.progress as p on p.bucket_id = b.bucket_id and p.model = m.name
+group by b.bucket_id, m.name;
+comment on view neural_search.backlog is
+  'How many objects of each indexed bucket are in which state of neural_search.progress, and the age of the oldest job '
+  'that is still to be done.';
+
+
+create or replace view neural_search.failures with (security_invoker = true) as
+select p.bucket_id, p.model, p.state, p.error_class, count(*) as objects,
+  (array_agg(p.name order by p.updated_at desc, p.object_id))[1] as example_name,
+  (array_agg(p.error_message order by p.updated_at desc, p.object_id))[1] as example_message
+from neural_search.progress as p
+where p.state <> 'searchable' and p.error_class is not null
+group by p.bucket_id, p.model, p.state, p.error_class;
+comment on view neural_search.failures is
+  'The causes for which objects can''t be found, how many each, and the latest of them. Those that are due, waiting or '
+  'running had this error the last time and will be tried again.';
+
+
+create or replace view neural_search.freshness with (security_invoker = true) as
+select d.model, count(*) as documents,
+  percentile_cont(0.5) within group (order by extract(epoch from d.embedded_at - d.queued_at)) as p50_seconds,
+  percentile_cont(0.95) within group (order by extract(epoch from d.embedded_at - d.queued_at)) as p95_seconds
+from public.documents as d
+where d.embedded_at > now() - interval '24 hours'
+group by d.model;
+comment on view neural_search.freshness is
+  'How long it took from upload to searchable, by model, for what was embedded in the last 24 hours.';
+
+
+create or replace function public.index_status() returns table (
+  bucket_id text, model text, objects bigint, documents bigint, pending bigint, running bigint, skipped bigint,
+  failed bigint
+)
+-- The time-out as in embedding_report.
+language sql stable set search_path = '' set statement_timeout = '60s' as $$
+  select b.bucket_id, b.model, b.objects, b.searchable, b.due + b.waiting, b.running, b.skipped, b.failed
+  from neural_search.backlog as b
+  order by b.bucket_id, b.model
+$$;
+comment on function public.index_status is 'How far each indexed bucket is, for each model that is kept up to date.';
+
+
+create or replace function public.list_embedding_jobs(
+  job_state text default null, max_rows integer default 100, bucket text default null, name_prefix text default null,
+  after_object_id uuid default null, after_model text default null
+) returns table (
+  object_id uuid, bucket_id text, name text, model text, state text, attempts integer, next_attempt_at timestamptz,
+  error_class text, error_message text, queued_at timestamptz, created_at timestamptz, updated_at timestamptz
+)
+-- Planned for the state that is asked for: of a million objects few have a job. The time-out, which PostgREST heeds, is
+-- for the case that all are compared.
+language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan set statement_timeout = '60s' as $$
+#variable_conflict use_column
+begin
+  if job_state not in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded') then
+    raise exception 'job_state is %, expected due, waiting, running, skipped, failed or unrecorded',
+      quote_literal(job_state) using errcode = 'invalid_parameter_value';
+  end if;
+
+  return query
+  select p.object_id, p.bucket_id, p.name, p.model, p.state, coalesce(p.attempts, 0), p.next_attempt_at,
+    case when p.state = 'unrecorded' then 'NotRecorded' else p.error_class end,
+    case when p.state = 'unrecorded'
+      then 'Nothing was recorded of this version. It is queued within 5 minutes, when the scheduled reconciliation '
+        'runs, or at once by `neural-search backfill`.'
+      else p.error_message
+    end,
+    p.queued_at, p.created_at, p.updated_at
+  from neural_search.progress as p
+  where p.state <> 'searchable'
+    and (job_state is null or p.state = job_state)
+    and (job_state is null or job_state = 'unrecorded' or p.queued_at is not null) -- begins with the jobs
+    and (bucket is null or p.bucket_id = bucket)
+    and (name_prefix is null or starts_with(p.name, name_prefix))
+    and p.object_id >= coalesce(after_object_id, '00000000-0000-0000-0000-000000000000')
+    and (after_object_id is null or (p.object_id, p.model) > (after_object_id, coalesce(after_model, '')))
+  order by p.object_id, p.model
+  limit max_rows;
+end
+$$;
+comment on function public.list_embedding_jobs is
+  'Every object in an indexed bucket that can''t be found yet, with the cause, ordered by object and model: due, waiting '
+  '(for the next attempt), running, skipped, failed, unrecorded. The last row''s object_id and model lead to the next '
+  'page.';
+
+
+create or replace function public.embedding_report() returns jsonb
+-- PostgREST heeds the time-out: 8 seconds, as hosted projects have it, are too few for millions of objects.
+language sql stable set search_path = '' set statement_timeout = '60s' as $$
+  select jsonb_build_object(
+    'backlog', (
+      select coalesce(jsonb_agg(to_jsonb(b) order by b.bucket_id, b.model), '[]') from neural_search.backlog as b
+    ),
+    'failures', (
+      select coalesce(jsonb_agg(to_jsonb(f) order by f.bucket_id, f.model, f.state, f.objects desc, f.error_class), '[]')
+      from neural_search.failures as f
+    ),
+    'freshness', (
+      select coalesce(jsonb_agg(to_jsonb(f) order by f.model), '[]') from neural_search.freshness as f
+    ),
+    'reconciled', (
+      select jsonb_build_object('at', r.at, 'missing', r.missing, 'stale', r.stale, 'orphaned', r.orphaned)
+      from neural_search.reconciliations as r order by r.reconciliation_id desc limit 1
+    ),
+    'unindexed', (
+      select coalesce(jsonb_agg(s.id order by s.id), '[]') from storage.buckets as s
+      where not exists (select from neural_search.buckets as b where b.bucket_id = s.id)
+    )
+  )
+$$;
+comment on function public.embedding_report is
+  'What the search is up to: backlog, failures by cause, freshness, the last reconciliation, and the buckets that '
+  'aren''t indexed.';
+
+
+-- From sql/buckets.sql
+
+-- Buckets: what is indexed, and the repair of what no event announced.
+-- Callers: the command line as service_role, and the schedule.
+-- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
+
+-- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
+-- right by whoever finishes it.
+create or replace function neural_search.queue_missing(
+  most integer, only_bucket text default null, name_prefix text default null
+) returns table (queued bigint, outdated bigint)
+language plpgsql set search_path = '' as $$
+declare
+  object_ids uuid[];
+  models text[];
+  versions text[];
+begin
+  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version) into object_ids, models, versions
+  from (
+    select p.object_id, p.model, p.version
+    from neural_search.progress as p
+    where p.state = 'unrecorded'
+      and (only_bucket is null or p.bucket_id = only_bucket)
+      and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
+    limit most
+  ) as u;
+
+  delete from neural_search.jobs as j using (
+    select j.object_id, j.model
+    from neural_search.jobs as j
+    join unnest(object_ids, models, versions) as u (object_id, model, version)
+      on u.object_id = j.object_id and u.model = j.model and u.version <> j.version
+    for update of j skip locked
+  ) as other
+  where j.object_id = other.object_id and j.model = other.model;
+  get diagnostics outdated = row_count;
+
+  insert into neural_search.jobs (object_id, model, version)
+  select u.object_id, u.model, u.version from unnest(object_ids, models, versions) as u (object_id, model, version)
+  on conflict (object_id, model) do nothing;
+  get diagnostics queued = row_count;
+  return next;
+end
+$$;
+comment on function neural_search.queue_missing is
+  'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version; how '
+  'many, and how many of them in place of a job that spoke of another version.';
+
+
+create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  queued bigint;
+begin
+  if not exists (select from storage.buckets as b where b.id = index_bucket.bucket_id) then
+    raise exception 'There is no bucket %.', quote_nullable(index_bucket.bucket_id)
+      using errcode = 'invalid_parameter_value', hint = 'Create it in Storage first.';
+  end if;
+  insert into neural_search.buckets as b (bucket_id, public_search, created_at)
+  values (index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp())
+  on conflict (bucket_id) do update set public_search = excluded.public_search, created_at = excluded.created_at;
+
+  -- What goes beyond this many is queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
+  -- large bucket fits into a time-out.
+  select m.queued into queued from neural_search.queue_missing(10000, index_bucket.bucket_id) as m;
+  perform neural_search.kick_due();
+  return queued;
+end
+$$;
+comment on function public.index_bucket is
+  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for what is in it already.';
+
+
+create or replace function public.unindex_bucket(bucket_id text) returns bigint
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  removed bigint;
+begin
+  delete from neural_search.buckets as b where b.bucket_id = unindex_bucket.bucket_id;
+  delete from neural_search.jobs as j using storage.objects as o
+  where o.id = j.object_id and o.bucket_id = unindex_bucket.bucket_id;
+  delete from public.documents as d where d.bucket_id = unindex_bucket.bucket_id;
+  get diagnostics removed = row_count;
+  return removed;
+end
+$$;
+comment on function public.unindex_bucket is
+  'Takes a bucket out of the search with its documents and jobs; the number of documents removed.';
+
+
+create or replace function public.backfill_documents(
+  bucket text default null, name_prefix text default null, max_jobs integer default 10000,
+  dry_run boolean default false
+) returns bigint
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+declare
+  most constant integer := greatest(coalesce(max_jobs, 10000), 0);
+  queued bigint;
+begin
+  if bucket is not null and not exists (select from neural_search.buckets as b where b.bucket_id = bucket) then
+    raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
+      using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
+  end if;
+  if dry_run then
+    return (
+      select count(*) from neural_search.progress as p
+      where p.state = 'unrecorded' and (bucket is null or p.bucket_id = bucket)
+        and (backfill_documents.name_prefix is null or starts_with(p.name, backfill_documents.name_prefix))
+    );
+  end if;
+
+  select m.queued into queued
+  from neural_search.queue_missing(most, bucket, backfill_documents.name_prefix) as m;
+  perform neural_search.kick_due();
+  return queued;
+end
+$$;
+comment on function public.backfill_documents is
+  'Queues objects in indexed buckets that have neither a job nor an up-to-date document, at most max_jobs at a time; how '
+  'many, or with dry_run how many there are.';
+
+
+create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null)
+returns integer
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+declare
+  retried integer;
+begin
+  update neural_search.jobs as j set
+    state = 'pending', attempts = 0, faults = 0, next_attempt_at = now(), lease_id = null, error_class = null,
+    error_message = null, updated_at = now()
+  from storage.objects as o
+  where o.id = j.object_id and j.state in ('skipped', 'failed')
+    and (bucket is null or o.bucket_id = bucket) and (name_prefix is null or starts_with(o.name, name_prefix));
+  get diagnostics retried = row_count;
+  perform neural_search.kick_due();
+  return retried;
+end
+$$;
+comment on function public.retry_embedding_jobs is
+  'Makes skipped and failed jobs due again, with all their attempts; the number of them.';
+
+
+-- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; what it repairs is
+-- bounded. Rows that somebody else has locked are changing right now, and are left for next time.
+create or replace function public.reconcile_documents() returns table (missing bigint, stale bigint, orphaned bigint)
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+declare
+  most constant integer := 10000;
+  wrong_ids bigint[];
+  affected bigint;
+begin
+  missing = 0;
+  stale = 0;
+  orphaned = 0;
+
+  -- A bucket made anew under an old name mustn't inherit who may search it.
+  delete from neural_search.buckets as b where not exists (
+    select from storage.buckets as s where s.id = b.bucket_id and (s.created_at > b.created_at) is not true
+  );
+
+  -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
+  -- within, they would be read by an index each, that is in random order.
+  with wrong as materialized (
+    select d.id from public.documents as d
+    left join (storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id) on o.id = d.object_id
+    where o.id is null
+      or (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+    union
+    select d.id from public.documents as d
+    where d.object_id in (select dead from neural_search.dead_objects() as dead)
+  )
+  select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
+
+  -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
+  delete from public.documents as d using (
+    select d.id from public.documents as d
+    where d.id = any (wrong_ids) and (
+      d.object_id in (select dead from neural_search.dead_objects() as dead) or not exists (
+        select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+        where o.id = d.object_id
+      )
+    )
+    for update of d skip locked
+  ) as orphans
+  where d.id = orphans.id;
+  get diagnostics affected = row_count;
+  orphaned = orphaned + affected;
+
+  delete from neural_search.jobs as j using (
+    select j.object_id, j.model
+    from neural_search.jobs as j join neural_search.models as m on m.name = j.model
+    where m.state = 'retired'
+      or j.object_id in (select dead from neural_search.dead_objects() as dead)
+      or not exists (
+      select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      where o.id = j.object_id
+    )
+    limit most for update of j skip locked
+  ) as orphans
+  where j.object_id = orphans.object_id and j.model = orphans.model;
+  get diagnostics affected = row_count;
+  orphaned = orphaned + affected;
+
+  -- Documents of other bytes or of another place.
+  delete from public.documents as d using (
+    select d.id from public.documents as d join storage.objects as o on o.id = d.object_id
+    where d.id = any (wrong_ids)
+      and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+    for update of d skip locked
+  ) as outdated
+  where d.id = outdated.id;
+  get diagnostics affected = row_count;
+  stale = stale + affected;
+
+  -- Jobs whose work is done.
+  delete from neural_search.jobs as j using (
+    select j.object_id, j.model
+    from neural_search.jobs as j
+    join public.documents as d on d.object_id = j.object_id and d.model = j.model
+    join storage.objects as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
+    limit most for update of j skip locked
+  ) as done
+  where j.object_id = done.object_id and j.model = done.model;
+  get diagnostics affected = row_count;
+  stale = stale + affected;
+
+  -- Enough for whatever was uploaded since the last run. Jobs that speak of another version are replaced here.
+  select m.queued - m.outdated, stale + m.outdated into missing, stale
+  from neural_search.queue_missing(100000) as m;
+  insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
+  if missing + stale > 0 then
+    perform neural_search.kick_due();
+  end if;
+  return next;
+end
+$$;
+comment on function public.reconcile_documents is
+  'Repairs what no event announced; how many objects had nothing, how many rows were outdated, how many superfluous.';
+
+
+create or replace function neural_search.tidy() returns void
+language plpgsql set search_path = '' as $$
+begin
+  delete from neural_search.reconciliations as r
+  where r.at < now() - interval '7 days'
+    and r.reconciliation_id < (select max(last.reconciliation_id) from neural_search.reconciliations as last);
+  -- pg_cron never forgets a run, and ours are thousands a day.
+  if to_regclass('cron.job_run_details') is not null then
+    delete from cron.job_run_details as d
+    where d.end_time < now() - interval '2 days'
+      and d.jobid in (select j.jobid from cron.job as j where j.jobname like 'neural-search-%');
+  end if;
+end
+$$;
+comment on function neural_search.tidy is 'Forgets old reconciliations and old runs of our schedules.';
+
+
+-- From sql/confidence.sql
+
+-- Confidence: how much a similarity means, by what similarities are usual in this collection.
+-- Callers: match_documents and recommend_documents, as the caller; the schedule.
+-- Objects: calibrations, backgrounds, background_samples, refresh_background, refresh_backgrounds, confidence_levels;
+-- what is made of levels: check_confidence, level_of, confidence_of.
+
+-- Reads at most some 2,000 pages of the table, however large it is, and what it drew. Where that brings too few, because
+-- the model's documents are few among many, an index says which they are. If even those are too few, nothing that is
+-- usual is known any more.
+create or replace function neural_search.refresh_background(target_model text) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  wanted constant integer := 256;
+  fewest constant integer := 32; -- of fewer, an average would tell of the single ones
+  pages constant integer := 2000;
+  share constant double precision := least(
+    100, 100.0 * pages * current_setting('block_size')::integer
+      / greatest(pg_catalog.pg_relation_size('public.documents'), 1)
+  );
+  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  drawn bigint[] := array(
+    select d.id from public.documents as d tablesample system (share)
+    where d.model = target_model order by random() limit wanted
+  );
+begin
+  if cardinality(drawn) < fewest and share < 100 then
+    drawn = array(
+      select d.id from storage.buckets as b
+      join public.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
+      order by random() limit wanted
+    );
+  end if;
+  delete from neural_search.background_samples as s where s.model = target_model;
+  delete from neural_search.backgrounds as b where b.model = target_model;
+
+  insert into neural_search.background_samples (model, document_id, embedding)
+  select d.model, d.id, d.embedding::extensions.halfvec from public.documents as d where d.id = any (drawn);
+
+  insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
+  select target_model, sample.size, pairs.high, pairs.deviation, newest
+  from (
+    select count(*) as size from neural_search.background_samples as s where s.model = target_model
+  ) as sample,
+  lateral (
+    select percentile_cont(0.95) within group (order by pair.similarity) as high,
+      stddev_samp(pair.similarity) as deviation
+    from (
+      select 1 - (one.embedding operator(extensions.<=>) other.embedding) as similarity
+      from neural_search.background_samples as one
+      join neural_search.background_samples as other
+        on other.model = one.model and other.document_id > one.document_id
+      where one.model = target_model
+    ) as pair
+  ) as pairs
+  where sample.size >= fewest;
+  return found;
+end
+$$;
+comment on function neural_search.refresh_background is
+  'Draws a model''s sample anew; whether there are documents enough to say what is usual.';
+
+
+-- Cheap where there is nothing to do: it counts no documents, but how many ids were given out since, and of the sample
+-- how much is gone.
+create or replace function neural_search.refresh_backgrounds() returns integer
+language plpgsql set search_path = '' as $$
+declare
+  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  stale text;
+  refreshed integer := 0;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('neural_search.refresh_backgrounds')) then
+    return 0; -- somebody else is at it
+  end if;
+  delete from neural_search.background_samples as s
+  where not exists (select from public.documents as d where d.id = s.document_id);
+
+  for stale in
+    select m.name
+    from neural_search.models as m
+    left join neural_search.backgrounds as b on b.model = m.name
+    cross join lateral (
+      select count(*) as size from neural_search.background_samples as s where s.model = m.name
+    ) as left_over
+    where m.state in ('active', 'standby') and case
+      when b.model is null then exists (select from public.documents as d where d.model = m.name)
+      else left_over.size < 0.9 * b.sampled
+        -- A tenth more documents than there were, or than the sample holds while that is all of them.
+        or newest - b.last_document_id > greatest(b.last_document_id / 10, 10)
+    end
+  loop
+    perform neural_search.refresh_background(stale);
+    refreshed = refreshed + 1;
+  end loop;
+  return refreshed;
+end
+$$;
+comment on function neural_search.refresh_backgrounds is
+  'Draws anew the samples that a tenth of their documents came or went since; how many.';
+
+
+-- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of their
+-- similarities to the query, rounded, of at least 32 images: whether one of them is there moves those by no more than a
+-- rank. Which images these are it doesn't tell; by many queries somebody may learn how they lie in all. In plpgsql, which
+-- keeps the plan: it is called once for each search.
+create or replace function neural_search.confidence_levels(
+  model text, query_kind text, query extensions.vector
+) returns table (same double precision, strong double precision, related double precision)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  half constant extensions.halfvec := confidence_levels.query; -- once, and not for each image of the sample
+  quartiles double precision[];
+  size integer;
+  known record;
+  step double precision;
+begin
+  select percentile_cont(array[0.25, 0.75]) within group (order by 1 - (s.embedding operator(extensions.<=>) half)),
+    count(*)
+  into quartiles, size
+  from neural_search.background_samples as s where s.model = confidence_levels.model;
+
+  select c.unit, c.same, c.strong, c.related, b.pair_high, b.pair_deviation into known
+  from neural_search.backgrounds as b, neural_search.calibrations as c
+  where b.model = confidence_levels.model
+    and c.query_kind = confidence_levels.query_kind and (c.model = b.model or c.model is null)
+  order by c.model nulls last limit 1;
+  if not found or size < 32 then
+    return;
+  end if;
+
+  step = case known.unit
+    when 'pair_high' then known.pair_high
+    when 'pair_deviation' then known.pair_deviation
+    when 'quartile_distance' then quartiles[2] - quartiles[1]
+    when 'room' then 1 - quartiles[1]
+    else 1
+  end;
+  same = round(coalesce(quartiles[1] + known.same * (1 - quartiles[1]), 'Infinity')::numeric, 4);
+  -- What is the same image is related to it, however much alike all images here are.
+  strong = round(least(quartiles[1] + known.strong * step, same)::numeric, 4);
+  related = round(least(quartiles[1] + known.related * step, same)::numeric, 4);
+  return next;
+end
+$$;
+comment on function neural_search.confidence_levels is
+  'The least similarity that a result of this query needs for each level of confidence; no row while fewer than 32 '
+  'documents of the model are known.';
+
+
+create or replace function neural_search.check_confidence(name text, confidence text) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if confidence not in ('same', 'strong', 'related', 'unrelated') then
+    raise exception '% is %, expected same, strong, related or unrelated.', name, quote_literal(left(confidence, 100))
+      using errcode = 'invalid_parameter_value', hint = case name
+        when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
+        else 'Leave it out for all results.'
+      end;
+  end if;
+end
+$$;
+comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';
+
+
+create or replace function neural_search.level_of(
+  confidence text, same double precision, strong double precision, related double precision
+) returns double precision
+language sql immutable set search_path = '' as $$
+  select case confidence when 'same' then same when 'strong' then strong when 'related' then related end
+$$;
+comment on function neural_search.level_of is
+  'The least similarity of this confidence by the levels of a query; null where there is none.';
+
+
+create or replace function neural_search.confidence_of(
+  similarity double precision, same double precision, strong double precision, related double precision
+) returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when similarity >= same then 'same'
+    when similarity >= strong then 'strong'
+    when similarity >= related then 'related'
+    when related is not null then 'unrelated'
+  end
+$$;
+comment on function neural_search.confidence_of is
+  'What a similarity is worth by the levels of a query; null where there are none.';
+
+
+-- From sql/visible.sql
+
+-- Visible: what a caller may see, read at once, where some policy on storage.objects chokes on some objects.
+-- Callers: match_documents, as the caller, where one statement over all objects fails.
+-- Objects: visible_objects.
+
+-- Runs as the caller, so that the caller's policies decide and nothing but what they show is ever known here. Reads
+-- ranges of the table's own places, (block, line), each in a subtransaction: a range with an object that a policy
+-- chokes on is read again in parts, and such an object by itself is left out. No index would do: whoever may not see
+-- the names or ids can't tell where to halve between them, while the places are known from the table's size alone. They
+-- are also in the order of the disk, and what was uploaded together, into one folder, mostly lies together. Rows stay
+-- in their places as far as one snapshot is concerned, and all that a stable function reads is of one.
+--
+-- The part read next is twice as long after a success and a 16th after a failure, down to a single place. Measured in
+-- 2026 with 100,000 objects in 6,700 blocks, beside asking can_see for each: about a sixth of the time (0.45 s) with one
+-- bad object or 1% in a row, a third with 1% here and there, four fifths with every other one at random. Halving took 1.2
+-- times as long as can_see with those.
+create or replace function neural_search.visible_objects() returns setof uuid
+language plpgsql stable set search_path = storage, public, extensions -- as can_see has it
+set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single place so cheap, would plan anew for each
+as $$
+declare
+  operation constant text := current_setting('storage.operation', true);
+  block_size constant integer := current_setting('block_size');
+  lines constant bigint := block_size / 28; -- at most: a row has a pointer of 4 bytes and a header of 24
+  ending bigint;
+  longest bigint; -- a failure costs no more than this again
+  place bigint := 0; -- block * lines + line - 1
+  step bigint;
+  used bigint := 0; -- no line of a block after this one is known to hold a row
+  length bigint;
+  ids uuid[];
+begin
+  -- What this transaction has read nobody rewrites before its end: rows keep their places after a failure, too.
+  perform from storage.objects limit 0;
+  ending = pg_catalog.pg_relation_size('storage.objects') / block_size * lines;
+  longest = greatest(ending / 16, 1);
+  step = longest;
+  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  while place < ending loop
+    length = case
+      when step >= lines then step
+      when place % lines > used then lines - place % lines -- the rest of the block, which seems to be empty
+      else least(step, lines - place % lines)
+    end;
+    begin
+      select array_agg(object.id) into ids
+      -- A name that storage.objects doesn't know, on older projects, is taken from here.
+      from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+        lateral (
+          select o.id from storage.objects as o
+          where o.ctid >= format('(%s,%s)', place / lines, place % lines + 1)::tid
+            and o.ctid < format('(%s,%s)', (place + length) / lines, (place + length) % lines + 1)::tid
+            and archived_at is null and is_delete_marker is not true
+        ) as object;
+      place = place + length;
+      step = least(2 * step, longest);
+      if ids is not null then
+        return query select unnest(ids);
+      end if;
+    exception when data_exception or cardinality_violation or plpgsql_error then
+      -- Whom a policy chokes on nobody sees, as can_see has it.
+      if length = 1 then
+        used = greatest(used, place % lines);
+        place = place + 1;
+      elsif place % lines > used and length < lines then
+        used = place % lines + length / 16;
+      end if;
+      step = greatest(length / 16, 1);
+    end;
+  end loop;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+end
+$$;
+comment on function neural_search.visible_objects is
+  'The ids of the live objects that the policies on storage.objects show to the caller, without those that a policy '
+  'chokes on.';
+
+
+-- From sql/search.sql
+
+-- Search: who may find what, and the functions that find it.
+-- Callers: the query function and any client, as anon, authenticated or service_role.
+-- Objects: the policy on public.documents, the index of the first model, active_model, match_documents,
+-- get_embeddings, object_states.
+
+-- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
+-- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
+-- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
+create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return exists (
+    -- A name that storage.objects doesn't know, on older projects, is taken from here.
+    select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+      lateral (
+        select from storage.objects as o
+        join storage.buckets as s on s.id = o.bucket_id and s.public
+        join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
+          and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
+        where o.id = target_object_id and coalesce(o.version, '') = target_version
+          and archived_at is null and is_delete_marker is not true
+      ) as object
+  );
+end
+$$;
+comment on function neural_search.is_public is
+  'Whether everybody may find this version of an object: its bucket is public and registered with public_search.';
+
+
+-- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
+create or replace function neural_search.public_buckets() returns text[]
+language sql stable security definer set search_path = '' as $$
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
+$$;
+comment on function neural_search.public_buckets is
+  'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
+
+
+-- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
+-- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
+-- have the same, and name everything in full all the same.
+create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable cost 1000 set search_path = storage, public, extensions as $$
+declare
+  operation constant text := current_setting('storage.operation', true);
+  seen boolean;
+begin
+  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  begin
+    seen = exists (
+      select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+        lateral (
+          select from storage.objects as o
+          where o.id = target_object_id and coalesce(o.version, '') = target_version
+            and archived_at is null and is_delete_marker is not true
+        ) as object
+    );
+  exception when data_exception or cardinality_violation or plpgsql_error then
+    -- A policy that chokes on this row, as on a folder's name that is no uuid, lets nobody see it. Its message would
+    -- tell the caller of the name, and one object would spoil every search.
+    seen = false;
+  end;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+  return seen or neural_search.is_public(target_object_id, target_version);
+end
+$$;
+comment on function neural_search.can_see is
+  'Whether the caller may see an object that still has this version: by the policies on storage.objects, or because '
+  'everybody may.';
+
+
+-- Both branches ask the same, so whoever sets the parameter by hand gains nothing. The first takes a tenth of the time,
+-- but needs storage.operation to be set, and one object that a policy chokes on fails the statement: match_documents
+-- sees to both. Its subquery is a scalar one, because the planner would turn an EXISTS into a hash of all objects that
+-- the caller may see, made anew in each search.
+alter policy "As the policies on storage.objects say" on public.documents
+  to anon, authenticated using (
+    case when (select current_setting('neural_search.prepared', true) = 'on')
+      then
+        coalesce((
+          select true from storage.objects as o
+          where o.id = documents.object_id and coalesce(o.version, '') = documents.object_version
+        ), false)
+        or documents.bucket_id = any ((select neural_search.public_buckets())::text[])
+          and neural_search.is_public(documents.object_id, documents.object_version)
+      else neural_search.can_see(documents.object_id, documents.object_version)
+    end
+  );
+comment on policy "As the policies on storage.objects say" on public.documents is
+  'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
+
+
+-- Definer, because callers may not read the table of models; the answer is the same for all.
+create or replace function public.active_model() returns table (name text, dimensions integer)
+language sql stable security definer set search_path = '' as $$
+  select m.name, m.dimensions from neural_search.models as m where m.state = 'active'
+$$;
+comment on function public.active_model is 'The model that searches use, and the length of its vectors.';
+
+
+-- Definer, because callers may not read the table of models; which there are is no secret.
+create or replace function neural_search.searchable_model(model text)
+returns table (name text, dimensions integer, search_strategy text)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  if model is null then
+    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m where m.state = 'active';
+  else
+    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
+      where m.name = searchable_model.model and m.state <> 'retired';
+  end if;
+  if found then
+    return;
+  elsif model is null then
+    raise exception 'No model is active.'
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Activate one of neural_search.models.';
+  end if;
+  raise exception 'model is %, expected one that is active or standby.', quote_literal(model)
+    using errcode = 'invalid_parameter_value', hint = 'Leave it out to search with the one that active_model() names.';
+end
+$$;
+comment on function neural_search.searchable_model is
+  'The model of this name, by default the active one; raises, with the remedy, where it can''t be searched.';
+
+
+create or replace function neural_search.check_query(
+  query_embedding extensions.vector, model text, dimensions integer, similarity_threshold double precision,
+  match_count integer, skip_count integer, query_kind text, min_confidence text, best_confidence text
+) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if query_embedding is null or extensions.vector_dims(query_embedding) <> dimensions then
+    raise exception 'query_embedding has % dimensions, the model % has %.',
+      coalesce(extensions.vector_dims(query_embedding), 0), quote_literal(model), dimensions
+      using errcode = 'invalid_parameter_value', hint = 'Embed the query with the model whose documents are searched.';
+  end if;
+  if extensions.vector_norm(query_embedding) = 0 then
+    raise exception 'query_embedding is all zeros and has no direction.'
+      using errcode = 'invalid_parameter_value', hint = 'Check how the query was embedded.';
+  end if;
+  if similarity_threshold = 'NaN' then
+    raise exception 'similarity_threshold is NaN, expected a number from -1 to 1.'
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results above 0.';
+  end if;
+  if match_count not between 0 and 1000 then
+    raise exception 'match_count is %, expected 0 to 1000.', match_count
+      using errcode = 'invalid_parameter_value', hint = 'Page through more results with skip_count or page_after.';
+  end if;
+  if skip_count not between 0 and 10000 then
+    raise exception 'skip_count is %, expected 0 to 10000.', skip_count
+      using errcode = 'invalid_parameter_value', hint = 'Page through more results with page_after.';
+  end if;
+  if query_kind not in ('image', 'text', 'mixed') then
+    raise exception 'query_kind is %, expected image, text or mixed.', quote_literal(query_kind)
+      using errcode = 'invalid_parameter_value', hint = 'Say what query_embedding was made from.';
+  end if;
+  perform neural_search.check_confidence('min_confidence', min_confidence);
+  perform neural_search.check_confidence('best_confidence', best_confidence);
+end
+$$;
+comment on function neural_search.check_query is 'Raises, with the remedy, for a search that makes no sense.';
+
+
+create or replace function neural_search.is_time(value jsonb) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  perform (value #>> '{}')::timestamptz;
+  return jsonb_typeof(value) = 'string';
+exception when data_exception then
+  return false;
+end
+$$;
+comment on function neural_search.is_time is 'Whether a value in JSON is a string that names a point in time.';
+
+
+create or replace function neural_search.check_filter(filter jsonb) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  key text;
+  value jsonb;
+  expected text;
+begin
+  if jsonb_typeof(filter) <> 'object' then
+    raise exception 'filter is %, expected an object.', left(filter::text, 100)
+      using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
+  end if;
+  for key, value in select * from jsonb_each(filter) loop
+    expected = case
+      when key in ('bucket', 'prefix', 'owner') and jsonb_typeof(value) <> 'string' then 'a string'
+      when key = 'mime_type' and jsonb_typeof(value) <> 'string'
+          and not value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
+        then 'a string or a list of some'
+      when key in ('min_bytes', 'max_bytes') and 
+          not value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+        then 'a whole number of bytes'
+      when key in ('uploaded_after', 'uploaded_before') and not neural_search.is_time(value)
+        then 'a time like "2026-01-31T12:00:00Z"'
+      when key = 'metadata' and jsonb_typeof(value) <> 'object' then 'an object'
+    end;
+    if expected is not null then
+      raise exception 'filter.% is %, expected %.', key, left(value::text, 100), expected
+        using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
+    end if;
+    if key not in (
+      'bucket', 'prefix', 'mime_type', 'min_bytes', 'max_bytes', 'uploaded_after', 'uploaded_before', 'owner',
+      'metadata'
+    ) then
+      raise exception 'filter has a key %, which there isn''t.', quote_literal(left(key, 100))
+        using errcode = 'invalid_parameter_value', hint = 'There are bucket, prefix, mime_type, min_bytes, max_bytes, '
+          'uploaded_after, uploaded_before, owner and metadata.';
+    end if;
+  end loop;
+end
+$$;
+comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
+
+
+create or replace function neural_search.check_page(page_after jsonb) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if (
+    page_after @? 'strict $ ? (@.similarity >= -1.1 && @.similarity <= 1.1 && @.id.type() == "number")'
+    and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
+  ) then
+    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
+      raise exception 'page_after.rank is %, expected 0 to 10000.', page_after ->> 'rank'
+        using errcode = 'invalid_parameter_value',
+          hint = 'Give 10000 where there were more: it only says how far to look at first.';
+    end if;
+    return;
+  end if;
+  raise exception 'page_after is %, expected {"similarity": …, "id": …, "rank": …}.', left(page_after::text, 100)
+    using errcode = 'invalid_parameter_value',
+      hint = 'Give similarity and id of the last result that you have, and how many there were up to it.';
+end
+$$;
+comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
+
+
+-- Row level security lets only leakproof operators look at rows before the policy has, or use an index: =, <, >= and ^@
+-- are, jsonb's @> isn't. A search by metadata reads what the policy shows, whichever index there is.
+create or replace function neural_search.filter_conditions(filter jsonb, leakproof boolean) returns text
+language sql immutable set search_path = '' as $$
+  select coalesce(string_agg(' and ' || case key
+    when 'bucket' then format('d.bucket_id = %L', value #>> '{}')
+    when 'prefix' then format('d.content ^@ %L', value #>> '{}')
+    when 'owner' then format('d.owner_id = %L', value #>> '{}')
+    when 'mime_type' then format('d.mime_type = any (%L)', (
+      select array_agg(mime_type) from jsonb_array_elements_text(
+        case jsonb_typeof(value) when 'array' then value else jsonb_build_array(value) end
+      ) as mime_type
+    ))
+    when 'min_bytes' then format('d.byte_size >= %L', value::bigint)
+    when 'max_bytes' then format('d.byte_size <= %L', value::bigint)
+    when 'uploaded_after' then format('d.uploaded_at >= %L', value #>> '{}')
+    when 'uploaded_before' then format('d.uploaded_at < %L', value #>> '{}')
+    when 'metadata' then format('d.metadata @> %L', value)
+  end, '' order by key), '')
+  from jsonb_each(filter) where leakproof = (key <> 'metadata')
+$$;
+comment on function neural_search.filter_conditions is
+  'A checked filter as conditions on documents as d: the leakproof ones, or the others.';
+
+
+-- By hand and not by SET clauses: a role that is no superuser can't name pgvector's parameters in those before the
+-- session has loaded it. check_query has loaded it by the time that this is called.
+create or replace function neural_search.set_parameters(names text[], settings text[]) returns text[]
+language plpgsql set search_path = '' as $$
+declare
+  former text[];
+  setting text;
+begin
+  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|jit|plan_cache_mode|storage\.operation) ?)+$' then
+    raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
+      using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
+  end if;
+  for i in 1 .. cardinality(names) loop
+    former[i] = coalesce(current_setting(names[i], true), '');
+    setting = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
+  end loop;
+  return former;
+end
+$$;
+comment on function neural_search.set_parameters is
+  'Sets parameters until the end of the transaction; returns what they were, for restoring them.';
+
+
+-- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
+-- are wanted.
+create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  matches constant text := 'select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
+    'd.bucket_id, d.object_id, d.metadata, d.object_version';
+begin
+  if way = 'lsh' then
+    return neural_search.lsh_statement(search.model, search.dimensions, search.conditions);
+  end if;
+  return case way
+    when 'hnsw' then format(
+      '%s from public.documents as d where d.model = %L%s order by '
+      'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
+      matches, search.model, search.conditions, search.dimensions
+    )
+    -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
+    -- would be computed beside it, from vectors read twice.
+    when 'documents' then format(
+      '%s from public.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
+      matches, search.model, search.conditions
+    )
+    -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
+    when 'objects' then format(
+      'with visible as materialized ('
+      ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%4$s'
+      ') %1$s from visible cross join lateral ('
+      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L'
+      ' and d.object_version = visible.version%3$s offset 0'
+      ') as d order by similarity desc, d.id limit $2',
+      matches, search.model, search.conditions, search.objects
+    )
+    -- For where nothing is prepared: our policy asks can_see for each of what visible_objects brings, and for all of what
+    -- lies in buckets where everybody may search. Offset 0 as above.
+    when 'visible' then format(
+      'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
+      ' select d.* from visible cross join lateral ('
+      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
+      ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
+      ' union all'
+      ' select d.* from public.documents as d where d.model = %2$L%3$s'
+      ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
+      ') %1$s from found as d order by similarity desc, d.id limit $2',
+      matches, search.model, search.conditions
+    )
+  end;
+end
+$$;
+comment on function neural_search.search_statement is
+  'How matches are found: hnsw and lsh may miss some; documents, objects and visible read all there are, beginning '
+  'there.';
+
+
+create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  statement constant text := neural_search.search_statement(search, way);
+  found neural_search.match[];
+begin
+  begin
+    execute format(
+      'select coalesce(array_agg(row(f.*)::neural_search.match order by f.similarity desc, f.id), ''{}'') '
+      'from (%s) as f', statement
+    ) into found using search.query, depth;
+    return found;
+  exception when data_exception or cardinality_violation or plpgsql_error then
+    if current_setting('neural_search.prepared', true) <> 'on' then
+      raise;
+    end if;
+  end;
+  -- A policy choked on some object. From here on can_see is asked for each that is come across, which hides those.
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.find_matches(
+    search, case when way = 'objects' or way = 'documents' and search.narrowing = '' then 'visible' else way end, depth
+  );
+end
+$$;
+comment on function neural_search.find_matches is
+  'So many matches or all there are, found in this way, the best first.';
+
+
+-- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
+-- once for all of them, unless a policy chokes here that didn't before.
+create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+begin
+  if current_setting('neural_search.prepared', true) = 'on' then
+    begin
+      return array(
+        select row(m.*)::neural_search.match from unnest(matches) as m
+        where exists (
+            select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+              lateral (
+                select from storage.objects as o
+                where o.id = m.object_id and coalesce(o.version, '') = m.object_version
+                  and archived_at is null and is_delete_marker is not true
+              ) as object
+          )
+          or neural_search.is_public(m.object_id, m.object_version)
+        limit wanted offset skipped
+      );
+    exception when data_exception or cardinality_violation or plpgsql_error then
+      null;
+    end;
+  end if;
+  return array(
+    select row(m.*)::neural_search.match from unnest(matches) as m
+    where neural_search.can_see(m.object_id, m.object_version) limit wanted offset skipped
+  );
+end
+$$;
+comment on function neural_search.seen_among is
+  'Of these matches those that the caller may see, in their order: so many, after so many that are skipped.';
+
+
+-- What the planner expects is good enough: what depends on it is how long a search takes, not what it finds. Volatile,
+-- because no other function may use EXPLAIN.
+create or replace function neural_search.expected_rows(search neural_search.search) returns double precision
+language plpgsql volatile set search_path = '' as $$
+declare
+  plan json;
+begin
+  execute format(
+    'explain (format json) select from public.documents as d where d.model = %L%s', search.model, search.narrowing
+  ) into plan;
+  return plan -> 0 -> 'Plan' ->> 'Plan Rows';
+end
+$$;
+comment on function neural_search.expected_rows is
+  'How many documents the planner expects to fulfil the conditions that may use an index.';
+
+
+-- All that it weighs is in units of one step of a walk along the index, some 35 microseconds in 2026. That decides how
+-- long a search takes, not what it finds.
+create or replace function neural_search.nearest(search neural_search.search, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  total constant double precision := greatest((
+    select c.reltuples from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
+  ), 0);
+  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(search) end;
+  -- As many as one look into the index brings, without going on. To look at no more than are wanted would miss some, and
+  -- of more documents more: of 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
+  looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
+  share double precision := narrowed / nullif(total, 0);
+  walk double precision;
+  worth double precision;
+  reading double precision;
+  walked boolean := false;
+  found neural_search.match[];
+  former text[];
+begin
+  -- Reading so few is cheaper than walking until so many of them have come by.
+  if narrowed < sqrt(total * depth) then
+    return neural_search.find_matches(search, 'documents', depth);
+  end if;
+
+  -- By the share that may be seen: to look; to walk until two and a half times as many have come by as are wanted, as the
+  -- index doesn't give the nearest first any more; or to read all there are, which costs a pass of the policies and a
+  -- step for each. Before metadata are compared, our own policy asks for each document.
+  reading = total / 150;
+  if search.conditions <> search.narrowing and row_security_active('public.documents') then
+    reading = reading + coalesce(narrowed, total) * 0.15;
+  end if;
+  while search.strategy <> 'exact' loop
+    walk = 5 * depth / share;
+    worth = (reading + total * share) / 2;
+    if walk > worth and not walked and found is not null then
+      walk = 25 * depth; -- of the few looked at, who may see a tenth now and then sees no more than who sees a hundredth
+    end if;
+    if search.strategy = 'hnsw' and share * looked < depth and walk < worth then
+      walked = true;
+      former = neural_search.set_parameters(
+        array['hnsw.iterative_scan', 'hnsw.max_scan_tuples', 'hnsw.ef_search'],
+        array['relaxed_order', ceil(walk)::integer::text, '100']
+      );
+      found = neural_search.find_matches(search, 'hnsw', 5 * depth / 2);
+      if cardinality(found) = 5 * depth / 2 then
+        return found;
+      end if;
+      share = greatest(cardinality(found), 0.5) / walk;
+    elsif found is null then
+      former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
+      found = neural_search.find_matches(search, search.strategy, depth);
+      if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
+          or found[1].similarity < search.best_floor then
+        return found;
+      end if;
+      share = greatest(cardinality(found), 0.5) / looked;
+    else
+      exit;
+    end if;
+  end loop;
+  if narrowed < total / 20 then
+    return neural_search.find_matches(search, 'documents', depth);
+  end if;
+  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy choke only now
+  return neural_search.find_matches(
+    search,
+    case
+      when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
+      when neural_search.public_buckets() <> '{}' then 'documents'
+      else 'objects'
+    end,
+    depth
+  );
+end
+$$;
+comment on function neural_search.nearest is
+  'So many or more of the nearest documents that the caller may see, or all there are.';
+
+
+create or replace function public.match_documents(
+  query_embedding extensions.vector,
+  similarity_threshold double precision default 0,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  query_kind text default 'image',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  threshold constant double precision := coalesce(similarity_threshold, 0);
+  narrow constant jsonb := coalesce(filter, '{}');
+  kind constant text := coalesce(query_kind, 'image');
+  names constant text[] := array[
+    'neural_search.prepared', 'storage.operation', 'enable_sort', 'hnsw.iterative_scan', 'hnsw.ef_search',
+    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier', 'plan_cache_mode', 'jit'
+  ];
+  former text[];
+  searched record;
+  level record;
+  search neural_search.search;
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  depth integer := wanted + skipped + 2;
+  found neural_search.match[];
+  page neural_search.match[];
+  after_similarity double precision;
+  after_id bigint;
+  worst double precision;
+begin
+  select * into searched from neural_search.searchable_model(model);
+  perform neural_search.check_query(
+    query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence,
+    best_confidence
+  );
+  if narrow <> '{}' then
+    perform neural_search.check_filter(narrow);
+  end if;
+  if page_after is not null then
+    perform neural_search.check_page(page_after);
+    after_similarity = page_after ->> 'similarity';
+    after_id = page_after ->> 'id';
+    depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
+  end if;
+
+  -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
+  -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
+  -- would else be planned anew for each search, which takes longer than they do.
+  former = neural_search.set_parameters(names, array[
+    'on', 'storage.object.get_authenticated', 'off', 'off', '100', '20000', '8', 'force_generic_plan', 'off'
+  ]);
+  -- Of unit length: half precision has no place for very long or very short vectors.
+  search.query = extensions.l2_normalize(query_embedding);
+  select * into level from neural_search.confidence_levels(searched.name, kind, search.query);
+  search.model = searched.name;
+  search.dimensions = searched.dimensions;
+  search.strategy = searched.search_strategy;
+  search.floor = greatest(
+    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
+  );
+  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
+  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
+  search.conditions = search.narrowing
+    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
+  if not row_security_active('public.documents') then
+    search.narrowing = search.conditions; -- every index may be used
+    -- Not even whoever no policy applies to is to find what isn't there any more.
+    search.conditions = search.conditions || ' and (select true from storage.objects as o'
+      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
+  end if;
+  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
+    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
+
+  loop
+    found = neural_search.nearest(search, depth);
+    page = array(
+      select row(m.*)::neural_search.match from unnest(found) as m
+      where m.similarity > threshold and m.similarity >= search.floor
+        and (page_after is null
+          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
+    );
+    page = neural_search.seen_among(page, wanted, skipped);
+    worst = found[cardinality(found)].similarity;
+    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
+      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
+      or cardinality(page) = wanted
+        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+    if depth > 50000 then -- each round reads four times as much, and holds it
+      raise exception 'The page lies deeper than % results.', depth
+        using errcode = 'invalid_parameter_value',
+          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
+    end if;
+    depth = 4 * depth;
+  end loop;
+  -- The best of all decides for every page; what comes after it says enough where that is as near.
+  if page[1].similarity < search.best_floor then
+    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
+    if neural_search.seen_among(found, 1, 0) = '{}' then
+      page = '{}';
+    end if;
+  end if;
+  former = neural_search.set_parameters(names, former);
+
+  return query
+  select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
+    neural_search.confidence_of(m.similarity, level.same, level.strong, level.related)
+  from unnest(page) as m;
+end
+$$;
+comment on function public.match_documents is
+  'The documents nearest to query_embedding that the caller may see, by the active model or the one named: similarity '
+  'is 1 - cosine distance, above similarity_threshold, the best first, equals by id. None where the best has less than '
+  'best_confidence.';
+
+
+create or replace function public.get_embeddings(
+  document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
+) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
+language sql stable set search_path = '' as $$
+  with wanted as materialized (
+    select null as bucket_id, name as content from unnest(names) as name
+    union
+    select split_part(name, '/', 1), substr(name, strpos(name, '/') + 1) from unnest(names) as name
+  ),
+  found as (
+    select d.id from public.documents as d where d.id = any (document_ids)
+    union
+    select d.id from wanted as w join public.documents as d on d.content = w.content
+    where w.bucket_id is null or w.bucket_id = d.bucket_id
+  )
+  select d.id, d.object_id, d.bucket_id, d.content, d.embedding
+  from found join public.documents as d on d.id = found.id
+  where d.model = (select m.name from neural_search.searchable_model(get_embeddings.model) as m)
+    and (bucket is null or d.bucket_id = bucket)
+    and neural_search.can_see(d.object_id, d.object_version)
+  order by d.id
+$$;
+comment on function public.get_embeddings is
+  'The embeddings, by the active model or the one named, of documents that the caller may see: by id, by path, or by '
+  'bucket and path (b/p).';
+
+
+-- Definer, because callers may not read the registered buckets. As is_public, for whoever knows no more than a name.
+create or replace function neural_search.find_public(target_bucket text, target_name text)
+returns table (object_id uuid, version text)
+language sql stable security definer set search_path = '' as $$
+  select o.id, coalesce(o.version, '')
+  from storage.objects as o
+  where o.bucket_id = target_bucket and o.name = target_name
+    and neural_search.is_public(o.id, coalesce(o.version, ''))
+$$;
+comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';
+
+
+-- As can_see, for whoever knows no more than a name.
+create or replace function neural_search.find_seen(target_bucket text, target_name text)
+returns table (object_id uuid, version text)
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+#variable_conflict use_column
+declare
+  operation constant text := current_setting('storage.operation', true);
+  seen boolean := false;
+begin
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  begin
+    return query
+    select o.id, coalesce(o.version, '') from storage.objects as o
+    where o.bucket_id = target_bucket and o.name = target_name and neural_search.is_live(to_jsonb(o));
+    seen = found;
+  exception when data_exception or cardinality_violation or plpgsql_error then
+    null; -- a policy that chokes on this row lets nobody see it
+  end;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+  if not seen then
+    return query select * from neural_search.find_public(target_bucket, target_name);
+  end if;
+end
+$$;
+comment on function neural_search.find_seen is 'The object of this name, where the caller may see it.';
+
+
+-- Definer, because callers may not read jobs. It answers for an id and version that the caller already holds.
+create or replace function neural_search.state_of(target_object_id uuid, target_version text)
+returns table (state text, reason text)
+language sql stable security definer set search_path = '' as $$
+  select
+    case
+      when not neural_search.is_indexed(to_jsonb(o)) then 'ignored'
+      when d.id is not null then 'searchable'
+      else coalesce(j.state, 'pending')
+    end,
+    case
+      when not neural_search.is_indexed(to_jsonb(o)) then format('Bucket %L isn''t indexed.', o.bucket_id)
+      when d.id is null then j.error_message
+    end
+  from storage.objects as o
+  join neural_search.models as m on m.state = 'active'
+  left join public.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
+  left join neural_search.jobs as j on j.object_id = o.id and j.model = m.name and j.version = target_version
+  where o.id = target_object_id and coalesce(o.version, '') = target_version
+$$;
+comment on function neural_search.state_of is 'How far this version of an object is under the active model, and why.';
+
+
+create or replace function public.object_states(bucket text, names text[])
+returns table (name text, object_id uuid, state text, reason text)
+language sql stable set search_path = '' as $$
+  select asked.name, seen.object_id, coalesce(known.state, 'unknown'),
+    case when known.state is null then 'There is no such object, or you may not see it.' else known.reason end
+  from unnest(names) with ordinality as asked (name, place)
+  left join lateral neural_search.find_seen(bucket, asked.name) as seen on true
+  left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
+  order by asked.place
+$$;
+comment on function public.object_states is
+  'How far objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or not yours to '
+  'see).';
+
+
+-- From sql/lsh.sql
+
+-- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
+-- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
+-- Objects: lsh_planes; documents.lsh and its trigger; lsh_length, lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
+-- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
+-- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
+
+create or replace function neural_search.lsh_length(dimensions integer) returns integer
+language sql immutable set search_path = '' as $$
+  select least(512, dimensions)
+$$;
+comment on function neural_search.lsh_length is 'How many planes divide vectors of so many dimensions.';
+
+
+-- Definer, because callers may read no table of ours; it tells only of the vector that they bring, and on which side of
+-- the collection's mean that lies.
+create or replace function neural_search.lsh_bits(embedding extensions.vector, model_name text) returns bit varying
+language plpgsql stable strict security definer set search_path = '' as $$
+declare
+  -- Once out of where wide values are kept, and of a length that half precision has room for.
+  flat constant extensions.halfvec := extensions.l2_normalize(embedding)::extensions.halfvec;
+  sides bit varying;
+begin
+  select extensions.binary_quantize(array_agg(s.side order by s.number)::extensions.vector) into sides from (
+    select p.number, (-(p.normal operator(extensions.<#>) flat) - p.distance)::real as side
+    from neural_search.lsh_planes as p where p.model = model_name
+    offset 0 -- computed before they are sorted, and not the planes themselves
+  ) as s;
+  return sides;
+end
+$$;
+comment on function neural_search.lsh_bits is
+  'One bit for each of the model''s planes: 1 on the side that its normal points to; null where it has none. The more '
+  'bits two vectors share, the smaller is their angle.';
+
+
+create or replace function neural_search.set_lsh() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.lsh = neural_search.lsh_bits(new.embedding, new.model);
+  return new;
+end
+$$;
+comment on function neural_search.set_lsh is 'Keeps documents.lsh true to the embedding.';
+
+
+create or replace function neural_search.prepare_lsh(model_name text) returns integer
+language plpgsql set search_path = '' as $$
+declare
+  most_documents constant integer := 10000;
+  known constant neural_search.models := neural_search.require_model(model_name);
+  bits constant integer := neural_search.lsh_length(known.dimensions);
+  centre extensions.vector;
+  drawn extensions.vector;
+begin
+  lock table neural_search.lsh_planes in share row exclusive mode;
+  if exists (select from neural_search.lsh_planes as p where p.model = known.name) then
+    return bits;
+  end if;
+  select extensions.avg(d.embedding) into centre from (
+    select l.embedding from public.documents as l where l.model = known.name limit most_documents
+  ) as d;
+  if centre is null then
+    raise exception 'Model % has no documents, whose mean the planes go through.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Search it exactly or by hnsw until it has some.';
+  end if;
+  for place in 1 .. bits loop
+    select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
+    from generate_series(1, known.dimensions);
+    -- Less its shadows on those before it (Gram and Schmidt); what rounding leaves of them goes the second time.
+    for _ in 1 .. 2 loop
+      select extensions.l2_normalize(coalesce(drawn operator(extensions.-) extensions.sum(
+        p.normal::extensions.vector operator(extensions.*) array_fill(
+          (-(p.normal::extensions.vector operator(extensions.<#>) drawn))::real, array[known.dimensions]
+        )::extensions.vector
+      ), drawn)) into drawn
+      from neural_search.lsh_planes as p where p.model = known.name;
+    end loop;
+    insert into neural_search.lsh_planes (model, number, normal, distance)
+    values (known.name, place, drawn, -(drawn operator(extensions.<#>) centre));
+  end loop;
+  return bits;
+end
+$$;
+comment on function neural_search.prepare_lsh is
+  'Draws the planes of a model, where that wasn''t done; how many there are. To be called when it has documents; '
+  'then fill_lsh, and then its index is made.';
+
+
+-- From after_id on by the primary key (without sorting, the planner reads in no other way), so that no call reads again
+-- what others before it have filled. What somebody else has locked, as a second caller does, comes last.
+create or replace function neural_search.fill_lsh(
+  model_name text, max_rows integer default 1000, after_id bigint default 0,
+  out filled integer, out last_id bigint
+)
+language plpgsql set search_path = '' set enable_sort = off as $$
+declare
+  without bigint[];
+begin
+  if not exists (select from neural_search.lsh_planes as p where p.model = model_name) then
+    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_nullable(model_name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
+  end if;
+  without = array(
+    select d.id from public.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
+    order by d.id limit max_rows for no key update skip locked
+  );
+  if without = '{}' then
+    without = array(
+      select d.id from public.documents as d where d.model = model_name and d.lsh is null
+      order by d.id limit max_rows for no key update
+    );
+  end if;
+  update public.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model) where d.id = any (without);
+  filled = cardinality(without);
+  last_id = greatest(after_id, without[filled]);
+end
+$$;
+comment on function neural_search.fill_lsh is
+  'Gives some documents their bits that were there before the planes; how many, and the last one''s id. To be called '
+  'with that as after_id until there are none.';
+
+
+-- The same columns and parameters as the other ways of match_documents: $1 is the query, $2 how many are wanted. Its
+-- bits are a sub-select, or they would be computed again for each row.
+create or replace function neural_search.lsh_statement(model_name text, dimensions integer, conditions text)
+returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'select n.* from ('
+    ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
+    ' d.metadata, d.object_version'
+    ' from public.documents as d where d.model = %1$L%2$s'
+    ' order by d.lsh::bit(%3$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %1$L)::bit(%3$s))'
+    ' limit greatest(400, 4 * $2)'
+    ') as n order by n.similarity desc, n.id limit $2',
+    model_name, conditions, neural_search.lsh_length(dimensions)
+  )
+$$;
+comment on function neural_search.lsh_statement is
+  'Those that share most bits with the query, ordered again exactly.';
+
+
+-- From sql/duplicates.sql
+
+-- Duplicates: copies of one image, also resized, recompressed or saved in another format.
+-- Callers: recommend_documents, as the caller; the command line, with either key.
+-- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
+
+-- Written for precision: what `python -m evaluation.duplicates` measures is in docs/confidence.md. An embedding alone
+-- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
+-- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
+create or replace function neural_search.are_duplicates(first public.documents, second public.documents)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(first.content_hash = second.content_hash and first.content_hash <> '', false) or coalesce(
+    bit_count(first.perceptual_hash # second.perceptual_hash) <= 6
+    and bit_count(first.perceptual_hash) >= 24 and bit_count(second.perceptual_hash) >= 24
+    and abs(
+      1 - first.width::double precision * second.height / nullif(first.height::double precision * second.width, 0)
+    ) <= 0.03
+    and first.model = second.model
+    and 1 - (first.embedding operator(extensions.<=>) second.embedding) >= 0.25,
+    false
+  )
+$$;
+comment on function neural_search.are_duplicates is
+  'Whether two documents of one model show the same picture: the same bytes, or all but the same perceptual hash, the '
+  'same proportions, and embeddings that aren''t strangers to each other.';
+
+
+-- Definer, because callers can't tell from the documents that they may see whether others come after them. It tells
+-- about how many there ever were, and of no single one.
+create or replace function neural_search.last_document_id() returns bigint
+language sql stable security definer set search_path = '' as $$
+  select coalesce(max(d.id), 0) / 10000 * 10000 + 10000 from public.documents as d
+$$;
+comment on function neural_search.last_document_id is
+  'The ids of all documents lie below this multiple of 10,000: where whoever pages through them is done.';
+
+
+-- To ask can_see of 10,000 documents takes half a second: whoever may see few of them gets few in a page, or none.
+create or replace function public.list_fingerprints(
+  bucket text default null, name_prefix text default null, after_id bigint default 0, max_rows integer default 1000
+) returns table (
+  id bigint, bucket_id text, content text, content_hash text, perceptual_hash text, width integer, height integer,
+  byte_size bigint, mime_type text, uploaded_at timestamptz
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  searched constant text := (select m.name from public.active_model() as m);
+  most constant integer := least(greatest(coalesce(max_rows, 1000), 0), 1000);
+  beginning constant bigint := least(coalesce(after_id, 0), 9000000000000000000); -- with room for one page
+  looked_through bigint := beginning + 10000;
+  listed integer;
+begin
+  return query
+  select d.id, d.bucket_id, d.content, d.content_hash, d.perceptual_hash::text, d.width, d.height, d.byte_size,
+    d.mime_type, d.uploaded_at
+  from public.documents as d
+  where d.id > beginning and d.id <= looked_through and d.model = searched
+    and (bucket is null or d.bucket_id = bucket)
+    and (name_prefix is null or d.content ^@ name_prefix) -- leakproof, so asked before the policy
+    and (row_security_active('public.documents') or neural_search.can_see(d.object_id, d.object_version))
+  order by d.id limit most;
+  get diagnostics listed = row_count;
+  if listed < most and looked_through < neural_search.last_document_id() then
+    id = looked_through;
+    return next;
+  end if;
+end
+$$;
+comment on function public.list_fingerprints is
+  'What documents that the caller may see are told apart by, without their embeddings: of the active model, by id. The '
+  'last row''s id is the next page''s after_id. Where a page ends before max_rows and more may come, that row has an id '
+  'alone, which is no document''s.';
+
+
+create or replace function public.confirm_duplicates(first_ids bigint[], second_ids bigint[])
+returns table (first_id bigint, second_id bigint)
+language plpgsql stable set search_path = '' as $$
+begin
+  if greatest(cardinality(first_ids), cardinality(second_ids)) > 1000 then
+    raise exception 'first_ids and second_ids are % and %, expected at most 1000 each.',
+      cardinality(first_ids), cardinality(second_ids)
+      using errcode = 'invalid_parameter_value', hint = 'Ask for some pairs at a time.';
+  end if;
+  return query
+  select first.id, second.id
+  from rows from (unnest(first_ids), unnest(second_ids)) as pair (first_id, second_id)
+  join public.documents as first on first.id = pair.first_id
+  join public.documents as second on second.id = pair.second_id
+  where neural_search.are_duplicates(first, second)
+    and (row_security_active('public.documents') or (
+      neural_search.can_see(first.object_id, first.object_version)
+      and neural_search.can_see(second.object_id, second.object_version)
+    ))
+  order by first.id, second.id;
+end
+$$;
+comment on function public.confirm_duplicates is
+  'Those of the pairs, at most 1000, that are duplicates, of documents that the caller may see.';
+
+
+-- From sql/recommend.sql
+
+-- Recommendation: what is like some examples and unlike others; more varied, or without copies.
+-- Callers: the query function and any client, as anon, authenticated or service_role.
+-- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
+-- by match_documents and get_embeddings, as the caller.
+
+create or replace function neural_search.check_example(example jsonb, name text) returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+  unknown text;
+begin
+  if jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then
+    raise exception '% is %, expected an object with either id or embedding.',
+      name, left(coalesce(example::text, 'null'), 100)
+      using errcode = 'invalid_parameter_value', hint = 'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.';
+  end if;
+  select key into unknown from jsonb_object_keys(example) as key where key not in ('id', 'embedding', 'kind', 'weight');
+  if found then
+    raise exception '% has a key %, expected id or embedding, kind, weight.', name, to_jsonb(left(unknown, 100))
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out.';
+  end if;
+  if example ? 'weight' and (jsonb_typeof(example -> 'weight') <> 'number'
+      or (example ->> 'weight')::numeric not between 0.001 and 1000) then -- of less, single precision may keep nothing
+    raise exception '%.weight is %, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)
+      using errcode = 'invalid_parameter_value', hint = 'An example that should not count is one to leave out.';
+  end if;
+  if example ? 'kind' and (example -> 'kind' not in ('"image"', '"text"')) then
+    raise exception '%.kind is %, expected image or text.', name, left(example ->> 'kind', 100)
+      using errcode = 'invalid_parameter_value', hint = 'Say what the embedding was made from, or leave it out.';
+  end if;
+  if example ? 'embedding' and jsonb_typeof(example -> 'embedding') not in ('array', 'string') then
+    raise exception '%.embedding is %, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)
+      using errcode = 'invalid_parameter_value', hint = 'Write {"embedding": [0.1, …]}.';
+  end if;
+  if example ? 'id' and (jsonb_typeof(example -> 'id') <> 'number'
+      or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0) then
+    raise exception '%.id is %, expected a document''s id.', name, left(example ->> 'id', 100)
+      using errcode = 'invalid_parameter_value', hint = 'Take an id from a search''s results.';
+  end if;
+end
+$$;
+comment on function neural_search.check_example is 'Raises, with the remedy, for an example that makes no sense.';
+
+
+create or replace function neural_search.read_examples(examples jsonb, name text, model text)
+returns setof neural_search.example
+language plpgsql stable set search_path = '' as $$
+declare
+  dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
+  given record;
+  example neural_search.example;
+begin
+  if jsonb_typeof(examples) is distinct from 'array' then
+    raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
+      using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
+  end if;
+  if jsonb_array_length(examples) > 100 then -- before the work of reading them
+    raise exception '% has % examples, expected at most 100.', name, jsonb_array_length(examples)
+      using errcode = 'invalid_parameter_value', hint = 'Leave some out.';
+  end if;
+  for given in
+    select e.value, e.ordinality - 1 as place from jsonb_array_elements(examples) with ordinality as e order by 2
+  loop
+    perform neural_search.check_example(given.value, format('%s[%s]', name, given.place));
+    example.place = given.place;
+    example.document_id = (given.value ->> 'id')::bigint;
+    example.weight = coalesce((given.value ->> 'weight')::double precision, 1);
+    example.kind = case when given.value ? 'id' then 'image' else given.value ->> 'kind' end;
+    example.embedding = (given.value ->> 'embedding')::extensions.vector;
+    if example.document_id is not null then
+      select s.embedding into example.embedding
+      from public.get_embeddings(document_ids => array[example.document_id], model => model) as s;
+      if not found then
+        raise exception '%[%] is document %, which isn''t there or isn''t yours to see.',
+          name, given.place, example.document_id
+          using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
+      end if;
+    elsif extensions.vector_dims(example.embedding) <> dimensions then
+      raise exception '%[%].embedding has % dimensions, the model % has %.',
+        name, given.place, extensions.vector_dims(example.embedding), quote_literal(model), dimensions
+        using errcode = 'invalid_parameter_value', hint = 'Embed it with the model whose documents are searched.';
+    elsif extensions.vector_norm(example.embedding) = 0 then
+      raise exception '%[%].embedding is all zeros and has no direction.', name, given.place
+        using errcode = 'invalid_parameter_value', hint = 'Check how it was embedded.';
+    end if;
+    example.embedding = extensions.l2_normalize(example.embedding);
+    return next example;
+  end loop;
+end
+$$;
+comment on function neural_search.read_examples is
+  'The examples in a list, with their embeddings; SQLSTATE PT404 for a stored one that the caller may not see.';
+
+
+create or replace function neural_search.scaled(embedding extensions.vector, factor double precision)
+returns extensions.vector
+language sql immutable set search_path = '' as $$
+  select embedding operator(extensions.*)
+    array_fill(factor::real, array[extensions.vector_dims(embedding)])::extensions.vector
+$$;
+comment on function neural_search.scaled is 'The embedding times a number.';
+
+
+create or replace function neural_search.weighted_mean(examples neural_search.example[]) returns extensions.vector
+language sql immutable set search_path = '' as $$
+  select extensions.sum(neural_search.scaled(e.embedding, e.weight / total.weight))
+  from unnest(examples) as e, (select sum(w.weight) as weight from unnest(examples) as w) as total
+$$;
+comment on function neural_search.weighted_mean is 'The examples'' mean by their weights; null of none.';
+
+
+-- Qdrant's strategy average_vector, avg(likes) + (avg(likes) - avg(unlikes)), which knows no weights. Here they weigh
+-- within each list, and how far away from the unlikes it goes is their mean weight over that of the likes: 1 without
+-- weights, as in Qdrant. Where Qdrant wants a like, unlikes alone mean the direction away from them.
+-- https://qdrant.tech/documentation/search/explore/#average-vector-strategy
+create or replace function neural_search.average_vector(
+  likes neural_search.example[], unlikes neural_search.example[]
+) returns extensions.vector
+language plpgsql immutable set search_path = '' as $$
+declare
+  liked constant extensions.vector := neural_search.weighted_mean(likes);
+  unliked constant extensions.vector := neural_search.weighted_mean(unlikes);
+  strength constant double precision := (select avg(u.weight) from unnest(unlikes) as u)
+    / (select avg(l.weight) from unnest(likes) as l);
+  average constant extensions.vector := case
+    when unliked is null then liked
+    when liked is null then neural_search.scaled(unliked, -1)
+    else liked operator(extensions.+) neural_search.scaled(liked operator(extensions.-) unliked, strength)
+  end;
+begin
+  if extensions.vector_norm(average) < 1e-6 then
+    raise exception 'The examples cancel each other out.'
+      using errcode = 'invalid_parameter_value', hint = 'Leave one of them out, or weigh them differently.';
+  end if;
+  return extensions.l2_normalize(average);
+end
+$$;
+comment on function neural_search.average_vector is 'The one vector to search with by the strategy average.';
+
+
+create or replace function neural_search.stored_ids(examples neural_search.example[]) returns bigint[]
+language sql immutable set search_path = '' as $$
+  select array(select distinct e.document_id from unnest(examples) as e where e.document_id is not null)
+$$;
+comment on function neural_search.stored_ids is 'The documents among the examples: they are left out of the results.';
+
+
+create or replace function neural_search.average_candidates(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+  filter jsonb, similarity_threshold double precision, model text, query_kind text, min_confidence text,
+  best_confidence text
+) returns setof neural_search.candidate
+language plpgsql stable set search_path = '' as $$
+declare
+  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+begin
+  return query
+  with found as materialized (
+    select m.* from public.match_documents(
+      query_embedding => neural_search.average_vector(likes, unlikes), similarity_threshold => similarity_threshold,
+      match_count => wanted + cardinality(left_out), filter => filter, model => average_candidates.model,
+      query_kind => query_kind, min_confidence => min_confidence,
+      best_confidence => best_confidence -- spares much where even the examples don't reach it
+    ) as m
+    where m.id <> all (left_out)
+    order by m.similarity desc, m.id limit wanted
+  ),
+  stored as materialized ( -- not read where a single like is everybody's closest
+    select d.id, d.embedding from public.documents as d
+    where d.id = any (case when with_embeddings or cardinality(likes) > 1 then array(select f.id from found as f) end)
+  )
+  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.confidence, f.similarity, f.similarity,
+    (
+      select l.place from unnest(likes) as l
+      order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
+    ),
+    s.embedding
+  from found as f left join stored as s on s.id = f.id
+  order by f.similarity desc, f.id;
+end
+$$;
+comment on function neural_search.average_candidates is
+  'The best results by the strategy average, the best first: the nearest to average_vector.';
+
+
+-- x / (1 + |x|), moved to between 0 and 1: what Qdrant makes scores of.
+create or replace function neural_search.squashed(similarity double precision) returns double precision
+language sql immutable set search_path = '' as $$
+  select 0.5 * (similarity / (1 + abs(similarity)) + 1)
+$$;
+comment on function neural_search.squashed is 'A similarity as a score between 0 and 1, in the same order.';
+
+
+create or replace function neural_search.reweighed(
+  examples neural_search.example[], factor double precision
+) returns neural_search.example[]
+language sql immutable set search_path = '' as $$
+  select array(
+    select row(e.place, e.document_id, e.weight * factor, e.kind, e.embedding)::neural_search.example
+    from unnest(examples) as e order by e.place
+  )
+$$;
+comment on function neural_search.reweighed is 'The examples with their weights times a number.';
+
+
+create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
+language sql immutable set search_path = '' as $$
+  select needed is null or confidence is null -- there is no background to tell by
+    or array_position(array['same', 'strong', 'related', 'unrelated'], confidence)
+      <= array_position(array['same', 'strong', 'related', 'unrelated'], needed)
+$$;
+comment on function neural_search.is_confident is 'Whether a confidence is at least this one, or can''t be told yet.';
+
+
+create or replace function neural_search.compared(
+  embedding extensions.vector, examples neural_search.example[],
+  out weighted double precision, out similarity double precision, out nearest integer
+)
+language sql immutable set search_path = '' as $$
+  select max(e.weight * (1 - e.distance)), 1 - min(e.distance),
+    (array_agg(e.place order by e.distance, e.place))[1]
+  from (
+    select x.place, x.weight, x.embedding operator(extensions.<=>) compared.embedding as distance
+    from unnest(examples) as x
+  ) as e
+$$;
+comment on function neural_search.compared is
+  'The greatest similarity to one of the examples, times its weight and as it is, and the place of the latter.';
+
+
+-- Qdrant's strategy best_score: a document is compared with every example; where the nearest is a like, its score is
+-- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So whatever is nearer to a like than
+-- to every unlike comes first. Weights, which Qdrant doesn't know, multiply the similarities.
+-- https://qdrant.tech/documentation/search/explore/#best-score-strategy
+-- https://github.com/qdrant/qdrant/blob/master/lib/segment/src/vector_storage/query/reco_query.rs
+--
+-- The candidates are the `depth` nearest of each anchor: of each like or, where there is none, of each unlike's
+-- opposite. Why that can be enough: a document in no list is no nearer to a like than the last of that like's list, so
+-- its best similarity is at most the greatest of these lasts, the reach. A candidate that reaches so far, and is nearer
+-- to a like than to every unlike, comes before every document outside: it is proven. With likes alone and equal weights
+-- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone what counts is the
+-- nearest of them, so that a document outside one of the lists reaches at most the last of that list.
+create or replace function neural_search.best_score_pool(
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, filter jsonb,
+  similarity_threshold double precision, model text, query_kind text, min_confidence text
+) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  has_likes constant boolean := cardinality(likes) > 0;
+  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+begin
+  return query
+  with anchors as materialized (
+    select a.place, a.weight, anchor.embedding, levels.same, levels.strong, levels.related,
+      greatest(best_score_pool.similarity_threshold, case when has_likes then
+        neural_search.level_of(min_confidence, levels.same, levels.strong, levels.related) - 1e-9
+      end) as threshold
+    from unnest(case when has_likes then likes else unlikes end) as a
+    cross join lateral (
+      select case when has_likes then a.embedding else neural_search.scaled(a.embedding, -1) end as embedding
+    ) as anchor
+    left join lateral neural_search.confidence_levels(
+      best_score_pool.model, coalesce(a.kind, best_score_pool.query_kind), anchor.embedding
+    ) as levels on true
+  ),
+  found as materialized (
+    select a.place, a.weight * m.similarity as reach, m.*
+    from anchors as a cross join lateral public.match_documents(
+      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth,
+      filter => best_score_pool.filter, model => best_score_pool.model,
+      query_kind => best_score_pool.query_kind
+    ) as m
+  ),
+  lists as (
+    -- What a list that ended before its depth doesn't hold is at most as similar as the threshold.
+    select count(f.id) < depth as ended,
+      case when count(f.id) < depth then a.weight * a.threshold else min(f.reach) end as reach
+    from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
+  ),
+  outside as materialized (
+    select
+      case when has_likes then bool_and(l.ended) else bool_or(l.ended) end as is_empty,
+      case when has_likes then max(l.reach) else min(l.reach) end as reach
+    from lists as l
+  ),
+  documents as materialized (
+    select distinct on (f.id) f.* from found as f where f.id <> all (left_out) order by f.id
+  ),
+  stored as materialized (
+    select s.id, s.embedding, liked.weighted as liked, unliked.weighted as unliked,
+      coalesce(liked.similarity, -unliked.similarity) as similarity,
+      coalesce(liked.nearest, unliked.nearest) as nearest,
+      coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
+    from public.documents as s
+    cross join lateral neural_search.compared(s.embedding, likes) as liked
+    cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
+    where s.id = any (array(select d.id from documents as d))
+  )
+  select
+    row(
+      d.id, d.content, s.similarity, d.bucket_id, d.object_id, d.metadata,
+      neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
+      case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
+      case when s.is_liked then s.liked else -2 - s.unliked end, -- the latter at most as great
+      case when has_likes then s.nearest end,
+      s.embedding
+    )::neural_search.candidate,
+    outside.is_empty
+      or case when has_likes then s.is_liked and s.liked >= outside.reach else -s.unliked >= outside.reach end,
+    outside.is_empty
+  from documents as d
+  join stored as s on s.id = d.id
+  join anchors as a on a.place = s.nearest
+  cross join outside
+  where s.similarity > best_score_pool.similarity_threshold;
+end
+$$;
+comment on function neural_search.best_score_pool is
+  'What the lists of the nearest documents hold, which of it comes before everything else, and whether it is all.';
+
+
+create or replace function neural_search.best_score_candidates(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, filter jsonb,
+  similarity_threshold double precision, model text, query_kind text, min_confidence text
+) returns setof neural_search.candidate
+language plpgsql stable set search_path = '' as $$
+declare
+  deepest constant integer := 1000; -- the most that match_documents returns
+  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
+  depth integer := least(wanted + cardinality(neural_search.stored_ids(likes || unlikes)), deepest);
+  proven neural_search.candidate[];
+  is_complete boolean;
+begin
+  loop
+    select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
+    from neural_search.best_score_pool(
+      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth,
+      filter, similarity_threshold, model, query_kind, min_confidence
+    ) as p
+    where neural_search.is_confident((p.candidate).confidence, min_confidence);
+    exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
+    depth = least(4 * depth, deepest); -- unlikes have taken some away
+  end loop;
+
+  return query
+  select c.* from unnest(proven) as c order by c.score desc, c.id limit wanted;
+end
+$$;
+comment on function neural_search.best_score_candidates is
+  'The best results by the strategy best_score, the best first; fewer where unlikes take most of the 1000 nearest.';
+
+
+-- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
+-- leads from one image to quite another.
+create or replace function neural_search.leaders(ids bigint[]) returns integer[]
+language plpgsql stable set search_path = '' as $$
+declare
+  leader_of integer[] := array(select generate_subscripts(ids, 1));
+  pair record;
+begin
+  for pair in
+    with ranked as materialized (
+      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, d as document
+      from public.documents as d where d.id = any (ids)
+    )
+    select a.place as earlier, b.place as later
+    from ranked as a join ranked as b on b.place > a.place
+    -- To call the rule takes a while: only for what comes near to it.
+    where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
+      and neural_search.are_duplicates(a.document, b.document)
+    order by 1, 2
+  loop
+    if leader_of[pair.earlier] = pair.earlier and leader_of[pair.later] = pair.later then
+      leader_of[pair.later] = pair.earlier;
+    end if;
+  end loop;
+  return leader_of;
+end
+$$;
+comment on function neural_search.leaders is
+  'For each of these documents, the best first, the place of the one that it is a copy of; its own where it stays.';
+
+
+-- Maximal marginal relevance: Carbonell and Goldstein, The Use of MMR, Diversity-Based Reranking for Reordering
+-- Documents and Producing Summaries, SIGIR 1998, with lambda = 1 - diversity. The next result is the one with the
+-- greatest lambda * relevance - (1 - lambda) * (its similarity to the nearest result so far).
+create or replace function neural_search.diversified(
+  relevances double precision[], embeddings extensions.vector[], diversity double precision, wanted integer
+) returns integer[]
+language plpgsql stable set search_path = '' as $$
+declare
+  chosen integer[] := '{}';
+  best integer;
+  newest extensions.vector;
+  nearest double precision[]; -- of each: its similarity to the nearest of the chosen; null while there is none
+begin
+  for step in 1 .. least(wanted, cardinality(relevances)) loop
+    select r.place into best
+    from unnest(relevances) with ordinality as r (relevance, place)
+    where r.place <> all (chosen)
+    order by (1 - diversity) * r.relevance - diversity * coalesce(nearest[r.place], 0) desc, r.place limit 1;
+    chosen = chosen || best;
+    newest = embeddings[best];
+    nearest = array(
+      select greatest(nearest[e.place], 1 - (e.embedding operator(extensions.<=>) newest))
+      from unnest(embeddings) with ordinality as e (embedding, place) order by e.place
+    );
+  end loop;
+  return chosen;
+end
+$$;
+comment on function neural_search.diversified is
+  'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
+
+
+create or replace function neural_search.check_recommendation(
+  examples integer, stored integer, strategy text, match_count integer, skip_count integer, diversity double precision,
+  collapse text, min_confidence text, best_confidence text, pool_size integer
+) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if examples not between 1 and 100 then
+    raise exception 'likes and unlikes are % in all, expected 1 to 100.', examples
+      using errcode = 'invalid_parameter_value', hint = 'Give at least one of either.';
+  end if;
+  if strategy not in ('average', 'best_score') then
+    raise exception 'strategy is %, expected average or best_score.', to_jsonb(left(strategy, 100))
+      using errcode = 'invalid_parameter_value', hint = 'average searches the middle of the likes, best_score each.';
+  end if;
+  if not diversity between 0 and 1 then
+    raise exception 'diversity is %, expected 0 to 1.', diversity
+      using errcode = 'invalid_parameter_value', hint = 'Begin with 0.3; 0 is off.';
+  end if;
+  if collapse <> 'duplicates' then
+    raise exception 'collapse is %, expected duplicates or null.', to_jsonb(left(collapse, 100))
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out to see every copy.';
+  end if;
+  perform neural_search.check_confidence('min_confidence', min_confidence);
+  perform neural_search.check_confidence('best_confidence', best_confidence);
+  if match_count < 0 or skip_count < 0 then
+    raise exception 'match_count is % and skip_count %, expected 0 or more.', match_count, skip_count
+      using errcode = 'invalid_parameter_value', hint = 'Leave them out for the first 10.';
+  end if;
+  if (match_count::bigint + skip_count > pool_size) then
+    raise exception 'match_count and skip_count are % in all, expected at most %.',
+      match_count::bigint + skip_count, pool_size
+      using errcode = 'invalid_parameter_value',
+        hint = 'With diversity or collapse the best 200 are all there is, else 1000 less the stored examples.';
+  end if;
+end
+$$;
+comment on function neural_search.check_recommendation is
+  'Raises, with the remedy, for a recommendation that makes no sense.';
+
+
+create or replace function public.recommend_documents(
+  likes jsonb,
+  unlikes jsonb default '[]',
+  strategy text default 'average',
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  diversity double precision default 0,
+  collapse text default null,
+  similarity_threshold double precision default 0,
+  model text default null,
+  query_kind text default 'image',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision, closest integer, duplicates jsonb
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  of_model constant text := coalesce(recommend_documents.model, (select m.name from public.active_model() as m));
+  threshold constant double precision := coalesce(similarity_threshold, 0);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  kind constant text := coalesce(query_kind, 'image');
+  liked constant neural_search.example[] :=
+    array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
+  unliked constant neural_search.example[] :=
+    array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
+  stored constant integer := cardinality(neural_search.stored_ids(liked || unliked));
+  -- What is looked at as a whole is always the same, so that pages follow each other.
+  is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
+  pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
+  depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
+  pool neural_search.candidate[];
+  leaders integer[]; -- of each in the pool the place of the one that it is folded into
+  places integer[]; -- in the pool, of the results in their order
+  relevances double precision[];
+  embeddings extensions.vector[];
+begin
+  perform neural_search.check_recommendation(
+    cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
+    collapse, min_confidence, best_confidence, pool_size
+  );
+  if wanted = 0 then
+    return;
+  elsif strategy = 'best_score' then
+    pool = array(
+      select c from neural_search.best_score_candidates(
+        liked, unliked, depth, filter, threshold, of_model, kind, min_confidence
+      ) as c
+    );
+  else
+    pool = array(
+      select c from neural_search.average_candidates(
+        liked, unliked, depth, is_pooled, filter, threshold, of_model, kind, min_confidence, best_confidence
+      ) as c
+    );
+  end if;
+
+  if not neural_search.is_confident(pool[1].confidence, best_confidence) then
+    return; -- the best of all is in every page's pool
+  end if;
+  leaders = case when collapse is null then array(select generate_subscripts(pool, 1))
+    else neural_search.leaders(array(select c.id from unnest(pool) with ordinality as c order by c.ordinality)) end;
+  places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
+    where l.leader = l.ordinality order by 1);
+  if diversity > 0 then
+    select array_agg(c.relevance order by c.ordinality), array_agg(c.embedding order by c.ordinality)
+      into relevances, embeddings
+    from unnest(pool) with ordinality as c where c.ordinality = any (places);
+    places = array(
+      select places[chosen.place]
+      from unnest(neural_search.diversified(relevances, embeddings, diversity, skipped + wanted))
+        with ordinality as chosen (place, rank)
+      order by chosen.rank
+    );
+  end if;
+
+  return query
+  select c.id, c.content, c.similarity, c.bucket_id, c.object_id, c.metadata, c.confidence, c.score, c.closest, (
+    select coalesce(jsonb_agg(
+      jsonb_build_object('id', f.id, 'bucket', f.bucket_id, 'name', f.content) order by f.ordinality), '[]')
+    from unnest(pool) with ordinality as f
+    where leaders[f.ordinality] = c.ordinality and f.ordinality <> c.ordinality
+  )
+  from unnest(pool) with ordinality as c
+  join unnest(places) with ordinality as p (place, rank) on p.place = c.ordinality
+  order by p.rank limit wanted offset skipped;
+end
+$$;
+comment on function public.recommend_documents is
+  'What is like some documents or embeddings and unlike others, without those documents: score orders the results, '
+  'similarity is that to the query or the closest like, closest the place of that like. None where the best has less '
+  'than best_confidence.';
+
+
+-- From sql/attach.sql
+
+-- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
+-- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
+-- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
+
+create or replace function neural_search.enable(extension text, provides text, place text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if to_regnamespace(provides) is null then
+    execute format('create extension if not exists %I with schema %I', extension, place);
+  end if;
+exception when others then
+  raise notice 'neural-search goes on without the extension %: %', extension, sqlerrm;
+end
+$$;
+comment on function neural_search.enable is 'Creates an extension that we can do without, unless its schema is there.';
+
+
+create or replace function neural_search.schedule_jobs() returns void
+language plpgsql set search_path = '' as $$
+begin
+  if to_regnamespace('cron') is null then
+    raise notice 'neural-search isn''t scheduled, because pg_cron is missing: lost webhooks wait for a worker.'
+      using hint = 'Enable pg_cron, then run `neural-search install` again.';
+    return;
+  end if;
+
+  begin
+    perform cron.schedule('neural-search-kick', '15 seconds', 'select neural_search.kick_due()');
+  exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
+    perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
+  end;
+  perform cron.schedule('neural-search-backgrounds', '* * * * *', 'select neural_search.refresh_backgrounds()');
+  perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
+  perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
+end
+$$;
+comment on function neural_search.schedule_jobs is
+  'Schedules the kick, the reconciliation, the refreshing and the tidying with pg_cron.';
+
+
+create or replace function neural_search.attach() returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform neural_search.enable('pg_net', 'net', 'extensions');
+  perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
+  perform neural_search.schedule_jobs();
+
+  -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
+  -- which only the owner of the table may give it.
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'storage.objects'::regclass and t.tgfoid = 'neural_search.on_object_change'::regproc
+  ) then
+    create or replace trigger neural_search_objects after insert or update or delete on storage.objects
+      for each row execute function neural_search.on_object_change();
+  end if;
+end
+$$;
+comment on function neural_search.attach is 'Makes the trigger and the schedules, where they are missing.';
+
+
+-- From sql/privileges.sql
+
+-- Privileges: who may read, write and execute what. Everything is closed first, then opened by a line.
+-- Callers: whatever the project's default privileges gave, implicitly or by Supabase's old defaults, is taken back here.
+-- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
+
+-- anon and authenticated come into the schema only through functions of ours that run as the caller; no table in it is
+-- granted to them.
+revoke all on schema neural_search from public;
+grant usage on schema neural_search to anon, authenticated, service_role;
+
+revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
+grant select on all tables in schema neural_search to service_role;
+grant insert, update, delete on
+  neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
+  neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
+  to service_role;
+
+revoke all on public.documents from public, anon, authenticated, service_role;
+grant select on public.documents to anon, authenticated; -- the policy says which rows
+grant select, insert, update, delete on public.documents to service_role;
+revoke all on sequence public.documents_id_seq from public, anon, authenticated, service_role;
+grant usage, select on sequence public.documents_id_seq to service_role;
+
+revoke execute on all functions in schema neural_search from public, anon, authenticated, service_role;
+revoke execute on function
+  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
+  public.fail_embedding_job, public.release_embedding_jobs,
+  public.list_models, public.add_model, public.activate_model, public.remove_model,
+  public.index_status, public.list_embedding_jobs, public.embedding_report,
+  public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
+  public.reconcile_documents,
+  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.list_fingerprints, public.confirm_duplicates,
+  public.recommend_documents
+  from public, anon, authenticated, service_role;
+-- Workers and the command line.
+grant execute on all functions in schema neural_search to service_role;
+grant execute on function
+  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
+  public.fail_embedding_job, public.release_embedding_jobs,
+  public.list_models, public.add_model, public.activate_model, public.remove_model,
+  public.index_status, public.list_embedding_jobs, public.embedding_report,
+  public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
+  public.reconcile_documents,
+  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.list_fingerprints, public.confirm_duplicates,
+  public.recommend_documents
+  to service_role;
+-- Only for their owner, its triggers and its schedules.
+revoke execute on function
+  neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
+  neural_search.tidy,
+  neural_search.set_lsh,
+  neural_search.enable, neural_search.schedule_jobs, neural_search.attach
+  from service_role;
+-- Searches; then what those execute as their caller. PostgREST exposes only the first.
+grant execute on function
+  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.list_fingerprints, public.confirm_duplicates,
+  public.recommend_documents
+  to anon, authenticated;
+grant execute on function
+  neural_search.is_live,
+  neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
+  neural_search.confidence_of,
+  neural_search.visible_objects,
+  neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
+  neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
+  neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,
+  neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows, neural_search.nearest,
+  neural_search.find_public, neural_search.find_seen, neural_search.state_of,
+  neural_search.lsh_length, neural_search.lsh_bits, neural_search.lsh_statement,
+  neural_search.are_duplicates, neural_search.last_document_id,
+  neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
+  neural_search.average_vector, neural_search.stored_ids, neural_search.average_candidates, neural_search.squashed,
+  neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
+  neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
+  neural_search.check_recommendation
+  to anon, authenticated;
+
+
+select neural_search.attach();
+
+notify pgrst, 'reload schema';

@@ -1,0 +1,59 @@
+-- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
+-- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
+-- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
+
+create or replace function neural_search.enable(extension text, provides text, place text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if to_regnamespace(provides) is null then
+    execute format('create extension if not exists %I with schema %I', extension, place);
+  end if;
+exception when others then
+  raise notice 'neural-search goes on without the extension %: %', extension, sqlerrm;
+end
+$$;
+comment on function neural_search.enable is 'Creates an extension that we can do without, unless its schema is there.';
+
+
+create or replace function neural_search.schedule_jobs() returns void
+language plpgsql set search_path = '' as $$
+begin
+  if to_regnamespace('cron') is null then
+    raise notice 'neural-search isn''t scheduled, because pg_cron is missing: lost webhooks wait for a worker.'
+      using hint = 'Enable pg_cron, then run `neural-search install` again.';
+    return;
+  end if;
+
+  begin
+    perform cron.schedule('neural-search-kick', '15 seconds', 'select neural_search.kick_due()');
+  exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
+    perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
+  end;
+  perform cron.schedule('neural-search-backgrounds', '* * * * *', 'select neural_search.refresh_backgrounds()');
+  perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
+  perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
+end
+$$;
+comment on function neural_search.schedule_jobs is
+  'Schedules the kick, the reconciliation, the refreshing and the tidying with pg_cron.';
+
+
+create or replace function neural_search.attach() returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform neural_search.enable('pg_net', 'net', 'extensions');
+  perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
+  perform neural_search.schedule_jobs();
+
+  -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
+  -- which only the owner of the table may give it.
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'storage.objects'::regclass and t.tgfoid = 'neural_search.on_object_change'::regproc
+  ) then
+    create or replace trigger neural_search_objects after insert or update or delete on storage.objects
+      for each row execute function neural_search.on_object_change();
+  end if;
+end
+$$;
+comment on function neural_search.attach is 'Makes the trigger and the schedules, where they are missing.';

@@ -1,0 +1,466 @@
+-- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
+-- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
+-- Objects: neural_search.jobs; claim, finish, fail, release.
+
+create or replace function neural_search.max_attempts() returns integer
+language sql immutable set search_path = '' as $$
+  select 5
+$$;
+comment on function neural_search.max_attempts is 'How often a job is tried before it counts as failed.';
+
+
+-- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
+create or replace function neural_search.is_live(object jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select object ->> 'id' is not null -- all of a row that wasn't found is null
+    and object ->> 'archived_at' is null
+    and coalesce((object ->> 'is_delete_marker')::boolean, false) = false
+$$;
+comment on function neural_search.is_live is
+  'Whether a row of storage.objects, as jsonb, stands for bytes that are there now.';
+
+
+create or replace function neural_search.is_indexed(object jsonb) returns boolean
+language sql stable set search_path = '' as $$
+  select neural_search.is_live(object)
+    and exists (select from neural_search.buckets as b where b.bucket_id = object ->> 'bucket_id')
+$$;
+comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
+
+
+create or replace function neural_search.forget(target_object_id uuid) returns void
+language sql set search_path = '' as $$
+  delete from neural_search.jobs where object_id = target_object_id;
+  delete from public.documents where object_id = target_object_id;
+$$;
+comment on function neural_search.forget is 'Removes all that is known of an object.';
+
+
+-- The caller holds a lock on the object's row, so that no other version can come in between the statements.
+create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
+language sql set search_path = '' as $$
+  delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
+  delete from public.documents as d
+  where d.object_id = target_object_id and d.object_version <> current_version;
+
+  insert into neural_search.jobs (object_id, model, version)
+  select target_object_id, m.name, current_version
+  from neural_search.models as m
+  where m.state in ('active', 'standby') and not exists (
+    select from public.documents as d
+    where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
+  )
+  on conflict (object_id, model) do nothing;
+$$;
+comment on function neural_search.bring_up_to_date is
+  'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one.';
+
+
+create or replace function neural_search.give_up_exhausted() returns void
+language sql set search_path = '' as $$
+  update neural_search.jobs as j set
+    state = 'failed', lease_id = null, updated_at = now(),
+    error_class = coalesce(j.error_class, 'LeaseExpired'),
+    error_message = coalesce(j.error_message, 'No worker came to an end with this object. Its log may say why.')
+  from (
+    select e.object_id, e.model from neural_search.jobs as e
+    where e.state = 'pending' and e.next_attempt_at <= now() and e.attempts >= neural_search.max_attempts()
+    for update skip locked
+  ) as exhausted
+  where j.object_id = exhausted.object_id and j.model = exhausted.model
+$$;
+comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
+
+
+create or replace function neural_search.check_lease_seconds(lease_seconds integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if lease_seconds is null or lease_seconds not between 1 and 86400 then
+    raise exception 'lease_seconds is %, expected 1 to 86400', coalesce(lease_seconds::text, 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+end
+$$;
+comment on function neural_search.check_lease_seconds is 'Raises 22023 for a lease that makes no sense.';
+
+
+create or replace function neural_search.note_request(loaded_models text[]) returns void
+language sql set search_path = '' as $$
+  update neural_search.models as m set asked_at = now()
+  from (
+    select s.name from neural_search.models as s
+    where s.name = any (loaded_models) and (s.asked_at is null or s.asked_at < now() - interval '1 minute')
+    for no key update skip locked -- somebody else is just writing the same
+  ) as stale
+  where m.name = stale.name
+$$;
+comment on function neural_search.note_request is 'Notes that somebody who can load these models asks for work.';
+
+
+-- So that whoever downloads the bytes asks reuse_embedding only where it will answer. By their size and not by an eTag,
+-- which needn't be a hash of the content: identical bytes may have different ones, where a file came in parts.
+create or replace function neural_search.known_hashes(model_name text, size bigint) returns text[]
+language sql stable set search_path = '' as $$
+  select case when size is not null and count(*) <= 50 then coalesce(array_agg(same.content_hash), '{}') end
+  from (
+    select d.content_hash from public.documents as d where d.byte_size = size and d.model = model_name limit 51
+  ) as same
+$$;
+comment on function neural_search.known_hashes is
+  'The content hashes of the model''s documents whose files have this size; null where that can''t be told in short.';
+
+
+create or replace function neural_search.lease_due(
+  model_name text, max_jobs integer, lease_seconds integer, claim_id uuid
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+-- Without sorting, jobs are read in the order of jobs_due_idx until there are enough. Statistics from before a burst
+-- would have the planner sort all that is due, which takes most of a second for 100,000.
+language plpgsql set search_path = '' set enable_sort = off as $$
+#variable_conflict use_column
+begin
+  return query
+  with due as (
+    select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
+    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
+    where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
+    order by j.next_attempt_at, j.object_id
+    limit greatest(max_jobs, 0)
+    for update of j skip locked
+  ),
+  -- What may have killed its worker is handed out alone, so that it can't cost others their attempts. Materialized, so
+  -- that the cost of its sort, prohibitive by the setting above, doesn't blur the choice of the joins below.
+  chosen as materialized (
+    select ranked.object_id, ranked.model
+    from (
+      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
+      from due window w as (order by due.next_attempt_at, due.object_id)
+    ) as ranked
+    where ranked.place = 1 or not (ranked.abandoned or ranked.first_abandoned)
+  )
+  update neural_search.jobs as j set
+    attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease_due.claim_id,
+    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+  from chosen join storage.objects as o on o.id = chosen.object_id
+  where j.object_id = chosen.object_id and j.model = chosen.model
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
+    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
+    extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
+end
+$$;
+comment on function neural_search.lease_due is
+  'Leases a model''s due jobs, the longest waiting first, and charges an attempt for each.';
+
+
+create or replace function public.claim_embedding_jobs(
+  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  model_name text;
+begin
+  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.note_request(loaded_models);
+  perform neural_search.give_up_exhausted();
+
+  -- What makes uploads searchable goes before what a standby model is still to catch up with.
+  for model_name in
+    select m.name from neural_search.models as m
+    where m.name = any (loaded_models) and m.state in ('active', 'standby')
+    order by m.state = 'active' desc, m.name
+  loop
+    return query select * from neural_search.lease_due(model_name, max_jobs, lease_seconds, claim_id);
+    exit when found;
+  end loop;
+end
+$$;
+comment on function public.claim_embedding_jobs is
+  'Leases due jobs of one model to the caller, the longest waiting first, and charges an attempt for each: the active '
+  'model''s, or where it has none, a standby model''s.';
+
+
+create or replace function public.claim_object(
+  target_object_id uuid, loaded_models text[], lease_seconds integer default 120, claim_id uuid default null
+) returns table (
+  status text, reason text, object_id uuid, model text, version text, bucket_id text, name text, size bigint,
+  mime_type text, etag text, attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+#variable_conflict use_column
+declare
+  object storage.objects;
+  job neural_search.jobs;
+begin
+  perform neural_search.check_lease_seconds(lease_seconds);
+  -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
+  select o.* into object from storage.objects as o where o.id = target_object_id for share;
+  if not neural_search.is_live(to_jsonb(object)) then
+    perform neural_search.forget(target_object_id);
+    return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
+      null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision,
+      null::text[];
+    return;
+  end if;
+  if not neural_search.is_indexed(to_jsonb(object)) then
+    return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
+      object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
+      null::integer, null::uuid, null::double precision, null::text[];
+    return;
+  end if;
+
+  perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+  perform neural_search.note_request(loaded_models);
+  perform neural_search.give_up_exhausted();
+
+  return query
+  with due as (
+    select j.object_id, j.model from neural_search.jobs as j
+    where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
+      and j.model = any (loaded_models)
+    for update skip locked
+  ),
+  claimed as (
+    update neural_search.jobs as j set
+      attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = claim_object.claim_id,
+      next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+    from due
+    where j.object_id = due.object_id and j.model = due.model
+    returning j.*
+  )
+  select 'claimed', null::text, c.object_id, c.model, c.version, object.bucket_id, object.name,
+    (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
+    c.lease_id, extract(epoch from now() - c.queued_at)::double precision,
+    neural_search.known_hashes(c.model, (object.metadata ->> 'size')::bigint)
+  from claimed as c join neural_search.models as m on m.name = c.model
+  order by m.state = 'active' desc, m.name;
+  if found then
+    return;
+  end if;
+
+  -- Nothing to do: the row that says most about why. What is still to come goes before what is given up.
+  select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
+  order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
+  return query select
+    case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end,
+    case
+      when job.object_id is null then 'The document is up to date.'
+      when job.state <> 'pending' then job.error_message
+      when job.next_attempt_at <= now() and job.model <> all (loaded_models)
+        then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
+      when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
+      else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
+    end,
+    object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
+    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision,
+    null::text[];
+end
+$$;
+comment on function public.claim_object is
+  'Leases an object''s due jobs, having made those that are missing; or says in one row why there is nothing to do.';
+
+
+create or replace function neural_search.check_embedding(model_name text, embedding extensions.vector) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  expected integer := (select m.dimensions from neural_search.models as m where m.name = model_name);
+begin
+  if expected is null then
+    raise exception 'There is no model %.', quote_nullable(model_name)
+      using errcode = 'invalid_parameter_value', hint = 'The models are listed in neural_search.models.';
+  end if;
+  if extensions.vector_dims(embedding) is distinct from expected then
+    raise exception 'The embedding has % dimensions, model % has %.',
+      coalesce(extensions.vector_dims(embedding), 0), quote_literal(model_name), expected
+      using errcode = 'invalid_parameter_value', hint = 'Embed with the model that the job names.';
+  end if;
+  if extensions.vector_norm(embedding) = 0 then
+    raise exception 'The embedding is all zeros and has no direction.'
+      using errcode = 'invalid_parameter_value', hint = 'Check the model''s output.';
+  end if;
+end
+$$;
+comment on function neural_search.check_embedding is 'Raises 22023 for an embedding that isn''t one of this model.';
+
+
+create or replace function public.finish_embedding_job(
+  object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
+  width integer, height integer, mime_type text, perceptual_hash text default null
+) returns text
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+#variable_conflict use_column
+declare
+  object storage.objects;
+  job neural_search.jobs;
+begin
+  perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
+
+  -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
+  select o.* into object from storage.objects as o where o.id = finish_embedding_job.object_id for share;
+  if not neural_search.is_live(to_jsonb(object)) then
+    perform neural_search.forget(finish_embedding_job.object_id);
+    return 'gone';
+  end if;
+  if not neural_search.is_indexed(to_jsonb(object)) then
+    return 'superseded';
+  end if;
+  if coalesce(object.version, '') <> finish_embedding_job.object_version then
+    perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+    return 'superseded';
+  end if;
+
+  select j.* into job from neural_search.jobs as j
+  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model for update;
+  if not found then
+    -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
+    return case when exists (
+      select from public.documents as d
+      where d.object_id = finish_embedding_job.object_id and d.model = finish_embedding_job.model
+        and d.object_version = finish_embedding_job.object_version
+    ) then 'embedded' else 'superseded' end;
+  end if;
+
+  insert into public.documents as d (
+    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
+    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
+  ) values (
+    object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
+    finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
+    finish_embedding_job.height, finish_embedding_job.mime_type, (object.metadata ->> 'size')::bigint,
+    to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now(),
+    finish_embedding_job.perceptual_hash::bit(64)
+  )
+  on conflict on constraint documents_object_id_model_key do update set
+    bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
+    object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
+    height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
+    owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
+    queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
+    updated_at = now();
+  delete from neural_search.jobs as j
+  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
+  return 'embedded';
+end
+$$;
+comment on function public.finish_embedding_job is
+  'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
+
+
+-- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
+-- others have the same bytes.
+create or replace function public.reuse_embedding(
+  object_id uuid, model text, object_version text, content_hash text
+) returns text
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+  twin public.documents;
+begin
+  select d.* into twin from public.documents as d
+  where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
+  limit 1;
+  if not found then
+    return 'unknown';
+  end if;
+  return public.finish_embedding_job(
+    reuse_embedding.object_id, reuse_embedding.model, reuse_embedding.object_version, twin.embedding,
+    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text
+  );
+end
+$$;
+comment on function public.reuse_embedding is
+  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash; unknown where there '
+  'is none.';
+
+
+create or replace function public.fail_embedding_job(
+  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text
+) returns text
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  result text;
+begin
+  if outcome is null or outcome not in ('skipped', 'failed', 'retry', 'doubtful') then
+    raise exception 'outcome is %, expected skipped, failed, retry or doubtful',
+      coalesce(quote_literal(outcome), 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  -- 10, 20, 40 s and so on, never more than 5 minutes: 20 to 30 minutes in all, which most outages don't last.
+  if outcome = 'doubtful' then
+    update neural_search.jobs as j set
+      attempts = greatest(j.attempts - 1, 0),
+      faults = j.faults + 1,
+      next_attempt_at = now() + make_interval(secs => least(10 * 2 ^ j.faults, 300) * (1 + random() / 2)),
+      lease_id = null,
+      error_class = fail_embedding_job.error_class,
+      error_message = left(fail_embedding_job.error_message, 2000),
+      updated_at = now()
+    where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
+      and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
+    if found then
+      return 'retry';
+    end if;
+  end if;
+
+  update neural_search.jobs as j set
+    state = case
+      when outcome in ('skipped', 'failed') then outcome
+      when j.attempts >= neural_search.max_attempts() then 'failed'
+      else 'pending'
+    end,
+    -- 10, 20, 40, 80 s and up to half of that more or less, so that what failed together isn't retried together.
+    next_attempt_at = now() + make_interval(secs => 5 * 2 ^ j.attempts * (0.5 + random())),
+    lease_id = null,
+    error_class = fail_embedding_job.error_class,
+    error_message = left(fail_embedding_job.error_message, 2000),
+    updated_at = now()
+  where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
+    and j.lease_id = fail_embedding_job.lease_id
+  returning j.state into result;
+
+  return case when result is null then 'superseded' when result = 'pending' then 'retry' else result end;
+end
+$$;
+comment on function public.fail_embedding_job is
+  'Records why a leased job has no result: skipped, failed, retry (later, and failed after the last attempt) or '
+  'doubtful (it may lie with the surroundings: as retry, but the first 8 times are not charged as attempts); '
+  'superseded where the lease isn''t held any more.';
+
+
+create or replace function public.release_embedding_jobs(
+  lease_ids uuid[], delay_seconds integer, error_class text, error_message text, claim_ids uuid[] default '{}'
+) returns integer
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  delay constant double precision := greatest(coalesce(delay_seconds, 0), 0);
+  released integer;
+begin
+  update neural_search.jobs as j set
+    attempts = greatest(j.attempts - 1, 0),
+    faults = j.faults + (delay > 0)::integer, -- what is due again at once was given back in good order
+    -- Twice as long each time, up to 5 minutes, and up to half as much more: what a fault stopped together doesn't
+    -- come back together. Never earlier than asked for.
+    next_attempt_at = now() + make_interval(
+      secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
+    lease_id = null,
+    error_class = release_embedding_jobs.error_class,
+    error_message = left(release_embedding_jobs.error_message, 2000),
+    updated_at = now()
+  where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null);
+  get diagnostics released = row_count;
+  return released;
+end
+$$;
+comment on function public.release_embedding_jobs is
+  'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
+  'object. The wait doubles with each such fault, from delay_seconds to 5 minutes.';

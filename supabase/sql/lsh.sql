@@ -1,0 +1,140 @@
+-- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
+-- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
+-- Objects: lsh_planes; documents.lsh and its trigger; lsh_length, lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
+-- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
+-- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
+
+create or replace function neural_search.lsh_length(dimensions integer) returns integer
+language sql immutable set search_path = '' as $$
+  select least(512, dimensions)
+$$;
+comment on function neural_search.lsh_length is 'How many planes divide vectors of so many dimensions.';
+
+
+-- Definer, because callers may read no table of ours; it tells only of the vector that they bring, and on which side of
+-- the collection's mean that lies.
+create or replace function neural_search.lsh_bits(embedding extensions.vector, model_name text) returns bit varying
+language plpgsql stable strict security definer set search_path = '' as $$
+declare
+  -- Once out of where wide values are kept, and of a length that half precision has room for.
+  flat constant extensions.halfvec := extensions.l2_normalize(embedding)::extensions.halfvec;
+  sides bit varying;
+begin
+  select extensions.binary_quantize(array_agg(s.side order by s.number)::extensions.vector) into sides from (
+    select p.number, (-(p.normal operator(extensions.<#>) flat) - p.distance)::real as side
+    from neural_search.lsh_planes as p where p.model = model_name
+    offset 0 -- computed before they are sorted, and not the planes themselves
+  ) as s;
+  return sides;
+end
+$$;
+comment on function neural_search.lsh_bits is
+  'One bit for each of the model''s planes: 1 on the side that its normal points to; null where it has none. The more '
+  'bits two vectors share, the smaller is their angle.';
+
+
+create or replace function neural_search.set_lsh() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.lsh = neural_search.lsh_bits(new.embedding, new.model);
+  return new;
+end
+$$;
+comment on function neural_search.set_lsh is 'Keeps documents.lsh true to the embedding.';
+
+
+create or replace function neural_search.prepare_lsh(model_name text) returns integer
+language plpgsql set search_path = '' as $$
+declare
+  most_documents constant integer := 10000;
+  known constant neural_search.models := neural_search.require_model(model_name);
+  bits constant integer := neural_search.lsh_length(known.dimensions);
+  centre extensions.vector;
+  drawn extensions.vector;
+begin
+  lock table neural_search.lsh_planes in share row exclusive mode;
+  if exists (select from neural_search.lsh_planes as p where p.model = known.name) then
+    return bits;
+  end if;
+  select extensions.avg(d.embedding) into centre from (
+    select l.embedding from public.documents as l where l.model = known.name limit most_documents
+  ) as d;
+  if centre is null then
+    raise exception 'Model % has no documents, whose mean the planes go through.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Search it exactly or by hnsw until it has some.';
+  end if;
+  for place in 1 .. bits loop
+    select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
+    from generate_series(1, known.dimensions);
+    -- Less its shadows on those before it (Gram and Schmidt); what rounding leaves of them goes the second time.
+    for _ in 1 .. 2 loop
+      select extensions.l2_normalize(coalesce(drawn operator(extensions.-) extensions.sum(
+        p.normal::extensions.vector operator(extensions.*) array_fill(
+          (-(p.normal::extensions.vector operator(extensions.<#>) drawn))::real, array[known.dimensions]
+        )::extensions.vector
+      ), drawn)) into drawn
+      from neural_search.lsh_planes as p where p.model = known.name;
+    end loop;
+    insert into neural_search.lsh_planes (model, number, normal, distance)
+    values (known.name, place, drawn, -(drawn operator(extensions.<#>) centre));
+  end loop;
+  return bits;
+end
+$$;
+comment on function neural_search.prepare_lsh is
+  'Draws the planes of a model, where that wasn''t done; how many there are. To be called when it has documents; '
+  'then fill_lsh, and then its index is made.';
+
+
+-- From after_id on by the primary key (without sorting, the planner reads in no other way), so that no call reads again
+-- what others before it have filled. What somebody else has locked, as a second caller does, comes last.
+create or replace function neural_search.fill_lsh(
+  model_name text, max_rows integer default 1000, after_id bigint default 0,
+  out filled integer, out last_id bigint
+)
+language plpgsql set search_path = '' set enable_sort = off as $$
+declare
+  without bigint[];
+begin
+  if not exists (select from neural_search.lsh_planes as p where p.model = model_name) then
+    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_nullable(model_name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
+  end if;
+  without = array(
+    select d.id from public.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
+    order by d.id limit max_rows for no key update skip locked
+  );
+  if without = '{}' then
+    without = array(
+      select d.id from public.documents as d where d.model = model_name and d.lsh is null
+      order by d.id limit max_rows for no key update
+    );
+  end if;
+  update public.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model) where d.id = any (without);
+  filled = cardinality(without);
+  last_id = greatest(after_id, without[filled]);
+end
+$$;
+comment on function neural_search.fill_lsh is
+  'Gives some documents their bits that were there before the planes; how many, and the last one''s id. To be called '
+  'with that as after_id until there are none.';
+
+
+-- The same columns and parameters as the other ways of match_documents: $1 is the query, $2 how many are wanted. Its
+-- bits are a sub-select, or they would be computed again for each row.
+create or replace function neural_search.lsh_statement(model_name text, dimensions integer, conditions text)
+returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'select n.* from ('
+    ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
+    ' d.metadata, d.object_version'
+    ' from public.documents as d where d.model = %1$L%2$s'
+    ' order by d.lsh::bit(%3$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %1$L)::bit(%3$s))'
+    ' limit greatest(400, 4 * $2)'
+    ') as n order by n.similarity desc, n.id limit $2',
+    model_name, conditions, neural_search.lsh_length(dimensions)
+  )
+$$;
+comment on function neural_search.lsh_statement is
+  'Those that share most bits with the query, ordered again exactly.';

@@ -1,0 +1,317 @@
+-- Models: how one takes another's place while searches go on.
+-- Callers: the command line, as service_role.
+-- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
+-- list_models, add_model, activate_model, remove_model.
+
+-- A readable name that no two models share; whatever isn't plain gets a digest. Each strategy has its own, so that one
+-- index can be made while the other serves.
+create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
+language sql immutable set search_path = '' as $$
+  select 'documents_' || case
+    when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
+    else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
+      || '_' || left(md5(model_name), 8)
+  end || case search_strategy when 'lsh' then '_lsh' else '' end || '_idx'
+$$;
+comment on function neural_search.index_name is 'What the index over a model''s documents is called, where its strategy has one.';
+
+
+create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  case search_strategy
+    when 'hnsw' then
+      return format(
+        'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
+        dimensions, model_name);
+    when 'lsh' then
+      return format(
+        'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
+        neural_search.lsh_length(dimensions), model_name);
+    when 'exact' then
+      return null;
+  end case;
+exception when case_not_found then
+  raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
+    using errcode = 'invalid_parameter_value';
+end
+$$;
+comment on function neural_search.index_definition is
+  'What follows `create index … on public.documents` for a model that is searched like this; null where that takes none.';
+
+
+-- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
+create or replace function neural_search.has_index(model_name text, search_strategy text default 'hnsw')
+returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from pg_catalog.pg_index as i
+    where i.indexrelid = to_regclass(format('public.%I', neural_search.index_name(model_name, search_strategy)))
+      and i.indrelid = 'public.documents'::regclass and i.indisvalid and i.indisready
+  )
+$$;
+comment on function neural_search.has_index is 'Whether the index over a model''s documents is there and complete.';
+
+
+create or replace function neural_search.require_model(model_name text) returns neural_search.models
+language plpgsql set search_path = '' as $$
+declare
+  found neural_search.models;
+begin
+  select m.* into found from neural_search.models as m where m.name = model_name;
+  if found.name is null then
+    raise exception 'There is no model %, only %.', quote_nullable(model_name),
+      (select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m)
+      using errcode = 'invalid_parameter_value', hint = 'Add it first: `neural-search models add`.';
+  end if;
+  return found;
+end
+$$;
+comment on function neural_search.require_model is 'The model of this name; raises 22023 where there is none.';
+
+
+create or replace function public.list_models() returns table (
+  name text, state text, dimensions integer, search_strategy text, created_at timestamptz, asked_at timestamptz,
+  documents bigint, objects bigint, searchable bigint, pending bigint, given_up bigint, index_name text,
+  index_valid boolean, index_bytes bigint
+)
+-- The time-out as in embedding_report.
+language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$
+#variable_conflict use_column
+begin
+  return query
+  select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
+    (select count(*) from public.documents as d where d.model = m.name),
+    coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
+    coalesce(b.given_up, 0), i.name,
+    case when m.search_strategy <> 'exact' then neural_search.has_index(m.name, m.search_strategy) end,
+    pg_relation_size(to_regclass('public.' || quote_ident(i.name)))
+  from neural_search.models as m
+  left join (
+    select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
+      sum(b.skipped + b.failed)::bigint as given_up
+    from neural_search.backlog as b group by b.model
+  ) as b on b.model = m.name
+  cross join lateral (
+    select case
+      when m.search_strategy <> 'exact' then neural_search.index_name(m.name, m.search_strategy)
+    end as name
+  ) as i
+  order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
+end
+$$;
+comment on function public.list_models is
+  'Each model: its state, how far it is with the objects of all indexed buckets, and whether its index is complete.';
+
+
+create or replace function public.add_model(name text, dimensions integer, search_strategy text default 'hnsw')
+returns text
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  known neural_search.models;
+begin
+  if coalesce(add_model.name, '') = '' then
+    raise exception 'name is %, expected a model''s.', quote_nullable(add_model.name)
+      using errcode = 'invalid_parameter_value', hint = 'Name it as processes do in EMBEDDING_MODELS.';
+  end if;
+  if add_model.dimensions is null or add_model.dimensions not between 1 and 4000 then
+    raise exception 'dimensions is %, expected 1 to 4000.', coalesce(add_model.dimensions::text, 'null')
+      using errcode = 'invalid_parameter_value', hint = 'An index of half precision takes no more.';
+  end if;
+  perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
+
+  insert into neural_search.models as m (name, dimensions, search_strategy)
+  values (add_model.name, add_model.dimensions, add_model.search_strategy)
+  on conflict (name) do nothing;
+  select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
+  if known.dimensions <> add_model.dimensions then
+    raise exception 'Model % is here with % dimensions, not %.', quote_literal(known.name), known.dimensions,
+      add_model.dimensions
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Remove it first, or add this one under another name.';
+  end if;
+  if add_model.search_strategy = 'lsh' and not exists (
+    select from neural_search.lsh_planes as p where p.model = known.name
+  ) then
+    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
+  end if;
+  if add_model.search_strategy = 'lsh' and exists (
+    select from public.documents as d where d.model = known.name and d.lsh is null
+  ) then
+    raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
+  end if;
+  if known.state = 'active' and add_model.search_strategy <> 'exact' then
+    perform neural_search.check_has_index(known.name, add_model.search_strategy);
+  end if;
+  update neural_search.models as m set
+    search_strategy = add_model.search_strategy,
+    state = case when m.state = 'retired' then 'standby' else m.state end
+  where m.name = known.name
+  returning m.* into known;
+  return known.state;
+end
+$$;
+comment on function public.add_model is
+  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues what '
+  'is there already. For one that is registered it sets the strategy, and takes it back from being retired.';
+
+
+create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+  if not neural_search.has_index(model_name, search_strategy) then
+    raise exception 'The index % is missing or incomplete.',
+      quote_literal(neural_search.index_name(model_name, search_strategy))
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy);
+  end if;
+end
+$$;
+comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index isn''t complete.';
+
+
+-- What has just been uploaded has a job for each model. It is missing for the active one as well, so a switch takes it
+-- from nobody, and where uploads never stop there always is some.
+create or replace function neural_search.readiness(model_name text)
+returns table (searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
+language plpgsql stable set search_path = '' as $$
+begin
+  return query
+  select count(*) filter (where p.state = 'searchable'), count(*) filter (where p.state in ('skipped', 'failed')),
+    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and not a.arriving),
+    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and a.arriving)
+  from neural_search.progress as p
+  cross join lateral (
+    select p.state not in ('searchable', 'skipped', 'failed') and exists (
+      select from neural_search.jobs as j join neural_search.models as m on m.name = j.model and m.state = 'active'
+      where j.object_id = p.object_id and j.version = p.version and j.state = 'pending' and j.model <> p.model
+    ) as arriving
+  ) as a
+  where p.model = model_name;
+end
+$$;
+comment on function neural_search.readiness is
+  'How many objects a model has made searchable, given up with a reason, not accounted for, and not yet come to, as the '
+  'active model hasn''t either.';
+
+
+create or replace function public.activate_model(name text, force_unaccounted boolean default false)
+returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+#variable_conflict use_column
+declare
+  known constant neural_search.models := neural_search.require_model(activate_model.name);
+  former text;
+begin
+  if known.state = 'retired' then
+    raise exception 'Model % is retired: its documents aren''t kept up to date.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = format('Add it again: `neural-search models add %s`.', known.name);
+  end if;
+  if known.search_strategy <> 'exact' then
+    perform neural_search.check_has_index(known.name, known.search_strategy);
+  end if;
+  select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
+  if known.state <> 'active' and unaccounted > 0 and not coalesce(force_unaccounted, false) then
+    raise exception 'Model % isn''t ready: % of % images are neither searchable with it nor given up with a reason.',
+      quote_literal(known.name), unaccounted, searchable + given_up + unaccounted + arriving
+      using errcode = 'object_not_in_prerequisite_state',
+        hint = 'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.';
+  end if;
+
+  -- No key of theirs changes, so that uploads, whose jobs refer to these rows, don't wait.
+  perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
+  for no key update;
+  update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
+  returning m.name into former;
+  update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
+  if not found then
+    raise exception 'Model % was retired meanwhile.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Add it again.';
+  end if;
+  active = known.name;
+  standby = former;
+  return next;
+end
+$$;
+comment on function public.activate_model is
+  'Has searches use this model from now on, in one step; the former one becomes standby, so the same call leads back. '
+  'Raises 55000 while its index isn''t complete or, unless forced, objects aren''t accounted for.';
+
+
+-- What somebody has locked, as an uploader who goes on to the next object, is left for a later call: waiting, with locks
+-- of our own held, might be waiting in a circle. Only where nothing else is left is it waited for, so that 0 is true.
+-- As arrays, because a subquery with a limit that is joined may be run, and lock others, more than once.
+create or replace function neural_search.delete_rows_of(model_name text, most integer) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  jobs bigint;
+  documents bigint;
+begin
+  delete from neural_search.jobs as j
+  where j.model = model_name and j.object_id = any (array(
+    select l.object_id from neural_search.jobs as l where l.model = model_name limit most for update skip locked
+  ));
+  get diagnostics jobs = row_count;
+
+  -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
+  delete from public.documents as d where d.id = any (array(
+    select l.id from storage.buckets as b
+    join public.documents as l on l.bucket_id = b.id and l.model = model_name
+    limit greatest(most - jobs, 0) for update of l skip locked
+  ));
+  get diagnostics documents = row_count;
+  if jobs + documents > 0 then
+    return jobs + documents;
+  end if;
+
+  delete from neural_search.jobs as j
+  where j.model = model_name and j.object_id in (
+    select l.object_id from neural_search.jobs as l where l.model = model_name limit most
+  );
+  get diagnostics jobs = row_count;
+  delete from public.documents as d using ( -- also of buckets that are gone
+    select l.id from public.documents as l where l.model = model_name limit most
+  ) as batch
+  where d.id = batch.id;
+  get diagnostics documents = row_count;
+  return jobs + documents;
+end
+$$;
+comment on function neural_search.delete_rows_of is 'Deletes some jobs and documents of a model; 0 where none are left.';
+
+
+create or replace function public.remove_model(name text, max_rows integer default 1000)
+returns table (removed bigint, finished boolean)
+-- The time-out as in embedding_report.
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+#variable_conflict use_column
+declare
+  known constant neural_search.models := neural_search.require_model(remove_model.name);
+begin
+  if max_rows is null or max_rows not between 1 and 100000 then
+    raise exception 'max_rows is %, expected 1 to 100000.', coalesce(max_rows::text, 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+  -- First and for all to see, so that no job or document comes after those deleted here.
+  update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
+  if not found then
+    raise exception 'Model % is active.', quote_literal(known.name)
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Activate another one first.';
+  end if;
+  removed = neural_search.delete_rows_of(known.name, max_rows);
+  finished = removed = 0 and known.state = 'retired';
+  if finished then
+    delete from neural_search.models as m where m.name = known.name;
+  end if;
+  return next;
+end
+$$;
+comment on function public.remove_model is
+  'Retires a model and deletes some of its jobs and documents; finished when the model itself is gone. To be called '
+  'until then. Its index isn''t dropped here, which would make searches wait.';

@@ -1,0 +1,551 @@
+-- Recommendation: what is like some examples and unlike others; more varied, or without copies.
+-- Callers: the query function and any client, as anon, authenticated or service_role.
+-- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
+-- by match_documents and get_embeddings, as the caller.
+
+create or replace function neural_search.check_example(example jsonb, name text) returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+  unknown text;
+begin
+  if jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then
+    raise exception '% is %, expected an object with either id or embedding.',
+      name, left(coalesce(example::text, 'null'), 100)
+      using errcode = 'invalid_parameter_value', hint = 'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.';
+  end if;
+  select key into unknown from jsonb_object_keys(example) as key where key not in ('id', 'embedding', 'kind', 'weight');
+  if found then
+    raise exception '% has a key %, expected id or embedding, kind, weight.', name, to_jsonb(left(unknown, 100))
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out.';
+  end if;
+  if example ? 'weight' and (jsonb_typeof(example -> 'weight') <> 'number'
+      or (example ->> 'weight')::numeric not between 0.001 and 1000) then -- of less, single precision may keep nothing
+    raise exception '%.weight is %, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)
+      using errcode = 'invalid_parameter_value', hint = 'An example that should not count is one to leave out.';
+  end if;
+  if example ? 'kind' and (example -> 'kind' not in ('"image"', '"text"')) then
+    raise exception '%.kind is %, expected image or text.', name, left(example ->> 'kind', 100)
+      using errcode = 'invalid_parameter_value', hint = 'Say what the embedding was made from, or leave it out.';
+  end if;
+  if example ? 'embedding' and jsonb_typeof(example -> 'embedding') not in ('array', 'string') then
+    raise exception '%.embedding is %, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)
+      using errcode = 'invalid_parameter_value', hint = 'Write {"embedding": [0.1, …]}.';
+  end if;
+  if example ? 'id' and (jsonb_typeof(example -> 'id') <> 'number'
+      or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0) then
+    raise exception '%.id is %, expected a document''s id.', name, left(example ->> 'id', 100)
+      using errcode = 'invalid_parameter_value', hint = 'Take an id from a search''s results.';
+  end if;
+end
+$$;
+comment on function neural_search.check_example is 'Raises, with the remedy, for an example that makes no sense.';
+
+
+create or replace function neural_search.read_examples(examples jsonb, name text, model text)
+returns setof neural_search.example
+language plpgsql stable set search_path = '' as $$
+declare
+  dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
+  given record;
+  example neural_search.example;
+begin
+  if jsonb_typeof(examples) is distinct from 'array' then
+    raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
+      using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
+  end if;
+  if jsonb_array_length(examples) > 100 then -- before the work of reading them
+    raise exception '% has % examples, expected at most 100.', name, jsonb_array_length(examples)
+      using errcode = 'invalid_parameter_value', hint = 'Leave some out.';
+  end if;
+  for given in
+    select e.value, e.ordinality - 1 as place from jsonb_array_elements(examples) with ordinality as e order by 2
+  loop
+    perform neural_search.check_example(given.value, format('%s[%s]', name, given.place));
+    example.place = given.place;
+    example.document_id = (given.value ->> 'id')::bigint;
+    example.weight = coalesce((given.value ->> 'weight')::double precision, 1);
+    example.kind = case when given.value ? 'id' then 'image' else given.value ->> 'kind' end;
+    example.embedding = (given.value ->> 'embedding')::extensions.vector;
+    if example.document_id is not null then
+      select s.embedding into example.embedding
+      from public.get_embeddings(document_ids => array[example.document_id], model => model) as s;
+      if not found then
+        raise exception '%[%] is document %, which isn''t there or isn''t yours to see.',
+          name, given.place, example.document_id
+          using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
+      end if;
+    elsif extensions.vector_dims(example.embedding) <> dimensions then
+      raise exception '%[%].embedding has % dimensions, the model % has %.',
+        name, given.place, extensions.vector_dims(example.embedding), quote_literal(model), dimensions
+        using errcode = 'invalid_parameter_value', hint = 'Embed it with the model whose documents are searched.';
+    elsif extensions.vector_norm(example.embedding) = 0 then
+      raise exception '%[%].embedding is all zeros and has no direction.', name, given.place
+        using errcode = 'invalid_parameter_value', hint = 'Check how it was embedded.';
+    end if;
+    example.embedding = extensions.l2_normalize(example.embedding);
+    return next example;
+  end loop;
+end
+$$;
+comment on function neural_search.read_examples is
+  'The examples in a list, with their embeddings; SQLSTATE PT404 for a stored one that the caller may not see.';
+
+
+create or replace function neural_search.scaled(embedding extensions.vector, factor double precision)
+returns extensions.vector
+language sql immutable set search_path = '' as $$
+  select embedding operator(extensions.*)
+    array_fill(factor::real, array[extensions.vector_dims(embedding)])::extensions.vector
+$$;
+comment on function neural_search.scaled is 'The embedding times a number.';
+
+
+create or replace function neural_search.weighted_mean(examples neural_search.example[]) returns extensions.vector
+language sql immutable set search_path = '' as $$
+  select extensions.sum(neural_search.scaled(e.embedding, e.weight / total.weight))
+  from unnest(examples) as e, (select sum(w.weight) as weight from unnest(examples) as w) as total
+$$;
+comment on function neural_search.weighted_mean is 'The examples'' mean by their weights; null of none.';
+
+
+-- Qdrant's strategy average_vector, avg(likes) + (avg(likes) - avg(unlikes)), which knows no weights. Here they weigh
+-- within each list, and how far away from the unlikes it goes is their mean weight over that of the likes: 1 without
+-- weights, as in Qdrant. Where Qdrant wants a like, unlikes alone mean the direction away from them.
+-- https://qdrant.tech/documentation/search/explore/#average-vector-strategy
+create or replace function neural_search.average_vector(
+  likes neural_search.example[], unlikes neural_search.example[]
+) returns extensions.vector
+language plpgsql immutable set search_path = '' as $$
+declare
+  liked constant extensions.vector := neural_search.weighted_mean(likes);
+  unliked constant extensions.vector := neural_search.weighted_mean(unlikes);
+  strength constant double precision := (select avg(u.weight) from unnest(unlikes) as u)
+    / (select avg(l.weight) from unnest(likes) as l);
+  average constant extensions.vector := case
+    when unliked is null then liked
+    when liked is null then neural_search.scaled(unliked, -1)
+    else liked operator(extensions.+) neural_search.scaled(liked operator(extensions.-) unliked, strength)
+  end;
+begin
+  if extensions.vector_norm(average) < 1e-6 then
+    raise exception 'The examples cancel each other out.'
+      using errcode = 'invalid_parameter_value', hint = 'Leave one of them out, or weigh them differently.';
+  end if;
+  return extensions.l2_normalize(average);
+end
+$$;
+comment on function neural_search.average_vector is 'The one vector to search with by the strategy average.';
+
+
+create or replace function neural_search.stored_ids(examples neural_search.example[]) returns bigint[]
+language sql immutable set search_path = '' as $$
+  select array(select distinct e.document_id from unnest(examples) as e where e.document_id is not null)
+$$;
+comment on function neural_search.stored_ids is 'The documents among the examples: they are left out of the results.';
+
+
+create or replace function neural_search.average_candidates(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+  filter jsonb, similarity_threshold double precision, model text, query_kind text, min_confidence text,
+  best_confidence text
+) returns setof neural_search.candidate
+language plpgsql stable set search_path = '' as $$
+declare
+  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+begin
+  return query
+  with found as materialized (
+    select m.* from public.match_documents(
+      query_embedding => neural_search.average_vector(likes, unlikes), similarity_threshold => similarity_threshold,
+      match_count => wanted + cardinality(left_out), filter => filter, model => average_candidates.model,
+      query_kind => query_kind, min_confidence => min_confidence,
+      best_confidence => best_confidence -- spares much where even the examples don't reach it
+    ) as m
+    where m.id <> all (left_out)
+    order by m.similarity desc, m.id limit wanted
+  ),
+  stored as materialized ( -- not read where a single like is everybody's closest
+    select d.id, d.embedding from public.documents as d
+    where d.id = any (case when with_embeddings or cardinality(likes) > 1 then array(select f.id from found as f) end)
+  )
+  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.confidence, f.similarity, f.similarity,
+    (
+      select l.place from unnest(likes) as l
+      order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
+    ),
+    s.embedding
+  from found as f left join stored as s on s.id = f.id
+  order by f.similarity desc, f.id;
+end
+$$;
+comment on function neural_search.average_candidates is
+  'The best results by the strategy average, the best first: the nearest to average_vector.';
+
+
+-- x / (1 + |x|), moved to between 0 and 1: what Qdrant makes scores of.
+create or replace function neural_search.squashed(similarity double precision) returns double precision
+language sql immutable set search_path = '' as $$
+  select 0.5 * (similarity / (1 + abs(similarity)) + 1)
+$$;
+comment on function neural_search.squashed is 'A similarity as a score between 0 and 1, in the same order.';
+
+
+create or replace function neural_search.reweighed(
+  examples neural_search.example[], factor double precision
+) returns neural_search.example[]
+language sql immutable set search_path = '' as $$
+  select array(
+    select row(e.place, e.document_id, e.weight * factor, e.kind, e.embedding)::neural_search.example
+    from unnest(examples) as e order by e.place
+  )
+$$;
+comment on function neural_search.reweighed is 'The examples with their weights times a number.';
+
+
+create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
+language sql immutable set search_path = '' as $$
+  select needed is null or confidence is null -- there is no background to tell by
+    or array_position(array['same', 'strong', 'related', 'unrelated'], confidence)
+      <= array_position(array['same', 'strong', 'related', 'unrelated'], needed)
+$$;
+comment on function neural_search.is_confident is 'Whether a confidence is at least this one, or can''t be told yet.';
+
+
+create or replace function neural_search.compared(
+  embedding extensions.vector, examples neural_search.example[],
+  out weighted double precision, out similarity double precision, out nearest integer
+)
+language sql immutable set search_path = '' as $$
+  select max(e.weight * (1 - e.distance)), 1 - min(e.distance),
+    (array_agg(e.place order by e.distance, e.place))[1]
+  from (
+    select x.place, x.weight, x.embedding operator(extensions.<=>) compared.embedding as distance
+    from unnest(examples) as x
+  ) as e
+$$;
+comment on function neural_search.compared is
+  'The greatest similarity to one of the examples, times its weight and as it is, and the place of the latter.';
+
+
+-- Qdrant's strategy best_score: a document is compared with every example; where the nearest is a like, its score is
+-- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So whatever is nearer to a like than
+-- to every unlike comes first. Weights, which Qdrant doesn't know, multiply the similarities.
+-- https://qdrant.tech/documentation/search/explore/#best-score-strategy
+-- https://github.com/qdrant/qdrant/blob/master/lib/segment/src/vector_storage/query/reco_query.rs
+--
+-- The candidates are the `depth` nearest of each anchor: of each like or, where there is none, of each unlike's
+-- opposite. Why that can be enough: a document in no list is no nearer to a like than the last of that like's list, so
+-- its best similarity is at most the greatest of these lasts, the reach. A candidate that reaches so far, and is nearer
+-- to a like than to every unlike, comes before every document outside: it is proven. With likes alone and equal weights
+-- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone what counts is the
+-- nearest of them, so that a document outside one of the lists reaches at most the last of that list.
+create or replace function neural_search.best_score_pool(
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, filter jsonb,
+  similarity_threshold double precision, model text, query_kind text, min_confidence text
+) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  has_likes constant boolean := cardinality(likes) > 0;
+  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+begin
+  return query
+  with anchors as materialized (
+    select a.place, a.weight, anchor.embedding, levels.same, levels.strong, levels.related,
+      greatest(best_score_pool.similarity_threshold, case when has_likes then
+        neural_search.level_of(min_confidence, levels.same, levels.strong, levels.related) - 1e-9
+      end) as threshold
+    from unnest(case when has_likes then likes else unlikes end) as a
+    cross join lateral (
+      select case when has_likes then a.embedding else neural_search.scaled(a.embedding, -1) end as embedding
+    ) as anchor
+    left join lateral neural_search.confidence_levels(
+      best_score_pool.model, coalesce(a.kind, best_score_pool.query_kind), anchor.embedding
+    ) as levels on true
+  ),
+  found as materialized (
+    select a.place, a.weight * m.similarity as reach, m.*
+    from anchors as a cross join lateral public.match_documents(
+      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth,
+      filter => best_score_pool.filter, model => best_score_pool.model,
+      query_kind => best_score_pool.query_kind
+    ) as m
+  ),
+  lists as (
+    -- What a list that ended before its depth doesn't hold is at most as similar as the threshold.
+    select count(f.id) < depth as ended,
+      case when count(f.id) < depth then a.weight * a.threshold else min(f.reach) end as reach
+    from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
+  ),
+  outside as materialized (
+    select
+      case when has_likes then bool_and(l.ended) else bool_or(l.ended) end as is_empty,
+      case when has_likes then max(l.reach) else min(l.reach) end as reach
+    from lists as l
+  ),
+  documents as materialized (
+    select distinct on (f.id) f.* from found as f where f.id <> all (left_out) order by f.id
+  ),
+  stored as materialized (
+    select s.id, s.embedding, liked.weighted as liked, unliked.weighted as unliked,
+      coalesce(liked.similarity, -unliked.similarity) as similarity,
+      coalesce(liked.nearest, unliked.nearest) as nearest,
+      coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
+    from public.documents as s
+    cross join lateral neural_search.compared(s.embedding, likes) as liked
+    cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
+    where s.id = any (array(select d.id from documents as d))
+  )
+  select
+    row(
+      d.id, d.content, s.similarity, d.bucket_id, d.object_id, d.metadata,
+      neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
+      case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
+      case when s.is_liked then s.liked else -2 - s.unliked end, -- the latter at most as great
+      case when has_likes then s.nearest end,
+      s.embedding
+    )::neural_search.candidate,
+    outside.is_empty
+      or case when has_likes then s.is_liked and s.liked >= outside.reach else -s.unliked >= outside.reach end,
+    outside.is_empty
+  from documents as d
+  join stored as s on s.id = d.id
+  join anchors as a on a.place = s.nearest
+  cross join outside
+  where s.similarity > best_score_pool.similarity_threshold;
+end
+$$;
+comment on function neural_search.best_score_pool is
+  'What the lists of the nearest documents hold, which of it comes before everything else, and whether it is all.';
+
+
+create or replace function neural_search.best_score_candidates(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, filter jsonb,
+  similarity_threshold double precision, model text, query_kind text, min_confidence text
+) returns setof neural_search.candidate
+language plpgsql stable set search_path = '' as $$
+declare
+  deepest constant integer := 1000; -- the most that match_documents returns
+  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
+  depth integer := least(wanted + cardinality(neural_search.stored_ids(likes || unlikes)), deepest);
+  proven neural_search.candidate[];
+  is_complete boolean;
+begin
+  loop
+    select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
+    from neural_search.best_score_pool(
+      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth,
+      filter, similarity_threshold, model, query_kind, min_confidence
+    ) as p
+    where neural_search.is_confident((p.candidate).confidence, min_confidence);
+    exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
+    depth = least(4 * depth, deepest); -- unlikes have taken some away
+  end loop;
+
+  return query
+  select c.* from unnest(proven) as c order by c.score desc, c.id limit wanted;
+end
+$$;
+comment on function neural_search.best_score_candidates is
+  'The best results by the strategy best_score, the best first; fewer where unlikes take most of the 1000 nearest.';
+
+
+-- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
+-- leads from one image to quite another.
+create or replace function neural_search.leaders(ids bigint[]) returns integer[]
+language plpgsql stable set search_path = '' as $$
+declare
+  leader_of integer[] := array(select generate_subscripts(ids, 1));
+  pair record;
+begin
+  for pair in
+    with ranked as materialized (
+      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, d as document
+      from public.documents as d where d.id = any (ids)
+    )
+    select a.place as earlier, b.place as later
+    from ranked as a join ranked as b on b.place > a.place
+    -- To call the rule takes a while: only for what comes near to it.
+    where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
+      and neural_search.are_duplicates(a.document, b.document)
+    order by 1, 2
+  loop
+    if leader_of[pair.earlier] = pair.earlier and leader_of[pair.later] = pair.later then
+      leader_of[pair.later] = pair.earlier;
+    end if;
+  end loop;
+  return leader_of;
+end
+$$;
+comment on function neural_search.leaders is
+  'For each of these documents, the best first, the place of the one that it is a copy of; its own where it stays.';
+
+
+-- Maximal marginal relevance: Carbonell and Goldstein, The Use of MMR, Diversity-Based Reranking for Reordering
+-- Documents and Producing Summaries, SIGIR 1998, with lambda = 1 - diversity. The next result is the one with the
+-- greatest lambda * relevance - (1 - lambda) * (its similarity to the nearest result so far).
+create or replace function neural_search.diversified(
+  relevances double precision[], embeddings extensions.vector[], diversity double precision, wanted integer
+) returns integer[]
+language plpgsql stable set search_path = '' as $$
+declare
+  chosen integer[] := '{}';
+  best integer;
+  newest extensions.vector;
+  nearest double precision[]; -- of each: its similarity to the nearest of the chosen; null while there is none
+begin
+  for step in 1 .. least(wanted, cardinality(relevances)) loop
+    select r.place into best
+    from unnest(relevances) with ordinality as r (relevance, place)
+    where r.place <> all (chosen)
+    order by (1 - diversity) * r.relevance - diversity * coalesce(nearest[r.place], 0) desc, r.place limit 1;
+    chosen = chosen || best;
+    newest = embeddings[best];
+    nearest = array(
+      select greatest(nearest[e.place], 1 - (e.embedding operator(extensions.<=>) newest))
+      from unnest(embeddings) with ordinality as e (embedding, place) order by e.place
+    );
+  end loop;
+  return chosen;
+end
+$$;
+comment on function neural_search.diversified is
+  'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
+
+
+create or replace function neural_search.check_recommendation(
+  examples integer, stored integer, strategy text, match_count integer, skip_count integer, diversity double precision,
+  collapse text, min_confidence text, best_confidence text, pool_size integer
+) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if examples not between 1 and 100 then
+    raise exception 'likes and unlikes are % in all, expected 1 to 100.', examples
+      using errcode = 'invalid_parameter_value', hint = 'Give at least one of either.';
+  end if;
+  if strategy not in ('average', 'best_score') then
+    raise exception 'strategy is %, expected average or best_score.', to_jsonb(left(strategy, 100))
+      using errcode = 'invalid_parameter_value', hint = 'average searches the middle of the likes, best_score each.';
+  end if;
+  if not diversity between 0 and 1 then
+    raise exception 'diversity is %, expected 0 to 1.', diversity
+      using errcode = 'invalid_parameter_value', hint = 'Begin with 0.3; 0 is off.';
+  end if;
+  if collapse <> 'duplicates' then
+    raise exception 'collapse is %, expected duplicates or null.', to_jsonb(left(collapse, 100))
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out to see every copy.';
+  end if;
+  perform neural_search.check_confidence('min_confidence', min_confidence);
+  perform neural_search.check_confidence('best_confidence', best_confidence);
+  if match_count < 0 or skip_count < 0 then
+    raise exception 'match_count is % and skip_count %, expected 0 or more.', match_count, skip_count
+      using errcode = 'invalid_parameter_value', hint = 'Leave them out for the first 10.';
+  end if;
+  if (match_count::bigint + skip_count > pool_size) then
+    raise exception 'match_count and skip_count are % in all, expected at most %.',
+      match_count::bigint + skip_count, pool_size
+      using errcode = 'invalid_parameter_value',
+        hint = 'With diversity or collapse the best 200 are all there is, else 1000 less the stored examples.';
+  end if;
+end
+$$;
+comment on function neural_search.check_recommendation is
+  'Raises, with the remedy, for a recommendation that makes no sense.';
+
+
+create or replace function public.recommend_documents(
+  likes jsonb,
+  unlikes jsonb default '[]',
+  strategy text default 'average',
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  diversity double precision default 0,
+  collapse text default null,
+  similarity_threshold double precision default 0,
+  model text default null,
+  query_kind text default 'image',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision, closest integer, duplicates jsonb
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  of_model constant text := coalesce(recommend_documents.model, (select m.name from public.active_model() as m));
+  threshold constant double precision := coalesce(similarity_threshold, 0);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  kind constant text := coalesce(query_kind, 'image');
+  liked constant neural_search.example[] :=
+    array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
+  unliked constant neural_search.example[] :=
+    array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
+  stored constant integer := cardinality(neural_search.stored_ids(liked || unliked));
+  -- What is looked at as a whole is always the same, so that pages follow each other.
+  is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
+  pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
+  depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
+  pool neural_search.candidate[];
+  leaders integer[]; -- of each in the pool the place of the one that it is folded into
+  places integer[]; -- in the pool, of the results in their order
+  relevances double precision[];
+  embeddings extensions.vector[];
+begin
+  perform neural_search.check_recommendation(
+    cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
+    collapse, min_confidence, best_confidence, pool_size
+  );
+  if wanted = 0 then
+    return;
+  elsif strategy = 'best_score' then
+    pool = array(
+      select c from neural_search.best_score_candidates(
+        liked, unliked, depth, filter, threshold, of_model, kind, min_confidence
+      ) as c
+    );
+  else
+    pool = array(
+      select c from neural_search.average_candidates(
+        liked, unliked, depth, is_pooled, filter, threshold, of_model, kind, min_confidence, best_confidence
+      ) as c
+    );
+  end if;
+
+  if not neural_search.is_confident(pool[1].confidence, best_confidence) then
+    return; -- the best of all is in every page's pool
+  end if;
+  leaders = case when collapse is null then array(select generate_subscripts(pool, 1))
+    else neural_search.leaders(array(select c.id from unnest(pool) with ordinality as c order by c.ordinality)) end;
+  places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
+    where l.leader = l.ordinality order by 1);
+  if diversity > 0 then
+    select array_agg(c.relevance order by c.ordinality), array_agg(c.embedding order by c.ordinality)
+      into relevances, embeddings
+    from unnest(pool) with ordinality as c where c.ordinality = any (places);
+    places = array(
+      select places[chosen.place]
+      from unnest(neural_search.diversified(relevances, embeddings, diversity, skipped + wanted))
+        with ordinality as chosen (place, rank)
+      order by chosen.rank
+    );
+  end if;
+
+  return query
+  select c.id, c.content, c.similarity, c.bucket_id, c.object_id, c.metadata, c.confidence, c.score, c.closest, (
+    select coalesce(jsonb_agg(
+      jsonb_build_object('id', f.id, 'bucket', f.bucket_id, 'name', f.content) order by f.ordinality), '[]')
+    from unnest(pool) with ordinality as f
+    where leaders[f.ordinality] = c.ordinality and f.ordinality <> c.ordinality
+  )
+  from unnest(pool) with ordinality as c
+  join unnest(places) with ordinality as p (place, rank) on p.place = c.ordinality
+  order by p.rank limit wanted offset skipped;
+end
+$$;
+comment on function public.recommend_documents is
+  'What is like some documents or embeddings and unlike others, without those documents: score orders the results, '
+  'similarity is that to the query or the closest like, closest the place of that like. None where the best has less '
+  'than best_confidence.';

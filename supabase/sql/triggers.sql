@@ -1,0 +1,179 @@
+-- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
+-- Callers: Storage, through the trigger on storage.objects; the schedule.
+-- Objects: neural_search.kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
+-- itself is made in the last chapter.
+
+create or replace function neural_search.kick(body jsonb) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  url text := (select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url');
+  secret text := (
+    select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret'
+  );
+begin
+  if url is null or secret is null then
+    return false;
+  end if;
+  -- One slow batch of pg_net holds up all that follows it; the schedule comes back for what isn't kicked now.
+  if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then
+    return false;
+  end if;
+  begin
+    perform net.http_post(
+      url => url,
+      body => body,
+      headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
+      timeout_milliseconds => 10000
+    );
+  exception when others then
+    -- It becomes a warning in the log of the database, whoever may read that.
+    raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
+  end;
+  return true;
+end
+$$;
+comment on function neural_search.kick is
+  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault or too much is waiting to be sent.';
+
+
+create or replace function neural_search.try_kick(body jsonb) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+  return neural_search.kick(body);
+exception when others then
+  raise warning 'neural-search could not call embed_on_upload: % (%)', sqlerrm, sqlstate;
+  return false;
+end
+$$;
+comment on function neural_search.try_kick is 'As kick, but a failure is a warning: the schedule will try again.';
+
+
+create or replace function neural_search.kick_due() returns integer
+language plpgsql set search_path = '' as $$
+declare
+  per_kick constant integer := 50;
+  most_kicks constant integer := 8;
+  kicks integer;
+begin
+  perform neural_search.give_up_exhausted();
+  -- For a standby model that nobody has loaded lately, one kick finds out whether somebody can.
+  select least(most_kicks, coalesce(sum(
+    case
+      when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then ceil(due.jobs / per_kick::numeric)
+      else sign(due.jobs)
+    end
+  ), 0)) into kicks
+  from neural_search.models as m
+  cross join lateral (
+    select count(*) as jobs from (
+      select from neural_search.jobs as j
+      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name limit per_kick * most_kicks
+    ) as first_ones
+  ) as due
+  where m.state in ('active', 'standby');
+  for _ in 1 .. kicks loop
+    perform neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', per_kick));
+  end loop;
+  return kicks;
+end
+$$;
+comment on function neural_search.kick_due is
+  'Kicks once for each 50 jobs that are due, at most 8 times, and only once for a standby model that nobody loads.';
+
+
+-- The uploader's statement holds the lock on the object's row while this runs.
+create or replace function neural_search.record_change(before jsonb, after jsonb) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  target_object_id constant uuid := coalesce(after, before) ->> 'id';
+  old_version constant text := coalesce(before ->> 'version', '');
+  new_version constant text := coalesce(after ->> 'version', '');
+  was_indexed constant boolean := neural_search.is_indexed(before);
+begin
+  if not neural_search.is_indexed(after) then
+    if was_indexed then
+      perform neural_search.forget(target_object_id);
+    end if;
+    return false;
+  end if;
+
+  if was_indexed and neural_search.is_move(before, after) then
+    update neural_search.jobs as j set
+      version = new_version, updated_at = now(),
+      -- Whoever has it now comes back with the old version, which won't be accepted.
+      next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
+    where j.object_id = target_object_id and j.version = old_version;
+    update public.documents as d set
+      bucket_id = after ->> 'bucket_id', content = after ->> 'name', object_version = new_version,
+      owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
+      updated_at = now()
+    where d.object_id = target_object_id and d.object_version = old_version;
+  end if;
+
+  perform neural_search.bring_up_to_date(target_object_id, new_version);
+  return exists (
+    select from neural_search.jobs as j
+    where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
+  );
+end
+$$;
+comment on function neural_search.record_change is
+  'Brings documents and jobs into line with a change of a row of storage.objects; true where work is due for it.';
+
+
+create or replace function neural_search.is_move(before jsonb, after jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select (before ->> 'bucket_id', before ->> 'name') is distinct from (after ->> 'bucket_id', after ->> 'name')
+    and coalesce(before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}', false)
+    and coalesce(before #>> '{metadata,size}' = after #>> '{metadata,size}', false)
+$$;
+comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
+
+
+-- What a change must touch to matter to us; Storage also writes times and metadata.
+create or replace function neural_search.identity_of(object jsonb) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_array(
+    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at')
+$$;
+comment on function neural_search.identity_of is 'The part of a row of storage.objects, as jsonb, that we follow.';
+
+
+-- Definer, because Storage runs it as the uploader, who may not touch our tables, nor Vault. It never raises, or the
+-- upload would fail; what it can't record in time is found by reconcile_documents.
+create or replace function neural_search.on_object_change() returns trigger
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
+declare
+  before jsonb;
+  after jsonb;
+  due boolean := false;
+begin
+  -- Set below: having waited in vain once, the other rows of this transaction don't wait as well.
+  if current_setting('neural_search.gave_up', true) = 'true' then
+    return null;
+  end if;
+
+  begin
+    before = case when tg_op <> 'INSERT' then to_jsonb(old) end;
+    after = case when tg_op <> 'DELETE' then to_jsonb(new) end;
+    if tg_op = 'UPDATE' and neural_search.identity_of(before) = neural_search.identity_of(after) then
+      return null;
+    end if;
+    due = neural_search.record_change(before, after);
+  exception when others then
+    if sqlstate in ('55P03', '40P01') then
+      perform set_config('neural_search.gave_up', 'true', true);
+    end if;
+    raise warning 'neural-search could not record the % of object %: % (%)',
+      tg_op, coalesce(after, before) ->> 'id', sqlerrm, sqlstate;
+  end;
+
+  if due then
+    -- A block of its own: what fails here doesn't undo the record.
+    perform neural_search.try_kick(jsonb_build_object(
+      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before));
+  end if;
+  return null;
+end
+$$;
+comment on function neural_search.on_object_change is 'Follows the objects of Storage: records a change, then kicks.';
