@@ -1,16 +1,21 @@
-"""The migrations: the chapters under supabase/migrations, applied in order and recorded as Supabase does."""
+"""The migrations under supabase/migrations, applied in order and recorded in our own schema.
+
+Nothing is written into supabase_migrations, which belongs to the user's own repository.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version as package_version
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from cli import releases
+from cli import former_record, releases
+from cli.migration_file import digest, unwrap
 from cli.postgres import LOCK_TIMEOUT, Database, column, connect, translate
-from shared.errors import SettingsError
+from shared.errors import DatabaseError, SettingsError
 
 FOLDER = releases.SUPABASE / "migrations"
 ONE_AT_A_TIME = 0x6E65_7572  # the advisory lock's number, "neur"
@@ -22,42 +27,33 @@ class Migration:
     name: str  # its topic
     path: Path
     former: str = ""  # the version that it had in older installations, where it was another one
+    in_place: str = ""  # of the first release: an expression that is null before it has been run
 
     def __str__(self) -> str:
         return self.path.stem
 
     @property
-    def versions(self) -> set[str]:
-        """By which it may be recorded."""
-        return {self.version, self.former} - {""}
+    def statements(self) -> str:
+        return unwrap(self.path.read_text())
 
 
 def apply(database_url: str) -> list[str]:
-    """Applies what isn't recorded yet, each migration in a transaction of its own; their names.
+    """Applies what hasn't been run yet, each migration in a transaction of its own; their names.
 
     Makes the trigger and the schedules again if they were lost. DatabaseError names the migration that
     failed, of which nothing stays.
     """
     with connect(database_url) as database:
-        _make_record(database)
+        _require_released(database)
         applied = [str(migration) for migration in _missing(database) if _apply_one(database, migration)]
         database.execute("select neural_search.attach()")
     return applied
 
 
 def pending(database_url: str) -> list[str]:
-    """The names of the migrations that aren't recorded."""
+    """The names of the migrations that haven't been run."""
     with connect(database_url) as database:
         return [str(migration) for migration in _missing(database)]
-
-
-def forget(database: Database) -> None:
-    """Removes our migrations from the record, for an uninstall."""
-    if _recorded(database):
-        database.execute(
-            "delete from supabase_migrations.schema_migrations where version = any(%s)",
-            [[version for migration in known() for version in migration.versions]],
-        )
 
 
 def text() -> str:
@@ -72,17 +68,36 @@ def known() -> list[Migration]:
         raise SettingsError(
             f"There are no migrations in {FOLDER}. Run this from a checkout of neural-search."
         )
-    formerly = {name: entry.get("formerly", "") for name, entry in releases.released().items()}
-    return [
-        Migration(version=version, name=name, path=path, former=formerly.get(path.name, ""))
-        for path in paths
-        for version, name in [path.stem.split("_", 1)]
-    ]
+    return [_migration(path) for path in paths]
+
+
+def _require_released(database: Database) -> None:
+    """DatabaseError where what is in place comes from a version before the first release."""
+    if _has_record(database) or not column(
+        database, "select 1 where to_regnamespace('neural_search') is not null"
+    ):
+        return
+    if altered := former_record.altered(database, known()):
+        raise DatabaseError(
+            f"An unreleased version of neural-search is installed: {', '.join(altered)} differ from the "
+            "release. Run `neural-search uninstall`, which keeps the documents, then `neural-search install`."
+        )
+
+
+def _migration(path: Path) -> Migration:
+    version, name = path.stem.split("_", 1)
+    entry = releases.released().get(path.name, {})
+    return Migration(
+        version=version,
+        name=name,
+        path=path,
+        former=entry.get("formerly", ""),
+        in_place=entry.get("in_place", ""),
+    )
 
 
 def _apply_one(database: Database, migration: Migration) -> bool:
     """False where somebody else has applied it meanwhile."""
-    statements = migration.path.read_text()
     try:
         with database.transaction():
             database.execute(sql.SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT))
@@ -90,12 +105,9 @@ def _apply_one(database: Database, migration: Migration) -> bool:
             database.execute("select pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
             if migration not in _missing(database):
                 return False
-            database.execute(statements.encode())
-            database.execute(
-                "insert into supabase_migrations.schema_migrations (version, statements, name)"
-                " values (%s, %s, %s)",
-                [migration.version, [statements], migration.name],
-            )
+            by_whom = f"neural-search {package_version('neural-search')}"
+            database.execute("select set_config('neural_search.applied_by', %s, true)", [by_whom])
+            database.execute(migration.path.read_bytes())
     except psycopg.Error as error:
         ours = translate(error)
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
@@ -103,27 +115,21 @@ def _apply_one(database: Database, migration: Migration) -> bool:
     return True
 
 
-def _make_record(database: Database) -> None:
-    """The table as the Supabase CLI makes it."""
-    if _recorded(database):
-        return
-    with database.transaction():
-        database.execute("create schema if not exists supabase_migrations")
-        database.execute("""
-            create table if not exists supabase_migrations.schema_migrations (
-              version text not null primary key, statements text[], name text
-            )
-        """)
-
-
 def _missing(database: Database) -> list[Migration]:
-    if not _recorded(database):
-        return known()
-    applied = set(column(database, "select version from supabase_migrations.schema_migrations"))
-    return [migration for migration in known() if not migration.versions & applied]
+    """Those that aren't recorded; before there was a record, those whose work isn't in place."""
+    if not _has_record(database):
+        return [migration for migration in known() if not _is_in_place(database, migration)]
+    recorded = set(database.execute("select name, sha256 from neural_search.migrations").fetchall())
+    return [
+        migration for migration in known() if (str(migration), digest(migration.statements)) not in recorded
+    ]
 
 
-def _recorded(database: Database) -> bool:
-    return bool(
-        column(database, "select 1 where to_regclass('supabase_migrations.schema_migrations') is not null")
-    )
+def _has_record(database: Database) -> bool:
+    return bool(column(database, "select 1 where to_regclass('neural_search.migrations') is not null"))
+
+
+def _is_in_place(database: Database, migration: Migration) -> bool:
+    if not migration.in_place:
+        return False
+    return bool(column(database, f"select 1 where {migration.in_place} is not null"))

@@ -7,21 +7,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from cli.migration_file import digest, unwrap, wrap
 from shared.errors import SettingsError
 from shared.settings import CHECKOUT
 
 SUPABASE = CHECKOUT / "supabase"
-
-HEADER = """\
--- neural-search {version}, made by `neural-search migrations generate`: edit supabase/sql instead.
-"""
 
 # Beside a namesake PostgREST couldn't tell which of the two is meant. Ours have a search_path and a comment.
 FREE_NAMES = """\
@@ -70,14 +65,29 @@ def next_version(supabase: Path = SUPABASE) -> str:
     return max(folders, key=lambda name: tuple(map(int, name.split("."))))
 
 
-def text(version: str, supabase: Path = SUPABASE) -> str:
-    """The migration that leads to this version: incremental files, then all sources."""
+def statements(version: str, supabase: Path = SUPABASE) -> str:
+    """What leads to this version: incremental files, then all sources."""
     guard = FREE_NAMES.format(names=_public_names(source_text(supabase)))
     chapters = [
         f"-- From {path.relative_to(supabase)}\n\n{path.read_text()}"
         for path in [*incremental(version, supabase), *sources(supabase)]
     ]
-    return "\n\n".join([HEADER.format(version=version), guard, *chapters, FOOTER])
+    return "\n\n".join([guard, *chapters, FOOTER])
+
+
+def text(version: str, supabase: Path = SUPABASE) -> str:
+    """The migration that leads to this version, as its file holds it."""
+    return wrap(
+        statements(version, supabase),
+        name=migration(version, supabase).stem,
+        release=version,
+        earlier=[
+            (Path(entry["file"]).stem, entry["sha256"], release)
+            for release, entries in _releases(supabase).items()
+            for entry in entries
+            if release != version
+        ],
+    )
 
 
 def generate(supabase: Path = SUPABASE) -> Path:
@@ -97,7 +107,7 @@ def freeze(supabase: Path = SUPABASE) -> Path:
     """Generates the newest migration and lists it as released."""
     path = generate(supabase)
     releases = _releases(supabase)
-    releases[next_version(supabase)] = [{"file": path.name, "sha256": digest(path.read_text())}]
+    releases[next_version(supabase)] = [{"file": path.name, "sha256": digest(unwrap(path.read_text()))}]
     (supabase / "sql" / "released.json").write_text(json.dumps(releases, indent=2) + "\n")
     return path
 
@@ -110,20 +120,20 @@ def migration(version: str, supabase: Path = SUPABASE) -> Path:
     return supabase / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{topic}.sql"
 
 
-def released(supabase: Path = SUPABASE) -> dict[str, dict[str, Any]]:
-    """By its file's name each migration that is out: its hash, and the version that it formerly had."""
+def released(supabase: Path = SUPABASE) -> dict[str, dict[str, str]]:
+    """By its file's name each migration that is out.
+
+    `sha256`: of its statements; `formerly`: the version that it had, where that was another one; `in_place`:
+    of the first release, an expression that is null before it has been run.
+    """
     return {entry["file"]: entry for entries in _releases(supabase).values() for entry in entries}
 
 
-def digest(statements: str) -> str:
-    return hashlib.sha256(statements.encode()).hexdigest()
-
-
-def _releases(supabase: Path) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = json.loads((supabase / "sql" / "released.json").read_text())
+def _releases(supabase: Path) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = json.loads((supabase / "sql" / "released.json").read_text())
     return found
 
 
-def _public_names(statements: str) -> str:
-    names = re.findall(r"create or replace function public\.(\w+)", statements)
+def _public_names(source: str) -> str:
+    names = re.findall(r"create or replace function public\.(\w+)", source)
     return ",\n    ".join(f"'{name}'" for name in sorted(set(names)))

@@ -25,7 +25,6 @@ def uninstall(database_url: str, *, data: bool) -> list[str]:
             done += _drop_documents(database) if data else []
             done += _drop_functions(database)
             done += _drop_schema(database, "neural_search")
-            migrations.forget(database)
     return done or ["There was nothing of neural-search in this database"]
 
 

@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regclass('neural_search.models') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Documents: one row per object of Storage and embedding model, with the tables that say what is to be indexed.
 -- Callers: PostgREST reads public.documents; everything else goes through the functions of the later chapters.
 -- Objects: extension vector; schema neural_search with models and buckets; public.documents.
@@ -185,3 +192,6 @@ grant select on public.documents to anon, authenticated;
 grant select, insert, update, delete on public.documents to service_role;
 revoke all on sequence public.documents_id_seq from anon, authenticated, service_role;
 grant usage, select on sequence public.documents_id_seq to service_role;
+$statements$;
+end
+$migration$;

@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regclass('neural_search.jobs') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
 -- Objects: neural_search.jobs; claim, finish, fail, release.
@@ -557,3 +564,6 @@ comment on function public.release_embedding_jobs is
   'object. The wait doubles with each such fault, from delay_seconds to 5 minutes.';
 revoke execute on function public.release_embedding_jobs from public, anon, authenticated, service_role;
 grant execute on function public.release_embedding_jobs to service_role;
+$statements$;
+end
+$migration$;

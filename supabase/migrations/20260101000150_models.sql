@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regproc('neural_search.index_name') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Models: how one takes another's place while searches go on.
 -- Callers: the command line, as service_role.
 -- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
@@ -337,3 +344,6 @@ comment on function public.remove_model is
   'until then. Its index isn''t dropped here, which would make searches wait.';
 revoke execute on function public.remove_model from public, anon, authenticated, service_role;
 grant execute on function public.remove_model to service_role;
+$statements$;
+end
+$migration$;

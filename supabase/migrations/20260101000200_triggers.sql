@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regproc('neural_search.on_object_change') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
 -- Objects: neural_search.kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
@@ -185,3 +192,6 @@ $$;
 comment on function neural_search.on_object_change is 'Follows the objects of Storage: records a change, then kicks.';
 revoke execute on function neural_search.record_change, neural_search.is_move, neural_search.identity_of,
   neural_search.on_object_change from public, anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regclass('neural_search.reconciliations') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; whoever looks into the database.
 -- Objects: dead_objects; views progress, backlog, failures, freshness; table reconciliations; index_status,
@@ -208,3 +215,6 @@ comment on function public.embedding_report is
   'aren''t indexed.';
 revoke execute on function public.embedding_report from public, anon, authenticated, service_role;
 grant execute on function public.embedding_report to service_role;
+$statements$;
+end
+$migration$;

@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regproc('neural_search.queue_missing') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Buckets: what is indexed, and the repair of what no event announced.
 -- Callers: the command line as service_role, and the schedule.
 -- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
@@ -270,3 +277,6 @@ end
 $$;
 comment on function neural_search.tidy is 'Forgets old reconciliations and old runs of our schedules.';
 revoke execute on function neural_search.tidy from public, anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

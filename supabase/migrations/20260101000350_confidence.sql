@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regclass('neural_search.calibrations') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Confidence: how much a similarity means, by what similarities are usual in this collection.
 -- Callers: match_documents and recommend_documents, as the caller; the schedule.
 -- Objects: calibrations, backgrounds, background_samples, refresh_background, refresh_backgrounds, confidence_levels;
@@ -274,3 +281,6 @@ comment on function neural_search.confidence_of is
   'What a similarity is worth by the levels of a query; null where there are none.';
 revoke execute on function neural_search.confidence_of from public, anon, authenticated, service_role;
 grant execute on function neural_search.confidence_of to anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regproc('neural_search.visible_objects') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Visible: what a caller may see, read at once, where some policy on storage.objects chokes on some objects.
 -- Callers: match_documents, as the caller, where one statement over all objects fails.
 -- Objects: visible_objects.
@@ -76,3 +83,6 @@ comment on function neural_search.visible_objects is
   'chokes on.';
 revoke execute on function neural_search.visible_objects from public, anon, authenticated, service_role;
 grant execute on function neural_search.visible_objects to anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

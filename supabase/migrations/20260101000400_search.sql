@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regtype('neural_search.match') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Search: who may find what, and the functions that find it.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
 -- Objects: the policy on public.documents, the index of the first model, active_model, match_documents,
@@ -803,3 +810,6 @@ comment on function public.object_states is
   'see).';
 revoke execute on function public.object_states from public, anon, authenticated, service_role;
 grant execute on function public.object_states to anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

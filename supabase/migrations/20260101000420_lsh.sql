@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regclass('neural_search.lsh_planes') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
 -- Objects: lsh_planes; documents.lsh and its trigger; lsh_length, lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
@@ -179,3 +186,6 @@ comment on function neural_search.lsh_statement is
   'Those that share most bits with the query, ordered again exactly.';
 revoke execute on function neural_search.lsh_statement from public, anon, authenticated, service_role;
 grant execute on function neural_search.lsh_statement to anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regproc('neural_search.are_duplicates') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Duplicates: copies of one image, also resized, recompressed or saved in another format.
 -- Callers: recommend_documents, as the caller; the command line, with either key.
 -- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
@@ -104,3 +111,6 @@ comment on function public.confirm_duplicates is
   'Those of the pairs, at most 1000, that are duplicates, of documents that the caller may see.';
 revoke execute on function public.confirm_duplicates from public, anon, authenticated, service_role;
 grant execute on function public.confirm_duplicates to anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

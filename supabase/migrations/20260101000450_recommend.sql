@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regtype('neural_search.candidate') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Recommendation: what is like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
 -- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
@@ -608,3 +615,6 @@ comment on function public.recommend_documents is
   'than best_confidence.';
 revoke execute on function public.recommend_documents from public, anon, authenticated, service_role;
 grant execute on function public.recommend_documents to anon, authenticated, service_role;
+$statements$;
+end
+$migration$;

@@ -1,3 +1,10 @@
+-- Part of neural-search 0.1.0. Does nothing where it has been run before.
+do $migration$
+begin
+  if to_regclass('neural_search.migrations') is not null or to_regproc('neural_search.attach') is not null then
+    return;
+  end if;
+  execute $statements$
 -- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
 -- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
@@ -64,3 +71,6 @@ revoke execute on function neural_search.attach from public, anon, authenticated
 select neural_search.attach();
 
 notify pgrst, 'reload schema';
+$statements$;
+end
+$migration$;

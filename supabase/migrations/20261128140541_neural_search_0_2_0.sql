@@ -1,6 +1,18 @@
 -- neural-search 0.2.0, made by `neural-search migrations generate`: edit supabase/sql instead.
-
-
+-- Does nothing where it has been run before.
+do $migration$
+declare
+  by_whom text := nullif(current_setting('neural_search.applied_by', true), '');
+begin
+  by_whom = coalesce(by_whom, 'a repository''s migration');
+  if to_regclass('neural_search.migrations') is not null then
+    if exists (
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e395820af5394f66f1876300b2c3de9835896a9155a72d88f81ec292745ce781'
+    ) then
+      return;
+    end if;
+  end if;
+  execute $statements$
 do $$
 declare
   taken text;
@@ -39,6 +51,29 @@ begin
   end if;
 end
 $$;
+
+
+-- From sql/incremental/0.2.0/00_record.sql
+
+-- The record of the migrations that have been run, in our own schema: supabase_migrations.schema_migrations belongs to
+-- the user's repository. Written by the migrations themselves; read by `neural-search install` and `doctor`.
+create table if not exists neural_search.migrations (
+  name text primary key,
+  sha256 text not null,
+  release text not null,
+  applied_at timestamptz not null default now(),
+  applied_by text not null
+);
+comment on table neural_search.migrations is 'The migrations of neural-search that have been run here.';
+comment on column neural_search.migrations.name is 'The file''s name, without its ending.';
+comment on column neural_search.migrations.sha256 is 'Of its statements.';
+comment on column neural_search.migrations.release is 'The release that it came with.';
+comment on column neural_search.migrations.applied_at is
+  'When it was run; for those before this table, when a later one found their work in place.';
+comment on column neural_search.migrations.applied_by is
+  'The version of neural-search whose `install` ran it, or that it was run as a migration of a repository.';
+
+alter table neural_search.migrations enable row level security;
 
 
 -- From sql/jobs.sql
@@ -3409,3 +3444,26 @@ grant execute on function
 select neural_search.attach();
 
 notify pgrst, 'reload schema';
+$statements$;
+
+  insert into neural_search.migrations (name, sha256, release, applied_by) values
+    ('20260101000000_documents', '66348840b1a81e1a46a09396e9cfdb98274385517bba44281ae6f7f6ddb13389', '0.1.0', by_whom),
+    ('20260101000100_jobs', 'e7ec20c080864b725dae447f327d0bc0d2e9210c12f2edab215860db99c497a5', '0.1.0', by_whom),
+    ('20260101000150_models', '912a99f76187f592e801e28ccb0a530eae3796b087ffa021bfc58374cd61b8e8', '0.1.0', by_whom),
+    ('20260101000200_triggers', 'be8c38deffd0161a1a59c96ba92bc75858159e2dfa9f7b6f93eaf898b9a29734', '0.1.0', by_whom),
+    ('20260101000250_reports', '51bf6f0844d5a09750febc3011a7d5429f20783343342f9818e6ee57f16a49ee', '0.1.0', by_whom),
+    ('20260101000300_buckets', 'b003754d995bfa113c64749c145fd9333b522071f4246f5dc42ca55ac00a9b53', '0.1.0', by_whom),
+    ('20260101000350_confidence', '461b06d675e380302d5037fbc91d89f32761327741035e52fe9569d5473d77da', '0.1.0', by_whom),
+    ('20260101000355_visible', '949ae620a8163103959a7719c625c644d2a7bf1f3f4126f257d4a1434eae272b', '0.1.0', by_whom),
+    ('20260101000400_search', '5e0286771e60b839901829f65af6ee6b50c1cef82162e826cd4a6a2c5e6a7874', '0.1.0', by_whom),
+    ('20260101000420_lsh', 'eb1dcab487a2b7b46fa67c251cd71acff5b07565cd8ccfb5362f8bcb7d96cf12', '0.1.0', by_whom),
+    ('20260101000440_duplicates', 'fe5e419f8363cd28f397fafb409d8a03bd1dde181b0f10a69c767b497f83a00f', '0.1.0', by_whom),
+    ('20260101000450_recommend', '194f2a2546aba3fe49b816edcecb3f36e43b2f05ede477868d42e8de4c93d686', '0.1.0', by_whom),
+    ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
+  on conflict (name) do nothing;
+  insert into neural_search.migrations (name, sha256, release, applied_by)
+  values ('20261128140541_neural_search_0_2_0', 'e395820af5394f66f1876300b2c3de9835896a9155a72d88f81ec292745ce781', '0.2.0', by_whom)
+  on conflict (name) do update
+    set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
+end
+$migration$;

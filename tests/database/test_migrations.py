@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from psycopg.errors import Error
 
 from cli import migrations, releases
+from cli.migration_file import digest, wrap
 from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
 
 SCHEDULES = "select jobname, schedule from cron.job order by jobname"
@@ -25,16 +27,22 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_migrations_are_applied_in_order_and_recorded_as_supabase_does(bare_database):
+def write(folder: Path, name: str, statements: str) -> None:
+    text = wrap(statements + "\n", name=name, release="9.0.0", earlier=[("20000101000000_none", "", "0")])
+    (folder / f"{name}.sql").write_text(text)
+
+
+def test_the_migrations_are_applied_in_order_and_recorded_in_our_own_schema(bare_database):
     names = [str(migration) for migration in migrations.known()]
     assert migrations.pending(bare_database.url()) == names == sorted(names)
     assert migrations.apply(bare_database.url()) == names
     with bare_database.connect() as connection:
-        rows = connection.execute(
-            "select version, name, statements from supabase_migrations.schema_migrations order by version"
-        ).fetchall()
-    assert [f"{version}_{name}" for version, name, _ in rows] == names
-    assert all(statements for _, _, statements in rows)
+        rows = connection.execute("select * from neural_search.migrations order by name").fetchall()
+        theirs = connection.execute("select to_regnamespace('supabase_migrations')").fetchone()
+    assert [name for name, *_ in rows] == names and theirs == (None,)
+    assert [sha256 for _, sha256, *_ in rows] == [digest(one.statements) for one in migrations.known()]
+    assert {release for _, _, release, *_ in rows} == {"0.1.0", releases.next_version()}
+    assert all(at and by_whom.startswith("neural-search 0.") for *_, at, by_whom in rows)
 
 
 def test_applying_again_applies_nothing(database):
@@ -52,7 +60,7 @@ def test_applying_again_makes_lost_triggers_and_schedules_anew(database, db, mak
 
 def test_applying_a_later_migration_makes_lost_triggers_anew_too(database, db, folder, make_object):
     db.execute("drop trigger neural_search_objects on storage.objects")
-    (folder / "29990101000000_later.sql").write_text("select 1")
+    write(folder, "29990101000000_later", "select 1")
     assert migrations.apply(database.url()) == ["29990101000000_later"]
     make_object()
     assert db.execute("select count(*) from neural_search.jobs").fetchone() == (1,)
@@ -103,13 +111,13 @@ def test_a_function_of_one_of_our_names_is_refused_with_the_remedy(bare_database
 
 def test_the_names_that_must_be_free_are_those_that_are_made(database, db):
     rows = db.execute("select proname from pg_proc where pronamespace = 'public'::regnamespace").fetchall()
-    guard = releases.text(releases.next_version()).split("proname in (")[1].split(")")[0]
+    guard = releases.statements(releases.next_version()).split("proname in (")[1].split(")")[0]
     assert set(re.findall(r"'(\w+)'", guard)) == {name for (name,) in rows}
 
 
 def test_a_migration_that_fails_is_named_and_leaves_nothing(database, folder):
-    (folder / "29990101000000_good.sql").write_text("create table public.good (id int);")
-    (folder / "29990102000000_bad.sql").write_text("create table public.half (id int); select 1 / 0;")
+    write(folder, "29990101000000_good", "create table public.good (id int);")
+    write(folder, "29990102000000_bad", "create table public.half (id int); select 1 / 0;")
     with pytest.raises(
         DatabaseError, match=r"29990102000000_bad was not applied.*division by zero"
     ) as caught:
@@ -125,19 +133,17 @@ def test_a_migration_that_fails_is_named_and_leaves_nothing(database, folder):
 
 def test_a_migration_doesnt_queue_behind_a_lock_for_long(database, folder, monkeypatch):
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "100ms")
-    (folder / "29990101000000_blocked.sql").write_text("alter table public.documents add extra integer;")
+    write(folder, "29990101000000_blocked", "alter table public.documents add extra integer;")
     with database.connect() as blocker, blocker.transaction():
         blocker.execute("lock table public.documents")
         with pytest.raises(DatabaseUnavailable, match="29990101000000_blocked was not applied"):
             migrations.apply(database.url())
 
 
-def test_forgetting_leaves_other_peoples_records(database, db):
-    db.execute("insert into supabase_migrations.schema_migrations (version) values ('20200101000000')")
-    migrations.forget(db)
-    assert db.execute("select version from supabase_migrations.schema_migrations").fetchall() == [
-        ("20200101000000",)
-    ]
+def test_a_file_that_isnt_wrapped_is_refused(database, folder):
+    (folder / "29990101000000_bare.sql").write_text("select 1")
+    with pytest.raises(SettingsError, match=r"isn't wrapped.*migrations generate"):
+        migrations.apply(database.url())
 
 
 def test_a_checkout_without_migrations_says_so(folder):

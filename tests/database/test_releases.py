@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from datetime import datetime
 
 import pytest
 from databases import Clone, Connection, finish, vector
 
-from cli import migrations, releases
-from shared.errors import SettingsError
+from cli import former_record, migrations, releases
+from cli.migration_file import unwrap, wrap_first
+from shared.errors import DatabaseError, SettingsError
+
+NEWEST = releases.migration(releases.next_version()).stem
+DATA = "select (select count(*) from public.documents), (select count(*) from neural_search.jobs)"
 
 # Everything of ours that a migration can change, one line each.
 CATALOGUE = """
@@ -60,14 +63,35 @@ def catalogue(connection: Connection) -> list[str]:
     return [line for (line,) in connection.execute(CATALOGUE).fetchall()]
 
 
-def apply_released(database: Clone, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    """What somebody has who installed the last release and no more."""
-    for path in releases.SUPABASE.joinpath("migrations").glob("*.sql"):
-        if path.name in releases.released():
-            shutil.copy(path, tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations, "FOLDER", tmp_path)
-        migrations.apply(database.url())
+def install_0_1_0(database: Clone, chapters: int = 13) -> None:
+    """What the first release's `install` did: run the statements and record them as the Supabase CLI does."""
+    with database.connect() as connection:
+        connection.execute("create schema supabase_migrations")
+        connection.execute(
+            "create table supabase_migrations.schema_migrations"
+            " (version text not null primary key, statements text[], name text)"
+        )
+        for migration in [one for one in migrations.known() if one.in_place][:chapters]:
+            connection.execute(migration.statements.encode())
+            connection.execute(
+                "insert into supabase_migrations.schema_migrations values (%s, %s, %s)",
+                [migration.former or migration.version, [migration.statements], migration.name],
+            )
+
+
+@pytest.fixture
+def older(bare_database: Clone) -> Clone:
+    """A project with 0.1.0, one searchable image and one that waits."""
+    install_0_1_0(bare_database)
+    with bare_database.connect() as old:
+        old.execute("insert into storage.buckets (id, name) values ('images', 'images')")
+        old.execute("select public.index_bucket('images')")
+        old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
+        ((done,),) = old.execute("select id from storage.objects").fetchall()
+        assert finish(old, done, vector(1.0)) == "embedded"
+        old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'b.png', 'v1')")
+        assert old.execute(DATA).fetchone() == (1, 1)
+    return bare_database
 
 
 def test_the_newest_migration_is_what_its_sources_make():
@@ -79,8 +103,16 @@ def test_the_newest_migration_is_what_its_sources_make():
 
 def test_a_released_migration_never_changes():
     for name, entry in releases.released().items():
-        content = (releases.SUPABASE / "migrations" / name).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == entry["sha256"], f"{name} is released: undo the change"
+        statements = unwrap((releases.SUPABASE / "migrations" / name).read_text())
+        digest = hashlib.sha256(statements.encode()).hexdigest()
+        assert digest == entry["sha256"], f"{name} is released: undo the change"
+
+
+def test_the_first_release_is_wrapped_alike():
+    for name, entry in releases.released().items():
+        if "in_place" in entry:
+            text = (releases.SUPABASE / "migrations" / name).read_text()
+            assert text == wrap_first(unwrap(text), release="0.1.0", in_place=entry["in_place"])
 
 
 def test_every_migration_is_released_or_the_newest():
@@ -124,48 +156,76 @@ def test_what_is_in_the_database_has_a_source(db):
     assert sorted(name for (name,) in rows) == sorted(made)
 
 
-def test_an_upgrade_keeps_the_data_and_ends_as_a_fresh_installation(
-    cluster, bare_template, bare_database, db, monkeypatch, tmp_path
-):
-    apply_released(bare_database, monkeypatch, tmp_path)
-    with bare_database.connect() as old:
-        old.execute("insert into storage.buckets (id, name) values ('images', 'images')")
-        old.execute("select public.index_bucket('images')")
-        old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
-        ((done,),) = old.execute("select id from storage.objects").fetchall()
-        assert finish(old, done, vector(1.0)) == "embedded"
-        old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'b.png', 'v1')")
-        data = "select (select count(*) from public.documents), (select count(*) from neural_search.jobs)"
-        assert old.execute(data).fetchone() == (1, 1)
+def test_an_upgrade_keeps_the_data_and_ends_as_a_fresh_installation(older, db):
+    assert migrations.apply(older.url()) == [NEWEST]
+    with older.connect() as upgraded:
+        assert upgraded.execute(DATA).fetchone() == (1, 1)
+        assert catalogue(upgraded) == catalogue(db)
+        record = "select name, sha256, release from neural_search.migrations order by name"
+        assert upgraded.execute(record).fetchall() == db.execute(record).fetchall()
+    assert migrations.apply(older.url()) == migrations.pending(older.url()) == []
 
-    newest = releases.migration(releases.next_version()).stem
-    assert migrations.apply(bare_database.url()) == [newest]
-    with bare_database.connect() as upgraded:
-        assert upgraded.execute(data).fetchone() == (1, 1)
+
+def test_an_upgrade_needs_no_record_of_the_older_installation(older, db):
+    """`supabase migration repair` may have removed it, on the advice of the Supabase CLI."""
+    with older.connect() as repaired:
+        repaired.execute("delete from supabase_migrations.schema_migrations")
+    assert migrations.apply(older.url()) == [NEWEST]
+    with older.connect() as upgraded:
+        assert upgraded.execute(DATA).fetchone() == (1, 1)
         assert catalogue(upgraded) == catalogue(db)
 
 
-def test_the_newest_migration_can_be_run_again(database, db):
+@pytest.mark.parametrize("chapters", range(1, 13))
+def test_half_an_older_installation_is_completed(bare_database, db, chapters):
+    install_0_1_0(bare_database, chapters)
+    names = [str(migration) for migration in migrations.known()]
+    assert migrations.apply(bare_database.url()) == names[chapters:]
+    with bare_database.connect() as completed:
+        assert catalogue(completed) == catalogue(db)
+
+
+def test_an_unreleased_installation_is_refused_with_the_remedy(older):
+    change = "update supabase_migrations.schema_migrations set statements = '{other}' where name = 'jobs'"
+    with older.connect() as connection:
+        connection.execute(change)
+        before = catalogue(connection)
+        with pytest.raises(DatabaseError, match=r"unreleased.*20260101000100_jobs differ.*uninstall"):
+            migrations.apply(older.url())
+        assert catalogue(connection) == before
+
+
+def test_every_migration_can_be_run_again(database, db):
     before = catalogue(db)
-    statements = releases.migration(releases.next_version()).read_text()
-    with db.transaction():
-        db.execute(statements.encode())
+    record = db.execute("select * from neural_search.migrations order by name").fetchall()
+    for migration in migrations.known():
+        db.execute(migration.path.read_bytes())
+    assert catalogue(db) == before
+    assert db.execute("select * from neural_search.migrations order by name").fetchall() == record
+
+
+def test_the_newest_migration_is_run_again_where_its_text_was_another(database, db):
+    """So a developer's database follows the sources; what is released has one text for ever."""
+    before = catalogue(db)
+    db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
+    db.execute("drop function public.object_states")
+    assert migrations.apply(database.url()) == [NEWEST] and migrations.pending(database.url()) == []
     assert catalogue(db) == before
 
 
-def test_a_version_that_was_no_time_is_recognised_by_its_new_one(database, db):
-    renamed = {
-        entry["formerly"]: name[:14] for name, entry in releases.released().items() if "formerly" in entry
-    }
-    assert renamed == {"20260101000380": "20260101000355"}
-    for former, version in renamed.items():
-        db.execute(
-            "update supabase_migrations.schema_migrations set version = %s where version = %s",
-            [former, version],
-        )
-    assert migrations.apply(database.url()) == migrations.pending(database.url()) == []
-    migrations.forget(db)
-    assert db.execute("select count(*) from supabase_migrations.schema_migrations").fetchone() == (0,)
+def test_rows_of_an_older_installation_are_ours_by_version_name_and_text(older):
+    known = migrations.known()
+    with older.connect() as connection:
+        ours = former_record.versions(connection, known)
+        assert len(ours) == 13 and "20260101000380" in ours  # which is no time, and was renamed
+        theirs = "update supabase_migrations.schema_migrations set {} where version = '20260101000000'"
+        for change in ("name = 'mine'", "statements = '{select 1}'", "version = '20260101000001'"):
+            with connection.transaction(force_rollback=True):
+                connection.execute(theirs.format(change).encode())
+                assert former_record.versions(connection, known) == ours[1:]
+                assert former_record.release(connection, known) == 12
+                rows = connection.execute("select count(*) from supabase_migrations.schema_migrations")
+                assert rows.fetchone() == (1,)
 
 
 @pytest.fixture
@@ -204,7 +264,7 @@ def test_generating_again_keeps_the_version(project):
 
 def test_a_frozen_release_is_followed_by_the_next_version(project):
     frozen = releases.freeze(project)
-    digest = hashlib.sha256(frozen.read_bytes()).hexdigest()
+    digest = hashlib.sha256(unwrap(frozen.read_text()).encode()).hexdigest()
     assert releases.released(project)[frozen.name]["sha256"] == digest
     with pytest.raises(SettingsError, match=r"is released.*0\.3\.0"):
         releases.generate(project)
