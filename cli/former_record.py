@@ -37,6 +37,15 @@ def release(database: Database, known: list[Migration]) -> int:
     return len(ours)
 
 
+def explanation(rows: int, command: str = "install") -> str:
+    """For people: why these rows are in the way, and the remedy."""
+    return (
+        f"{rows} rows of an older version of neural-search are in supabase_migrations.schema_migrations, the "
+        "record of your own repository's migrations, whose `supabase db push` stops at them. Nothing needs "
+        f"them any more: `neural-search {command} --release-record` deletes them."
+    )
+
+
 def _rows(database: Database, known: list[Migration]) -> Iterator[tuple[str, Migration, str]]:
     """By version and name: the version, the known migration and the recorded text, squeezed."""
     if not column(

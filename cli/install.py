@@ -35,6 +35,13 @@ def install(
         str,
         typer.Option(help="Where embed_on_upload answers, as the database reaches it. [default: EMBED_URL]"),
     ] = "",
+    release_record: Annotated[
+        bool,
+        typer.Option(
+            "--release-record",
+            help="Delete our rows of an older version from the record of your own repository's migrations.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put the project into the database at DATABASE_URL, or bring it up to date.
@@ -52,11 +59,14 @@ def install(
         webhook_secret=_webhook_secret(target),
         buckets=buckets or [],
         public_search=public_search,
+        release_record=release_record,
     )
     if as_json:
         output.print_json(
             {
                 "migrations": done.migrations,
+                "former_rows": done.former_rows,
+                "released_rows": done.released_rows,
                 "vault": done.vault,
                 "buckets": done.buckets,
                 "documents_brought_back": done.brought_back,
@@ -71,6 +81,9 @@ def install(
 def uninstall(
     data: Annotated[bool, typer.Option("--data", help="Delete the documents (the vectors) as well.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    release_record: Annotated[
+        bool, typer.Option("--release-record", help="As of `neural-search install`.")
+    ] = False,
 ) -> None:
     """Take the project out of the database at DATABASE_URL. Storage and its images stay as they are.
 
@@ -83,7 +96,7 @@ def uninstall(
     what = "triggers, functions, schedules, secrets" + (" and all documents" if data else "; documents stay")
     if not yes:
         typer.confirm(f"Take neural-search out of {_place(url)} ({what})?", abort=True)
-    for line in remove(url, data=data):
+    for line in remove(url, data=data, release_record=release_record):
         output.say(line)
 
 
@@ -128,8 +141,14 @@ def _place(database_url: str) -> str:
 
 
 def _report(done: Installation) -> None:
+    from cli import former_record  # imports psycopg
+
     applied = ", ".join(done.migrations) or "none, all are in place"
     output.say(f"Migrations applied: {applied}")
+    if done.released_rows:
+        output.say(f"{count(done.released_rows, 'row')} deleted from supabase_migrations.schema_migrations")
+    if done.former_rows:
+        output.say(former_record.explanation(done.former_rows))
     for name, outcome in done.vault.items():
         output.say(f"Vault: {name} {outcome}")
     if done.brought_back:

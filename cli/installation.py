@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from cli import kept, migrations, vault
+from cli import former_record, kept, migrations, vault
 from cli.postgres import Database, column, connect
 from shared.errors import DatabaseError, SettingsError
 from shared.settings import Secret
@@ -23,6 +23,8 @@ class Installation:
     buckets: dict[str, int] = field(default_factory=dict)  # bucket -> images queued by registering it
     brought_back: int = 0  # documents of an earlier installation
     kept_aside: int = 0  # those of buckets that aren't indexed; they come back with their bucket
+    former_rows: int = 0  # of an older installation, in supabase_migrations.schema_migrations
+    released_rows: int = 0  # those of them that were deleted, as asked
     generated: Secret = field(default=Secret(""), repr=False)  # a webhook secret that nobody else knows yet
 
 
@@ -33,9 +35,11 @@ def install(
     webhook_secret: str,
     buckets: list[str],
     public_search: bool = False,
+    release_record: bool = False,
 ) -> Installation:
     """Applies the migrations, fills Vault and registers `buckets`.
 
+    `release_record` deletes what an older installation wrote into the record of the user's own migrations.
     An empty `embed_url` or `webhook_secret` keeps what Vault has; SettingsError where it has no URL,
     and a new secret where it has none.
     """
@@ -52,6 +56,9 @@ def install(
         kept.set_aside(database)
     done.migrations = migrations.apply(database_url)
     with connect(database_url) as database:
+        if release_record:
+            done.released_rows = former_record.release(database, migrations.known())
+        done.former_rows = len(former_record.versions(database, migrations.known()))
         secret = webhook_secret or vault.read(database, vault.WEBHOOK_SECRET)
         if not secret:
             secret = done.generated = Secret(secrets.token_urlsafe(32))

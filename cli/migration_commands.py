@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli import output, releases
 
-commands = typer.Typer(no_args_is_help=True, help="Make the project's migrations.")
+HERE = Path("supabase") / "migrations"
+
+commands = typer.Typer(no_args_is_help=True, help="Put the project's SQL into your own migrations.")
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="migrations")
+
+
+@commands.command()
+def write(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Your repository's folder of migrations.")
+    ] = HERE,
+) -> None:
+    """Write one migration into your own repository, for `supabase db push` to bring with your own.
+
+    It holds everything and does what isn't done yet, whether `neural-search install` or an earlier such file
+    did the rest. The function's address, the secret and the buckets remain for `neural-search install`.
+    """
+    from cli import written_migration  # imports psycopg
+
+    path, is_new = written_migration.write(folder)
+    output.say(f"Written: {path}" if is_new else f"Nothing to write: {path} is up to date.")
+    if is_new:
+        output.say("Next: `supabase db push`, then `neural-search install --bucket NAME`.")
 
 
 @commands.command()

@@ -6,13 +6,16 @@ import re
 
 from psycopg import sql
 
-from cli import kept, migrations, vault
+from cli import former_record, kept, migrations, vault
 from cli.installation import require_project
 from cli.postgres import Database, column, connect
 
 
-def uninstall(database_url: str, *, data: bool) -> list[str]:
+def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
     """Takes everything out; what went. Without `data` public.documents stays, closed to all but the service.
+
+    Of the record of the user's own migrations nothing goes, but for our rows of an older version where
+    `release_record` asks for it.
 
     The triggers go first and alone: on hosted Supabase dropping one locks many tables until commit.
     """
@@ -25,6 +28,7 @@ def uninstall(database_url: str, *, data: bool) -> list[str]:
             done += _drop_documents(database) if data else []
             done += _drop_functions(database)
             done += _drop_schema(database, "neural_search")
+            done += _former_rows(database, release_record)
     return done or ["There was nothing of neural-search in this database"]
 
 
@@ -77,6 +81,14 @@ def _drop_functions(database: Database) -> list[str]:
     for function in functions:
         database.execute(f"drop function {function} cascade".encode())  # regprocedure has quoted it
     return [f"{len(functions)} functions dropped"] if functions else []
+
+
+def _former_rows(database: Database, release: bool) -> list[str]:
+    known = migrations.known()
+    if release and (released := former_record.release(database, known)):
+        return [f"{released} rows deleted from supabase_migrations.schema_migrations"]
+    left = len(former_record.versions(database, known))
+    return [former_record.explanation(left, "uninstall")] if left else []
 
 
 def _drop_schema(database: Database, name: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, LiteralString
 
-from cli import migrations
+from cli import former_record, migrations
 from cli.checks.kicks import kicks
 from cli.postgres import connect
 from cli.vault import EMBED_URL, WEBHOOK_SECRET
@@ -70,10 +70,13 @@ def pgvector(target: Settings) -> str:
 
 
 def applied(target: Settings) -> str:
-    pending = migrations.pending(str(target.database_url))
+    url = str(target.database_url)
+    pending = migrations.pending(url)
     if pending:
         raise DatabaseError(f"Not applied: {', '.join(pending)}. {INSTALL}")
-    return "all applied"
+    with connect(url) as database:
+        former = len(former_record.versions(database, migrations.known()))
+    return f"all applied. {former_record.explanation(former)}" if former else "all applied"
 
 
 def triggers(target: Settings) -> str:

@@ -7,90 +7,21 @@ import re
 from datetime import datetime
 
 import pytest
-from databases import Clone, Connection, finish, vector
+from databases import Clone
+from first_release import DATA, catalogue, fill, install_0_1_0
 
 from cli import former_record, migrations, releases
 from cli.migration_file import unwrap, wrap_first
 from shared.errors import DatabaseError, SettingsError
 
 NEWEST = releases.migration(releases.next_version()).stem
-DATA = "select (select count(*) from public.documents), (select count(*) from neural_search.jobs)"
-
-# Everything of ours that a migration can change, one line each.
-CATALOGUE = """
-with ours as (
-  select 'neural_search'::regnamespace as schema union all select 'public'::regnamespace
-)
-select format('function %s owner %s acl %s comment %s %s', p.oid::regprocedure, proowner::regrole,
-    (select array_agg(a order by a::text) from unnest(proacl) as a), obj_description(p.oid, 'pg_proc'),
-    pg_get_functiondef(p.oid))
-  from pg_proc as p join ours on pronamespace = schema where prokind = 'f'
-union all
-select format('relation %s %s rls %s acl %s options %s comment %s', relkind, c.oid::regclass, relrowsecurity,
-    (select array_agg(a order by a::text) from unnest(relacl) as a), reloptions,
-    obj_description(c.oid, 'pg_class'))
-  from pg_class as c join ours on relnamespace = schema
-union all
-select format('column %s.%s %s not null %s default %s acl %s comment %s', attrelid::regclass, attname,
-    format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid), attacl,
-    col_description(attrelid, attnum))
-  from pg_attribute as a join pg_class as c on c.oid = attrelid join ours on relnamespace = schema
-  left join pg_attrdef on (adrelid, adnum) = (attrelid, attnum) where attnum > 0 and not attisdropped
-union all
-select 'view ' || c.oid::regclass || pg_get_viewdef(c.oid) from pg_class as c
-  join ours on relnamespace = schema where relkind = 'v'
-union all
-select 'index ' || pg_get_indexdef(indexrelid) from pg_index join pg_class as c on c.oid = indexrelid
-  join ours on relnamespace = schema
-union all
-select format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(k.oid))
-  from pg_constraint as k join ours on connamespace = schema
-union all
-select 'trigger ' || pg_get_triggerdef(t.oid) from pg_trigger as t join pg_proc as p on p.oid = tgfoid
-  join ours on pronamespace = schema
-union all
-select format('policy %s %s %s %s', polname, polrelid::regclass, polroles::regrole[],
-    pg_get_expr(polqual, polrelid)) || obj_description(p.oid, 'pg_policy')
-  from pg_policy as p join pg_class as c on c.oid = polrelid join ours on relnamespace = schema
-union all
-select format('type %s %s', t.oid::regtype, obj_description(t.oid, 'pg_type')) from pg_type as t
-  join ours on typnamespace = schema
-order by 1
-"""
-
-
-def catalogue(connection: Connection) -> list[str]:
-    return [line for (line,) in connection.execute(CATALOGUE).fetchall()]
-
-
-def install_0_1_0(database: Clone, chapters: int = 13) -> None:
-    """What the first release's `install` did: run the statements and record them as the Supabase CLI does."""
-    with database.connect() as connection:
-        connection.execute("create schema supabase_migrations")
-        connection.execute(
-            "create table supabase_migrations.schema_migrations"
-            " (version text not null primary key, statements text[], name text)"
-        )
-        for migration in [one for one in migrations.known() if one.in_place][:chapters]:
-            connection.execute(migration.statements.encode())
-            connection.execute(
-                "insert into supabase_migrations.schema_migrations values (%s, %s, %s)",
-                [migration.former or migration.version, [migration.statements], migration.name],
-            )
 
 
 @pytest.fixture
 def older(bare_database: Clone) -> Clone:
     """A project with 0.1.0, one searchable image and one that waits."""
     install_0_1_0(bare_database)
-    with bare_database.connect() as old:
-        old.execute("insert into storage.buckets (id, name) values ('images', 'images')")
-        old.execute("select public.index_bucket('images')")
-        old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
-        ((done,),) = old.execute("select id from storage.objects").fetchall()
-        assert finish(old, done, vector(1.0)) == "embedded"
-        old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'b.png', 'v1')")
-        assert old.execute(DATA).fetchone() == (1, 1)
+    fill(bare_database)
     return bare_database
 
 
