@@ -6,6 +6,7 @@ from databases import Clone, Connection, finish, vector
 
 from cli import migrations
 
+FIRST = [migration for migration in migrations.known() if migration.in_place]
 DATA = "select (select count(*) from public.documents), (select count(*) from neural_search.jobs)"
 
 # Everything of ours that a migration can change, one line each.
@@ -58,18 +59,21 @@ def catalogue(connection: Connection) -> list[str]:
 def install_0_1_0(database: Clone, chapters: int = 13) -> None:
     """What the first release's `install` did: run the statements and record them as the Supabase CLI does."""
     with database.connect() as connection:
-        connection.execute("create schema if not exists supabase_migrations")
-        connection.execute(
-            "create table if not exists supabase_migrations.schema_migrations"
-            " (version text not null primary key, statements text[], name text)"
-        )
-        for migration in [one for one in migrations.known() if one.in_place][:chapters]:
+        for migration in FIRST[:chapters]:
             connection.execute(migration.statements.encode())
-            connection.execute(
-                "insert into supabase_migrations.schema_migrations (version, statements, name)"
-                " values (%s, %s, %s)",
-                [migration.former or migration.version, [migration.statements], migration.name],
-            )
+        record_0_1_0(connection, chapters)
+
+
+def record_0_1_0(connection: Connection, chapters: int = 13) -> None:
+    connection.execute("create schema if not exists supabase_migrations")
+    connection.execute(
+        "create table if not exists supabase_migrations.schema_migrations"
+        " (version text not null primary key, statements text[], name text)"
+    )
+    connection.cursor().executemany(
+        "insert into supabase_migrations.schema_migrations (version, statements, name) values (%s, %s, %s)",
+        [(one.former or one.version, [one.statements], one.name) for one in FIRST[:chapters]],
+    )
 
 
 def fill(database: Clone) -> None:

@@ -10,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 from command_line import CommandLine, free_port, write_picture
+from first_release import record_0_1_0
 from supabase import ClientOptions, create_client
 from waiting import eventually
 
@@ -133,6 +134,48 @@ def test_documents_outlive_an_uninstall_and_need_no_embedding_after_the_next_ins
     again = project.json("install", "--bucket", BUCKET, "--embed-url", project.settings["EMBED_URL"])
     assert again["documents_brought_back"] == 2 and again["buckets"] == {BUCKET: 0}
     assert "schema neural_search_kept" not in remains(database) and all_searchable(database)
+
+
+def record_as_older_versions_did(database: psycopg.Connection[Any]) -> None:
+    """Beside a row of the user's own."""
+    record_0_1_0(database)
+    database.execute("delete from supabase_migrations.schema_migrations where name = 'own'")
+    database.execute("insert into supabase_migrations.schema_migrations values ('20260101', null, 'own')")
+
+
+def test_rows_of_an_older_version_are_explained_and_go_on_request(
+    project: CommandLine, database: psycopg.Connection[Any], installed: dict[str, Any]
+):
+    record_as_older_versions_did(database)
+    try:
+        findings = {row["check"]: row for row in project.json("doctor")}
+        assert findings["migrations"]["state"] == "OK"
+        assert "`neural-search install --release-record` deletes them" in findings["migrations"]["detail"]
+        assert "13 rows of an older version" in project.run("install").stdout
+        assert project.json("install", "--release-record")["released_rows"] == 13
+        left = database.execute("select version from supabase_migrations.schema_migrations").fetchall()
+        assert left == [("20260101",)]
+        findings = {row["check"]: row for row in project.json("doctor")}
+        assert findings["migrations"]["detail"] == "all applied"
+
+        record_as_older_versions_did(database)
+        assert "uninstall --release-record` deletes them" in project.run("uninstall", "--yes").stdout
+        assert "13 rows deleted" in project.run("uninstall", "--yes", "--release-record").stdout
+        left = database.execute("select version from supabase_migrations.schema_migrations").fetchall()
+        assert left == [("20260101",)]
+    finally:
+        database.execute("drop schema supabase_migrations cascade")
+
+
+def test_a_migration_is_written_into_a_repository_once(project: CommandLine, tmp_path: Path):
+    newest = "29990101000059_own.sql"
+    (tmp_path / newest).write_text("select 1")
+    assert "29990101000100_neural_search.sql" in project.run("migrations", "write", str(tmp_path)).stdout
+    assert "up to date" in project.run("migrations", "write", str(tmp_path)).stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == [newest, "29990101000100_neural_search.sql"]
+    assert "There is no folder" in project.error("migrations", "write", str(tmp_path / "none"))
+    own = str(settings.CHECKOUT / "supabase" / "migrations")
+    assert "neural-search's own folder" in project.error("migrations", "write", own)
 
 
 def test_uninstall_asks_first(project: CommandLine, installed: dict[str, Any]):
