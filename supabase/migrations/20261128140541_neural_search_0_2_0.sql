@@ -7,7 +7,7 @@ begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e395820af5394f66f1876300b2c3de9835896a9155a72d88f81ec292745ce781'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'edc58e58b4002170806ee4518ada95462793f0d1ce49d3653f47d36131e736bf'
     ) then
       return;
     end if;
@@ -74,6 +74,14 @@ comment on column neural_search.migrations.applied_by is
   'The version of neural-search whose `install` ran it, or that it was run as a migration of a repository.';
 
 alter table neural_search.migrations enable row level security;
+
+
+-- From sql/incremental/0.2.0/30_lint.sql
+
+-- A parameter that was never read.
+drop function if exists neural_search.check_recommendation(
+  integer, integer, text, integer, integer, double precision, text, text, text, integer
+);
 
 
 -- From sql/jobs.sql
@@ -570,21 +578,20 @@ create or replace function neural_search.index_definition(model_name text, dimen
 returns text
 language plpgsql immutable set search_path = '' as $$
 begin
-  case search_strategy
-    when 'hnsw' then
-      return format(
-        'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
-        dimensions, model_name);
-    when 'lsh' then
-      return format(
-        'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
-        neural_search.lsh_length(dimensions), model_name);
-    when 'exact' then
-      return null;
-  end case;
-exception when case_not_found then
-  raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
-    using errcode = 'invalid_parameter_value';
+  if search_strategy is null or search_strategy not in ('hnsw', 'lsh', 'exact') then
+    raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return case search_strategy
+    when 'hnsw' then format(
+      'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
+      dimensions, model_name
+    )
+    when 'lsh' then format(
+      'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
+      neural_search.lsh_length(dimensions), model_name
+    )
+  end;
 end
 $$;
 comment on function neural_search.index_definition is
@@ -956,7 +963,7 @@ comment on function neural_search.kick_due is
 create or replace function neural_search.record_change(before jsonb, after jsonb) returns boolean
 language plpgsql set search_path = '' as $$
 declare
-  target_object_id constant uuid := coalesce(after, before) ->> 'id';
+  target_object_id constant uuid := (coalesce(after, before) ->> 'id')::uuid;
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);
@@ -1705,7 +1712,7 @@ set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single p
 as $$
 declare
   operation constant text := current_setting('storage.operation', true);
-  block_size constant integer := current_setting('block_size');
+  block_size constant integer := current_setting('block_size')::integer;
   lines constant bigint := block_size / 28; -- at most: a row has a pointer of 4 bytes and a header of 24
   ending bigint;
   longest bigint; -- a failure costs no more than this again
@@ -2035,7 +2042,6 @@ create or replace function neural_search.set_parameters(names text[], settings t
 language plpgsql set search_path = '' as $$
 declare
   former text[];
-  setting text;
 begin
   if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|jit|plan_cache_mode|storage\.operation) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
@@ -2043,7 +2049,7 @@ begin
   end if;
   for i in 1 .. cardinality(names) loop
     former[i] = coalesce(current_setting(names[i], true), '');
-    setting = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
+    settings[i] = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
   end loop;
   return former;
 end
@@ -2180,7 +2186,7 @@ begin
   execute format(
     'explain (format json) select from public.documents as d where d.model = %L%s', search.model, search.narrowing
   ) into plan;
-  return plan -> 0 -> 'Plan' ->> 'Plan Rows';
+  return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
 end
 $$;
 comment on function neural_search.expected_rows is
@@ -2206,7 +2212,6 @@ declare
   reading double precision;
   walked boolean := false;
   found neural_search.match[];
-  former text[];
 begin
   -- Reading so few is cheaper than walking until so many of them have come by.
   if narrowed < sqrt(total * depth) then
@@ -2228,7 +2233,7 @@ begin
     end if;
     if search.strategy = 'hnsw' and share * looked < depth and walk < worth then
       walked = true;
-      former = neural_search.set_parameters(
+      perform neural_search.set_parameters(
         array['hnsw.iterative_scan', 'hnsw.max_scan_tuples', 'hnsw.ef_search'],
         array['relaxed_order', ceil(walk)::integer::text, '100']
       );
@@ -2238,7 +2243,7 @@ begin
       end if;
       share = greatest(cardinality(found), 0.5) / walk;
     elsif found is null then
-      former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
+      perform neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
       found = neural_search.find_matches(search, search.strategy, depth);
       if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
           or found[1].similarity < search.best_floor then
@@ -2316,8 +2321,8 @@ begin
   end if;
   if page_after is not null then
     perform neural_search.check_page(page_after);
-    after_similarity = page_after ->> 'similarity';
-    after_id = page_after ->> 'id';
+    after_similarity = (page_after ->> 'similarity')::double precision;
+    after_id = (page_after ->> 'id')::bigint;
     depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
 
@@ -3134,7 +3139,7 @@ create or replace function neural_search.diversified(
 ) returns integer[]
 language plpgsql stable set search_path = '' as $$
 declare
-  chosen integer[] := '{}';
+  chosen integer[] := '{}'::integer[];
   best integer;
   newest extensions.vector;
   nearest double precision[]; -- of each: its similarity to the nearest of the chosen; null while there is none
@@ -3159,7 +3164,7 @@ comment on function neural_search.diversified is
 
 
 create or replace function neural_search.check_recommendation(
-  examples integer, stored integer, strategy text, match_count integer, skip_count integer, diversity double precision,
+  examples integer, strategy text, match_count integer, skip_count integer, diversity double precision,
   collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -3240,7 +3245,7 @@ declare
   embeddings extensions.vector[];
 begin
   perform neural_search.check_recommendation(
-    cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
+    cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     collapse, min_confidence, best_confidence, pool_size
   );
   if wanted = 0 then
@@ -3462,7 +3467,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'e395820af5394f66f1876300b2c3de9835896a9155a72d88f81ec292745ce781', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'edc58e58b4002170806ee4518ada95462793f0d1ce49d3653f47d36131e736bf', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

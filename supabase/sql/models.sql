@@ -20,21 +20,20 @@ create or replace function neural_search.index_definition(model_name text, dimen
 returns text
 language plpgsql immutable set search_path = '' as $$
 begin
-  case search_strategy
-    when 'hnsw' then
-      return format(
-        'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
-        dimensions, model_name);
-    when 'lsh' then
-      return format(
-        'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
-        neural_search.lsh_length(dimensions), model_name);
-    when 'exact' then
-      return null;
-  end case;
-exception when case_not_found then
-  raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
-    using errcode = 'invalid_parameter_value';
+  if search_strategy is null or search_strategy not in ('hnsw', 'lsh', 'exact') then
+    raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return case search_strategy
+    when 'hnsw' then format(
+      'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
+      dimensions, model_name
+    )
+    when 'lsh' then format(
+      'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
+      neural_search.lsh_length(dimensions), model_name
+    )
+  end;
 end
 $$;
 comment on function neural_search.index_definition is

@@ -389,7 +389,7 @@ create or replace function neural_search.diversified(
 ) returns integer[]
 language plpgsql stable set search_path = '' as $$
 declare
-  chosen integer[] := '{}';
+  chosen integer[] := '{}'::integer[];
   best integer;
   newest extensions.vector;
   nearest double precision[]; -- of each: its similarity to the nearest of the chosen; null while there is none
@@ -414,7 +414,7 @@ comment on function neural_search.diversified is
 
 
 create or replace function neural_search.check_recommendation(
-  examples integer, stored integer, strategy text, match_count integer, skip_count integer, diversity double precision,
+  examples integer, strategy text, match_count integer, skip_count integer, diversity double precision,
   collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -495,7 +495,7 @@ declare
   embeddings extensions.vector[];
 begin
   perform neural_search.check_recommendation(
-    cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
+    cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     collapse, min_confidence, best_confidence, pool_size
   );
   if wanted = 0 then

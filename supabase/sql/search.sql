@@ -269,7 +269,6 @@ create or replace function neural_search.set_parameters(names text[], settings t
 language plpgsql set search_path = '' as $$
 declare
   former text[];
-  setting text;
 begin
   if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|jit|plan_cache_mode|storage\.operation) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
@@ -277,7 +276,7 @@ begin
   end if;
   for i in 1 .. cardinality(names) loop
     former[i] = coalesce(current_setting(names[i], true), '');
-    setting = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
+    settings[i] = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
   end loop;
   return former;
 end
@@ -414,7 +413,7 @@ begin
   execute format(
     'explain (format json) select from public.documents as d where d.model = %L%s', search.model, search.narrowing
   ) into plan;
-  return plan -> 0 -> 'Plan' ->> 'Plan Rows';
+  return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
 end
 $$;
 comment on function neural_search.expected_rows is
@@ -440,7 +439,6 @@ declare
   reading double precision;
   walked boolean := false;
   found neural_search.match[];
-  former text[];
 begin
   -- Reading so few is cheaper than walking until so many of them have come by.
   if narrowed < sqrt(total * depth) then
@@ -462,7 +460,7 @@ begin
     end if;
     if search.strategy = 'hnsw' and share * looked < depth and walk < worth then
       walked = true;
-      former = neural_search.set_parameters(
+      perform neural_search.set_parameters(
         array['hnsw.iterative_scan', 'hnsw.max_scan_tuples', 'hnsw.ef_search'],
         array['relaxed_order', ceil(walk)::integer::text, '100']
       );
@@ -472,7 +470,7 @@ begin
       end if;
       share = greatest(cardinality(found), 0.5) / walk;
     elsif found is null then
-      former = neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
+      perform neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
       found = neural_search.find_matches(search, search.strategy, depth);
       if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
           or found[1].similarity < search.best_floor then
@@ -550,8 +548,8 @@ begin
   end if;
   if page_after is not null then
     perform neural_search.check_page(page_after);
-    after_similarity = page_after ->> 'similarity';
-    after_id = page_after ->> 'id';
+    after_similarity = (page_after ->> 'similarity')::double precision;
+    after_id = (page_after ->> 'id')::bigint;
     depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
 

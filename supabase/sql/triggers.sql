@@ -85,7 +85,7 @@ comment on function neural_search.kick_due is
 create or replace function neural_search.record_change(before jsonb, after jsonb) returns boolean
 language plpgsql set search_path = '' as $$
 declare
-  target_object_id constant uuid := coalesce(after, before) ->> 'id';
+  target_object_id constant uuid := (coalesce(after, before) ->> 'id')::uuid;
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);

@@ -19,7 +19,7 @@ set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single p
 as $$
 declare
   operation constant text := current_setting('storage.operation', true);
-  block_size constant integer := current_setting('block_size');
+  block_size constant integer := current_setting('block_size')::integer;
   lines constant bigint := block_size / 28; -- at most: a row has a pointer of 4 bytes and a header of 24
   ending bigint;
   longest bigint; -- a failure costs no more than this again
