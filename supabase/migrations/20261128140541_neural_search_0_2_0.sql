@@ -7,7 +7,7 @@ begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'edc58e58b4002170806ee4518ada95462793f0d1ce49d3653f47d36131e736bf'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '7a14740995e00074008756e9da9c4a5e4670846e2a78352743481b71840e8442'
     ) then
       return;
     end if;
@@ -1849,7 +1849,7 @@ comment on function neural_search.can_see is
 -- the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on public.documents
   to anon, authenticated using (
-    case when (select current_setting('neural_search.prepared', true) = 'on')
+    case when (select current_setting('neural_search.prepared', true)) = 'on'
       then
         coalesce((
           select true from storage.objects as o
@@ -3467,7 +3467,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'edc58e58b4002170806ee4518ada95462793f0d1ce49d3653f47d36131e736bf', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '7a14740995e00074008756e9da9c4a5e4670846e2a78352743481b71840e8442', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

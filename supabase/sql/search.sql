@@ -76,7 +76,7 @@ comment on function neural_search.can_see is
 -- the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on public.documents
   to anon, authenticated using (
-    case when (select current_setting('neural_search.prepared', true) = 'on')
+    case when (select current_setting('neural_search.prepared', true)) = 'on'
       then
         coalesce((
           select true from storage.objects as o

@@ -204,6 +204,19 @@ def test_table_privileges_are_as_intended(catalogue):
     assert set(rows) == tables | views | callers
 
 
+def test_policies_ask_for_settings_once_in_a_statement(catalogue):
+    """In a scalar subquery, as Supabase's advisor wants it: auth_rls_initplan, 0003 of supabase/splinter."""
+    rows = catalogue.execute(f"""
+        select policyname, asked[1] from pg_policies,
+          regexp_matches(
+            lower(concat(qual, ' ', with_check)),
+            '(select )?(?:auth.(?:uid|jwt|role|email)|current_setting)[(]', 'g'
+          ) as asked
+        where schemaname::regnamespace in {OURS}
+    """).fetchall()
+    assert rows and [name for name, subquery in rows if not subquery] == []
+
+
 def test_sequences_are_the_services_alone(catalogue):
     rows = catalogue.execute("""
         select role from unnest(array['anon', 'authenticated', 'service_role']) as role
