@@ -67,7 +67,7 @@ class Bucket:
                 )
 
     def documents(self) -> int:
-        (found,) = self._row("select count(*) from public.documents where bucket_id = %s", self.name)
+        (found,) = self._row("select count(*) from neural_search.documents where bucket_id = %s", self.name)
         return int(found)
 
     def embedded(self) -> tuple[float, float]:
@@ -75,7 +75,7 @@ class Bucket:
         first, last = self._row(
             "select extract(epoch from min(embedded_at))::float8,"
             " extract(epoch from max(embedded_at))::float8"
-            " from public.documents where bucket_id = %s",
+            " from neural_search.documents where bucket_id = %s",
             self.name,
         )
         return float(first), float(last)
@@ -85,7 +85,7 @@ class Bucket:
         p50, p95 = self._row(
             "select percentile_cont(0.5) within group (order by s)::float8,"
             " percentile_cont(0.95) within group (order by s)::float8 from"
-            " (select extract(epoch from embedded_at - queued_at) as s from public.documents"
+            " (select extract(epoch from embedded_at - queued_at) as s from neural_search.documents"
             "  where bucket_id = %s) as waited",
             self.name,
         )

@@ -1,10 +1,10 @@
 """What callers who may see only some of the documents get, and how long it takes beside statements by hand.
 
 Everything of one case takes turns: the same connection, role and claims, warm. By hand are written
-* `hnsw`: the ten nearest by the index in half precision, of public.documents, under its policy; pgvector's
+* `hnsw`: the ten nearest by the index in half precision, of neural_search.documents, under its policy; pgvector's
   own defaults but for an iterative scan in strict order, without which hidden rows would leave pages empty.
 * `hnsw, narrowed`: the same with the case's filter as a condition.
-* `exact`: the ten nearest of public.documents by comparing all, under its policy, as the same caller.
+* `exact`: the ten nearest of neural_search.documents by comparing all, under its policy, as the same caller.
 * `exact, joined`: the same without our policy on documents: joined with storage.objects, whose own policies
   alone decide, once for each object. A caller could not write this: it needs a view that evades our policy.
 """
@@ -132,7 +132,7 @@ def measure(
 def make_view(connection: Connection) -> None:
     """The documents without our policy, for `exact, joined`."""
     connection.execute("create schema if not exists by_hand")
-    connection.execute("create or replace view by_hand.documents as select * from public.documents")
+    connection.execute("create or replace view by_hand.documents as select * from neural_search.documents")
     connection.execute("grant usage on schema by_hand to authenticated")
     connection.execute("grant select on by_hand.documents to authenticated")
 

@@ -85,9 +85,9 @@ def fill(connection: Connection, model: str, vectors: Vectors, *, seed: int, sho
             row.as_document(model, binary(vector))
             for row, vector in zip(made, _told(vectors, show), strict=True)
         )
-        _copy(connection, "public.documents", DOCUMENTS, documents)
+        _copy(connection, "neural_search.documents", DOCUMENTS, documents)
     connection.execute("vacuum (analyze) storage.objects")
-    connection.execute("vacuum (analyze) public.documents")
+    connection.execute("vacuum (analyze) neural_search.documents")
     show("storing vectors", count, count)
 
 

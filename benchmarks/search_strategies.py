@@ -1,6 +1,6 @@
 """Exact search, HNSW and LSH on the same documents: what each finds, takes and weighs.
 
-Asked by a superuser, whom no policy slows down, of public.documents. `exact` compares all vectors. `hnsw` is
+Asked by a superuser, whom no policy slows down, of neural_search.documents. `exact` compares all vectors. `hnsw` is
 the index of the first migration: its 50 nearest in half precision are ordered again exactly. `lsh` takes the
 nearest by Hamming distance of their sign bits (`neural_search.lsh_bits`) from an index over those, and orders
 them again exactly.
@@ -57,7 +57,7 @@ def measure(connection: Connection, collection: Collection, show: Show) -> list[
         found.append(_measurement(name, collection, turns, build_seconds, weight))
         if name == "lsh":
             connection.execute("drop index by_hand_lsh")
-            connection.execute("vacuum (full, analyze) public.documents")  # each row was written twice
+            connection.execute("vacuum (full, analyze) neural_search.documents")  # each row was written twice
     return sorted(found, key=lambda one: ("exact", "hnsw", "lsh").index(one.strategy))
 
 
@@ -68,11 +68,11 @@ def build_hnsw(connection: Connection, model: str, dimensions: int) -> None:
         [model, model, dimensions],
     ).fetchall()
     connection.execute(f'drop index if exists public."{row[0]}"'.encode())
-    connection.execute(f'create index "{row[0]}" on public.documents {row[1]}'.encode())
+    connection.execute(f'create index "{row[0]}" on neural_search.documents {row[1]}'.encode())
 
 
 def _exact(connection: Connection, collection: Collection) -> tuple[str, str, float, float]:
-    weight = _size(connection, "pg_table_size('public.documents')") / len(collection.stored)
+    weight = _size(connection, "pg_table_size('neural_search.documents')") / len(collection.stored)
     return "exact", f"{_nearest(collection.model)} order by embedding <=> %(query)s limit {K}", 0.0, weight
 
 
@@ -97,9 +97,9 @@ def _lsh(connection: Connection, collection: Collection) -> tuple[str, str, floa
     bits = _size(connection, "neural_search.prepare_lsh(%s)", model)
     connection.execute("select neural_search.fill_lsh(%s, %s)", [model, len(collection.stored)])
     index = f"using hnsw ((lsh::bit({bits})) bit_hamming_ops)"
-    connection.execute(f"create index by_hand_lsh on public.documents {index}".encode())
+    connection.execute(f"create index by_hand_lsh on neural_search.documents {index}".encode())
     seconds = time.perf_counter() - began
-    connection.execute("vacuum (analyze) public.documents")
+    connection.execute("vacuum (analyze) neural_search.documents")
     connection.execute(f"set hnsw.ef_search = {LSH_CANDIDATES}".encode())
     connection.execute("set enable_sort = off")  # as match_documents has it: sorting can look cheaper
     order = f"lsh::bit({bits}) <~> (select neural_search.lsh_bits(%(query)s, '{model}')::bit({bits}))"

@@ -11,26 +11,27 @@ OURS = {"object_id", "model", "embedding", "object_version"}  # columns by which
 ASIDE = "neural_search_kept"
 
 
-def set_aside(database: Database) -> None:
-    """Moves documents of an earlier installation out of the migrations' way, beside those already there.
+def set_aside(database: Database, home: str = "public") -> None:
+    """Moves the documents of the schema `home`, if any, to those kept aside already.
 
-    DatabaseError where public.documents is somebody else's table.
+    The next installation expects its names free. Before 0.2.0 the documents were in public, where an
+    uninstall left them. DatabaseError where public.documents is somebody else's.
     """
-    if column(database, "select 1 where to_regnamespace('neural_search') is not null") or not _exists(
-        database
-    ):
+    if not column(database, "select 1 where to_regclass(%s) is not null", [f"{home}.documents"]):
         return
-    if not is_ours(database):
+    if home == "public" and column(database, "select 1 where to_regnamespace('neural_search') is not null"):
+        return  # not left behind, but in use: a table before 0.2.0, a view since then
+    if not is_ours(database, home):
         raise DatabaseError(
             "There is a table public.documents already that isn't neural-search's. "
             "Rename it first, and change the functions that use it."
         )
     with database.transaction():
         if _is_aside(database):
-            _copy_back(database, column(database, f"select distinct bucket_id from {ASIDE}.documents"))
+            _copy_back(database, column(database, f"select distinct bucket_id from {ASIDE}.documents"), home)
             database.execute(f"drop schema {ASIDE} cascade")
         database.execute(f"create schema {ASIDE}")
-        database.execute(f"alter table public.documents set schema {ASIDE}")
+        database.execute(f"alter table {home}.documents set schema {ASIDE}")
 
 
 def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
@@ -44,8 +45,8 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
     with database.transaction():
         # The old identities are in use again, or will be; the next one follows them.
         database.execute(f"""
-            select setval(pg_get_serial_sequence('public.documents', 'id'), greatest(max(id), 1))
-            from (select id from public.documents union all select id from {ASIDE}.documents) used
+            select setval(pg_get_serial_sequence('neural_search.documents', 'id'), greatest(max(id), 1))
+            from (select id from neural_search.documents union all select id from {ASIDE}.documents) used
         """)
         database.execute(f"""
             delete from {ASIDE}.documents d where not exists (
@@ -62,20 +63,24 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
     return brought_back, waiting
 
 
-def is_ours(database: Database) -> bool:
-    """Whether public.documents is there and neural-search's."""
-    return set(_columns(database, "public")) >= OURS
+def is_ours(database: Database, home: str = "public") -> bool:
+    """Whether the table of documents in this schema is neural-search's."""
+    return set(_columns(database, home)) >= OURS
 
 
-def _copy_back(database: Database, buckets: list[str]) -> int:
+def _copy_back(database: Database, buckets: list[str], home: str = "neural_search") -> int:
     """The columns that both tables have; documents made meanwhile win."""
-    columns = [name for name in _columns(database, "public") if name in set(_columns(database, ASIDE))]
+    columns = [name for name in _columns(database, home) if name in set(_columns(database, ASIDE))]
     return database.execute(
         sql.SQL("""
-            insert into public.documents ({columns}) overriding system value
+            insert into {home}.documents ({columns}) overriding system value
             select {columns} from {aside}.documents where bucket_id = any(%s)
             on conflict do nothing
-        """).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), aside=sql.Identifier(ASIDE)),
+        """).format(
+            home=sql.Identifier(home),
+            columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+            aside=sql.Identifier(ASIDE),
+        ),
         [buckets],
     ).rowcount
 
@@ -84,15 +89,12 @@ def _is_aside(database: Database) -> bool:
     return bool(column(database, f"select 1 where to_regclass('{ASIDE}.documents') is not null"))
 
 
-def _exists(database: Database) -> bool:
-    return bool(column(database, "select 1 where to_regclass('public.documents') is not null"))
-
-
 def _columns(database: Database, schema: str) -> list[str]:
     return column(
         database,
         """
         select attname::text from pg_attribute
+        join pg_class c on c.oid = attrelid and c.relkind = 'r'
         where attrelid = to_regclass(%s || '.documents') and attnum > 0 and not attisdropped order by attnum
         """,
         [schema],

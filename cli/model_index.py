@@ -26,7 +26,7 @@ def ensure(database: Database, name: str, dimensions: int, strategy: str) -> str
     index = _index_name(database, name, strategy)
     leftover = _drop(database, index)
     database.execute(
-        sql.SQL("create index concurrently {} on public.documents {}").format(
+        sql.SQL("create index concurrently {} on neural_search.documents {}").format(
             sql.Identifier(index), sql.SQL(definition)
         )
     )
@@ -44,7 +44,7 @@ def _divide(database: Database, name: str) -> None:
     """Draws the model's planes, and tells each document on which side of them it lies."""
     database.execute("select neural_search.prepare_lsh(%s)", [name])
     [total] = column(
-        database, "select count(*) from public.documents where model = %s and lsh is null", [name]
+        database, "select count(*) from neural_search.documents where model = %s and lsh is null", [name]
     )
     done, last = 0, 0
     fill = "select filled, last_id from neural_search.fill_lsh(%s, %s, %s)"
@@ -64,8 +64,8 @@ def _index_name(database: Database, name: str, strategy: str) -> str:
 
 def _drop(database: Database, index: str) -> bool:
     """Whether there was one."""
-    there = column(database, "select to_regclass('public.' || quote_ident(%s)) is not null", [index])
-    database.execute(sql.SQL("drop index concurrently if exists public.{}").format(sql.Identifier(index)))
+    there = column(database, "select to_regclass('neural_search.' || quote_ident(%s)) is not null", [index])
+    database.execute(sql.SQL("drop index concurrently if exists neural_search.{}").format(sql.Identifier(index)))
     return there == [True]
 
 

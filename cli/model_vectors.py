@@ -28,7 +28,7 @@ def read(database: Database, models: tuple[str, str], most: int) -> Sample:
     """`most` images at most, always the same of the same; CollectionError where there are fewer than two."""
     values = dict(zip(("one", "other"), models, strict=True))
     both = """
-        from public.documents d join public.documents e
+        from neural_search.documents d join neural_search.documents e
           on e.object_id = d.object_id and e.object_version = d.object_version and e.model = %(other)s
         where d.model = %(one)s
     """

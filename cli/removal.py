@@ -12,7 +12,7 @@ from cli.postgres import Database, column, connect
 
 
 def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
-    """Takes everything out; what went. Without `data` public.documents stays, closed to all but the service.
+    """Takes everything out; what went. Without `data` the documents stay, out of everybody's reach.
 
     Of the record of the user's own migrations nothing goes, but for our rows of an older version where
     `release_record` asks for it.
@@ -25,7 +25,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
         with database.transaction():
             done += _unschedule(database)
             done += [f"Vault: {name} deleted" for name in vault.empty(database)]
-            done += _drop_documents(database) if data else []
+            done += _drop_documents(database) if data else _keep_documents(database)
             done += _drop_functions(database)
             done += _drop_schema(database, "neural_search")
             done += _former_rows(database, release_record)
@@ -60,10 +60,26 @@ def _unschedule(database: Database) -> list[str]:
 
 def _drop_documents(database: Database) -> list[str]:
     _drop_schema(database, kept.ASIDE)
-    if not kept.is_ours(database):
+    _drop_view(database)
+    for home in ("neural_search", "public"):  # before 0.2.0 they were in public
+        if kept.is_ours(database, home):
+            database.execute(f"drop table {home}.documents cascade".encode())
+            return ["Documents deleted"]
+    return []
+
+
+def _keep_documents(database: Database) -> list[str]:
+    _drop_view(database)
+    if not kept.is_ours(database, "neural_search"):
         return []
-    database.execute("drop table public.documents cascade")
-    return ["Documents deleted"]
+    kept.set_aside(database, "neural_search")
+    return [f"Documents kept in schema {kept.ASIDE}"]
+
+
+def _drop_view(database: Database) -> None:
+    """The view of an installation that is there; a namesake stays."""
+    if kept.is_ours(database, "neural_search"):
+        database.execute("drop view if exists public.documents cascade")
 
 
 def _drop_functions(database: Database) -> list[str]:

@@ -109,20 +109,20 @@ def make_crowd(
         columns = (
             "object_id, bucket_id, content, model, embedding, object_version, owner_id, byte_size, mime_type"
         )
-        with platform.cursor().copy(f"copy public.documents ({columns}) from stdin") as copy:
+        with platform.cursor().copy(f"copy neural_search.documents ({columns}) from stdin") as copy:
             rows = zip(objects, embeddings, owners, strict=True)
             for n, ((object_id, name, version), embedding, owner) in enumerate(rows):
                 mime_type = "image/png" if n % 100 else "image/gif"
                 vector = json.dumps(list(embedding))
                 copy.write_row([object_id, "images", name, "tiny", vector, version, owner, n, mime_type])
         platform.execute("""
-            update public.documents set uploaded_at = '2026-01-01'::timestamptz + id * interval '1 minute',
+            update neural_search.documents set uploaded_at = '2026-01-01'::timestamptz + id * interval '1 minute',
               metadata = jsonb_build_object('tag', id % 100)
         """)
         platform.execute(f"""
-            create index tiny_idx on public.documents
+            create index tiny_idx on neural_search.documents
               using hnsw ((embedding::extensions.halfvec({dimensions})) extensions.halfvec_cosine_ops)
               where model = 'tiny'
         """)
-        platform.execute("vacuum analyze public.documents")
+        platform.execute("vacuum analyze neural_search.documents")
         platform.execute("vacuum analyze storage.objects")

@@ -71,7 +71,7 @@ def indexes(target: Settings) -> str:
           exists (select from neural_search.models m
             where neural_search.index_name(m.name, m.search_strategy) = c.relname)
         from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
-        where i.indrelid = 'public.documents'::regclass and a.amname = 'hnsw'
+        where i.indrelid = 'neural_search.documents'::regclass and a.amname = 'hnsw'
           and c.relname ~ '^documents_.*_idx$'
         order by 1
         """,

@@ -79,9 +79,73 @@ alter table neural_search.migrations enable row level security;
 -- From sql/incremental/0.2.0/30_lint.sql
 
 -- A parameter that was never read.
+-- From sql/incremental/0.2.0/10_documents.sql
+
+-- The table of documents moves into the private schema; views and foreign keys that use it follow.
+select set_config('lock_timeout', '10s', true);
+
+do $$
+begin
+  if to_regclass('neural_search.documents') is null then
+    alter table public.documents set schema neural_search;
+  end if;
+end
+$$;
+
+
+-- From sql/incremental/0.2.0/20_search.sql
+
+-- Functions whose arguments changed, and the options that searches hand on as one.
+drop function if exists neural_search.check_page(jsonb);
+drop function if exists public.recommend_documents(
+  jsonb, jsonb, text, integer, integer, jsonb, double precision, text, double precision, text, text, text, text
+);
+drop function if exists neural_search.average_candidates(
+  neural_search.example[], neural_search.example[], integer, boolean, jsonb, double precision, text, text, text, text
+);
+drop function if exists neural_search.best_score_pool(
+  neural_search.example[], neural_search.example[], integer, jsonb, double precision, text, text, text
+);
+drop function if exists neural_search.best_score_candidates(
+  neural_search.example[], neural_search.example[], integer, jsonb, double precision, text, text, text
+);
 drop function if exists neural_search.check_recommendation(
   integer, integer, text, integer, integer, double precision, text, text, text, integer
 );
+
+do $$
+begin
+  if to_regtype('neural_search.search_options') is null then
+    create type neural_search.search_options as (
+      filter jsonb,
+      similarity_threshold double precision,
+      model text,
+      query_kind text,
+      min_confidence text,
+      best_confidence text
+    );
+  end if;
+end
+$$;
+comment on type neural_search.search_options is 'The arguments of match_documents that recommend_documents hands on.';
+
+
+-- From sql/documents.sql
+
+-- Documents: the view through which the service reads and writes them.
+-- Callers: service_role, through PostgREST.
+-- Objects: public.documents.
+
+-- Planner statistics of what PostgREST exposes tell what its policies hide (Prefer: count=planned), so the table lies in
+-- the private schema, and callers have functions. No star: a new column is shown when somebody adds it here.
+create or replace view public.documents with (security_invoker = true) as
+  select
+    d.id, d.object_id, d.bucket_id, d.content, d.model, d.embedding, d.object_version, d.content_hash, d.perceptual_hash,
+    d.width, d.height, d.mime_type, d.byte_size, d.owner_id, d.uploaded_at, d.metadata, d.queued_at, d.embedded_at,
+    d.created_at, d.updated_at
+  from neural_search.documents as d;
+comment on view public.documents is
+  'All documents, for service_role alone. Callers search, and name documents by get_embeddings.';
 
 
 -- From sql/jobs.sql
@@ -119,7 +183,7 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 create or replace function neural_search.forget(target_object_id uuid) returns void
 language sql set search_path = '' as $$
   delete from neural_search.jobs where object_id = target_object_id;
-  delete from public.documents where object_id = target_object_id;
+  delete from neural_search.documents where object_id = target_object_id;
 $$;
 comment on function neural_search.forget is 'Removes all that is known of an object.';
 
@@ -128,14 +192,14 @@ comment on function neural_search.forget is 'Removes all that is known of an obj
 create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
 language sql set search_path = '' as $$
   delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
-  delete from public.documents as d
+  delete from neural_search.documents as d
   where d.object_id = target_object_id and d.object_version <> current_version;
 
   insert into neural_search.jobs (object_id, model, version)
   select target_object_id, m.name, current_version
   from neural_search.models as m
   where m.state in ('active', 'standby') and not exists (
-    select from public.documents as d
+    select from neural_search.documents as d
     where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
   )
   on conflict (object_id, model) do nothing;
@@ -191,7 +255,7 @@ create or replace function neural_search.known_hashes(model_name text, size bigi
 language sql stable set search_path = '' as $$
   select case when size is not null and count(*) <= 50 then coalesce(array_agg(same.content_hash), '{}') end
   from (
-    select d.content_hash from public.documents as d where d.byte_size = size and d.model = model_name limit 51
+    select d.content_hash from neural_search.documents as d where d.byte_size = size and d.model = model_name limit 51
   ) as same
 $$;
 comment on function neural_search.known_hashes is
@@ -410,13 +474,13 @@ begin
   if not found then
     -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
     return case when exists (
-      select from public.documents as d
+      select from neural_search.documents as d
       where d.object_id = finish_embedding_job.object_id and d.model = finish_embedding_job.model
         and d.object_version = finish_embedding_job.object_version
     ) then 'embedded' else 'superseded' end;
   end if;
 
-  insert into public.documents as d (
+  insert into neural_search.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
     owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
   ) values (
@@ -449,9 +513,9 @@ create or replace function public.reuse_embedding(
 ) returns text
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
-  twin public.documents;
+  twin neural_search.documents;
 begin
-  select d.* into twin from public.documents as d
+  select d.* into twin from neural_search.documents as d
   where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
   limit 1;
   if not found then
@@ -595,7 +659,7 @@ begin
 end
 $$;
 comment on function neural_search.index_definition is
-  'What follows `create index … on public.documents` for a model that is searched like this; null where that takes none.';
+  'What follows `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
 
 
 -- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
@@ -604,8 +668,8 @@ returns boolean
 language sql stable set search_path = '' as $$
   select exists (
     select from pg_catalog.pg_index as i
-    where i.indexrelid = to_regclass(format('public.%I', neural_search.index_name(model_name, search_strategy)))
-      and i.indrelid = 'public.documents'::regclass and i.indisvalid and i.indisready
+    where i.indexrelid = to_regclass(format('neural_search.%I', neural_search.index_name(model_name, search_strategy)))
+      and i.indrelid = 'neural_search.documents'::regclass and i.indisvalid and i.indisready
   )
 $$;
 comment on function neural_search.has_index is 'Whether the index over a model''s documents is there and complete.';
@@ -639,11 +703,11 @@ language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$
 begin
   return query
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
-    (select count(*) from public.documents as d where d.model = m.name),
+    (select count(*) from neural_search.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
     coalesce(b.given_up, 0), i.name,
     case when m.search_strategy <> 'exact' then neural_search.has_index(m.name, m.search_strategy) end,
-    pg_relation_size(to_regclass('public.' || quote_ident(i.name)))
+    pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
     select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
@@ -696,7 +760,7 @@ begin
         hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
   end if;
   if add_model.search_strategy = 'lsh' and exists (
-    select from public.documents as d where d.model = known.name and d.lsh is null
+    select from neural_search.documents as d where d.model = known.name and d.lsh is null
   ) then
     raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
       using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
@@ -817,9 +881,9 @@ begin
   get diagnostics jobs = row_count;
 
   -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
-  delete from public.documents as d where d.id = any (array(
+  delete from neural_search.documents as d where d.id = any (array(
     select l.id from storage.buckets as b
-    join public.documents as l on l.bucket_id = b.id and l.model = model_name
+    join neural_search.documents as l on l.bucket_id = b.id and l.model = model_name
     limit greatest(most - jobs, 0) for update of l skip locked
   ));
   get diagnostics documents = row_count;
@@ -832,8 +896,8 @@ begin
     select l.object_id from neural_search.jobs as l where l.model = model_name limit most
   );
   get diagnostics jobs = row_count;
-  delete from public.documents as d using ( -- also of buckets that are gone
-    select l.id from public.documents as l where l.model = model_name limit most
+  delete from neural_search.documents as d using ( -- also of buckets that are gone
+    select l.id from neural_search.documents as l where l.model = model_name limit most
   ) as batch
   where d.id = batch.id;
   get diagnostics documents = row_count;
@@ -981,7 +1045,7 @@ begin
       -- Whoever has it now comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version;
-    update public.documents as d set
+    update neural_search.documents as d set
       bucket_id = after ->> 'bucket_id', content = after ->> 'name', object_version = new_version,
       owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
       updated_at = now()
@@ -1094,7 +1158,7 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
 from neural_search.buckets as b
 join storage.objects as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
-left join public.documents as d
+left join neural_search.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j
   on j.object_id = o.id and j.model = m.name and j.version = coalesce(o.version, '')
@@ -1142,7 +1206,7 @@ create or replace view neural_search.freshness with (security_invoker = true) as
 select d.model, count(*) as documents,
   percentile_cont(0.5) within group (order by extract(epoch from d.embedded_at - d.queued_at)) as p50_seconds,
   percentile_cont(0.95) within group (order by extract(epoch from d.embedded_at - d.queued_at)) as p95_seconds
-from public.documents as d
+from neural_search.documents as d
 where d.embedded_at > now() - interval '24 hours'
 group by d.model;
 comment on view neural_search.freshness is
@@ -1318,7 +1382,7 @@ begin
   delete from neural_search.buckets as b where b.bucket_id = unindex_bucket.bucket_id;
   delete from neural_search.jobs as j using storage.objects as o
   where o.id = j.object_id and o.bucket_id = unindex_bucket.bucket_id;
-  delete from public.documents as d where d.bucket_id = unindex_bucket.bucket_id;
+  delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id;
   get diagnostics removed = row_count;
   return removed;
 end
@@ -1404,19 +1468,19 @@ begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
-    select d.id from public.documents as d
+    select d.id from neural_search.documents as d
     left join (storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id) on o.id = d.object_id
     where o.id is null
       or (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
     union
-    select d.id from public.documents as d
+    select d.id from neural_search.documents as d
     where d.object_id in (select dead from neural_search.dead_objects() as dead)
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
   -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
-  delete from public.documents as d using (
-    select d.id from public.documents as d
+  delete from neural_search.documents as d using (
+    select d.id from neural_search.documents as d
     where d.id = any (wrong_ids) and (
       d.object_id in (select dead from neural_search.dead_objects() as dead) or not exists (
         select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
@@ -1445,8 +1509,8 @@ begin
   orphaned = orphaned + affected;
 
   -- Documents of other bytes or of another place.
-  delete from public.documents as d using (
-    select d.id from public.documents as d join storage.objects as o on o.id = d.object_id
+  delete from neural_search.documents as d using (
+    select d.id from neural_search.documents as d join storage.objects as o on o.id = d.object_id
     where d.id = any (wrong_ids)
       and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
     for update of d skip locked
@@ -1459,7 +1523,7 @@ begin
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
     from neural_search.jobs as j
-    join public.documents as d on d.object_id = j.object_id and d.model = j.model
+    join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
     join storage.objects as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
     limit most for update of j skip locked
   ) as done
@@ -1516,18 +1580,18 @@ declare
   pages constant integer := 2000;
   share constant double precision := least(
     100, 100.0 * pages * current_setting('block_size')::integer
-      / greatest(pg_catalog.pg_relation_size('public.documents'), 1)
+      / greatest(pg_catalog.pg_relation_size('neural_search.documents'), 1)
   );
-  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
   drawn bigint[] := array(
-    select d.id from public.documents as d tablesample system (share)
+    select d.id from neural_search.documents as d tablesample system (share)
     where d.model = target_model order by random() limit wanted
   );
 begin
   if cardinality(drawn) < fewest and share < 100 then
     drawn = array(
       select d.id from storage.buckets as b
-      join public.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
+      join neural_search.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
       order by random() limit wanted
     );
   end if;
@@ -1535,7 +1599,7 @@ begin
   delete from neural_search.backgrounds as b where b.model = target_model;
 
   insert into neural_search.background_samples (model, document_id, embedding)
-  select d.model, d.id, d.embedding::extensions.halfvec from public.documents as d where d.id = any (drawn);
+  select d.model, d.id, d.embedding::extensions.halfvec from neural_search.documents as d where d.id = any (drawn);
 
   insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
   select target_model, sample.size, pairs.high, pairs.deviation, newest
@@ -1566,7 +1630,7 @@ comment on function neural_search.refresh_background is
 create or replace function neural_search.refresh_backgrounds() returns integer
 language plpgsql set search_path = '' as $$
 declare
-  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
   stale text;
   refreshed integer := 0;
 begin
@@ -1574,7 +1638,7 @@ begin
     return 0; -- somebody else is at it
   end if;
   delete from neural_search.background_samples as s
-  where not exists (select from public.documents as d where d.id = s.document_id);
+  where not exists (select from neural_search.documents as d where d.id = s.document_id);
 
   for stale in
     select m.name
@@ -1584,7 +1648,7 @@ begin
       select count(*) as size from neural_search.background_samples as s where s.model = m.name
     ) as left_over
     where m.state in ('active', 'standby') and case
-      when b.model is null then exists (select from public.documents as d where d.model = m.name)
+      when b.model is null then exists (select from neural_search.documents as d where d.model = m.name)
       else left_over.size < 0.9 * b.sampled
         -- A tenth more documents than there were, or than the sample holds while that is all of them.
         or newest - b.last_document_id > greatest(b.last_document_id / 10, 10)
@@ -1691,9 +1755,154 @@ comment on function neural_search.confidence_of is
 
 -- From sql/visible.sql
 
--- Visible: what a caller may see, read at once, where some policy on storage.objects chokes on some objects.
--- Callers: match_documents, as the caller, where one statement over all objects fails.
--- Objects: visible_objects.
+-- Visible: who may see which object, by the policies on storage.objects, and how a policy that fails is treated.
+-- Callers: every function that searches or names documents, as the caller.
+-- Objects: live_objects, check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
+-- neural_search.documents, visible_objects.
+
+-- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
+-- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
+-- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
+create or replace function neural_search.live_objects() returns setof storage.objects
+language sql stable as $$
+  select object.* from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+    lateral (
+      select o.* from storage.objects as o where archived_at is null and is_delete_marker is not true
+    ) as object
+$$;
+comment on function neural_search.live_objects is
+  'The objects whose bytes are there now, as the caller may see them: neither archived versions nor delete markers.';
+
+
+-- A policy is arbitrary SQL and can fail on a single object: on a folder's name that is no uuid, on a check of a domain,
+-- on a missing table. Storage hides nothing then, it fails; a search hides that object and goes on, or one upload would
+-- end everybody's searches, with a message that may tell its name. Trouble of the database itself ends the search, in our
+-- own words for the same reason.
+create or replace function neural_search.check_failure(code text) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
+    raise exception 'The database broke off the search (SQLSTATE %).', code
+      using errcode = code, hint = 'Try again; where it goes on, narrow the search by a filter.';
+  end if;
+end
+$$;
+comment on function neural_search.check_failure is
+  'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
+
+
+create or replace function neural_search.note_failure(code text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  count constant integer := coalesce(nullif(current_setting('neural_search.failed_objects', true), ''), '0')::integer;
+  setting text;
+begin
+  perform neural_search.check_failure(code);
+  setting = set_config('neural_search.failed_objects', (count + 1)::text, true);
+  setting = set_config('neural_search.failed_with', code, true);
+end
+$$;
+comment on function neural_search.note_failure is
+  'Counts an object that is hidden because a policy failed on it, and remembers the last SQLSTATE.';
+
+
+-- To the server's log alone: nobody but the operator learns how many objects were hidden.
+create or replace function neural_search.log_failures() returns void
+language plpgsql set search_path = '' as $$
+declare
+  count constant text := coalesce(current_setting('neural_search.failed_objects', true), '');
+  setting text;
+begin
+  if count <> '' then
+    raise log 'neural-search hid % objects because a policy on storage.objects failed on them, the last with SQLSTATE %.',
+      count, current_setting('neural_search.failed_with', true)
+      using hint = 'neural-search doctor names the policy and the object.';
+    setting = set_config('neural_search.failed_objects', '', true);
+  end if;
+end
+$$;
+comment on function neural_search.log_failures is 'Tells the operator how many objects a search hid, and why.';
+
+
+-- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
+-- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
+-- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
+create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return exists (
+    select from neural_search.live_objects() as o
+    join storage.buckets as s on s.id = o.bucket_id and s.public
+    join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
+      and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
+    where o.id = target_object_id and coalesce(o.version, '') = target_version
+  );
+end
+$$;
+comment on function neural_search.is_public is
+  'Whether everybody may find this version of an object: its bucket is public and registered with public_search.';
+
+
+-- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
+create or replace function neural_search.public_buckets() returns text[]
+language sql stable security definer set search_path = '' as $$
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
+$$;
+comment on function neural_search.public_buckets is
+  'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
+
+
+-- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
+-- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
+-- have the same, and name everything in full all the same.
+create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable cost 1000 set search_path = storage, public, extensions as $$
+declare
+  operation constant text := current_setting('storage.operation', true);
+  seen boolean;
+begin
+  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  begin
+    seen = exists (
+      select from neural_search.live_objects() as o
+      where o.id = target_object_id and coalesce(o.version, '') = target_version
+    );
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.note_failure(sqlstate);
+    seen = false;
+  end;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+  return seen or neural_search.is_public(target_object_id, target_version);
+end
+$$;
+comment on function neural_search.can_see is
+  'Whether the caller may see an object that still has this version: by the policies on storage.objects, or because '
+  'everybody may.';
+
+
+-- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
+-- that a policy fails on fails the statement: match_documents sees to both. Its subquery is a scalar one, because the
+-- planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
+alter policy "As the policies on storage.objects say" on neural_search.documents
+  to anon, authenticated using (
+    case when (
+        select current_setting('neural_search.prepared', true) = 'on'
+          and current_setting('storage.operation', true) = 'storage.object.get_authenticated'
+      )
+      then
+        coalesce((
+          select true from storage.objects as o
+          where o.id = documents.object_id and coalesce(o.version, '') = documents.object_version
+        ), false)
+        or documents.bucket_id = any ((select neural_search.public_buckets())::text[])
+          and neural_search.is_public(documents.object_id, documents.object_version)
+      else neural_search.can_see(documents.object_id, documents.object_version)
+    end
+  );
+comment on policy "As the policies on storage.objects say" on neural_search.documents is
+  'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
+
 
 -- Runs as the caller, so that the caller's policies decide and nothing but what they show is ever known here. Reads
 -- ranges of the table's own places, (block, line), each in a subtransaction: a range with an object that a policy
@@ -1736,8 +1945,8 @@ begin
       else least(step, lines - place % lines)
     end;
     begin
+      -- Not live_objects(), whose rows have no place.
       select array_agg(object.id) into ids
-      -- A name that storage.objects doesn't know, on older projects, is taken from here.
       from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
         lateral (
           select o.id from storage.objects as o
@@ -1750,9 +1959,10 @@ begin
       if ids is not null then
         return query select unnest(ids);
       end if;
-    exception when data_exception or cardinality_violation or plpgsql_error then
-      -- Whom a policy chokes on nobody sees, as can_see has it.
+    exception when query_canceled or assert_failure or others then
+      perform neural_search.check_failure(sqlstate);
       if length = 1 then
+        perform neural_search.note_failure(sqlstate);
         used = greatest(used, place % lines);
         place = place + 1;
       elsif place % lines > used and length < lines then
@@ -1771,7 +1981,7 @@ comment on function neural_search.visible_objects is
 
 -- From sql/search.sql
 
--- Search: who may find what, and the functions that find it.
+-- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
 -- Objects: the policy on public.documents, the index of the first model, active_model, match_documents,
 -- get_embeddings, object_states.
@@ -1863,6 +2073,7 @@ alter policy "As the policies on storage.objects say" on public.documents
 comment on policy "As the policies on storage.objects say" on public.documents is
   'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
 
+-- Objects: active_model, filter_keys, match_documents and its parts, get_embeddings, object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -1947,53 +2158,77 @@ $$;
 comment on function neural_search.is_time is 'Whether a value in JSON is a string that names a point in time.';
 
 
+-- The filter's keys, each with its condition on documents as d. Row level security lets only leakproof operators look at
+-- rows before the policy has, or use an index: =, <, >= and ^@ are, jsonb's @> isn't. A new key is a row here and in
+-- the query function's list of filters, an index, and a test.
+create or replace function neural_search.filter_keys()
+returns table (key text, kind text, condition text, is_leakproof boolean)
+language sql immutable set search_path = '' as $$
+  values
+    ('bucket', 'text', 'd.bucket_id = %L', true),
+    ('prefix', 'text', 'd.content ^@ %L', true),
+    ('owner', 'text', 'd.owner_id = %L', true),
+    ('mime_type', 'texts', 'd.mime_type = any (%L)', true),
+    ('min_bytes', 'number', 'd.byte_size >= %L', true),
+    ('max_bytes', 'number', 'd.byte_size <= %L', true),
+    ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
+    ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
+    ('metadata', 'object', 'd.metadata @> %L', false)
+$$;
+comment on function neural_search.filter_keys is
+  'The keys that a filter may have, the kind of value that each takes, and the condition that it stands for.';
+
+
+create or replace function neural_search.is_kind(value jsonb, kind text) returns boolean
+language sql stable set search_path = '' as $$
+  select case kind
+    when 'text' then jsonb_typeof(value) = 'string'
+    when 'texts' then jsonb_typeof(value) = 'string'
+      or value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
+    when 'number' then
+      value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+    when 'time' then neural_search.is_time(value)
+    when 'object' then jsonb_typeof(value) = 'object'
+  end
+$$;
+comment on function neural_search.is_kind is 'Whether a filter''s value is of the kind that its key takes.';
+
+
 create or replace function neural_search.check_filter(filter jsonb) returns void
 language plpgsql stable set search_path = '' as $$
 declare
-  key text;
-  value jsonb;
-  expected text;
+  wrong record;
 begin
   if jsonb_typeof(filter) <> 'object' then
     raise exception 'filter is %, expected an object.', left(filter::text, 100)
       using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
   end if;
-  for key, value in select * from jsonb_each(filter) loop
-    expected = case
-      when key in ('bucket', 'prefix', 'owner') and jsonb_typeof(value) <> 'string' then 'a string'
-      when key = 'mime_type' and jsonb_typeof(value) <> 'string'
-          and not value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
-        then 'a string or a list of some'
-      when key in ('min_bytes', 'max_bytes') and 
-          not value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
-        then 'a whole number of bytes'
-      when key in ('uploaded_after', 'uploaded_before') and not neural_search.is_time(value)
-        then 'a time like "2026-01-31T12:00:00Z"'
-      when key = 'metadata' and jsonb_typeof(value) <> 'object' then 'an object'
-    end;
-    if expected is not null then
-      raise exception 'filter.% is %, expected %.', key, left(value::text, 100), expected
-        using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
-    end if;
-    if key not in (
-      'bucket', 'prefix', 'mime_type', 'min_bytes', 'max_bytes', 'uploaded_after', 'uploaded_before', 'owner',
-      'metadata'
-    ) then
-      raise exception 'filter has a key %, which there isn''t.', quote_literal(left(key, 100))
-        using errcode = 'invalid_parameter_value', hint = 'There are bucket, prefix, mime_type, min_bytes, max_bytes, '
-          'uploaded_after, uploaded_before, owner and metadata.';
-    end if;
-  end loop;
+  select given.key, left(given.value::text, 100) as value, k.kind into wrong
+  from jsonb_each(filter) as given left join neural_search.filter_keys() as k on k.key = given.key
+  where k.key is null or not neural_search.is_kind(given.value, k.kind) limit 1;
+  if not found then
+    return;
+  elsif wrong.kind is null then
+    raise exception 'filter has a key %, which there isn''t.', quote_literal(left(wrong.key, 100))
+      using errcode = 'invalid_parameter_value',
+        hint = 'There are ' || (select string_agg(k.key, ', ') from neural_search.filter_keys() as k) || '.';
+  end if;
+  raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
+      when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
+      when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
+    using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
 end
 $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
 
 
-create or replace function neural_search.check_page(page_after jsonb) returns void
+-- `ranked_by`: similarity, or score in recommend_documents.
+create or replace function neural_search.check_page(page_after jsonb, ranked_by text) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
   if (
-    page_after @? 'strict $ ? (@.similarity >= -1.1 && @.similarity <= 1.1 && @.id.type() == "number")'
+    page_after @? 'strict $.id ? (@.type() == "number")'
+    and jsonb_path_exists(page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= 1.1)')
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
     if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
@@ -2003,34 +2238,28 @@ begin
     end if;
     return;
   end if;
-  raise exception 'page_after is %, expected {"similarity": …, "id": …, "rank": …}.', left(page_after::text, 100)
+  raise exception 'page_after is %, expected {"%": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by
     using errcode = 'invalid_parameter_value',
-      hint = 'Give similarity and id of the last result that you have, and how many there were up to it.';
+      hint = format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by);
 end
 $$;
 comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
 
 
--- Row level security lets only leakproof operators look at rows before the policy has, or use an index: =, <, >= and ^@
--- are, jsonb's @> isn't. A search by metadata reads what the policy shows, whichever index there is.
 create or replace function neural_search.filter_conditions(filter jsonb, leakproof boolean) returns text
-language sql immutable set search_path = '' as $$
-  select coalesce(string_agg(' and ' || case key
-    when 'bucket' then format('d.bucket_id = %L', value #>> '{}')
-    when 'prefix' then format('d.content ^@ %L', value #>> '{}')
-    when 'owner' then format('d.owner_id = %L', value #>> '{}')
-    when 'mime_type' then format('d.mime_type = any (%L)', (
-      select array_agg(mime_type) from jsonb_array_elements_text(
-        case jsonb_typeof(value) when 'array' then value else jsonb_build_array(value) end
-      ) as mime_type
-    ))
-    when 'min_bytes' then format('d.byte_size >= %L', value::bigint)
-    when 'max_bytes' then format('d.byte_size <= %L', value::bigint)
-    when 'uploaded_after' then format('d.uploaded_at >= %L', value #>> '{}')
-    when 'uploaded_before' then format('d.uploaded_at < %L', value #>> '{}')
-    when 'metadata' then format('d.metadata @> %L', value)
-  end, '' order by key), '')
-  from jsonb_each(filter) where leakproof = (key <> 'metadata')
+language sql stable set search_path = '' as $$
+  select coalesce(string_agg(' and ' || format(k.condition, case k.kind
+    when 'texts' then array(
+      select jsonb_array_elements_text(
+        case jsonb_typeof(given.value) when 'array' then given.value else jsonb_build_array(given.value) end
+      )
+    )::text
+    when 'number' then given.value::bigint::text
+    when 'object' then given.value::text
+    else given.value #>> '{}'
+  end), '' order by k.key), '')
+  from jsonb_each(filter) as given join neural_search.filter_keys() as k on k.key = given.key
+  where k.is_leakproof = leakproof
 $$;
 comment on function neural_search.filter_conditions is
   'A checked filter as conditions on documents as d: the leakproof ones, or the others.';
@@ -2043,7 +2272,7 @@ language plpgsql set search_path = '' as $$
 declare
   former text[];
 begin
-  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|jit|plan_cache_mode|storage\.operation) ?)+$' then
+  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|storage\.operation) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
       using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
   end if;
@@ -2071,14 +2300,14 @@ begin
   end if;
   return case way
     when 'hnsw' then format(
-      '%s from public.documents as d where d.model = %L%s order by '
+      '%s from neural_search.documents as d where d.model = %L%s order by '
       'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
       matches, search.model, search.conditions, search.dimensions
     )
     -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
     -- would be computed beside it, from vectors read twice.
     when 'documents' then format(
-      '%s from public.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
+      '%s from neural_search.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
     )
     -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
@@ -2086,7 +2315,7 @@ begin
       'with visible as materialized ('
       ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%4$s'
       ') %1$s from visible cross join lateral ('
-      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L'
+      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
       ' and d.object_version = visible.version%3$s offset 0'
       ') as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions, search.objects
@@ -2096,10 +2325,10 @@ begin
     when 'visible' then format(
       'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
       ' select d.* from visible cross join lateral ('
-      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
+      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
       ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
       ' union all'
-      ' select d.* from public.documents as d where d.model = %2$L%3$s'
+      ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
       ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
       ') %1$s from found as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
@@ -2124,13 +2353,17 @@ begin
       'select coalesce(array_agg(row(f.*)::neural_search.match order by f.similarity desc, f.id), ''{}'') '
       'from (%s) as f', statement
     ) into found using search.query, depth;
+    if current_setting('neural_search.explain', true) = 'on' then
+      raise log 'neural-search looked for % by the way of %: % found', depth, way, cardinality(found);
+    end if;
     return found;
-  exception when data_exception or cardinality_violation or plpgsql_error then
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
     if current_setting('neural_search.prepared', true) <> 'on' then
-      raise;
+      raise; -- can_see hides what a policy fails on: this failure is our own
     end if;
   end;
-  -- A policy choked on some object. From here on can_see is asked for each that is come across, which hides those.
+  -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
   perform set_config('neural_search.prepared', 'off', true);
   return neural_search.find_matches(
     search, case when way = 'objects' or way = 'documents' and search.narrowing = '' then 'visible' else way end, depth
@@ -2142,7 +2375,7 @@ comment on function neural_search.find_matches is
 
 
 -- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
--- once for all of them, unless a policy chokes here that didn't before.
+-- once for all of them, unless a policy fails here that didn't before.
 create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
@@ -2151,19 +2384,16 @@ begin
     begin
       return array(
         select row(m.*)::neural_search.match from unnest(matches) as m
-        where exists (
-            select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-              lateral (
-                select from storage.objects as o
-                where o.id = m.object_id and coalesce(o.version, '') = m.object_version
-                  and archived_at is null and is_delete_marker is not true
-              ) as object
-          )
+        where coalesce((
+            -- A scalar one, as in the policy: an EXISTS would be a hash of all objects.
+            select true from neural_search.live_objects() as o
+            where o.id = m.object_id and coalesce(o.version, '') = m.object_version
+          ), false)
           or neural_search.is_public(m.object_id, m.object_version)
         limit wanted offset skipped
       );
-    exception when data_exception or cardinality_violation or plpgsql_error then
-      null;
+    exception when query_canceled or assert_failure or others then
+      perform neural_search.check_failure(sqlstate);
     end;
   end if;
   return array(
@@ -2184,7 +2414,7 @@ declare
   plan json;
 begin
   execute format(
-    'explain (format json) select from public.documents as d where d.model = %L%s', search.model, search.narrowing
+    'explain (format json) select from neural_search.documents as d where d.model = %L%s', search.model, search.narrowing
   ) into plan;
   return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
 end
@@ -2193,8 +2423,8 @@ comment on function neural_search.expected_rows is
   'How many documents the planner expects to fulfil the conditions that may use an index.';
 
 
--- All that it weighs is in units of one step of a walk along the index, some 35 microseconds in 2026. That decides how
--- long a search takes, not what it finds.
+-- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
+-- table's size let expect; what is found doesn't.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
@@ -2203,27 +2433,31 @@ declare
     select c.reltuples from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
   ), 0);
   narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(search) end;
-  -- As many as one look into the index brings, without going on. To look at no more than are wanted would miss some, and
-  -- of more documents more: of 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
+  -- What the first look into the index brings. No more than are wanted would miss some, and of more documents more: of
+  -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
   looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
-  share double precision := narrowed / nullif(total, 0);
-  walk double precision;
-  worth double precision;
-  reading double precision;
-  walked boolean := false;
+  -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
+  -- first: half as many again make up for that. The bound is where reading all there are begins to be cheaper.
+  enough constant integer := depth + depth / 2;
+  bound constant integer := least(greatest(25 * depth, total / 100), 20000);
   found neural_search.match[];
 begin
-  -- Reading so few is cheaper than walking until so many of them have come by.
+  -- 1. A filter that leaves few is answered from its own index, exactly.
   if narrowed < sqrt(total * depth) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
-  -- By the share that may be seen: to look; to walk until two and a half times as many have come by as are wanted, as the
-  -- index doesn't give the nearest first any more; or to read all there are, which costs a pass of the policies and a
-  -- step for each. Before metadata are compared, our own policy asks for each document.
-  reading = total / 150;
-  if search.conditions <> search.narrowing and row_security_active('public.documents') then
-    reading = reading + coalesce(narrowed, total) * 0.15;
+  -- 2. One scan of the vectors' index.
+  if search.strategy <> 'exact' then
+    former = neural_search.set_parameters(
+      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
+      array['relaxed_order', looked::text, bound::text]
+    );
+    found = neural_search.find_matches(search, search.strategy, enough);
+    if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
+        or found[1].similarity < search.best_floor then
+      return found;
+    end if;
   end if;
   while search.strategy <> 'exact' loop
     walk = 5 * depth / share;
@@ -2254,10 +2488,12 @@ begin
       exit;
     end if;
   end loop;
+
+  -- 3. All that the caller may see, read exactly.
   if narrowed < total / 20 then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
-  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy choke only now
+  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy fail only now
   return neural_search.find_matches(
     search,
     case
@@ -2287,7 +2523,12 @@ create or replace function public.match_documents(
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
 )
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = ''
+-- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
+-- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
+-- would else be planned anew for each search, which takes longer than they do.
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan
+as $$
 #variable_conflict use_column
 declare
   wanted constant integer := coalesce(match_count, 10);
@@ -2296,8 +2537,8 @@ declare
   narrow constant jsonb := coalesce(filter, '{}');
   kind constant text := coalesce(query_kind, 'image');
   names constant text[] := array[
-    'neural_search.prepared', 'storage.operation', 'enable_sort', 'hnsw.iterative_scan', 'hnsw.ef_search',
-    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier', 'plan_cache_mode', 'jit'
+    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+    'hnsw.scan_mem_multiplier'
   ];
   former text[];
   searched record;
@@ -2323,15 +2564,15 @@ begin
     perform neural_search.check_page(page_after);
     after_similarity = (page_after ->> 'similarity')::double precision;
     after_id = (page_after ->> 'id')::bigint;
+    perform neural_search.check_page(page_after, 'similarity');
+    after_similarity = page_after ->> 'similarity';
+    after_id = page_after ->> 'id';
     depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
 
-  -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
-  -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
-  -- would else be planned anew for each search, which takes longer than they do.
-  former = neural_search.set_parameters(names, array[
-    'on', 'storage.object.get_authenticated', 'off', 'off', '100', '20000', '8', 'force_generic_plan', 'off'
-  ]);
+  former = neural_search.set_parameters(
+    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+  );
   -- Of unit length: half precision has no place for very long or very short vectors.
   search.query = extensions.l2_normalize(query_embedding);
   select * into level from neural_search.confidence_levels(searched.name, kind, search.query);
@@ -2345,7 +2586,7 @@ begin
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
   search.conditions = search.narrowing
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
-  if not row_security_active('public.documents') then
+  if not row_security_active('neural_search.documents') then
     search.narrowing = search.conditions; -- every index may be used
     -- Not even whoever no policy applies to is to find what isn't there any more.
     search.conditions = search.conditions || ' and (select true from storage.objects as o'
@@ -2383,6 +2624,7 @@ begin
     end if;
   end if;
   former = neural_search.set_parameters(names, former);
+  perform neural_search.log_failures();
 
   return query
   select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
@@ -2396,31 +2638,49 @@ comment on function public.match_documents is
   'best_confidence.';
 
 
+create or replace function neural_search.check_count(name text, count integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if count > 1000 then
+    raise exception '% are %, expected at most 1000.', name, count
+      using errcode = 'invalid_parameter_value', hint = 'Ask for some at a time.';
+  end if;
+end
+$$;
+comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
+
+
 create or replace function public.get_embeddings(
   document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
-language sql stable set search_path = '' as $$
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform neural_search.check_count('document_ids', cardinality(document_ids));
+  perform neural_search.check_count('names', cardinality(names));
+  return query
   with wanted as materialized (
     select null as bucket_id, name as content from unnest(names) as name
     union
     select split_part(name, '/', 1), substr(name, strpos(name, '/') + 1) from unnest(names) as name
   ),
   found as (
-    select d.id from public.documents as d where d.id = any (document_ids)
+    select d.id from neural_search.documents as d where d.id = any (document_ids)
     union
-    select d.id from wanted as w join public.documents as d on d.content = w.content
+    select d.id from wanted as w join neural_search.documents as d on d.content = w.content
     where w.bucket_id is null or w.bucket_id = d.bucket_id
   )
   select d.id, d.object_id, d.bucket_id, d.content, d.embedding
-  from found join public.documents as d on d.id = found.id
+  from found join neural_search.documents as d on d.id = found.id
   where d.model = (select m.name from neural_search.searchable_model(get_embeddings.model) as m)
     and (bucket is null or d.bucket_id = bucket)
     and neural_search.can_see(d.object_id, d.object_version)
-  order by d.id
+  order by d.id;
+end
 $$;
 comment on function public.get_embeddings is
   'The embeddings, by the active model or the one named, of documents that the caller may see: by id, by path, or by '
-  'bucket and path (b/p).';
+  'bucket and path (b/p); at most 1000 of each.';
 
 
 -- Definer, because callers may not read the registered buckets. As is_public, for whoever knows no more than a name.
@@ -2447,11 +2707,11 @@ begin
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
     return query
-    select o.id, coalesce(o.version, '') from storage.objects as o
-    where o.bucket_id = target_bucket and o.name = target_name and neural_search.is_live(to_jsonb(o));
+    select o.id, coalesce(o.version, '') from neural_search.live_objects() as o
+    where o.bucket_id = target_bucket and o.name = target_name;
     seen = found;
-  exception when data_exception or cardinality_violation or plpgsql_error then
-    null; -- a policy that chokes on this row lets nobody see it
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.note_failure(sqlstate);
   end;
   perform set_config('storage.operation', coalesce(operation, ''), true);
   if not seen then
@@ -2478,26 +2738,36 @@ language sql stable security definer set search_path = '' as $$
     end
   from storage.objects as o
   join neural_search.models as m on m.state = 'active'
-  left join public.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
+  left join neural_search.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
   left join neural_search.jobs as j on j.object_id = o.id and j.model = m.name and j.version = target_version
   where o.id = target_object_id and coalesce(o.version, '') = target_version
 $$;
 comment on function neural_search.state_of is 'How far this version of an object is under the active model, and why.';
 
 
+-- Each name is looked up once, however often it is asked for: else time would tell a hidden object from none.
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
-language sql stable set search_path = '' as $$
-  select asked.name, seen.object_id, coalesce(known.state, 'unknown'),
-    case when known.state is null then 'There is no such object, or you may not see it.' else known.reason end
-  from unnest(names) with ordinality as asked (name, place)
-  left join lateral neural_search.find_seen(bucket, asked.name) as seen on true
-  left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
-  order by asked.place
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform neural_search.check_count('names', cardinality(names));
+  return query
+  with looked_up as materialized (
+    select one.name, seen.object_id, known.state, known.reason
+    from (select distinct n as name from unnest(names) as n) as one
+    left join lateral neural_search.find_seen(bucket, one.name) as seen on true
+    left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
+  )
+  select asked.name, l.object_id, coalesce(l.state, 'unknown'),
+    case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
+  from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
+  order by asked.place;
+end
 $$;
 comment on function public.object_states is
-  'How far objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or not yours to '
-  'see).';
+  'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '
+  'not yours to see).';
 
 
 -- From sql/lsh.sql
@@ -2561,7 +2831,7 @@ begin
     return bits;
   end if;
   select extensions.avg(d.embedding) into centre from (
-    select l.embedding from public.documents as l where l.model = known.name limit most_documents
+    select l.embedding from neural_search.documents as l where l.model = known.name limit most_documents
   ) as d;
   if centre is null then
     raise exception 'Model % has no documents, whose mean the planes go through.', quote_literal(known.name)
@@ -2605,16 +2875,16 @@ begin
       using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
   end if;
   without = array(
-    select d.id from public.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
+    select d.id from neural_search.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
     order by d.id limit max_rows for no key update skip locked
   );
   if without = '{}' then
     without = array(
-      select d.id from public.documents as d where d.model = model_name and d.lsh is null
+      select d.id from neural_search.documents as d where d.model = model_name and d.lsh is null
       order by d.id limit max_rows for no key update
     );
   end if;
-  update public.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model) where d.id = any (without);
+  update neural_search.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model) where d.id = any (without);
   filled = cardinality(without);
   last_id = greatest(after_id, without[filled]);
 end
@@ -2633,7 +2903,7 @@ language sql immutable set search_path = '' as $$
     'select n.* from ('
     ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
     ' d.metadata, d.object_version'
-    ' from public.documents as d where d.model = %1$L%2$s'
+    ' from neural_search.documents as d where d.model = %1$L%2$s'
     ' order by d.lsh::bit(%3$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %1$L)::bit(%3$s))'
     ' limit greatest(400, 4 * $2)'
     ') as n order by n.similarity desc, n.id limit $2',
@@ -2653,7 +2923,7 @@ comment on function neural_search.lsh_statement is
 -- Written for precision: what `python -m evaluation.duplicates` measures is in docs/confidence.md. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
-create or replace function neural_search.are_duplicates(first public.documents, second public.documents)
+create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)
 returns boolean
 language sql immutable set search_path = '' as $$
   select coalesce(first.content_hash = second.content_hash and first.content_hash <> '', false) or coalesce(
@@ -2676,7 +2946,7 @@ comment on function neural_search.are_duplicates is
 -- about how many there ever were, and of no single one.
 create or replace function neural_search.last_document_id() returns bigint
 language sql stable security definer set search_path = '' as $$
-  select coalesce(max(d.id), 0) / 10000 * 10000 + 10000 from public.documents as d
+  select coalesce(max(d.id), 0) / 10000 * 10000 + 10000 from neural_search.documents as d
 $$;
 comment on function neural_search.last_document_id is
   'The ids of all documents lie below this multiple of 10,000: where whoever pages through them is done.';
@@ -2701,11 +2971,11 @@ begin
   return query
   select d.id, d.bucket_id, d.content, d.content_hash, d.perceptual_hash::text, d.width, d.height, d.byte_size,
     d.mime_type, d.uploaded_at
-  from public.documents as d
+  from neural_search.documents as d
   where d.id > beginning and d.id <= looked_through and d.model = searched
     and (bucket is null or d.bucket_id = bucket)
     and (name_prefix is null or d.content ^@ name_prefix) -- leakproof, so asked before the policy
-    and (row_security_active('public.documents') or neural_search.can_see(d.object_id, d.object_version))
+    and (row_security_active('neural_search.documents') or neural_search.can_see(d.object_id, d.object_version))
   order by d.id limit most;
   get diagnostics listed = row_count;
   if listed < most and looked_through < neural_search.last_document_id() then
@@ -2732,10 +3002,10 @@ begin
   return query
   select first.id, second.id
   from rows from (unnest(first_ids), unnest(second_ids)) as pair (first_id, second_id)
-  join public.documents as first on first.id = pair.first_id
-  join public.documents as second on second.id = pair.second_id
+  join neural_search.documents as first on first.id = pair.first_id
+  join neural_search.documents as second on second.id = pair.second_id
   where neural_search.are_duplicates(first, second)
-    and (row_security_active('public.documents') or (
+    and (row_security_active('neural_search.documents') or (
       neural_search.can_see(first.object_id, first.object_version)
       and neural_search.can_see(second.object_id, second.object_version)
     ))
@@ -2896,8 +3166,7 @@ comment on function neural_search.stored_ids is 'The documents among the example
 
 create or replace function neural_search.average_candidates(
   likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
-  filter jsonb, similarity_threshold double precision, model text, query_kind text, min_confidence text,
-  best_confidence text
+  page_after jsonb, options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2906,16 +3175,17 @@ begin
   return query
   with found as materialized (
     select m.* from public.match_documents(
-      query_embedding => neural_search.average_vector(likes, unlikes), similarity_threshold => similarity_threshold,
-      match_count => wanted + cardinality(left_out), filter => filter, model => average_candidates.model,
-      query_kind => query_kind, min_confidence => min_confidence,
-      best_confidence => best_confidence -- spares much where even the examples don't reach it
+      query_embedding => neural_search.average_vector(likes, unlikes),
+      similarity_threshold => options.similarity_threshold, match_count => wanted + cardinality(left_out),
+      filter => options.filter, page_after => page_after - 'score' || jsonb_build_object('similarity', page_after -> 'score'),
+      model => options.model, query_kind => options.query_kind, min_confidence => options.min_confidence,
+      best_confidence => options.best_confidence -- spares much where even the examples don't reach it
     ) as m
     where m.id <> all (left_out)
     order by m.similarity desc, m.id limit wanted
   ),
   stored as materialized ( -- not read where a single like is everybody's closest
-    select d.id, d.embedding from public.documents as d
+    select d.id, d.embedding from neural_search.documents as d
     where d.id = any (case when with_embeddings or cardinality(likes) > 1 then array(select f.id from found as f) end)
   )
   select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.confidence, f.similarity, f.similarity,
@@ -2990,8 +3260,7 @@ comment on function neural_search.compared is
 -- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone what counts is the
 -- nearest of them, so that a document outside one of the lists reaches at most the last of that list.
 create or replace function neural_search.best_score_pool(
-  likes neural_search.example[], unlikes neural_search.example[], depth integer, filter jsonb,
-  similarity_threshold double precision, model text, query_kind text, min_confidence text
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
 ) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
@@ -3002,23 +3271,22 @@ begin
   return query
   with anchors as materialized (
     select a.place, a.weight, anchor.embedding, levels.same, levels.strong, levels.related,
-      greatest(best_score_pool.similarity_threshold, case when has_likes then
-        neural_search.level_of(min_confidence, levels.same, levels.strong, levels.related) - 1e-9
+      greatest(options.similarity_threshold, case when has_likes then
+        neural_search.level_of(options.min_confidence, levels.same, levels.strong, levels.related) - 1e-9
       end) as threshold
     from unnest(case when has_likes then likes else unlikes end) as a
     cross join lateral (
       select case when has_likes then a.embedding else neural_search.scaled(a.embedding, -1) end as embedding
     ) as anchor
     left join lateral neural_search.confidence_levels(
-      best_score_pool.model, coalesce(a.kind, best_score_pool.query_kind), anchor.embedding
+      options.model, coalesce(a.kind, options.query_kind), anchor.embedding
     ) as levels on true
   ),
   found as materialized (
     select a.place, a.weight * m.similarity as reach, m.*
     from anchors as a cross join lateral public.match_documents(
       query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth,
-      filter => best_score_pool.filter, model => best_score_pool.model,
-      query_kind => best_score_pool.query_kind
+      filter => options.filter, model => options.model, query_kind => options.query_kind
     ) as m
   ),
   lists as (
@@ -3041,7 +3309,7 @@ begin
       coalesce(liked.similarity, -unliked.similarity) as similarity,
       coalesce(liked.nearest, unliked.nearest) as nearest,
       coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
-    from public.documents as s
+    from neural_search.documents as s
     cross join lateral neural_search.compared(s.embedding, likes) as liked
     cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
     where s.id = any (array(select d.id from documents as d))
@@ -3062,7 +3330,7 @@ begin
   join stored as s on s.id = d.id
   join anchors as a on a.place = s.nearest
   cross join outside
-  where s.similarity > best_score_pool.similarity_threshold;
+  where s.similarity > options.similarity_threshold;
 end
 $$;
 comment on function neural_search.best_score_pool is
@@ -3070,24 +3338,29 @@ comment on function neural_search.best_score_pool is
 
 
 create or replace function neural_search.best_score_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, filter jsonb,
-  similarity_threshold double precision, model text, query_kind text, min_confidence text
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+  options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   deepest constant integer := 1000; -- the most that match_documents returns
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
-  depth integer := least(wanted + cardinality(neural_search.stored_ids(likes || unlikes)), deepest);
+  after_score constant double precision := page_after ->> 'score';
+  after_id constant bigint := page_after ->> 'id';
+  depth integer := least(
+    wanted + cardinality(neural_search.stored_ids(likes || unlikes)) + coalesce((page_after ->> 'rank')::integer, 0), deepest
+  );
   proven neural_search.candidate[];
   is_complete boolean;
 begin
   loop
     select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
     from neural_search.best_score_pool(
-      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth,
-      filter, similarity_threshold, model, query_kind, min_confidence
+      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
     ) as p
-    where neural_search.is_confident((p.candidate).confidence, min_confidence);
+    where neural_search.is_confident((p.candidate).confidence, options.min_confidence)
+      and (page_after is null or (p.candidate).score < after_score
+        or (p.candidate).score = after_score and (p.candidate).id > after_id);
     exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
     depth = least(4 * depth, deepest); -- unlikes have taken some away
   end loop;
@@ -3111,7 +3384,7 @@ begin
   for pair in
     with ranked as materialized (
       select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, d as document
-      from public.documents as d where d.id = any (ids)
+      from neural_search.documents as d where d.id = any (ids)
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
@@ -3166,6 +3439,8 @@ comment on function neural_search.diversified is
 create or replace function neural_search.check_recommendation(
   examples integer, strategy text, match_count integer, skip_count integer, diversity double precision,
   collapse text, min_confidence text, best_confidence text, pool_size integer
+  examples integer, stored integer, strategy text, match_count integer, skip_count integer, diversity double precision,
+  page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
@@ -3190,6 +3465,13 @@ begin
   if match_count < 0 or skip_count < 0 then
     raise exception 'match_count is % and skip_count %, expected 0 or more.', match_count, skip_count
       using errcode = 'invalid_parameter_value', hint = 'Leave them out for the first 10.';
+  end if;
+  if page_after is not null then
+    if pool_size = 200 or skip_count > 0 then
+      raise exception 'page_after is given beside skip_count, diversity or collapse.'
+        using errcode = 'invalid_parameter_value', hint = 'Page by skip_count there, and by page_after alone elsewhere.';
+    end if;
+    perform neural_search.check_page(page_after, 'score');
   end if;
   if (match_count::bigint + skip_count > pool_size) then
     raise exception 'match_count and skip_count are % in all, expected at most %.',
@@ -3216,7 +3498,8 @@ create or replace function public.recommend_documents(
   model text default null,
   query_kind text default 'image',
   min_confidence text default null,
-  best_confidence text default null
+  best_confidence text default null,
+  page_after jsonb default null
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
   score double precision, closest integer, duplicates jsonb
@@ -3225,10 +3508,11 @@ language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
   of_model constant text := coalesce(recommend_documents.model, (select m.name from public.active_model() as m));
-  threshold constant double precision := coalesce(similarity_threshold, 0);
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  kind constant text := coalesce(query_kind, 'image');
+  options constant neural_search.search_options := row(
+    filter, coalesce(similarity_threshold, 0), of_model, coalesce(query_kind, 'image'), min_confidence, best_confidence
+  );
   liked constant neural_search.example[] :=
     array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
   unliked constant neural_search.example[] :=
@@ -3247,25 +3531,24 @@ begin
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     collapse, min_confidence, best_confidence, pool_size
+    cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
+    page_after, collapse, min_confidence, best_confidence, pool_size
   );
   if wanted = 0 then
     return;
   elsif strategy = 'best_score' then
     pool = array(
-      select c from neural_search.best_score_candidates(
-        liked, unliked, depth, filter, threshold, of_model, kind, min_confidence
-      ) as c
+      select c from neural_search.best_score_candidates(liked, unliked, depth, page_after, options) as c
     );
   else
     pool = array(
-      select c from neural_search.average_candidates(
-        liked, unliked, depth, is_pooled, filter, threshold, of_model, kind, min_confidence, best_confidence
-      ) as c
+      select c from neural_search.average_candidates(liked, unliked, depth, is_pooled, page_after, options) as c
     );
   end if;
 
-  if not neural_search.is_confident(pool[1].confidence, best_confidence) then
-    return; -- the best of all is in every page's pool
+  -- The best of all is in every page's pool; what comes after another page is searched for by average alone.
+  if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
+    return;
   end if;
   leaders = case when collapse is null then array(select generate_subscripts(pool, 1))
     else neural_search.leaders(array(select c.id from unnest(pool) with ordinality as c order by c.ordinality)) end;
@@ -3370,8 +3653,8 @@ comment on function neural_search.attach is 'Makes the trigger and the schedules
 -- Callers: whatever the project's default privileges gave, implicitly or by Supabase's old defaults, is taken back here.
 -- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
 
--- anon and authenticated come into the schema only through functions of ours that run as the caller; no table in it is
--- granted to them.
+-- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
+-- may read one, under its policy.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
@@ -3382,11 +3665,12 @@ grant insert, update, delete on
   neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
   to service_role;
 
+grant select on neural_search.documents to anon, authenticated; -- the policy says which rows
+grant insert, update, delete on neural_search.documents to service_role;
+revoke all on all sequences in schema neural_search from public, anon, authenticated, service_role;
+grant usage, select on sequence neural_search.documents_id_seq to service_role;
 revoke all on public.documents from public, anon, authenticated, service_role;
-grant select on public.documents to anon, authenticated; -- the policy says which rows
 grant select, insert, update, delete on public.documents to service_role;
-revoke all on sequence public.documents_id_seq from public, anon, authenticated, service_role;
-grant usage, select on sequence public.documents_id_seq to service_role;
 
 revoke execute on all functions in schema neural_search from public, anon, authenticated, service_role;
 revoke execute on function
@@ -3427,10 +3711,10 @@ grant execute on function
   public.recommend_documents
   to anon, authenticated;
 grant execute on function
-  neural_search.is_live,
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
   neural_search.confidence_of,
-  neural_search.visible_objects,
+  neural_search.live_objects, neural_search.check_failure, neural_search.note_failure, neural_search.log_failures,
+  neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
   neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
   neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,

@@ -79,7 +79,7 @@ begin
   delete from neural_search.buckets as b where b.bucket_id = unindex_bucket.bucket_id;
   delete from neural_search.jobs as j using storage.objects as o
   where o.id = j.object_id and o.bucket_id = unindex_bucket.bucket_id;
-  delete from public.documents as d where d.bucket_id = unindex_bucket.bucket_id;
+  delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id;
   get diagnostics removed = row_count;
   return removed;
 end
@@ -165,19 +165,19 @@ begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
-    select d.id from public.documents as d
+    select d.id from neural_search.documents as d
     left join (storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id) on o.id = d.object_id
     where o.id is null
       or (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
     union
-    select d.id from public.documents as d
+    select d.id from neural_search.documents as d
     where d.object_id in (select dead from neural_search.dead_objects() as dead)
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
   -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
-  delete from public.documents as d using (
-    select d.id from public.documents as d
+  delete from neural_search.documents as d using (
+    select d.id from neural_search.documents as d
     where d.id = any (wrong_ids) and (
       d.object_id in (select dead from neural_search.dead_objects() as dead) or not exists (
         select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
@@ -206,8 +206,8 @@ begin
   orphaned = orphaned + affected;
 
   -- Documents of other bytes or of another place.
-  delete from public.documents as d using (
-    select d.id from public.documents as d join storage.objects as o on o.id = d.object_id
+  delete from neural_search.documents as d using (
+    select d.id from neural_search.documents as d join storage.objects as o on o.id = d.object_id
     where d.id = any (wrong_ids)
       and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
     for update of d skip locked
@@ -220,7 +220,7 @@ begin
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
     from neural_search.jobs as j
-    join public.documents as d on d.object_id = j.object_id and d.model = j.model
+    join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
     join storage.objects as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
     limit most for update of j skip locked
   ) as done

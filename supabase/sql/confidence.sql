@@ -14,18 +14,18 @@ declare
   pages constant integer := 2000;
   share constant double precision := least(
     100, 100.0 * pages * current_setting('block_size')::integer
-      / greatest(pg_catalog.pg_relation_size('public.documents'), 1)
+      / greatest(pg_catalog.pg_relation_size('neural_search.documents'), 1)
   );
-  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
   drawn bigint[] := array(
-    select d.id from public.documents as d tablesample system (share)
+    select d.id from neural_search.documents as d tablesample system (share)
     where d.model = target_model order by random() limit wanted
   );
 begin
   if cardinality(drawn) < fewest and share < 100 then
     drawn = array(
       select d.id from storage.buckets as b
-      join public.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
+      join neural_search.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
       order by random() limit wanted
     );
   end if;
@@ -33,7 +33,7 @@ begin
   delete from neural_search.backgrounds as b where b.model = target_model;
 
   insert into neural_search.background_samples (model, document_id, embedding)
-  select d.model, d.id, d.embedding::extensions.halfvec from public.documents as d where d.id = any (drawn);
+  select d.model, d.id, d.embedding::extensions.halfvec from neural_search.documents as d where d.id = any (drawn);
 
   insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
   select target_model, sample.size, pairs.high, pairs.deviation, newest
@@ -64,7 +64,7 @@ comment on function neural_search.refresh_background is
 create or replace function neural_search.refresh_backgrounds() returns integer
 language plpgsql set search_path = '' as $$
 declare
-  newest constant bigint := (select coalesce(max(d.id), 0) from public.documents as d);
+  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
   stale text;
   refreshed integer := 0;
 begin
@@ -72,7 +72,7 @@ begin
     return 0; -- somebody else is at it
   end if;
   delete from neural_search.background_samples as s
-  where not exists (select from public.documents as d where d.id = s.document_id);
+  where not exists (select from neural_search.documents as d where d.id = s.document_id);
 
   for stale in
     select m.name
@@ -82,7 +82,7 @@ begin
       select count(*) as size from neural_search.background_samples as s where s.model = m.name
     ) as left_over
     where m.state in ('active', 'standby') and case
-      when b.model is null then exists (select from public.documents as d where d.model = m.name)
+      when b.model is null then exists (select from neural_search.documents as d where d.model = m.name)
       else left_over.size < 0.9 * b.sampled
         -- A tenth more documents than there were, or than the sample holds while that is all of them.
         or newest - b.last_document_id > greatest(b.last_document_id / 10, 10)

@@ -5,7 +5,7 @@
 -- Written for precision: what `python -m evaluation.duplicates` measures is in docs/confidence.md. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
-create or replace function neural_search.are_duplicates(first public.documents, second public.documents)
+create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)
 returns boolean
 language sql immutable set search_path = '' as $$
   select coalesce(first.content_hash = second.content_hash and first.content_hash <> '', false) or coalesce(
@@ -28,7 +28,7 @@ comment on function neural_search.are_duplicates is
 -- about how many there ever were, and of no single one.
 create or replace function neural_search.last_document_id() returns bigint
 language sql stable security definer set search_path = '' as $$
-  select coalesce(max(d.id), 0) / 10000 * 10000 + 10000 from public.documents as d
+  select coalesce(max(d.id), 0) / 10000 * 10000 + 10000 from neural_search.documents as d
 $$;
 comment on function neural_search.last_document_id is
   'The ids of all documents lie below this multiple of 10,000: where whoever pages through them is done.';
@@ -53,11 +53,11 @@ begin
   return query
   select d.id, d.bucket_id, d.content, d.content_hash, d.perceptual_hash::text, d.width, d.height, d.byte_size,
     d.mime_type, d.uploaded_at
-  from public.documents as d
+  from neural_search.documents as d
   where d.id > beginning and d.id <= looked_through and d.model = searched
     and (bucket is null or d.bucket_id = bucket)
     and (name_prefix is null or d.content ^@ name_prefix) -- leakproof, so asked before the policy
-    and (row_security_active('public.documents') or neural_search.can_see(d.object_id, d.object_version))
+    and (row_security_active('neural_search.documents') or neural_search.can_see(d.object_id, d.object_version))
   order by d.id limit most;
   get diagnostics listed = row_count;
   if listed < most and looked_through < neural_search.last_document_id() then
@@ -84,10 +84,10 @@ begin
   return query
   select first.id, second.id
   from rows from (unnest(first_ids), unnest(second_ids)) as pair (first_id, second_id)
-  join public.documents as first on first.id = pair.first_id
-  join public.documents as second on second.id = pair.second_id
+  join neural_search.documents as first on first.id = pair.first_id
+  join neural_search.documents as second on second.id = pair.second_id
   where neural_search.are_duplicates(first, second)
-    and (row_security_active('public.documents') or (
+    and (row_security_active('neural_search.documents') or (
       neural_search.can_see(first.object_id, first.object_version)
       and neural_search.can_see(second.object_id, second.object_version)
     ))

@@ -31,7 +31,7 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 create or replace function neural_search.forget(target_object_id uuid) returns void
 language sql set search_path = '' as $$
   delete from neural_search.jobs where object_id = target_object_id;
-  delete from public.documents where object_id = target_object_id;
+  delete from neural_search.documents where object_id = target_object_id;
 $$;
 comment on function neural_search.forget is 'Removes all that is known of an object.';
 
@@ -40,14 +40,14 @@ comment on function neural_search.forget is 'Removes all that is known of an obj
 create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
 language sql set search_path = '' as $$
   delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
-  delete from public.documents as d
+  delete from neural_search.documents as d
   where d.object_id = target_object_id and d.object_version <> current_version;
 
   insert into neural_search.jobs (object_id, model, version)
   select target_object_id, m.name, current_version
   from neural_search.models as m
   where m.state in ('active', 'standby') and not exists (
-    select from public.documents as d
+    select from neural_search.documents as d
     where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
   )
   on conflict (object_id, model) do nothing;
@@ -103,7 +103,7 @@ create or replace function neural_search.known_hashes(model_name text, size bigi
 language sql stable set search_path = '' as $$
   select case when size is not null and count(*) <= 50 then coalesce(array_agg(same.content_hash), '{}') end
   from (
-    select d.content_hash from public.documents as d where d.byte_size = size and d.model = model_name limit 51
+    select d.content_hash from neural_search.documents as d where d.byte_size = size and d.model = model_name limit 51
   ) as same
 $$;
 comment on function neural_search.known_hashes is
@@ -322,13 +322,13 @@ begin
   if not found then
     -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
     return case when exists (
-      select from public.documents as d
+      select from neural_search.documents as d
       where d.object_id = finish_embedding_job.object_id and d.model = finish_embedding_job.model
         and d.object_version = finish_embedding_job.object_version
     ) then 'embedded' else 'superseded' end;
   end if;
 
-  insert into public.documents as d (
+  insert into neural_search.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
     owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
   ) values (
@@ -361,9 +361,9 @@ create or replace function public.reuse_embedding(
 ) returns text
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
-  twin public.documents;
+  twin neural_search.documents;
 begin
-  select d.* into twin from public.documents as d
+  select d.* into twin from neural_search.documents as d
   where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
   limit 1;
   if not found then

@@ -57,7 +57,7 @@ begin
     return bits;
   end if;
   select extensions.avg(d.embedding) into centre from (
-    select l.embedding from public.documents as l where l.model = known.name limit most_documents
+    select l.embedding from neural_search.documents as l where l.model = known.name limit most_documents
   ) as d;
   if centre is null then
     raise exception 'Model % has no documents, whose mean the planes go through.', quote_literal(known.name)
@@ -101,16 +101,16 @@ begin
       using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
   end if;
   without = array(
-    select d.id from public.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
+    select d.id from neural_search.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
     order by d.id limit max_rows for no key update skip locked
   );
   if without = '{}' then
     without = array(
-      select d.id from public.documents as d where d.model = model_name and d.lsh is null
+      select d.id from neural_search.documents as d where d.model = model_name and d.lsh is null
       order by d.id limit max_rows for no key update
     );
   end if;
-  update public.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model) where d.id = any (without);
+  update neural_search.documents as d set lsh = neural_search.lsh_bits(d.embedding, d.model) where d.id = any (without);
   filled = cardinality(without);
   last_id = greatest(after_id, without[filled]);
 end
@@ -129,7 +129,7 @@ language sql immutable set search_path = '' as $$
     'select n.* from ('
     ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
     ' d.metadata, d.object_version'
-    ' from public.documents as d where d.model = %1$L%2$s'
+    ' from neural_search.documents as d where d.model = %1$L%2$s'
     ' order by d.lsh::bit(%3$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %1$L)::bit(%3$s))'
     ' limit greatest(400, 4 * $2)'
     ') as n order by n.similarity desc, n.id limit $2',

@@ -37,7 +37,7 @@ begin
 end
 $$;
 comment on function neural_search.index_definition is
-  'What follows `create index … on public.documents` for a model that is searched like this; null where that takes none.';
+  'What follows `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
 
 
 -- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
@@ -46,8 +46,8 @@ returns boolean
 language sql stable set search_path = '' as $$
   select exists (
     select from pg_catalog.pg_index as i
-    where i.indexrelid = to_regclass(format('public.%I', neural_search.index_name(model_name, search_strategy)))
-      and i.indrelid = 'public.documents'::regclass and i.indisvalid and i.indisready
+    where i.indexrelid = to_regclass(format('neural_search.%I', neural_search.index_name(model_name, search_strategy)))
+      and i.indrelid = 'neural_search.documents'::regclass and i.indisvalid and i.indisready
   )
 $$;
 comment on function neural_search.has_index is 'Whether the index over a model''s documents is there and complete.';
@@ -81,11 +81,11 @@ language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$
 begin
   return query
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
-    (select count(*) from public.documents as d where d.model = m.name),
+    (select count(*) from neural_search.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
     coalesce(b.given_up, 0), i.name,
     case when m.search_strategy <> 'exact' then neural_search.has_index(m.name, m.search_strategy) end,
-    pg_relation_size(to_regclass('public.' || quote_ident(i.name)))
+    pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
     select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
@@ -138,7 +138,7 @@ begin
         hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
   end if;
   if add_model.search_strategy = 'lsh' and exists (
-    select from public.documents as d where d.model = known.name and d.lsh is null
+    select from neural_search.documents as d where d.model = known.name and d.lsh is null
   ) then
     raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
       using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
@@ -259,9 +259,9 @@ begin
   get diagnostics jobs = row_count;
 
   -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
-  delete from public.documents as d where d.id = any (array(
+  delete from neural_search.documents as d where d.id = any (array(
     select l.id from storage.buckets as b
-    join public.documents as l on l.bucket_id = b.id and l.model = model_name
+    join neural_search.documents as l on l.bucket_id = b.id and l.model = model_name
     limit greatest(most - jobs, 0) for update of l skip locked
   ));
   get diagnostics documents = row_count;
@@ -274,8 +274,8 @@ begin
     select l.object_id from neural_search.jobs as l where l.model = model_name limit most
   );
   get diagnostics jobs = row_count;
-  delete from public.documents as d using ( -- also of buckets that are gone
-    select l.id from public.documents as l where l.model = model_name limit most
+  delete from neural_search.documents as d using ( -- also of buckets that are gone
+    select l.id from neural_search.documents as l where l.model = model_name limit most
   ) as batch
   where d.id = batch.id;
   get diagnostics documents = row_count;

@@ -2,8 +2,8 @@
 -- Callers: whatever the project's default privileges gave, implicitly or by Supabase's old defaults, is taken back here.
 -- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
 
--- anon and authenticated come into the schema only through functions of ours that run as the caller; no table in it is
--- granted to them.
+-- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
+-- may read one, under its policy.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
@@ -14,11 +14,12 @@ grant insert, update, delete on
   neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
   to service_role;
 
+grant select on neural_search.documents to anon, authenticated; -- the policy says which rows
+grant insert, update, delete on neural_search.documents to service_role;
+revoke all on all sequences in schema neural_search from public, anon, authenticated, service_role;
+grant usage, select on sequence neural_search.documents_id_seq to service_role;
 revoke all on public.documents from public, anon, authenticated, service_role;
-grant select on public.documents to anon, authenticated; -- the policy says which rows
 grant select, insert, update, delete on public.documents to service_role;
-revoke all on sequence public.documents_id_seq from public, anon, authenticated, service_role;
-grant usage, select on sequence public.documents_id_seq to service_role;
 
 revoke execute on all functions in schema neural_search from public, anon, authenticated, service_role;
 revoke execute on function
@@ -59,10 +60,10 @@ grant execute on function
   public.recommend_documents
   to anon, authenticated;
 grant execute on function
-  neural_search.is_live,
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
   neural_search.confidence_of,
-  neural_search.visible_objects,
+  neural_search.live_objects, neural_search.check_failure, neural_search.note_failure, neural_search.log_failures,
+  neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
   neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
   neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,

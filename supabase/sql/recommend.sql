@@ -146,8 +146,7 @@ comment on function neural_search.stored_ids is 'The documents among the example
 
 create or replace function neural_search.average_candidates(
   likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
-  filter jsonb, similarity_threshold double precision, model text, query_kind text, min_confidence text,
-  best_confidence text
+  page_after jsonb, options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
@@ -156,16 +155,17 @@ begin
   return query
   with found as materialized (
     select m.* from public.match_documents(
-      query_embedding => neural_search.average_vector(likes, unlikes), similarity_threshold => similarity_threshold,
-      match_count => wanted + cardinality(left_out), filter => filter, model => average_candidates.model,
-      query_kind => query_kind, min_confidence => min_confidence,
-      best_confidence => best_confidence -- spares much where even the examples don't reach it
+      query_embedding => neural_search.average_vector(likes, unlikes),
+      similarity_threshold => options.similarity_threshold, match_count => wanted + cardinality(left_out),
+      filter => options.filter, page_after => page_after - 'score' || jsonb_build_object('similarity', page_after -> 'score'),
+      model => options.model, query_kind => options.query_kind, min_confidence => options.min_confidence,
+      best_confidence => options.best_confidence -- spares much where even the examples don't reach it
     ) as m
     where m.id <> all (left_out)
     order by m.similarity desc, m.id limit wanted
   ),
   stored as materialized ( -- not read where a single like is everybody's closest
-    select d.id, d.embedding from public.documents as d
+    select d.id, d.embedding from neural_search.documents as d
     where d.id = any (case when with_embeddings or cardinality(likes) > 1 then array(select f.id from found as f) end)
   )
   select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.confidence, f.similarity, f.similarity,
@@ -240,8 +240,7 @@ comment on function neural_search.compared is
 -- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone what counts is the
 -- nearest of them, so that a document outside one of the lists reaches at most the last of that list.
 create or replace function neural_search.best_score_pool(
-  likes neural_search.example[], unlikes neural_search.example[], depth integer, filter jsonb,
-  similarity_threshold double precision, model text, query_kind text, min_confidence text
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
 ) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
@@ -252,23 +251,22 @@ begin
   return query
   with anchors as materialized (
     select a.place, a.weight, anchor.embedding, levels.same, levels.strong, levels.related,
-      greatest(best_score_pool.similarity_threshold, case when has_likes then
-        neural_search.level_of(min_confidence, levels.same, levels.strong, levels.related) - 1e-9
+      greatest(options.similarity_threshold, case when has_likes then
+        neural_search.level_of(options.min_confidence, levels.same, levels.strong, levels.related) - 1e-9
       end) as threshold
     from unnest(case when has_likes then likes else unlikes end) as a
     cross join lateral (
       select case when has_likes then a.embedding else neural_search.scaled(a.embedding, -1) end as embedding
     ) as anchor
     left join lateral neural_search.confidence_levels(
-      best_score_pool.model, coalesce(a.kind, best_score_pool.query_kind), anchor.embedding
+      options.model, coalesce(a.kind, options.query_kind), anchor.embedding
     ) as levels on true
   ),
   found as materialized (
     select a.place, a.weight * m.similarity as reach, m.*
     from anchors as a cross join lateral public.match_documents(
       query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth,
-      filter => best_score_pool.filter, model => best_score_pool.model,
-      query_kind => best_score_pool.query_kind
+      filter => options.filter, model => options.model, query_kind => options.query_kind
     ) as m
   ),
   lists as (
@@ -291,7 +289,7 @@ begin
       coalesce(liked.similarity, -unliked.similarity) as similarity,
       coalesce(liked.nearest, unliked.nearest) as nearest,
       coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
-    from public.documents as s
+    from neural_search.documents as s
     cross join lateral neural_search.compared(s.embedding, likes) as liked
     cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
     where s.id = any (array(select d.id from documents as d))
@@ -312,7 +310,7 @@ begin
   join stored as s on s.id = d.id
   join anchors as a on a.place = s.nearest
   cross join outside
-  where s.similarity > best_score_pool.similarity_threshold;
+  where s.similarity > options.similarity_threshold;
 end
 $$;
 comment on function neural_search.best_score_pool is
@@ -320,24 +318,29 @@ comment on function neural_search.best_score_pool is
 
 
 create or replace function neural_search.best_score_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, filter jsonb,
-  similarity_threshold double precision, model text, query_kind text, min_confidence text
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+  options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   deepest constant integer := 1000; -- the most that match_documents returns
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
-  depth integer := least(wanted + cardinality(neural_search.stored_ids(likes || unlikes)), deepest);
+  after_score constant double precision := (page_after ->> 'score')::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
+  depth integer := least(
+    wanted + cardinality(neural_search.stored_ids(likes || unlikes)) + coalesce((page_after ->> 'rank')::integer, 0), deepest
+  );
   proven neural_search.candidate[];
   is_complete boolean;
 begin
   loop
     select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
     from neural_search.best_score_pool(
-      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth,
-      filter, similarity_threshold, model, query_kind, min_confidence
+      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
     ) as p
-    where neural_search.is_confident((p.candidate).confidence, min_confidence);
+    where neural_search.is_confident((p.candidate).confidence, options.min_confidence)
+      and (page_after is null or (p.candidate).score < after_score
+        or (p.candidate).score = after_score and (p.candidate).id > after_id);
     exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
     depth = least(4 * depth, deepest); -- unlikes have taken some away
   end loop;
@@ -361,7 +364,7 @@ begin
   for pair in
     with ranked as materialized (
       select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, d as document
-      from public.documents as d where d.id = any (ids)
+      from neural_search.documents as d where d.id = any (ids)
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
@@ -415,7 +418,7 @@ comment on function neural_search.diversified is
 
 create or replace function neural_search.check_recommendation(
   examples integer, strategy text, match_count integer, skip_count integer, diversity double precision,
-  collapse text, min_confidence text, best_confidence text, pool_size integer
+  page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
@@ -440,6 +443,13 @@ begin
   if match_count < 0 or skip_count < 0 then
     raise exception 'match_count is % and skip_count %, expected 0 or more.', match_count, skip_count
       using errcode = 'invalid_parameter_value', hint = 'Leave them out for the first 10.';
+  end if;
+  if page_after is not null then
+    if pool_size = 200 or skip_count > 0 then
+      raise exception 'page_after is given beside skip_count, diversity or collapse.'
+        using errcode = 'invalid_parameter_value', hint = 'Page by skip_count there, and by page_after alone elsewhere.';
+    end if;
+    perform neural_search.check_page(page_after, 'score');
   end if;
   if (match_count::bigint + skip_count > pool_size) then
     raise exception 'match_count and skip_count are % in all, expected at most %.',
@@ -466,7 +476,8 @@ create or replace function public.recommend_documents(
   model text default null,
   query_kind text default 'image',
   min_confidence text default null,
-  best_confidence text default null
+  best_confidence text default null,
+  page_after jsonb default null
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
   score double precision, closest integer, duplicates jsonb
@@ -475,10 +486,11 @@ language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
   of_model constant text := coalesce(recommend_documents.model, (select m.name from public.active_model() as m));
-  threshold constant double precision := coalesce(similarity_threshold, 0);
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  kind constant text := coalesce(query_kind, 'image');
+  options constant neural_search.search_options := row(
+    filter, coalesce(similarity_threshold, 0), of_model, coalesce(query_kind, 'image'), min_confidence, best_confidence
+  );
   liked constant neural_search.example[] :=
     array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
   unliked constant neural_search.example[] :=
@@ -496,26 +508,23 @@ declare
 begin
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
-    collapse, min_confidence, best_confidence, pool_size
+    page_after, collapse, min_confidence, best_confidence, pool_size
   );
   if wanted = 0 then
     return;
   elsif strategy = 'best_score' then
     pool = array(
-      select c from neural_search.best_score_candidates(
-        liked, unliked, depth, filter, threshold, of_model, kind, min_confidence
-      ) as c
+      select c from neural_search.best_score_candidates(liked, unliked, depth, page_after, options) as c
     );
   else
     pool = array(
-      select c from neural_search.average_candidates(
-        liked, unliked, depth, is_pooled, filter, threshold, of_model, kind, min_confidence, best_confidence
-      ) as c
+      select c from neural_search.average_candidates(liked, unliked, depth, is_pooled, page_after, options) as c
     );
   end if;
 
-  if not neural_search.is_confident(pool[1].confidence, best_confidence) then
-    return; -- the best of all is in every page's pool
+  -- The best of all is in every page's pool; what comes after another page is searched for by average alone.
+  if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
+    return;
   end if;
   leaders = case when collapse is null then array(select generate_subscripts(pool, 1))
     else neural_search.leaders(array(select c.id from unnest(pool) with ordinality as c order by c.ordinality)) end;

@@ -33,7 +33,7 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
 from neural_search.buckets as b
 join storage.objects as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
-left join public.documents as d
+left join neural_search.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j
   on j.object_id = o.id and j.model = m.name and j.version = coalesce(o.version, '')
@@ -81,7 +81,7 @@ create or replace view neural_search.freshness with (security_invoker = true) as
 select d.model, count(*) as documents,
   percentile_cont(0.5) within group (order by extract(epoch from d.embedded_at - d.queued_at)) as p50_seconds,
   percentile_cont(0.95) within group (order by extract(epoch from d.embedded_at - d.queued_at)) as p95_seconds
-from public.documents as d
+from neural_search.documents as d
 where d.embedded_at > now() - interval '24 hours'
 group by d.model;
 comment on view neural_search.freshness is

@@ -1,95 +1,6 @@
--- Search: who may find what, and the functions that find it.
+-- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the policy on public.documents, the index of the first model, active_model, match_documents,
--- get_embeddings, object_states.
-
--- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
--- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
--- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
-create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
-language plpgsql stable security definer set search_path = '' as $$
-begin
-  return exists (
-    -- A name that storage.objects doesn't know, on older projects, is taken from here.
-    select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-      lateral (
-        select from storage.objects as o
-        join storage.buckets as s on s.id = o.bucket_id and s.public
-        join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
-          and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
-        where o.id = target_object_id and coalesce(o.version, '') = target_version
-          and archived_at is null and is_delete_marker is not true
-      ) as object
-  );
-end
-$$;
-comment on function neural_search.is_public is
-  'Whether everybody may find this version of an object: its bucket is public and registered with public_search.';
-
-
--- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
-create or replace function neural_search.public_buckets() returns text[]
-language sql stable security definer set search_path = '' as $$
-  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
-$$;
-comment on function neural_search.public_buckets is
-  'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
-
-
--- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
--- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
--- have the same, and name everything in full all the same.
-create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
-language plpgsql stable cost 1000 set search_path = storage, public, extensions as $$
-declare
-  operation constant text := current_setting('storage.operation', true);
-  seen boolean;
-begin
-  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
-  begin
-    seen = exists (
-      select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-        lateral (
-          select from storage.objects as o
-          where o.id = target_object_id and coalesce(o.version, '') = target_version
-            and archived_at is null and is_delete_marker is not true
-        ) as object
-    );
-  exception when data_exception or cardinality_violation or plpgsql_error then
-    -- A policy that chokes on this row, as on a folder's name that is no uuid, lets nobody see it. Its message would
-    -- tell the caller of the name, and one object would spoil every search.
-    seen = false;
-  end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
-  return seen or neural_search.is_public(target_object_id, target_version);
-end
-$$;
-comment on function neural_search.can_see is
-  'Whether the caller may see an object that still has this version: by the policies on storage.objects, or because '
-  'everybody may.';
-
-
--- Both branches ask the same, so whoever sets the parameter by hand gains nothing. The first takes a tenth of the time,
--- but needs storage.operation to be set, and one object that a policy chokes on fails the statement: match_documents
--- sees to both. Its subquery is a scalar one, because the planner would turn an EXISTS into a hash of all objects that
--- the caller may see, made anew in each search.
-alter policy "As the policies on storage.objects say" on public.documents
-  to anon, authenticated using (
-    case when (select current_setting('neural_search.prepared', true)) = 'on'
-      then
-        coalesce((
-          select true from storage.objects as o
-          where o.id = documents.object_id and coalesce(o.version, '') = documents.object_version
-        ), false)
-        or documents.bucket_id = any ((select neural_search.public_buckets())::text[])
-          and neural_search.is_public(documents.object_id, documents.object_version)
-      else neural_search.can_see(documents.object_id, documents.object_version)
-    end
-  );
-comment on policy "As the policies on storage.objects say" on public.documents is
-  'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
-
+-- Objects: active_model, filter_keys, match_documents and its parts, get_embeddings, object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -174,53 +85,77 @@ $$;
 comment on function neural_search.is_time is 'Whether a value in JSON is a string that names a point in time.';
 
 
+-- The filter's keys, each with its condition on documents as d. Row level security lets only leakproof operators look at
+-- rows before the policy has, or use an index: =, <, >= and ^@ are, jsonb's @> isn't. A new key is a row here and in
+-- the query function's list of filters, an index, and a test.
+create or replace function neural_search.filter_keys()
+returns table (key text, kind text, condition text, is_leakproof boolean)
+language sql immutable set search_path = '' as $$
+  values
+    ('bucket', 'text', 'd.bucket_id = %L', true),
+    ('prefix', 'text', 'd.content ^@ %L', true),
+    ('owner', 'text', 'd.owner_id = %L', true),
+    ('mime_type', 'texts', 'd.mime_type = any (%L)', true),
+    ('min_bytes', 'number', 'd.byte_size >= %L', true),
+    ('max_bytes', 'number', 'd.byte_size <= %L', true),
+    ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
+    ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
+    ('metadata', 'object', 'd.metadata @> %L', false)
+$$;
+comment on function neural_search.filter_keys is
+  'The keys that a filter may have, the kind of value that each takes, and the condition that it stands for.';
+
+
+create or replace function neural_search.is_kind(value jsonb, kind text) returns boolean
+language sql stable set search_path = '' as $$
+  select case kind
+    when 'text' then jsonb_typeof(value) = 'string'
+    when 'texts' then jsonb_typeof(value) = 'string'
+      or value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
+    when 'number' then
+      value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+    when 'time' then neural_search.is_time(value)
+    when 'object' then jsonb_typeof(value) = 'object'
+  end
+$$;
+comment on function neural_search.is_kind is 'Whether a filter''s value is of the kind that its key takes.';
+
+
 create or replace function neural_search.check_filter(filter jsonb) returns void
 language plpgsql stable set search_path = '' as $$
 declare
-  key text;
-  value jsonb;
-  expected text;
+  wrong record;
 begin
   if jsonb_typeof(filter) <> 'object' then
     raise exception 'filter is %, expected an object.', left(filter::text, 100)
       using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
   end if;
-  for key, value in select * from jsonb_each(filter) loop
-    expected = case
-      when key in ('bucket', 'prefix', 'owner') and jsonb_typeof(value) <> 'string' then 'a string'
-      when key = 'mime_type' and jsonb_typeof(value) <> 'string'
-          and not value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
-        then 'a string or a list of some'
-      when key in ('min_bytes', 'max_bytes') and 
-          not value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
-        then 'a whole number of bytes'
-      when key in ('uploaded_after', 'uploaded_before') and not neural_search.is_time(value)
-        then 'a time like "2026-01-31T12:00:00Z"'
-      when key = 'metadata' and jsonb_typeof(value) <> 'object' then 'an object'
-    end;
-    if expected is not null then
-      raise exception 'filter.% is %, expected %.', key, left(value::text, 100), expected
-        using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
-    end if;
-    if key not in (
-      'bucket', 'prefix', 'mime_type', 'min_bytes', 'max_bytes', 'uploaded_after', 'uploaded_before', 'owner',
-      'metadata'
-    ) then
-      raise exception 'filter has a key %, which there isn''t.', quote_literal(left(key, 100))
-        using errcode = 'invalid_parameter_value', hint = 'There are bucket, prefix, mime_type, min_bytes, max_bytes, '
-          'uploaded_after, uploaded_before, owner and metadata.';
-    end if;
-  end loop;
+  select given.key, left(given.value::text, 100) as value, k.kind into wrong
+  from jsonb_each(filter) as given left join neural_search.filter_keys() as k on k.key = given.key
+  where k.key is null or not neural_search.is_kind(given.value, k.kind) limit 1;
+  if not found then
+    return;
+  elsif wrong.kind is null then
+    raise exception 'filter has a key %, which there isn''t.', quote_literal(left(wrong.key, 100))
+      using errcode = 'invalid_parameter_value',
+        hint = 'There are ' || (select string_agg(k.key, ', ') from neural_search.filter_keys() as k) || '.';
+  end if;
+  raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
+      when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
+      when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
+    using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
 end
 $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
 
 
-create or replace function neural_search.check_page(page_after jsonb) returns void
+-- `ranked_by`: similarity, or score in recommend_documents.
+create or replace function neural_search.check_page(page_after jsonb, ranked_by text) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
   if (
-    page_after @? 'strict $ ? (@.similarity >= -1.1 && @.similarity <= 1.1 && @.id.type() == "number")'
+    page_after @? 'strict $.id ? (@.type() == "number")'
+    and jsonb_path_exists(page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= 1.1)')
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
     if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
@@ -230,34 +165,28 @@ begin
     end if;
     return;
   end if;
-  raise exception 'page_after is %, expected {"similarity": …, "id": …, "rank": …}.', left(page_after::text, 100)
+  raise exception 'page_after is %, expected {"%": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by
     using errcode = 'invalid_parameter_value',
-      hint = 'Give similarity and id of the last result that you have, and how many there were up to it.';
+      hint = format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by);
 end
 $$;
 comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
 
 
--- Row level security lets only leakproof operators look at rows before the policy has, or use an index: =, <, >= and ^@
--- are, jsonb's @> isn't. A search by metadata reads what the policy shows, whichever index there is.
 create or replace function neural_search.filter_conditions(filter jsonb, leakproof boolean) returns text
-language sql immutable set search_path = '' as $$
-  select coalesce(string_agg(' and ' || case key
-    when 'bucket' then format('d.bucket_id = %L', value #>> '{}')
-    when 'prefix' then format('d.content ^@ %L', value #>> '{}')
-    when 'owner' then format('d.owner_id = %L', value #>> '{}')
-    when 'mime_type' then format('d.mime_type = any (%L)', (
-      select array_agg(mime_type) from jsonb_array_elements_text(
-        case jsonb_typeof(value) when 'array' then value else jsonb_build_array(value) end
-      ) as mime_type
-    ))
-    when 'min_bytes' then format('d.byte_size >= %L', value::bigint)
-    when 'max_bytes' then format('d.byte_size <= %L', value::bigint)
-    when 'uploaded_after' then format('d.uploaded_at >= %L', value #>> '{}')
-    when 'uploaded_before' then format('d.uploaded_at < %L', value #>> '{}')
-    when 'metadata' then format('d.metadata @> %L', value)
-  end, '' order by key), '')
-  from jsonb_each(filter) where leakproof = (key <> 'metadata')
+language sql stable set search_path = '' as $$
+  select coalesce(string_agg(' and ' || format(k.condition, case k.kind
+    when 'texts' then array(
+      select jsonb_array_elements_text(
+        case jsonb_typeof(given.value) when 'array' then given.value else jsonb_build_array(given.value) end
+      )
+    )::text
+    when 'number' then given.value::bigint::text
+    when 'object' then given.value::text
+    else given.value #>> '{}'
+  end), '' order by k.key), '')
+  from jsonb_each(filter) as given join neural_search.filter_keys() as k on k.key = given.key
+  where k.is_leakproof = leakproof
 $$;
 comment on function neural_search.filter_conditions is
   'A checked filter as conditions on documents as d: the leakproof ones, or the others.';
@@ -270,7 +199,7 @@ language plpgsql set search_path = '' as $$
 declare
   former text[];
 begin
-  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|enable_sort|jit|plan_cache_mode|storage\.operation) ?)+$' then
+  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|storage\.operation) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
       using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
   end if;
@@ -298,14 +227,14 @@ begin
   end if;
   return case way
     when 'hnsw' then format(
-      '%s from public.documents as d where d.model = %L%s order by '
+      '%s from neural_search.documents as d where d.model = %L%s order by '
       'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
       matches, search.model, search.conditions, search.dimensions
     )
     -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
     -- would be computed beside it, from vectors read twice.
     when 'documents' then format(
-      '%s from public.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
+      '%s from neural_search.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
     )
     -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
@@ -313,7 +242,7 @@ begin
       'with visible as materialized ('
       ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%4$s'
       ') %1$s from visible cross join lateral ('
-      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L'
+      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
       ' and d.object_version = visible.version%3$s offset 0'
       ') as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions, search.objects
@@ -323,10 +252,10 @@ begin
     when 'visible' then format(
       'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
       ' select d.* from visible cross join lateral ('
-      ' select * from public.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
+      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
       ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
       ' union all'
-      ' select d.* from public.documents as d where d.model = %2$L%3$s'
+      ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
       ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
       ') %1$s from found as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
@@ -351,13 +280,17 @@ begin
       'select coalesce(array_agg(row(f.*)::neural_search.match order by f.similarity desc, f.id), ''{}'') '
       'from (%s) as f', statement
     ) into found using search.query, depth;
+    if current_setting('neural_search.explain', true) = 'on' then
+      raise log 'neural-search looked for % by the way of %: % found', depth, way, cardinality(found);
+    end if;
     return found;
-  exception when data_exception or cardinality_violation or plpgsql_error then
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
     if current_setting('neural_search.prepared', true) <> 'on' then
-      raise;
+      raise; -- can_see hides what a policy fails on: this failure is our own
     end if;
   end;
-  -- A policy choked on some object. From here on can_see is asked for each that is come across, which hides those.
+  -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
   perform set_config('neural_search.prepared', 'off', true);
   return neural_search.find_matches(
     search, case when way = 'objects' or way = 'documents' and search.narrowing = '' then 'visible' else way end, depth
@@ -369,7 +302,7 @@ comment on function neural_search.find_matches is
 
 
 -- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
--- once for all of them, unless a policy chokes here that didn't before.
+-- once for all of them, unless a policy fails here that didn't before.
 create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
@@ -378,19 +311,16 @@ begin
     begin
       return array(
         select row(m.*)::neural_search.match from unnest(matches) as m
-        where exists (
-            select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-              lateral (
-                select from storage.objects as o
-                where o.id = m.object_id and coalesce(o.version, '') = m.object_version
-                  and archived_at is null and is_delete_marker is not true
-              ) as object
-          )
+        where coalesce((
+            -- A scalar one, as in the policy: an EXISTS would be a hash of all objects.
+            select true from neural_search.live_objects() as o
+            where o.id = m.object_id and coalesce(o.version, '') = m.object_version
+          ), false)
           or neural_search.is_public(m.object_id, m.object_version)
         limit wanted offset skipped
       );
-    exception when data_exception or cardinality_violation or plpgsql_error then
-      null;
+    exception when query_canceled or assert_failure or others then
+      perform neural_search.check_failure(sqlstate);
     end;
   end if;
   return array(
@@ -411,7 +341,7 @@ declare
   plan json;
 begin
   execute format(
-    'explain (format json) select from public.documents as d where d.model = %L%s', search.model, search.narrowing
+    'explain (format json) select from neural_search.documents as d where d.model = %L%s', search.model, search.narrowing
   ) into plan;
   return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
 end
@@ -420,8 +350,8 @@ comment on function neural_search.expected_rows is
   'How many documents the planner expects to fulfil the conditions that may use an index.';
 
 
--- All that it weighs is in units of one step of a walk along the index, some 35 microseconds in 2026. That decides how
--- long a search takes, not what it finds.
+-- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
+-- table's size let expect; what is found doesn't.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
@@ -430,61 +360,38 @@ declare
     select c.reltuples from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
   ), 0);
   narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(search) end;
-  -- As many as one look into the index brings, without going on. To look at no more than are wanted would miss some, and
-  -- of more documents more: of 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
+  -- What the first look into the index brings. No more than are wanted would miss some, and of more documents more: of
+  -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
   looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
-  share double precision := narrowed / nullif(total, 0);
-  walk double precision;
-  worth double precision;
-  reading double precision;
-  walked boolean := false;
+  -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
+  -- first: half as many again make up for that. The bound is where reading all there are begins to be cheaper.
+  enough constant integer := depth + depth / 2;
+  bound constant integer := least(greatest(25 * depth, total / 100), 20000);
   found neural_search.match[];
 begin
-  -- Reading so few is cheaper than walking until so many of them have come by.
+  -- 1. A filter that leaves few is answered from its own index, exactly.
   if narrowed < sqrt(total * depth) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
-  -- By the share that may be seen: to look; to walk until two and a half times as many have come by as are wanted, as the
-  -- index doesn't give the nearest first any more; or to read all there are, which costs a pass of the policies and a
-  -- step for each. Before metadata are compared, our own policy asks for each document.
-  reading = total / 150;
-  if search.conditions <> search.narrowing and row_security_active('public.documents') then
-    reading = reading + coalesce(narrowed, total) * 0.15;
+  -- 2. One scan of the vectors' index.
+  if search.strategy <> 'exact' then
+    perform neural_search.set_parameters(
+      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
+      array['relaxed_order', looked::text, bound::text]
+    );
+    found = neural_search.find_matches(search, search.strategy, enough);
+    if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
+        or found[1].similarity < search.best_floor then
+      return found;
+    end if;
   end if;
-  while search.strategy <> 'exact' loop
-    walk = 5 * depth / share;
-    worth = (reading + total * share) / 2;
-    if walk > worth and not walked and found is not null then
-      walk = 25 * depth; -- of the few looked at, who may see a tenth now and then sees no more than who sees a hundredth
-    end if;
-    if search.strategy = 'hnsw' and share * looked < depth and walk < worth then
-      walked = true;
-      perform neural_search.set_parameters(
-        array['hnsw.iterative_scan', 'hnsw.max_scan_tuples', 'hnsw.ef_search'],
-        array['relaxed_order', ceil(walk)::integer::text, '100']
-      );
-      found = neural_search.find_matches(search, 'hnsw', 5 * depth / 2);
-      if cardinality(found) = 5 * depth / 2 then
-        return found;
-      end if;
-      share = greatest(cardinality(found), 0.5) / walk;
-    elsif found is null then
-      perform neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
-      found = neural_search.find_matches(search, search.strategy, depth);
-      if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
-          or found[1].similarity < search.best_floor then
-        return found;
-      end if;
-      share = greatest(cardinality(found), 0.5) / looked;
-    else
-      exit;
-    end if;
-  end loop;
+
+  -- 3. All that the caller may see, read exactly.
   if narrowed < total / 20 then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
-  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy choke only now
+  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy fail only now
   return neural_search.find_matches(
     search,
     case
@@ -514,7 +421,12 @@ create or replace function public.match_documents(
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
 )
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = ''
+-- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
+-- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
+-- would else be planned anew for each search, which takes longer than they do.
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan
+as $$
 #variable_conflict use_column
 declare
   wanted constant integer := coalesce(match_count, 10);
@@ -523,8 +435,8 @@ declare
   narrow constant jsonb := coalesce(filter, '{}');
   kind constant text := coalesce(query_kind, 'image');
   names constant text[] := array[
-    'neural_search.prepared', 'storage.operation', 'enable_sort', 'hnsw.iterative_scan', 'hnsw.ef_search',
-    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier', 'plan_cache_mode', 'jit'
+    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+    'hnsw.scan_mem_multiplier'
   ];
   former text[];
   searched record;
@@ -547,18 +459,15 @@ begin
     perform neural_search.check_filter(narrow);
   end if;
   if page_after is not null then
-    perform neural_search.check_page(page_after);
+    perform neural_search.check_page(page_after, 'similarity');
     after_similarity = (page_after ->> 'similarity')::double precision;
     after_id = (page_after ->> 'id')::bigint;
     depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
 
-  -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
-  -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
-  -- would else be planned anew for each search, which takes longer than they do.
-  former = neural_search.set_parameters(names, array[
-    'on', 'storage.object.get_authenticated', 'off', 'off', '100', '20000', '8', 'force_generic_plan', 'off'
-  ]);
+  former = neural_search.set_parameters(
+    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+  );
   -- Of unit length: half precision has no place for very long or very short vectors.
   search.query = extensions.l2_normalize(query_embedding);
   select * into level from neural_search.confidence_levels(searched.name, kind, search.query);
@@ -572,7 +481,7 @@ begin
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
   search.conditions = search.narrowing
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
-  if not row_security_active('public.documents') then
+  if not row_security_active('neural_search.documents') then
     search.narrowing = search.conditions; -- every index may be used
     -- Not even whoever no policy applies to is to find what isn't there any more.
     search.conditions = search.conditions || ' and (select true from storage.objects as o'
@@ -610,6 +519,7 @@ begin
     end if;
   end if;
   former = neural_search.set_parameters(names, former);
+  perform neural_search.log_failures();
 
   return query
   select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
@@ -623,31 +533,49 @@ comment on function public.match_documents is
   'best_confidence.';
 
 
+create or replace function neural_search.check_count(name text, count integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if count > 1000 then
+    raise exception '% are %, expected at most 1000.', name, count
+      using errcode = 'invalid_parameter_value', hint = 'Ask for some at a time.';
+  end if;
+end
+$$;
+comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
+
+
 create or replace function public.get_embeddings(
   document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
-language sql stable set search_path = '' as $$
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform neural_search.check_count('document_ids', cardinality(document_ids));
+  perform neural_search.check_count('names', cardinality(names));
+  return query
   with wanted as materialized (
     select null as bucket_id, name as content from unnest(names) as name
     union
     select split_part(name, '/', 1), substr(name, strpos(name, '/') + 1) from unnest(names) as name
   ),
   found as (
-    select d.id from public.documents as d where d.id = any (document_ids)
+    select d.id from neural_search.documents as d where d.id = any (document_ids)
     union
-    select d.id from wanted as w join public.documents as d on d.content = w.content
+    select d.id from wanted as w join neural_search.documents as d on d.content = w.content
     where w.bucket_id is null or w.bucket_id = d.bucket_id
   )
   select d.id, d.object_id, d.bucket_id, d.content, d.embedding
-  from found join public.documents as d on d.id = found.id
+  from found join neural_search.documents as d on d.id = found.id
   where d.model = (select m.name from neural_search.searchable_model(get_embeddings.model) as m)
     and (bucket is null or d.bucket_id = bucket)
     and neural_search.can_see(d.object_id, d.object_version)
-  order by d.id
+  order by d.id;
+end
 $$;
 comment on function public.get_embeddings is
   'The embeddings, by the active model or the one named, of documents that the caller may see: by id, by path, or by '
-  'bucket and path (b/p).';
+  'bucket and path (b/p); at most 1000 of each.';
 
 
 -- Definer, because callers may not read the registered buckets. As is_public, for whoever knows no more than a name.
@@ -674,11 +602,11 @@ begin
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
     return query
-    select o.id, coalesce(o.version, '') from storage.objects as o
-    where o.bucket_id = target_bucket and o.name = target_name and neural_search.is_live(to_jsonb(o));
+    select o.id, coalesce(o.version, '') from neural_search.live_objects() as o
+    where o.bucket_id = target_bucket and o.name = target_name;
     seen = found;
-  exception when data_exception or cardinality_violation or plpgsql_error then
-    null; -- a policy that chokes on this row lets nobody see it
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.note_failure(sqlstate);
   end;
   perform set_config('storage.operation', coalesce(operation, ''), true);
   if not seen then
@@ -705,23 +633,33 @@ language sql stable security definer set search_path = '' as $$
     end
   from storage.objects as o
   join neural_search.models as m on m.state = 'active'
-  left join public.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
+  left join neural_search.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
   left join neural_search.jobs as j on j.object_id = o.id and j.model = m.name and j.version = target_version
   where o.id = target_object_id and coalesce(o.version, '') = target_version
 $$;
 comment on function neural_search.state_of is 'How far this version of an object is under the active model, and why.';
 
 
+-- Each name is looked up once, however often it is asked for: else time would tell a hidden object from none.
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
-language sql stable set search_path = '' as $$
-  select asked.name, seen.object_id, coalesce(known.state, 'unknown'),
-    case when known.state is null then 'There is no such object, or you may not see it.' else known.reason end
-  from unnest(names) with ordinality as asked (name, place)
-  left join lateral neural_search.find_seen(bucket, asked.name) as seen on true
-  left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
-  order by asked.place
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform neural_search.check_count('names', cardinality(names));
+  return query
+  with looked_up as materialized (
+    select one.name, seen.object_id, known.state, known.reason
+    from (select distinct n as name from unnest(names) as n) as one
+    left join lateral neural_search.find_seen(bucket, one.name) as seen on true
+    left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
+  )
+  select asked.name, l.object_id, coalesce(l.state, 'unknown'),
+    case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
+  from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
+  order by asked.place;
+end
 $$;
 comment on function public.object_states is
-  'How far objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or not yours to '
-  'see).';
+  'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '
+  'not yours to see).';

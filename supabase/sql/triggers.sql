@@ -103,7 +103,7 @@ begin
       -- Whoever has it now comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version;
-    update public.documents as d set
+    update neural_search.documents as d set
       bucket_id = after ->> 'bucket_id', content = after ->> 'name', object_version = new_version,
       owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
       updated_at = now()

@@ -1,6 +1,149 @@
--- Visible: what a caller may see, read at once, where some policy on storage.objects chokes on some objects.
--- Callers: match_documents, as the caller, where one statement over all objects fails.
--- Objects: visible_objects.
+-- Visible: who may see which object, by the policies on storage.objects, and how a policy that fails is treated.
+-- Callers: every function that searches or names documents, as the caller.
+-- Objects: live_objects, check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
+-- neural_search.documents, visible_objects.
+
+-- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
+-- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
+-- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
+create or replace function neural_search.live_objects() returns setof storage.objects
+language sql stable as $$
+  select object.* from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+    lateral (
+      select o.* from storage.objects as o where archived_at is null and is_delete_marker is not true
+    ) as object
+$$;
+comment on function neural_search.live_objects is
+  'The objects whose bytes are there now, as the caller may see them: neither archived versions nor delete markers.';
+
+
+-- A policy is arbitrary SQL and can fail on a single object: on a folder's name that is no uuid, on a check of a domain,
+-- on a missing table. Storage hides nothing then, it fails; a search hides that object and goes on, or one upload would
+-- end everybody's searches, with a message that may tell its name. Trouble of the database itself ends the search, in our
+-- own words for the same reason.
+create or replace function neural_search.check_failure(code text) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
+    raise exception 'The database broke off the search (SQLSTATE %).', code
+      using errcode = code, hint = 'Try again; where it goes on, narrow the search by a filter.';
+  end if;
+end
+$$;
+comment on function neural_search.check_failure is
+  'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
+
+
+create or replace function neural_search.note_failure(code text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  count constant integer := coalesce(nullif(current_setting('neural_search.failed_objects', true), ''), '0')::integer;
+  setting text;
+begin
+  perform neural_search.check_failure(code);
+  setting = set_config('neural_search.failed_objects', (count + 1)::text, true);
+  setting = set_config('neural_search.failed_with', code, true);
+end
+$$;
+comment on function neural_search.note_failure is
+  'Counts an object that is hidden because a policy failed on it, and remembers the last SQLSTATE.';
+
+
+-- To the server's log alone: nobody but the operator learns how many objects were hidden.
+create or replace function neural_search.log_failures() returns void
+language plpgsql set search_path = '' as $$
+declare
+  count constant text := coalesce(current_setting('neural_search.failed_objects', true), '');
+  setting text;
+begin
+  if count <> '' then
+    raise log 'neural-search hid % objects because a policy on storage.objects failed on them, the last with SQLSTATE %.',
+      count, current_setting('neural_search.failed_with', true)
+      using hint = 'neural-search doctor names the policy and the object.';
+    setting = set_config('neural_search.failed_objects', '', true);
+  end if;
+end
+$$;
+comment on function neural_search.log_failures is 'Tells the operator how many objects a search hid, and why.';
+
+
+-- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
+-- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
+-- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
+create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return exists (
+    select from neural_search.live_objects() as o
+    join storage.buckets as s on s.id = o.bucket_id and s.public
+    join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
+      and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
+    where o.id = target_object_id and coalesce(o.version, '') = target_version
+  );
+end
+$$;
+comment on function neural_search.is_public is
+  'Whether everybody may find this version of an object: its bucket is public and registered with public_search.';
+
+
+-- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
+create or replace function neural_search.public_buckets() returns text[]
+language sql stable security definer set search_path = '' as $$
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
+$$;
+comment on function neural_search.public_buckets is
+  'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
+
+
+-- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
+-- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
+-- have the same, and name everything in full all the same.
+create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable cost 1000 set search_path = storage, public, extensions as $$
+declare
+  operation constant text := current_setting('storage.operation', true);
+  seen boolean;
+begin
+  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  begin
+    seen = exists (
+      select from neural_search.live_objects() as o
+      where o.id = target_object_id and coalesce(o.version, '') = target_version
+    );
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.note_failure(sqlstate);
+    seen = false;
+  end;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+  return seen or neural_search.is_public(target_object_id, target_version);
+end
+$$;
+comment on function neural_search.can_see is
+  'Whether the caller may see an object that still has this version: by the policies on storage.objects, or because '
+  'everybody may.';
+
+
+-- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
+-- that a policy fails on fails the statement: match_documents sees to both. Its subquery is a scalar one, because the
+-- planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
+alter policy "As the policies on storage.objects say" on neural_search.documents
+  to anon, authenticated using (
+    case when (select current_setting('neural_search.prepared', true)) = 'on'
+        and (select current_setting('storage.operation', true)) = 'storage.object.get_authenticated'
+      then
+        coalesce((
+          select true from storage.objects as o
+          where o.id = documents.object_id and coalesce(o.version, '') = documents.object_version
+        ), false)
+        or documents.bucket_id = any ((select neural_search.public_buckets())::text[])
+          and neural_search.is_public(documents.object_id, documents.object_version)
+      else neural_search.can_see(documents.object_id, documents.object_version)
+    end
+  );
+comment on policy "As the policies on storage.objects say" on neural_search.documents is
+  'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
+
 
 -- Runs as the caller, so that the caller's policies decide and nothing but what they show is ever known here. Reads
 -- ranges of the table's own places, (block, line), each in a subtransaction: a range with an object that a policy
@@ -43,8 +186,8 @@ begin
       else least(step, lines - place % lines)
     end;
     begin
+      -- Not live_objects(), whose rows have no place.
       select array_agg(object.id) into ids
-      -- A name that storage.objects doesn't know, on older projects, is taken from here.
       from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
         lateral (
           select o.id from storage.objects as o
@@ -57,9 +200,10 @@ begin
       if ids is not null then
         return query select unnest(ids);
       end if;
-    exception when data_exception or cardinality_violation or plpgsql_error then
-      -- Whom a policy chokes on nobody sees, as can_see has it.
+    exception when query_canceled or assert_failure or others then
+      perform neural_search.check_failure(sqlstate);
       if length = 1 then
+        perform neural_search.note_failure(sqlstate);
         used = greatest(used, place % lines);
         place = place + 1;
       elsif place % lines > used and length < lines then

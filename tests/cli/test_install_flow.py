@@ -57,7 +57,7 @@ def _store_images(stack: Stack, folder: Path) -> None:
 
 
 def all_searchable(database: psycopg.Connection[Any]) -> bool:
-    statement = "select content from public.documents order by 1"
+    statement = "select content from neural_search.documents order by 1"
     return eventually(lambda: [row[0] for row in database.execute(statement)] == NAMES, 60)
 
 
@@ -218,14 +218,14 @@ def test_a_missing_bucket_is_named_before_anything_is_changed(
 def test_somebody_elses_documents_table_is_neither_used_nor_dropped(
     project: CommandLine, database: psycopg.Connection[Any]
 ):
-    database.execute("create table public.documents (id bigint, content text)")
+    database.execute("create table neural_search.documents (id bigint, content text)")
     try:
         line = project.error("install", "--embed-url", project.settings["EMBED_URL"])
-        assert "public.documents" in line and "Rename it" in line
+        assert "neural_search.documents" in line and "Rename it" in line
         project.run("uninstall", "--data", "--yes")
         assert remains(database) == ["table documents"]
     finally:
-        database.execute("drop table public.documents")
+        database.execute("drop table neural_search.documents")
 
 
 def test_a_database_in_use_is_left_as_it_is(

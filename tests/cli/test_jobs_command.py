@@ -71,7 +71,7 @@ def not_searchable(database: Database) -> set[str]:
     rows = database.execute("""
         select o.name from storage.objects o
         where o.bucket_id = 'images' and not exists (
-          select from public.documents d where d.object_id = o.id and d.object_version = o.version)
+          select from neural_search.documents d where d.object_id = o.id and d.object_version = o.version)
     """)
     return {name for (name,) in rows}
 
@@ -95,7 +95,7 @@ def forgotten(stack: CommandLine, database: Database, tmp_path: Path) -> Iterato
     for name in GOOD:
         write_picture(tmp_path / name, name.removesuffix(".png"))
     stack.run("upload", tmp_path, "--prefix", "forgotten", "--upsert", "--wait")
-    database.execute("delete from public.documents where content like 'forgotten/%'")
+    database.execute("delete from neural_search.documents where content like 'forgotten/%'")
     yield "forgotten/"
     database.execute("select public.reconcile_documents()")
 

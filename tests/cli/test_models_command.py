@@ -114,7 +114,7 @@ def row(stack: CommandLine, name: str) -> dict[str, Any]:
 
 def stored(sql: Connection) -> set[tuple[Any, ...]]:
     """Path and model of each document."""
-    return set(sql.execute("select content, model from public.documents").fetchall())
+    return set(sql.execute("select content, model from neural_search.documents").fetchall())
 
 
 def change_the_shop(stack: CommandLine, given: dict[str, str], folder: Path) -> None:
@@ -240,12 +240,12 @@ def finding(stack: CommandLine, check: str) -> dict[str, str]:
 
 def test_doctor_notices_an_index_that_is_left_over(stack: CommandLine, sql: Connection, shop: Path):
     sql.execute(
-        "create index documents_old_idx on public.documents"
+        "create index documents_old_idx on neural_search.documents"
         " using hnsw ((embedding::extensions.halfvec(3)) extensions.halfvec_cosine_ops) where model = 'old'"
     )
     found = finding(stack, "models' indexes")
-    sql.execute("drop index public.documents_old_idx")
-    assert found["state"] == "WRONG" and "drop index concurrently public.documents_old_idx" in found["detail"]
+    sql.execute("drop index neural_search.documents_old_idx")
+    assert found["state"] == "WRONG" and "drop index concurrently neural_search.documents_old_idx" in found["detail"]
 
 
 def test_doctor_notices_a_model_that_nobody_loads(
@@ -271,7 +271,7 @@ def test_an_incomplete_index_is_noticed_and_made_anew(stack: CommandLine, given:
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(
             "update pg_index set indisvalid = false"
-            " where indexrelid = 'public.documents_efficientnet_lite0_idx'::regclass"
+            " where indexrelid = 'neural_search.documents_efficientnet_lite0_idx'::regclass"
         )
     found = finding(stack, "models")
     assert found["state"] == "WRONG" and f"`neural-search models add {MODEL}`" in found["detail"]

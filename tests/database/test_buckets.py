@@ -40,7 +40,7 @@ def test_taking_a_bucket_out_removes_its_documents_and_jobs(db, make_document, m
     make_document(), make_document(), make_object()
     with as_role(db, "service_role"):
         assert db.execute("select public.unindex_bucket('images')").fetchone() == (2,)
-    assert db.execute("select count(*) from public.documents").fetchone() == (0,)
+    assert db.execute("select count(*) from neural_search.documents").fetchone() == (0,)
     assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
     assert db.execute("select count(*) from storage.objects").fetchone() == (3,)
 
@@ -62,11 +62,11 @@ def test_the_status_counts_objects_by_state(db, make_document, make_object):
 def test_reconciling_does_nothing_where_nothing_is_wrong(db, make_document, make_object):
     make_document(), make_object()
     before = db.execute(
-        "select xmin from public.documents union all select xmin from neural_search.jobs"
+        "select xmin from neural_search.documents union all select xmin from neural_search.jobs"
     ).fetchall()
     assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
     after = db.execute(
-        "select xmin from public.documents union all select xmin from neural_search.jobs"
+        "select xmin from neural_search.documents union all select xmin from neural_search.jobs"
     ).fetchall()
     assert before == after
 
@@ -84,7 +84,7 @@ def test_an_overwrite_that_nobody_recorded_is_found(db, silent, make_document):
     silent.execute("update storage.objects set version = 'v2'")
     assert db.execute(RECONCILE).fetchone() == (1, 1, 0)
     assert db.execute("select version, state from neural_search.jobs").fetchall() == [("v2", "pending")]
-    assert db.execute("select count(*) from public.documents").fetchone() == (0,)
+    assert db.execute("select count(*) from neural_search.documents").fetchone() == (0,)
 
 
 def test_an_overwrite_that_nobody_recorded_revives_a_failed_job(db, silent, make_object):
@@ -118,7 +118,7 @@ def test_what_is_left_of_objects_that_arent_indexed_any_more_is_removed(
     make_document("a.png"), make_object("b.png")
     silent.execute(loss)
     assert db.execute(RECONCILE).fetchone() == (0, 0, 2)
-    assert db.execute("select count(*) from public.documents").fetchone() == (0,)
+    assert db.execute("select count(*) from neural_search.documents").fetchone() == (0,)
     assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
 
 
@@ -138,7 +138,7 @@ def test_a_job_whose_work_is_done_is_removed(db, make_document, version):
     db.execute(
         "insert into neural_search.jobs (object_id, model, version, state)"
         " select %s, %s, case when %s = 'another' then 'v0' else object_version end, 'failed'"
-        " from public.documents",
+        " from neural_search.documents",
         [object_id, MODEL, version],
     )
     assert db.execute(RECONCILE).fetchone() == (0, 1, 0)
@@ -175,7 +175,7 @@ def test_rows_that_somebody_has_locked_are_left_for_next_time(database, db, sile
     make_document("a.png")
     silent.execute("update storage.objects set version = 'v2'")
     with database.connect() as other, other.transaction():
-        other.execute("select from public.documents for update")
+        other.execute("select from neural_search.documents for update")
         assert db.execute(RECONCILE).fetchone() == (1, 0, 0)
     assert db.execute(RECONCILE).fetchone() == (0, 1, 0)
 

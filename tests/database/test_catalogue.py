@@ -220,7 +220,7 @@ def test_policies_ask_for_settings_once_in_a_statement(catalogue):
 def test_sequences_are_the_services_alone(catalogue):
     rows = catalogue.execute("""
         select role from unnest(array['anon', 'authenticated', 'service_role']) as role
-        where has_sequence_privilege(role, 'public.documents_id_seq', 'usage, select, update')
+        where has_sequence_privilege(role, 'neural_search.documents_id_seq', 'usage, select, update')
     """).fetchall()
     assert rows == [("service_role",)]
 
@@ -241,7 +241,7 @@ def test_everything_has_a_comment(catalogue):
           and col_description(attrelid, attnum) is null
         union all
         select polname from pg_policy
-        where polrelid = 'public.documents'::regclass and obj_description(oid, 'pg_policy') is null
+        where polrelid = 'neural_search.documents'::regclass and obj_description(oid, 'pg_policy') is null
     """).fetchall()
     assert rows == []
 

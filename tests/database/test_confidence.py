@@ -25,7 +25,7 @@ def indexed(database, db):
         with database.connect("supabase_admin") as platform:
             platform.execute("set session_replication_role = 'replica'")
             columns = "object_id, bucket_id, content, model, embedding, object_version"
-            with platform.cursor().copy(f"copy public.documents ({columns}) from stdin") as copy:
+            with platform.cursor().copy(f"copy neural_search.documents ({columns}) from stdin") as copy:
                 for point in points:
                     (identity,) = db.execute("select gen_random_uuid()").fetchone()
                     copy.write_row([str(identity), "images", f"{identity}.png", model, vector(*point), "v"])
@@ -117,18 +117,18 @@ def test_a_background_is_drawn_anew_once_a_tenth_has_changed_and_not_before(db, 
     assert refresh(db) == 0
     indexed(points(20))
     assert refresh(db) == 1
-    db.execute("delete from public.documents where id % 2 = 0")
+    db.execute("delete from neural_search.documents where id % 2 = 0")
     assert refresh(db) == 1
 
 
 def test_what_was_deleted_leaves_the_sample_with_the_next_refresh(db, indexed):
     indexed(points(100))
     refresh(db)
-    db.execute("delete from public.documents where id <= (select min(id) + 2 from public.documents)")
+    db.execute("delete from neural_search.documents where id <= (select min(id) + 2 from neural_search.documents)")
     assert refresh(db) == 0
     rows = db.execute("""
         select count(*) from neural_search.background_samples as s
-        where not exists (select from public.documents as d where d.id = s.document_id)
+        where not exists (select from neural_search.documents as d where d.id = s.document_id)
     """).fetchone()
     assert rows == (0,)
 
@@ -144,10 +144,10 @@ def test_few_documents_among_very_many_others_are_drawn_all_the_same(database, d
     db.execute("insert into neural_search.models (name, dimensions) values ('rare', %s)", [DIMENSIONS])
     with database.connect("supabase_admin") as platform:
         platform.execute("set session_replication_role = 'replica'")
-        platform.execute("alter table public.documents alter column metadata set storage plain")
+        platform.execute("alter table neural_search.documents alter column metadata set storage plain")
         platform.execute(
             """
-            insert into public.documents
+            insert into neural_search.documents
               (object_id, bucket_id, content, model, embedding, object_version, metadata)
             select gen_random_uuid(), 'images', n::text, case mod(n, 125) when 0 then 'rare' else 'wide' end,
               '[1]'::extensions.vector, 'v', jsonb_build_object('wide', repeat('x', 5000))
@@ -163,7 +163,7 @@ def test_few_documents_among_very_many_others_are_drawn_all_the_same(database, d
 def test_a_background_goes_with_the_documents_that_it_was_made_of(db, indexed):
     indexed(points(ENOUGH + 8))
     refresh(db)
-    db.execute("delete from public.documents where id % 2 = 0")
+    db.execute("delete from neural_search.documents where id % 2 = 0")
     assert refresh(db) == 1
     assert levels(db, vector(1)) is None
     assert db.execute("select count(*) from neural_search.backgrounds").fetchone() == (0,)
@@ -192,7 +192,7 @@ def test_no_single_image_moves_a_level_by_more_than_its_rank(db, indexed):
     line = np.concatenate([np.ones((99, 1)), np.linspace(0, 1, 99)[:, None]], axis=1)
     found = []
     for secret in (line[50], np.array([0.0, 0, 1])):
-        db.execute("delete from public.documents")
+        db.execute("delete from neural_search.documents")
         indexed(np.concatenate([np.pad(line, ((0, 0), (0, 1))), np.pad(secret, (0, 3 - len(secret)))[None]]))
         refresh(db)
         db.execute("update neural_search.calibrations set unit = 'quartile_distance'")

@@ -25,14 +25,14 @@ def equals(database: Clone, db: Connection) -> Connection:
         )
         indexes = "bucket_id, prefix, owner_id, mime_type, byte_size, uploaded_at, metadata, content_hash"
         for name in indexes.split(", "):
-            platform.execute(f"drop index public.documents_{name}_idx")
+            platform.execute(f"drop index neural_search.documents_{name}_idx")
         platform.execute(
             """
             with objects as (
               insert into storage.objects (bucket_id, name, version)
               select 'images', n::text, 'v' from generate_series(1, %s) as n returning id, name
             )
-            insert into public.documents (object_id, bucket_id, content, model, embedding, object_version)
+            insert into neural_search.documents (object_id, bucket_id, content, model, embedding, object_version)
             select o.id, 'images', o.name, 'tiny', '[3, 4]', 'v' from objects as o
             """,
             [NUMBER],

@@ -27,7 +27,7 @@ select o.bucket_id, o.name, o.version, has.documents, has.jobs
 from neural_search.buckets as b join storage.objects as o on o.bucket_id = b.bucket_id
 cross join lateral (
   select
-    (select count(*) from public.documents as d
+    (select count(*) from neural_search.documents as d
       where d.object_id = o.id and d.object_version = o.version) as documents,
     (select count(*) from neural_search.jobs as j where j.object_id = o.id and j.version = o.version
       and (j.state = 'pending' or j.error_class is not null)) as jobs
@@ -38,11 +38,11 @@ UNEXPLAINED = """
 with listed as materialized (select object_id from public.list_embedding_jobs(max_rows => null))
 select o.bucket_id, o.name
 from neural_search.buckets as b join storage.objects as o on o.bucket_id = b.bucket_id
-where (select count(*) from public.documents as d where d.object_id = o.id and d.object_version = o.version)
+where (select count(*) from neural_search.documents as d where d.object_id = o.id and d.object_version = o.version)
   + (select count(*) from listed as l where l.object_id = o.id) <> 1
 """
 GHOSTS = """
-select d.bucket_id, d.content from public.documents as d
+select d.bucket_id, d.content from neural_search.documents as d
 where not exists (
   select from storage.objects as o
   where (o.id, o.version, o.bucket_id, o.name) = (d.object_id, d.object_version, d.bucket_id, d.content)
@@ -50,7 +50,7 @@ where not exists (
 """
 FOUND = """
 select m.bucket_id, m.content, d.content_hash, o.bucket_id, o.name, o.version
-from public.match_documents(%s, 0, 1000) as m join public.documents as d on d.id = m.id
+from public.match_documents(%s, 0, 1000) as m join neural_search.documents as d on d.id = m.id
 left join storage.objects as o on o.id = m.object_id
 """
 
@@ -70,7 +70,7 @@ class Project(RuleBasedStateMachine):
         self.work = []  # every job that was ever handed out
         self.recorded = True  # False from the loss of an event to the next reconciliation
         self.platform.execute("set session_replication_role = 'replica'")
-        self.platform.execute("truncate storage.objects, neural_search.jobs, public.documents")
+        self.platform.execute("truncate storage.objects, neural_search.jobs, neural_search.documents")
         self.platform.execute(
             "insert into storage.buckets (id, name) values ('attic', 'attic') on conflict do nothing"
         )

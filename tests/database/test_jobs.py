@@ -39,7 +39,7 @@ def states(connection):
 
 
 def documents(connection):
-    return connection.execute("select object_id, object_version from public.documents").fetchall()
+    return connection.execute("select object_id, object_version from neural_search.documents").fetchall()
 
 
 def test_a_claim_tells_what_the_worker_needs(db, make_object):
@@ -147,7 +147,7 @@ def test_finishing_writes_the_document_and_removes_the_job(db, make_object):
     row = db.execute("""
         select object_id, bucket_id, content, model, object_version, content_hash, width, height, mime_type,
           metadata
-        from public.documents
+        from neural_search.documents
     """).fetchone()
     assert row == (object_id, "images", "a.png", MODEL, "v1", "hash", 2, 3, "image/png", {})
     assert states(db) == []
@@ -157,7 +157,7 @@ def test_finishing_writes_the_document_and_removes_the_job(db, make_object):
 def test_finishing_twice_changes_nothing(db, make_object):
     object_id = make_object()
     assert [finish(db, object_id, vector(1)), finish(db, object_id, vector(0, 1))] == ["embedded"] * 2
-    assert db.execute("select embedding = %s from public.documents", [vector(1)]).fetchall() == [(True,)]
+    assert db.execute("select embedding = %s from neural_search.documents", [vector(1)]).fetchall() == [(True,)]
 
 
 def test_finishing_late_counts_while_the_version_is_the_same(db, make_object):
@@ -341,7 +341,7 @@ def test_a_finish_under_way_makes_a_move_wait_which_then_takes_the_document_alon
             wait_until_blocked(db, worker.info.backend_pid, moving)
         moving.join(10)
     assert (documents(db), states(db)) == ([(object_id, "v2")], [])
-    assert db.execute("select content from public.documents").fetchall() == [("b.png",)]
+    assert db.execute("select content from neural_search.documents").fetchall() == [("b.png",)]
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_an_upload_doesnt_wait_behind_a_worker_that_waits_for_a_table_of_ours(
     object_id = make_object("a.png", version="v1")
     values = [object_id, MODEL, vector(1)][: call.count("%s")]
     with database.connect() as blocker, database.connect() as worker, blocker.transaction():
-        blocker.execute("lock table public.documents, neural_search.jobs in access exclusive mode")
+        blocker.execute("lock table neural_search.documents, neural_search.jobs in access exclusive mode")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             worker.execute(f"select {call}", values)
     assert states(db) == ["due"]
@@ -519,7 +519,7 @@ def test_a_claim_tells_how_long_the_bytes_have_been_waiting(db, make_object):
 
 
 def test_a_document_tells_when_its_bytes_were_queued_and_when_they_became_searchable(db, make_object):
-    waited = "select extract(epoch from embedded_at - queued_at)::float from public.documents"
+    waited = "select extract(epoch from embedded_at - queued_at)::float from neural_search.documents"
     object_id = make_object("a.png")
     db.execute(QUEUED_EARLIER)
     ((_, lease_id, _),) = claim(db)

@@ -6,7 +6,7 @@ import pytest
 
 from cli import installation, removal
 
-DOCUMENTS = "select bucket_id, content from public.documents order by 1, 2"
+DOCUMENTS = "select bucket_id, content from neural_search.documents order by 1, 2"
 RECONCILE = "select * from public.reconcile_documents()"
 
 
@@ -86,4 +86,4 @@ def test_uninstall_with_data_deletes_what_is_kept_aside_too(db, install, uninsta
     install("images")
     uninstall(data=True)
     assert not is_aside(db)
-    assert db.execute("select to_regclass('public.documents')").fetchone() == (None,)
+    assert db.execute("select to_regclass('neural_search.documents')").fetchone() == (None,)

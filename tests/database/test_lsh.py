@@ -34,7 +34,7 @@ def put(database):
                 )
             platform.execute(
                 """
-                insert into public.documents (object_id, bucket_id, content, model, embedding, object_version)
+                insert into neural_search.documents (object_id, bucket_id, content, model, embedding, object_version)
                 values (%s, 'images', %s, %s, %s, '1')
                 """,
                 [identity, str(identity), MODEL, text(embedding)],
@@ -108,11 +108,11 @@ READ = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where 
 
 
 def test_documents_from_before_the_planes_get_their_bits_batch_by_batch(prepared):
-    ids = [identity for (identity,) in prepared.execute("select id from public.documents order by id")]
+    ids = [identity for (identity,) in prepared.execute("select id from neural_search.documents order by id")]
     assert prepared.execute(FILL, [MODEL, 40, 0]).fetchone() == (40, ids[39])
     assert prepared.execute(FILL, [MODEL, 40, ids[39]]).fetchone() == (20, ids[59])
     assert prepared.execute(FILL, [MODEL, 40, ids[59]]).fetchone() == (0, ids[59])
-    true = "select bool_and(lsh = neural_search.lsh_bits(embedding, model)) from public.documents"
+    true = "select bool_and(lsh = neural_search.lsh_bits(embedding, model)) from neural_search.documents"
     assert prepared.execute(true).fetchone() == (True,)
 
 
@@ -141,9 +141,9 @@ def test_two_callers_share_the_work_and_what_one_gives_up_is_done_by_the_other(d
 def test_bits_follow_the_embedding_from_then_on(prepared, put):
     first, second = some(2, seed=4)
     object_id = put(first)
-    query = "select lsh::text from public.documents where object_id = %s"
+    query = "select lsh::text from neural_search.documents where object_id = %s"
     assert prepared.execute(query, [object_id]).fetchone() == (bits(prepared, first),)
-    update = "update public.documents set embedding = %s where object_id = %s"
+    update = "update neural_search.documents set embedding = %s where object_id = %s"
     prepared.execute(update, [text(second), object_id])
     assert prepared.execute(query, [object_id]).fetchone() == (bits(prepared, second),)
 
@@ -156,7 +156,7 @@ def test_planes_are_drawn_once(prepared):
 
 def test_a_model_without_planes_has_no_bits_and_cant_be_filled(db, put):
     put(some(1)[0])
-    assert db.execute("select lsh from public.documents").fetchone() == (None,)
+    assert db.execute("select lsh from neural_search.documents").fetchone() == (None,)
     assert bits(db, some(1)[0]) is None
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="no planes"):
         db.execute("select neural_search.fill_lsh(%s)", [MODEL])
@@ -172,15 +172,15 @@ def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
     ids = [put(one) for one in vectors]
     prepared.execute("select neural_search.fill_lsh(%s)", [MODEL])
     prepared.execute(f"""
-        create index tiny_lsh on public.documents
+        create index tiny_lsh on neural_search.documents
           using hnsw ((lsh::bit({DIMENSIONS})) extensions.bit_hamming_ops) where model = '{MODEL}'
     """)
-    prepared.execute("analyze public.documents")
+    prepared.execute("analyze neural_search.documents")
     prepared.execute("update neural_search.models set search_strategy = 'lsh' where name = %s", [MODEL])
     query = some(1, seed=6)[0]
     with prepared.transaction():
         found = prepared.execute(LSH, [text(query)]).fetchall()
-        scans = prepared.execute("select pg_stat_get_xact_numscans('public.tiny_lsh'::regclass)").fetchone()
+        scans = prepared.execute("select pg_stat_get_xact_numscans('neural_search.tiny_lsh'::regclass)").fetchone()
     assert scans[0] >= 1
     similarities = dict(zip(map(str, ids), vectors @ query, strict=True))
     assert [similarity for _, similarity in found] == pytest.approx(

@@ -133,9 +133,9 @@ def test_a_migration_that_fails_is_named_and_leaves_nothing(database, folder):
 
 def test_a_migration_doesnt_queue_behind_a_lock_for_long(database, folder, monkeypatch):
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "100ms")
-    write(folder, "29990101000000_blocked", "alter table public.documents add extra integer;")
+    write(folder, "29990101000000_blocked", "alter table neural_search.documents add extra integer;")
     with database.connect() as blocker, blocker.transaction():
-        blocker.execute("lock table public.documents")
+        blocker.execute("lock table neural_search.documents")
         with pytest.raises(DatabaseUnavailable, match="29990101000000_blocked was not applied"):
             migrations.apply(database.url())
 

@@ -61,7 +61,7 @@ def tiny_index(db):
         " neural_search.index_definition(%(name)s, 2, 'hnsw')",
         {"name": TINY},
     )
-    db.execute(f"create index {name} on public.documents {definition}")
+    db.execute(f"create index {name} on neural_search.documents {definition}")
 
 
 @pytest.fixture
@@ -133,16 +133,16 @@ def test_uploads_overwrites_moves_and_deletes_are_followed_with_both_models(
     make_object("a.png")
     assert states(db, ready[0]) == {MODEL: "due", TINY: "due"}
     assert db.execute(
-        "select count(*) from public.documents where object_id = %s", [ready[0]]
+        "select count(*) from neural_search.documents where object_id = %s", [ready[0]]
     ).fetchone() == (0,)
     with database.connect("supabase_storage_admin") as storage:
         storage.execute("update storage.objects set name = 'moved.png', version = 'v2' where name = 'b.png'")
         assert states(db, ready[1]) == {MODEL: "searchable", TINY: "searchable"}
-        moved = db.execute("select content, model from public.documents order by model").fetchall()
+        moved = db.execute("select content, model from neural_search.documents order by model").fetchall()
         assert moved == [("moved.png", TINY), ("moved.png", MODEL)]
         storage.execute("select set_config('storage.allow_delete_query', 'true', false)")
         storage.execute("delete from storage.objects where id = any(%s)", [[uploaded, ready[1]]])
-    assert db.execute("select count(*) from public.documents").fetchone() == (0,)
+    assert db.execute("select count(*) from neural_search.documents").fetchone() == (0,)
     assert db.execute("select count(*) from neural_search.jobs").fetchone() == (2,)  # of a.png alone
 
 
@@ -228,7 +228,7 @@ def test_a_model_with_an_index_that_was_never_completed_is_refused(database, db,
     with database.connect("supabase_admin") as platform:
         platform.execute(
             "update pg_index set indisvalid = false"
-            " where indexrelid = format('public.%%I', neural_search.index_name(%s))::regclass",
+            " where indexrelid = format('neural_search.%%I', neural_search.index_name(%s))::regclass",
             [TINY],
         )
     assert listed(db)[6] is False
@@ -252,7 +252,7 @@ def test_hashing_takes_planes_and_an_index_of_its_own(db, ready):
         " neural_search.index_definition(%(name)s, 2, 'lsh')",
         {"name": TINY},
     )
-    db.execute(f"create index {name} on public.documents {definition}")
+    db.execute(f"create index {name} on neural_search.documents {definition}")
     assert add(db, strategy="lsh") == "active"
     assert listed(db)[6] is True
     assert activate(db, TINY)[0] == TINY
@@ -316,7 +316,7 @@ def test_what_somebody_has_locked_is_removed_last_and_holds_nothing_else_up(data
     db.execute("set lock_timeout = '100ms'")
     with database.connect() as busy:
         with busy.transaction():
-            lock = "select from public.documents where object_id = %s and model = %s for update"
+            lock = "select from neural_search.documents where object_id = %s and model = %s for update"
             busy.execute(lock, [ready[0], TINY])
             assert remove(db, TINY) == (1, False)
             with pytest.raises(psycopg.errors.LockNotAvailable):

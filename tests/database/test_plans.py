@@ -30,8 +30,8 @@ def crowd(cluster, template):
 def scans(connection):
     """How often this session has scanned the index, and read whole tables."""
     return connection.execute("""
-        select pg_stat_get_xact_numscans('public.tiny_idx'::regclass),
-          pg_stat_get_xact_numscans('public.documents'::regclass)
+        select pg_stat_get_xact_numscans('neural_search.tiny_idx'::regclass),
+          pg_stat_get_xact_numscans('neural_search.documents'::regclass)
           + pg_stat_get_xact_numscans('storage.objects'::regclass)
     """).fetchone()
 

@@ -59,7 +59,7 @@ def test_a_search_finds_what_such_a_policy_shows(connection, asked):
 
 
 def test_so_do_the_table_and_what_is_asked_by_name(connection):
-    assert connection.execute("select count(*) from documents").fetchone() == (ROWS // 10,)
+    assert connection.execute("select count(*) from neural_search.documents").fetchone() == (ROWS // 10,)
     states = connection.execute(
         "select name, state from object_states('images', array['team3/3.png', 'team4/4.png'])"
     ).fetchall()

@@ -57,7 +57,7 @@ def make_raising(connection, chosen):
     """Moves these objects into a folder that is no uuid."""
     numbers = [n for n in range(ROWS) if chosen(n)]
     for table, name, number in (
-        ("storage.objects", "name", "version::integer"), ("public.documents", "content", "byte_size")
+        ("storage.objects", "name", "version::integer"), ("neural_search.documents", "content", "byte_size")
     ):  # fmt: skip
         connection.execute(
             f"update {table} set {name} = 'secret/' || {number} || '.png' where {number} = any (%s)",

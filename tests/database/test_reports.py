@@ -122,13 +122,13 @@ def test_freshness_is_from_upload_to_searchable_over_the_last_day(db, make_docum
     for minutes in (1, 2, 3):
         object_id = make_document()
         db.execute(
-            "update public.documents set queued_at = embedded_at - %s * interval '1 minute'"
+            "update neural_search.documents set queued_at = embedded_at - %s * interval '1 minute'"
             " where object_id = %s",
             [minutes, object_id],
         )
     make_document()
     db.execute("""
-        update public.documents set embedded_at = now() - interval '25 hours'
+        update neural_search.documents set embedded_at = now() - interval '25 hours'
         where embedded_at - queued_at < interval '1 minute'
     """)
     rows = db.execute(

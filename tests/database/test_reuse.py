@@ -41,7 +41,7 @@ def test_a_copy_takes_over_the_vector_and_all_that_the_bytes_tell(db, make_objec
     same = "embedding, content_hash, width, height, mime_type, perceptual_hash, byte_size"
     rows = db.execute(
         f"select row({same}), d.bucket_id, d.content, d.owner_id, d.object_version = o.version"
-        " from public.documents as d join storage.objects as o on o.id = d.object_id order by d.id"
+        " from neural_search.documents as d join storage.objects as o on o.id = d.object_id order by d.id"
     ).fetchall()
     assert rows[0][0] == rows[1][0] and HASH in rows[0][0]
     assert [row[1:] for row in rows] == [
@@ -58,7 +58,7 @@ def test_nothing_is_taken_over_from_other_bytes_or_another_model(db, make_object
     embed(db, first)
     assert reuse(db, copy, hash="0" * 64) == "unknown"
     assert reuse(db, copy, model="tiny") == "unknown"
-    assert db.execute("select count(*) from public.documents").fetchone() == (1,)
+    assert db.execute("select count(*) from neural_search.documents").fetchone() == (1,)
 
 
 def test_bytes_that_the_object_no_longer_has_are_not_given_a_vector(db, make_object):
@@ -70,7 +70,7 @@ def test_bytes_that_the_object_no_longer_has_are_not_given_a_vector(db, make_obj
     db.execute("set storage.allow_delete_query = 'true'")
     db.execute("delete from storage.objects where id = %s", [copy])
     assert reuse(db, copy, version=version) == "gone"
-    assert db.execute("select object_id from public.documents").fetchall() == [(first,)]
+    assert db.execute("select object_id from neural_search.documents").fetchall() == [(first,)]
 
 
 def test_what_is_kept_for_reuse_is_gone_with_the_last_object_that_has_these_bytes(db, make_object):
@@ -80,7 +80,7 @@ def test_what_is_kept_for_reuse_is_gone_with_the_last_object_that_has_these_byte
     db.execute("set storage.allow_delete_query = 'true'")
     db.execute("delete from storage.objects where id = %s", [first])
     assert reuse(db, make_object("c.png")) == "embedded"
-    assert traces(db) == {"public.documents"}
+    assert traces(db) == {"neural_search.documents"}
     db.execute("delete from storage.objects")
     assert traces(db) == set()
     assert reuse(db, make_object("d.png")) == "unknown"
@@ -135,6 +135,6 @@ def test_looking_for_a_copy_reads_an_index_and_no_table(db, make_object):
     with db.transaction():
         db.execute("set local enable_seqscan = off")  # which a table this small would prefer
         plan = db.execute(
-            "explain select from public.documents where content_hash = %s and model = %s", [HASH, MODEL]
+            "explain select from neural_search.documents where content_hash = %s and model = %s", [HASH, MODEL]
         ).fetchall()
     assert "documents_content_hash_idx" in str(plan)

@@ -24,7 +24,7 @@ returning id
 """
 USER = "00000000-0000-4000-8000-000000000001"
 JOBS = "select object_id, version, state from neural_search.jobs order by version"
-DOCUMENTS = "select object_id, content, object_version from public.documents"
+DOCUMENTS = "select object_id, content, object_version from neural_search.documents"
 
 
 class S3:

@@ -63,7 +63,7 @@ def test_the_original_call_finds_the_nearest_first(db, make_document):
 def test_every_column_is_told(db, make_document):
     object_id = make_document("a.png", user_metadata=psycopg.types.json.Jsonb({"title": "A"}))
     row = db.execute("select * from public.match_documents(%s)", [vector(1)]).fetchone()
-    ((document_id,),) = db.execute("select id from public.documents")
+    ((document_id,),) = db.execute("select id from neural_search.documents")
     assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"}, None)
 
 
@@ -177,18 +177,18 @@ def test_arguments_that_make_no_sense_are_refused_with_the_remedy(db, arguments,
 
 def test_what_a_filter_says_cant_break_out_of_the_statement(db, make_document):
     make_document("a.png")
-    evil = "x' or true; drop table public.documents; --\\"
+    evil = "x' or true; drop table neural_search.documents; --\\"
     narrows = [{key: evil} for key in ("bucket", "prefix", "owner", "mime_type")]
     for narrow in [*narrows, {"mime_type": [evil, '"}']}, {"metadata": {evil: evil}}]:
         assert found(db, filter=Jsonb(narrow)) == []
-    assert db.execute("select count(*) from public.documents").fetchone() == (1,)
+    assert db.execute("select count(*) from neural_search.documents").fetchone() == (1,)
 
 
 def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):
     make_document("a.png", 3, 4, owner_id=ME, user_metadata=Jsonb({"title": "A", "tags": ["x", "y"]}))
     make_document("b.png", 1)
     db.execute("""
-        update public.documents set mime_type = 'image/gif', byte_size = 9, uploaded_at = '2026-01-02T00:00Z'
+        update neural_search.documents set mime_type = 'image/gif', byte_size = 9, uploaded_at = '2026-01-02T00:00Z'
         where content = 'b.png'
     """)
     for narrow, expected in [
@@ -211,8 +211,8 @@ def test_the_rows_of_a_model_on_standby_can_be_searched_by_its_name(db, make_doc
     make_document("a.png")
     db.execute("insert into neural_search.models (name, dimensions) values ('small', 2)")
     db.execute("""
-        insert into public.documents (object_id, bucket_id, content, model, embedding, object_version)
-        select object_id, bucket_id, content, 'small', '[3,4]', object_version from public.documents
+        insert into neural_search.documents (object_id, bucket_id, content, model, embedding, object_version)
+        select object_id, bucket_id, content, 'small', '[3,4]', object_version from neural_search.documents
     """)
     rows = db.execute(f"{MATCH}('[1,0]', model => 'small')").fetchall()
     assert rows == [("a.png", 0.6)]
@@ -261,7 +261,7 @@ def test_the_best_result_decides_for_every_page(db, make_document, strategy):
     for n in range(6):
         make_document(f"{n}", 1, n)
     asked = {"query_kind": "text", "match_count": 2}
-    ids = dict(db.execute("select content, id from public.documents").fetchall())
+    ids = dict(db.execute("select content, id from neural_search.documents").fetchall())
     for page_after in (
         {"similarity": 1 / 17**0.5, "id": ids["4"], "rank": 5},
         {"similarity": 1 / 17**0.5, "id": ids["4"]},
@@ -271,7 +271,7 @@ def test_the_best_result_decides_for_every_page(db, make_document, strategy):
         assert found(db, **after, best_confidence="same", query_embedding=vector(0, 0, 1)) == []
     assert found(db, **asked, skip_count=4, best_confidence="same") == ["4", "5"]
     assert found(db, **asked, skip_count=1000, best_confidence="same") == []
-    db.execute("delete from public.documents where content = '0'")  # the best is 0.71 now
+    db.execute("delete from neural_search.documents where content = '0'")  # the best is 0.71 now
     assert found(db, **asked, skip_count=2, best_confidence="same") == []
     assert found(db, **asked, skip_count=2, best_confidence="strong") == ["3", "4"]
 
@@ -340,13 +340,13 @@ def test_callers_find_what_the_policies_on_objects_show_them(db, own_objects_onl
     make_document("theirs.png", owner_id=str(uuid.uuid4()))
     with as_role(db, "authenticated", {"sub": ME}):
         assert found(db) == ["mine.png"]
-        assert db.execute("select content from public.documents").fetchall() == [("mine.png",)]
+        assert db.execute("select content from neural_search.documents").fetchall() == [("mine.png",)]
         assert db.execute(
             "select content from public.get_embeddings(names => '{mine.png,theirs.png}')"
         ).fetchall() == [("mine.png",)]
     with as_role(db, "anon"):
         assert found(db) == []
-        assert db.execute("select content from public.documents").fetchall() == []
+        assert db.execute("select content from neural_search.documents").fetchall() == []
     with as_role(db, "service_role"):
         assert len(found(db)) == 2
 
@@ -405,7 +405,7 @@ def test_an_object_that_a_policy_chokes_on_is_seen_by_nobody_and_spoils_no_searc
     db.execute(f"create policy own on storage.objects for select to authenticated using ({policy})")
     with as_role(db, "authenticated", {"sub": ME}):
         assert "secret/theirs.png" not in found(db)
-        assert db.execute("select from public.documents where content like 'secret%'").fetchall() == []
+        assert db.execute("select from neural_search.documents where content like 'secret%'").fetchall() == []
         assert db.execute(
             "select state from public.object_states('images', '{secret/theirs.png}')"
         ).fetchall() == [("unknown",)]
@@ -459,13 +459,13 @@ def test_nobody_finds_what_is_gone_or_has_other_bytes_though_nobody_recorded_it(
 
 def test_a_model_name_cant_break_out_of_the_statement(db, make_document):
     make_document("a.png")
-    name = "x' or true; drop table public.documents; --"
+    name = "x' or true; drop table neural_search.documents; --"
     db.execute("update neural_search.models set state = 'retired'")
     db.execute(
         "insert into neural_search.models (name, dimensions, state) values (%s, 1280, 'active')", [name]
     )
     assert found(db) == []
-    assert db.execute("select count(*) from public.documents").fetchone() == (1,)
+    assert db.execute("select count(*) from neural_search.documents").fetchone() == (1,)
 
 
 def test_the_active_model_is_told_to_all_callers(db):
@@ -478,7 +478,7 @@ def test_the_active_model_is_told_to_all_callers(db):
 
 def test_embeddings_are_found_by_id_by_path_and_by_bucket_and_path(db, make_document):
     make_document("cats/a.png"), make_document("b.png")
-    ids = dict(db.execute("select content, id from public.documents").fetchall())
+    ids = dict(db.execute("select content, id from neural_search.documents").fetchall())
 
     def contents(**arguments):
         named = ", ".join(f"{name} => %({name})s" for name in arguments)

@@ -73,7 +73,7 @@ class FaultyProject:
         return row
 
     def documents(self, name: str) -> list[dict[str, Any]]:
-        return self.rows("select * from public.documents where content = %s", name)
+        return self.rows("select * from neural_search.documents where content = %s", name)
 
     def check_searchable(self, *names: str) -> None:
         """One document each, of the object's present version and bytes, and no job that is left over."""

@@ -29,7 +29,7 @@ from shared.testing import picture
 
 PATIENCE = 20.0  # seconds
 OBJECTS, FINISH = "/storage/v1/object/images/", "/rest/v1/rpc/finish_embedding_job"
-DOCUMENTS, JOBS = "public.documents", "neural_search.jobs"
+DOCUMENTS, JOBS = "neural_search.documents", "neural_search.jobs"
 
 
 class Crashing:

@@ -1,6 +1,6 @@
 """Whether anything is lost, left behind or wrong: Storage's rows and bytes against the documents.
 
-It reads `storage.objects`, the bytes through Storage's HTTP API and `public.documents`, and knows nothing of
+It reads `storage.objects`, the bytes through Storage's HTTP API and `neural_search.documents`, and knows nothing of
 the queue. Only of an object without a document it asks, as an operator would, what the jobs say.
 """
 
@@ -148,7 +148,7 @@ def snapshot(database: psycopg.Connection[Any]) -> Snapshot:
         ).fetchall()
         documents = cursor.execute(
             "select d.object_id::text, d.model, d.bucket_id, d.content, d.object_version, d.content_hash, "
-            "d.embedding::text from public.documents as d order by d.id"
+            "d.embedding::text from neural_search.documents as d order by d.id"
         ).fetchall()
         models = cursor.execute(
             "select m.name from neural_search.models as m where m.state in ('active', 'standby') order by 1"

@@ -67,7 +67,7 @@ def explanations(db):
 def set_document(db, object_id, /, **columns: Any) -> None:
     changes = ", ".join(f"{column} = %({column})s" for column in columns)
     db.execute(
-        f"update public.documents set {changes} where object_id = %(target)s",
+        f"update neural_search.documents set {changes} where object_id = %(target)s",
         {"target": object_id, **columns},
     )
 
@@ -133,9 +133,9 @@ def test_a_document_without_an_object_is_a_ghost(db, embedded, judge):
 
 def test_a_second_document_of_an_object_is_a_ghost(db, embedded, judge):
     embedded("twice.png")
-    db.execute("alter table public.documents drop constraint documents_object_id_model_key")
+    db.execute("alter table neural_search.documents drop constraint documents_object_id_model_key")
     columns = "object_id, bucket_id, content, model, embedding, object_version, content_hash"
-    db.execute(f"insert into public.documents ({columns}) select {columns} from public.documents")
+    db.execute(f"insert into neural_search.documents ({columns}) select {columns} from neural_search.documents")
     assert judge()[1] == [(GHOST, "images/twice.png")]
 
 

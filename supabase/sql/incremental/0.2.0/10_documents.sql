@@ -1,0 +1,10 @@
+-- The table of documents moves into the private schema; views and foreign keys that use it follow.
+select set_config('lock_timeout', '10s', true);
+
+do $$
+begin
+  if to_regclass('neural_search.documents') is null then
+    alter table public.documents set schema neural_search;
+  end if;
+end
+$$;
