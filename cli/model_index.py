@@ -65,7 +65,9 @@ def _index_name(database: Database, name: str, strategy: str) -> str:
 def _drop(database: Database, index: str) -> bool:
     """Whether there was one."""
     there = column(database, "select to_regclass('neural_search.' || quote_ident(%s)) is not null", [index])
-    database.execute(sql.SQL("drop index concurrently if exists neural_search.{}").format(sql.Identifier(index)))
+    database.execute(
+        sql.SQL("drop index concurrently if exists neural_search.{}").format(sql.Identifier(index))
+    )
     return there == [True]
 
 

@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 from cli import former_record, migrations
 from cli.checks.kicks import kicks
+from cli.checks.policies import policies
 from cli.postgres import connect
 from cli.vault import EMBED_URL, WEBHOOK_SECRET
 from shared.errors import DatabaseError
@@ -32,6 +33,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "Vault": vault,
         "kicks": kicks,
         "indexed buckets": buckets,
+        "policies": policies,
     }
     yield (
         "" if url else "DATABASE_URL is not set",

@@ -80,6 +80,6 @@ def indexes(target: Settings) -> str:
     if orphans:
         raise DatabaseError(
             f"No model uses {', '.join(orphans)}, but every write pays for it. Run: drop index concurrently "
-            f"public.{orphans[0]}"
+            f"neural_search.{orphans[0]}"
         )
     return ", ".join(name for name, _ in found) or "none"

@@ -50,6 +50,9 @@ declare
   looked_through bigint := beginning + 10000;
   listed integer;
 begin
+  if not neural_search.policies_work() then
+    return;
+  end if;
   return query
   select d.id, d.bucket_id, d.content, d.content_hash, d.perceptual_hash::text, d.width, d.height, d.byte_size,
     d.mime_type, d.uploaded_at
@@ -80,6 +83,9 @@ begin
     raise exception 'first_ids and second_ids are % and %, expected at most 1000 each.',
       cardinality(first_ids), cardinality(second_ids)
       using errcode = 'invalid_parameter_value', hint = 'Ask for some pairs at a time.';
+  end if;
+  if not neural_search.policies_work() then
+    return;
   end if;
   return query
   select first.id, second.id

@@ -510,7 +510,7 @@ begin
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     page_after, collapse, min_confidence, best_confidence, pool_size
   );
-  if wanted = 0 then
+  if wanted = 0 or not neural_search.policies_work() then
     return;
   elsif strategy = 'best_score' then
     pool = array(

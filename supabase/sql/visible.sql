@@ -37,34 +37,51 @@ comment on function neural_search.check_failure is
 create or replace function neural_search.note_failure(code text) returns void
 language plpgsql set search_path = '' as $$
 declare
-  count constant integer := coalesce(nullif(current_setting('neural_search.failed_objects', true), ''), '0')::integer;
+  count constant integer := coalesce(nullif(current_setting('neural_search.policy_failures', true), ''), '0')::integer;
   setting text;
 begin
   perform neural_search.check_failure(code);
-  setting = set_config('neural_search.failed_objects', (count + 1)::text, true);
+  setting = set_config('neural_search.policy_failures', (count + 1)::text, true);
   setting = set_config('neural_search.failed_with', code, true);
 end
 $$;
 comment on function neural_search.note_failure is
-  'Counts an object that is hidden because a policy failed on it, and remembers the last SQLSTATE.';
+  'Counts that a policy failed on an object, which is hidden for it, and remembers the last SQLSTATE.';
 
 
--- To the server's log alone: nobody but the operator learns how many objects were hidden.
+-- To the server's log alone: nobody but the operator is to learn that objects were hidden.
 create or replace function neural_search.log_failures() returns void
 language plpgsql set search_path = '' as $$
 declare
-  count constant text := coalesce(current_setting('neural_search.failed_objects', true), '');
+  count constant text := coalesce(current_setting('neural_search.policy_failures', true), '');
   setting text;
 begin
   if count <> '' then
-    raise log 'neural-search hid % objects because a policy on storage.objects failed on them, the last with SQLSTATE %.',
+    raise log 'neural-search hid objects on which a policy on storage.objects failed: % times, the last with SQLSTATE %.',
       count, current_setting('neural_search.failed_with', true)
       using hint = 'neural-search doctor names the policy and the object.';
-    setting = set_config('neural_search.failed_objects', '', true);
+    setting = set_config('neural_search.policy_failures', '', true);
   end if;
 end
 $$;
-comment on function neural_search.log_failures is 'Tells the operator how many objects a search hid, and why.';
+comment on function neural_search.log_failures is 'Tells the operator that a search hid objects, and why.';
+
+
+-- A policy that reads a table on which the caller lacks a privilege fails before it is asked for any object, and so does
+-- every statement that reads documents.
+create or replace function neural_search.policies_work() returns boolean
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+begin
+  perform from storage.objects limit 0;
+  return true;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.note_failure(sqlstate);
+  perform neural_search.log_failures();
+  return false;
+end
+$$;
+comment on function neural_search.policies_work is
+  'Whether the policies on storage.objects can be asked at all, as the caller; who can''t ask them sees nothing.';
 
 
 -- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
@@ -173,7 +190,9 @@ declare
   ids uuid[];
 begin
   -- What this transaction has read nobody rewrites before its end: rows keep their places after a failure, too.
-  perform from storage.objects limit 0;
+  if not neural_search.policies_work() then
+    return;
+  end if;
   ending = pg_catalog.pg_relation_size('storage.objects') / block_size * lines;
   longest = greatest(ending / 16, 1);
   step = longest;

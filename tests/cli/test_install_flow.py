@@ -130,7 +130,7 @@ def test_documents_outlive_an_uninstall_and_need_no_embedding_after_the_next_ins
 ):
     assert all_searchable(database)
     project.run("uninstall", "--yes")
-    assert remains(database) == ["table documents"]
+    assert remains(database) == ["schema neural_search_kept"]
     again = project.json("install", "--bucket", BUCKET, "--embed-url", project.settings["EMBED_URL"])
     assert again["documents_brought_back"] == 2 and again["buckets"] == {BUCKET: 0}
     assert "schema neural_search_kept" not in remains(database) and all_searchable(database)
@@ -218,14 +218,14 @@ def test_a_missing_bucket_is_named_before_anything_is_changed(
 def test_somebody_elses_documents_table_is_neither_used_nor_dropped(
     project: CommandLine, database: psycopg.Connection[Any]
 ):
-    database.execute("create table neural_search.documents (id bigint, content text)")
+    database.execute("create table public.documents (id bigint, content text)")
     try:
         line = project.error("install", "--embed-url", project.settings["EMBED_URL"])
-        assert "neural_search.documents" in line and "Rename it" in line
+        assert "public.documents" in line and "Rename it" in line
         project.run("uninstall", "--data", "--yes")
         assert remains(database) == ["table documents"]
     finally:
-        database.execute("drop table neural_search.documents")
+        database.execute("drop table public.documents")
 
 
 def test_a_database_in_use_is_left_as_it_is(

@@ -245,7 +245,10 @@ def test_doctor_notices_an_index_that_is_left_over(stack: CommandLine, sql: Conn
     )
     found = finding(stack, "models' indexes")
     sql.execute("drop index neural_search.documents_old_idx")
-    assert found["state"] == "WRONG" and "drop index concurrently neural_search.documents_old_idx" in found["detail"]
+    assert (
+        found["state"] == "WRONG"
+        and "drop index concurrently neural_search.documents_old_idx" in found["detail"]
+    )
 
 
 def test_doctor_notices_a_model_that_nobody_loads(

@@ -273,7 +273,9 @@ def test_more_equals_than_fit_a_page_still_come_in_the_order_of_their_ids(connec
     allow(connection, POLICIES["owner"])
     query = DISTURBED
     equal = sorted(nearest(connection, query, f"d.content ^@ '{folder}/'", 300))
-    connection.execute("update neural_search.documents set embedding = %s where id = any (%s)", [query, equal])
+    connection.execute(
+        "update neural_search.documents set embedding = %s where id = any (%s)", [query, equal]
+    )
     with caller(connection, folder):
         pages = [
             ids(search(connection, query, 10, skip_count=skip)) for skip in range(0, min(len(equal), 60), 10)
@@ -286,7 +288,9 @@ def test_pages_are_full_though_the_nearest_are_gone_and_nobody_recorded_it(conne
     allow(connection, EVERYBODY)
     query = DISTURBED
     stale = nearest(connection, query, count=300)
-    connection.execute("update neural_search.documents set object_version = 'older' where id = any (%s)", [stale])
+    connection.execute(
+        "update neural_search.documents set object_version = 'older' where id = any (%s)", [stale]
+    )
     expected = nearest(connection, query, "d.object_version <> 'older'")
     with as_role(connection, role):
         found = ids(search(connection, query))

@@ -124,7 +124,9 @@ def test_a_background_is_drawn_anew_once_a_tenth_has_changed_and_not_before(db, 
 def test_what_was_deleted_leaves_the_sample_with_the_next_refresh(db, indexed):
     indexed(points(100))
     refresh(db)
-    db.execute("delete from neural_search.documents where id <= (select min(id) + 2 from neural_search.documents)")
+    db.execute(
+        "delete from neural_search.documents where id <= (select min(id) + 2 from neural_search.documents)"
+    )
     assert refresh(db) == 0
     rows = db.execute("""
         select count(*) from neural_search.background_samples as s

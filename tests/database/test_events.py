@@ -230,7 +230,8 @@ def test_a_failed_kick_never_undoes_the_record(database, db, make_object, callab
 
 # Invariant 1: locked, broken or missing, our side holds up no upload.
 @pytest.mark.parametrize(
-    "table", ["neural_search.jobs", "neural_search.buckets", "neural_search.models", "neural_search.documents"]
+    "table",
+    ["neural_search.jobs", "neural_search.buckets", "neural_search.models", "neural_search.documents"],
 )
 def test_uploads_go_on_while_our_tables_are_locked(database, db, make_document, make_object, remove, table):
     overwritten, removed = make_document("a.png"), make_document("b.png")
@@ -244,7 +245,9 @@ def test_uploads_go_on_while_our_tables_are_locked(database, db, make_document, 
     db.execute("select public.reconcile_documents()")
     states = db.execute("select name, state from public.object_states('images', '{a.png,c.png}')").fetchall()
     assert states == [("a.png", "pending"), ("c.png", "pending")]
-    assert db.execute("select from neural_search.documents where object_id = %s", [overwritten]).fetchall() == []
+    assert (
+        db.execute("select from neural_search.documents where object_id = %s", [overwritten]).fetchall() == []
+    )
 
 
 def test_a_transaction_waits_once_for_our_locked_tables_and_not_for_each_row(database, storage):

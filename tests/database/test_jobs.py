@@ -157,7 +157,9 @@ def test_finishing_writes_the_document_and_removes_the_job(db, make_object):
 def test_finishing_twice_changes_nothing(db, make_object):
     object_id = make_object()
     assert [finish(db, object_id, vector(1)), finish(db, object_id, vector(0, 1))] == ["embedded"] * 2
-    assert db.execute("select embedding = %s from neural_search.documents", [vector(1)]).fetchall() == [(True,)]
+    assert db.execute("select embedding = %s from neural_search.documents", [vector(1)]).fetchall() == [
+        (True,)
+    ]
 
 
 def test_finishing_late_counts_while_the_version_is_the_same(db, make_object):

@@ -180,7 +180,9 @@ def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
     query = some(1, seed=6)[0]
     with prepared.transaction():
         found = prepared.execute(LSH, [text(query)]).fetchall()
-        scans = prepared.execute("select pg_stat_get_xact_numscans('neural_search.tiny_lsh'::regclass)").fetchone()
+        scans = prepared.execute(
+            "select pg_stat_get_xact_numscans('neural_search.tiny_lsh'::regclass)"
+        ).fetchone()
     assert scans[0] >= 1
     similarities = dict(zip(map(str, ids), vectors @ query, strict=True))
     assert [similarity for _, similarity in found] == pytest.approx(

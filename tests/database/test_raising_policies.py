@@ -144,18 +144,86 @@ def test_no_message_names_what_a_policy_raises_for(connection):
     assert not [message for message in notices if re.search(r"secret|\d+\.png", message)]
 
 
-def test_an_error_that_no_object_is_to_blame_for_is_told(connection):
+FAILING = {  # how a policy's function fails on one object
+    "42501": "raise exception 'secret' using errcode = '42501'",
+    "23514": "perform name::public.odd_name",
+    "42P01": "perform 'no_such_table'::regclass",
+    "28000": "raise exception 'secret' using errcode = '28000'",
+    "54000": "raise exception 'secret' using errcode = '54000'",
+    "0A000": "raise exception 'secret' using errcode = '0A000'",
+    "XX000": "raise exception 'secret' using errcode = 'XX000'",
+    "PT403": "raise exception 'secret' using errcode = 'PT403'",
+    "22P02": "perform name::uuid",
+    "P0004": "assert false, name",
+}
+BROKEN_OFF = ("08006", "40001", "53100", "57P03", "55P03", "57014")  # the database's own trouble
+
+
+def make_failing(connection, failure):
+    """A policy that shows my objects, and fails on objects in the folder secret."""
+    connection.execute("create domain public.odd_name as text check (value = 'odd')")
+    connection.execute(f"""
+        create function public.is_mine(name text) returns boolean language plpgsql stable as $$
+        begin
+          if name ^@ 'secret/' then {failure}; end if;
+          return name ^@ '{ME}/';
+        end
+        $$
+    """)
+    connection.execute("alter policy own on storage.objects using (public.is_mine(name))")
+    make_raising(connection, lambda n: n in (11, 22, 33))
+
+
+@pytest.mark.parametrize("code", FAILING)
+def test_whatever_a_policy_fails_with_hides_that_object_alone(connection, code):
+    make_failing(connection, FAILING[code])
+    told = []
+    connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    connection.execute("set local client_min_messages = 'log'")
+    with as_role(connection, "authenticated", {"sub": ME}):
+        assert len(search(connection)) == ROWS / 10
+        states = connection.execute(
+            "select state from public.object_states('images', array['secret/11.png', 'secret/none.png'])"
+        ).fetchall()
+        assert states == [("unknown",), ("unknown",)]
+        assert connection.execute(
+            "select count(*) from public.get_embeddings(names => array['secret/11.png'])"
+        ).fetchone() == (0,)
+        connection.execute("reset role")
+    assert [line for line in told if re.search(rf"hid objects .* times, the last with SQLSTATE {code}", line)]
+    assert not any("secret" in line for line in told)
+
+
+@pytest.mark.parametrize("code", BROKEN_OFF)
+def test_trouble_of_the_database_ends_the_search_in_our_own_words(connection, code):
+    make_failing(
+        connection, f"raise exception '%', name using errcode = '{code}', detail = name, hint = name"
+    )
+    for call in ("match_documents(%s, -1, 1000)", "object_states('images', array['secret/11.png', %s])"):
+        with (
+            pytest.raises(psycopg.Error, match=f"broke off the search .SQLSTATE {code}") as caught,
+            connection.transaction(),
+            as_role(connection, "authenticated", {"sub": ME}),
+        ):
+            connection.execute(f"select from public.{call}", [QUERY])
+        assert caught.value.sqlstate == code
+        assert "secret" not in str(caught.value) + str(caught.value.diag.message_detail)
+
+
+def test_a_caller_who_lacks_a_privilege_that_a_policy_needs_sees_nothing_and_is_told_nothing(connection):
     connection.execute("create table public.members (id text)")
     connection.execute("""
         create policy members on storage.objects for select to authenticated
           using (owner_id in (select m.id from public.members as m))
     """)
-    with (
-        pytest.raises(psycopg.errors.InsufficientPrivilege, match="members"),
-        connection.transaction(),
-        as_role(connection, "authenticated", {"sub": OTHER}),
-    ):
-        visible(connection)
+    with as_role(connection, "authenticated", {"sub": OTHER}):
+        assert (visible(connection), search(connection)) == ([], [])
+        for call in (
+            "get_embeddings(array[1])", "list_fingerprints()", "confirm_duplicates(array[1], array[1])",
+            "recommend_documents('[{\"embedding\": [1,1,1,1,1,1,1,1]}]')",
+        ):  # fmt: skip
+            assert connection.execute(f"select count(*) from public.{call}").fetchone() == (0,)
+        connection.execute("reset role")
 
 
 @pytest.mark.parametrize("operation", ["", "storage.object.list"])

@@ -50,7 +50,9 @@ def fan(db, make_document):
 
 @pytest.fixture
 def id_of(db):
-    return lambda name: db.execute("select id from neural_search.documents where content = %s", [name]).fetchone()[0]
+    return lambda name: db.execute(
+        "select id from neural_search.documents where content = %s", [name]
+    ).fetchone()[0]
 
 
 def squashed(similarity: float) -> float:
@@ -302,7 +304,9 @@ def test_full_diversity_looks_only_at_what_was_chosen_before(db, fan):
 def test_copies_are_folded_into_the_best_of_them(db, make_document, id_of):
     copy = {"content_hash": "same bytes"}
     make_document("first", *at(10)), make_document("other", *at(50)), make_document("copy", *at(10))
-    db.execute("update neural_search.documents set content_hash = %(content_hash)s where content <> 'other'", copy)
+    db.execute(
+        "update neural_search.documents set content_hash = %(content_hash)s where content <> 'other'", copy
+    )
     found = rows(db, [embedding(*at(0))], collapse="duplicates")
     assert [(row[0], row[4]) for row in found] == [
         ("first", [{"id": id_of("copy"), "bucket": "images", "name": "copy"}]),

@@ -135,6 +135,7 @@ def test_looking_for_a_copy_reads_an_index_and_no_table(db, make_object):
     with db.transaction():
         db.execute("set local enable_seqscan = off")  # which a table this small would prefer
         plan = db.execute(
-            "explain select from neural_search.documents where content_hash = %s and model = %s", [HASH, MODEL]
+            "explain select from neural_search.documents where content_hash = %s and model = %s",
+            [HASH, MODEL],
         ).fetchall()
     assert "documents_content_hash_idx" in str(plan)

@@ -135,7 +135,9 @@ def test_a_second_document_of_an_object_is_a_ghost(db, embedded, judge):
     embedded("twice.png")
     db.execute("alter table neural_search.documents drop constraint documents_object_id_model_key")
     columns = "object_id, bucket_id, content, model, embedding, object_version, content_hash"
-    db.execute(f"insert into neural_search.documents ({columns}) select {columns} from neural_search.documents")
+    db.execute(
+        f"insert into neural_search.documents ({columns}) select {columns} from neural_search.documents"
+    )
     assert judge()[1] == [(GHOST, "images/twice.png")]
 
 

@@ -472,6 +472,7 @@ def test_a_call_that_is_no_json_is_refused_by_the_database(anon: Caller, body: b
     ],
     ids=str,
 )
-def test_a_table_request_that_makes_no_sense_is_refused(anon: Caller, parameters: dict[str, str]):
-    answer = anon.http.get("/rest/v1/documents", params=parameters)
+def test_a_table_request_that_makes_no_sense_is_refused(project: Running, parameters: dict[str, str]):
+    service = looking.caller(project, "service")
+    answer = service.http.get("/rest/v1/documents", params=parameters)
     assert 400 <= answer.status_code < 500, answer.text

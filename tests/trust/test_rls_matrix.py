@@ -45,11 +45,6 @@ def test_search_shows_each_caller_what_the_table_says(callers: dict[str, Caller]
 
 
 @pytest.mark.parametrize("name", scene.CALLERS)
-def test_a_count_counts_nothing_hidden(callers: dict[str, Caller], name: str):
-    assert looking.counted(callers[name]) == len(callers[name].expected)
-
-
-@pytest.mark.parametrize("name", scene.CALLERS)
 def test_no_hidden_document_is_confirmed_to_be_a_duplicate(callers: dict[str, Caller], name: str):
     ids = list(range(1, 100))
     rows = callers[name].rpc("confirm_duplicates", first_ids=ids, second_ids=ids)

@@ -1,0 +1,100 @@
+"""The SELECT policies on storage.objects, asked about a sample of indexed objects as their callers would ask."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from cli.postgres import Database, column, connect
+from shared.errors import DatabaseError
+from shared.settings import Settings
+
+SAMPLE = 200
+MISSING_POLICY = """\
+create policy "Signed-in users see images" on storage.objects for select to authenticated \
+using (bucket_id = '{bucket}');"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    role: str
+    user: str | None = None  # the claim `sub`
+
+    @property
+    def claims(self) -> str:
+        return json.dumps({"role": self.role, **({"sub": self.user} if self.user else {})})
+
+
+def policies(target: Settings) -> str:
+    """How many of a sample anon and each object's owner see. DatabaseError names a policy that fails, or
+    the policy that is missing where neither sees any."""
+    with connect(str(target.database_url)) as database:
+        objects = database.execute(
+            """
+            select o.id, o.bucket_id, o.name, o.owner_id from neural_search.documents d
+            join storage.objects o on o.id = d.object_id order by random() limit %s
+            """,
+            [SAMPLE],
+        ).fetchall()
+        if not objects:
+            return "nothing is indexed yet"
+        by_anon = sum(_sees(database, Caller(role="anon"), one) for one in objects)
+        by_owner = sum(_sees(database, Caller(role="authenticated", user=one[3]), one) for one in objects)
+    if not by_anon and not by_owner:
+        bucket = objects[0][1].replace("'", "''")
+        raise DatabaseError(
+            f"Of {len(objects)} indexed images anon sees none, and no signed-in owner sees their own, so "
+            f"searches find nothing. Allow it, for example: {MISSING_POLICY.format(bucket=bucket)}"
+        )
+    return f"of {len(objects)} images anon sees {by_anon}, their signed-in owners {by_owner}"
+
+
+def _sees(database: Database, caller: Caller, stored: tuple[Any, ...]) -> bool:
+    try:
+        with database.transaction(force_rollback=True):
+            _become(database, caller)
+            database.execute(sql.SQL("set local role {}").format(sql.Identifier(caller.role)))
+            return bool(column(database, "select 1 from storage.objects where id = %s", [stored[0]]))
+    except psycopg.Error as error:
+        policy = _failing(database, caller, stored[0])
+        raise DatabaseError(
+            f"A SELECT policy on storage.objects{f' ({policy!r})' if policy else ''} fails for "
+            f"{stored[1]}/{stored[2]} as {caller.role} ({error.sqlstate}: {error.diag.message_primary}). "
+            "Searches hide the object; Storage's own requests fail. Have the policy answer false instead."
+        ) from error
+
+
+def _become(database: Database, caller: Caller) -> None:
+    for name, value in (
+        ("request.jwt.claims", caller.claims),
+        ("storage.operation", "storage.object.get_authenticated"),
+        ("search_path", "storage, public, extensions"),
+    ):
+        database.execute("select set_config(%s, %s, true)", [name, value])
+
+
+def _failing(database: Database, caller: Caller, object_id: Any) -> str | None:
+    """The first policy whose condition fails by itself; None where only all of them together do."""
+    conditions = database.execute(
+        """
+        select policyname::text, qual from pg_policies
+        where schemaname = 'storage' and tablename = 'objects' and cmd in ('SELECT', 'ALL')
+          and qual is not null and roles && array['public', %s]::name[]
+        """,
+        [caller.role],
+    ).fetchall()
+    for name, condition in conditions:
+        try:
+            with database.transaction(force_rollback=True):
+                _become(database, caller)
+                statement = (
+                    f"select ({condition}) from storage.objects where id = %s"  # as the catalogue has it
+                )
+                database.execute(statement.encode(), [object_id])
+        except psycopg.Error:
+            return str(name)
+    return None
