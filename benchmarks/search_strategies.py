@@ -1,6 +1,6 @@
 """Exact search, HNSW and LSH on the same documents: what each finds, takes and weighs.
 
-Asked by a superuser, whom no policy slows down, of neural_search.documents. `exact` compares all vectors. `hnsw` is
+Asked by a superuser, whom no policy slows down, of all documents. `exact` compares all vectors. `hnsw` is
 the index of the first migration: its 50 nearest in half precision are ordered again exactly. `lsh` takes the
 nearest by Hamming distance of their sign bits (`neural_search.lsh_bits`) from an index over those, and orders
 them again exactly.

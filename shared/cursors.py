@@ -20,7 +20,7 @@ class Start:
     """Where a page begins."""
 
     skip: int = 0  # how many results come before it
-    after: dict[str, Any] | None = None  # the last result before it, as match_documents takes it
+    after: dict[str, Any] | None = None  # the last result before it, as page_after takes it
 
 
 def start(query: Query, model: str) -> Start:
@@ -56,10 +56,11 @@ def _digest(query: Query) -> str:
 
 
 def _place(after: dict[str, Any]) -> dict[str, Any]:
-    similarity = float(after["similarity"])
-    if not math.isfinite(similarity):
-        raise ValueError(f"{similarity} is no similarity")
-    return {"similarity": similarity, "id": _whole(after["id"]), "rank": min(_whole(after["rank"]), FURTHEST)}
+    order = "score" if "score" in after else "similarity"
+    value = float(after[order])
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no {order}")
+    return {order: value, "id": _whole(after["id"]), "rank": min(_whole(after["rank"]), FURTHEST)}
 
 
 def _whole(value: Any) -> int:

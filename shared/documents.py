@@ -38,6 +38,7 @@ class Match:
 class Recommendation(Match):
     """One document that is like some examples."""
 
+    score: float  # orders the results
     closest: int | None  # the place in likes of the nearest; None where there are only unlikes
     duplicates: list[dict[str, Any]]  # its copies, {id, bucket, name}, where they are collapsed
 
@@ -110,6 +111,7 @@ def recommend(
     collapse: str | None,
     limit: int,
     offset: int,
+    after: dict[str, Any] | None = None,
     threshold: float | None = None,
     min_confidence: str | None = None,
     best_confidence: str | None = None,
@@ -127,6 +129,7 @@ def recommend(
         collapse=collapse,
         match_count=limit,
         skip_count=offset,
+        page_after=after,
         similarity_threshold=threshold,
         min_confidence=min_confidence,
         best_confidence=best_confidence,

@@ -28,9 +28,10 @@ URL_SECONDS = 600  # a result's signed URL works this long for whoever has it
 EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
 NOTICE = (  # fixed, so that an empty answer tells nothing of hidden images
     "There is no image here that you may see. Possible reasons: you aren't signed in; no SELECT policy on "
-    "storage.objects lets you see an image; nothing is indexed yet; the images are in another bucket or outside "
-    "the filter; min_similarity, min_confidence or best_confidence holds them back."
+    "storage.objects lets you see an image; nothing is indexed yet; the images are in another bucket or "
+    "outside the filter; min_similarity, min_confidence or best_confidence holds them back."
 )
+POOL_NOTICE = "With diversity or collapse the best 200 results are all there are."
 POOL = 200  # results that recommend_documents has in all with diversity or collapse
 URLs = dict[tuple[str, str], str]
 
@@ -57,7 +58,7 @@ class Page:
 
     results: list[Found]
     next_cursor: str | None  # None where nothing follows
-    notice: str | None  # the possible reasons where the first page is empty
+    notice: str | None  # why the first page is empty, or why there are no more results
 
 
 class Search:
@@ -95,7 +96,7 @@ class Search:
         return Page(
             results=[_found(match, query, urls) for match in matches],
             next_cursor=_next(query, model, start, matches),
-            notice=None if matches or start.skip else NOTICE,
+            notice=_notice(query, start, matches),
         )
 
     def _urls(self, caller: Identity, matches: Sequence[Match]) -> URLs:
@@ -166,7 +167,8 @@ def _recommend(
         diversity=query.diversity,
         collapse=query.collapse,
         limit=_count(query, start),
-        offset=start.skip,
+        offset=0 if start.after else start.skip,
+        after=start.after,
         threshold=_threshold(query),
         min_confidence=query.min_confidence,
         best_confidence=query.best_confidence,
@@ -200,13 +202,17 @@ def _next(query: Query, model: ActiveModel, start: Start, matches: Sequence[Matc
     seen = start.skip + len(matches)
     if len(matches) < query.limit:
         return None
-    if is_plain(query):
-        last = matches[-1]
-        after = {"similarity": last.similarity, "id": last.id, "rank": seen}
-        return cursors.write(query, model.name, Start(skip=seen, after=after))
-    stored = sum(example.kind in ("id", "name") for example in query.examples)
-    most = POOL if _is_pooled(query) else documents.MOST - stored - query.limit
-    return cursors.write(query, model.name, Start(skip=seen)) if seen < most else None
+    if _is_pooled(query):
+        return cursors.write(query, model.name, Start(skip=seen)) if seen < POOL else None
+    last = matches[-1]
+    key = {"score": last.score} if isinstance(last, Recommendation) else {"similarity": last.similarity}
+    return cursors.write(query, model.name, Start(skip=seen, after={**key, "id": last.id, "rank": seen}))
+
+
+def _notice(query: Query, start: Start, matches: Sequence[Match]) -> str | None:
+    if not matches and not start.skip:
+        return NOTICE
+    return POOL_NOTICE if _is_pooled(query) and start.skip + len(matches) >= POOL else None
 
 
 def _copies(match: Match) -> list[dict[str, Any]]:

@@ -116,7 +116,8 @@ def make_crowd(
                 vector = json.dumps(list(embedding))
                 copy.write_row([object_id, "images", name, "tiny", vector, version, owner, n, mime_type])
         platform.execute("""
-            update neural_search.documents set uploaded_at = '2026-01-01'::timestamptz + id * interval '1 minute',
+            update neural_search.documents set
+              uploaded_at = '2026-01-01'::timestamptz + id * interval '1 minute',
               metadata = jsonb_build_object('tag', id % 100)
         """)
         platform.execute(f"""

@@ -1,4 +1,4 @@
-"""The SELECT policies on storage.objects, asked about a sample of indexed objects as their callers would ask."""
+"""The SELECT policies on storage.objects, asked about a sample of indexed objects."""
 
 from __future__ import annotations
 

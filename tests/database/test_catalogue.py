@@ -216,7 +216,7 @@ def test_nobody_else_may_execute_anything(catalogue):
 
 def test_table_privileges_are_as_intended(catalogue):
     rows = catalogue.execute(f"""
-        select relname || case when relnamespace = 'public'::regnamespace then ' in public' else '' end as relname,
+        select relname || case when relnamespace = 'public'::regnamespace then ' in public' else '' end,
           role, string_agg(privilege, ' ' order by privilege)
         from pg_class, unnest(array['anon', 'authenticated', 'service_role']) as role,
           unnest('{{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}}'::text[]) as privilege

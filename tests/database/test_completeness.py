@@ -224,7 +224,8 @@ def test_documents_of_public_search_are_found_beside_those_that_a_policy_shows(c
     """)
     connection.execute("select public.index_bucket('open', true)")
     in_it = connection.execute("""
-        update neural_search.documents set bucket_id = 'open' where byte_size % 1000 = 3 returning id, object_id
+        update neural_search.documents set bucket_id = 'open' where byte_size % 1000 = 3
+        returning id, object_id
     """).fetchall()
     connection.execute("set local role service_role")
     connection.execute(

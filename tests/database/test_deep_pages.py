@@ -32,7 +32,8 @@ def equals(database: Clone, db: Connection) -> Connection:
               insert into storage.objects (bucket_id, name, version)
               select 'images', n::text, 'v' from generate_series(1, %s) as n returning id, name
             )
-            insert into neural_search.documents (object_id, bucket_id, content, model, embedding, object_version)
+            insert into neural_search.documents
+              (object_id, bucket_id, content, model, embedding, object_version)
             select o.id, 'images', o.name, 'tiny', '[3, 4]', 'v' from objects as o
             """,
             [NUMBER],

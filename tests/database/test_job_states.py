@@ -38,7 +38,10 @@ UNEXPLAINED = """
 with listed as materialized (select object_id from public.list_embedding_jobs(max_rows => null))
 select o.bucket_id, o.name
 from neural_search.buckets as b join storage.objects as o on o.bucket_id = b.bucket_id
-where (select count(*) from neural_search.documents as d where d.object_id = o.id and d.object_version = o.version)
+where (
+    select count(*) from neural_search.documents as d
+    where d.object_id = o.id and d.object_version = o.version
+  )
   + (select count(*) from listed as l where l.object_id = o.id) <> 1
 """
 GHOSTS = """

@@ -34,7 +34,8 @@ def put(database):
                 )
             platform.execute(
                 """
-                insert into neural_search.documents (object_id, bucket_id, content, model, embedding, object_version)
+                insert into neural_search.documents
+                  (object_id, bucket_id, content, model, embedding, object_version)
                 values (%s, 'images', %s, %s, %s, '1')
                 """,
                 [identity, str(identity), MODEL, text(embedding)],

@@ -394,3 +394,56 @@ def test_what_is_no_vector_is_refused_as_a_value(db, example):
 def test_arguments_that_make_no_sense_are_refused(db, strategy, arguments, message):
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
         rows(db, [embedding(1)], **{"strategy": strategy} | arguments)
+
+
+# Pages.
+
+
+def pages(connection, likes, between=lambda: None, **arguments):
+    """The names of all results by pages of two, each after the last result of the one before."""
+    found, page = [], rows(connection, likes, match_count=2, **arguments)
+    while page:
+        found += [row[0] for row in page]
+        if len(found) == 2:
+            between()
+        last = {"score": page[-1][2], "id": page[-1][5], "rank": len(found)}
+        page = rows(connection, likes, match_count=2, page_after=last, **arguments)
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_pages_repeat_and_miss_nothing_while_others_upload_and_delete(db, fan, strategy):
+    fan(0, 10, 20, 30, 40, 50, 60)
+    likes = [embedding(*at(0)), embedding(*at(1))]
+
+    def change():
+        fan(2, 3, 4, 5, 35)
+        db.execute("select set_config('storage.allow_delete_query', 'true', false)")
+        db.execute("delete from storage.objects where name = any (array['0', '50'])")
+
+    assert pages(db, likes, change, strategy=strategy) == ["0", "10", "20", "30", "35", "40", "60"]
+
+
+@pytest.mark.parametrize("strategy", ["average", "best_score"])
+def test_equals_are_paged_through_by_id(db, make_document, strategy):
+    for name in "abcde":
+        make_document(name, 1)
+    assert pages(db, [embedding(1), embedding(1)], strategy=strategy) == [*"abcde"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"page_after": {"score": 2, "id": 1}}, 'expected {"score": …, "id": …, "rank": …}'),
+        ({"page_after": {"similarity": 0.5, "id": 1}}, 'expected {"score": …'),
+        (
+            {"page_after": {"score": 0.5, "id": 1}, "diversity": 0.5},
+            "beside skip_count, diversity or collapse",
+        ),
+        ({"page_after": {"score": 0.5, "id": 1}, "skip_count": 1}, "beside skip_count"),
+    ],
+    ids=str,
+)
+def test_a_page_that_cant_follow_is_refused(db, arguments, message):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+        rows(db, [embedding(1)], **arguments)

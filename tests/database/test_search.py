@@ -188,7 +188,8 @@ def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):
     make_document("a.png", 3, 4, owner_id=ME, user_metadata=Jsonb({"title": "A", "tags": ["x", "y"]}))
     make_document("b.png", 1)
     db.execute("""
-        update neural_search.documents set mime_type = 'image/gif', byte_size = 9, uploaded_at = '2026-01-02T00:00Z'
+        update neural_search.documents set
+          mime_type = 'image/gif', byte_size = 9, uploaded_at = '2026-01-02T00:00Z'
         where content = 'b.png'
     """)
     for narrow, expected in [

@@ -345,13 +345,13 @@ def test_a_cursor_leads_past_the_greatest_rank_that_the_database_takes(
     assert asked["page_after"] == {"similarity": 0.5, "id": 7, "rank": 10_000}
 
 
-def test_recommendations_go_on_by_how_many_came_before(
-    postgrest: RpcTransport, storage: responses.RequestsMock
-):
+def test_recommendations_go_on_by_their_last_result(postgrest: RpcTransport, storage: responses.RequestsMock):
     search = build(postgrest)
     cursor = search.find(CALLER, MODEL, stored_query(7, limit=2, offset=4)).next_cursor
     search.find(CALLER, MODEL, stored_query(7, limit=2, cursor=cursor))
-    assert [asked["skip_count"] for asked in postgrest.called("recommend_documents")] == [4, 6]
+    first, second = postgrest.called("recommend_documents")
+    assert (first["skip_count"], second["skip_count"]) == (4, 0)
+    assert second["page_after"] == {"score": 0.5, "id": 2, "rank": 6}
 
 
 def test_varied_results_end_with_the_pool_that_they_are_drawn_from(

@@ -1,6 +1,6 @@
 """Whether anything is lost, left behind or wrong: Storage's rows and bytes against the documents.
 
-It reads `storage.objects`, the bytes through Storage's HTTP API and `neural_search.documents`, and knows nothing of
+It reads `storage.objects`, the bytes through Storage's HTTP API and the documents, and knows nothing of
 the queue. Only of an object without a document it asks, as an operator would, what the jobs say.
 """
 
