@@ -7,7 +7,7 @@ begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '7a14740995e00074008756e9da9c4a5e4670846e2a78352743481b71840e8442'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cc63d19e1cb79b4fe85da4e3f6abd88493b26afc56427f1f0f504c851c1e46a8'
     ) then
       return;
     end if;
@@ -76,9 +76,6 @@ comment on column neural_search.migrations.applied_by is
 alter table neural_search.migrations enable row level security;
 
 
--- From sql/incremental/0.2.0/30_lint.sql
-
--- A parameter that was never read.
 -- From sql/incremental/0.2.0/10_documents.sql
 
 -- The table of documents moves into the private schema; views and foreign keys that use it follow.
@@ -128,6 +125,14 @@ begin
 end
 $$;
 comment on type neural_search.search_options is 'The arguments of match_documents that recommend_documents hands on.';
+
+
+-- From sql/incremental/0.2.0/30_lint.sql
+
+-- A parameter that was never read.
+drop function if exists neural_search.check_recommendation(
+  integer, integer, text, integer, integer, double precision, text, text, text, integer
+);
 
 
 -- From sql/documents.sql
@@ -1903,10 +1908,8 @@ comment on function neural_search.can_see is
 -- planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on neural_search.documents
   to anon, authenticated using (
-    case when (
-        select current_setting('neural_search.prepared', true) = 'on'
-          and current_setting('storage.operation', true) = 'storage.object.get_authenticated'
-      )
+    case when (select current_setting('neural_search.prepared', true)) = 'on'
+        and (select current_setting('storage.operation', true)) = 'storage.object.get_authenticated'
       then
         coalesce((
           select true from storage.objects as o
@@ -2002,96 +2005,6 @@ comment on function neural_search.visible_objects is
 
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the policy on public.documents, the index of the first model, active_model, match_documents,
--- get_embeddings, object_states.
-
--- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
--- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
--- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
-create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
-language plpgsql stable security definer set search_path = '' as $$
-begin
-  return exists (
-    -- A name that storage.objects doesn't know, on older projects, is taken from here.
-    select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-      lateral (
-        select from storage.objects as o
-        join storage.buckets as s on s.id = o.bucket_id and s.public
-        join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
-          and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
-        where o.id = target_object_id and coalesce(o.version, '') = target_version
-          and archived_at is null and is_delete_marker is not true
-      ) as object
-  );
-end
-$$;
-comment on function neural_search.is_public is
-  'Whether everybody may find this version of an object: its bucket is public and registered with public_search.';
-
-
--- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
-create or replace function neural_search.public_buckets() returns text[]
-language sql stable security definer set search_path = '' as $$
-  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
-$$;
-comment on function neural_search.public_buckets is
-  'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
-
-
--- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
--- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
--- have the same, and name everything in full all the same.
-create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
-language plpgsql stable cost 1000 set search_path = storage, public, extensions as $$
-declare
-  operation constant text := current_setting('storage.operation', true);
-  seen boolean;
-begin
-  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
-  begin
-    seen = exists (
-      select from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-        lateral (
-          select from storage.objects as o
-          where o.id = target_object_id and coalesce(o.version, '') = target_version
-            and archived_at is null and is_delete_marker is not true
-        ) as object
-    );
-  exception when data_exception or cardinality_violation or plpgsql_error then
-    -- A policy that chokes on this row, as on a folder's name that is no uuid, lets nobody see it. Its message would
-    -- tell the caller of the name, and one object would spoil every search.
-    seen = false;
-  end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
-  return seen or neural_search.is_public(target_object_id, target_version);
-end
-$$;
-comment on function neural_search.can_see is
-  'Whether the caller may see an object that still has this version: by the policies on storage.objects, or because '
-  'everybody may.';
-
-
--- Both branches ask the same, so whoever sets the parameter by hand gains nothing. The first takes a tenth of the time,
--- but needs storage.operation to be set, and one object that a policy chokes on fails the statement: match_documents
--- sees to both. Its subquery is a scalar one, because the planner would turn an EXISTS into a hash of all objects that
--- the caller may see, made anew in each search.
-alter policy "As the policies on storage.objects say" on public.documents
-  to anon, authenticated using (
-    case when (select current_setting('neural_search.prepared', true)) = 'on'
-      then
-        coalesce((
-          select true from storage.objects as o
-          where o.id = documents.object_id and coalesce(o.version, '') = documents.object_version
-        ), false)
-        or documents.bucket_id = any ((select neural_search.public_buckets())::text[])
-          and neural_search.is_public(documents.object_id, documents.object_version)
-      else neural_search.can_see(documents.object_id, documents.object_version)
-    end
-  );
-comment on policy "As the policies on storage.objects say" on public.documents is
-  'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
-
 -- Objects: active_model, filter_keys, match_documents and its parts, get_embeddings, object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
@@ -2470,7 +2383,7 @@ begin
 
   -- 2. One scan of the vectors' index.
   if search.strategy <> 'exact' then
-    former = neural_search.set_parameters(
+    perform neural_search.set_parameters(
       array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
       array['relaxed_order', looked::text, bound::text]
     );
@@ -2480,35 +2393,6 @@ begin
       return found;
     end if;
   end if;
-  while search.strategy <> 'exact' loop
-    walk = 5 * depth / share;
-    worth = (reading + total * share) / 2;
-    if walk > worth and not walked and found is not null then
-      walk = 25 * depth; -- of the few looked at, who may see a tenth now and then sees no more than who sees a hundredth
-    end if;
-    if search.strategy = 'hnsw' and share * looked < depth and walk < worth then
-      walked = true;
-      perform neural_search.set_parameters(
-        array['hnsw.iterative_scan', 'hnsw.max_scan_tuples', 'hnsw.ef_search'],
-        array['relaxed_order', ceil(walk)::integer::text, '100']
-      );
-      found = neural_search.find_matches(search, 'hnsw', 5 * depth / 2);
-      if cardinality(found) = 5 * depth / 2 then
-        return found;
-      end if;
-      share = greatest(cardinality(found), 0.5) / walk;
-    elsif found is null then
-      perform neural_search.set_parameters(array['hnsw.iterative_scan', 'hnsw.ef_search'], array['off', looked::text]);
-      found = neural_search.find_matches(search, search.strategy, depth);
-      if cardinality(found) >= depth or found[cardinality(found)].similarity < search.floor
-          or found[1].similarity < search.best_floor then
-        return found;
-      end if;
-      share = greatest(cardinality(found), 0.5) / looked;
-    else
-      exit;
-    end if;
-  end loop;
 
   -- 3. All that the caller may see, read exactly.
   if narrowed < total / 20 then
@@ -2582,12 +2466,9 @@ begin
     perform neural_search.check_filter(narrow);
   end if;
   if page_after is not null then
-    perform neural_search.check_page(page_after);
+    perform neural_search.check_page(page_after, 'similarity');
     after_similarity = (page_after ->> 'similarity')::double precision;
     after_id = (page_after ->> 'id')::bigint;
-    perform neural_search.check_page(page_after, 'similarity');
-    after_similarity = page_after ->> 'similarity';
-    after_id = page_after ->> 'id';
     depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
 
@@ -3375,8 +3256,8 @@ language plpgsql stable set search_path = '' as $$
 declare
   deepest constant integer := 1000; -- the most that match_documents returns
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
-  after_score constant double precision := page_after ->> 'score';
-  after_id constant bigint := page_after ->> 'id';
+  after_score constant double precision := (page_after ->> 'score')::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
   depth integer := least(
     wanted + cardinality(neural_search.stored_ids(likes || unlikes)) + coalesce((page_after ->> 'rank')::integer, 0), deepest
   );
@@ -3468,8 +3349,6 @@ comment on function neural_search.diversified is
 
 create or replace function neural_search.check_recommendation(
   examples integer, strategy text, match_count integer, skip_count integer, diversity double precision,
-  collapse text, min_confidence text, best_confidence text, pool_size integer
-  examples integer, stored integer, strategy text, match_count integer, skip_count integer, diversity double precision,
   page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -3560,8 +3439,6 @@ declare
 begin
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
-    collapse, min_confidence, best_confidence, pool_size
-    cardinality(liked || unliked), stored, coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     page_after, collapse, min_confidence, best_confidence, pool_size
   );
   if wanted = 0 or not neural_search.policies_work() then
@@ -3782,7 +3659,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '7a14740995e00074008756e9da9c4a5e4670846e2a78352743481b71840e8442', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'cc63d19e1cb79b4fe85da4e3f6abd88493b26afc56427f1f0f504c851c1e46a8', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
