@@ -45,7 +45,8 @@ def webhook(request: flask.Request) -> flask.Response:
     except NeuralSearchError as error:
         if error.outcome != "release":
             raise
-        return edge.problem(error, status=503)  # what our own keys are refused with is no fault of the caller
+        # Whatever our own keys are refused with, the caller's are right.
+        return edge.problem(error, status=503)
     return edge.answer({"results": [asdict(result) for result in results]})
 
 
