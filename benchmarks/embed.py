@@ -9,20 +9,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks import embed_files, embed_served, embed_steps
+from benchmarks.embed_bench import Bench, Show
 from benchmarks.figures import Figure
 from benchmarks.speed import machine
 from shared import embedding
 from shared.errors import SettingsError
-from shared.settings import CHECKOUT, Settings
-
-Show = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+from shared.settings import CHECKOUT
 
 ROWS = {
     "step": "the model step against OpenVINO's benchmark_app and the matrix rate",
@@ -38,20 +36,6 @@ NEEDED = ("torch", "transformers", "efficientnet_lite_pytorch", "psutil", "reque
 OTHERS = {"onnx": ("onnx", "onnxruntime"), "sentence-transformers": ("sentence_transformers",)}
 DEFAULT = "efficientnet-lite0"
 CLIP = "CLIP ViT-B/32"
-
-
-@dataclass(kw_only=True)
-class Bench:
-    """What all rows are measured with."""
-
-    models: dict[str, str]  # shown name -> the name that it is loaded by
-    settings: Settings  # on the CPU
-    precision: str  # the processor's own: bf16 or f32
-    threads: int
-    others: tuple[str, ...]  # ways to run a model that are installed here
-    seed: int
-    show: Show
-    rates: dict[str, list[float]] = field(default_factory=dict)  # precision -> matrix GFLOP/s, as measured
 
 
 def measure(rows: Collection[str], show: Show, *, seed: int = 1) -> tuple[dict[str, Any], list[Figure]]:

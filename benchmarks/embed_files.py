@@ -6,14 +6,11 @@ import tempfile
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.contest import Rates, entered, median, ratio, rounds
+from benchmarks.embed_bench import Bench
 from benchmarks.figures import Figure, number
 from benchmarks.photographs import photographs
-
-if TYPE_CHECKING:
-    from benchmarks.embed import Bench
 
 ROUNDS = 5
 SECONDS = 1.5  # of one contestant's turn

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from benchmarks import serving, whole_function
 from benchmarks.contest import Rates, median, ratio, rounds
+from benchmarks.embed_bench import Bench
 from benchmarks.figures import Figure, number
 from benchmarks.memory import FUNCTIONS
 from benchmarks.photographs import photographs
 from benchmarks.project import Project, canned
 from shared import embedding
 from shared.errors import SettingsError
-
-if TYPE_CHECKING:
-    from benchmarks.embed import Bench
 
 MODEL, DIMENSIONS = "efficientnet-lite0", 1280
 COLD_ROUNDS = 3

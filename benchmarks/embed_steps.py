@@ -6,16 +6,13 @@ import statistics
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks import benchmark_app
 from benchmarks.contest import Contestant, Rates, entered, median, ratio, rounds
+from benchmarks.embed_bench import Bench
 from benchmarks.figures import Figure, number
 from shared.embedding import artifacts
 from shared.errors import SettingsError
-
-if TYPE_CHECKING:
-    from benchmarks.embed import Bench
 
 BATCH = 8  # of every contestant: the CPU engine's own
 ROUNDS = 5

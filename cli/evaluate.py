@@ -98,23 +98,12 @@ def need_the_extra(extra: str = "evaluation") -> None:
         )
 
 
-def public_set(configuration: Settings, split: str) -> Collection:
-    """The public set with the captions of `split`, fetched with npm where it isn't here."""
-    from evaluation.sources import emoji
-
-    cache = configuration.embedding_cache / "npm"
-    emoji.check_split(split)
-    if not emoji.is_here(cache):
-        output.warn("Fetching the public set with npm, once (90 MB) …")
-    return emoji.collection(cache, split)
-
-
 def _collection(source: str, label: str | None, configuration: Settings, stack: ExitStack) -> Collection:
-    from evaluation.sources import folder, samples, table
+    from evaluation.sources import emoji, folder, samples, table
 
     kind, _, rest = source.partition(":")
     if kind == "emoji" and not Path(source).exists():
-        return public_set(configuration, rest or "test")
+        return emoji.public_set(configuration, rest or "test", output.warn)
     if kind == "samples" and not Path(source).exists():
         return samples.collection(rest or "test")
     if kind == "bucket" and rest:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cli import output
-from cli.evaluate import public_set
 from cli.steps import Show, steps
 from evaluation import decoding, quantisation
 from evaluation.quantisation import Trial
 from evaluation.sources import samples
+from evaluation.sources.emoji import public_set
 from shared import embedding
 from shared.embedding import artifacts
 from shared.embedding.artifacts import Artifact
@@ -32,7 +32,7 @@ def quantise(name: str, configuration: Settings) -> Row:
     embedding.prepare(name, configuration=configuration)
     artifact = artifacts.find(name, configuration.embedding_cache)
     assert artifact, "it was just converted"
-    drawings = public_set(configuration, "test").items
+    drawings = public_set(configuration, "test", output.warn).items
     with (
         steps() as show,
         tempfile.TemporaryDirectory(prefix="neural-search-") as folder,

@@ -95,12 +95,10 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     from requests.adapters import HTTPAdapter
 
     # They take seconds to import, which `--help` does without.
-    from shared import decoders, embedding, identity, memory
-    from shared.drain import Drain
-    from shared.leases import Leases
+    from shared import decoders, embedding, identity, logs, memory
+    from shared.drain import build_worker
     from shared.metrics import Metrics
     from shared.models import Models
-    from shared.pipeline import Pipeline
     from shared.rpc import Database, http_client
     from shared.storage import Storage
 
@@ -116,20 +114,16 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     ):
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency))
-        pipeline = Pipeline(
+        yield build_worker(
+            database=lambda: Database(url, service, http),
             storage=Storage(url, service, session),
             models=models,
             decode=decoding.decode,
             metrics=Metrics(),
             max_bytes=mine.max_image_bytes,
-            log=tally.log,
-        )
-        yield Drain(
-            database=lambda: Database(url, service, http),
-            pipeline=pipeline,
-            leases=Leases(tally.log),
-            models=models,
             concurrency=concurrency,
+            log=logs.discard,
+            on_given_back=tally.add_given_back,
         )
 
 

@@ -7,22 +7,11 @@ from typing import Any
 
 from PIL import Image
 
-from shared.errors import (
-    BrokenImage,
-    DecodingOutOfMemory,
-    EmptyImage,
-    ImageError,
-    ImageTooLarge,
-    NotAnImage,
-    TooManyPixels,
-)
+from shared.errors import ImageError, kinds
 from shared.frames import FrameError
 from shared.images import DecodedImage
 
-ERRORS: dict[str, type[ImageError]] = {
-    error.__name__: error
-    for error in (EmptyImage, NotAnImage, BrokenImage, ImageTooLarge, TooManyPixels, DecodingOutOfMemory)
-}
+ERRORS = {error.__name__: error for error in kinds(ImageError)}
 MIME_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
 SHOWN = 1000  # characters of a message
 

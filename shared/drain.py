@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from shared import jobs
+from shared import jobs, logs
 from shared.crew import Crew, Leased
+from shared.images import Decode
 from shared.leases import Leases
+from shared.metrics import Metrics
 from shared.models import Models
 from shared.pipeline import Pipeline, Result
 from shared.rpc import Database
+from shared.storage import Storage
 
 IDLE_SECONDS = 1.0  # between two looks at an empty queue
 
@@ -30,8 +33,8 @@ class Drain:
     ):
         self.reached = False  # whether the database has let us claim: URL, key and migrations are right
         self._database = database
-        self._pipeline = pipeline
-        self._leases = leases
+        self.pipeline = pipeline
+        self.leases = leases
         self._models = models
         self._concurrency = concurrency
 
@@ -49,7 +52,7 @@ class Drain:
         what hasn't begun is given back uncharged, what runs comes to its end, the fault is raised, once.
         """
         stop = stop or threading.Event()
-        crew = Crew(self._concurrency, self._database, self._pipeline, self._leases, report, stop)
+        crew = Crew(self._concurrency, self._database, self.pipeline, self.leases, report, stop)
         try:
             try:
                 self._feed(crew, limit, forever, stop)
@@ -63,11 +66,11 @@ class Drain:
 
     def _feed(self, crew: Crew, limit: int | None, forever: bool, stop: threading.Event) -> None:
         database = self._database()
-        self._leases.settle(database)
+        self.leases.settle(database)
         while limit != 0 and (room := crew.wait_for_room()):
             claimed_at = time.monotonic()
             most = room if limit is None else min(room, limit)
-            with self._leases.claiming(database) as claim_id:
+            with self.leases.claiming(database) as claim_id:
                 batch = jobs.claim(database, self._models.names, most, claim_id)
             self.reached = True
             limit = limit and limit - len(batch)
@@ -88,3 +91,27 @@ class Drain:
         crew.add(batch)
         if alone:
             crew.finish(jobs.LEASE_SECONDS)
+
+
+def build_worker(
+    *,
+    database: Callable[[], Database],
+    storage: Storage,
+    models: Models,
+    decode: Decode,
+    metrics: Metrics,
+    max_bytes: int,
+    concurrency: int,
+    log: Callable[..., None] = logs.write,
+    on_given_back: Callable[[int], None] = lambda _jobs: None,
+) -> Drain:
+    """A worker with its pipeline and its leases. `on_given_back` hears of how many jobs."""
+    return Drain(
+        database=database,
+        pipeline=Pipeline(
+            storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes, log=log
+        ),
+        leases=Leases(log, on_given_back),
+        models=models,
+        concurrency=concurrency,
+    )

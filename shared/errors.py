@@ -44,14 +44,24 @@ NeuralSearchError
 └── StackError                  the embedded stack can't start or isn't running
 
 A class's docstring is its default message; `status` is the HTTP status at the edge; `type` is the stable
-name that clients may branch on.
+name that clients may branch on; `outcome` is what becomes of a job that ends with this error:
+
+failed      a dead letter, until somebody retries it
+skipped     no image: recorded, and counted apart
+retry       tried again after a pause, charged with an attempt
+doubtful    this object's fault or an outage's beginning: a retry that isn't charged the first times
+release     the surroundings' fault: the lease is given back uncharged, the other jobs wait too
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, TypeVar
+
+Outcome = Literal["failed", "skipped", "retry", "doubtful", "release"]
+Error = TypeVar("Error", bound="NeuralSearchError")
 
 SHOWN = 200  # characters of an offending value that are told back
 
@@ -61,6 +71,7 @@ class NeuralSearchError(Exception):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal"
+    outcome: ClassVar[Outcome] = "retry"
 
     def __init_subclass__(cls) -> None:
         cls.type = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
@@ -89,6 +100,8 @@ def _shown(value: Any) -> Any:
 
 class SettingsError(NeuralSearchError):
     """A setting is missing or makes no sense. See the settings table in the README."""
+
+    outcome = "release"
 
 
 class RequestError(NeuralSearchError):
@@ -121,6 +134,7 @@ class Unauthorized(RequestError):
     """The credentials are missing or wrong. Send a valid key or token."""
 
     status = 401
+    outcome = "release"
 
 
 class PayloadTooLarge(RequestError):
@@ -145,14 +159,19 @@ class ImageError(NeuralSearchError):
     """This image can't be embedded. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
 
     status = 422
+    outcome: ClassVar[Outcome] = "failed"
 
 
 class EmptyImage(ImageError):
     """The file is empty. Upload it again."""
 
+    outcome = "skipped"
+
 
 class NotAnImage(ImageError):
     """The file is no image that we can read. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+
+    outcome = "skipped"
 
 
 class BrokenImage(ImageError):
@@ -172,9 +191,13 @@ class TooManyPixels(ImageError):
 class DecodingTimedOut(ImageError):
     """Decoding the image took too long. Upload a smaller or simpler one, or raise MAX_DECODE_SECONDS."""
 
+    outcome = "retry"  # it may have been the machine
+
 
 class DecoderCrashed(ImageError):
     """The process that decoded this image died of it. Save the image anew and upload it again."""
+
+    outcome = "retry"
 
 
 class DecodingOutOfMemory(ImageError):
@@ -185,30 +208,35 @@ class StorageError(NeuralSearchError):
     """Storage gave an answer that we didn't expect. Its log says why."""
 
     status = 502
+    outcome: ClassVar[Outcome] = "doubtful"
 
 
 class ObjectNotFound(StorageError):
     """There is no such object, or you may not read it. Check bucket, name and policies."""
 
     status = 404
+    outcome = "retry"
 
 
 class StorageForbidden(StorageError):
     """Storage refuses the key or the caller's policies forbid this. Check the key and the policies."""
 
     status = 403
+    outcome = "release"
 
 
 class ObjectExists(StorageError):
     """There is an object with this name already. Choose another name, or send upsert=true to overwrite it."""
 
     status = 409
+    outcome = "retry"
 
 
 class StorageRefused(StorageError):
     """Storage doesn't accept this upload. Its message says why."""
 
     status = 400
+    outcome = "retry"
 
 
 class StaleObject(StorageError):
@@ -225,6 +253,7 @@ class StorageUnavailable(StorageError):
     """Storage can't be reached or is overloaded. Try again later."""
 
     status = 503
+    outcome = "release"
 
 
 class DatabaseError(NeuralSearchError):
@@ -237,16 +266,20 @@ class DatabaseForbidden(DatabaseError):
     """The database doesn't let this key do that. Check the key and that the migrations were applied."""
 
     status = 403
+    outcome = "release"
 
 
 class DatabaseUnavailable(DatabaseError):
     """The database can't be reached or is overloaded. Try again later."""
 
     status = 503
+    outcome = "release"
 
 
 class ModelError(NeuralSearchError):
     """The embedding model failed. The log of the function has the cause."""
+
+    outcome = "release"
 
 
 class UnknownModel(ModelError):
@@ -293,7 +326,15 @@ class DecoderUnavailable(NeuralSearchError):
     """No process for decoding images can be started. Give this machine more memory, or try again later."""
 
     status = 503
+    outcome = "release"
 
 
 class StackError(NeuralSearchError):
     """The embedded stack can't do that. `neural-search doctor` says what is wrong."""
+
+
+def kinds(base: type[Error]) -> Iterator[type[Error]]:
+    """`base` and all its subclasses."""
+    yield base
+    for child in base.__subclasses__():
+        yield from kinds(child)

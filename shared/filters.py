@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,19 +30,20 @@ def parse(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong("filter", value, 'an object like {"bucket": "images"}')
     for key, wanted in value.items():
-        if key not in CHECKS:
+        if key not in KINDS:
             raise InvalidFilter(f"There is no filter {key!r:.100}. Expected: {', '.join(KEYS)}.", value=key)
-        CHECKS[key](f"filter.{key}", wanted)
+        KINDS[key].check(f"filter.{key}", wanted)
     return dict(value)
 
 
 def from_text(key: str, texts: list[str]) -> Any:
     """A form field's values in JSON's type; what doesn't parse stays text, and `parse` refuses it."""
-    if key == "mime_type":
+    kind = KINDS.get(key, TEXT)
+    if kind.is_list:
         return texts
     if len(texts) != 1:
         raise InvalidFilter(f"{key} is given {len(texts)} times. Give it once.", value=key)
-    if key not in ("min_bytes", "max_bytes", "metadata"):
+    if not kind.is_json:
         return texts[0]
     try:
         return json.loads(texts[0])
@@ -108,15 +110,30 @@ def _wrong(name: str, value: Any, expected: str) -> InvalidQuery:
     return checks.wrong(name, value, expected, InvalidFilter)
 
 
-CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "bucket": _text,
-    "prefix": _text,
-    "mime_type": _texts,
-    "min_bytes": _bytes,
-    "max_bytes": _bytes,
-    "uploaded_after": _time,
-    "uploaded_before": _time,
-    "owner": _text,
-    "metadata": _metadata,
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A filter's type: its check, and how a form writes it (as text, if nothing else is said)."""
+
+    check: Callable[[str, Any], None]
+    is_list: bool = False  # its field may be repeated
+    is_json: bool = False  # its field is a number or an object
+
+
+TEXT = Kind(check=_text)
+TEXTS = Kind(check=_texts, is_list=True)
+BYTES = Kind(check=_bytes, is_json=True)
+TIMESTAMP = Kind(check=_time)
+METADATA = Kind(check=_metadata, is_json=True)
+
+KINDS = {
+    "bucket": TEXT,
+    "prefix": TEXT,
+    "mime_type": TEXTS,
+    "min_bytes": BYTES,
+    "max_bytes": BYTES,
+    "uploaded_after": TIMESTAMP,
+    "uploaded_before": TIMESTAMP,
+    "owner": TEXT,
+    "metadata": METADATA,
 }
-KEYS = tuple(CHECKS)
+KEYS = tuple(KINDS)

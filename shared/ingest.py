@@ -6,17 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared import jobs, logs
-from shared.drain import Drain
+from shared.drain import build_worker
 from shared.errors import Busy
 from shared.events import DEFAULT_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
 from shared.images import Decode
 from shared.jobs import Job
-from shared.leases import Leases
 from shared.metrics import Metrics
 from shared.models import Models
-from shared.pipeline import FAULTS as FAULTS
-from shared.pipeline import Pipeline, Result
+from shared.pipeline import Result
 from shared.rpc import Database
 from shared.storage import Storage
 
@@ -50,20 +48,18 @@ class Ingest:
         self._database = database
         self._models = models
         self._gate = gate
-        self._leases = Leases()
-        self._pipeline = Pipeline(
-            storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes
-        )
-        self._drain = Drain(
+        self._worker = build_worker(
             database=database,
-            pipeline=self._pipeline,
-            leases=self._leases,
+            storage=storage,
             models=models,
+            decode=decode,
+            metrics=metrics,
+            max_bytes=max_bytes,
             concurrency=CONCURRENCY,
         )
 
     def handle(self, event: Event) -> list[Result]:
-        """Acts on an event. Raises Busy before anything is claimed, one of FAULTS after giving it back."""
+        """Acts on an event. Raises Busy before anything is claimed, faults after giving it back."""
         if isinstance(event, ObjectDeleted):
             reason = "It was deleted, and its documents with it: nothing to do."
             return [_result(event.object_id, event.bucket_id, event.name, "gone", reason)]
@@ -95,7 +91,7 @@ class Ingest:
         """Embeds one object with every model that wants it, or says why there is nothing to do."""
         database = self._database()
         claimed_at = time.monotonic()
-        with self._leases.claiming(database) as claim_id:
+        with self._worker.leases.claiming(database) as claim_id:
             claim = jobs.claim_object(database, object_id, self._models.names, claim_id)
         if claim.jobs:
             return self._work(database, claim.jobs, claimed_at)
@@ -106,16 +102,16 @@ class Ingest:
     def work_off(self, limit: int) -> list[Result]:
         """Embeds what is due, up to `limit` jobs."""
         results: list[Result] = []
-        self._drain.run(results.append, limit=limit)
+        self._worker.run(results.append, limit=limit)
         return results
 
     def _work(self, database: Database, batch: Sequence[Job], claimed_at: float) -> list[Result]:
         results = []
         for position, job in enumerate(batch):
             try:
-                results.append(self._pipeline.run(database, job, claimed_at))
+                results.append(self._worker.pipeline.run(database, job, claimed_at))
             except Exception as fault:
-                self._leases.give_back(database, batch[position:], fault)
+                self._worker.leases.give_back(database, batch[position:], fault)
                 raise
         return results
 

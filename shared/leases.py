@@ -18,8 +18,11 @@ FAULT_SECONDS = 15  # how long released jobs rest where the fault itself names n
 class Leases:
     """Gives leases back now or, where the database can't be reached, when it can be again."""
 
-    def __init__(self, log: Callable[..., None] = logs.write) -> None:
+    def __init__(
+        self, log: Callable[..., None] = logs.write, on_given_back: Callable[[int], None] = lambda _jobs: None
+    ) -> None:
         self._log = log
+        self._on_given_back = on_given_back  # hears of how many jobs
         self._owed: deque[str] = deque()  # leases
         self._unheard: deque[str] = deque(maxlen=100)  # claims; the leases of older ones have ended by now
 
@@ -44,6 +47,7 @@ class Leases:
             delay = getattr(reason, "retry_after", None) or FAULT_SECONDS
         ids = [job.object_id for job in batch]
         self._log("jobs given back", severity="WARNING", error=reason, jobs=len(batch), object_ids=ids)
+        self._on_given_back(len(batch))
         self._release(database, [job.lease_id for job in batch], [], delay, reason)
 
     def settle(self, database: Database) -> None:

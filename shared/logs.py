@@ -18,3 +18,7 @@ def write(event: str, *, severity: str = "INFO", error: BaseException | None = N
         fields["traceback"] = "".join(traceback.format_exception(error))
     sys.stderr.write(json.dumps(line | fields, default=str) + "\n")
     sys.stderr.flush()
+
+
+def discard(event: str, **fields: Any) -> None:
+    """In place of `write`, for a command that reports each outcome by itself."""

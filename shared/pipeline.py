@@ -13,24 +13,15 @@ from PIL.Image import Image
 
 from shared import jobs, logs
 from shared.errors import (
-    DatabaseForbidden,
-    DatabaseUnavailable,
-    DecoderCrashed,
-    DecoderUnavailable,
-    DecodingTimedOut,
     EmptyImage,
     ImageError,
     ImageTooLarge,
     ModelBroken,
     ModelError,
-    NotAnImage,
+    NeuralSearchError,
     ObjectBlocked,
-    SettingsError,
-    StaleObject,
-    StorageError,
     StorageForbidden,
     StorageUnavailable,
-    Unauthorized,
 )
 from shared.images import Decode
 from shared.jobs import Job
@@ -40,22 +31,6 @@ from shared.perceptual_hash import perceptual_hash
 from shared.rpc import Database
 from shared.storage import Storage
 from shared.turns import Turns
-
-# No fault of the image: it isn't charged with an attempt, and the others aren't tried for now either.
-FAULTS = (
-    DatabaseUnavailable,
-    DatabaseForbidden,
-    DecoderUnavailable,
-    StorageUnavailable,
-    StorageForbidden,
-    ModelError,
-    SettingsError,
-    Unauthorized,
-)
-
-
-# This object's own trouble, or the beginning of everybody's: the others are tried, it isn't charged yet.
-DOUBTFUL = (StorageError, StaleObject, ObjectBlocked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +68,17 @@ class Pipeline:
     def run(self, database: Database, job: Job, claimed_at: float) -> Result:
         """What became of the job; `claimed_at` is `time.monotonic()` before it was claimed.
 
-        Raises one of FAULTS where the surroundings are at fault, or a DatabaseError where the outcome
-        can't be recorded. The lease is then still ours, to be given back.
+        Raises an error of the outcome `release` where the surroundings are at fault, or a DatabaseError
+        where the outcome can't be recorded. The lease is then still ours, to be given back.
         """
         try:
             status, reason = self._embed(database, job), None
-        except FAULTS:
-            raise
-        except (DecodingTimedOut, DecoderCrashed) as error:  # it may have been the machine: it is tried again
-            status, reason = jobs.fail(database, job, "retry", error), _reason(error)
-        except ImageError as error:
-            outcome = "skipped" if isinstance(error, EmptyImage | NotAnImage) else "failed"
-            status, reason = jobs.fail(database, job, outcome, error), _reason(error)
         except Exception as error:  # whatever this image does to us must not reach the others
-            self._log("attempt failed", severity="ERROR", error=error, **_about(job))
-            outcome = "doubtful" if type(error) in DOUBTFUL else "retry"
+            outcome = error.outcome if isinstance(error, NeuralSearchError) else "retry"
+            if outcome == "release":
+                raise
+            if not isinstance(error, ImageError):
+                self._log("attempt failed", severity="ERROR", error=error, **_about(job))
             status, reason = jobs.fail(database, job, outcome, error), _reason(error)
         if status == "retry":
             status, reason = "failed", f"{reason} It will be tried again."

@@ -34,10 +34,9 @@ def commands(group: typer.core.TyperGroup, prefix: str = "") -> Iterator[str]:
             yield from commands(command, f"{prefix}{name} ")
 
 
-def error_types(base: type[errors.NeuralSearchError] = errors.NeuralSearchError) -> Iterator[str]:
-    yield f"| `{base.type}` | {base.status} | {' '.join((base.__doc__ or '').split())} |"
-    for child in base.__subclasses__():
-        yield from error_types(child)
+def error_types() -> Iterator[str]:
+    for error in errors.kinds(errors.NeuralSearchError):
+        yield f"| `{error.type}` | {error.status} | {' '.join((error.__doc__ or '').split())} |"
 
 
 def test_the_readme_lists_every_setting():

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
 from shared import errors
-from shared.errors import NeuralSearchError
+from shared.errors import NeuralSearchError, kinds
+
+TREE = list(kinds(NeuralSearchError))
 
 
-def tree(base: type[NeuralSearchError] = NeuralSearchError) -> Iterator[type[NeuralSearchError]]:
-    yield base
-    for child in base.__subclasses__():
-        yield from tree(child)
-
-
-@pytest.mark.parametrize("error", list(tree()), ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
 def test_the_default_message_is_a_sentence_with_a_remedy(error: type[NeuralSearchError]):
     assert str(error()).count(".") >= 2 and str(error()).endswith(".")
 
 
-@pytest.mark.parametrize("error", list(tree()), ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
 def test_the_tree_in_the_modules_docstring_is_true(error: type[NeuralSearchError]):
     assert f"{error.__name__}\n" in (errors.__doc__ or "").replace("  ", "\n")
 
@@ -39,7 +35,7 @@ def test_no_more_of_a_long_value_is_told_back_than_people_read(value: object):
 
 
 def test_types_are_distinct():
-    types = [error.type for error in tree()]
+    types = [error.type for error in TREE]
     assert len(types) == len(set(types))
 
 
@@ -52,3 +48,9 @@ def test_a_problem_carries_type_title_status_detail_and_the_offending_value():
         "detail": "limit is 0. Expected 1 to 100.",
         "value": 0,
     }
+
+
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
+def test_each_error_says_what_becomes_of_a_job(error: type[NeuralSearchError]):
+    assert error.outcome in get_args(errors.Outcome)
+    assert f"\n{error.outcome} " in (errors.__doc__ or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,10 +44,17 @@ def name(path: Path) -> str:
     return path.relative_to(CHECKOUT).as_posix()
 
 
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All of the file's syntax tree that these rules are about."""
+    wanted = ast.Import | ast.ImportFrom | ast.Attribute
+    return tuple(node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, wanted))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module that the file imports anywhere, `from a import b` as a.b."""
     package = path.relative_to(CHECKOUT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -77,8 +85,7 @@ def test_only_the_embedding_imports_a_model_runtime(path: Path):
 def test_only_the_settings_read_the_environment(path: Path):
     if name(path) == READS_THE_ENVIRONMENT:
         return
-    tree = ast.walk(ast.parse(path.read_text()))
-    attributes = {ast.unparse(node) for node in tree if isinstance(node, ast.Attribute)}
+    attributes = {ast.unparse(node) for node in nodes(path) if isinstance(node, ast.Attribute)}
     forbidden = {"os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv"}
     assert (attributes | set(imports(path))) & forbidden == set()
 

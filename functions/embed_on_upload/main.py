@@ -10,9 +10,10 @@ import functions_framework
 
 from shared import edge, events, identity, memory, process
 from shared.documents import active_model
+from shared.errors import NeuralSearchError
 from shared.gate import Gate
 from shared.health import report
-from shared.ingest import FAULTS, Ingest
+from shared.ingest import Ingest
 from shared.metrics import Metrics
 
 MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB of user metadata
@@ -41,8 +42,11 @@ def webhook(request: flask.Request) -> flask.Response:
     event = events.parse(edge.body(request))
     try:
         results = _ingest().handle(event)
-    except FAULTS as fault:  # whatever our own keys are refused with, the caller's are right
-        return edge.problem(fault, status=503)
+    except NeuralSearchError as error:
+        if error.outcome != "release":
+            raise
+        # Whatever our own keys are refused with, the caller's are right.
+        return edge.problem(error, status=503)
     return edge.answer({"results": [asdict(result) for result in results]})
 
 

@@ -100,6 +100,7 @@ def test_a_move_rewrites_the_document_and_makes_no_job(db, make_document, move):
     assert db.execute(JOBS).fetchall() == []
 
 
+# Invariant 8: what is copied from the object follows it in the same transaction.
 def test_a_move_between_indexed_buckets_rewrites_the_bucket(db, storage, make_document, move):
     db.execute("select public.index_bucket(%s)", [other_bucket(storage)])
     object_id = make_document("a.png")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import uuid
+from typing import get_args
 
 import psycopg
 import pytest
 from databases import MODEL, as_role, finish, vector
+
+from shared.errors import Outcome
 
 CLAIM = "select object_id, lease_id, attempt from public.claim_embedding_jobs(%s, %s, %s)"
 
@@ -418,6 +421,11 @@ def test_whoever_lost_the_lease_cant_fail_the_job(db, make_object):
     claim(db)
     assert fail(db, object_id, lost, "failed") == "superseded"
     assert states(db) == ["running"]
+
+
+def test_every_outcome_of_an_error_that_ends_a_job_is_known_here(db, make_object):
+    for outcome in set(get_args(Outcome)) - {"release"}:  # released jobs are no failures
+        assert fail(db, make_object(), uuid.uuid4(), outcome) == "superseded"
 
 
 def test_an_unknown_outcome_is_refused(db, make_object):

@@ -103,7 +103,7 @@ def _reader(shape: int, vendor: str) -> Callable[[], bytes]:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A small ViT with random weights, and few pictures to measure it on."""
     tiny_checkpoints.vit(tmp_path / "vit")
-    monkeypatch.setattr(model_quantisation, "public_set", lambda configuration, split: public_set())
+    monkeypatch.setattr(model_quantisation, "public_set", lambda *_: public_set())
     return replace(
         settings.load({"SUPABASE_URL": "http://unused.invalid"}),
         embedding_models=(str(tmp_path / "vit"),),

@@ -13,12 +13,10 @@ from soak.project import Project
 from soak.proxy import webhook_proxy
 
 from local.postgres import Cluster
-from shared import identity, images, settings
-from shared.drain import Drain
-from shared.leases import Leases
+from shared import identity, images, logs, settings
+from shared.drain import build_worker
 from shared.metrics import Metrics
 from shared.models import Models
-from shared.pipeline import Pipeline
 from shared.rpc import Database, http_client
 from shared.settings import Settings
 from shared.storage import Storage
@@ -67,23 +65,18 @@ def played(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFac
 
 def work_off(told: Settings) -> None:
     """What `neural-search worker --once` does, with a model that weighs nothing."""
-    service, quiet = identity.service(told), lambda *_, **__: None
+    service = identity.service(told)
     models = Models([MODEL], lambda model: EMBEDDER)
     with requests.Session() as session, http_client() as http:
-        pipeline = Pipeline(
+        build_worker(
+            database=partial(Database, told.supabase_url, service, http),
             storage=Storage(told.supabase_url, service, session),
             models=models,
             decode=partial(images.decode, max_bytes=told.max_image_bytes, max_pixels=told.max_image_pixels),
             metrics=Metrics(),
             max_bytes=told.max_image_bytes,
-            log=quiet,
-        )
-        Drain(
-            database=partial(Database, told.supabase_url, service, http),
-            pipeline=pipeline,
-            leases=Leases(quiet),
-            models=models,
             concurrency=2,
+            log=logs.discard,
         ).run(lambda _: None)
 
 

@@ -1,4 +1,7 @@
-"""The quarantine: whatever an image does to its decoder, only that image fails."""
+"""The quarantine: whatever an image does to its decoder, only that image fails, within limits.
+
+Invariants 6 and 7.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared import crew, drain, identity
+from shared import crew, drain, identity, logs
 from shared.drain import Drain
 from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.jobs import Job
@@ -367,3 +367,14 @@ def test_an_empty_queue_costs_one_look_and_no_thread():
     queue, before = Queue(0), threading.active_count()
     build(queue, Pipeline(lambda _: None)).run(lambda _: None)
     assert (len(queue.claims), threading.active_count()) == (1, before)
+
+
+def test_the_number_of_jobs_given_back_is_reported():
+    queue, heard = Queue(3), list[int]()
+    leases = Leases(logs.discard, heard.append)
+    with http_client(queue.transport) as http:
+        database = Database("http://supabase.test", SERVICE, http)
+        claimed = [Job(**row(lease)) for lease in queue.due]
+        leases.give_back(database, claimed, StorageUnavailable())
+        leases.give_back(database, [], StorageUnavailable())
+    assert heard == [len(claimed)] and queue.given_back == [job.lease_id for job in claimed]

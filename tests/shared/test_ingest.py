@@ -28,6 +28,7 @@ from shared.errors import (
     NeuralSearchError,
     StorageForbidden,
     StorageUnavailable,
+    kinds,
 )
 from shared.events import Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
@@ -532,3 +533,20 @@ def test_a_log_line_names_the_object_and_no_secret(
     log = capsys.readouterr().err
     assert str(uuid.UUID(int=1)) in log and '"event": "embedded"' in log
     assert "Bearer" not in log
+
+
+@pytest.mark.parametrize("kind", list(kinds(NeuralSearchError)), ids=lambda kind: kind.__name__)
+def test_what_becomes_of_a_job_is_told_by_its_error(
+    postgrest: RpcTransport, storage: responses.RequestsMock, kind: type[NeuralSearchError]
+):
+    def decode(data: bytes, *, min_side: int | None) -> DecodedImage:
+        raise kind()
+
+    holds(storage)
+    if kind.outcome == "release":
+        with pytest.raises(kind):
+            changed(postgrest, decode=decode)
+        assert len(postgrest.called("release_embedding_jobs")) == 1
+    else:
+        changed(postgrest, decode=decode)
+        assert [call["outcome"] for call in postgrest.called("fail_embedding_job")] == [kind.outcome]

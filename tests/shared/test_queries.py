@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared import queries
+from shared import filters, queries
 from shared.errors import InvalidFilter, InvalidLimit, InvalidQuery
 from shared.examples import Example
 from shared.queries import Query
@@ -150,11 +150,37 @@ def test_a_form_means_the_same_as_json():
     )
 
 
+FIELDS = {
+    "text": "x",
+    "like": "a.png",
+    "unlike": "b.png",
+    "strategy": "best_score",
+    "diversity": 0.5,
+    "collapse": "duplicates",
+    "limit": 5,
+    "offset": 10,
+    "cursor": "x",
+    "min_similarity": 0.25,
+    "min_confidence": "strong",
+    "best_confidence": "same",
+    "filter": FILTER,
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_field_means_the_same_in_a_form(name: str):
+    assert {*FIELDS, "image"} == set(queries.FIELDS)  # all of them are tried; images are files in a form
+    value = FIELDS[name]
+    form = {"text": ["x"], name: [value if isinstance(value, str) else json.dumps(value)]}
+    assert queries.from_form(form, []) == read(**{"text": "x", name: value})
+
+
 def test_a_form_takes_the_filters_as_fields_too():
     texts = {
         name: value if isinstance(value, list) else [value if isinstance(value, str) else json.dumps(value)]
         for name, value in FILTER.items()
     }
+    assert set(FILTER) == set(filters.KEYS)  # all of them are tried
     assert queries.from_form({"text": ["x"], **texts}, []).filter == FILTER
     with pytest.raises(InvalidQuery, match="bucket is given beside filter"):
         queries.from_form({"text": ["x"], "bucket": ["images"], "filter": ["{}"]}, [])

@@ -226,6 +226,7 @@ def test_a_body_of_another_kind_is_refused(anon: Caller):
     assert problem(anon.post("/functions/v1/query", content=b"red", headers=broken)) == INVALID
 
 
+# Invariant 7: refused before any of it is decoded.
 @pytest.mark.parametrize("path", ["/", "/query", "/embeddings"])
 def test_a_body_over_the_limit_is_refused(project: Running, path: str):
     app = project.apps["query"]

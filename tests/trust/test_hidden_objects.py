@@ -1,4 +1,7 @@
-"""A caller learns nothing of an object that it may not see: it is as if it weren't there."""
+"""A caller learns nothing of an object that it may not see: it is as if it weren't there.
+
+Invariants 5 and 9.
+"""
 
 from __future__ import annotations
 
