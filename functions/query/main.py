@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from shared.search import Search
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
+REFERENCE = HERE / "reference"
+RENDERER = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
@@ -88,11 +91,31 @@ def _watch(database: Database, image: uploads.Upload) -> ObjectState:
 def page(request: flask.Request) -> flask.Response:
     """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
     path = PAGE / (edge.normal_path(request).strip("/") or "index.html")
-    response = flask.Response(path.read_bytes(), mimetype=TYPES[path.suffix])
+    return _file(path.read_bytes(), path.suffix)
+
+
+def _file(data: bytes, suffix: str) -> flask.Response:
+    response = flask.Response(data, mimetype=TYPES[suffix])
     response.headers["Content-Security-Policy"] = _content_policy()
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"  # a signed URL is a key
     response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def reference(request: flask.Request) -> flask.Response:
+    """The API's page, drawn by Swagger UI from openapi.json; at /docs/, so that its files are relative."""
+    name = edge.normal_path(request).removeprefix("/docs").strip("/")
+    if not name and not request.path.endswith("/"):
+        return flask.redirect("docs/")
+    path = REFERENCE / (name or "index.html")
+    compressed = path.with_name(f"{path.name}.gz")
+    if not compressed.exists():
+        return _file(path.read_bytes(), path.suffix)
+    if "gzip" not in request.accept_encodings:
+        return _file(gzip.decompress(compressed.read_bytes()), path.suffix)
+    response = _file(compressed.read_bytes(), path.suffix)
+    response.headers["Content-Encoding"] = "gzip"
     return response
 
 
@@ -110,6 +133,7 @@ ROUTES: edge.Routes = {
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
     **{f"/{file.name}": {"GET": page} for file in PAGE.iterdir()},
+    **{path: {"GET": reference} for path in ("/docs", *(f"/docs/{name}" for name in RENDERER))},
     "/openapi.json": {"GET": openapi},
     "/live": {"GET": process.live},
     "/health": {"GET": health},
