@@ -107,12 +107,12 @@ def reference(request: flask.Request) -> flask.Response:
     """The API's page, drawn by Swagger UI from openapi.json; at /docs/, so that its files are relative."""
     name = edge.normal_path(request).removeprefix("/docs").strip("/")
     if not name and not request.path.endswith("/"):
-        return flask.redirect("docs/")
+        return flask.Response(status=308, headers={"Location": "docs/"})
     path = REFERENCE / (name or "index.html")
     compressed = path.with_name(f"{path.name}.gz")
     if not compressed.exists():
         return _file(path.read_bytes(), path.suffix)
-    if "gzip" not in request.accept_encodings:
+    if not request.accept_encodings.quality("gzip"):
         return _file(gzip.decompress(compressed.read_bytes()), path.suffix)
     response = _file(compressed.read_bytes(), path.suffix)
     response.headers["Content-Encoding"] = "gzip"

@@ -26,7 +26,9 @@ import { createClient } from '@supabase/supabase-js'
 import type { Database } from './database'
 
 const supabase = createClient<Database>('https://ref.supabase.co', 'key')
-const { data: states } = await supabase.rpc('object_states', { bucket: 'albums', names: ['a.jpg'] }).throwOnError()
+const { data: states } = await supabase
+  .rpc('object_states', { bucket: 'albums', names: ['a.jpg'] })
+  .throwOnError()
 const state: string | undefined = states[0]?.state
 const { data: found } = await supabase
   .rpc('match_documents', { query_embedding: '[0.1]', match_count: 10, filter: { bucket: 'albums' } })
@@ -42,11 +44,12 @@ export {}
 
 
 @pytest.fixture
-def generated(database: Clone) -> str:
+def generated(database: Clone, tmp_path: Path) -> str:
     packages = npm.install(HERE)
     with reached_by_tcp(database.url("postgres")) as url:
         done = subprocess.run(
             [packages / ".bin" / "supabase", "gen", "types", "typescript", f"--remote={url}"],
+            cwd=tmp_path,  # it leaves files behind
             capture_output=True,
             text=True,
             timeout=120,
