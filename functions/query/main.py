@@ -25,13 +25,13 @@ from shared.search import Search
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
-REFERENCE = HERE / "reference"
-RENDERER = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
 FORM_BYTES = 64 * 1024  # what a body holds besides the image
+REFERENCE = HERE / "reference"
+RENDERER = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -103,6 +103,15 @@ def _file(data: bytes, suffix: str) -> flask.Response:
     return response
 
 
+def openapi(_request: flask.Request) -> flask.Response:
+    return flask.Response((HERE / "openapi.json").read_bytes(), mimetype="application/json")
+
+
+def health(_request: flask.Request) -> flask.Response:
+    anon = identity.caller({}, process.configuration().publishable_key)
+    return report(process.models(), lambda: active_model(process.database(anon)))
+
+
 def reference(request: flask.Request) -> flask.Response:
     """The API's page, drawn by Swagger UI from openapi.json; at /docs/, so that its files are relative."""
     name = edge.normal_path(request).removeprefix("/docs").strip("/")
@@ -119,25 +128,16 @@ def reference(request: flask.Request) -> flask.Response:
     return response
 
 
-def openapi(_request: flask.Request) -> flask.Response:
-    return flask.Response((HERE / "openapi.json").read_bytes(), mimetype="application/json")
-
-
-def health(_request: flask.Request) -> flask.Response:
-    anon = identity.caller({}, process.configuration().publishable_key)
-    return report(process.models(), lambda: active_model(process.database(anon)))
-
-
 ROUTES: edge.Routes = {
     "/": {"GET": page, "POST": search},
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
     **{f"/{file.name}": {"GET": page} for file in PAGE.iterdir()},
-    **{path: {"GET": reference} for path in ("/docs", *(f"/docs/{name}" for name in RENDERER))},
     "/openapi.json": {"GET": openapi},
     "/live": {"GET": process.live},
     "/health": {"GET": health},
     "/metrics": {"GET": partial(process.counters, metrics)},
+    **{path: {"GET": reference} for path in ("/docs", *(f"/docs/{name}" for name in RENDERER))},
 }
 
 
