@@ -64,7 +64,7 @@ def main() -> None:
         act(page, frames)
         browser.close()
     pictures, durations = zip(*frames, strict=True)
-    options = {"save_all": True, "loop": 0, "quality": 60, "method": 6}
+    options = {"save_all": True, "loop": 0, "quality": 60, "method": 6, "kmax": 1}
     pictures[0].save(TARGET, append_images=pictures[1:], duration=list(durations), **options)
     print(TARGET.name, TARGET.stat().st_size // 1000, "kB,", len(frames), "frames")
 
