@@ -96,6 +96,12 @@ def sign_in(page: Page, site: str, user: tuple[str, str]) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+def signed_in_page(page: Page, site: str, user: tuple[str, str]) -> None:
+    """With the user's newest images there."""
+    sign_in(page, site, user)
+    expect(page.locator("#grid img").first).to_be_visible(timeout=SOON)
+
+
 def shown(page: Page) -> set[str]:
     return set(page.locator("#grid img").evaluate_all("images => images.map((image) => image.alt)"))
 
@@ -129,8 +135,10 @@ def violations(page: Page) -> list[str]:
     return found
 
 
-def test_words_search_and_a_picture_is_found_once_it_is_uploaded(page: Page, site: str):
-    sign_in(page, site, ADA)
+def test_words_search_and_a_picture_is_found_once_it_is_uploaded(
+    page: Page, site: str, albums: dict[tuple[str, str], set[str]]
+):
+    signed_in_page(page, site, ADA)
     page.locator("#upload").set_input_files(GIRAFFE)
     expect(page.get_by_alt_text(GIRAFFE.name)).to_be_visible(timeout=SOON)
     page.get_by_label("Search my images").fill("a giraffe")
@@ -151,13 +159,15 @@ def test_a_session_survives_a_reload_and_ends_with_signing_out(
     assert shown(page) == set() and violations(page) == []
 
 
-def test_errors_are_shown_in_the_problems_own_words(chromium: Browser, site: str, tmp_path: Path):
+def test_errors_are_shown_in_the_problems_own_words(
+    chromium: Browser, site: str, albums: dict[tuple[str, str], set[str]], tmp_path: Path
+):
     fake = tmp_path / "fake.jpg"
     fake.write_text("no image")
     page = chromium.new_page()
     sign_in(page, site, (ADA[0], "wrong"))
     expect(page.locator("#status")).to_have_text("Invalid login credentials", timeout=SOON)
-    sign_in(page, site, ADA)
+    signed_in_page(page, site, ADA)
     page.locator("#upload").set_input_files(fake)
     expect(page.locator("#status")).to_contain_text("The file is no image that we can read", timeout=SOON)
     page.close()

@@ -7,28 +7,37 @@ const LIMIT = 24
 const byId = <Tag extends HTMLElement>(id: string) => document.getElementById(id) as Tag
 const status = byId('status'), grid = byId('grid'), title = byId('title')
 
-/** Runs an action of the user's: shows what it does, and what went wrong. */
-async function act(doing: string, action: () => Promise<unknown>) {
+type Tile = Pick<Result, 'name' | 'url'>
+interface View { heading: string; tiles: Tile[] }
+
+let latest = 0
+
+/** Runs an action of the user's, and shows where it led, or what went wrong; a later action goes before it. */
+async function act(doing: string, action: () => Promise<View | void>) {
+  const turn = ++latest
   status.textContent = doing
   try {
-    await action()
+    const view = await action()
+    if (turn !== latest) return
+    if (view) show(view)
     status.textContent = ''
   } catch (error) {
-    status.textContent = (error as Error).message // of a search: the problem's detail, which says what to do
+    if (turn === latest) status.textContent = (error as Error).message // of a search: the problem's detail
   }
 }
 
 /** The newest images, from Storage itself: those at the top, and those a folder below. */
-async function showNewest() {
+async function newest(): Promise<View> {
   const entries = await list('')
   const folders = await Promise.all(entries.filter(({ id }) => !id).map(({ name }) => list(`${name}/`)))
   const files = [...entries, ...folders.flat()].filter(({ id }) => id)
   files.sort((one, other) => (other.created_at ?? '').localeCompare(one.created_at ?? ''))
   const names = files.slice(0, LIMIT).map(({ name }) => name)
-  if (!names.length) return show('My newest images', [])
+  const heading = 'My newest images'
+  if (!names.length) return { heading, tiles: [] }
   const { data, error } = await supabase.storage.from(BUCKET).createSignedUrls(names, 3600)
   if (error) throw error
-  show('My newest images', data.map(({ path, signedUrl }) => ({ name: path ?? '', url: signedUrl })))
+  return { heading, tiles: data.map(({ path, signedUrl }) => ({ name: path ?? '', url: signedUrl })) }
 }
 
 async function list(folder: string) {
@@ -38,18 +47,18 @@ async function list(folder: string) {
   return data.map(({ name, ...entry }) => ({ ...entry, name: folder + name }))
 }
 
-async function search(text: string) {
+async function search(text: string): Promise<View> {
   const { results } = await images.search({ text, filter: { bucket: BUCKET }, limit: LIMIT })
-  show(`Nearest to “${text}”`, results)
+  return { heading: `Nearest to “${text}”`, tiles: results }
 }
 
-async function showSimilar(name: string) {
+async function similar(name: string): Promise<View> {
   const { results } = await images.similar({ bucket: BUCKET, name }, { filter: { bucket: BUCKET }, limit: LIMIT })
-  show(`Similar to ${label(name)}`, results)
+  return { heading: `Similar to ${label(name)}`, tiles: results }
 }
 
 /** Stores the files as the user, each until it can be found. */
-async function upload(files: FileList) {
+async function upload(files: FileList): Promise<View> {
   const { data: { user } } = await supabase.auth.getUser()
   for (const file of files) {
     status.textContent = `Uploading ${file.name} …`
@@ -57,21 +66,21 @@ async function upload(files: FileList) {
     const { state, reason } = await images.upload(file, { bucket: BUCKET, name, upsert: true, wait: true })
     if (state !== 'searchable') throw new Error(`${file.name}: ${reason ?? state}`)
   }
-  await showNewest()
+  return newest()
 }
 
-function show(heading: string, tiles: Pick<Result, 'name' | 'url'>[]) {
+function show({ heading, tiles }: View) {
   title.textContent = heading
   grid.replaceChildren(...tiles.map(tile))
   if (!tiles.length) grid.textContent = 'There is nothing here yet.'
 }
 
-function tile({ name, url }: Pick<Result, 'name' | 'url'>) {
+function tile({ name, url }: Tile) {
   const item = document.createElement('li')
   const image = Object.assign(new Image(), { src: url ?? '', alt: label(name), loading: 'lazy' })
   const button = Object.assign(document.createElement('button'), { textContent: 'Similar images' })
   button.setAttribute('aria-label', `Similar images to ${label(name)}`)
-  button.onclick = () => act('Searching …', () => showSimilar(name))
+  button.onclick = () => act('Searching …', () => similar(name))
   item.append(image, button)
   return item
 }
@@ -95,7 +104,7 @@ byId<HTMLInputElement>('upload').onchange = ({ target }) => {
   const { files } = target as HTMLInputElement
   if (files?.length) act('', () => upload(files))
 }
-byId('sign-out').onclick = () => act('Signing out …', () => supabase.auth.signOut())
+byId('sign-out').onclick = () => act('Signing out …', async () => void (await supabase.auth.signOut()))
 
 let shown: string | undefined
 supabase.auth.onAuthStateChange((_, session) => {
@@ -107,5 +116,5 @@ supabase.auth.onAuthStateChange((_, session) => {
   if (!isNew) return
   grid.replaceChildren()
   // Not within this callback: it holds supabase-js's lock.
-  if (signedIn) setTimeout(() => act('Loading …', showNewest))
+  if (signedIn) setTimeout(() => act('Loading …', newest))
 })
