@@ -5,6 +5,8 @@ from __future__ import annotations
 from cli import (
     backfill,
     bench,
+    buckets,
+    delete,
     demo,
     doctor,
     duplicates,
@@ -26,7 +28,9 @@ GROUPS = (
     demo,
     install,
     migration_commands,
+    buckets,
     upload,
+    delete,
     query,
     duplicates,
     jobs,

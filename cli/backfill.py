@@ -31,6 +31,7 @@ def backfill(
     """
     place = {"bucket": bucket, "name_prefix": prefix}
     with Project(settings.load()) as project:
+        project.require_bucket(bucket)
         found = _count(project, place)
         queued = 0 if dry_run else _queue(project, found, place)
     if as_json:

@@ -34,6 +34,7 @@ def duplicates(
     Mirrored, turned and clearly cropped versions count as other images. The largest of a group comes first.
     """
     with Project(settings.load()) as project:
+        project.require_bucket(bucket)
         rows = _fingerprints(project, bucket, prefix)
         groups = _groups(project, rows)
     if as_json:

@@ -16,6 +16,7 @@ import typer
 
 from cli import output
 from cli.output import AsJson, count
+from cli.project import Project
 from cli.steps import Show, steps
 from shared import settings
 from shared.errors import RequestError, SettingsError
@@ -124,6 +125,8 @@ def _bucket(place: str, label: str | None, configuration: Settings, stack: ExitS
     from shared.storage import Storage
 
     name, _, within = place.partition("/")
+    with Project(configuration) as project:
+        project.require_bucket(name)
     who = identity.service(configuration) if configuration.secret_key else _anon(configuration)
     session = stack.enter_context(requests.Session())
     cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neural-search-")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,21 @@ IMAGE_TYPES = {
     ".jfif": "image/jpeg",
 }
 
+UNKNOWN_TYPE = "application/octet-stream"
+
+# How files begin, for those whose names tell no type.
+SIGNATURES = (
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"GIF8", "image/gif"),
+    (0, b"II*\0", "image/tiff"),
+    (0, b"MM\0*", "image/tiff"),
+    (8, b"WEBP", "image/webp"),
+    (4, b"ftypavif", "image/avif"),
+    (4, b"ftyphei", "image/heic"),
+    (4, b"ftypmif1", "image/heif"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFile:
@@ -26,19 +42,22 @@ class LocalFile:
 
     path: Path
     name: str  # the object's path in its bucket
-    content_type: str  # guessed by the file's name
+    content_type: str  # by the file's name, else by its first bytes
 
 
-def find_files(paths: Iterable[Path], prefix: str = "") -> tuple[list[LocalFile], list[Path]]:
-    """The files to upload, by object name, and the files in folders that don't look like images.
+def find_files(
+    paths: Iterable[Path], prefix: str = "", *, everything: bool = False
+) -> tuple[list[LocalFile], list[Path]]:
+    """The files to upload, by object name, and those left out: neither name nor bytes are an image's.
 
-    A file named on its own is always taken, under its own name; a folder's images keep their path below it.
+    A file named on its own is taken under its own name; a folder's images keep their path below it. A broken
+    image keeps its place among the others: the index tells its fault.
     """
     found: dict[str, LocalFile] = {}
     left_out: list[Path] = []
-    for path, relative, named in _walk(paths):
+    for path, relative in _walk(paths):
         kind = content_type(path)
-        if not named and not kind.startswith("image/"):
+        if not everything and not kind.startswith("image/"):
             left_out.append(path)
             continue
         name = _join(prefix, relative)
@@ -51,17 +70,35 @@ def find_files(paths: Iterable[Path], prefix: str = "") -> tuple[list[LocalFile]
 
 
 def content_type(path: Path) -> str:
-    """The type that the file's name promises; Storage records it, the functions look at the bytes."""
+    """The type that the file's name promises, else its first bytes; Storage records it."""
     guessed = mimetypes.guess_type(path.name, strict=False)[0]
-    return IMAGE_TYPES.get(path.suffix.lower()) or guessed or "application/octet-stream"
+    return IMAGE_TYPES.get(path.suffix.lower()) or guessed or _signed_type(path)
 
 
-def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str, bool]]:
+def _signed_type(path: Path) -> str:
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(16)
+    except OSError:
+        return UNKNOWN_TYPE  # the upload will report it
+    return next((kind for at, mark, kind in SIGNATURES if head[at:].startswith(mark)), UNKNOWN_TYPE)
+
+
+def plain_name(name: str) -> str:
+    """`name` in the characters that every Storage takes: "größe 写真.jpg" becomes "grosse XieZhen.jpg"."""
+    from anyascii import anyascii  # a table of 0.5 MB
+
+    return "/".join(
+        re.sub(r"[^\w!.*'() &$@=;:+,?-]", "_", anyascii(part), flags=re.ASCII) for part in name.split("/")
+    )
+
+
+def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     for path in paths:
         if path.is_dir():
-            yield from ((file, file.relative_to(path).as_posix(), False) for file in _below(path))
+            yield from ((file, file.relative_to(path).as_posix()) for file in _below(path))
         elif path.exists():
-            yield path, path.name, True
+            yield path, path.name
         else:
             raise RequestError(f"There is no file or folder {str(path)!r}. Check the path.")
 

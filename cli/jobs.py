@@ -60,6 +60,7 @@ def jobs(
         return
     place = {"bucket": bucket, "name_prefix": prefix}
     with Project(settings.load()) as project:
+        project.require_bucket(bucket)
         found = project.call_as("secret_key", "embedding_report")
         if as_json:
             listed = _listed(project, limit, job_state=state and state.value, **place)
@@ -82,6 +83,7 @@ def jobs(
 def retry(bucket: InBucket = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
     """Make skipped and failed work due again, with all its attempts."""
     with Project(settings.load()) as project:
+        project.require_bucket(bucket)
         number = project.call_as("secret_key", "retry_embedding_jobs", bucket=bucket, name_prefix=prefix)
     if as_json:
         output.print_json({"retried": number})

@@ -31,10 +31,12 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], indent: str = "") -> None:
-    """`rows` under `columns`; in a pipe aligned with spaces and never shortened."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], indent: str = "", *, folded: bool = True
+) -> None:
+    """`rows` under `columns`; in a pipe, and where not `folded`, aligned with spaces and never broken."""
     text = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if folded and sys.stdout.isatty():
         _rich_table(columns, text)
         return
     widths = [max(map(len, column)) for column in zip(columns, *text, strict=True)]

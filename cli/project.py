@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from shared.errors import (
     DatabaseUnavailable,
     ObjectExists,
     ObjectNotFound,
+    RequestError,
     SettingsError,
     StorageError,
     StorageForbidden,
+    StorageRefused,
     StorageUnavailable,
     Unauthorized,
 )
@@ -49,6 +52,11 @@ class Project:
     def _key(self) -> Secret:
         return self.settings.secret_key or self.settings.need("publishable_key")
 
+    @property
+    def key_variable(self) -> str:
+        """The environment variable of the key that this project is reached with."""
+        return ENVIRONMENT["secret_key" if self.settings.secret_key else "publishable_key"][0]
+
     @cached_property
     def storage(self) -> Client:
         """An ordinary client; of many threads' use is only its `.storage`."""
@@ -81,8 +89,19 @@ class Project:
             return database.call(function, **arguments)
         except DatabaseUnavailable as error:
             raise DatabaseUnavailable(f"{error} at {self.url}. {UNREACHABLE}") from error
-        except (DatabaseForbidden, Unauthorized) as error:
-            raise type(error)(f"{error}. Check {ENVIRONMENT[key][0]}.") from error
+        except Unauthorized as error:
+            raise Unauthorized(refused(self.url, ENVIRONMENT[key][0])) from error
+        except DatabaseForbidden as error:
+            raise DatabaseForbidden(f"{error}: check {ENVIRONMENT[key][0]}.") from error
+
+    def require_bucket(self, name: str | None) -> None:
+        """RequestError where the secret key sees no such bucket; publishable keys mostly see none at all."""
+        if name is None:
+            return
+        with storage_errors(self.key_variable):
+            known = [bucket.name for bucket in self.storage.storage.list_buckets()]
+        if name not in known and self.settings.secret_key:
+            raise RequestError(unknown_bucket(name, known))
 
     @cached_property
     def _http(self) -> httpx.Client:
@@ -91,8 +110,18 @@ class Project:
         return self._connections.enter_context(http_client())
 
 
+def refused(place: str, variable: str) -> str:
+    return f"{place} refuses the key: check {variable}."
+
+
+def unknown_bucket(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else "`neural-search buckets list` shows them all."
+    return f"There is no bucket {name!r}. {hint}"
+
+
 @contextmanager
-def storage_errors() -> Iterator[None]:
+def storage_errors(key_variable: str = "the key") -> Iterator[None]:
     """Translates what supabase-py raises for Storage, by the status in the body: HTTP's own is mostly 400."""
     import httpx
     from storage3.exceptions import StorageApiError
@@ -103,22 +132,20 @@ def storage_errors() -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise StorageUnavailable(f"Storage doesn't answer: {reason}. {UNREACHABLE}") from error
     except StorageApiError as error:
-        raise _storage_error(str(error.status), str(error.code), error.message) from error
+        raise _storage_error(str(error.status), str(error.code), error.message, key_variable) from error
 
 
-def _storage_error(status: str, code: str, message: str) -> StorageError:
+def _storage_error(status: str, code: str, message: str, key_variable: str) -> StorageError:
     if "Bucket not found" in message:
-        return StorageError(
-            "there is no such bucket, or this key may not use it. Create it, or check --bucket."
-        )
+        return StorageError("there is no such bucket, or this key may not use it: check --bucket.")
     if "InvalidKey" in code or message.startswith("Invalid key"):
-        return StorageError(
+        return StorageRefused(
             "Storage takes no such characters in a name. Rename the file (plain letters work)."
         )
     if status == "404":
         return ObjectNotFound()
     if status == "401":
-        return StorageForbidden("Storage refuses the key. Check SUPABASE_SECRET_KEY, or the publishable one.")
+        return StorageForbidden(refused("Storage", key_variable))
     if status == "403":
         return StorageForbidden(f"{message}. Set SUPABASE_SECRET_KEY, or let a policy allow it.")
     if status == "409":

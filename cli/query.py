@@ -12,8 +12,9 @@ import typer
 
 from cli import output
 from cli.output import AsJson
+from cli.project import Project, refused
 from shared import filters, settings
-from shared.errors import InvalidFilter, NeuralSearchError, RequestError
+from shared.errors import InvalidFilter, NeuralSearchError, RequestError, Unauthorized
 from shared.queries import CONFIDENCES, MAX_LIMIT, STRATEGIES
 from shared.settings import Settings
 
@@ -25,6 +26,9 @@ def register(app: typer.Typer) -> None:
 
 
 def query(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]…", help="Find what shows this: the same as --text.")
+    ] = None,
     images: Annotated[
         list[Path] | None, typer.Option("--image", metavar="PATH", help="Find what looks like this picture.")
     ] = None,
@@ -68,12 +72,16 @@ def query(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search, as the publishable key. --image, --text, --like and --unlike can be repeated and combined."""
+    """Search, as the publishable key: `neural-search query "a castle"`.
+
+    --image, --text, --like and --unlike can be repeated and combined.
+    """
+    texts = [*([" ".join(words)] if words else []), *(texts or [])]
     if not (images or texts or like or unlike):
-        raise typer.BadParameter("say what to look for with --image, --text, --like or --unlike")
+        raise typer.BadParameter("say what to look for, in words or with --image, --text, --like or --unlike")
     given: dict[str, Any] = {
         "image": _one_or_many([read_image(path) for path in images or []]),
-        "text": _one_or_many(texts or []),
+        "text": _one_or_many(texts),
         "like": like,
         "unlike": unlike,
         "filter": _filter(narrow or [], bucket=bucket, prefix=prefix),
@@ -83,7 +91,10 @@ def query(
         "diversity": diversity,
         "collapse": "duplicates" if collapse else None,
     }
-    answer = search(settings.load(), {"limit": limit} | {key: value for key, value in given.items() if value})
+    target = settings.load()
+    answer = search(target, {"limit": limit} | {key: value for key, value in given.items() if value})
+    if not answer["results"]:
+        _require_bucket(target, given["filter"].get("bucket"))
     if as_json:
         output.print_json(answer)
     else:
@@ -97,6 +108,13 @@ def _filter(pairs: Sequence[str], **options: str | None) -> dict[str, Any]:
         if value and name in narrowed:
             raise typer.BadParameter(f"--{name} and --filter {name}=… are both given. Leave one of them out.")
     return narrowed | {name: value for name, value in options.items() if value}
+
+
+def _require_bucket(target: Settings, bucket: str | None) -> None:
+    """The function never tells its callers of buckets; here the secret key can."""
+    if bucket and target.secret_key:
+        with Project(target) as project:
+            project.require_bucket(bucket)
 
 
 def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
@@ -118,8 +136,9 @@ def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
             "or check QUERY_URL."
         ) from error
     if not response.ok or not isinstance(answer, dict) or "results" not in answer:
-        remedy = " Check SUPABASE_PUBLISHABLE_KEY." if response.status_code == 401 else ""
-        raise NeuralSearchError(f"{_problem(answer)} ({response.status_code} from {url}){remedy}")
+        if response.status_code == 401:
+            raise Unauthorized(refused(f"The query function at {url}", "SUPABASE_PUBLISHABLE_KEY"))
+        raise NeuralSearchError(f"{_problem(answer)} ({response.status_code} from {url})")
     return answer
 
 
@@ -134,7 +153,7 @@ def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
     place = _less_similar(results)
     if place is not None:
         rows.insert(place, ("", "less similar", *("" for _ in columns[2:])))
-    output.print_table(columns, rows)
+    output.print_table(columns, rows, folded=not with_urls)
 
 
 def _less_similar(results: list[dict[str, Any]]) -> int | None:

@@ -31,15 +31,13 @@ def show(report: Row) -> None:
         output.say(line)
     if report["unindexed"]:
         names = ", ".join(report["unindexed"])
-        output.say(
-            f"Not indexed, so never searched: {names}. `neural-search install --bucket NAME` adds one."
-        )
+        output.say(f"Not indexed, so never searched: {names}. `neural-search buckets index NAME` adds one.")
 
 
 def headlines(backlog: Sequence[Row]) -> list[str]:
     """Whether every image is searchable, in a line for each model."""
     if not backlog:
-        return ["No bucket is indexed. `neural-search install --bucket NAME` indexes one."]
+        return ["No bucket is indexed. `neural-search buckets index NAME` indexes one."]
     models = sorted({(row["model_state"], row["model"]) for row in backlog})  # the active one first
     lines = [_headline([row for row in backlog if row["model"] == model]) for _, model in models]
     if len(models) == 1:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cli.files import LocalFile
+from cli import output
+from cli.etags import matches
+from cli.files import LocalFile, plain_name
+from cli.outage import Outage
 from cli.project import Project, storage_errors
 from shared.errors import (
+    DatabaseUnavailable,
     NeuralSearchError,
     ObjectExists,
     ObjectNotFound,
     StackError,
     StorageForbidden,
+    StorageRefused,
     StorageUnavailable,
 )
 
@@ -28,12 +33,18 @@ if TYPE_CHECKING:
     from storage3.types import FileOptions
 
 PARALLEL = 4
-ATTEMPTS = 3  # of one upload, where Storage is overloaded or out of reach
 POLL_SECONDS = 0.2
 NAMES_PER_POLL = 250
 PATIENCE_SECONDS = 120.0  # without a single image settling
 
-UPLOADED, UNCHANGED = "uploaded", "unchanged"
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A file that Storage has."""
+
+    name: str  # the object's; not always the file's own
+    is_new: bool  # False: it had the same bytes already
+    when: float  # by the monotonic clock
 
 
 @dataclass(kw_only=True)
@@ -41,6 +52,7 @@ class Report:
     """What became of the files, by object name."""
 
     uploaded: dict[str, float] = field(default_factory=dict)  # when Storage had them, by the monotonic clock
+    renamed: dict[str, str] = field(default_factory=dict)  # by their own names: as Storage has them
     unchanged: list[str] = field(default_factory=list)  # Storage has the same bytes already
     refused: dict[str, str] = field(default_factory=dict)  # not uploaded, and why
     searchable: dict[str, float] = field(default_factory=dict)  # when the index had them
@@ -70,7 +82,13 @@ class Watch:
             return
         self.asked = now
         names = [self.pending.popleft() for _ in range(min(NAMES_PER_POLL, len(self.pending)))]
-        states = self.project.call("object_states", bucket=self.bucket, names=names)
+        try:
+            states = self.project.call("object_states", bucket=self.bucket, names=names)
+        except DatabaseUnavailable:
+            self.pending.extend(names)
+            if now - self.progressed > PATIENCE_SECONDS:
+                raise
+            return
         seen = time.monotonic()
         for row in states:
             self._settle(row["name"], row["state"], row["reason"], seen)
@@ -95,7 +113,7 @@ class Watch:
             self.report.searchable[name] = seen
         elif state == "ignored":
             self.report.unsearchable[name] = (
-                f"the bucket {self.bucket!r} isn't indexed: `neural-search install --bucket {self.bucket}`"
+                f"the bucket {self.bucket!r} isn't indexed: `neural-search buckets index {self.bucket}`"
             )
         else:
             self.report.unsearchable[name] = f"{state}: {reason or 'not there, or not yours to see'}"
@@ -123,8 +141,10 @@ def transfer(
     `show` gets ("uploading" | "searchable", how many). Interrupted, it lets running uploads finish.
     """
     remote = project.storage.storage.from_(bucket)
-    with _pool() as pool:
-        running = {pool.submit(_put, remote, file, upsert): file for file in files}
+    taken = {file.name for file in files}
+    outage = Outage(output.warn)
+    with outage.ending(), _pool() as pool:
+        running = {pool.submit(_put, remote, file, upsert, outage, taken): file for file in files}
         while running:
             done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
@@ -147,46 +167,62 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _record(file: LocalFile, future: Future[tuple[str, float]], report: Report, watch: Watch | None) -> None:
+def _record(file: LocalFile, future: Future[Stored], report: Report, watch: Watch | None) -> None:
     try:
-        outcome, when = future.result()
+        stored = future.result()
     except NeuralSearchError as error:
         report.refused[file.name] = str(error)
         return
     except OSError as error:
         report.refused[file.name] = f"{file.path} can't be read: {error.strerror or error}."
         return
-    if outcome == UPLOADED:
-        report.uploaded[file.name] = when
+    if stored.name != file.name:
+        report.renamed[file.name] = stored.name
+    if stored.is_new:
+        report.uploaded[stored.name] = stored.when
     else:
-        report.unchanged.append(file.name)
+        report.unchanged.append(stored.name)
     if watch:
-        watch.add(file.name)
+        watch.add(stored.name)
 
 
-def _put(remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> tuple[str, float]:
-    """UPLOADED or UNCHANGED, and when. A lost answer is harmless: the next attempt finds the same bytes."""
-    for attempt in range(1, ATTEMPTS + 1):
+def _put(remote: SyncBucketProxy, file: LocalFile, upsert: bool, outage: Outage, taken: set[str]) -> Stored:
+    """A lost answer is harmless: the next attempt finds the same bytes."""
+    try:
+        return _put_as(file.name, remote, file, upsert, outage)
+    except StorageRefused:
+        plain = plain_name(file.name)
+        if plain in taken:
+            raise
+        taken.add(plain)
+        return _put_as(plain, remote, file, upsert, outage)
+
+
+def _put_as(name: str, remote: SyncBucketProxy, file: LocalFile, upsert: bool, outage: Outage) -> Stored:
+    for attempt in count():
         try:
-            return _put_once(remote, file, upsert), time.monotonic()
-        except StorageUnavailable:
-            if attempt == ATTEMPTS:
+            is_new = _put_once(name, remote, file, upsert)
+        except StorageUnavailable as error:
+            if not outage.wait(attempt, str(error)):
                 raise
-            time.sleep(2.0 ** (attempt - 1))
+        else:
+            outage.over()
+            return Stored(name=name, is_new=is_new, when=time.monotonic())
     raise AssertionError("unreachable")
 
 
-def _put_once(remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> str:
-    name = quote(file.name, safe="/")  # supabase-py would take `?`, `%` and `:` for parts of a URL
-    existing = _info(remote, name)
+def _put_once(name: str, remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> bool:
+    """Whether it had to be uploaded; False where the same bytes are there."""
+    path = quote(name, safe="/")  # supabase-py would take `?`, `%` and `:` for parts of a URL
+    existing = _info(remote, path)
     if existing and _same_bytes(existing, file):
-        return UNCHANGED
+        return False
     if existing and not upsert:
         raise ObjectExists("another file has this name there. --upsert replaces it.")
     options: FileOptions = {"content-type": file.content_type, "upsert": "true" if upsert else "false"}
     with storage_errors():
-        remote.upload(name, file.path, options)
-    return UPLOADED
+        remote.upload(path, file.path, options)
+    return True
 
 
 def _info(remote: SyncBucketProxy, name: str) -> dict[str, Any] | None:
@@ -200,9 +236,6 @@ def _info(remote: SyncBucketProxy, name: str) -> dict[str, Any] | None:
 
 
 def _same_bytes(existing: dict[str, Any], file: LocalFile) -> bool:
-    """By size and MD5; the entity tag of a multipart upload is no MD5 and never equal."""
     if existing.get("size") != file.path.stat().st_size:
         return False
-    with file.path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False))
-    return str(existing.get("etag")).strip('"') == digest.hexdigest()
+    return matches(str(existing.get("etag")), file.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -29,22 +30,32 @@ def upload(
     bucket: Annotated[str, typer.Option(help="The bucket to upload to.")] = "images",
     prefix: Annotated[str, typer.Option(help="A folder in the bucket to put them in.")] = "",
     upsert: Annotated[bool, typer.Option("--upsert", help="Replace what has other bytes there.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Upload also what is no image by its name and its first bytes.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all of them are searchable.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload images. What is there already with the same bytes is left alone, so it can be repeated."""
-    files, left_out = find_files(paths, prefix)
+    """Upload images. What is there already with the same bytes is left alone, so it can be repeated.
+
+    A lost connection is waited for, two minutes long. A name that Storage doesn't take is spelt in plain
+    letters, and the new name is shown.
+    """
+    files, left_out = find_files(paths, prefix, everything=everything)
     if not files:
         raise RequestError(
-            f"There are no images in {', '.join(map(str, paths))}. Name a file or another folder."
+            f"There are no images in {', '.join(map(str, paths))}. "
+            "Name other files or folders; --all takes any file."
         )
     if left_out and not as_json:
         output.say(
-            f"Left out: {count(len(left_out), 'file')} whose names are no image's, such as {left_out[0].name}"
+            f"Left out: {count(len(left_out), 'file')} that are no images, such as {left_out[0].name}. "
+            "--all uploads them too."
         )
     report, started = Report(), time.monotonic()
     try:
         with Project(settings.load()) as project:
+            project.require_bucket(bucket)
             run(project, bucket, files, report, upsert=upsert, wait=wait)
     except KeyboardInterrupt:
         output.warn(f"Interrupted: {len(report.uploaded)} uploaded. The same command goes on from there.")
@@ -72,20 +83,28 @@ def print_report(report: Report, seconds: float, *, waited: bool) -> None:
     output.say(f"Uploaded: {count(len(report.uploaded), 'file')}{already} ({output.seconds(seconds)})")
     if waited:
         output.say(f"Searchable: {count(len(report.searchable), 'image')}")
+    for name, stored in sorted(report.renamed.items()):
+        output.say(f"  {name} is stored as {stored}: Storage doesn't take its own name")
     _print_failures("Not uploaded", report.refused)
     _print_failures("Not searchable", report.unsearchable)
 
 
 def _print_failures(title: str, failures: dict[str, str]) -> None:
+    """A line for each reason, however many files share it."""
     if failures:
         output.warn(f"{title}: {count(len(failures), 'file')}")
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for name, reason in sorted(failures.items()):
-        output.warn(f"  {name}: {reason}")
+        by_reason[reason].append(name)
+    for reason, names in by_reason.items():
+        others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        output.warn(f"  {names[0]}{others}: {reason}")
 
 
 def _as_json(report: Report, seconds: float) -> dict[str, object]:
     return {
         "uploaded": sorted(report.uploaded),
+        "renamed": report.renamed,
         "unchanged": sorted(report.unchanged),
         "not_uploaded": report.refused,
         "searchable": sorted(report.searchable),

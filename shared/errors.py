@@ -99,7 +99,7 @@ def _shown(value: Any) -> Any:
 
 
 class SettingsError(NeuralSearchError):
-    """A setting is missing or makes no sense. See the settings table in the README."""
+    """A setting is missing or makes no sense. See the table in docs/settings.md."""
 
     outcome = "release"
 

@@ -39,7 +39,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
 
 
 def storage(project: Project) -> str:
-    with storage_errors():
+    with storage_errors(project.key_variable):
         buckets = project.storage.storage.list_buckets()
     names = ", ".join(bucket.name for bucket in buckets)
     return f"answers; buckets that this key sees: {names or 'none'}"

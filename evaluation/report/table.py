@@ -1,4 +1,4 @@
-"""The report's figures as tables: for the terminal, and for the README."""
+"""The report's figures as tables: for the terminal, and for docs/evaluation.md."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def index_table(report: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """One table of all tasks, without times: those are the machine's. The README has it word for word."""
+    """One table of all tasks, without times: those are the machine's. docs/evaluation.md has it word for word."""
     columns = ("method", *(words.SHORT[column] for column in words.SHORT))
     names = list(dict.fromkeys(result["method"] for result in report["results"]))
     figures = {(one["task"], one["method"]): one["metrics"] for one in report["results"]}

@@ -50,7 +50,7 @@ TASKS = {
     ),
 }
 
-# The columns of the README's table.
+# The columns of the table in docs/evaluation.md.
 SHORT = {
     ("label", "precision@10"): "same kind: precision@10",
     ("pairs", "recall@1"): "same thing: recall@1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # 
 RUNNING, WAITING = 2, 4
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
 FORM_BYTES = 64 * 1024  # what a body holds besides the image
+REFERENCE = HERE / "reference"
+RENDERER = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -88,7 +91,11 @@ def _watch(database: Database, image: uploads.Upload) -> ObjectState:
 def page(request: flask.Request) -> flask.Response:
     """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
     path = PAGE / (edge.normal_path(request).strip("/") or "index.html")
-    response = flask.Response(path.read_bytes(), mimetype=TYPES[path.suffix])
+    return _file(path.read_bytes(), path.suffix)
+
+
+def _file(data: bytes, suffix: str) -> flask.Response:
+    response = flask.Response(data, mimetype=TYPES[suffix])
     response.headers["Content-Security-Policy"] = _content_policy()
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"  # a signed URL is a key
@@ -105,6 +112,22 @@ def health(_request: flask.Request) -> flask.Response:
     return report(process.models(), lambda: active_model(process.database(anon)))
 
 
+def reference(request: flask.Request) -> flask.Response:
+    """The API's page, drawn by Swagger UI from openapi.json; at /docs/, so that its files are relative."""
+    name = edge.normal_path(request).removeprefix("/docs").strip("/")
+    if not name and not request.path.endswith("/"):
+        return flask.Response(status=308, headers={"Location": "docs/"})
+    path = REFERENCE / (name or "index.html")
+    compressed = path.with_name(f"{path.name}.gz")
+    if not compressed.exists():
+        return _file(path.read_bytes(), path.suffix)
+    if not request.accept_encodings.quality("gzip"):
+        return _file(gzip.decompress(compressed.read_bytes()), path.suffix)
+    response = _file(compressed.read_bytes(), path.suffix)
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
 ROUTES: edge.Routes = {
     "/": {"GET": page, "POST": search},
     "/query": {"POST": search},
@@ -114,6 +137,7 @@ ROUTES: edge.Routes = {
     "/live": {"GET": process.live},
     "/health": {"GET": health},
     "/metrics": {"GET": partial(process.counters, metrics)},
+    **{path: {"GET": reference} for path in ("/docs", *(f"/docs/{name}" for name in RENDERER))},
 }
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.__main__ import app
-from shared.settings import ENVIRONMENT, bare_environment
+from shared.settings import ENVIRONMENT, Settings, bare_environment, load
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class CommandLine:
     def environment(self) -> dict[str, str]:
         own = {"LOCAL_DATA": str(self.folder), "LOCAL_PORT": str(self.port)}
         return bare_environment(own | self.settings)
+
+    @property
+    def target(self) -> Settings:
+        """What the commands load."""
+        return load(self.environment)
 
     def spawn(self, *arguments: str | Path, status: int = 0) -> Done:
         """The command in a process of its own; AssertionError, with its output, for another status."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,12 @@ COMMANDS = (
     "demo",
     "install",
     "uninstall",
+    "buckets",
+    "buckets list",
+    "buckets index",
+    "buckets unindex",
     "upload",
+    "delete",
     "query",
     "jobs",
     "jobs retry",
@@ -130,6 +137,58 @@ def test_a_search_narrowed_twice_by_the_same_is_refused(name: str, monkeypatch: 
     assert f"--{name} and --filter {name}=" in line and "Leave one of them out" in line
     error(*arguments, "mime_type=image/png", status=0)
     assert [body["filter"] for body in sent] == [{name: "a", "mime_type": ["image/png"]}]
+
+
+def test_words_are_searched_for_without_an_option(monkeypatch: pytest.MonkeyPatch):
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(query_command, "search", lambda _, body: sent.append(body) or {"results": []})
+    for arguments in (("a castle",), ("a", "castle"), ("--text", "a castle"), ("a castle", "--text", "snow")):
+        error("query", *arguments, status=0)
+    assert [body["text"] for body in sent] == ["a castle"] * 3 + [["a castle", "snow"]]
+
+
+def test_urls_are_never_broken_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    url = "https://abc.supabase.co/storage/v1/object/sign/images/a.jpg?token=" + "x" * 300
+    found = {"name": "a.jpg", "bucket": "images", "similarity": 1.0, "confidence": "same", "duplicates": []}
+    monkeypatch.setattr(query_command, "search", lambda *_: {"results": [found | {"url": url}]})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    query_command.query(texts=["x"], limit=10, with_urls=True)
+    assert url in capsys.readouterr().out
+
+
+def test_the_version_is_the_packages():
+    shown = CliRunner().invoke(app, ["--version"]).stdout
+    assert shown == f"neural-search {metadata.version('neural-search')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("quer",), "query"),
+        (("jobs", "rety"), "retry"),
+        (("buckets", "indx", "a"), "index"),
+        (("query", "--tex", "x"), "--text"),
+        (("upload", "--upser", "x"), "--upsert"),
+    ],
+)
+def test_a_typing_mistake_is_told_what_was_probably_meant(arguments: tuple[str, ...], meant: str):
+    assert meant in error(*arguments, status=2).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("buc", "buckets"), ("jobs re", "retry"), ("upload --ups", "--upsert")]
+)
+def test_the_shell_completes_commands_and_options(typed: str, offered: str):
+    asked = {
+        "_NEURAL_SEARCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"neural-search {typed}",
+        "COMP_CWORD": str(len(typed.split())),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "cli"], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert offered in done.stdout.split()
 
 
 def test_an_unreadable_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

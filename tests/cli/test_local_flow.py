@@ -9,6 +9,7 @@ import pytest
 from command_line import CommandLine, write_picture
 from PIL import Image
 
+from cli.project import Project
 from shared.settings import CHECKOUT
 
 CAT = CHECKOUT / "examples" / "images" / "animals" / "cat.jpg"
@@ -98,13 +99,60 @@ def test_files_that_storage_refuses_are_reported_and_the_others_are_uploaded(
 ):
     write_picture(tmp_path / "tür.png")
     write_picture(tmp_path / "door.png")
-    answer = stack.json("upload", tmp_path, "--prefix", "names", status=1)
-    assert answer["uploaded"] == ["names/door.png"] and "Rename" in answer["not_uploaded"]["names/tür.png"]
+    answer = stack.json("upload", tmp_path, "--prefix", "names")
+    assert answer["uploaded"] == ["names/door.png", "names/tur.png"]
+    assert answer["renamed"] == {"names/tür.png": "names/tur.png"}
 
 
-def test_upload_into_a_missing_bucket_says_so(stack: CommandLine, tmp_path: Path):
-    done = stack.run("upload", write_picture(tmp_path / "a.png"), "--bucket", "none-such", status=1)
-    assert "there is no such bucket" in done.stderr
+def test_every_command_names_a_bucket_that_is_not_there(stack: CommandLine, tmp_path: Path):
+    picture = write_picture(tmp_path / "a.png")
+    given = dict(line.removeprefix("export ").split("=", 1) for line in _exports(stack))
+    mine = CommandLine(stack.folder, stack.port, {"DATABASE_URL": given["DATABASE_URL"].strip("'")})
+    for arguments in (
+        ("upload", picture, "--bucket", "imges"),
+        ("delete", "a.png", "--bucket", "imges", "--yes"),
+        ("query", "a castle", "--bucket", "imges"),
+        ("jobs", "--bucket", "imges"),
+        ("jobs", "retry", "--bucket", "imges"),
+        ("backfill", "--bucket", "imges"),
+        ("duplicates", "--bucket", "imges"),
+        ("evaluate", "bucket:imges"),
+        ("buckets", "index", "imges"),
+        ("buckets", "unindex", "imges", "--yes"),
+    ):
+        assert stack.error(*arguments) == "error: There is no bucket 'imges'. Did you mean 'images'?", (
+            arguments
+        )
+    assert "There is no bucket 'imges'" in mine.error("install", "--bucket", "imges")
+
+
+def test_a_bucket_is_indexed_listed_and_taken_out_again(stack: CommandLine, tmp_path: Path):
+    with Project(stack.target) as project:
+        project.storage.storage.create_bucket("shoes")
+    stack.run("upload", write_picture(tmp_path / "a.png"), "--bucket", "shoes")
+    assert (
+        "`neural-search buckets index shoes`"
+        in stack.run("upload", tmp_path, "--bucket", "shoes", "--wait", status=1).stderr
+    )
+    assert stack.json("buckets", "index", "shoes") == {"bucket": "shoes", "queued": 1}
+    stack.run("upload", tmp_path, "--bucket", "shoes", "--wait")
+    [row] = [row for row in stack.json("buckets", "list") if row["bucket"] == "shoes"]
+    assert row == {"bucket": "shoes", "public": False, "indexed": True, "images": 1, "searchable": 1}
+    assert stack.json("buckets", "unindex", "shoes", "--yes") == {"bucket": "shoes", "removed": 1}
+    assert "isn't indexed" in stack.error("buckets", "unindex", "shoes", "--yes")
+    assert "shoes" in stack.run("buckets", "list").stdout
+
+
+def test_deleted_images_leave_storage_and_the_search(stack: CommandLine, tmp_path: Path):
+    for name in ("a.png", "b.png", "deep/c.png", "deep/er/d.png"):
+        write_picture(tmp_path / name)
+    stack.run("upload", tmp_path, "--prefix", "gone", "--wait")
+    assert stack.json("delete", "gone/a.png", "--yes") == {"deleted": ["gone/a.png"], "not_deleted": []}
+    answer = stack.json("delete", "gone/deep/", "gone/none.png", "--yes", status=1)
+    assert answer == {"deleted": ["gone/deep/c.png", "gone/deep/er/d.png"], "not_deleted": ["gone/none.png"]}
+    found = stack.json("query", "--image", tmp_path / "a.png", "--prefix", "gone/")["results"]
+    assert [row["name"] for row in found] == ["gone/b.png"]
+    assert "nothing in the folder 'gone/deep/'" in stack.error("delete", "gone/deep/", "--yes")
 
 
 def test_an_image_finds_itself_first(stack: CommandLine, folder: Path, uploaded: dict[str, object]):
@@ -141,9 +189,13 @@ def test_a_wrong_key_is_named(stack: CommandLine):
     given = dict(line.removeprefix("export ").split("=", 1) for line in _exports(stack))
     wrong = {"SUPABASE_SECRET_KEY": "sb_secret_wrong", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_wrong"}
     other = CommandLine(stack.folder, stack.port, {"SUPABASE_URL": given["SUPABASE_URL"], **wrong})
-    assert "Check SUPABASE_SECRET_KEY" in other.error("jobs")
-    assert "Check SUPABASE_PUBLISHABLE_KEY" in other.error("query", "--text", "a castle")
-    assert "Storage refuses the key" in other.run("upload", CAT, status=1).stderr
+    url = given["SUPABASE_URL"]
+    assert other.error("jobs") == f"error: {url} refuses the key: check SUPABASE_SECRET_KEY."
+    assert other.error("query", "a castle") == (
+        f"error: The query function at {url}/functions/v1/query refuses the key: "
+        "check SUPABASE_PUBLISHABLE_KEY."
+    )
+    assert other.error("upload", CAT) == "error: Storage refuses the key: check SUPABASE_SECRET_KEY."
     findings = {row["check"]: row["state"] for row in other.json("doctor", status=1)}
     assert {findings["Storage"], findings["secret key"], findings["publishable key"]} == {"WRONG"}
 

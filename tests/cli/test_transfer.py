@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 
+from cli import etags
+from cli import outage as outages
 from cli import transfer as transfers
 from cli.files import LocalFile
 from cli.project import storage_errors
 from cli.transfer import Report, Watch, transfer
-from shared.errors import ObjectNotFound, StackError, StorageError, StorageUnavailable
+from shared.errors import DatabaseUnavailable, ObjectNotFound, StackError, StorageError, StorageUnavailable
 
 
 class Remote:
@@ -51,10 +56,28 @@ class Project:
         return [{"name": name, "state": self.states[name], "reason": "because"} for name in names]
 
 
+class Clock:
+    """The outage's: a pause takes its time on this clock alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def pause(self, _: threading.Event, seconds: float) -> bool:
+        self.now += seconds
+        return False
+
+
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(outages, "time", clock)
+    monkeypatch.setattr(outages.Outage, "_pause", lambda self, seconds: clock.pause(self._ended, seconds))
     monkeypatch.setattr(transfers.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(transfers, "POLL_SECONDS", 0.0)
+    return clock
 
 
 def files(tmp_path: Path, *names: str) -> list[LocalFile]:
@@ -89,11 +112,86 @@ def test_an_overloaded_storage_is_tried_again(tmp_path: Path):
     assert project.remote.stored == ["a.png"] and list(report.uploaded) == ["a.png"]
 
 
-def test_a_storage_that_stays_silent_fails_that_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_storage_that_never_answers_is_given_up_in_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+):
     monkeypatch.setattr(transfers, "PARALLEL", 1)
-    project, report = Project(Remote(faults=transfers.ATTEMPTS)), Report()
-    transfer(project, "images", files(tmp_path, "a.png", "b.png"), report)  # type: ignore[arg-type]
-    assert "silence" in report.refused["a.png"] and list(report.uploaded) == ["b.png"]
+    project, report = Project(Remote(faults=1_000_000)), Report()
+    names = [f"{number}.png" for number in range(50)]
+    transfer(project, "images", files(tmp_path, *names), report)  # type: ignore[arg-type]
+    assert sorted(report.refused) == sorted(names) and "silence" in report.refused["0.png"]
+    assert clock.now < 10
+
+
+def test_a_connection_lost_for_a_minute_after_the_first_upload_loses_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(transfers, "PARALLEL", 1)
+    project, report = Project(), Report()
+    store = project.remote.upload
+
+    def lost(name: str, path: Path, options: dict[str, str]) -> None:
+        if project.remote.stored and clock.now < 60:
+            raise httpx.ConnectError("Network is unreachable")
+        store(name, path, options)
+
+    project.remote.upload = lost  # type: ignore[method-assign]
+    transfer(project, "images", files(tmp_path, "a.png", "b.png", "c.png"), report)  # type: ignore[arg-type]
+    assert list(report.uploaded) == ["a.png", "b.png", "c.png"] and not report.refused
+    assert capsys.readouterr().err.count("Waiting for it, up to 2 minutes") == 1
+
+
+def test_an_index_out_of_reach_is_asked_again():
+    observer = watch({"a": "searchable"})
+    ask, faults = observer.project.call, iter([DatabaseUnavailable("silence")])
+
+    def call(function: str, **arguments: Any) -> Any:
+        for fault in faults:
+            raise fault
+        return ask(function, **arguments)
+
+    observer.project.call = call  # type: ignore[method-assign]
+    observer.finish(lambda settled: None)
+    assert list(observer.report.searchable) == ["a"]
+
+
+def test_a_name_that_storage_refuses_is_spelt_in_plain_letters_and_told(tmp_path: Path):
+    project, report = Project(), Report()
+    refuse_beyond_ascii(project.remote)
+    transfer(project, "images", files(tmp_path, "tür.png", "b.png"), report)  # type: ignore[arg-type]
+    assert report.renamed == {"tür.png": "tur.png"} and sorted(report.uploaded) == ["b.png", "tur.png"]
+
+
+def test_a_plain_spelling_never_takes_the_place_of_another_file(tmp_path: Path):
+    project, report = Project(), Report()
+    refuse_beyond_ascii(project.remote)
+    both = files(tmp_path, "tür.png", "tur.png")
+    transfer(project, "images", both, report, upsert=True)  # type: ignore[arg-type]
+    assert list(report.uploaded) == ["tur.png"] and "Rename" in report.refused["tür.png"]
+
+
+def refuse_beyond_ascii(remote: Remote) -> None:
+    from storage3.exceptions import StorageApiError
+
+    store = remote.upload
+
+    def upload(name: str, path: Path, options: dict[str, str]) -> None:
+        if not unquote(name).isascii():
+            raise StorageApiError(f"Invalid key: {name}", "InvalidKey", 400)
+        store(name, path, options)
+
+    remote.upload = upload  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("part", [5, 6])
+def test_the_same_bytes_are_known_by_the_tag_of_an_upload_in_parts(tmp_path: Path, part: int):
+    data, size = random.Random(part).randbytes(11 * etags.MIB), part * etags.MIB
+    (tmp_path / "large.png").write_bytes(data)
+    digests = [hashlib.md5(data[start : start + size]).digest() for start in range(0, len(data), size)]
+    tag = f'"{hashlib.md5(b"".join(digests)).hexdigest()}-{len(digests)}"'
+    assert etags.matches(tag, tmp_path / "large.png")
+    (tmp_path / "large.png").write_bytes(data[:-1] + b"x")
+    assert not etags.matches(tag, tmp_path / "large.png")
 
 
 def test_a_file_that_vanishes_fails_that_file_alone(tmp_path: Path):
@@ -110,7 +208,7 @@ def test_each_state_of_the_index_is_told_apart():
     observer.poll()
     assert list(observer.report.searchable) == ["a"] and not observer.pending
     reasons = observer.report.unsearchable
-    assert reasons["b"] == "skipped: because" and "neural-search install --bucket images" in reasons["d"]
+    assert reasons["b"] == "skipped: because" and "neural-search buckets index images" in reasons["d"]
     assert sorted(reasons) == ["b", "c", "d", "e"]
 
 

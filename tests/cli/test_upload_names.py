@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from cli.files import content_type, find_files
+from cli.files import content_type, find_files, plain_name
 from shared.errors import RequestError
 
 
@@ -26,9 +27,25 @@ def test_a_folders_images_keep_their_sub_folders(tmp_path: Path):
     assert names([tmp_path]) == ["cat.jpg", "energy/solar.png", "energy/wind/mill.webp"]
 
 
-def test_a_file_on_its_own_is_taken_whatever_its_name(tmp_path: Path):
-    touch(tmp_path, "folder/scan")
-    assert names([tmp_path / "folder" / "scan"]) == ["scan"]
+def test_an_image_without_a_telling_name_is_known_by_its_first_bytes(tmp_path: Path):
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"scan-{kind}", kind)
+    kinds = [file.content_type for file in find_files([tmp_path, tmp_path / "scan-PNG"])[0]]
+    assert kinds == [f"image/{kind}" for kind in ("avif", "gif", "jpeg", "png", "tiff", "webp")]
+
+
+def test_what_is_no_image_is_left_out_even_where_it_is_named_unless_everything_is_asked_for(tmp_path: Path):
+    touch(tmp_path, "notes.txt", "scan")
+    files, left_out = find_files([tmp_path / "notes.txt", tmp_path / "scan"])
+    assert files == [] and [path.name for path in left_out] == ["notes.txt", "scan"]
+    files, left_out = find_files([tmp_path], everything=True)
+    assert [file.content_type for file in files] == ["text/plain", "application/octet-stream"]
+    assert left_out == []
+
+
+def test_a_name_beyond_ascii_has_a_plain_spelling_that_storage_takes():
+    assert plain_name("größe/写真 #1.jpg") == "grosse/XieZhen _1.jpg"
+    assert plain_name("plain/name (1).jpg") == "plain/name (1).jpg"
 
 
 def test_what_is_no_image_by_its_name_is_left_out_of_folders_and_said(tmp_path: Path):

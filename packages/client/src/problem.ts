@@ -1,0 +1,61 @@
+/** Problem details (RFC 9457), as the query function answers errors. */
+export interface Problem {
+  /** Stable, for programs: `unauthorized`, `not-an-image`, …; `unreachable` where nothing answered. */
+  type: string
+  title: string
+  /** The HTTP status; 0 where nothing answered. */
+  status: number
+  /** What was expected, what was found, what to do. */
+  detail: string
+  /** What was found. */
+  value?: unknown
+}
+
+/** A search or upload that failed. It never holds a key or a token. */
+export class SearchError extends Error {
+  override name = 'SearchError'
+  readonly type: string
+  readonly status: number
+  readonly detail: string
+  readonly value: unknown
+  /** Seconds to wait before the next attempt, where the function says so. */
+  readonly retryAfter: number | undefined
+
+  constructor(problem: Problem, retryAfter?: number, options?: ErrorOptions) {
+    super(problem.detail, options)
+    this.type = problem.type
+    this.status = problem.status
+    this.detail = problem.detail
+    this.value = problem.value
+    this.retryAfter = retryAfter
+  }
+}
+
+/** The error in an answer; whatever stands between may answer without problem details, or tell the caller's own
+ * `secrets` back. */
+export async function fromResponse(response: Response, secrets: string[]): Promise<SearchError> {
+  const text = hidden(await response.text().catch(() => ''), secrets)
+  const seconds = Number(response.headers.get('retry-after') ?? NaN)
+  return new SearchError(parsed(text, response.status), Number.isFinite(seconds) ? seconds : undefined)
+}
+
+export function unreachable(url: string, cause: unknown): SearchError {
+  const detail = `The query function at ${url} doesn't answer. Check the address and the network.`
+  return new SearchError({ type: 'unreachable', title: 'Unreachable', status: 0, detail }, undefined, { cause })
+}
+
+function parsed(text: string, status: number): Problem {
+  const fallback = { type: 'about:blank', title: 'Error', status, detail: `HTTP ${status}: ${text.slice(0, 200)}` }
+  try {
+    const problem = JSON.parse(text) as Partial<Problem> & { message?: string }
+    const detail = problem.detail ?? problem.message ?? fallback.detail
+    return { ...fallback, ...problem, detail, status }
+  } catch {
+    return fallback
+  }
+}
+
+function hidden(text: string, secrets: string[]): string {
+  const words = secrets.map((secret) => secret.replace(/^Bearer /, '')).filter((word) => word.length > 7)
+  return words.reduce((shown, word) => shown.replaceAll(word, '…'), text)
+}
