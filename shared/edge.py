@@ -26,6 +26,8 @@ Handler = Callable[[flask.Request], flask.Response]
 Routes = Mapping[str, Mapping[str, Handler]]  # path -> method -> handler
 T = TypeVar("T")
 
+MAX_QUERY_STRING = 64 * 1024  # bytes
+
 _building = threading.RLock()
 
 
@@ -47,7 +49,7 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
 
     A body of more than `max_bytes` is refused before anything else.
     """
-    _limit_body(request, max_bytes)
+    _limit_size(request, max_bytes)
     path = normal_path(request)
     if path not in routes:
         raise UnknownPath(f"This path isn't there. What is: {', '.join(routes)}.", value=request.path)
@@ -56,9 +58,11 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
         return flask.Response(status=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
-        raise MethodNotAllowed(
-            f"{path} takes {', '.join(methods)}, not {request.method}.", value=request.method
-        )
+        taken = ", ".join(methods)
+        text = f"{path} takes {taken}, not {request.method}."
+        refused = problem(MethodNotAllowed(text, value=request.method))
+        refused.headers["Allow"] = f"{taken}, OPTIONS"
+        return refused
     return handler(request)
 
 
@@ -66,15 +70,13 @@ def normal_path(request: flask.Request) -> str:
     return request.path.rstrip("/") or "/"
 
 
-def body(request: flask.Request) -> bytes:
-    """The whole body; PayloadTooLarge where one of unannounced length passes the limit."""
-    data = request.get_data()
-    if request.max_content_length is not None and len(data) >= request.max_content_length:
-        raise PayloadTooLarge()
-    return data
-
-
-def _limit_body(request: flask.Request, max_bytes: int) -> None:
+def _limit_size(request: flask.Request, max_bytes: int) -> None:
+    if len(request.query_string) > MAX_QUERY_STRING:
+        raise PayloadTooLarge(
+            f"The query string has {len(request.query_string)} bytes. At most {MAX_QUERY_STRING} are taken: "
+            "send the fields in the body.",
+            value=len(request.query_string),
+        )
     if (request.content_length or 0) > max_bytes:
         raise PayloadTooLarge(
             f"The body has {request.content_length} bytes. At most {max_bytes} are taken.",

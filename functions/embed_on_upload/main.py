@@ -8,7 +8,7 @@ from functools import partial
 import flask
 import functions_framework
 
-from shared import edge, events, identity, memory, process
+from shared import bodies, edge, events, identity, memory, process
 from shared.documents import active_model
 from shared.gate import Gate
 from shared.health import report
@@ -38,7 +38,7 @@ def problem(error: Exception) -> flask.Response:
 def webhook(request: flask.Request) -> flask.Response:
     """One object has changed, or a kick: see `shared/events.py`."""
     edge.check_secret(request, process.configuration().webhook_secrets)
-    event = events.parse(edge.body(request))
+    event = events.parse(bodies.read(request))
     try:
         results = _ingest().handle(event)
     except FAULTS as fault:  # whatever our own keys are refused with, the caller's are right
