@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import IO, Any, Literal
 
 import flask
@@ -12,27 +13,39 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from shared.errors import InvalidQuery, PayloadTooLarge, RequestError
+from shared.gate import Gate
 
 Kind = Literal["json", "form", "file"]
 Form = tuple[Mapping[str, Sequence[str]], list[bytes]]  # fields, and the files in the field `image`
 
-PIECE = 64 * 1024
+PIECE, PIECE_OF_CHUNKS = 64 * 1024, 4 * 1024
+BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread takes the request
 # What reading may cost: so many CPU seconds, and one more for so many bytes. Chunks of one byte cost a
 # second for each 200,000, honest ones for each 500 million.
-CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.2, 50_000_000
+CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 50_000_000
 MAX_TEXT = 256 * 1024  # bytes of a form's fields
 MAX_PARTS = 100  # of a form: 32 texts and examples, every other field, and a few more for a good answer
 # What clients call bytes that they know nothing of, and text.
 UNTOLD = ("", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 
 
-def read(request: flask.Request) -> bytes:
+def read(request: flask.Request, readers: Gate) -> bytes:
     """The whole body; PayloadTooLarge where one of unannounced length passes the limit, RequestError where it
-    comes in so many pieces that they cost more than their bytes."""
+    comes in so many pieces that they cost more than their bytes.
+
+    What isn't there yet holds a thread while it comes, so only as many as `readers` lets in are waited for.
+    """
+    is_there = request.content_length is not None and request.content_length <= BUFFERED
+    with nullcontext() if is_there else readers.enter():
+        return _read(request)
+
+
+def _read(request: flask.Request) -> bytes:
     began = time.thread_time()
     pieces: list[bytes] = []
     size = 0
-    while piece := request.stream.read(PIECE):
+    at_once = PIECE_OF_CHUNKS if request.content_length is None else PIECE
+    while piece := request.stream.read(at_once):
         pieces.append(piece)
         size += len(piece)
         if time.thread_time() - began > CPU_SECONDS + size / BYTES_PER_CPU_SECOND:

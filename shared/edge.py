@@ -95,6 +95,14 @@ def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
         raise Unauthorized("The header x-webhook-secret is missing or wrong. Send the function's secret.")
 
 
+def unread(response: flask.Response) -> flask.Response:
+    """`response` as a stream: before any other the framework reads all that is left of the request's body."""
+    if not response.is_streamed:
+        response.headers.setdefault("Content-Length", str(response.calculate_content_length()))
+        response.response = iter(list(response.iter_encoded()))
+    return response
+
+
 def answer(body: Any, status: int = 200) -> flask.Response:
     text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     headers = {"Cache-Control": "no-store"}
@@ -109,9 +117,8 @@ def problem(error: Exception, status: int | None = None) -> flask.Response:
     if status >= 500:
         logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
     text = json.dumps(details, default=str)
-    # A stream: before any other answer the framework reads the whole of the request's body into memory.
-    response = flask.Response(iter([text]), status, mimetype="application/problem+json")
-    response.headers |= {"Cache-Control": "no-store", "Content-Length": str(len(text))}
+    response = flask.Response(text, status, mimetype="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
     if known.retry_after or status == 503:
         response.headers["Retry-After"] = str(known.retry_after or 10)
     return response

@@ -26,6 +26,7 @@ MAX_TEXT = 1000  # characters
 MAX_NAME = 1200  # characters: Storage's longest name and bucket
 MIN_WEIGHT = 0.001  # of less, the database's single precision may keep nothing
 MAX_WEIGHT = 1000
+SHORTEST_LINE = 16  # letters of base64 for each space or line's end
 DATA_URL = re.compile(r"data:[\w.+-]{1,100}/[\w.+-]{1,100}(;[\w.+=-]{1,100}){0,4};base64,", re.IGNORECASE)
 
 
@@ -49,6 +50,16 @@ def _words(value: str) -> str:
     return storable(value.strip())
 
 
+def _in_one_line(text: str) -> str | bytes:
+    if not any(space in text for space in " \t\r\n"):
+        return text
+    lines = text.encode("ascii")
+    line = lines.translate(None, b" \t\r\n")
+    if len(lines) - len(line) > len(lines) // SHORTEST_LINE + 2:
+        raise ValueError("its lines are too short")
+    return line
+
+
 def _file(value: Any) -> bytes:
     """A file's bytes, from base64 in one piece or in lines, or from a data URL; bytes as they are."""
     if isinstance(value, bytes):
@@ -57,8 +68,8 @@ def _file(value: Any) -> bytes:
         raise refusal(expected="a base64 string")
     prefix = DATA_URL.match(value)
     try:
-        text = value[prefix.end() if prefix else 0 :].encode("ascii")
-        return binascii.a2b_base64(text.translate(None, b" \t\r\n"), strict_mode=True)
+        text = value[prefix.end() :] if prefix else value
+        return binascii.a2b_base64(_in_one_line(text), strict_mode=True)
     except ValueError as error:
         said = f"isn't valid base64: {error!s:.100}. Send the file's bytes in base64, or as a data URL."
         raise refusal(said=said) from error

@@ -34,10 +34,14 @@ def load(body: bytes, most_long: int) -> Any:
     literals = {f"0.{secrets.randbits(64)}": literal for _, literal in long}
 
     def number(text: str) -> Any:
-        return json.loads(literals.pop(text)) if text in literals else float(text)
+        return _string(literals.pop(text)) if text in literals else float(text)
 
     skeleton = _without(body, [piece for piece, _ in long], list(literals))
     return json.loads(skeleton.decode("utf-8-sig"), parse_float=number)
+
+
+def _string(literal: bytes) -> Any:
+    return json.loads(literal) if b"\\" in literal else literal[1:-1].decode()  # a fifth of the time
 
 
 def _without(body: bytes, long: list[Piece], names: list[str]) -> bytes:
@@ -82,7 +86,7 @@ def _pieces(body: bytes) -> Iterator[Piece]:
 
 def _is_escaped(body: bytes, start: int, quote: int) -> bool:
     """Whether an odd number of backslashes stands before the quote."""
-    if not body.endswith(b"\\", start, quote):
-        return False
-    before = body[start:quote]
+    before = body[max(start, quote - LONG) : quote]
+    if len(before) == LONG and not before.strip(b"\\"):
+        raise PayloadTooLarge(f"The JSON has {LONG} backslashes in a row. Nothing that is taken has so many.")
     return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1

@@ -20,6 +20,7 @@ MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB
 # More of them run than there are cores, since each waits for Storage and the database: 8 callers were served
 # 23 images/s with 4, 18 with 2 and 11 with 1.
 RUNNING, WAITING = 4, 2
+READING = 5  # bodies that threads wait for
 
 metrics = Metrics()
 memory.give_back_what_is_freed()
@@ -38,7 +39,7 @@ def problem(error: Exception) -> flask.Response:
 def webhook(request: flask.Request) -> flask.Response:
     """One object has changed, or a kick: see `shared/events.py`."""
     edge.check_secret(request, process.configuration().webhook_secrets)
-    event = events.parse(bodies.read(request))
+    event = events.parse(bodies.read(request, _readers()))
     try:
         results = _ingest().handle(event)
     except FAULTS as fault:  # whatever our own keys are refused with, the caller's are right
@@ -63,7 +64,11 @@ ROUTES: edge.Routes = {
 def _counted(request: flask.Request, response: flask.Response) -> flask.Response:
     path = edge.normal_path(request)
     metrics.request(path if path in ROUTES else "other", response.status_code)
-    return response
+    return edge.unread(response)
+
+
+def _readers() -> Gate:
+    return edge.once("readers", lambda: Gate(running=READING, waiting=0))
 
 
 def _ingest() -> Ingest:

@@ -30,6 +30,7 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # 
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5
+READING = 5  # bodies that threads wait for
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
 
 CORS = {
@@ -129,7 +130,7 @@ def _caller(request: flask.Request) -> Identity:
 
 
 def _read_query(request: flask.Request) -> Query:
-    body = bodies.read(request)
+    body = bodies.read(request, _readers())
     with _parsing().enter():
         return _parse_query(request, body)
 
@@ -142,7 +143,7 @@ def _parse_query(request: flask.Request, body: bytes) -> Query:
 
 
 def _read_upload(request: flask.Request) -> uploads.Upload:
-    body = bodies.read(request)
+    body = bodies.read(request, _readers())
     with _parsing().enter():
         fields, images = _fields_and_images(request, bodies.kind(request, body), body)
     if len(images) != 1:
@@ -178,7 +179,7 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
     if asked := request.headers.get("Access-Control-Request-Headers"):
         # Whatever clients and tracing libraries add: none of it means anything to us.
         response.headers["Access-Control-Allow-Headers"] = asked
-    return response
+    return edge.unread(response)
 
 
 def _content_policy() -> str:
@@ -196,6 +197,10 @@ def _admission() -> Admission:
 
 def _gate() -> Gate:
     return edge.once("gate", lambda: Gate(running=RUNNING, waiting=WAITING))
+
+
+def _readers() -> Gate:
+    return edge.once("readers", lambda: Gate(running=READING, waiting=0))
 
 
 def _parsing() -> Gate:

@@ -207,6 +207,9 @@ def test_a_form_needs_no_image(client: FlaskClient, postgrest: RpcTransport):
     assert answer.status_code == 200
 
 
+MULTIPART = {"content_type": "multipart/form-data"}
+
+
 def refused(answer: TestResponse) -> tuple[int, str]:
     assert answer.content_type == "application/problem+json"
     assert {"type", "title", "status", "detail"} <= set(answer.json)
@@ -242,9 +245,9 @@ def refused(answer: TestResponse) -> tuple[int, str]:
         ({"json": {"text": "x" * 20_000}}, (400, "invalid-query")),
         ({"json": {"x" * 20_000: "red"}}, (400, "invalid-query")),
         ({"query_string": {"text": "x" * 70_000}, "data": RED}, (413, "payload-too-large")),
-        ({"data": {"text": "x" * 300_000}}, (413, "payload-too-large")),
-        ({"data": {"like": ["7"] * 101}}, (413, "payload-too-large")),
-        ({"data": {"like": ["7"] * 33}}, (400, "invalid-query")),
+        ({"data": {"text": "x" * 300_000}, **MULTIPART}, (413, "payload-too-large")),
+        ({"data": {"like": ["7"] * 101}, **MULTIPART}, (413, "payload-too-large")),
+        ({"data": {"like": ["7"] * 33}, **MULTIPART}, (400, "invalid-query")),
         ({}, (400, "invalid-query")),
         ({"data": b"x" * 100_001, "content_type": "image/png"}, (413, "image-too-large")),
         ({"data": b"x" * 500_000, "content_type": "image/png"}, (413, "payload-too-large")),
