@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 
 import httpx
 import pytest
-from conftest import Served
+from served import Served
 
 from shared.testing import picture
 

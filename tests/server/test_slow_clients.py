@@ -10,22 +10,21 @@ from http.client import HTTPConnection
 
 import httpx
 import pytest
-from conftest import Served
+from served import Served
 
 SLOW = 16  # twice the server's threads
 QUERY = json.dumps({"text": "red"}).encode()
 HEAD = b"POST / HTTP/1.1\r\nHost: query\r\n"
+LIVE = b"GET /live HTTP/1.1\r\nHost: query\r\n"
+IMAGE, LONG = b"Content-Type: image/png\r\n", b"Content-Length: 1000000\r\n\r\n"
 BEGINNINGS = {
     "says nothing": b"",
     "sends a head without an end": HEAD,
-    "sends a short body without an end": HEAD
-    + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
-    "announces a long body": HEAD
-    + b"Content-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"
-    + b"a" * 70_000,
-    "announces chunks": HEAD + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "leaves the body of a refusal unsent": b"GET /metrics HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n",
-    "leaves the body of an answer unsent": b"GET /live HTTP/1.1\r\nHost: query\r\nContent-Length: 1000000\r\n\r\n",
+    "sends a short body without an end": HEAD + b"Content-Length: 9\r\n\r\n{",
+    "sends a long body without an end": HEAD + IMAGE + LONG + b"a" * 70_000,
+    "announces chunks": HEAD + IMAGE + b"Transfer-Encoding: chunked\r\n\r\n",
+    "leaves the body of a refusal unsent": b"GET /metrics HTTP/1.1\r\n" + LONG,
+    "leaves the body of an answer unsent": LIVE + LONG,
 }
 
 
@@ -54,9 +53,8 @@ def test_others_are_answered_beside_hundreds_of_idle_connections(served: Served,
 
 
 def test_a_refusal_is_read_by_whoever_still_sends(served: Served):
-    answer = httpx.post(
-        served.url, content=bytes(80_000_000), headers={"Content-Type": "image/png"}, timeout=60
-    )
+    headers = {"Content-Type": "image/png"}
+    answer = httpx.post(served.url, content=bytes(80_000_000), headers=headers, timeout=60)
     assert (answer.status_code, answer.json()["type"]) == (413, "payload-too-large")
 
 
@@ -84,9 +82,7 @@ def test_one_connection_serves_request_after_request(served: Served):
 
 def test_requests_that_come_together_are_all_answered(served: Served, open_: ExitStack):
     client = connect(served, open_)
-    client.sendall(
-        b"GET /live HTTP/1.1\r\nHost: query\r\n\r\n" * 2 + b"GET /live HTTP/1.1\r\nConnection: close\r\n\r\n"
-    )
+    client.sendall((LIVE + b"\r\n") * 2 + LIVE + b"Connection: close\r\n\r\n")
     assert client.makefile("rb").read().count(b'{"status": "ok"}') == 3
 
 
