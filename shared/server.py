@@ -10,6 +10,7 @@ import contextlib
 import re
 import selectors
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ import functions_framework
 from functions_framework._http import create_server
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from shared import bodies
+from shared import bodies, settings
+from shared.errors import SettingsError
 
 MAX_HEAD = 128 * 1024  # bytes: the query string, and 100 headers of ordinary length
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
@@ -225,7 +227,11 @@ def serve(app: flask.Flask, host: str, port: int) -> None:
 @click.option("--host", envvar="HOST", default="0.0.0.0")
 @click.option("--port", envvar="PORT", type=int, default=8080)
 def main(target: str, source: str, host: str, port: int) -> None:
-    """Serve a function, as the command functions-framework does."""
+    """Serve a function, as the command functions-framework does; not with settings that make no sense."""
+    try:
+        settings.load(for_callers=target == "query")
+    except SettingsError as error:
+        sys.exit(f"error: {error}")
     app = functions_framework.create_app(target, source)  # type: ignore[no-untyped-call]
     serve(app, host, port)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import flask
 import functions_framework
 
-from shared import bodies, edge, identity, json_body, memory, process, queries, uploads
+from shared import bodies, edge, identity, json_body, memory, process, queries, settings, uploads
 from shared.admission import Admission
 from shared.documents import ObjectState, active_model
 from shared.errors import Busy, InvalidQuery
@@ -47,6 +47,7 @@ memory.give_back_what_is_freed()
 
 @functions_framework.http
 def query(request: flask.Request) -> flask.Response:
+    edge.once("settings", partial(settings.load, for_callers=True))
     return _finished(request, edge.dispatch(request, ROUTES, _max_body()))
 
 
@@ -183,7 +184,7 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
 
 
 def _content_policy() -> str:
-    storage = urlsplit(process.configuration().need("supabase_url"))
+    storage = urlsplit(process.configuration().need("public_url"))
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         f"img-src 'self' data: blob: {storage.scheme}://{storage.netloc}; "
