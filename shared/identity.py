@@ -30,6 +30,11 @@ class Identity:
         return hashlib.sha256(f"{self.apikey}\n{self.authorization}".encode()).digest()
 
     @property
+    def is_key_alone(self) -> bool:
+        """Whether the token is one that the platform makes for a key, and dates by its own clocks."""
+        return self.authorization == f"Bearer {self.apikey}" and self.apikey.startswith("sb_")
+
+    @property
     def expires_at(self) -> float | None:
         """The `exp` that the token claims (Unix time), unverified; None where it claims none."""
         token = self.authorization.removeprefix("Bearer ")

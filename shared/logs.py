@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 
@@ -16,5 +17,6 @@ def write(event: str, *, severity: str = "INFO", error: BaseException | None = N
         fields |= {"error_class": type(error).__name__, "error_message": str(error)}
     if error is not None and severity == "ERROR":
         fields["traceback"] = "".join(traceback.format_exception(error))
-    sys.stderr.write(json.dumps(line | fields, default=str) + "\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk, or nobody who reads: no reason to fail
+        sys.stderr.write(json.dumps(line | fields, default=str) + "\n")
+        sys.stderr.flush()

@@ -72,6 +72,8 @@ REFUSAL = "refusal"
 def refusal(**context: Any) -> PydanticCustomError:
     """For a validator to raise: with `expected`, with all that is `said` after the field's name, or with the
     `whole` message; and optionally with the kind of `error` and another `value` than the field's."""
+    if "value" in context:
+        context["value"] = (context["value"],)  # pydantic would read a text, which may hold half a character
     return PydanticCustomError(REFUSAL, "refused", context)
 
 
@@ -86,7 +88,7 @@ def validated(model: type[M], fields: Any) -> M:
 def _translated(found: ErrorDetails) -> InvalidQuery:
     context = found.get("ctx", {})
     error: type[InvalidQuery] = context.get("error", InvalidQuery)
-    value = context.get("value", found["input"])
+    [value] = context.get("value", (found["input"],))
     if "whole" in context:
         return error(context["whole"], value=value)
     name = ".".join(part for part in map(str, found["loc"]) if part.isidentifier())  # neither places nor tags

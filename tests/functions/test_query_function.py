@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import time
@@ -473,6 +474,17 @@ def test_a_function_without_a_publishable_key_asks_for_the_callers(serve: Callab
     answer = client.post("/", json={"text": "red"})
     assert refused(answer) == (401, "unauthorized")
     assert "apikey" in answer.json["detail"]
+
+
+def test_a_log_that_cant_be_written_fails_no_request(
+    client: FlaskClient, postgrest: RpcTransport, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr.write", full)
+    postgrest.answers["active_model"] = httpx.ConnectError("refused")
+    assert refused(client.post("/", json={"text": "red"})) == (503, "database-unavailable")
 
 
 def test_json_says_what_it_is(client: FlaskClient):
