@@ -43,11 +43,9 @@ class Tally:
             where = f"{result.bucket}/{result.name} (object {result.object_id})"
             output.warn(f"{result.status}: {where}: {result.reason}")
 
-    def log(self, event: str, **fields: Any) -> None:
-        """What the pipeline would log: only leases are counted here, the rest comes as a result."""
-        if event == "jobs given back":
-            with self._lock:
-                self._given_back += fields["jobs"]
+    def give_back(self, jobs: int) -> None:
+        with self._lock:
+            self._given_back += jobs
 
     def as_json(self) -> dict[str, Any]:
         counts = {status: self._counts[status] for status in STATUSES}

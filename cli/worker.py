@@ -95,7 +95,7 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     from requests.adapters import HTTPAdapter
 
     # They take seconds to import, which `--help` does without.
-    from shared import decoders, embedding, identity, memory
+    from shared import decoders, embedding, identity, logs, memory
     from shared.drain import Drain
     from shared.leases import Leases
     from shared.metrics import Metrics
@@ -110,6 +110,7 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     for name in names:
         models.get(name)
     with (
+        logs.silenced(),  # each result is told by the tally
         closing(decoders.start(mine, most=concurrency)) as decoding,
         requests.Session() as session,
         http_client() as http,
@@ -122,12 +123,11 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
             decode=decoding.decode,
             metrics=Metrics(),
             max_bytes=mine.max_image_bytes,
-            log=tally.log,
         )
         yield Drain(
             database=lambda: Database(url, service, http),
             pipeline=pipeline,
-            leases=Leases(tally.log),
+            leases=Leases(tally.give_back),
             models=models,
             concurrency=concurrency,
         )

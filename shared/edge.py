@@ -49,6 +49,7 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
 
     A body of more than `max_bytes` is refused before anything else.
     """
+    logs.begin_request(request.headers.get("x-request-id", ""))
     _limit_size(request, max_bytes)
     path = normal_path(request)
     if path not in routes:
@@ -95,8 +96,10 @@ def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
         raise Unauthorized("The header x-webhook-secret is missing or wrong. Send the function's secret.")
 
 
-def unread(response: flask.Response) -> flask.Response:
-    """`response` as a stream: before any other the framework reads all that is left of the request's body."""
+def finished(response: flask.Response) -> flask.Response:
+    """`response` with the request's name, and as a stream: before any other the framework reads all that is
+    left of the request's body."""
+    response.headers["x-request-id"] = logs.request_id.get()
     if not response.is_streamed:
         response.headers.setdefault("Content-Length", str(response.calculate_content_length()))
         response.response = iter(list(response.iter_encoded()))

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,8 +28,8 @@ from shared.errors import SettingsError
 
 MAX_HEAD = 128 * 1024  # bytes: the query string, and 100 headers of ordinary length
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
-LINGERING_SECONDS = 5.0  # for what a client still sends after its answer
-LINGERING_PIECES = 4000  # of 64 KiB at most
+LINGERING_SECONDS = 20.0  # for what a client still sends after its answer
+LINGERING_BYTES, LINGERING_PIECES = 256 * 1024 * 1024, 1000
 # For the rest of a body, which holds a thread: so many seconds, and one more for so many bytes.
 BODY_SECONDS, BYTES_PER_SECOND = 15.0, 64 * 1024
 SENDING_SECONDS = 15.0  # for a client to take a part of the answer
@@ -87,6 +87,18 @@ class Request:
     @property
     def is_too_long(self) -> bool:
         return self.wanted is None and len(self.bytes) > MAX_HEAD
+
+
+class Allowance:
+    """For a body that nobody wants: many bytes, but few small pieces, of which each costs as much."""
+
+    def __init__(self) -> None:
+        self.bytes, self.pieces = LINGERING_BYTES, LINGERING_PIECES
+
+    def covers(self, data: bytes) -> bool:
+        self.bytes -= len(data)
+        self.pieces += len(data) // 4096 - 1
+        return self.bytes > 0 and self.pieces > 0
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -168,11 +180,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn,
             self._lingering,
             LINGERING_SECONDS,
-            partial(self._discard, conn, iter(range(LINGERING_PIECES))),
+            partial(self._discard, conn, Allowance()),
         )
 
-    def _discard(self, conn: TConn, left: Iterator[int], _client: socket.socket) -> None:
-        if _received(conn.sock) == b"" or next(left, None) is None:
+    def _discard(self, conn: TConn, allowance: Allowance, _client: socket.socket) -> None:
+        data = _received(conn.sock)
+        if data is not None and not (data and allowance.covers(data)):
             self._drop(conn, self._lingering)
 
     def murder_pending(self) -> None:

@@ -65,7 +65,7 @@ ROUTES: edge.Routes = {
 def _counted(request: flask.Request, response: flask.Response) -> flask.Response:
     path = edge.normal_path(request)
     metrics.request(path if path in ROUTES else "other", response.status_code)
-    return edge.unread(response)
+    return edge.finished(response)
 
 
 def _readers() -> Gate:

@@ -37,7 +37,7 @@ CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "authorization, apikey, content-type, x-client-info",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Expose-Headers": "Retry-After",
+    "Access-Control-Expose-Headers": "Retry-After, x-request-id",
     "Access-Control-Max-Age": "3600",
 }
 
@@ -180,7 +180,7 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
     if asked := request.headers.get("Access-Control-Request-Headers"):
         # Whatever clients and tracing libraries add: none of it means anything to us.
         response.headers["Access-Control-Allow-Headers"] = asked
-    return edge.unread(response)
+    return edge.finished(response)
 
 
 def _content_policy() -> str:

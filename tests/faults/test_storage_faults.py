@@ -254,6 +254,6 @@ def test_an_error_body_that_never_ends_is_not_waited_for(project: FaultyProject,
     project.upload(f"{name}.png", picture("red"))
     with project.proxy.fault(OBJECTS, endless):
         project.kick()
-    assert "0.5 seconds" in project.job(f"{name}.png")["last_error"]
+    assert "0.5 seconds" in project.job(f"{name}.png")["error_message"]
     project.converge()
     project.check_searchable(f"{name}.png")

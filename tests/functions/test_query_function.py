@@ -511,3 +511,15 @@ def test_a_standby_that_cant_be_loaded_is_named_by_health_and_no_reason_for_a_re
     assert (health.status_code, health.json["embedding"]["status"]) == (503, "failing")
     assert health.json["embedding"]["models"] == ["colours"]
     assert client.get("/live").status_code == 200
+
+
+def test_an_answer_names_its_request_as_its_log_does(
+    client: FlaskClient, postgrest: RpcTransport, capsys: pytest.CaptureFixture[str]
+):
+    postgrest.answers["active_model"] = httpx.ConnectError("refused")
+    named = client.post("/", json={"text": "red"}, headers={"x-request-id": "from-the-proxy"})
+    unnamed = client.post("/", json={"text": "red"})
+    logged = [json.loads(line)["request_id"] for line in capsys.readouterr().err.splitlines()]
+    told = [answer.headers["x-request-id"] for answer in (named, unnamed)]
+    assert logged == told and told[0] == "from-the-proxy" != told[1]
+    assert client.get("/live").headers["x-request-id"] not in told
