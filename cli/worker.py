@@ -108,6 +108,7 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
     for name in names:
         models.get(name)
     with (
+        logs.silenced(),  # each result is told by the tally
         closing(decoders.start(mine, most=concurrency)) as decoding,
         requests.Session() as session,
         http_client() as http,
@@ -122,7 +123,6 @@ def _opened(mine: Settings, names: tuple[str, ...], concurrency: int, tally: Tal
             metrics=Metrics(),
             max_bytes=mine.max_image_bytes,
             concurrency=concurrency,
-            log=logs.discard,
             on_given_back=tally.add_given_back,
         )
 

@@ -1,4 +1,4 @@
-"""A container's entry point: functions-framework, once the models that it was told to serve are there.
+"""A container's entry point: the functions' server, once the models that it was told to serve are there.
 
 Without this a container with a mistyped EMBEDDING_MODELS would start, and answer every request with an error.
 """
@@ -6,9 +6,8 @@ Without this a container with a mistyped EMBEDDING_MODELS would start, and answe
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
 
-from shared import embedding, settings
+from shared import embedding, server, settings
 from shared.errors import NeuralSearchError
 
 
@@ -23,9 +22,8 @@ def check() -> None:
 
 
 def serve() -> None:
-    """What the command functions-framework does, in this process: it is told to stop by its own signals."""
-    (command,) = entry_points(group="console_scripts", name="functions-framework")
-    command.load()()
+    """In this process: it is told to stop by its own signals."""
+    server.main()
 
 
 if __name__ == "__main__":

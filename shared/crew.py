@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from shared.errors import Busy
@@ -82,7 +83,8 @@ class Crew:
         for _ in range(min(jobs, self._size - self._threads)):
             self._threads += 1
             # A daemon: a download that hangs must not keep a process that was told to stop.
-            threading.Thread(target=self._work, name="drain", daemon=True).start()
+            run = copy_context().run  # its log names the request
+            threading.Thread(target=run, args=(self._work,), name="drain", daemon=True).start()
 
     def fail(self, fault: Exception, *stopped: Leased) -> None:
         """Ends the run: gives back `stopped` and all that hasn't begun."""

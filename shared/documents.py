@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.errors import InvalidQuery, Unauthorized
 from shared.rpc import Database
 
 MOST = 1000  # results of one call of the search functions
@@ -63,8 +64,12 @@ class ObjectState:
 
 
 def active_model(database: Database) -> ActiveModel | None:
-    """The active model; None where none is."""
-    rows = database.call("active_model")
+    """The active model; None where none is. Unauthorized where the caller's token names no role of the
+    database: no other value of theirs could be wrong."""
+    try:
+        rows = database.call("active_model")
+    except InvalidQuery as error:
+        raise Unauthorized(f"{error}. The token's role is none that this project has.") from error
     return ActiveModel(name=rows[0]["name"], dimensions=rows[0]["dimensions"]) if rows else None
 
 

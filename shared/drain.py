@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from shared import jobs, logs
+from shared import jobs
 from shared.crew import Crew, Leased
 from shared.images import Decode
 from shared.leases import Leases
@@ -102,16 +102,15 @@ def build_worker(
     metrics: Metrics,
     max_bytes: int,
     concurrency: int,
-    log: Callable[..., None] = logs.write,
     on_given_back: Callable[[int], None] = lambda _jobs: None,
 ) -> Drain:
     """A worker with its pipeline and its leases. `on_given_back` hears of how many jobs."""
     return Drain(
         database=database,
         pipeline=Pipeline(
-            storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes, log=log
+            storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes
         ),
-        leases=Leases(log, on_given_back),
+        leases=Leases(on_given_back),
         models=models,
         concurrency=concurrency,
     )

@@ -26,6 +26,8 @@ Handler = Callable[[flask.Request], flask.Response]
 Routes = Mapping[str, Mapping[str, Handler]]  # path -> method -> handler
 T = TypeVar("T")
 
+MAX_QUERY_STRING = 64 * 1024  # bytes
+
 _building = threading.RLock()
 
 
@@ -47,7 +49,8 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
 
     A body of more than `max_bytes` is refused before anything else.
     """
-    _limit_body(request, max_bytes)
+    logs.begin_request(request.headers.get("x-request-id", ""))
+    _limit_size(request, max_bytes)
     path = normal_path(request)
     if path not in routes:
         raise UnknownPath(f"This path isn't there. What is: {', '.join(routes)}.", value=request.path)
@@ -56,9 +59,11 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
         return flask.Response(status=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
-        raise MethodNotAllowed(
-            f"{path} takes {', '.join(methods)}, not {request.method}.", value=request.method
-        )
+        taken = ", ".join(methods)
+        text = f"{path} takes {taken}, not {request.method}."
+        refused = problem(MethodNotAllowed(text, value=request.method))
+        refused.headers["Allow"] = f"{taken}, OPTIONS"
+        return refused
     return handler(request)
 
 
@@ -66,15 +71,13 @@ def normal_path(request: flask.Request) -> str:
     return request.path.rstrip("/") or "/"
 
 
-def body(request: flask.Request) -> bytes:
-    """The whole body; PayloadTooLarge where one of unannounced length passes the limit."""
-    data = request.get_data()
-    if request.max_content_length is not None and len(data) >= request.max_content_length:
-        raise PayloadTooLarge()
-    return data
-
-
-def _limit_body(request: flask.Request, max_bytes: int) -> None:
+def _limit_size(request: flask.Request, max_bytes: int) -> None:
+    if len(request.query_string) > MAX_QUERY_STRING:
+        raise PayloadTooLarge(
+            f"The query string has {len(request.query_string)} bytes. At most {MAX_QUERY_STRING} are taken: "
+            "send the fields in the body.",
+            value=len(request.query_string),
+        )
     if (request.content_length or 0) > max_bytes:
         raise PayloadTooLarge(
             f"The body has {request.content_length} bytes. At most {max_bytes} are taken.",
@@ -93,6 +96,16 @@ def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
         raise Unauthorized("The header x-webhook-secret is missing or wrong. Send the function's secret.")
 
 
+def finished(response: flask.Response) -> flask.Response:
+    """`response` with the request's name, and as a stream: before any other the framework reads all that is
+    left of the request's body."""
+    response.headers["x-request-id"] = logs.request_id.get()
+    if not response.is_streamed:
+        response.headers.setdefault("Content-Length", str(response.calculate_content_length()))
+        response.response = iter(list(response.iter_encoded()))
+    return response
+
+
 def answer(body: Any, status: int = 200) -> flask.Response:
     text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     headers = {"Cache-Control": "no-store"}
@@ -107,9 +120,8 @@ def problem(error: Exception, status: int | None = None) -> flask.Response:
     if status >= 500:
         logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
     text = json.dumps(details, default=str)
-    # A stream: before any other answer the framework reads the whole of the request's body into memory.
-    response = flask.Response(iter([text]), status, mimetype="application/problem+json")
-    response.headers |= {"Cache-Control": "no-store", "Content-Length": str(len(text))}
+    response = flask.Response(text, status, mimetype="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
     if known.retry_after or status == 503:
         response.headers["Retry-After"] = str(known.retry_after or 10)
     return response

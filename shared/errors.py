@@ -57,6 +57,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -90,12 +91,24 @@ class NeuralSearchError(Exception):
 
 def _shown(value: Any) -> Any:
     """`value` where JSON can hold it, NaN and Infinity not among it, and it is short; else how it begins."""
+    if isinstance(value, str):
+        return value[:SHOWN]
     try:
-        if len(json.dumps(value, allow_nan=False)) <= SHOWN:
+        if _size(value) <= SHOWN and len(json.dumps(value, allow_nan=False)) <= SHOWN:
             return value
     except (ValueError, TypeError):
         pass
-    return (value if isinstance(value, str) else repr(value))[:SHOWN]
+    return reprlib.repr(value)[:SHOWN]
+
+
+def _size(value: Any) -> int:
+    """About how many characters of JSON, counted no further than needed: a value may hold a large file."""
+    waiting, size = [value], 0
+    while waiting and size <= SHOWN:
+        one = waiting.pop()
+        size += len(one) + 2 if isinstance(one, str | list | dict) else 2
+        waiting += [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else []
+    return size
 
 
 class SettingsError(NeuralSearchError):

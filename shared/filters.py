@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from shared import checks
-from shared.errors import InvalidFilter, InvalidQuery
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from shared.errors import InvalidFilter
+from shared.validation import ABSENT, Body, Expected, is_storable, refusal, validated
 
 MAX_TEXT = 1000  # characters of one value
 MAX_METADATA = 8192  # characters of JSON
@@ -23,74 +24,32 @@ TIME = re.compile(
 )
 
 
-def parse(value: Any) -> dict[str, Any]:
-    """The checked filter, as match_documents takes it; InvalidFilter names the key that doesn't fit."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _wrong("filter", value, 'an object like {"bucket": "images"}')
-    for key, wanted in value.items():
-        if key not in KINDS:
-            raise InvalidFilter(f"There is no filter {key!r:.100}. Expected: {', '.join(KEYS)}.", value=key)
-        KINDS[key].check(f"filter.{key}", wanted)
-    return dict(value)
+def _storable(value: str) -> str:
+    if not is_storable(value):
+        raise ValueError("no text in a database can hold it")
+    return value
 
 
-def from_text(key: str, texts: list[str]) -> Any:
-    """A form field's values in JSON's type; what doesn't parse stays text, and `parse` refuses it."""
-    kind = KINDS.get(key, TEXT)
-    if kind.is_list:
-        return texts
-    if len(texts) != 1:
-        raise InvalidFilter(f"{key} is given {len(texts)} times. Give it once.", value=key)
-    if not kind.is_json:
-        return texts[0]
-    try:
-        return json.loads(texts[0])
-    except (ValueError, RecursionError):
-        return texts[0]
+def _time(value: str) -> str:
+    if not TIME.fullmatch(value):
+        raise ValueError(value)
+    datetime.fromisoformat(value)
+    return value
 
 
-def _text(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not checks.is_storable(value):
-        raise _wrong(name, value, f"some text of at most {MAX_TEXT} characters")
-
-
-def _texts(name: str, value: Any) -> None:
-    if not isinstance(value, list):
-        return _text(name, value)
-    if not 0 < len(value) <= MAX_KINDS:
-        raise _wrong(name, value, f"1 to {MAX_KINDS} of them")
-    for one in value:
-        _text(name, one)
-
-
-def _bytes(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise _wrong(name, value, "a whole number of bytes")
-
-
-def _time(name: str, value: Any) -> None:
-    try:
-        if not TIME.fullmatch(value):
-            raise ValueError(value)
-        datetime.fromisoformat(value)
-    except (ValueError, TypeError) as error:
-        raise _wrong(name, value, "a time in ISO 8601, like 2026-05-30 or 2026-05-30T12:00:00Z") from error
-
-
-def _metadata(name: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        raise _wrong(name, value, "an object")
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     for leaf, depth in _leaves(value):
         if depth > MAX_DEPTH:
-            raise _wrong(name, value, f"at most {MAX_DEPTH} levels")
-        if isinstance(leaf, str) and not checks.is_storable(leaf):
-            raise _wrong(name, leaf, "text that a database can hold")
+            raise refusal(error=InvalidFilter, expected=f"at most {MAX_DEPTH} levels")
+        if isinstance(leaf, str) and len(leaf) > MAX_METADATA:
+            raise refusal(error=InvalidFilter, expected=f"at most {MAX_METADATA} characters of JSON")
+        if isinstance(leaf, str) and not is_storable(leaf):
+            raise refusal(error=InvalidFilter, expected="text that a database can hold", value=leaf)
         if isinstance(leaf, float) and not math.isfinite(leaf):
-            raise _wrong(name, leaf, "a finite number")
+            raise refusal(error=InvalidFilter, expected="a finite number", value=leaf)
     if len(json.dumps(value)) > MAX_METADATA:
-        raise _wrong(name, value, f"at most {MAX_METADATA} characters of JSON")
+        raise refusal(error=InvalidFilter, expected=f"at most {MAX_METADATA} characters of JSON")
+    return value
 
 
 def _leaves(value: Any) -> Iterator[tuple[Any, int]]:
@@ -106,34 +65,79 @@ def _leaves(value: Any) -> Iterator[tuple[Any, int]]:
             yield one, depth
 
 
-def _wrong(name: str, value: Any, expected: str) -> InvalidQuery:
-    return checks.wrong(name, value, expected, InvalidFilter)
+FilterText = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_TEXT),
+    AfterValidator(_storable),
+    Expected(f"some text of at most {MAX_TEXT} characters", InvalidFilter),
+]
+FilterTexts = Annotated[
+    list[FilterText],
+    Field(min_length=1, max_length=MAX_KINDS),
+    Expected(f"1 to {MAX_KINDS} of them", InvalidFilter),
+]
+Size = Annotated[int, Field(ge=0, lt=2**63), Expected("a whole number of bytes", InvalidFilter)]
+Time = Annotated[
+    str,
+    AfterValidator(_time),
+    Expected("a time in ISO 8601, like 2026-05-30 or 2026-05-30T12:00:00Z", InvalidFilter),
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """A filter's type: its check, and how a form writes it (as text, if nothing else is said)."""
-
-    check: Callable[[str, Any], None]
-    is_list: bool = False  # its field may be repeated
-    is_json: bool = False  # its field is a number or an object
+def _is_list(value: Any) -> str:
+    return "(several)" if isinstance(value, list) else "(one)"
 
 
-TEXT = Kind(check=_text)
-TEXTS = Kind(check=_texts, is_list=True)
-BYTES = Kind(check=_bytes, is_json=True)
-TIMESTAMP = Kind(check=_time)
-METADATA = Kind(check=_metadata, is_json=True)
+class Filter(Body):
+    """Each key narrows; None where it isn't given."""
 
-KINDS = {
-    "bucket": TEXT,
-    "prefix": TEXT,
-    "mime_type": TEXTS,
-    "min_bytes": BYTES,
-    "max_bytes": BYTES,
-    "uploaded_after": TIMESTAMP,
-    "uploaded_before": TIMESTAMP,
-    "owner": TEXT,
-    "metadata": METADATA,
-}
-KEYS = tuple(KINDS)
+    noun = "filter"
+    error = InvalidFilter
+
+    bucket: FilterText = Field(ABSENT, description="Only in this bucket.")
+    prefix: FilterText = Field(ABSENT, description="Only names that begin so.")
+    mime_type: Annotated[
+        Annotated[FilterText, Tag("(one)")] | Annotated[FilterTexts, Tag("(several)")],
+        Discriminator(_is_list),
+    ] = Field(ABSENT, description="Only files of this kind, as found in their bytes.")
+    min_bytes: Size = Field(ABSENT, description="Only files at least so large.")
+    max_bytes: Size = Field(ABSENT, description="Only files at most so large.")
+    uploaded_after: Time = Field(
+        ABSENT, description="Only what was uploaded at this time or later: ISO 8601."
+    )
+    uploaded_before: Time = Field(ABSENT, description="Only what was uploaded before this time: ISO 8601.")
+    owner: FilterText = Field(ABSENT, description="Only what this user uploaded (owner_id).")
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata), Expected("an object", InvalidFilter)] = (
+        Field(ABSENT, description="Only objects whose user metadata contains this (jsonb containment).")
+    )
+
+    def given(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True)
+
+
+KEYS = tuple(Filter.model_fields)
+# What a form holds as JSON, since it is no text.
+JSON_KEYS = tuple(
+    name
+    for name, schema in Filter.model_json_schema()["properties"].items()
+    if schema.get("type") in ("integer", "object")
+)
+
+
+def parse(value: Any) -> dict[str, Any]:
+    """The checked filter, as match_documents takes it; InvalidFilter names the key that doesn't fit."""
+    return validated(Filter, value).given()
+
+
+def from_text(key: str, texts: list[str]) -> Any:
+    """A form field's values in JSON's type; what doesn't parse stays text, and `parse` refuses it."""
+    if key == "mime_type":
+        return texts
+    if len(texts) != 1:
+        raise InvalidFilter(f"{key} is given {len(texts)} times. Give it once.", value=key)
+    if key not in JSON_KEYS:
+        return texts[0]
+    try:
+        return json.loads(texts[0])
+    except (ValueError, RecursionError):
+        return texts[0]

@@ -18,10 +18,7 @@ FAULT_SECONDS = 15  # how long released jobs rest where the fault itself names n
 class Leases:
     """Gives leases back now or, where the database can't be reached, when it can be again."""
 
-    def __init__(
-        self, log: Callable[..., None] = logs.write, on_given_back: Callable[[int], None] = lambda _jobs: None
-    ) -> None:
-        self._log = log
+    def __init__(self, on_given_back: Callable[[int], None] = lambda _jobs: None) -> None:
         self._on_given_back = on_given_back  # hears of how many jobs
         self._owed: deque[str] = deque()  # leases
         self._unheard: deque[str] = deque(maxlen=100)  # claims; the leases of older ones have ended by now
@@ -33,7 +30,7 @@ class Leases:
         try:
             yield claim_id
         except DatabaseUnavailable as fault:
-            self._log("claim given back", severity="WARNING", error=fault, claim_id=claim_id)
+            logs.write("claim given back", severity="WARNING", error=fault, claim_id=claim_id)
             self._release(database, [], [claim_id], 0, fault)
             raise
 
@@ -46,7 +43,7 @@ class Leases:
         if delay is None:
             delay = getattr(reason, "retry_after", None) or FAULT_SECONDS
         ids = [job.object_id for job in batch]
-        self._log("jobs given back", severity="WARNING", error=reason, jobs=len(batch), object_ids=ids)
+        logs.write("jobs given back", severity="WARNING", error=reason, jobs=len(batch), object_ids=ids)
         self._on_given_back(len(batch))
         self._release(database, [job.lease_id for job in batch], [], delay, reason)
 
@@ -74,7 +71,7 @@ class Leases:
             jobs.release(database, leases, claims, delay, reason)
         except NeuralSearchError as error:
             self._owe(leases, claims)
-            self._log("leases left for later", severity="WARNING", error=error)
+            logs.write("leases left for later", severity="WARNING", error=error)
 
     def _owe(self, leases: Sequence[str], claims: Sequence[str]) -> None:
         self._owed.extend(leases)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,14 +54,12 @@ class Pipeline:
         decode: Decode,
         metrics: Metrics,
         max_bytes: int,
-        log: Callable[..., None] = logs.write,
     ):
         self._storage = storage
         self._models = models
         self._decode = decode
         self._metrics = metrics
         self._max_bytes = max_bytes
-        self._log = log
         self._turns = Turns()
 
     def run(self, database: Database, job: Job, claimed_at: float) -> Result:
@@ -78,14 +75,14 @@ class Pipeline:
             if outcome == "release":
                 raise
             if not isinstance(error, ImageError):
-                self._log("attempt failed", severity="ERROR", error=error, **_about(job))
+                logs.write("attempt failed", severity="ERROR", error=error, **_about(job))
             status, reason = jobs.fail(database, job, outcome, error), _reason(error)
         if status == "retry":
             status, reason = "failed", f"{reason} It will be tried again."
         self._metrics.object(status)
         if status == "embedded":
             self._metrics.fresh(job.waited_seconds + time.monotonic() - claimed_at)
-        self._log(status, reason=reason, attempt=job.attempt, **_about(job))
+        logs.write(status, reason=reason, attempt=job.attempt, **_about(job))
         return Result(
             object_id=job.object_id, bucket=job.bucket_id, name=job.name, status=status, reason=reason
         )

@@ -50,7 +50,8 @@ def database(caller: Identity) -> Database:
 
 def storage(caller: Identity) -> Storage:
     session = edge.once("session", requests.Session)
-    return Storage(configuration().need("supabase_url"), caller, session)
+    mine = configuration()
+    return Storage(mine.need("supabase_url"), caller, session, mine.public_url)
 
 
 def live(_request: flask.Request) -> flask.Response:

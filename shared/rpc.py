@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -25,6 +26,7 @@ from shared.identity import Identity
 
 Meanings = tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...]
 
+CLOCK_SECONDS = 1.0  # by which one machine's clock may be behind another's
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 # Shorter than the 5 s after which common servers drop an idle connection: a POST on it isn't retried.
 KEEP_ALIVE = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=4.0)
@@ -76,6 +78,7 @@ class Database:
             postgrest_client_retry=False,
         )
         self._client = _client(url, identity.apikey, options)
+        self._is_key_alone = identity.is_key_alone
 
     def call(self, function: str, columns: Sequence[str] = (), /, **arguments: Any) -> Any:
         """What the SQL function answers, of its columns only these where some are named.
@@ -83,6 +86,22 @@ class Database:
         An argument that is None is left out, so its default applies.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
+        try:
+            return self._call(function, columns, given)
+        except Unauthorized as error:
+            if not (self._is_key_alone and _is_misdated(error)):
+                raise
+        # No mistake of the caller's: the platform's clocks differ by a moment.
+        time.sleep(CLOCK_SECONDS)
+        try:
+            return self._call(function, columns, given)
+        except Unauthorized as error:
+            if not _is_misdated(error):
+                raise
+            text = f"{error}. The project's own clocks disagree: come back."
+            raise DatabaseUnavailable(text, retry_after=retry_after.DEFAULT) from error
+
+    def _call(self, function: str, columns: Sequence[str], given: dict[str, Any]) -> Any:
         try:
             request = self._client.rpc(function, given)
             return (request.select(*columns) if columns else request).execute().data
@@ -101,6 +120,11 @@ def _client(url: str, key: str, options: SyncClientOptions) -> Client:
             if not key
             else f"SUPABASE_URL doesn't name a Supabase project: {error}"
         ) from error
+
+
+def _is_misdated(error: Unauthorized) -> bool:
+    """Whether PostgREST understood the token, and didn't take its claims: mostly its times."""
+    return isinstance(error.__cause__, APIError) and error.__cause__.code == "PGRST303"
 
 
 def translate(error: Exception, function: str) -> NeuralSearchError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared import api_keys
 from shared.errors import SettingsError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,7 @@ class Settings:
     """What this process was told. An empty string means: not set. `need` reads what can't be done without."""
 
     supabase_url: str  # the project's API, without a trailing slash
+    public_url: str  # the same, as browsers reach it
     publishable_key: Secret  # sb_publishable_… or the legacy anon JWT: acts as anon
     secret_key: Secret  # sb_secret_… or the legacy service_role JWT: acts as service_role
     query_url: str  # where the query function answers
@@ -57,8 +59,9 @@ class Settings:
 # Setting -> the environment variables that may hold it, the first of them preferred.
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "supabase_url": ("SUPABASE_URL",),
-    "publishable_key": ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"),
-    "secret_key": ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
+    "public_url": ("SUPABASE_PUBLIC_URL",),
+    "publishable_key": ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "SUPABASE_PUBLISHABLE_KEYS"),
+    "secret_key": ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEYS"),
     "query_url": ("QUERY_URL",),
     "embed_url": ("EMBED_URL",),
     "webhook_secrets": ("EMBED_WEBHOOK_SECRET",),
@@ -107,11 +110,12 @@ MACHINE = (
 STACK_FILE = "stack.env"  # written by the running embedded stack into its folder
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
+def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False) -> Settings:
     """The settings from `environ` (the process's own by default).
 
     Where no SUPABASE_URL is set and the embedded stack has left its address and keys in its folder, those are
-    used, so that every command works on it without any configuration.
+    used, so that every command works on it without any configuration. `for_callers`: without the secret
+    key, for a process that acts as its callers alone, though one may be there.
     """
     environ = os.environ if environ is None else environ
     if not environ.get("SUPABASE_URL"):
@@ -121,8 +125,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     functions = f"{url}/functions/v1" if url else ""
     return Settings(
         supabase_url=url,
-        publishable_key=Secret(text["publishable_key"]),
-        secret_key=Secret(text["secret_key"]),
+        public_url=_url(text["public_url"], "SUPABASE_PUBLIC_URL") or url,
+        publishable_key=_key(environ, "publishable_key", "anon"),
+        secret_key=_key(environ, "secret_key", "service_role") if not for_callers else Secret(""),
         query_url=_url(text["query_url"], "QUERY_URL") or (functions and f"{functions}/query"),
         embed_url=_url(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
         webhook_secrets=_webhook_secrets(text["webhook_secrets"]),
@@ -162,6 +167,14 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((environ[name].strip() for name in names if environ.get(name, "").strip()), "")
+
+
+def _key(environ: Mapping[str, str], field: str, role: str) -> Secret:
+    """The key that acts as `role`; SettingsError for one that acts as another."""
+    name = next((name for name in ENVIRONMENT[field] if environ.get(name, "").strip()), "")
+    value = _first(environ, (name,)) if name else ""
+    key = api_keys.one_of(value, name) if name.endswith("_KEYS") else value
+    return Secret(api_keys.checked(key, role, name))
 
 
 def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -48,8 +48,9 @@ MD5 = re.compile("[0-9a-f]{32}")
 class Storage:
     """One project's Storage as one identity sees it. The session is shared; this object is cheap."""
 
-    def __init__(self, url: str, identity: Identity, session: requests.Session):
+    def __init__(self, url: str, identity: Identity, session: requests.Session, public_url: str = ""):
         self._base = f"{url}/storage/v1"
+        self._public = f"{public_url or url}/storage/v1"  # for what browsers load
         self._headers = identity.headers
         self._session = session
 
@@ -107,7 +108,7 @@ class Storage:
             rows = _json_list(response)
         tokens = {row["path"]: _token(row.get("signedURL")) for row in rows if not row.get("error")}
         return {
-            name: f"{self._base}/object/sign/{object_path(bucket, name)}?token={token}"
+            name: f"{self._public}/object/sign/{object_path(bucket, name)}?token={token}"
             for name, token in tokens.items()
             if token
         }
@@ -119,7 +120,7 @@ class Storage:
                 pass
         except (ObjectNotFound, StorageRefused, StorageForbidden):
             return {}
-        return {name: f"{self._base}/object/public/{object_path(bucket, name)}" for name in names}
+        return {name: f"{self._public}/object/public/{object_path(bucket, name)}" for name in names}
 
     def list_folder(self, bucket: str, folder: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
         """A page of what lies in a folder ("" is the bucket's own), by name. Folders have the id null."""

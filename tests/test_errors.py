@@ -31,7 +31,7 @@ def test_a_value_that_json_cannot_hold_is_told_as_text(value: object):
 @pytest.mark.parametrize("value", ["x" * 10_000, ["x"] * 10_000, {"x" * 10_000: 1}])
 def test_no_more_of_a_long_value_is_told_back_than_people_read(value: object):
     told = errors.InvalidQuery("no", value=value).problem()["value"]
-    assert isinstance(told, str) and len(told) == 200
+    assert isinstance(told, str) and 30 < len(told) <= 200
 
 
 def test_types_are_distinct():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jwt
 import pytest
 
 from shared import settings
@@ -65,7 +66,7 @@ def test_a_senseless_value_is_named_with_what_was_expected(name: str, value: str
 
 def test_a_missing_setting_is_named_only_when_it_is_needed(tmp_path: Path):
     found = settings.load({"LOCAL_DATA": str(tmp_path)})
-    with pytest.raises(SettingsError, match="SUPABASE_SECRET_KEY or SUPABASE_SERVICE_ROLE_KEY is not set"):
+    with pytest.raises(SettingsError, match="SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEYS is not set"):
         found.need("secret_key")
 
 
@@ -85,3 +86,68 @@ def test_a_stacks_folder_that_cannot_be_read_is_named_with_a_remedy(tmp_path: Pa
 def test_settings_survive_the_way_to_a_child_process(tmp_path: Path):
     found = settings.load(HOSTED | {"LOCAL_DATA": str(tmp_path)})
     assert settings.load(settings.environment(found)) == found
+
+
+def token(role: str | None) -> str:
+    return jwt.encode(
+        {} if role is None else {"role": role}, "a secret that is long enough for HMAC", "HS256"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SUPABASE_PUBLISHABLE_KEY", "sb_secret_hidden"),
+        ("SUPABASE_ANON_KEY", token("service_role")),
+        ("SUPABASE_ANON_KEY", token("authenticated")),
+        ("SUPABASE_ANON_KEY", token(None)),
+        ("SUPABASE_PUBLISHABLE_KEYS", '{"default": "sb_secret_hidden"}'),
+        ("SUPABASE_SECRET_KEY", "sb_publishable_hidden"),
+        ("SUPABASE_SERVICE_ROLE_KEY", token("anon")),
+        ("SUPABASE_SECRET_KEYS", '{"default": "sb_publishable_hidden"}'),
+    ],
+)
+def test_a_key_in_the_place_of_another_is_refused_and_not_told(name: str, value: str):
+    with pytest.raises(
+        SettingsError, match=rf"{name} holds a key that acts as .* Expected one that acts as"
+    ) as told:
+        settings.load({"SUPABASE_URL": "http://x", name: value})
+    assert "hidden" not in str(told.value) and value not in str(told.value)
+
+
+def test_a_key_is_taken_that_acts_as_it_should_or_doesnt_tell():
+    for name, value in (
+        ("SUPABASE_ANON_KEY", token("anon")),
+        ("SUPABASE_SERVICE_ROLE_KEY", token("service_role")),
+        ("SUPABASE_PUBLISHABLE_KEY", "of-another-kind"),
+    ):
+        assert (
+            value in settings.environment(settings.load({name: value, "SUPABASE_URL": "http://x"})).values()
+        )
+
+
+def test_keys_are_also_read_from_the_maps_that_the_platform_sets():
+    maps = {
+        "SUPABASE_URL": "http://x",
+        "SUPABASE_PUBLISHABLE_KEYS": '{"web": "sb_publishable_a", "default": "sb_publishable_b"}',
+        "SUPABASE_SECRET_KEYS": '{"only": "sb_secret_c"}',
+    }
+    found = settings.load(maps)
+    assert (found.publishable_key, found.secret_key) == ("sb_publishable_b", "sb_secret_c")
+    single = {"SUPABASE_PUBLISHABLE_KEY": "sb_publishable_d"}
+    assert settings.load(maps | single).publishable_key == "sb_publishable_d"
+    assert settings.load(maps, for_callers=True).secret_key == ""
+
+
+@pytest.mark.parametrize("text", ["sb_publishable_a", "[]", "{}", '{"a": "x", "b": "y"}', '"x"', "7"])
+def test_a_map_without_a_key_to_choose_is_refused(text: str):
+    with pytest.raises(SettingsError, match="SUPABASE_PUBLISHABLE_KEYS names no key 'default'"):
+        settings.load({"SUPABASE_URL": "http://x", "SUPABASE_PUBLISHABLE_KEYS": text})
+
+
+def test_browsers_may_reach_the_project_by_another_name():
+    urls = {"SUPABASE_URL": "http://kong:8000"}
+    assert settings.load(urls).public_url == "http://kong:8000"
+    assert settings.load(urls | {"SUPABASE_PUBLIC_URL": "https://a.test/"}).public_url == "https://a.test"
+    with pytest.raises(SettingsError, match=r"SUPABASE_PUBLIC_URL is 'a\.test'"):
+        settings.load(urls | {"SUPABASE_PUBLIC_URL": "a.test"})

@@ -7,10 +7,12 @@ from typing import Any
 
 import requests
 
+from cli.project import Project
 from shared.errors import NeuralSearchError
 from shared.settings import Settings
 
 TIMEOUT_SECONDS = 30  # a first /live embeds a picture
+SAMPLE = 1000  # documents among which one is looked for that anon may not see
 
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
@@ -23,10 +25,75 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
             "query /health": lambda: ask(f"{query}/health", apikey=str(target.publishable_key)),
         },
     )
-    yield "" if embed else "EMBED_URL is not set", {"embed_on_upload /live": lambda: ask(f"{embed}/live")}
+    everything = query and target.supabase_url and target.publishable_key and target.secret_key
+    yield (
+        "" if everything else "QUERY_URL, SUPABASE_URL or one of the keys is not set",
+        {"query to strangers": lambda: strangers(target)},
+    )
+    yield (
+        "" if embed else "EMBED_URL is not set",
+        {
+            "embed_on_upload /live": lambda: ask(f"{embed}/live"),
+            "embed_on_upload to strangers": lambda: closed(embed),
+        },
+    )
     yield (
         "" if embed and secret else "EMBED_URL or EMBED_WEBHOOK_SECRET is not set",
         {"embed_on_upload /health": lambda: ask(f"{embed}/health", **{"x-webhook-secret": secret})},
+    )
+
+
+def strangers(target: Settings) -> str:
+    """That callers without a key are answered as anon: asked for a document that is hidden from anon."""
+    hidden = _hidden_from_anon(target)
+    if hidden is None:
+        return "of the documents looked at, none is hidden from anon: what strangers see can't be told apart"
+    answer = _post(target.query_url, json={"like": hidden, "limit": 1})
+    if answer.status_code == 200:
+        raise NeuralSearchError(
+            f"{target.query_url} shows strangers document {hidden}, which anon may not see. Give the "
+            "function the publishable key as SUPABASE_PUBLISHABLE_KEY, and replace the key that it has now."
+        )
+    if answer.status_code not in (401, 403, 404):
+        raise NeuralSearchError(f"{target.query_url} answered {answer.status_code}: {_detail(answer)}")
+    return "hides from them what is hidden from anon"
+
+
+def _hidden_from_anon(target: Settings) -> int | None:
+    """A document among the first ones that the secret key sees, and the publishable key does not."""
+    with Project(target) as project:
+        rows = {
+            key: project.call_as(key, "list_fingerprints", max_rows=SAMPLE)
+            for key in ("secret_key", "publishable_key")
+        }
+    everything, seen = (
+        [row["id"] for row in rows[key] if row["bucket_id"]] for key in ("secret_key", "publishable_key")
+    )
+    looked_at = seen[-1] if len(seen) == SAMPLE else float("inf")
+    return next((one for one in everything if one not in set(seen) and one < looked_at), None)
+
+
+def closed(url: str) -> str:
+    """That no kick is taken without the webhook's secret."""
+    answer = _post(url, json={"type": "KICK", "limit": 1})
+    if answer.status_code != 401:
+        raise NeuralSearchError(
+            f"{url} answered {answer.status_code} without the webhook's secret. Expected 401: is it "
+            "embed_on_upload, with EMBED_WEBHOOK_SECRET set?"
+        )
+    return "refuses them"
+
+
+def _post(url: str, **content: Any) -> requests.Response:
+    try:
+        return requests.post(url, timeout=TIMEOUT_SECONDS, **content)
+    except requests.RequestException as error:
+        raise _silent(url, error) from error
+
+
+def _silent(url: str, error: requests.RequestException) -> NeuralSearchError:
+    return NeuralSearchError(
+        f"{url} doesn't answer ({type(error).__name__}). Start the function, or check its address."
     )
 
 
@@ -35,9 +102,7 @@ def ask(url: str, **headers: str) -> str:
     try:
         response = requests.get(url, headers=given, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
-        raise NeuralSearchError(
-            f"{url} doesn't answer ({type(error).__name__}). Start the function, or check its address."
-        ) from error
+        raise _silent(url, error) from error
     if response.status_code != 200:
         raise NeuralSearchError(f"{url} answered {response.status_code}: {_detail(response)}")
     embedding = _json(response).get("embedding", {})

@@ -76,7 +76,7 @@ def index_table(report: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """One table of all tasks, without times: those are the machine's. docs/evaluation.md has it word for word."""
+    """One table of all tasks, as docs/evaluation.md has it, without times: those are the machine's."""
     columns = ("method", *(words.SHORT[column] for column in words.SHORT))
     names = list(dict.fromkeys(result["method"] for result in report["results"]))
     figures = {(one["task"], one["method"]): one["metrics"] for one in report["results"]}

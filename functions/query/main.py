@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import flask
 import functions_framework
 
-from shared import edge, identity, memory, process, queries, uploads
+from shared import bodies, edge, identity, json_body, memory, process, queries, settings, uploads
 from shared.admission import Admission
 from shared.documents import ObjectState, active_model
 from shared.errors import Busy, InvalidQuery
@@ -28,8 +29,10 @@ PAGE = HERE / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
+# Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
+PARSING, PARSING_NEXT = 1, 5
+READING = 5  # bodies that threads wait for
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
-FORM_BYTES = 64 * 1024  # what a body holds besides the image
 REFERENCE = HERE / "reference"
 RENDERER = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
 
@@ -37,7 +40,7 @@ CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "authorization, apikey, content-type, x-client-info",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Expose-Headers": "Retry-After",
+    "Access-Control-Expose-Headers": "Retry-After, x-request-id",
     "Access-Control-Max-Age": "3600",
 }
 
@@ -47,6 +50,7 @@ memory.give_back_what_is_freed()
 
 @functions_framework.http
 def query(request: flask.Request) -> flask.Response:
+    edge.once("settings", partial(settings.load, for_callers=True))
     return _finished(request, edge.dispatch(request, ROUTES, _max_body()))
 
 
@@ -143,7 +147,7 @@ ROUTES: edge.Routes = {
 
 def _max_body() -> int:
     # JSON carries an image in base64, a third longer.
-    return process.configuration().max_image_bytes * 4 // 3 + FORM_BYTES
+    return process.configuration().max_image_bytes * 4 // 3 + json_body.MAX_BYTES
 
 
 def _caller(request: flask.Request) -> Identity:
@@ -151,39 +155,40 @@ def _caller(request: flask.Request) -> Identity:
 
 
 def _read_query(request: flask.Request) -> Query:
-    if request.mimetype == "application/json":
-        return queries.from_json(edge.body(request))
-    images = _images(request)
-    fields = request.form if request.mimetype == "multipart/form-data" else request.args
-    return queries.from_form(fields.to_dict(flat=False), images)
+    body = bodies.read(request, _readers())
+    with _parsing().enter():
+        return _parse_query(request, body)
+
+
+def _parse_query(request: flask.Request, body: bytes) -> Query:
+    kind = bodies.kind(request, body)
+    if kind == "json":
+        return queries.from_json(body)
+    return queries.from_form(*_fields_and_images(request, kind, body))
 
 
 def _read_upload(request: flask.Request) -> uploads.Upload:
-    images = _images(request)
+    body = bodies.read(request, _readers())
+    with _parsing().enter():
+        fields, images = _fields_and_images(request, bodies.kind(request, body), body)
     if len(images) != 1:
         raise InvalidQuery("Send one image, as the file field `image` or as the body.", value=len(images))
-    fields = request.form if request.mimetype == "multipart/form-data" else request.args
     return uploads.Upload(
-        bucket=fields.get("bucket", ""),
-        name=fields.get("name", ""),
+        bucket=_first(fields, "bucket", ""),
+        name=_first(fields, "name", ""),
         data=images[0],
-        upsert=_flag(fields.get("upsert", "false"), "upsert"),
+        upsert=_flag(_first(fields, "upsert", "false"), "upsert"),
     )
 
 
-def _images(request: flask.Request) -> list[bytes]:
-    """The images in a multipart body, or the one that is the body; InvalidQuery for any other body."""
-    if request.mimetype.startswith("image/"):
-        return [edge.body(request)]
-    if request.mimetype != "multipart/form-data":
-        raise InvalidQuery(
-            f"Content-Type is {request.mimetype!r}. "
-            "Expected application/json (search only), multipart/form-data or image/*.",
-            value=request.mimetype,
-        )
-    if unknown := set(request.files) - {"image"}:
-        raise InvalidQuery("Files are taken in the field `image` alone.", value=sorted(unknown))
-    return [file.read() for file in request.files.getlist("image")]
+def _fields_and_images(request: flask.Request, kind: bodies.Kind, body: bytes) -> bodies.Form:
+    if kind == "json":
+        raise InvalidQuery("An upload is no JSON. Send the image as multipart/form-data or as the body.")
+    return bodies.form(request, body) if kind == "form" else (request.args.to_dict(flat=False), [body])
+
+
+def _first(fields: Mapping[str, Sequence[str]], name: str, default: str) -> str:
+    return next(iter(fields.get(name, [])), default)
 
 
 def _flag(text: str, name: str) -> bool:
@@ -196,11 +201,14 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
     path = edge.normal_path(request)
     metrics.request(path if path in ROUTES else "other", response.status_code)
     response.headers.update(CORS)
-    return response
+    if asked := request.headers.get("Access-Control-Request-Headers"):
+        # Whatever clients and tracing libraries add: none of it means anything to us.
+        response.headers["Access-Control-Allow-Headers"] = asked
+    return edge.finished(response)
 
 
 def _content_policy() -> str:
-    storage = urlsplit(process.configuration().need("supabase_url"))
+    storage = urlsplit(process.configuration().need("public_url"))
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         f"img-src 'self' data: blob: {storage.scheme}://{storage.netloc}; "
@@ -214,6 +222,14 @@ def _admission() -> Admission:
 
 def _gate() -> Gate:
     return edge.once("gate", lambda: Gate(running=RUNNING, waiting=WAITING))
+
+
+def _readers() -> Gate:
+    return edge.once("readers", lambda: Gate(running=READING, waiting=0))
+
+
+def _parsing() -> Gate:
+    return edge.once("parsing", lambda: Gate(running=PARSING, waiting=PARSING_NEXT))
 
 
 def _search() -> Search:

@@ -91,8 +91,16 @@ def create_app(
                 expose_headers=EXPOSED,
             )
         ],
+        exception_handlers={Exception: _failed},
         lifespan=lifespan,
     )
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    """For what nobody expected, such as a full disk: JSON as well, with the system's own cause."""
+    cause = error.strerror if isinstance(error, OSError) and error.strerror else "Internal Server Error"
+    body = {"statusCode": "500", "error": "Internal", "code": "InternalError", "message": cause}
+    return JSONResponse(body, 500)
 
 
 async def _end(tasks: set[asyncio.Task[None]]) -> None:

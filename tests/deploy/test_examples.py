@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from dockerfiles import FUNCTIONS
 
-from shared.settings import CHECKOUT, ENVIRONMENT, LEAST_DECODE_MEMORY
+from shared import json_body
+from shared.settings import CHECKOUT, DEFAULTS, ENVIRONMENT, LEAST_DECODE_MEMORY
 
 DEPLOY = CHECKOUT / "deploy"
 MODEL = 200 * 1024**2  # bytes of a function's own process
@@ -30,7 +33,8 @@ def compose(function: str) -> dict:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_each_function_is_given_what_it_needs_and_no_more(function):
-    assert set(compose(function)["environment"]) == NEEDED[function] <= KNOWN
+    beside = {"SUPABASE_PUBLIC_URL"} if function == "query" else set()  # another name than the container's
+    assert set(compose(function)["environment"]) == NEEDED[function] | beside <= KNOWN
     assert {one["name"] for one in cloud_run(function)["env"]} == NEEDED[function] | {"MAX_DECODE_MEMORY"}
 
 
@@ -64,3 +68,13 @@ def test_compose_builds_our_dockerfiles_and_leaves_the_containers_no_right_to_wr
         CHECKOUT / "functions" / function / "Dockerfile"
     )
     assert service["read_only"] and service["tmpfs"] == ["/tmp"] and service["cap_drop"] == ["ALL"]
+
+
+def test_compose_publishes_query_behind_a_proxy_that_buffers_requests():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    published = [name for name, service in services["services"].items() if "ports" in service]
+    assert published == ["proxy"]
+    proxy = services["configs"]["proxy"]["content"]
+    assert "proxy_request_buffering on" in proxy and "proxy_pass http://query:8080" in proxy
+    [most] = re.findall(r"client_max_body_size (\d+)m", proxy)
+    assert int(most) * 1024**2 > int(DEFAULTS["max_image_bytes"]) * 4 / 3 + json_body.MAX_BYTES

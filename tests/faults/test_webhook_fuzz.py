@@ -13,7 +13,7 @@ from soak.project import Project
 from soak.proxy import webhook_proxy
 
 from local.postgres import Cluster
-from shared import identity, images, logs, settings
+from shared import identity, images, settings
 from shared.drain import build_worker
 from shared.metrics import Metrics
 from shared.models import Models
@@ -76,7 +76,6 @@ def work_off(told: Settings) -> None:
             metrics=Metrics(),
             max_bytes=told.max_image_bytes,
             concurrency=2,
-            log=logs.discard,
         ).run(lambda _: None)
 
 

@@ -116,11 +116,9 @@ def test_a_webhook_that_comes_again_or_for_nothing_changes_nothing(project: Runn
         "record": {"id": row["object_id"]},
         "old_record": None,
     }
-    [result] = webhook(project, body).json()["results"]
-    assert (result["status"], result["name"]) == ("unchanged", name)
+    assert webhook(project, body).json() == {"unchanged": 1}
     body["record"] = {"id": "00000000-0000-0000-0000-000000000000"}
-    [result] = webhook(project, body).json()["results"]
-    assert result["status"] == "gone"
+    assert webhook(project, body).json() == {"gone": 1}
     assert webhook(project, body, "wrong").status_code == 401
 
 
@@ -134,7 +132,7 @@ def test_a_kick_does_what_no_webhook_announced(project: Running, name: str):
         answer = webhook(project, {"type": "KICK", "limit": 50})
     finally:
         project.execute(rename, "neural_search_embed_url", "hidden")
-    assert {result["status"] for result in answer.json()["results"]} == {"embedded"}
+    assert set(answer.json()) == {"embedded"}
     assert project.state(f"{name}.2.png")[0] == "searchable"
 
 

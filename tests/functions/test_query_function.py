@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import time
@@ -143,9 +144,71 @@ def test_an_image_can_be_sent_in_three_ways_that_mean_the_same(
     assert (arguments["match_count"], arguments["filter"]) == (5, {"bucket": "images"})
 
 
+BASE64 = base64.b64encode(RED).decode()
+FORMS: dict[str, dict[str, Any]] = {
+    "bytes of an unknown kind": {"data": RED, "content_type": "application/octet-stream"},
+    "a data URL": {"json": {"image": f"data:image/png;base64,{BASE64}"}},
+    "a data URL with parameters": {"json": {"like": {"image": f"DATA:image/png;a=b;base64,{BASE64}"}}},
+    "lines": {"json": {"image": base64.encodebytes(RED).decode()}},
+    "lines of a mail": {"json": {"image": base64.encodebytes(RED).decode().replace("\n", "\r\n")}},
+    "JSON as text": {"data": json.dumps({"image": BASE64}), "content_type": "text/plain;charset=UTF-8"},
+    "JSON as bytes": {
+        "data": b"\xef\xbb\xbf\n" + json.dumps({"image": BASE64}).encode(),
+        "content_type": "application/octet-stream",
+    },
+    "JSON as curl sends it": {
+        "data": json.dumps({"image": BASE64}),
+        "content_type": "application/x-www-form-urlencoded",
+    },
+    "JSON of nothing told": {"data": json.dumps({"image": BASE64})},
+    "JSON with escapes": {"data": json.dumps({"image": BASE64}).replace("/", "\\/").replace("+", "\\u002B")},
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_an_image_is_understood_as_clients_send_it(
+    client: FlaskClient, postgrest: RpcTransport, form: dict[str, Any]
+):
+    answer = client.post("/", **form)
+    assert answer.status_code == 200, answer.data
+    assert np.allclose(asked_vector(postgrest), ColourEmbedder().embed_texts(["red"])[0])
+
+
+def asked_vector(postgrest: RpcTransport) -> Any:
+    called = postgrest.called("match_documents") or postgrest.called("recommend_documents")
+    [arguments] = called
+    return arguments["query_embedding"]
+
+
+def test_the_methods_of_a_path_are_told_with_the_refusal(client: FlaskClient):
+    for path, allowed in (
+        ("/", "GET, POST, OPTIONS"),
+        ("/query", "POST, OPTIONS"),
+        ("/live", "GET, OPTIONS"),
+    ):
+        answer = client.delete(path)
+        assert refused(answer) == (405, "method-not-allowed")
+        assert answer.headers["Allow"] == allowed
+    assert "POST" in client.open("/", method="PROPFIND").headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "header", ["x-retry-count", "traceparent", "tracestate", "sentry-trace", "baggage", "x-region"]
+)
+def test_a_browser_may_send_what_clients_and_tracing_libraries_add(client: FlaskClient, header: str):
+    wanted = f"authorization,{header}"
+    answer = client.options(
+        "/", headers={"Origin": "https://app.test", "Access-Control-Request-Headers": wanted}
+    )
+    assert answer.headers["Access-Control-Allow-Headers"] == wanted
+
+
 def test_a_form_needs_no_image(client: FlaskClient, postgrest: RpcTransport):
     answer = client.post("/", data={"text": "red"}, content_type="multipart/form-data")
     assert answer.status_code == 200
+
+
+MULTIPART = {"content_type": "multipart/form-data"}
 
 
 def refused(answer: TestResponse) -> tuple[int, str]:
@@ -176,9 +239,19 @@ def refused(answer: TestResponse) -> tuple[int, str]:
         ({"json": {"image": base64.b64encode(RED[:-30]).decode()}}, (422, "broken-image")),
         ({"data": b"", "content_type": "application/json"}, (400, "invalid-query")),
         ({"data": b"red", "content_type": "text/plain"}, (400, "invalid-query")),
+        ({"data": b"red", "content_type": "application/octet-stream"}, (422, "not-an-image")),
+        ({"data": b"text=red", "content_type": "application/x-www-form-urlencoded"}, (400, "invalid-query")),
+        ({"json": {"text": "red", "x": ["y" * 1000] * 300}}, (413, "payload-too-large")),
+        ({"json": {"text": ["x" * 20_000] * 9}}, (413, "payload-too-large")),
+        ({"json": {"text": "x" * 20_000}}, (400, "invalid-query")),
+        ({"json": {"x" * 20_000: "red"}}, (400, "invalid-query")),
+        ({"query_string": {"text": "x" * 70_000}, "data": RED}, (413, "payload-too-large")),
+        ({"data": {"text": "x" * 300_000}, **MULTIPART}, (413, "payload-too-large")),
+        ({"data": {"like": ["7"] * 101}, **MULTIPART}, (413, "payload-too-large")),
+        ({"data": {"like": ["7"] * 33}, **MULTIPART}, (400, "invalid-query")),
         ({}, (400, "invalid-query")),
         ({"data": b"x" * 100_001, "content_type": "image/png"}, (413, "image-too-large")),
-        ({"data": b"x" * 300_000, "content_type": "image/png"}, (413, "payload-too-large")),
+        ({"data": b"x" * 500_000, "content_type": "image/png"}, (413, "payload-too-large")),
         ({"data": {"picture": file()}}, (400, "invalid-query")),
         ({"data": b"no form", "content_type": "multipart/form-data; boundary=x"}, (400, "invalid-query")),
     ],
@@ -227,7 +300,7 @@ def test_nothing_of_a_body_is_looked_at_for_a_caller_who_is_not_known(
 def test_a_body_over_the_limit_is_refused_before_anybody_is_asked(
     client: FlaskClient, postgrest: RpcTransport
 ):
-    assert client.post("/", data=b"x" * 300_000, content_type="image/png").status_code == 413
+    assert client.post("/", data=b"x" * 500_000, content_type="image/png").status_code == 413
     assert postgrest.calls == []
 
 
@@ -403,6 +476,17 @@ def test_a_function_without_a_publishable_key_asks_for_the_callers(serve: Callab
     assert "apikey" in answer.json["detail"]
 
 
+def test_a_log_that_cant_be_written_fails_no_request(
+    client: FlaskClient, postgrest: RpcTransport, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr.write", full)
+    postgrest.answers["active_model"] = httpx.ConnectError("refused")
+    assert refused(client.post("/", json={"text": "red"})) == (503, "database-unavailable")
+
+
 def test_json_says_what_it_is(client: FlaskClient):
     answer = client.post("/", json={"text": "red"})
     assert json.loads(answer.data) and answer.content_type == "application/json"
@@ -427,3 +511,15 @@ def test_a_standby_that_cant_be_loaded_is_named_by_health_and_no_reason_for_a_re
     assert (health.status_code, health.json["embedding"]["status"]) == (503, "failing")
     assert health.json["embedding"]["models"] == ["colours"]
     assert client.get("/live").status_code == 200
+
+
+def test_an_answer_names_its_request_as_its_log_does(
+    client: FlaskClient, postgrest: RpcTransport, capsys: pytest.CaptureFixture[str]
+):
+    postgrest.answers["active_model"] = httpx.ConnectError("refused")
+    named = client.post("/", json={"text": "red"}, headers={"x-request-id": "from-the-proxy"})
+    unnamed = client.post("/", json={"text": "red"})
+    logged = [json.loads(line)["request_id"] for line in capsys.readouterr().err.splitlines()]
+    told = [answer.headers["x-request-id"] for answer in (named, unnamed)]
+    assert logged == told and told[0] == "from-the-proxy" != told[1]
+    assert client.get("/live").headers["x-request-id"] not in told

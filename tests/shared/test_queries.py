@@ -292,6 +292,8 @@ def test_a_form_is_refused_in_the_same_words(form: dict[str, list[str]], said: s
         ({"metadata": "x"}, "filter.metadata is 'x'. Expected an object"),
         ({"metadata": {"a": float("nan")}}, "filter.metadata is nan. Expected a finite number"),
         ({"metadata": {"a\0": 1}}, "Expected text that a database can hold"),
+        ({"metadata": {"a": "\ud800"}}, "Expected text that a database can hold"),
+        ({"\ud800": 1}, "There is no filter"),
         ({"metadata": {"a": "x" * 9000}}, "at most 8192 characters"),
         ({"metadata": {"a": json.loads("[" * 40 + "]" * 40)}}, "at most 32 levels"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from postgrest.exceptions import APIError
 
 from shared import identity, rpc
+from shared.documents import active_model
 from shared.errors import (
     DatabaseError,
     DatabaseForbidden,
@@ -162,3 +163,45 @@ def test_no_error_of_the_client_libraries_is_left_unmapped(foreign: type[Excepti
 def test_a_value_that_json_cannot_carry_is_our_error_too():
     with pytest.raises(DatabaseError, match="f: "):
         database(RpcTransport(f=7)).call("f", x=object())
+
+
+STRANGER = identity.caller({}, Secret("sb_publishable_ours"))
+MISDATED = httpx.Response(401, json={"code": "PGRST303", "message": "JWT issued at future"})
+
+
+def answering(*answers: object) -> RpcTransport:
+    coming = iter(answers)
+    return RpcTransport(f=lambda _: next(coming))
+
+
+def test_a_key_that_the_platform_dated_in_the_future_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rpc, "CLOCK_SECONDS", 0.0)
+    transport = answering(MISDATED, 7)
+    assert Database(URL, STRANGER, http_client(transport)).call("f") == 7
+
+
+def test_one_that_stays_so_is_no_fault_of_the_caller(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rpc, "CLOCK_SECONDS", 0.0)
+    transport = answering(MISDATED, MISDATED)
+    with pytest.raises(DatabaseUnavailable, match="come back") as raised:
+        Database(URL, STRANGER, http_client(transport)).call("f")
+    assert raised.value.retry_after and len(transport.calls) == 2
+
+
+@pytest.mark.parametrize("caller", [CALLER, identity.caller({}, Secret("a.legacy.token"))])
+def test_a_users_own_token_is_refused_at_once(caller: identity.Identity):
+    transport = answering(MISDATED)
+    with pytest.raises(Unauthorized):
+        Database(URL, caller, http_client(transport)).call("f")
+
+
+def test_another_refusal_of_a_key_is_final():
+    transport = answering(refusal("PGRST301", 401))
+    with pytest.raises(Unauthorized):
+        Database(URL, STRANGER, http_client(transport)).call("f")
+
+
+def test_a_token_whose_role_the_database_doesnt_have_is_unauthorized():
+    told = {"code": "22023", "message": 'role "nobody" does not exist', "details": None, "hint": None}
+    with pytest.raises(Unauthorized, match='role "nobody" does not exist'):
+        active_model(database(RpcTransport(active_model=httpx.Response(400, json=told))))

@@ -14,6 +14,7 @@ import scene
 from looking import Caller
 from running import DIMENSIONS, MODEL, Running
 
+from shared import json_body
 from shared.models import Models
 from shared.testing import ColourEmbedder
 
@@ -53,7 +54,7 @@ BODIES = {
     "two objects": b'{"text": "red"}{"text": "red"}',
     "deep lists": b"[" * DEEP,
     "a deep text": f'{{"text": {"[" * DEEP}{"]" * DEEP}}}'.encode(),
-    "a deep filter": f'{{"text": "red", "filter": {deep(DEEP)}}}'.encode(),
+    "a deep filter": f'{{"text": "red", "filter": {deep(DEEP // 4)}}}'.encode(),
     "a number of many digits": b'{"text": "red", "limit": ' + b"1" * 10_000 + b"}",
 }
 
@@ -214,7 +215,7 @@ def test_a_form_field_that_makes_no_sense_is_named(anon: Caller, form: dict[str,
 
 
 def test_a_number_that_no_id_can_be_is_a_name(anon: Caller):
-    answer = anon.post("/functions/v1/query", files=[("like", (None, "9" * 5000))])
+    answer = anon.post("/functions/v1/query", files=[("like", (None, "9" * 1000))])
     assert problem(answer) == (404, "object-not-found")
 
 
@@ -230,7 +231,7 @@ def test_a_body_of_another_kind_is_refused(anon: Caller):
 @pytest.mark.parametrize("path", ["/", "/query", "/embeddings"])
 def test_a_body_over_the_limit_is_refused(project: Running, path: str):
     app = project.apps["query"]
-    most = app.extensions["settings"].max_image_bytes * 4 // 3 + 64 * 1024
+    most = app.extensions["settings"].max_image_bytes * 4 // 3 + json_body.MAX_BYTES
     # Not over a socket: there a client that is still sending may miss the answer.
     answer = app.test_client().post(path, data=b"\0" * (most + 1), content_type="image/png")
     assert (answer.status_code, answer.json["type"]) == (413, "payload-too-large")
@@ -315,6 +316,7 @@ def bad_tokens(project: Running) -> dict[str, str]:
         "no JSON": "a.b.c",
         "not yet valid": project.keys.mint("authenticated", {"sub": scene.OWNER, "nbf": 2**31 - 1}),
         "an unknown key": "sb_secret_unknown",
+        "an unknown role": project.keys.mint("nobody"),
     }
 
 
@@ -329,6 +331,7 @@ TOKENS = (
     "no JSON",
     "not yet valid",
     "an unknown key",
+    "an unknown role",
 )
 
 
@@ -341,7 +344,7 @@ def test_a_token_that_is_worth_nothing_gets_nothing(project: Running, kind: str,
     assert bad_tokens(project)[kind] not in answer.text
 
 
-@pytest.mark.parametrize("kind", TOKENS)
+@pytest.mark.parametrize("kind", TOKENS[:-1])  # of an unknown role PostgREST says 400
 def test_the_database_answers_no_worthless_token(project: Running, anon: Caller, kind: str):
     headers = {"Authorization": f"Bearer {bad_tokens(project)[kind]}"}
     for path in ("documents", "rpc/active_model", "rpc/match_documents"):

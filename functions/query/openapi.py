@@ -1,0 +1,72 @@
+"""`python -m functions.query.openapi`: writes the schemas of a query into openapi.json, from what checks one.
+
+Paths and answers are written by hand there, and kept.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shared.queries import QueryBody
+
+FILE = Path(__file__).with_name("openapi.json")
+BY_HAND = ("Answer", "Found", "Uploaded", "Problem")
+REFERENCE = "#/components/schemas/{model}"
+BINARY = {"type": "string", "format": "binary"}
+STORED = {"type": "string", "minLength": 1, "description": "`path` or `bucket/path`; of digits alone an id."}
+JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
+
+
+def generated() -> dict[str, Any]:
+    """openapi.json as it should be."""
+    described: dict[str, Any] = json.loads(FILE.read_text())
+    kept = {name: schema for name, schema in described["components"]["schemas"].items() if name in BY_HAND}
+    described["components"]["schemas"] = _schemas() | kept
+    return described
+
+
+def text(described: dict[str, Any]) -> str:
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def _schemas() -> dict[str, Any]:
+    query = _plain(QueryBody.model_json_schema(ref_template=REFERENCE))
+    parts = query.pop("$defs")
+    return {"Query": query, "QueryForm": _form(query, parts["Filter"]), **parts}
+
+
+def _form(query: dict[str, Any], narrow: dict[str, Any]) -> dict[str, Any]:
+    about = "As Query. Fields that take several are repeated; a like or unlike names a stored image."
+    properties = query["properties"] | {
+        "image": _one_or_more(BINARY),
+        "like": _one_or_more(STORED),
+        "unlike": _one_or_more(STORED),
+        "filter": JSON_TEXT | {"description": "As in Query, or its keys as fields."},
+    }
+    keys = narrow["properties"] | {
+        "metadata": JSON_TEXT | {"description": narrow["properties"]["metadata"]["description"]}
+    }
+    return query | {"description": about, "properties": properties | keys}
+
+
+def _one_or_more(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"oneOf": [schema, {"type": "array", "items": schema}]}
+
+
+def _plain(schema: Any) -> Any:
+    """Without pydantic's titles, and without defaults that say only that a field may be left out."""
+    if isinstance(schema, list):
+        return [_plain(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _plain(one) for name, one in value.items()} if key == "properties" else _plain(value)
+        for key, value in schema.items()
+        if not (key == "title" or (key == "default" and value in (None, [])))
+    }
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(generated()))

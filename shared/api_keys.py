@@ -1,0 +1,57 @@
+"""The project's API keys: read from the environment's ways of giving them, and refused in the wrong place."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import SettingsError
+
+KINDS = {"anon": "sb_publishable_", "service_role": "sb_secret_"}  # role -> how its keys begin today
+PREFERRED = "default"  # the name that the platform gives a project's first key
+
+
+def claims(token: str) -> dict[str, Any] | None:
+    """The claims of a JWT, unverified; None for anything else."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def checked(key: str, role: str, name: str) -> str:
+    """`key`; SettingsError, naming its variable, where it shows that it acts as another role."""
+    found = _role(key)
+    if found is not None and found != role:
+        raise SettingsError(
+            f"{name} holds a key that acts as {found!r:.50}. Expected one that acts as {role}: "
+            f"{KINDS[role]}…, or the legacy JWT of that role."
+        )
+    return key
+
+
+def one_of(text: str, name: str) -> str:
+    """The key named `default`, or the only one, of a JSON object from names to keys."""
+    try:
+        keys: Mapping[str, str] = json.loads(text)
+        return keys[PREFERRED] if PREFERRED in keys or len(keys) != 1 else next(iter(keys.values()))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise SettingsError(
+            f'{name} names no key {PREFERRED!r}. Expected JSON like {{"{PREFERRED}": "sb_…"}}.'
+        ) from error
+
+
+def _role(key: str) -> str | None:
+    """The role that a key acts as, where it tells."""
+    for role, beginning in KINDS.items():
+        if key.startswith(beginning):
+            return role
+    found = claims(key)
+    return None if found is None else str(found.get("role"))

@@ -1,0 +1,3 @@
+"""One server for all of these tests."""
+
+from served import served as served
