@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 from PIL import Image
 
-from shared.errors import (
-    BrokenImage,
-    DecodingOutOfMemory,
-    EmptyImage,
-    ImageError,
-    ImageTooLarge,
-    NotAnImage,
-    TooManyPixels,
-)
+from shared.errors import ImageError
 from shared.frames import FrameError
 from shared.images import DecodedImage
 
-ERRORS: dict[str, type[ImageError]] = {
-    error.__name__: error
-    for error in (EmptyImage, NotAnImage, BrokenImage, ImageTooLarge, TooManyPixels, DecodingOutOfMemory)
-}
+ERRORS = {error.__name__: error for error in ImageError.__subclasses__()}
 MIME_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
 SHOWN = 1000  # characters of a message
 
@@ -51,6 +41,14 @@ def unpack(header: dict[str, Any], body: bytearray) -> DecodedImage:
         return _picture(header, body)
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"A decoder's answer makes no sense: {error!r}.") from error
+
+
+def seconds(header: dict[str, Any]) -> float:
+    """CPU seconds that the answer took; FrameError where it doesn't tell."""
+    told = header.get("seconds")
+    if not isinstance(told, float) or not 0 <= told < math.inf:
+        raise FrameError(f"A decoder says that it took {told!r} seconds.")
+    return told
 
 
 def _picture(header: dict[str, Any], body: bytearray) -> DecodedImage:

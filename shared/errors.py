@@ -11,13 +11,16 @@ NeuralSearchError
 │   ├── Unauthorized
 │   ├── PayloadTooLarge
 │   ├── UnknownPath
-│   └── MethodNotAllowed
+│   ├── MethodNotAllowed
+│   └── ClientClosedRequest
 ├── ImageError                  these bytes will never become a vector
 │   ├── EmptyImage
 │   ├── NotAnImage
 │   ├── BrokenImage
 │   ├── ImageTooLarge
 │   ├── TooManyPixels
+│   ├── ImageTooLong
+│   ├── TooManyScans
 │   ├── DecodingTimedOut
 │   ├── DecoderCrashed
 │   └── DecodingOutOfMemory
@@ -40,6 +43,7 @@ NeuralSearchError
 │   └── TextUnsupported
 ├── Busy                        come back later
 ├── DecoderUnavailable
+├── DecoderStalled
 ├── CollectionError             what should be evaluated can't be
 └── StackError                  the embedded stack can't start or isn't running
 
@@ -141,6 +145,12 @@ class MethodNotAllowed(RequestError):
     status = 405
 
 
+class ClientClosedRequest(RequestError):
+    """The caller has hung up, so nobody waits for the answer. Send the request again."""
+
+    status = 499  # as nginx logs it
+
+
 class ImageError(NeuralSearchError):
     """This image can't be embedded. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
 
@@ -167,6 +177,14 @@ class ImageTooLarge(ImageError):
 
 class TooManyPixels(ImageError):
     """The image has too many pixels. Upload a smaller one or raise MAX_IMAGE_PIXELS."""
+
+
+class ImageTooLong(ImageError):
+    """The image is too long, or too long for its width. Upload a part of it."""
+
+
+class TooManyScans(ImageError):
+    """The JPEG refines itself in too many scans. Save it anew as a plain JPEG and upload it again."""
 
 
 class DecodingTimedOut(ImageError):
@@ -291,6 +309,12 @@ class CollectionError(NeuralSearchError):
 
 class DecoderUnavailable(NeuralSearchError):
     """No process for decoding images can be started. Give this machine more memory, or try again later."""
+
+    status = 503
+
+
+class DecoderStalled(NeuralSearchError):
+    """Decoding took too long, but not of the CPU's time. The machine may be busy: try again later."""
 
     status = 503
 

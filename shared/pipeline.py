@@ -16,6 +16,7 @@ from shared.errors import (
     DatabaseForbidden,
     DatabaseUnavailable,
     DecoderCrashed,
+    DecoderStalled,
     DecoderUnavailable,
     DecodingTimedOut,
     EmptyImage,
@@ -55,7 +56,7 @@ FAULTS = (
 
 
 # This object's own trouble, or the beginning of everybody's: the others are tried, it isn't charged yet.
-DOUBTFUL = (StorageError, StaleObject, ObjectBlocked)
+DOUBTFUL = (StorageError, StaleObject, ObjectBlocked, DecoderStalled)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -428,3 +430,26 @@ def test_a_standby_that_cant_be_loaded_is_named_by_health_and_no_reason_for_a_re
     assert (health.status_code, health.json["embedding"]["status"]) == (503, "failing")
     assert health.json["embedding"]["models"] == ["colours"]
     assert client.get("/live").status_code == 200
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "werkzeug"])
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_an_image_is_decoded_only_while_its_caller_waits(client: FlaskClient, server: str, hangs_up: bool):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        if hangs_up:
+            theirs.close()
+        environ = {f"{server}.socket": ours}
+        answer = client.post("/", data=RED, content_type="image/png", environ_overrides=environ)
+    assert (answer.status_code, answer.json.get("type")) == (
+        (499, "client-closed-request") if hangs_up else (200, None)
+    )
+
+
+def test_the_images_of_one_search_share_one_budget(client: FlaskClient):
+    image = base64.b64encode(picture("red", (3000, 2000))).decode()  # some hundredths of a second
+    mine = client.application.extensions["settings"]
+    client.application.extensions["settings"] = replace(mine, max_decode_seconds=0.03)  # type: ignore[arg-type]
+    answer = client.post("/", json={"image": [image] * 8})
+    assert (answer.status_code, answer.json.get("type")) == (422, "decoding-timed-out")
+    assert client.post("/", json={"text": "red"}).status_code == 200

@@ -35,6 +35,13 @@ def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def refined(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A progressive JPEG of so many scans."""
+    data = saved(scene(size), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (scans - data.count(b"\xff\xda")) + data[-2:]
+
+
 def decoded(data: bytes, min_side: int | None = None) -> DecodedImage:
     return decode(data, min_side=min_side, **LIMITS)
 

@@ -13,12 +13,20 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageFile
-from test_decoding import FORMATS, LIMITS, at, chunk, decoded, same, saved, scene
+from test_decoding import FORMATS, LIMITS, at, chunk, decoded, refined, same, saved, scene
 
-from shared import webp
 from shared.decoders import Decoders
-from shared.errors import BrokenImage, EmptyImage, ImageError, ImageTooLarge, NotAnImage, TooManyPixels
-from shared.images import decode
+from shared.errors import (
+    BrokenImage,
+    EmptyImage,
+    ImageError,
+    ImageTooLarge,
+    ImageTooLong,
+    NotAnImage,
+    TooManyPixels,
+    TooManyScans,
+)
+from shared.images import decode, jpeg, webp
 
 SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "images"
 
@@ -174,9 +182,52 @@ def test_a_bomb_within_the_limits_costs_little_memory(kind: str, decoders: Decod
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "GIF"])
 def test_a_picture_of_the_greatest_width_is_decoded(kind: str) -> None:
-    found = decoded(saved(Image.new("RGB", (65_500, 8), "red"), kind), 224)
-    assert (found.width, found.height, found.picture.height) == (65_500, 8, 8)
-    assert found.picture.width <= 32_768 and same(at(found, 0.5, 0.5), (255, 0, 0))
+    found = decoded(saved(Image.new("L", (65_500, 328), 200), kind), 224)
+    assert (found.width, found.height) == (65_500, 328) and same(at(found, 0.5, 0.5), (200, 200, 200))
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(1284, 27_780), (1080, 60_000), (16_000, 1000), (64_000, 320), (1, 200), (200, 1)],
+    ids=["long screenshot", "longer screenshot", "panorama", "widest panorama", "line", "lying line"],
+)
+def test_long_screenshots_and_panoramas_are_decoded(size: tuple[int, int]) -> None:
+    found = decoded(saved(Image.new("1", size), "PNG"), 224)
+    assert (found.width, found.height) == size
+
+
+@pytest.mark.parametrize("size", [(1, 201), (201, 1), (1, 20_000), (1, 100_000_000), (65_536, 400)])
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "WEBP"])
+def test_a_side_too_long_is_refused_by_its_header(kind: str, size: tuple[int, int]) -> None:
+    with pytest.raises(ImageTooLong, match=rf"{size[0]} x {size[1]} pixels.* 65535 .* 200 times") as caught:
+        decoded(announcing(kind, size))
+    assert caught.value.value == [*size]
+
+
+def announcing(kind: str, size: tuple[int, int]) -> bytes:
+    """The head of a file that says how large it is; where the format can't say so, one that can."""
+    if kind == "TIFF":
+        tags = {256: size[0], 257: size[1], 258: 8, 259: 1, 262: 1, 273: 122, 277: 1, 278: 1, 279: 9}
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        return b"II*\0\x08\0\0\0\x09\0" + entries + bytes(16)
+    if kind == "WEBP" and max(size) <= 2**24:
+        return webp_header(b"VP8X", bytes(4) + bits(size[0] - 1, 3) + bits(size[1] - 1, 3) + bytes(40))
+    if kind == "GIF" and max(size) < 65_536:
+        return b"GIF89a" + struct.pack("<HHBBB", *size, 0, 0, 0) + b",\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+    header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
+    assert decoded(refined(100)).width == 64
+    with pytest.raises(TooManyScans, match="more than 100 scans"):
+        decoded(refined(101))
+
+
+def test_scans_are_counted_as_scans_alone() -> None:
+    data = saved(scene(), "JPEG", comment=b"\xff\xda" * 200)  # as a thumbnail in a segment has them
+    assert [marker for marker, _, _ in jpeg.segments(data)].count(jpeg.START_OF_SCAN) == 1
+    assert decoded(data + refined(200)).width == 64  # what follows the image's end is no part of it
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -191,7 +242,7 @@ def test_an_image_may_be_called_anything_since_its_bytes_decide() -> None:
         assert decoded(saved(scene(), kind)).mime_type == mime_type
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (3, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (200, 1), (3, 2)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
 def test_odd_sizes_are_decoded(size: tuple[int, int], kind: str) -> None:
     assert decoded(saved(Image.new("RGB", size, "red"), kind), 256).picture.size == size

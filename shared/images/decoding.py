@@ -20,15 +20,9 @@ from PIL import WebPImagePlugin as WebPImagePlugin
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from shared import webp
-from shared.errors import (
-    BrokenImage,
-    DecodingOutOfMemory,
-    EmptyImage,
-    ImageTooLarge,
-    NotAnImage,
-    TooManyPixels,
-)
+from shared.errors import BrokenImage, DecodingOutOfMemory, NotAnImage
+from shared.images import jpeg, webp
+from shared.images.limits import check_bytes, check_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +54,6 @@ SPARE = 2  # a reduced picture keeps so many times the side asked for: resized, 
 LARGEST_STEP = 16
 BAND = 64  # rows
 BAND_PIXELS = 1_000_000
-LONGEST = 32_768  # pixels; with `min_side`, only a strip more than 70 times as long as wide is longer
 
 ON_THEIR_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -85,28 +78,16 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
     """The picture in `data`, or the ImageError that says why there is none.
 
     With `min_side`, a large image may come out smaller, but with no side shorter than that: that takes a
-    fraction of the time for a JPEG, and a fraction of the memory for the others. No side is then longer than
-    32768 pixels.
+    fraction of the time for a JPEG, and a fraction of the memory for the others.
     """
     check_bytes(data, max_bytes)
+    jpeg.check_scans(data)
     if size := webp.size(data):
-        _check_pixels(size, max_pixels)
+        check_size(size, max_pixels)
     image = _open(data)
-    _check_pixels(image.size, max_pixels)
+    check_size(image.size, max_pixels)
     with _translated(image.format, image.size):
         return _decode(image, min_side)
-
-
-def check_bytes(data: bytes, max_bytes: int) -> None:
-    """EmptyImage or ImageTooLarge where it isn't worth looking into `data`."""
-    if not data:
-        raise EmptyImage()
-    if len(data) > max_bytes:
-        raise ImageTooLarge(
-            f"The file has {len(data)} bytes, at most {max_bytes} are accepted. "
-            "Upload a smaller one or raise MAX_IMAGE_BYTES.",
-            value=len(data),
-        )
 
 
 def _open(data: bytes) -> ImageFile:
@@ -154,16 +135,6 @@ def _translated(name: str | None, size: tuple[int, int] | None) -> Iterator[None
         ) from error
 
 
-def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise TooManyPixels(
-            f"The image has {width} x {height} pixels, at most {max_pixels} are accepted. "
-            "Upload a smaller one or raise MAX_IMAGE_PIXELS.",
-            value=[width, height],
-        )
-
-
 def _decode(image: ImageFile, min_side: int | None) -> DecodedImage:
     width, height = image.size
     mime_type = getattr(image, "custom_mimetype", None) or MIME_TYPES[image.format or ""]
@@ -174,7 +145,6 @@ def _decode(image: ImageFile, min_side: int | None) -> DecodedImage:
     if turn in ON_THEIR_SIDE:
         width, height = height, width
     picture = _reduced(image, min_side) if min_side and image.format != "JPEG" else to_rgb(image)
-    picture = _shortened(picture) if min_side else picture
     picture = picture.transpose(TURNS[turn]) if turn in TURNS else picture
     return DecodedImage(picture=picture, width=width, height=height, mime_type=mime_type)
 
@@ -198,13 +168,6 @@ def _reduced(image: Image.Image, min_side: int) -> Image.Image:
         band = to_rgb(image.crop((0, top, width, min(top + rows, height))))
         picture.paste(band.reduce(step), (0, top // step))
     return picture
-
-
-def _shortened(picture: Image.Image) -> Image.Image:
-    # A strip that is too thin to be reduced may have a hundred megapixels all the same.
-    width, height = picture.size
-    factors = (-(-width // LONGEST), -(-height // LONGEST))
-    return picture if factors == (1, 1) else picture.reduce(factors)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
