@@ -447,9 +447,9 @@ def test_an_image_is_decoded_only_while_its_caller_waits(client: FlaskClient, se
 
 
 def test_the_images_of_one_search_share_one_budget(client: FlaskClient):
-    image = base64.b64encode(picture("red", (3000, 2000))).decode()  # some hundredths of a second
+    image = base64.b64encode(picture("red", (2500, 2000))).decode()  # some hundredths of a second
     mine = client.application.extensions["settings"]
     client.application.extensions["settings"] = replace(mine, max_decode_seconds=0.03)  # type: ignore[arg-type]
-    answer = client.post("/", json={"image": [image] * 8})
+    answer = client.post("/", json={"image": [image] * 4})
     assert (answer.status_code, answer.json.get("type")) == (422, "decoding-timed-out")
     assert client.post("/", json={"text": "red"}).status_code == 200
