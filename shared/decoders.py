@@ -21,14 +21,15 @@ from shared.images import DecodedImage
 from shared.settings import Settings
 
 MOST = 4  # processes; beyond that many, the model is what a server waits for
-PATIENCE = 3
+PATIENCE = 3  # times the CPU seconds may pass, and
+LEAST_ELAPSED = 30.0  # seconds, where that is less
 OnReplaced = Callable[[NeuralSearchError], None]
 
 
 class Decoders:
     """Decodes in a few processes. Any thread may call it; a call waits for a free process.
 
-    `seconds` bound one image's CPU time, `elapsed` what may pass meanwhile (three times that by default);
+    `seconds` bound one image's CPU time, `elapsed` what may pass meanwhile (by default three times that);
     `memory` is what a process may take, in bytes. `on_replaced` hears why a process had to be replaced.
     """
 
@@ -48,7 +49,7 @@ class Decoders:
         on_replaced = on_replaced or _log
         limits = Limits(
             seconds=seconds,
-            elapsed=elapsed or PATIENCE * seconds,
+            elapsed=elapsed or max(PATIENCE * seconds, LEAST_ELAPSED),
             memory=memory,
             max_bytes=max_bytes,
             max_pixels=max_pixels,

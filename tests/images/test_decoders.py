@@ -133,18 +133,18 @@ def left_hanging(_pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "seconds", "error", "message"),
+    ("harm", "elapsed", "error", "message"),
     [
         (killed, 20.0, DecoderCrashed, "SIGKILL"),
         (crashed, 20.0, DecoderCrashed, "SIGSEGV"),
-        (left_hanging, 1.0, DecoderStalled, "after 3 seconds, although it had not used the 1 seconds"),
+        (left_hanging, 3.0, DecoderStalled, "after 3 seconds, although it had not used the 20 seconds"),
     ],
 )
 def test_a_process_that_dies_or_hangs_costs_only_its_own_image(
-    harm: Callable[[int], None], seconds: float, error: type[NeuralSearchError], message: str
+    harm: Callable[[int], None], elapsed: float, error: type[NeuralSearchError], message: str
 ) -> None:
     causes: list[NeuralSearchError] = []
-    with decoders(2, seconds=seconds, on_replaced=causes.append) as running, ThreadPoolExecutor(6) as threads:
+    with decoders(2, elapsed=elapsed, on_replaced=causes.append) as running, ThreadPoolExecutor(6) as threads:
         running.start()
         pid = stopped(running)
         calls = [threads.submit(running.decode, GOOD, min_side=None) for _ in range(6)]
