@@ -17,6 +17,8 @@ NeuralSearchError
 │   ├── EmptyImage
 │   ├── NotAnImage
 │   ├── BrokenImage
+│   ├── IncompleteImage
+│   ├── UnsupportedImage
 │   ├── ImageTooLarge
 │   ├── TooManyPixels
 │   ├── ImageTooLong
@@ -152,7 +154,7 @@ class ClientClosedRequest(RequestError):
 
 
 class ImageError(NeuralSearchError):
-    """This image can't be embedded. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+    """This image can't be embedded. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, ICO, AVIF or HEIC image."""
 
     status = 422
 
@@ -162,11 +164,24 @@ class EmptyImage(ImageError):
 
 
 class NotAnImage(ImageError):
-    """The file is no image that we can read. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+    """The file is no image. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, ICO, AVIF or HEIC image."""
 
 
 class BrokenImage(ImageError):
     """The image is cut off or corrupt. Upload it again."""
+
+
+class IncompleteImage(ImageError):
+    """Less than half of the picture is in the file. Upload it again."""
+
+
+class UnsupportedImage(ImageError):
+    """This variant of the format isn't supported. Save the image as a plain JPEG or PNG and upload that."""
+
+    @classmethod
+    def variant(cls, name: str) -> UnsupportedImage:
+        """The error that names the variant, such as `TIFF with 12 bits per sample`."""
+        return cls(f"{name} isn't supported. Save the image as a plain JPEG or PNG and upload that.")
 
 
 class ImageTooLarge(ImageError):

@@ -17,7 +17,7 @@ NEEDED = {
     "functions_framework": "functions-framework",
     "openvino": "openvino",
     "PIL": "pillow",
-    "pillow_heif": "pillow-heif",
+    "pi_heif": "pi-heif",
     "supabase": "supabase",
     "tokenizers": "tokenizers",
 }
