@@ -52,12 +52,12 @@ def to_srgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
 
 
 def _by_profile(image: Image.Image, plain: Image.Image, profile: bytes) -> Image.Image | None:
-    """None where the profile is broken, for another kind of picture, or sRGB itself."""
+    """None where the profile is broken, or for another kind of picture."""
     from PIL import ImageCms  # for these alone
 
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if source.profile.xcolor_space.strip() != PROFILE_SPACES.get(image.mode) or _is_srgb(source):
+        if source.profile.xcolor_space.strip() != PROFILE_SPACES.get(image.mode):
             return None
         colours = image.convert(image.mode.removesuffix("A")) if image.mode in ("RGBA", "LA") else image
         transform = ImageCms.buildTransform(
@@ -69,10 +69,6 @@ def _by_profile(image: Image.Image, plain: Image.Image, profile: bytes) -> Image
     if converted is not None and plain.mode == "RGBA":
         converted.putalpha(plain.getchannel("A"))
     return converted
-
-
-def _is_srgb(profile: Any) -> bool:
-    return "srgb" in (profile.profile.profile_description or "").lower()
 
 
 def _by_gamma(image: Image.Image, gamma: float) -> Image.Image:

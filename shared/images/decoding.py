@@ -130,7 +130,10 @@ def _opened(name: str, data: bytes) -> ImageFile:
         "AVIF": AvifImageFile,
     }
     with _translated(name, data):
-        return openers[name](data) if name in openers else plugins[name](BytesIO(data))
+        image = openers[name](data) if name in openers else plugins[name](BytesIO(data))
+        for note in ("xmp", "XML:com.adobe.xmp"):
+            image.info.pop(note, None)  # Pillow takes an orientation from there, browsers don't
+        return image
 
 
 def _open_heif(data: bytes) -> ImageFile:
@@ -165,15 +168,16 @@ def _loaded(image: ImageFile, name: str, data: bytes, min_side: int | None) -> t
         loaded = ImageChops.invert(colours.in_eight_bits(image))
     if name == "PNG" and png.is_deep(data):
         png.lower_transparency(loaded)
-    return (_placed(loaded, frame) if frame else loaded), shown
+    return (_placed(loaded, frame, image.size) if frame else loaded), shown
 
 
-def _placed(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+def _placed(image: Image.Image, frame: tuple[int, int, int, int], size: tuple[int, int]) -> Image.Image:
     """A GIF's first picture on its screen, which is transparent around it."""
-    if frame == (0, 0, *image.size):
+    if frame == (0, 0, *size):
         return image
-    screen = Image.new("RGBA", image.size)
-    screen.paste(image.crop(frame).convert("RGBA"), frame[:2])
+    screen = Image.new("RGBA", size)
+    inside = image.crop(frame) if image.size == size else image
+    screen.paste(inside.convert("RGBA"), frame[:2])
     return screen
 
 
@@ -204,8 +208,6 @@ def _reduced(image: Image.Image, min_side: int) -> Image.Image:
 
 
 def _orientation(image: ImageFile) -> int:
-    for note in ("xmp", "XML:com.adobe.xmp"):
-        image.info.pop(note, None)  # Pillow takes an orientation from there, browsers don't
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):

@@ -14,7 +14,8 @@ from shared.images.colours import in_eight_bits
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # whose decoders give the rows that they have
 LEAST_SHOWN = 0.5  # of the rows; less isn't the picture any more
 JPEG_END = b"\xff\xd9"
-GREY = 128  # of what libjpeg makes up
+GREY = 128  # of blocks that libjpeg makes up
+BLOCK = 8  # pixels, the least side of such a block
 Open = Callable[[bytes], ImageFile]  # the file, with some bytes appended
 
 
@@ -69,11 +70,13 @@ def _loaded_over(image: ImageFile, value: int) -> Image.Image:
 
 
 def _completed(whole: ImageFile, image: Image.Image, missing: Sequence[int]) -> tuple[Image.Image, list[int]]:
-    """A JPEG whose end was put right, and the rows that are grey since the file has nothing for them."""
+    """A JPEG whose end was put right, and its rows whose end is made up."""
     with suppress(OSError):
         whole.load()
-        grey = bytes([GREY]) * (whole.size[0] * len(whole.getbands()))
-        rows = (whole.crop((0, row, whole.size[0], row + 1)).tobytes() for row in missing)
+        width = whole.size[0]
+        end = min(BLOCK, width)
+        grey = bytes([GREY]) * (end * len(whole.getbands()))
+        rows = (whole.crop((width - end, row, width, row + 1)).tobytes() for row in missing)
         return whole, [row for row, pixels in zip(missing, rows, strict=True) if pixels == grey]
     return image, [*missing]
 
