@@ -24,6 +24,7 @@ def pack(decoded: DecodedImage) -> tuple[dict[str, Any], bytes]:
         "width": decoded.width,
         "height": decoded.height,
         "mime_type": decoded.mime_type,
+        "shown": decoded.shown,
     }
     return header, decoded.picture.tobytes()
 
@@ -58,9 +59,12 @@ def _picture(header: dict[str, Any], body: bytearray) -> DecodedImage:
         raise ValueError(f"sides of {sides} pixels")
     if len(body) != width * height * 3 or not MIME_TYPE.fullmatch(header["mime_type"]):
         raise ValueError(f"{len(body)} bytes, {width} x {height} pixels, of type {header['mime_type']!r}")
+    if not 0 < header["shown"] <= 1:
+        raise ValueError(f"a share of {header['shown']} rows")
     return DecodedImage(
         picture=Image.frombytes("RGB", (width, height), body),
         width=header["width"],
         height=header["height"],
         mime_type=header["mime_type"],
+        shown=header["shown"],
     )

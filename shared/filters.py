@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from shared import checks
+from shared import checks, mime_types
 from shared.errors import InvalidFilter, InvalidQuery
 
 MAX_TEXT = 1000  # characters of one value
@@ -25,14 +25,11 @@ TIME = re.compile(
 def parse(value: Any) -> dict[str, Any]:
     """The checked filter, as match_documents takes it; InvalidFilter names the key that doesn't fit."""
     if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _wrong("filter", value, 'an object like {"bucket": "images"}')
-    for key, wanted in value.items():
-        if key not in CHECKS:
-            raise InvalidFilter(f"There is no filter {key!r:.100}. Expected: {', '.join(KEYS)}.", value=key)
-        CHECKS[key](f"filter.{key}", wanted)
-    return dict(value)
+        checked = dict(value)
+    if "mime_type" in checked:
+        named = mime_types.expanded(_listed(checked.pop("mime_type")))
+        checked |= {"mime_type": named} if named else {}
+    return checked
 
 
 def from_text(key: str, texts: list[str]) -> Any:
@@ -61,6 +58,17 @@ def _texts(name: str, value: Any) -> None:
         raise _wrong(name, value, f"1 to {MAX_KINDS} of them")
     for one in value:
         _text(name, one)
+
+
+def _mime_types(name: str, value: Any) -> None:
+    _texts(name, value)
+    for one in _listed(value):
+        if one != mime_types.ANY and not mime_types.meant(one):
+            raise _wrong(name, one, f"{mime_types.ANY} or one of {', '.join(mime_types.KNOWN)}")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _bytes(name: str, value: Any) -> None:
@@ -111,7 +119,7 @@ def _wrong(name: str, value: Any, expected: str) -> InvalidQuery:
 CHECKS: dict[str, Callable[[str, Any], None]] = {
     "bucket": _text,
     "prefix": _text,
-    "mime_type": _texts,
+    "mime_type": _mime_types,
     "min_bytes": _bytes,
     "max_bytes": _bytes,
     "uploaded_after": _time,

@@ -20,24 +20,13 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from shared import mime_types
 from shared.errors import BrokenImage, DecodingOutOfMemory, ImageError, UnsupportedImage
 from shared.images import bmp, colours, formats, ico, isobmff, jpeg, png, raw, rows, tiff, webp
 from shared.images.limits import check_bytes, check_size
 
 # Counts up whenever the same file may become another picture, or a picture at all.
 DECODER_VERSION = 2
-
-MIME_TYPES = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-    "GIF": "image/gif",
-    "TIFF": "image/tiff",
-    "BMP": "image/bmp",
-    "ICO": "image/vnd.microsoft.icon",
-    "AVIF": "image/avif",
-    "HEIF": "image/heif",
-}
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,7 +70,7 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
     """
     check_bytes(data, max_bytes)
     name = formats.identify(data)
-    mime_type, turn = MIME_TYPES.get(name, ""), None
+    mime_type, turn = "image/vnd.microsoft.icon" if name == "ICO" else "", None
     with _translated(name, data):
         if name == "RAW" or (name == "TIFF" and tiff.is_raw(data)):
             mime_type = raw.mime_type(data)
@@ -98,7 +87,7 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
     image = _opened(name, data)
     check_size(image.size, max_pixels)
     width, height = image.size
-    mime_type = mime_type or image.get_format_mimetype() or MIME_TYPES[name]
+    mime_type = mime_type or getattr(image, "custom_mimetype", None) or mime_types.FORMATS[name]
     with _translated(name, data, image.size):
         loaded, shown = _loaded(image, name, data, min_side)
         turn = turn or (1 if name == "TIFF" else _orientation(image))  # Pillow turns a TIFF itself

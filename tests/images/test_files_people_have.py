@@ -321,7 +321,7 @@ def test_a_tiff_s_variant_is_named_where_it_is_not_read(name: str, order: str) -
 
 
 def test_a_big_endian_bigtiff_is_named() -> None:
-    with pytest.raises(UnsupportedImage, match="^Big-endian BigTIFF isn't supported"):
+    with pytest.raises(UnsupportedImage, match=r"^Big-endian BigTIFF isn't supported"):
         decoded(b"MM\0+\0\x08\0\0" + struct.pack(">Q", 16) + bytes(64))
 
 
@@ -389,7 +389,7 @@ def test_a_raw_file_is_its_preview_of_full_size_with_its_own_dimensions() -> Non
 
 @pytest.mark.parametrize("preview", [b"", saved(scene((600, 400)), "JPEG")], ids=["none", "half size"])
 def test_a_thumbnail_is_never_passed_off_as_a_raw_file_s_picture(preview: bytes) -> None:
-    with pytest.raises(UnsupportedImage, match="^A camera's raw file without a preview of full size isn't"):
+    with pytest.raises(UnsupportedImage, match=r"^A camera's raw file without a preview of full size isn't"):
         decoded(raw_file(preview, (1216, 812)))
 
 
