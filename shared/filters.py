@@ -25,7 +25,14 @@ TIME = re.compile(
 def parse(value: Any) -> dict[str, Any]:
     """The checked filter, as match_documents takes it; InvalidFilter names the key that doesn't fit."""
     if value is None:
-        checked = dict(value)
+        return {}
+    if not isinstance(value, Mapping):
+        raise _wrong("filter", value, 'an object like {"bucket": "images"}')
+    for key, wanted in value.items():
+        if key not in CHECKS:
+            raise InvalidFilter(f"There is no filter {key!r:.100}. Expected: {', '.join(KEYS)}.", value=key)
+        CHECKS[key](f"filter.{key}", wanted)
+    checked: dict[str, Any] = dict(value)
     if "mime_type" in checked:
         named = mime_types.expanded(_listed(checked.pop("mime_type")))
         checked |= {"mime_type": named} if named else {}
