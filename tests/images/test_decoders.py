@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -404,3 +405,10 @@ def test_a_damaged_file_writes_nothing_into_the_server_s_log(capfd: pytest.Captu
     with decoders() as running, pytest.raises(BrokenImage):
         running.decode(bytes(data), min_side=None)
     assert capfd.readouterr().err == ""
+
+
+def test_what_decodes_heic_brings_no_encoder() -> None:
+    import pi_heif
+
+    assert not {"x265", "kvazaar"} & {*pi_heif.libheif_info()["encoders"]}
+    assert not [file for file in metadata.files("pi-heif") or () if "x265" in file.name]

@@ -23,14 +23,19 @@ DRAW = """async encoded => {
   const bytes = Uint8Array.from(atob(encoded), one => one.charCodeAt(0));
   const picture = new Image();
   picture.src = URL.createObjectURL(new Blob([bytes]));
-  const shown = await new Promise(done => { picture.onload = () => done(true); picture.onerror = () => done(false); });
+  const shown = await new Promise(done => {
+    picture.onload = () => done(true);
+    picture.onerror = () => done(false);
+  });
   if (!shown || !picture.naturalWidth) return null;
   const canvas = new OffscreenCanvas(picture.naturalWidth, picture.naturalHeight);
   const context = canvas.getContext("2d");
   context.drawImage(picture, 0, 0);
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
   let text = "";
-  for (let at = 0; at < pixels.length; at += 32768) text += String.fromCharCode(...pixels.subarray(at, at + 32768));
+  for (let at = 0; at < pixels.length; at += 32768) {
+    text += String.fromCharCode(...pixels.subarray(at, at + 32768));
+  }
   return [canvas.width, canvas.height, btoa(text)];
 }"""
 
