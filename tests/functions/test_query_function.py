@@ -176,7 +176,7 @@ def refused(answer: TestResponse) -> tuple[int, str]:
         ({"json": {"image": "!"}}, (400, "invalid-query")),
         ({"json": {"image": base64.b64encode(b"<svg/>").decode()}}, (422, "not-an-image")),
         ({"json": {"image": ""}}, (422, "empty-image")),
-        ({"json": {"image": base64.b64encode(RED[:-30]).decode()}}, (422, "broken-image")),
+        ({"json": {"image": base64.b64encode(RED[:-30]).decode()}}, (422, "incomplete-image")),
         ({"data": b"", "content_type": "application/json"}, (400, "invalid-query")),
         ({"data": b"red", "content_type": "text/plain"}, (400, "invalid-query")),
         ({}, (400, "invalid-query")),
