@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import selectors
 import signal
 import socket
 import subprocess
@@ -15,9 +16,11 @@ from dataclasses import asdict
 from typing import Any
 
 from shared import decoder_answers, frames, settings
+from shared.budget import SPENT, Budget
 from shared.decoder_process import OUT_OF_MEMORY, Limits, out_of_memory
 from shared.errors import (
     DecoderCrashed,
+    DecoderStalled,
     DecoderUnavailable,
     DecodingOutOfMemory,
     DecodingTimedOut,
@@ -30,7 +33,7 @@ START_SECONDS = 60.0  # for importing Pillow on a machine that does much else
 DYING_SECONDS = 5.0  # from a closed connection to the exit status
 CLOSED = "The decoders have been closed, because this process is ending. Try again later."
 SIGNALS = {one.value: one.name for one in signal.Signals}
-ENDED_BY_THE_KERNEL = {signal.SIGXCPU, signal.SIGALRM}  # because it took too long
+LOOK_SECONDS = 0.25  # between two looks whether the caller still waits
 
 # Few threads and no reserves: a decoder that waits should weigh little, and what a large picture took should
 # be the system's again at once (mallopt(3)).
@@ -66,12 +69,13 @@ class Decoder:
             if not self._process:
                 self._spawn()
 
-    def decode(self, data: bytes, min_side: int | None) -> DecodedImage:
+    def decode(self, data: bytes, min_side: int | None, budget: Budget) -> DecodedImage:
         """As `Decoders.decode`."""
         with self._lock:
             connection = self._connected()
-            with self._replaced_if_it_fails():
-                return decoder_answers.unpack(*self._ask(connection, data, min_side))
+            budget.check()
+            with self._replaced_if_it_fails(budget):
+                return decoder_answers.unpack(*self._ask(connection, data, min_side, budget))
 
     def close(self) -> None:
         """Ends the process for good."""
@@ -82,14 +86,18 @@ class Decoder:
             self._stop()
 
     def _ask(
-        self, connection: socket.socket, data: bytes, min_side: int | None
+        self, connection: socket.socket, data: bytes, min_side: int | None, budget: Budget
     ) -> tuple[dict[str, Any], bytearray]:
-        deadline = time.monotonic() + self._limits.seconds
-        frames.send(connection, {"min_side": min_side}, data, deadline=deadline)
-        return frames.receive(connection, max_body=3 * self._limits.max_pixels, deadline=deadline)
+        deadline = time.monotonic() + self._limits.elapsed
+        seconds = min(self._limits.seconds, budget.seconds)
+        frames.send(connection, {"min_side": min_side, "seconds": seconds}, data, deadline=deadline)
+        _await_answer(connection, budget, deadline)
+        header, body = frames.receive(connection, max_body=3 * self._limits.max_pixels, deadline=deadline)
+        budget.spend(decoder_answers.seconds(header))
+        return header, body
 
     @contextmanager
-    def _replaced_if_it_fails(self) -> Iterator[None]:
+    def _replaced_if_it_fails(self, budget: Budget) -> Iterator[None]:
         try:
             yield
         except DecodingOutOfMemory as error:  # who knows what state a codec is in that got no memory
@@ -100,9 +108,10 @@ class Decoder:
             raise
         except TimeoutError as error:
             self._stop()
-            raise self._replace(DecodingTimedOut(self._too_long())) from error
+            raise self._replace(self._stalled()) from error
         except (OSError, EOFError, frames.FrameError) as error:
-            raise self._replace(self._failure(self._stop(DYING_SECONDS))) from error
+            failure = self._failure(self._stop(DYING_SECONDS), budget)
+            raise self._replace(failure) from error
         except BaseException:  # a half-read answer would be taken for the next image's
             self._stop()
             raise
@@ -116,9 +125,11 @@ class Decoder:
             self._spawn()
         return failure
 
-    def _failure(self, status: int) -> ImageError:
-        if -status in ENDED_BY_THE_KERNEL:
-            return DecodingTimedOut(self._too_long())
+    def _failure(self, status: int, budget: Budget | None = None) -> NeuralSearchError:
+        if -status == signal.SIGPROF:
+            return self._too_long(budget)
+        if -status == signal.SIGALRM:
+            return self._stalled()
         if status == OUT_OF_MEMORY:
             return out_of_memory(self._limits.memory)
         ended = SIGNALS.get(-status, f"status {status}")
@@ -128,10 +139,19 @@ class Decoder:
             value=ended,
         )
 
-    def _too_long(self) -> str:
-        return (
-            f"Decoding took more than {self._limits.seconds:g} seconds. "
+    def _too_long(self, budget: Budget | None) -> DecodingTimedOut:
+        if budget and budget.seconds < self._limits.seconds:
+            budget.seconds = 0
+            return DecodingTimedOut(SPENT)
+        return DecodingTimedOut(
+            f"Decoding took more than {self._limits.seconds:g} seconds of the CPU. "
             "Upload a smaller or simpler image, or raise MAX_DECODE_SECONDS."
+        )
+
+    def _stalled(self) -> DecoderStalled:
+        return DecoderStalled(
+            f"Decoding wasn't done after {self._limits.elapsed:g} seconds, although it had not used the "
+            f"{self._limits.seconds:g} seconds of the CPU that it may. The machine may be busy: try again."
         )
 
     def _connected(self) -> socket.socket:
@@ -193,3 +213,13 @@ class Decoder:
             return process.wait(patience)
         process.kill()
         return process.wait()
+
+
+def _await_answer(connection: socket.socket, budget: Budget, deadline: float) -> None:
+    """Returns when an answer begins. ClientClosedRequest as soon as nobody waits for it any more."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        while not selector.select(LOOK_SECONDS):
+            if time.monotonic() > deadline:
+                raise TimeoutError("The decoder took too long.")
+            budget.check_caller()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -23,6 +24,7 @@ def pack(decoded: DecodedImage) -> tuple[dict[str, Any], bytes]:
         "width": decoded.width,
         "height": decoded.height,
         "mime_type": decoded.mime_type,
+        "shown": decoded.shown,
     }
     return header, decoded.picture.tobytes()
 
@@ -42,6 +44,14 @@ def unpack(header: dict[str, Any], body: bytearray) -> DecodedImage:
         raise FrameError(f"A decoder's answer makes no sense: {error!r}.") from error
 
 
+def seconds(header: dict[str, Any]) -> float:
+    """CPU seconds that the answer took; FrameError where it doesn't tell."""
+    told = header.get("seconds")
+    if not isinstance(told, float) or not 0 <= told < math.inf:
+        raise FrameError(f"A decoder says that it took {told!r} seconds.")
+    return told
+
+
 def _picture(header: dict[str, Any], body: bytearray) -> DecodedImage:
     width, height = header["size"]
     sides = (width, height, header["width"], header["height"])
@@ -49,9 +59,12 @@ def _picture(header: dict[str, Any], body: bytearray) -> DecodedImage:
         raise ValueError(f"sides of {sides} pixels")
     if len(body) != width * height * 3 or not MIME_TYPE.fullmatch(header["mime_type"]):
         raise ValueError(f"{len(body)} bytes, {width} x {height} pixels, of type {header['mime_type']!r}")
+    if not 0 < header["shown"] <= 1:
+        raise ValueError(f"a share of {header['shown']} rows")
     return DecodedImage(
         picture=Image.frombytes("RGB", (width, height), body),
         width=header["width"],
         height=header["height"],
         mime_type=header["mime_type"],
+        shown=header["shown"],
     )

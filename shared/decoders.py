@@ -10,23 +10,27 @@ import os
 import queue
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from shared import images, logs
-from shared.decoder import Decoder
+from shared.budget import Budget
+from shared.decoder import LOOK_SECONDS, Decoder
 from shared.decoder_process import Limits
 from shared.errors import NeuralSearchError
 from shared.images import DecodedImage
 from shared.settings import Settings
 
 MOST = 4  # processes; beyond that many, the model is what a server waits for
+PATIENCE = 3  # times the CPU seconds may pass, and
+LEAST_ELAPSED = 30.0  # seconds, where that is less
 OnReplaced = Callable[[NeuralSearchError], None]
 
 
 class Decoders:
     """Decodes in a few processes. Any thread may call it; a call waits for a free process.
 
-    `seconds` bound one image's time, elapsed and of the CPU; `memory` is what a process may take, in bytes.
-    `on_replaced` hears why a process had to be replaced.
+    `seconds` bound one image's CPU time, `elapsed` what may pass meanwhile (by default three times that);
+    `memory` is what a process may take, in bytes. `on_replaced` hears why a process had to be replaced.
     """
 
     def __init__(
@@ -34,14 +38,22 @@ class Decoders:
         *,
         processes: int,
         seconds: float,
+        elapsed: float | None = None,
         memory: int,
         max_bytes: int,
         max_pixels: int,
         on_replaced: OnReplaced | None = None,
     ):
         self._max_bytes = max_bytes
+        self._seconds = seconds
         on_replaced = on_replaced or _log
-        limits = Limits(seconds=seconds, memory=memory, max_bytes=max_bytes, max_pixels=max_pixels)
+        limits = Limits(
+            seconds=seconds,
+            elapsed=elapsed or max(PATIENCE * seconds, LEAST_ELAPSED),
+            memory=memory,
+            max_bytes=max_bytes,
+            max_pixels=max_pixels,
+        )
         self._decoders = [Decoder(limits, on_replaced) for _ in range(processes)]
         # The last one used is the first to be used again: its memory is warm.
         self._free: queue.LifoQueue[Decoder] = queue.LifoQueue()
@@ -54,17 +66,26 @@ class Decoders:
         for decoder in self._decoders:
             decoder.start()
 
-    def decode(self, data: bytes, *, min_side: int | None) -> DecodedImage:
+    def decode(self, data: bytes, *, min_side: int | None, budget: Budget | None = None) -> DecodedImage:
         """As `images.decode`; also raises DecodingTimedOut, DecoderCrashed and DecodingOutOfMemory.
 
-        DecoderUnavailable where no process can be started, which is no fault of the image.
+        DecoderUnavailable where no process can be started, and DecoderStalled where one was kept waiting,
+        are no fault of the image. `budget` is one request's, which several calls may share:
+        ClientClosedRequest where nobody waits for its answer.
         """
         images.check_bytes(data, self._max_bytes)
-        decoder = self._free.get()
+        budget = budget or Budget(seconds=self._seconds)
+        decoder = self._next(budget)
         try:
-            return decoder.decode(data, min_side)
+            return decoder.decode(data, min_side, budget)
         finally:
             self._free.put(decoder)
+
+    def _next(self, budget: Budget) -> Decoder:
+        while True:
+            budget.check()
+            with suppress(queue.Empty):
+                return self._free.get(timeout=LOOK_SECONDS)
 
     def close(self) -> None:
         """Ends the processes; what is being decoded fails with DecoderUnavailable."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import json
+import selectors
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -84,6 +86,24 @@ def _limit_size(request: flask.Request, max_bytes: int) -> None:
             value=request.content_length,
         )
     request.max_content_length = max_bytes + 1  # Werkzeug cuts a chunked body off there, silently
+
+
+def connection(request: flask.Request) -> socket.socket | None:
+    """The socket to the caller, where the server tells it: gunicorn and Werkzeug's own do."""
+    found = (request.environ.get(f"{server}.socket") for server in ("gunicorn", "werkzeug"))
+    return next((one for one in found if isinstance(one, socket.socket)), None)
+
+
+def is_open(connection: socket.socket | None) -> bool:
+    """Whether the caller still waits, as far as can be told: a closed connection reads as its end."""
+    if connection is None:
+        return True
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            return not selector.select(0) or connection.recv(1, socket.MSG_PEEK) != b""
+    except (OSError, ValueError):  # reset, or closed on our side
+        return False
 
 
 def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:

@@ -11,13 +11,18 @@ NeuralSearchError
 │   ├── Unauthorized
 │   ├── PayloadTooLarge
 │   ├── UnknownPath
-│   └── MethodNotAllowed
+│   ├── MethodNotAllowed
+│   └── ClientClosedRequest
 ├── ImageError                  these bytes will never become a vector
 │   ├── EmptyImage
 │   ├── NotAnImage
 │   ├── BrokenImage
+│   ├── IncompleteImage
+│   ├── UnsupportedImage
 │   ├── ImageTooLarge
 │   ├── TooManyPixels
+│   ├── ImageTooLong
+│   ├── TooManyScans
 │   ├── DecodingTimedOut
 │   ├── DecoderCrashed
 │   └── DecodingOutOfMemory
@@ -40,6 +45,7 @@ NeuralSearchError
 │   └── TextUnsupported
 ├── Busy                        come back later
 ├── DecoderUnavailable
+├── DecoderStalled
 ├── CollectionError             what should be evaluated can't be
 └── StackError                  the embedded stack can't start or isn't running
 
@@ -168,8 +174,14 @@ class MethodNotAllowed(RequestError):
     status = 405
 
 
+class ClientClosedRequest(RequestError):
+    """The caller has hung up, so nobody waits for the answer. Send the request again."""
+
+    status = 499  # as nginx logs it
+
+
 class ImageError(NeuralSearchError):
-    """This image can't be embedded. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+    """This image can't be embedded. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, ICO, AVIF or HEIC image."""
 
     status = 422
     outcome: ClassVar[Outcome] = "failed"
@@ -182,13 +194,26 @@ class EmptyImage(ImageError):
 
 
 class NotAnImage(ImageError):
-    """The file is no image that we can read. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image."""
+    """The file is no image. Upload a JPEG, PNG, WebP, GIF, TIFF, BMP, ICO, AVIF or HEIC image."""
 
     outcome = "skipped"
 
 
 class BrokenImage(ImageError):
     """The image is cut off or corrupt. Upload it again."""
+
+
+class IncompleteImage(ImageError):
+    """Less than half of the picture is in the file. Upload it again."""
+
+
+class UnsupportedImage(ImageError):
+    """This variant of the format isn't supported. Save the image as a plain JPEG or PNG and upload that."""
+
+    @classmethod
+    def variant(cls, name: str) -> UnsupportedImage:
+        """The error that names the variant, such as `TIFF with 12 bits per sample`."""
+        return cls(f"{name} isn't supported. Save the image as a plain JPEG or PNG and upload that.")
 
 
 class ImageTooLarge(ImageError):
@@ -199,6 +224,14 @@ class ImageTooLarge(ImageError):
 
 class TooManyPixels(ImageError):
     """The image has too many pixels. Upload a smaller one or raise MAX_IMAGE_PIXELS."""
+
+
+class ImageTooLong(ImageError):
+    """The image is too long, or too long for its width. Upload a part of it."""
+
+
+class TooManyScans(ImageError):
+    """The JPEG refines itself in too many scans. Save it anew as a plain JPEG and upload it again."""
 
 
 class DecodingTimedOut(ImageError):
@@ -340,6 +373,13 @@ class DecoderUnavailable(NeuralSearchError):
 
     status = 503
     outcome = "release"
+
+
+class DecoderStalled(NeuralSearchError):
+    """Decoding took too long, but not of the CPU's time. The machine may be busy: try again later."""
+
+    status = 503
+    outcome = "doubtful"
 
 
 class StackError(NeuralSearchError):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from shared import mime_types
 from shared.errors import InvalidFilter
 from shared.validation import ABSENT, Body, Expected, is_storable, refusal, validated
 
@@ -34,6 +35,13 @@ def _time(value: str) -> str:
     if not TIME.fullmatch(value):
         raise ValueError(value)
     datetime.fromisoformat(value)
+    return value
+
+
+def _mime_type(value: str) -> str:
+    if value != mime_types.ANY and not mime_types.meant(value):
+        expected = f"{mime_types.ANY} or one of {', '.join(mime_types.KNOWN)}"
+        raise refusal(error=InvalidFilter, expected=expected)
     return value
 
 
@@ -71,8 +79,9 @@ FilterText = Annotated[
     AfterValidator(_storable),
     Expected(f"some text of at most {MAX_TEXT} characters", InvalidFilter),
 ]
-FilterTexts = Annotated[
-    list[FilterText],
+MimeType = Annotated[FilterText, AfterValidator(_mime_type)]
+MimeTypes = Annotated[
+    list[MimeType],
     Field(min_length=1, max_length=MAX_KINDS),
     Expected(f"1 to {MAX_KINDS} of them", InvalidFilter),
 ]
@@ -97,7 +106,7 @@ class Filter(Body):
     bucket: FilterText = Field(ABSENT, description="Only in this bucket.")
     prefix: FilterText = Field(ABSENT, description="Only names that begin so.")
     mime_type: Annotated[
-        Annotated[FilterText, Tag("(one)")] | Annotated[FilterTexts, Tag("(several)")],
+        Annotated[MimeType, Tag("(one)")] | Annotated[MimeTypes, Tag("(several)")],
         Discriminator(_is_list),
     ] = Field(ABSENT, description="Only files of this kind, as found in their bytes.")
     min_bytes: Size = Field(ABSENT, description="Only files at least so large.")
@@ -112,7 +121,7 @@ class Filter(Body):
     )
 
     def given(self) -> dict[str, Any]:
-        return self.model_dump(exclude_unset=True)
+        return as_matched(self.model_dump(exclude_unset=True))
 
 
 KEYS = tuple(Filter.model_fields)
@@ -127,6 +136,16 @@ JSON_KEYS = tuple(
 def parse(value: Any) -> dict[str, Any]:
     """The checked filter, as match_documents takes it; InvalidFilter names the key that doesn't fit."""
     return validated(Filter, value).given()
+
+
+def as_matched(checked: dict[str, Any]) -> dict[str, Any]:
+    """The filter with each mime type by the name that documents have; without it where any is meant."""
+    if "mime_type" not in checked:
+        return checked
+    given = checked["mime_type"]
+    rest = {key: value for key, value in checked.items() if key != "mime_type"}
+    named = mime_types.expanded(given if isinstance(given, list) else [given])
+    return rest | ({"mime_type": named} if named else {})
 
 
 def from_text(key: str, texts: list[str]) -> Any:

@@ -104,6 +104,8 @@ class Pipeline:
     def _make(self, database: Database, job: Job, embedder: Embedder, data: bytes, content_hash: str) -> str:
         with self._metrics.step("decode"):
             decoded = self._decode(data, min_side=embedder.image_size)
+        if decoded.shown < 1:
+            logs.write("cut off", severity="WARNING", shown=round(decoded.shown, 3), **_about(job))
         with self._metrics.step("embed"):
             vector = self._vector(database, job, embedder, decoded.picture)
         with self._metrics.step("store"):

@@ -40,7 +40,7 @@ class Settings:
     embedding_cache: Path  # where converted and compiled models are kept
     max_image_bytes: int
     max_image_pixels: int
-    max_decode_seconds: int  # one image's, elapsed and of the CPU
+    max_decode_seconds: int  # of the CPU, for one image, and for all of a request
     max_decode_memory: int  # bytes, of one decoder process
     database_url: Secret  # only for commands that need a direct connection
     local_data: Path  # the embedded stack's folder

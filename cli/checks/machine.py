@@ -17,7 +17,7 @@ NEEDED = {
     "functions_framework": "functions-framework",
     "openvino": "openvino",
     "PIL": "pillow",
-    "pillow_heif": "pillow-heif",
+    "pi_heif": "pi-heif",
     "supabase": "supabase",
     "tokenizers": "tokenizers",
 }
@@ -60,13 +60,15 @@ def packages(needed: dict[str, str]) -> str:
 
 def decoding(target: Settings) -> str:
     """The limits that this environment sets, for functions and workers that are started in it."""
+    from shared.decoders import PATIENCE
     from shared.jobs import LEASE_SECONDS  # numpy and supabase
 
     seconds, memory = target.max_decode_seconds, target.max_decode_memory
-    if seconds >= LEASE_SECONDS:
+    if PATIENCE * seconds >= LEASE_SECONDS:
         raise SettingsError(
-            f"MAX_DECODE_SECONDS is {seconds}, but others take an image over after {LEASE_SECONDS} s. "
-            f"Set it to less than {LEASE_SECONDS // 2}."
+            f"MAX_DECODE_SECONDS is {seconds}, so {PATIENCE * seconds} s may pass on a busy machine, but "
+            f"others take an image over after {LEASE_SECONDS} s. Set it to less than "
+            f"{LEASE_SECONDS // PATIENCE}."
         )
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory > physical:
@@ -74,7 +76,7 @@ def decoding(target: Settings) -> str:
             f"MAX_DECODE_MEMORY is {memory / GIB:.1f} GiB for each decoder, but this machine has "
             f"{physical / GIB:.1f} GiB in all, so it limits nothing. Set it to less than half of that."
         )
-    return f"{seconds} s and {memory / GIB:.1f} GiB for an image"
+    return f"{seconds} s of the CPU and {memory / GIB:.1f} GiB for an image"
 
 
 def folder(target: Settings) -> str:

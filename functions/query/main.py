@@ -14,11 +14,13 @@ import functions_framework
 
 from shared import bodies, edge, identity, json_body, memory, process, queries, settings, uploads
 from shared.admission import Admission
+from shared.budget import Budget
 from shared.documents import ObjectState, active_model
 from shared.errors import Busy, InvalidQuery
 from shared.gate import Gate
 from shared.health import report
 from shared.identity import Identity
+from shared.images import DecodedImage
 from shared.metrics import Metrics
 from shared.queries import Query
 from shared.rpc import Database
@@ -72,9 +74,7 @@ def upload(request: flask.Request) -> flask.Response:
     _admission().admit(caller)
     wants_to_wait = _flag(request.args.get("wait", "0"), "wait")
     image = _read_upload(request)
-    object_id = uploads.store(
-        process.storage(caller), image, gate=_gate(), decode=process.decoders(metrics).decode
-    )
+    object_id = uploads.store(process.storage(caller), image, gate=_gate(), decode=_decode)
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
     if not wants_to_wait:
         return edge.answer({**about, "state": "pending", "reason": None}, 202)
@@ -216,6 +216,16 @@ def _content_policy() -> str:
     )
 
 
+def _decode(data: bytes, *, min_side: int | None) -> DecodedImage:
+    """Decodes on the running request's budget: one for all its images, and over when its caller hangs up."""
+    if "budget" not in flask.g:
+        connection = edge.connection(flask.request)
+        flask.g.budget = Budget(
+            seconds=process.configuration().max_decode_seconds, is_wanted=lambda: edge.is_open(connection)
+        )
+    return process.decoders(metrics).decode(data, min_side=min_side, budget=flask.g.budget)
+
+
 def _admission() -> Admission:
     return edge.once("admission", lambda: Admission(process.database))
 
@@ -243,5 +253,5 @@ def _build_search() -> Search:
         models=process.models(),
         gate=_gate(),
         metrics=metrics,
-        decode=process.decoders(metrics).decode,
+        decode=_decode,
     )

@@ -19,12 +19,12 @@ START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
 def poison() -> bytes:
-    """42 KB that keep a decoder busy for 8 seconds: a progressive JPEG that refines itself 3000 times."""
+    """A progressive JPEG of 40 megapixels and 90 scans, which keep a decoder busy for seconds."""
     file = io.BytesIO()
-    Image.new("RGB", (1000, 1000), "red").save(file, "JPEG", progressive=True)
+    Image.new("RGB", (8000, 5000), "red").save(file, "JPEG", progressive=True)
     scans, end = file.getvalue()[:-2], file.getvalue()[-2:]
     assert end == END_OF_IMAGE
-    return scans + scans[scans.rindex(START_OF_SCAN) :] * 3000 + end
+    return scans + scans[scans.rindex(START_OF_SCAN) :] * 90 + end
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,10 @@ import base64
 import errno
 import io
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -236,7 +238,7 @@ def refused(answer: TestResponse) -> tuple[int, str]:
         ({"json": {"image": "!"}}, (400, "invalid-query")),
         ({"json": {"image": base64.b64encode(b"<svg/>").decode()}}, (422, "not-an-image")),
         ({"json": {"image": ""}}, (422, "empty-image")),
-        ({"json": {"image": base64.b64encode(RED[:-30]).decode()}}, (422, "broken-image")),
+        ({"json": {"image": base64.b64encode(RED[:-30]).decode()}}, (422, "incomplete-image")),
         ({"data": b"", "content_type": "application/json"}, (400, "invalid-query")),
         ({"data": b"red", "content_type": "text/plain"}, (400, "invalid-query")),
         ({"data": b"red", "content_type": "application/octet-stream"}, (422, "not-an-image")),
@@ -523,3 +525,26 @@ def test_an_answer_names_its_request_as_its_log_does(
     told = [answer.headers["x-request-id"] for answer in (named, unnamed)]
     assert logged == told and told[0] == "from-the-proxy" != told[1]
     assert client.get("/live").headers["x-request-id"] not in told
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "werkzeug"])
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_an_image_is_decoded_only_while_its_caller_waits(client: FlaskClient, server: str, hangs_up: bool):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        if hangs_up:
+            theirs.close()
+        environ = {f"{server}.socket": ours}
+        answer = client.post("/", data=RED, content_type="image/png", environ_overrides=environ)
+    assert (answer.status_code, answer.json.get("type")) == (
+        (499, "client-closed-request") if hangs_up else (200, None)
+    )
+
+
+def test_the_images_of_one_search_share_one_budget(client: FlaskClient):
+    image = base64.b64encode(picture("red", (2500, 2000))).decode()  # some hundredths of a second
+    mine = client.application.extensions["settings"]
+    client.application.extensions["settings"] = replace(mine, max_decode_seconds=0.03)  # type: ignore[arg-type]
+    answer = client.post("/", json={"image": [image] * 4})
+    assert (answer.status_code, answer.json.get("type")) == (422, "decoding-timed-out")
+    assert client.post("/", json={"text": "red"}).status_code == 200

@@ -93,7 +93,7 @@ def test_an_example_can_be_stored_words_or_a_file_and_can_weigh_more():
 FILTER = {
     "bucket": "images",
     "prefix": "castles/",
-    "mime_type": ["image/png", "image/jpeg"],
+    "mime_type": ["image/gif", "image/jpeg"],
     "min_bytes": 1,
     "max_bytes": 1000,
     "uploaded_after": "2026-01-31",
@@ -105,7 +105,7 @@ FILTER = {
 
 def test_every_filter_is_passed_on_as_it_is():
     assert read(text="x", filter=FILTER).filter == FILTER
-    assert read(text="x", filter={"mime_type": "image/png"}).filter == {"mime_type": "image/png"}
+    assert read(text="x", filter={"mime_type": "image/gif"}).filter == {"mime_type": ["image/gif"]}
 
 
 @pytest.mark.parametrize(
@@ -308,3 +308,30 @@ def test_so_does_a_limit(fields: dict[str, Any]):
     with pytest.raises(InvalidLimit) as raised:
         read(text="x", **fields)
     assert raised.value.value == next(iter(fields.values()))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("image/jpg", ["image/jpeg"]),
+        ("IMAGE/JPEG", ["image/jpeg"]),
+        ("image/png", ["image/png", "image/apng"]),
+        (["image/heic", "image/jpg"], ["image/heic", "image/heif", "image/jpeg"]),
+        ("image/x-icon", ["image/vnd.microsoft.icon"]),
+    ],
+)
+def test_a_type_is_meant_by_any_of_its_names(given: Any, meant: list[str]):
+    assert read(text="x", filter={"mime_type": given}).filter == {"mime_type": meant}
+
+
+def test_any_type_narrows_nothing():
+    assert read(text="x", filter={"mime_type": "image/*"}).filter == {}
+    assert read(text="x", filter={"mime_type": ["image/png", "image/*"], "bucket": "b"}).filter == {
+        "bucket": "b"
+    }
+
+
+@pytest.mark.parametrize("unknown", ["png", "image/svg+xml", "video/mp4", "image/p*", "%"])
+def test_an_unknown_type_is_refused_with_the_known_ones(unknown: str):
+    with pytest.raises(InvalidFilter, match=r"Expected image/\* or one of image/jpeg, image/png"):
+        read(text="x", filter={"mime_type": [unknown]})

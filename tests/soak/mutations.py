@@ -124,6 +124,8 @@ def originals() -> list[bytes]:
         (cat.convert("1"), "TIFF", {"compression": "group4"}),
         (cat, "BMP", {}),
         (cat.convert("P"), "BMP", {}),
+        (clear, "ICO", {"sizes": [(64, 48)]}),
+        (clear, "ICO", {"sizes": [(64, 48)], "bitmap_format": "bmp"}),
         (cat, "AVIF", {"speed": 9}),
         (clear, "AVIF", frames | {"speed": 9}),
         (cat, "HEIF", {}),

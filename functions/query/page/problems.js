@@ -7,7 +7,7 @@ const image = (title, remedy) => ({ title, remedy, act: REMOVE_IMAGE });
 const operator = (title, remedy) => ({ title, remedy, act: RETRY });
 const later = (title) => ({ title, remedy: "This usually passes. Try again in a moment.", act: RETRY });
 
-const FORMATS = "Use a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC image.";
+const FORMATS = "Use a JPEG, PNG, WebP, GIF, TIFF, BMP, ICO, AVIF or HEIC image.";
 const LOG = "Whoever runs this page finds the cause in the function's log.";
 
 const WORDS = {

@@ -21,3 +21,15 @@ def size(data: bytes) -> tuple[int, int] | None:
 
 def _number(data: bytes) -> int:
     return int.from_bytes(data, "little")
+
+
+def clean(data: bytes) -> bytes:
+    """The file without a chunk that is cut off behind the picture, such as its EXIF."""
+    place = 12
+    while place + 8 <= len(data):
+        end = place + 8 + _number(data[place + 4 : place + 8])
+        if end > len(data):
+            break
+        place = end + end % 2
+    place = min(place, len(data))
+    return data[:4] + (place - 8).to_bytes(4, "little") + data[8:place]

@@ -1,0 +1,68 @@
+"""BMP files with bit fields in an order that Pillow doesn't know. Source: Microsoft's BITMAPINFOHEADER."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BIT_FIELDS = (3, 6)  # compression
+# Masks of red, green and blue that Pillow reads, whatever the fourth is.
+USUAL = {
+    16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
+    32: {(0xFF0000, 0xFF00, 0xFF)},
+}
+
+
+def refusal(data: bytes) -> str | None:
+    """The variant that isn't read; None for one that should have been."""
+    if len(data) < 34:
+        return None
+    header, _, _, _, bits, compression = struct.unpack("<IiiHHI", data[14:34])
+    if header < 40:
+        return None
+    if compression in BIT_FIELDS and bits not in (16, 32):
+        return f"BMP with bit fields of {bits} bits"
+    if compression > 2 and compression not in BIT_FIELDS:
+        return f"BMP with compression {compression}"
+    return f"BMP with {bits} bits per pixel" if bits not in (1, 4, 8, 16, 24, 32) else None
+
+
+def clean(data: bytes) -> bytes:
+    """The same file, its bit fields in the usual order where Pillow wouldn't know theirs."""
+    if len(data) < 70 or struct.unpack("<I", data[30:34])[0] not in BIT_FIELDS:
+        return data
+    header, width, height, _, bits = struct.unpack("<IiiHH", data[14:30])
+    masks = struct.unpack("<4I", data[54:70])[: 4 if header >= 56 else 3]
+    if bits not in (16, 32) or masks[:3] in USUAL[bits] or header < 40 or width <= 0:
+        return data
+    return _reordered(data, width, height, bits, masks)
+
+
+def _reordered(data: bytes, width: int, height: int, bits: int, masks: Sequence[int]) -> bytes:
+    import numpy as np  # for these rare ones alone
+
+    (offset,) = struct.unpack("<I", data[10:14])
+    stride, rows = (width * bits + 31) // 32 * 4, abs(height)
+    pixels = np.frombuffer(data, np.uint8, stride * rows, offset).reshape(rows, stride)
+    values = np.ascontiguousarray(pixels[:, : width * bits // 8]).view(f"<u{bits // 8}").astype(np.uint32)
+    channels = [_channel(values, mask) for mask in masks]
+    has_alpha = len(masks) == 4 and masks[3]
+    alpha = channels[3] if has_alpha else np.full_like(channels[0], 255)
+    body = np.dstack([channels[2], channels[1], channels[0], alpha]).astype(np.uint8).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 56, width, height, 1, 32, 3, len(body), 0, 0, 0, 0)
+    order = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000 if has_alpha else 0)
+    return b"BM" + struct.pack("<IHHI", 70 + len(body), 0, 0, 70) + header + order + body
+
+
+def _channel(values: NDArray[np.uint32], mask: int) -> NDArray[np.uint32]:
+    """One channel's values as 0 to 255."""
+    if not mask:
+        return values * 0
+    shift = (mask & -mask).bit_length() - 1
+    largest = mask >> shift
+    return ((values & mask) >> shift).astype("u8") * 255 // largest

@@ -1,0 +1,86 @@
+"""The chunks of a PNG, put together anew from those that its pixels need. Source: W3C PNG, third edition."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import Image
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_PROFILE = 4 * 1024 * 1024  # bytes, unpacked: print profiles have up to 3 MB
+KEPT = (b"PLTE", b"tRNS", b"eXIf", b"gAMA", b"sRGB")  # besides header, data and end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    name: bytes
+    body: bytes
+    is_whole: bool  # by length and checksum
+
+
+def chunks(data: bytes) -> Iterator[Chunk]:
+    """All chunks until the end, of the last one what there is."""
+    place = len(SIGNATURE)
+    while place + 8 <= len(data):
+        length, name = struct.unpack(">I4s", data[place : place + 8])
+        body = data[place + 8 : place + 8 + length]
+        checksum = data[place + 8 + length : place + 12 + length]
+        is_whole = len(body) == length and checksum == zlib.crc32(name + body).to_bytes(4, "big")
+        yield Chunk(name=name, body=body, is_whole=is_whole)
+        place += 12 + length
+        if name == b"IEND":
+            return
+
+
+def clean(data: bytes) -> bytes:
+    """The same picture in a file that has its header, palette, colours and pixels, whole or not, and no more.
+
+    Text, frames of an animation, and what is damaged beside the pixels are left out.
+    """
+    kept: dict[bytes, bytes] = {}
+    pixels: list[bytes] = []
+    for number, chunk in enumerate(chunks(data)):
+        if number == 0 and not (chunk.name == b"IHDR" and chunk.is_whole):
+            raise ValueError("broken header")
+        if chunk.name == b"IDAT":
+            pixels.append(chunk.body)
+        elif number == 0 or (chunk.name in KEPT and chunk.is_whole and (not pixels or chunk.name == b"eXIf")):
+            kept.setdefault(chunk.name, chunk.body)
+    parts = [*kept.items(), (b"IDAT", b"".join(pixels)), (b"IEND", b"")]
+    return SIGNATURE + b"".join(_written(name, body) for name, body in parts)
+
+
+def is_deep(data: bytes) -> bool:
+    """Whether a cleaned file has 16 bits per sample."""
+    return data[24] == 16
+
+
+def lower_transparency(image: Image.Image) -> None:
+    """Has the transparent colour in the depth of the loaded pixels, which Pillow lowers to 8 bits."""
+    colour = image.info.get("transparency")
+    if isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def profile(data: bytes) -> bytes:
+    """The ICC profile in a file; empty where it has none, or one that is broken or too large.
+
+    Pillow would refuse the file for a profile of more than 1 MiB.
+    """
+    before = itertools.takewhile(lambda chunk: chunk.name != b"IDAT", chunks(data))
+    body = next((chunk.body for chunk in before if chunk.name == b"iCCP" and chunk.is_whole), b"")
+    _, _, packed = body.partition(b"\0")
+    unpacking = zlib.decompressobj()
+    try:
+        found = unpacking.decompress(packed[1:], MAX_PROFILE)
+    except zlib.error:
+        return b""
+    return found if unpacking.eof else b""
+
+
+def _written(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -1,0 +1,437 @@
+"""Files that people really have: decoded as a browser shows them, or refused with the true reason."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageDraw
+from test_decoding import at, chunk, decoded, same, saved, scene
+
+from shared.errors import ImageError, ImageTooLong, IncompleteImage, NotAnImage, UnsupportedImage
+from shared.images import decode
+
+CASES = Path(__file__).parent / "cases"
+SCENE = (154.5, 132.9, 47.9)  # mean of the picture that most of them show
+
+# File -> mean colour that a browser shows on white (of TIFFs: libvips), or the refusal; and why it is a case.
+EXPECTED: dict[str, tuple[tuple[float, float, float] | tuple[type[ImageError], str], str]] = {
+    "gif-first-frame-smaller-than-screen.gif": ((255, 214.2, 214.2), "the screen around it is transparent"),
+    "jpeg-icc-red-blue-swapped.jpg": ((154.3, 132.9, 48.9), "its profile says which colours are meant"),
+    "jpeg-last-20-bytes-missing.jpg": ((158.1, 133.1, 54.1), "all but the last row of blocks is there"),
+    "jpeg-no-eoi.jpg": ((154.1, 132.9, 48.1), "all pixels are there"),
+    "one-pixel-wide.png": ((ImageTooLong, "1 x 100000000 pixels"), "a line costs seconds and gigabytes"),
+    "png-2MB-ztxt-xmp.png": (SCENE, "text beside the pixels is nobody's business"),
+    "png-black-logo-transparent.png": ((166.9, 166.9, 166.9), "black shows on white"),
+    "png-grey16-trns.png": ((70.6, 70.6, 70.6), "one deep grey is transparent"),
+    "png-no-iend.png": (SCENE, "all pixels are there"),
+    "png-text-bad-crc.png": (SCENE, "damage beside the pixels"),
+    "png-white-logo-transparent.png": ((88.1, 88.1, 88.1), "white vanishes on white: it lies on black"),
+    "png-xmp-orientation-3.png": (SCENE, "browsers turn nothing by XMP"),
+    "tiff-palette-8bit-colormap.tif": (SCENE, "old writers gave palettes 8 bits"),
+    "tiff-rgb16-planar-littleendian.tif": (SCENE, "planes of 16 bits, uncompressed"),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_case_is_decoded_right_or_refused_with_its_true_reason(name: str) -> None:
+    expected, _why = EXPECTED[name]
+    data = (CASES / name).read_bytes()
+    if isinstance(expected[0], type):
+        with pytest.raises(expected[0], match=str(expected[1])):
+            decoded(data)
+    else:
+        mean = np.asarray(decoded(data).picture).reshape(-1, 3).mean(0)
+        assert np.abs(mean - expected).max() < 6, f"{mean} instead of {expected}"
+
+
+def test_the_table_has_every_case() -> None:
+    assert {path.name for path in CASES.iterdir()} == {*EXPECTED}
+
+
+def drawing(kind: str, colour: str = "white") -> Image.Image:
+    picture = Image.new("RGBA", (128, 128))
+    draw = ImageDraw.Draw(picture)
+    if kind == "disc":
+        draw.ellipse([20, 20, 108, 108], fill=colour)
+    elif kind == "ring":
+        draw.ellipse([15, 15, 113, 113], outline=colour, width=14)
+    else:
+        draw.rectangle([54, 10, 74, 118], fill=colour)
+        draw.rectangle([10, 54, 118, 74], fill=colour)
+    return picture
+
+
+@pytest.mark.parametrize("colour", ["white", "#fffff0", "#f0f0f0"])
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "AVIF", "palette", "grey", "deep"])
+def test_white_drawings_on_nothing_differ(form: str, colour: str) -> None:
+    files = [transparent_file(drawing(kind, colour), form) for kind in ("disc", "ring", "bars")]
+    assert len({decoded(file).picture.tobytes() for file in files}) == 3
+    image = decoded(files[0])
+    assert max(at(image, 0.02, 0.02)) < 20 and min(at(image, 0.5, 0.5)) > 200
+
+
+def transparent_file(picture: Image.Image, form: str) -> bytes:
+    if form == "palette":
+        return saved(picture.quantize(8, Image.Quantize.FASTOCTREE), "PNG")
+    if form == "grey":
+        return saved(picture.convert("LA"), "PNG")
+    if form == "deep":
+        grey = np.asarray(picture.convert("LA")).astype(np.uint16) * 257
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in grey)
+        header = struct.pack(">IIBBBBB", *picture.size, 16, 4, 0, 0, 0)
+        return png(chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return saved(picture, form, **({"lossless": True} if form == "WEBP" else {}))
+
+
+def png(*chunks: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_what_shows_on_white_lies_on_white() -> None:
+    for colour in ("black", "red", "yellow", "#d0d0d0"):
+        assert same(at(decoded(saved(drawing("disc", colour), "PNG")), 0.02, 0.02), (255, 255, 255))
+    outlined = drawing("disc")
+    ImageDraw.Draw(outlined).ellipse([20, 20, 108, 108], outline="black", width=3)
+    assert same(at(decoded(saved(outlined, "PNG")), 0.02, 0.02), (255, 255, 255))
+
+
+def test_a_white_page_without_transparency_stays_white() -> None:
+    assert same(at(decoded(saved(Image.new("RGBA", (9, 9), "white"), "PNG")), 0.5, 0.5), (255, 255, 255))
+    assert same(at(decoded(saved(Image.new("RGBA", (9, 9)), "PNG")), 0.5, 0.5), (255, 255, 255))
+
+
+def swapped_profile() -> bytes:
+    """A profile whose red is blue: the case's own."""
+    with Image.open(CASES / "jpeg-icc-red-blue-swapped.jpg") as image:
+        profile: bytes = image.info["icc_profile"]
+        return profile
+
+
+def lab_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_profile_says_which_colours_are_meant(kind: str) -> None:
+    image = decoded(saved(scene(), kind, icc_profile=swapped_profile()))
+    assert same(at(image, 0.1, 0.9), (30, 30, 200), 25) and same(at(image, 0.9, 0.9), (200, 30, 30), 25)
+
+
+def test_a_profile_is_applied_where_a_large_picture_is_reduced() -> None:
+    image = decoded(saved(scene((2000, 1500)), "PNG", icc_profile=swapped_profile()), 224)
+    assert image.picture.size < (2000, 1500) and same(at(image, 0.1, 0.9), (30, 30, 200))
+
+
+def test_what_is_transparent_stays_so_under_a_profile() -> None:
+    picture = drawing("disc", "red")
+    image = decoded(saved(picture, "PNG", icc_profile=swapped_profile()))
+    assert same(at(image, 0.5, 0.5), (0, 0, 255), 25) and same(at(image, 0.02, 0.02), (255, 255, 255))
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        b"broken",
+        swapped_profile()[:200],
+        bytes(5_000_000),
+        lab_profile(),
+    ],
+    ids=["broken", "cut off", "5 MB", "of another kind"],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_profile_that_makes_no_sense_changes_nothing(kind: str, profile: bytes) -> None:
+    image = decoded(saved(scene(), kind, icc_profile=profile))
+    assert same(at(image, 0.1, 0.9), (200, 30, 30), 12)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_an_orientation_in_xmp_turns_nothing(kind: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+    if kind == "PNG":
+        data = saved(scene(), kind)
+        text = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+        data = data[:33] + chunk(b"iTXt", text) + data[33:]
+    else:
+        data = saved(scene(), kind, **({"tiffinfo": {700: xmp}} if kind == "TIFF" else {"xmp": xmp}))
+    assert same(at(decoded(data), 0.1, 0.9), (200, 30, 30), 25)
+
+
+def test_a_png_s_gamma_is_obeyed_as_in_browsers() -> None:
+    data = saved(scene(), "PNG")
+    image = decoded(data[:33] + chunk(b"gAMA", struct.pack(">I", 100_000)) + data[33:])
+    assert same(at(image, 0.1, 0.9), (229, 96, 96), 3)
+    usual = decoded(data[:33] + chunk(b"gAMA", struct.pack(">I", 45_455)) + data[33:])
+    assert same(at(usual, 0.1, 0.9), (200, 30, 30), 1)
+
+
+TEXT = b"x" * 1_100_000
+BESIDE = {
+    "zTXt": chunk(b"zTXt", b"k\0\0" + zlib.compress(TEXT)),
+    "iTXt": chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress(TEXT)),
+    "iCCP": chunk(b"iCCP", b"k\0\0" + zlib.compress(TEXT)),
+    "broken zTXt": chunk(b"zTXt", b"k\0\0broken"),
+    "broken iCCP": chunk(b"iCCP", b"k\0\0broken"),
+    "broken eXIf": chunk(b"eXIf", b"II*\0\xff\xff\xff\xff"),
+    "broken pHYs": chunk(b"pHYs", b"1"),
+    "broken tIME, cHRM, bKGD": b"".join(chunk(name, b"") for name in (b"tIME", b"cHRM", b"bKGD")),
+    **{
+        f"{name.decode()} with a wrong CRC": chunk(name, bytes(9))[:-4] + b"oops"
+        for name in (b"tEXt", b"iCCP", b"gAMA", b"acTL")
+    },
+    "acTL without frames": chunk(b"acTL", struct.pack(">II", 5, 0)),
+    "fcTL of nonsense": chunk(b"acTL", struct.pack(">II", 5, 0)) + chunk(b"fcTL", bytes(3)),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_no_chunk_beside_the_pixels_costs_a_png_its_picture(name: str) -> None:
+    data = saved(scene(), "PNG")
+    image = decoded(data[:33] + BESIDE[name] + data[33:])
+    assert same(at(image, 0.1, 0.9), (200, 30, 30)) and image.mime_type == "image/png"
+
+
+@pytest.mark.parametrize("name", [b"IDAT", b"IEND"])
+def test_a_wrong_checksum_of_the_pixels_is_passed_over_as_in_browsers(name: bytes) -> None:
+    data = bytearray(saved(scene(), "PNG"))
+    place = data.index(name) + 4 + int.from_bytes(data[data.index(name) - 4 : data.index(name)], "big")
+    data[place : place + 4] = b"oops"
+    assert same(at(decoded(bytes(data)), 0.1, 0.9), (200, 30, 30))
+
+
+ODD_SEGMENTS = {
+    "short JFIF": b"\xff\xe0\0\x04JF",
+    "JFIF cut short": b"\xff\xe0\0\x07JFIF\0",
+    "broken Exif": b"\xff\xe1\0\x0cExif\0\0\xff\xff\xff\xff",
+    "broken Photoshop": b"\xff\xed\0\x12Photoshop 3.0\0\xff\xff",
+    "broken MPF": b"\xff\xe2\0\x0aMPF\0\xff\xff\xff\xff",
+    "short Adobe": b"\xff\xee\0\x07Adobe",
+    "ICC of a missing part": b"\xff\xe2\0\x14ICC_PROFILE\0\x01\x02xxxx",
+    "length whose low byte is FF": b"\xff\xfe\x01\xff" + b"\xff" * 509,
+    "unknown": b"\xff\xef\0\x03x",
+}
+
+
+@pytest.mark.parametrize("name", ODD_SEGMENTS)
+@pytest.mark.filterwarnings("ignore")
+def test_no_odd_segment_costs_a_jpeg_its_picture(name: str) -> None:
+    data = saved(scene(), "JPEG")
+    for begin in (data[:2], data[:20]):  # instead of what JFIF says, and behind it
+        image = decoded(begin + ODD_SEGMENTS[name] + data[20:])
+        assert same(at(image, 0.1, 0.9), (200, 30, 30), 25)
+
+
+def test_a_gif_s_screen_shows_through_around_its_first_frame() -> None:
+    frame = saved(Image.new("RGB", (10, 10), "red"), "GIF")
+    image_at = frame.index(b",", 13)
+    moved = struct.pack("<HH", 30, 5)
+    data = frame[:6] + struct.pack("<HH", 50, 40) + frame[10 : image_at + 1] + moved + frame[image_at + 5 :]
+    image = decoded(data)
+    assert image.picture.size == (50, 40) and same(at(image, 0.1, 0.9), (255, 255, 255))
+    assert same(at(image, 34 / 49, 9 / 39), (255, 0, 0))
+    assert decoded(data, 8).picture.size == (25, 20)  # reduced alike
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_jpeg_of_more_bits_says_so(bits: int) -> None:
+    data = saved(scene(), "JPEG")
+    place = data.index(b"\xff\xc0") + 4
+    with pytest.raises(UnsupportedImage, match=f"^JPEG with {bits} bits per sample isn't supported"):
+        decoded(data[:place] + bytes([bits]) + data[place + 1 :])
+
+
+@pytest.mark.parametrize(("marker", "name"), [(0xC3, "Lossless"), (0xC5, "Hierarchical")])
+def test_other_kinds_of_jpeg_say_so(marker: int, name: str) -> None:
+    data = saved(scene(), "JPEG").replace(b"\xff\xc0", bytes([0xFF, marker]), 1)
+    with pytest.raises(UnsupportedImage, match=f"^{name} JPEG isn't supported"):
+        decoded(data)
+
+
+def tiff(order: str, tags: dict[int, tuple[int, list[int]]], pixels: bytes, strips: int = 1) -> bytes:
+    """A TIFF of equal strips: tag -> type (3: 16 bits, 4: 32 bits) and values."""
+    forms, size = {3: "H", 4: "I"}, len(pixels) // strips
+    tags = {**tags, 273: (4, [*range(8, 8 + len(pixels), size)]), 279: (4, [size] * strips)}
+    place = 8 + len(pixels) + len(pixels) % 2
+    far, entries = b"", b""
+    for tag, (kind, values) in sorted(tags.items()):
+        packed = struct.pack(f"{order}{len(values)}{forms[kind]}", *values)
+        if len(packed) > 4:
+            where = place + 2 + 12 * len(tags) + 4 + len(far)
+            packed, far = struct.pack(order + "I", where), far + packed
+        entries += struct.pack(order + "HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, place)
+    directory = struct.pack(order + "H", len(tags)) + entries + bytes(4) + far
+    return head + pixels.ljust(place - 8, b"\0") + directory
+
+
+def header(
+    width: int, height: int, bits: list[int], photometric: int, **more: int
+) -> dict[int, tuple[int, list[int]]]:
+    numbers = {"planar": 284, "format": 339}
+    base = {
+        256: [width],
+        257: [height],
+        258: bits,
+        259: [1],
+        262: [photometric],
+        277: [len(bits)],
+        278: [height],
+    }
+    return {tag: (3, values) for tag, values in base.items()} | {
+        numbers[key]: (3, [value] * (len(bits) if key == "format" else 1)) for key, value in more.items()
+    }
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_planes_of_16_bits_are_read_in_either_byte_order(order: str, channels: int) -> None:
+    pixels = np.asarray(scene().convert("RGB" if channels == 3 else "RGBA")).astype(f"{order}u2") * 257
+    planes = np.moveaxis(pixels, 2, 0).astype(f"{order}u2").tobytes()
+    tags = header(64, 48, [16] * channels, 2, planar=2)
+    image = decoded(tiff(order, tags | ({338: (3, [2])} if channels == 4 else {}), planes, channels))
+    assert image.picture.tobytes() == scene().tobytes()
+
+
+def test_deep_grey_whose_zero_is_white_is_not_inverted() -> None:
+    grey = np.full((8, 8), 65535 - 200 * 257, "<u2")
+    assert same(at(decoded(tiff("<", header(8, 8, [16], 0), grey.tobytes())), 0.5, 0.5), (200, 200, 200), 1)
+
+
+UNSUPPORTED_TIFFS = {
+    "TIFF with 10 bits per sample": header(8, 8, [10], 1),
+    "TIFF with 12 bits per sample": header(8, 8, [12, 12, 12], 2),
+    "TIFF with 14 bits per sample": header(8, 8, [14], 1),
+    "TIFF with 24 bits per sample": header(8, 8, [24], 1),
+    "TIFF with floating-point samples of 16 bits": header(8, 8, [16], 1, format=3),
+    "TIFF with floating-point samples of 32 bits": header(8, 8, [32, 32, 32], 2, format=3),
+    "TIFF with floating-point samples of 64 bits": header(8, 8, [64], 1, format=3),
+    "TIFF in CIELAB with 4 samples of 8 bits": header(8, 8, [8] * 4, 8),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED_TIFFS)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_s_variant_is_named_where_it_is_not_read(name: str, order: str) -> None:
+    with pytest.raises(UnsupportedImage, match=f"^{name} isn't supported.*plain JPEG or PNG"):
+        decoded(tiff(order, UNSUPPORTED_TIFFS[name], bytes(8 * 8 * 24)))
+
+
+def test_a_big_endian_bigtiff_is_named() -> None:
+    with pytest.raises(UnsupportedImage, match=r"^Big-endian BigTIFF isn't supported"):
+        decoded(b"MM\0+\0\x08\0\0" + struct.pack(">Q", 16) + bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("bits", "masks"),
+    [
+        (32, (0xFF, 0xFF00, 0xFF0000, 0)),
+        (32, (0xFF00, 0xFF0000, 0xFF000000, 0)),
+        (32, (0x3FF00000, 0xFFC00, 0x3FF, 0)),
+        (16, (0xF00, 0xF0, 0xF, 0)),
+        (16, (0x1F, 0x7E0, 0xF800, 0)),
+        (16, (0xF00, 0xF0, 0xF, 0xF000)),
+    ],
+)
+def test_a_bmp_s_bit_fields_are_read_in_any_order(bits: int, masks: tuple[int, ...]) -> None:
+    pixels = np.asarray(scene().convert("RGBA")).astype(np.uint64)[::-1]
+    packed = np.zeros(pixels.shape[:2], np.uint64)
+    for channel, mask in enumerate(masks):
+        shift = (mask & -mask).bit_length() - 1 if mask else 0
+        packed |= (pixels[..., channel] * (mask >> shift) // 255) << np.uint64(shift)
+    body = packed.astype(f"<u{bits // 8}").tobytes()
+    head = struct.pack("<IiiHHIIiiII", 56, 64, 48, 1, bits, 3, len(body), 0, 0, 0, 0) + struct.pack(
+        "<4I", *masks
+    )
+    image = decoded(
+        b"BM" + struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head)) + head + body
+    )
+    assert same(at(image, 0.1, 0.9), (200, 30, 30), 17) and same(at(image, 0.5, 0.02), (30, 200, 30), 17)
+
+
+@pytest.mark.parametrize("bitmap_format", ["bmp", "png"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_an_icon_is_its_largest_picture(mode: str, bitmap_format: str) -> None:
+    picture = scene((64, 64)).convert(mode)
+    image = decoded(saved(picture, "ICO", sizes=[(16, 16), (64, 64), (32, 32)], bitmap_format=bitmap_format))
+    assert (image.width, image.height) == (64, 64)
+    assert image.mime_type == ("image/vnd.microsoft.icon")
+    assert same(at(image, 0.1, 0.9), (200, 30, 30), 40)
+
+
+def test_an_icon_that_lies_about_its_size_is_refused_by_its_bitmap() -> None:
+    data = bytearray(saved(scene((64, 64)), "ICO", sizes=[(64, 64)], bitmap_format="bmp"))
+    place = struct.unpack_from("<I", data, 18)[0]
+    data[place + 4 : place + 12] = struct.pack("<ii", 60_000, 120_000)
+    with pytest.raises(ImageError, match="60000 x 60000"):
+        decode(bytes(data), max_bytes=10**6, max_pixels=10**6)
+
+
+def raw_file(preview: bytes, sensor: tuple[int, int], **more: tuple[int, list[int]]) -> bytes:
+    """A DNG, as far as a reader of its preview can tell, with a thumbnail in front."""
+    tags = (
+        header(*sensor, [16], 32803)
+        | {50706: (4, [1 << 24 | 4])}
+        | {int(tag[1:]): value for tag, value in more.items()}
+    )
+    return tiff("<", tags, saved(scene((160, 120)), "JPEG") + preview)
+
+
+def test_a_raw_file_is_its_preview_of_full_size_with_its_own_dimensions() -> None:
+    image = decoded(raw_file(saved(scene((1200, 800)), "JPEG"), (1216, 812)))
+    assert (image.width, image.height, image.mime_type) == (1200, 800, "image/x-adobe-dng")
+    turned = decoded(raw_file(saved(scene((1200, 800)), "JPEG"), (1216, 812), t274=(3, [6])), 224)
+    assert (turned.width, turned.height) == (800, 1200)
+
+
+@pytest.mark.parametrize("preview", [b"", saved(scene((600, 400)), "JPEG")], ids=["none", "half size"])
+def test_a_thumbnail_is_never_passed_off_as_a_raw_file_s_picture(preview: bytes) -> None:
+    with pytest.raises(UnsupportedImage, match=r"^A camera's raw file without a preview of full size isn't"):
+        decoded(raw_file(preview, (1216, 812)))
+
+
+@pytest.mark.parametrize("start", [b"IIRO", b"FUJIFILMCCD-RAW 0201", b"IIU\0", b"FOVb", b"\0MRM"])
+def test_every_raw_format_is_treated_so(start: bytes) -> None:
+    head = start.ljust(64, b"\0")
+    assert decoded(head + saved(scene((2000, 1500)), "JPEG")).width == 2000
+    with pytest.raises(UnsupportedImage, match="raw file"):
+        decoded(head + saved(scene((640, 480)), "JPEG"))
+
+
+OTHERS = {
+    "an SVG drawing": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "an HTML or XML document": b"<!doctype html><title>404</title>",
+    "a PDF document": b"%PDF-1.7\n",
+    "a Photoshop document": b"8BPS\0\1",
+    "a JPEG 2000 image": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "a JPEG XL image": b"\xff\x0a\xfa\x7f",
+    "a Targa image": bytes(40) + b"TRUEVISION-XFILE.\0",
+    "a PostScript document": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "an OpenEXR image": b"\x76\x2f\x31\x01",
+    "a video or audio file": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+    "a ZIP archive": b"PK\x03\x04",
+    "a PNM image": b"P6 2 2 255 ",
+    "a cursor": b"\0\0\2\0\1\0",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_formats_are_refused_by_their_name(name: str) -> None:
+    with pytest.raises(NotAnImage, match=f"^The file is {name}.* isn't read. Upload a JPEG, PNG"):
+        decoded(OTHERS[name] + bytes(0 if "Targa" in name else 40))
+
+
+def test_a_webp_that_lacks_nothing_but_its_notes_is_decoded() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 200
+    data = saved(scene(), "WEBP", exif=exif)
+    assert same(at(decoded(data[:-50]), 0.1, 0.9), (200, 30, 30), 25)
+
+
+def test_the_share_of_a_jpeg_cut_in_half_is_told_in_its_refusal() -> None:
+    data = saved(Image.effect_noise((200, 320), 80), "JPEG")
+    with pytest.raises(IncompleteImage, match=r"Only (2|3)\d% of the JPEG image's rows"):
+        decoded(data[: len(data) * 3 // 10])
