@@ -5,6 +5,7 @@ declare
   by_whom text := nullif(current_setting('neural_search.applied_by', true), '');
 begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
+  perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cc63d19e1cb79b4fe85da4e3f6abd88493b26afc56427f1f0f504c851c1e46a8'
