@@ -10,6 +10,7 @@ import hashlib
 
 from shared.errors import SettingsError
 
+ONE_AT_A_TIME = 0x6E65_7572  # the advisory lock's number, "neur"
 BEGIN, END = "execute $statements$\n", "$statements$;\n"
 
 # Before the record, which 0.2.0 brought: what a chapter makes says whether it has been run.
@@ -17,6 +18,7 @@ FIRST_RELEASE = """\
 -- Part of neural-search {release}. Does nothing where it has been run before.
 do $migration$
 begin
+  perform pg_advisory_xact_lock({lock});
   if to_regclass('neural_search.migrations') is not null or {in_place} is not null then
     return;
   end if;
@@ -32,6 +34,7 @@ declare
   by_whom text := nullif(current_setting('neural_search.applied_by', true), '');
 begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
+  perform pg_advisory_xact_lock({lock});
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '{name}' and m.sha256 = '{sha256}'
@@ -55,12 +58,17 @@ $migration$;
 def wrap_first(statements: str, *, release: str, in_place: str) -> str:
     """A chapter of the first release; `in_place` is an expression that is null before it has been run."""
     return FIRST_RELEASE.format(
-        release=release, in_place=in_place, statements=statements, begin=BEGIN, end=END
+        release=release,
+        in_place=in_place,
+        statements=statements,
+        begin=BEGIN,
+        end=END,
+        lock=ONE_AT_A_TIME,
     )
 
 
 def wrap(statements: str, *, name: str, release: str, earlier: list[tuple[str, str, str]]) -> str:
-    """A later release's file; it records itself and, by (name, hash, release), what it builds upon."""
+    """A later release's file; it records itself and, by (name, hash, release), what never recorded itself."""
     rows = [f"('{stem}', '{sha256}', '{of}', by_whom)" for stem, sha256, of in earlier]
     return LATER_RELEASE.format(
         release=release,
@@ -70,6 +78,7 @@ def wrap(statements: str, *, name: str, release: str, earlier: list[tuple[str, s
         statements=statements,
         begin=BEGIN,
         end=END,
+        lock=ONE_AT_A_TIME,
     )
 
 

@@ -13,12 +13,11 @@ import psycopg
 from psycopg import sql
 
 from cli import former_record, releases
-from cli.migration_file import digest, unwrap
+from cli.migration_file import ONE_AT_A_TIME, digest, unwrap
 from cli.postgres import LOCK_TIMEOUT, Database, column, connect, translate
 from shared.errors import DatabaseError, SettingsError
 
 FOLDER = releases.SUPABASE / "migrations"
-ONE_AT_A_TIME = 0x6E65_7572  # the advisory lock's number, "neur"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,8 @@ def _require_released(database: Database) -> None:
     if altered := former_record.altered(database, known()):
         raise DatabaseError(
             f"An unreleased version of neural-search is installed: {', '.join(altered)} differ from the "
-            "release. Run `neural-search uninstall`, which keeps the documents, then `neural-search install`."
+            "release. Run `neural-search uninstall`, which keeps the documents, and `install` again; "
+            "for an embedded stack, `make clean`."
         )
 
 

@@ -85,7 +85,7 @@ def text(version: str, supabase: Path = SUPABASE) -> str:
             (Path(entry["file"]).stem, entry["sha256"], release)
             for release, entries in _releases(supabase).items()
             for entry in entries
-            if release != version
+            if "in_place" in entry
         ],
     )
 
@@ -96,8 +96,8 @@ def generate(supabase: Path = SUPABASE) -> Path:
     path = migration(version, supabase)
     if path.name in released(supabase):
         raise SettingsError(
-            f"{path.name} is released and can't change. Begin the next version: make a folder in "
-            "supabase/sql/incremental, named like 0.3.0."
+            f"{path.name} is released and can't change. Begin the next version with a file in a folder like "
+            "supabase/sql/incremental/0.3.0; a comment will do."
         )
     path.write_text(text(version, supabase))
     return path

@@ -1,6 +1,7 @@
 -- Part of neural-search 0.1.0. Does nothing where it has been run before.
 do $migration$
 begin
+  perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null or to_regproc('neural_search.are_duplicates') is not null then
     return;
   end if;

@@ -5,9 +5,10 @@ declare
   by_whom text := nullif(current_setting('neural_search.applied_by', true), '');
 begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
+  perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cc63d19e1cb79b4fe85da4e3f6abd88493b26afc56427f1f0f504c851c1e46a8'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6b2977a986d30838bf00110052e1156a001be9c933cadbe428b46c01d08f5c22'
     ) then
       return;
     end if;
@@ -1800,11 +1801,10 @@ create or replace function neural_search.note_failure(code text) returns void
 language plpgsql set search_path = '' as $$
 declare
   count constant integer := coalesce(nullif(current_setting('neural_search.policy_failures', true), ''), '0')::integer;
-  setting text;
 begin
   perform neural_search.check_failure(code);
-  setting = set_config('neural_search.policy_failures', (count + 1)::text, true);
-  setting = set_config('neural_search.failed_with', code, true);
+  perform set_config('neural_search.policy_failures', (count + 1)::text, true);
+  perform set_config('neural_search.failed_with', code, true);
 end
 $$;
 comment on function neural_search.note_failure is
@@ -1816,13 +1816,12 @@ create or replace function neural_search.log_failures() returns void
 language plpgsql set search_path = '' as $$
 declare
   count constant text := coalesce(current_setting('neural_search.policy_failures', true), '');
-  setting text;
 begin
   if count <> '' then
     raise log 'neural-search hid objects on which a policy on storage.objects failed: % times, the last with SQLSTATE %.',
       count, current_setting('neural_search.failed_with', true)
       using hint = 'neural-search doctor names the policy and the object.';
-    setting = set_config('neural_search.policy_failures', '', true);
+    perform set_config('neural_search.policy_failures', '', true);
   end if;
 end
 $$;
@@ -2292,7 +2291,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if not neural_search.policies_work() then
-      return '{}';
+      return '{}'::neural_search.match[];
     elsif current_setting('neural_search.prepared', true) <> 'on' then
       raise; -- can_see hides what a policy fails on: this failure is our own
     end if;
@@ -3659,7 +3658,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'cc63d19e1cb79b4fe85da4e3f6abd88493b26afc56427f1f0f504c851c1e46a8', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '6b2977a986d30838bf00110052e1156a001be9c933cadbe428b46c01d08f5c22', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -287,7 +287,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if not neural_search.policies_work() then
-      return '{}';
+      return '{}'::neural_search.match[];
     elsif current_setting('neural_search.prepared', true) <> 'on' then
       raise; -- can_see hides what a policy fails on: this failure is our own
     end if;

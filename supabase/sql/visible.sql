@@ -38,11 +38,10 @@ create or replace function neural_search.note_failure(code text) returns void
 language plpgsql set search_path = '' as $$
 declare
   count constant integer := coalesce(nullif(current_setting('neural_search.policy_failures', true), ''), '0')::integer;
-  setting text;
 begin
   perform neural_search.check_failure(code);
-  setting = set_config('neural_search.policy_failures', (count + 1)::text, true);
-  setting = set_config('neural_search.failed_with', code, true);
+  perform set_config('neural_search.policy_failures', (count + 1)::text, true);
+  perform set_config('neural_search.failed_with', code, true);
 end
 $$;
 comment on function neural_search.note_failure is
@@ -54,13 +53,12 @@ create or replace function neural_search.log_failures() returns void
 language plpgsql set search_path = '' as $$
 declare
   count constant text := coalesce(current_setting('neural_search.policy_failures', true), '');
-  setting text;
 begin
   if count <> '' then
     raise log 'neural-search hid objects on which a policy on storage.objects failed: % times, the last with SQLSTATE %.',
       count, current_setting('neural_search.failed_with', true)
       using hint = 'neural-search doctor names the policy and the object.';
-    setting = set_config('neural_search.policy_failures', '', true);
+    perform set_config('neural_search.policy_failures', '', true);
   end if;
 end
 $$;

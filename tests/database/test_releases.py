@@ -170,7 +170,7 @@ def project(tmp_path):
     (tmp_path / "sql/incremental/0.2.0/20_second.sql").write_text("second\n")
     (tmp_path / "sql/incremental/0.2.0/10_first.sql").write_text("first\n")
     (tmp_path / "sql/released.json").write_text(
-        '{"0.1.0": [{"file": "20260101000000_all.sql", "sha256": ""}]}'
+        '{"0.1.0": [{"file": "20260101000000_all.sql", "sha256": "", "in_place": "1"}]}'
     )
     return tmp_path
 
