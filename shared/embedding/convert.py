@@ -16,6 +16,7 @@ import torch
 
 from shared import settings
 from shared.embedding import artifacts, preprocessing
+from shared.embedding.families import Padding
 from shared.embedding.openvino_engine import OpenVinoEngine
 from shared.embedding.runtime import ov
 from shared.embedding.source import Source
@@ -48,7 +49,7 @@ def convert(name: str, cache: Path) -> None:
 def _save(source: Source, folder: Path) -> None:
     _save_graph(source.image, image_example(source), folder / artifacts.IMAGE_GRAPH)
     if source.text and source.tokenizer:
-        free = 1 if source.record.text and source.record.text.padding == "max_length" else 2
+        free = 1 if source.record.text and source.record.text.padding == Padding.max_length else 2
         _save_graph(source.text, text_example(source), folder / "text.xml", free)
         (folder / "tokenizer.json").write_text(source.tokenizer, "utf-8")
     (folder / artifacts.RECORD).write_text(source.record.to_json(), "utf-8")
@@ -63,7 +64,7 @@ def image_example(source: Source) -> tuple[torch.Tensor, ...]:
 def text_example(source: Source) -> tuple[torch.Tensor, ...]:
     """Two texts as the text tower takes them."""
     assert source.record.text
-    length = source.record.text.max_length if source.record.text.padding == "max_length" else 5
+    length = source.record.text.max_length if source.record.text.padding == Padding.max_length else 5
     ids = torch.zeros((2, length), dtype=torch.int64)
     return (ids, torch.ones_like(ids)) if source.record.text.attention_mask else (ids,)
 

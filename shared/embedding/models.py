@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.embedding.families import FAMILIES
 from shared.errors import UnknownModel
 
-CONVERSION = 4  # raise it when the same source gives other vectors: models are then converted anew
+CONVERSION = 5  # raise it when the same source gives other vectors: models are then converted anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +24,6 @@ class Packaged:
     licence: str  # of the weights, and of the text side's where that is another
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """Checkpoints of one `model_type` that transformers loads."""
-
-    pooling: str  # projected: the model's own image and text features; class token: its last state
-    has_pooler: bool = False  # whether transformers would add a pooler, whose weights may not be there
-    text_padding: str = ""  # longest or max_length, as the family was trained; empty: it has no text side
-
-
 PACKAGED = {
     "efficientnet-lite0": Packaged(
         module="shared.embedding.efficientnet_lite",
@@ -39,15 +31,6 @@ PACKAGED = {
         files=("imagenet_concepts.tsv", "imagenet_concepts.npy"),
         licence="Apache-2.0, text MIT",
     ),
-}
-
-FAMILIES = {
-    "clip": Family(pooling="projected", text_padding="longest"),
-    "siglip": Family(pooling="projected", text_padding="max_length"),
-    "siglip2": Family(pooling="projected", text_padding="max_length"),
-    "dinov2": Family(pooling="class token"),
-    "dinov2_with_registers": Family(pooling="class token"),
-    "vit": Family(pooling="class token", has_pooler=True),
 }
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
