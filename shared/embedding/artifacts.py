@@ -44,6 +44,13 @@ def find(name: str, cache: Path) -> Artifact | None:
     return next((Artifact(folder=folder, record=record) for folder, record in artifacts if record), None)
 
 
+def former(artifact: Artifact) -> list[Artifact]:
+    """Earlier intact conversions of the same model that are still on this machine."""
+    folders = [folder for folder in _newest_first(artifact.folder.parent) if folder != artifact.folder]
+    artifacts = ((folder, _intact_record(folder)) for folder in folders)
+    return [Artifact(folder=folder, record=record) for folder, record in artifacts if record]
+
+
 def converted(cache: Path) -> list[str]:
     """The names of the models that have an intact conversion."""
     records = [_intact_record(path.parent) for path in sorted(cache.glob(f"*/*/{RECORD}"))]

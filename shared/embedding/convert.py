@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from shared import settings
-from shared.embedding import artifacts, preprocessing
+from shared.embedding import artifacts, models, preprocessing
 from shared.embedding.families import Padding
 from shared.embedding.openvino_engine import OpenVinoEngine
 from shared.embedding.runtime import ov
@@ -52,7 +53,8 @@ def _save(source: Source, folder: Path) -> None:
         free = 1 if source.record.text and source.record.text.padding == Padding.max_length else 2
         _save_graph(source.text, text_example(source), folder / "text.xml", free)
         (folder / "tokenizer.json").write_text(source.tokenizer, "utf-8")
-    (folder / artifacts.RECORD).write_text(source.record.to_json(), "utf-8")
+    record = replace(source.record, conversion=models.CONVERSION)
+    (folder / artifacts.RECORD).write_text(record.to_json(), "utf-8")
 
 
 def image_example(source: Source) -> tuple[torch.Tensor, ...]:

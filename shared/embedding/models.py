@@ -15,6 +15,31 @@ CONVERSION = 5  # raise it when the same source gives other vectors: models are 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a rise of CONVERSION changed in a family's vectors."""
+
+    conversion: int  # the first with it
+    families: tuple[str, ...]
+    images: bool  # whether stored vectors differ from new ones; else texts alone changed
+    reason: str
+
+
+CHANGES = (
+    Change(
+        conversion=5,
+        families=("siglip", "siglip2"),
+        images=False,
+        reason="texts are lower-cased and padded on the right, without a mask, as in training",
+    ),
+)
+
+
+def changes(family: str, since: int) -> list[Change]:
+    """Those of a family's vectors after the conversion `since`."""
+    return [change for change in CHANGES if change.conversion > since and family in change.families]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Packaged:
     """A model whose weights are Python packages."""
 

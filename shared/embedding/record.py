@@ -65,9 +65,10 @@ class Record:
     dimensions: int
     image: ImageInput
     text: TextInput | None  # None: this model can't embed texts
+    conversion: int = 4  # `models.CONVERSION` when it was made; the first ones don't say
 
-    def to_json(self, **more: Any) -> str:
-        return json.dumps({"format": FORMAT} | asdict(self) | more, indent=2)
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT} | asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -82,6 +83,7 @@ class Record:
             dimensions=data["dimensions"],
             image=ImageInput(**image | {"resize": Resize(image["resize"])}),
             text=_text(data["text"]) if data["text"] else None,
+            conversion=data.get("conversion", cls.conversion),
         )
 
 
