@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from shared import settings
-from shared.embedding import artifacts, models, preprocessing
+from shared.embedding import artifacts, models, precision_check, preprocessing
 from shared.embedding.families import Padding
 from shared.embedding.openvino_engine import OpenVinoEngine
 from shared.embedding.runtime import ov
@@ -44,7 +44,8 @@ def convert(name: str, cache: Path) -> None:
         _save(source, folder)
     artifact = artifacts.find(name, cache)
     assert artifact, "a conversion that was just written must be there"
-    OpenVinoEngine(artifact).compile()
+    precision = precision_check.trusted_native(artifact, artifacts.tokenizer(artifact))
+    OpenVinoEngine(artifact, precision).compile()
 
 
 def _save(source: Source, folder: Path) -> None:
@@ -52,7 +53,7 @@ def _save(source: Source, folder: Path) -> None:
     if source.text and source.tokenizer:
         free = 1 if source.record.text and source.record.text.padding == Padding.max_length else 2
         _save_graph(source.text, text_example(source), folder / "text.xml", free)
-        (folder / "tokenizer.json").write_text(source.tokenizer, "utf-8")
+        (folder / artifacts.TOKENIZER).write_text(source.tokenizer, "utf-8")
     record = replace(source.record, conversion=models.CONVERSION)
     (folder / artifacts.RECORD).write_text(record.to_json(), "utf-8")
 

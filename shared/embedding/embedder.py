@@ -11,7 +11,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from shared import images
-from shared.embedding import preprocessing
+from shared.embedding import preprocessing, tokens
 from shared.embedding.batching import Batcher
 from shared.embedding.record import Record
 from shared.errors import InvalidQuery, TextUnsupported
@@ -93,21 +93,13 @@ class Embedder:
         batches = [embed(items[start : start + size]) for start in range(0, len(items), size)]
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *batches])
 
-    def text_inputs(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Token ids (n, length) and, where the text tower takes one, a mask of the padding."""
-        assert self._tokenizer and self.record.text
-        encodings = self._tokenizer.encode_batch(list(texts))
-        inputs = [np.array([encoding.ids for encoding in encodings], np.int64)]
-        if self.record.text.attention_mask:
-            inputs.append(np.array([encoding.attention_mask for encoding in encodings], np.int64))
-        return inputs
-
     def _embed_pictures(self, pictures: Sequence[bytes | Image.Image]) -> Vectors:
         inputs = preprocessing.batch([self._decoded(picture) for picture in pictures], self.record.image)
         return self._images(inputs)
 
     def _embed_tokens(self, texts: Sequence[str]) -> Vectors:
-        return self.engine.texts(self.text_inputs(texts))
+        assert self._tokenizer and self.record.text
+        return self.engine.texts(tokens.batch(texts, self._tokenizer, self.record.text))
 
     def _decoded(self, picture: bytes | Image.Image) -> Image.Image:
         if isinstance(picture, Image.Image):

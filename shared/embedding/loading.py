@@ -79,10 +79,16 @@ def _has_gpu() -> bool:
 
 def _load_openvino(name: str, configuration: Settings, precision: str | None) -> Embedder:
     artifact = _converted(name, configuration.embedding_cache)
-    from shared.embedding.openvino_engine import OpenVinoEngine  # 50 MB that the torch engine doesn't need
+    from shared.embedding import precision_check  # 50 MB that the torch engine doesn't need
+    from shared.embedding.openvino_engine import OpenVinoEngine
 
-    tokenizer = _tokenizer(artifact.folder) if artifact.record.text else None
-    return _embedder(artifact.record, OpenVinoEngine(artifact, precision), tokenizer, configuration)
+    tokenizer = artifacts.tokenizer(artifact)
+    if precision in (None, "int8"):
+        native = precision_check.trusted_native(artifact, tokenizer)
+        engine = OpenVinoEngine(artifact, precision or native, native)
+    else:
+        engine = OpenVinoEngine(artifact, precision)
+    return _embedder(artifact.record, engine, tokenizer, configuration)
 
 
 def _load_torch(name: str, configuration: Settings) -> Embedder:
@@ -107,10 +113,6 @@ def _embedder(
         max_image_bytes=configuration.max_image_bytes,
         max_image_pixels=configuration.max_image_pixels,
     )
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def _converted(name: str, cache: Path) -> Artifact:
