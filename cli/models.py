@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import model_list, output
+from cli import model_import, model_list, output
 from cli.output import AsJson, count
 from cli.project import Project
 from shared import settings
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 BATCH = 5000  # rows for each call, which has to fit into the API's time-out
 
-commands = typer.Typer(no_args_is_help=True, help="List, add, compare, activate and remove models.")
+commands = typer.Typer(no_args_is_help=True, help="List, import, add, compare, activate and remove models.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in EMBEDDING_MODELS: a name, or a path.")]
 
@@ -27,6 +27,9 @@ class Strategy(StrEnum):
     exact = "exact"
     hnsw = "hnsw"
     lsh = "lsh"
+
+
+commands.command("import")(model_import.import_model)
 
 
 def register(app: typer.Typer) -> None:

@@ -40,7 +40,7 @@ def look_up(name: str, cache: Path) -> Known:
         name=name,
         record=artifact.record if artifact else None,
         size=_size(folder) if folder else None,
-        licence=_licence(name),
+        licence=(artifact and artifact.record.licence) or _licence(name),
     )
 
 

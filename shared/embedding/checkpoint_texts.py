@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
+from shared.embedding import tokens
 from shared.embedding.families import Padding, Texts
 from shared.embedding.record import TextInput
 from shared.errors import ModelBroken
@@ -27,7 +28,7 @@ def read_text_input(name: str, texts: Texts, config: Any) -> tuple[Tokenizer, Te
     length = min(config.text_config.max_position_embeddings, _length(files) or texts.length)
     tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
     if texts.lower_case:
-        tokenizer.normalizer = _lower_cased(tokenizer.normalizer)
+        tokenizer.normalizer = tokens.lower_cased(tokenizer.normalizer)
     tokenizer.enable_truncation(length, direction=loaded.truncation_side)
     tokenizer.enable_padding(
         direction=files.get("padding_side", texts.side),
@@ -55,10 +56,6 @@ def _length(files: dict[str, Any]) -> int | None:
     return (
         length if length and length < VERY_LARGE_INTEGER else None
     )  # which transformers writes for "unknown"
-
-
-def _lower_cased(normalizer: Any) -> Any:
-    return normalizers.Sequence([normalizers.Lowercase(), *([normalizer] if normalizer else [])])
 
 
 def _fast_tokenizer(name: str) -> Any:

@@ -5,8 +5,6 @@ A process of its own, so that torch's memory never belongs to one that serves.
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,26 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared import settings
-from shared.embedding import artifacts, models, precision_check, preprocessing
+from shared.embedding import artifacts, converter, models, precision_check, preprocessing
 from shared.embedding.families import Padding
-from shared.embedding.openvino_engine import OpenVinoEngine
 from shared.embedding.runtime import ov
 from shared.embedding.source import Source
 from shared.embedding.sources import open_source
-from shared.errors import NeuralSearchError
-
-
-def main(name: str) -> int:
-    """0, or 1 with the error as JSON on standard output for the process that waits for it."""
-    # torch's threads spin while they wait for each other: on a busy machine, one is faster than two.
-    torch.set_num_threads(1)
-    try:
-        convert(name, settings.load().embedding_cache)
-    except NeuralSearchError as error:
-        print(json.dumps({"class": type(error).__name__, "message": str(error)}))
-        return 1
-    return 0
 
 
 def convert(name: str, cache: Path) -> None:
@@ -44,8 +27,7 @@ def convert(name: str, cache: Path) -> None:
         _save(source, folder)
     artifact = artifacts.find(name, cache)
     assert artifact, "a conversion that was just written must be there"
-    precision = precision_check.trusted_native(artifact, artifacts.tokenizer(artifact))
-    OpenVinoEngine(artifact, precision).compile()
+    precision_check.compile_trusted(artifact)
 
 
 def _save(source: Source, folder: Path) -> None:
@@ -88,6 +70,6 @@ def _shape(example: torch.Tensor, free: int) -> Any:
 
 
 if __name__ == "__main__":
-    # Standard output carries the error; what libraries log belongs on standard error.
-    logging.basicConfig(stream=sys.stderr)
-    sys.exit(main(sys.argv[1]))
+    # torch's threads spin while they wait for each other: on a busy machine, one is faster than two.
+    torch.set_num_threads(1)
+    sys.exit(converter.main(convert))

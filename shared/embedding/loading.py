@@ -28,7 +28,7 @@ def load(
     """
     configuration = configuration or settings.load()
     name = model or configuration.embedding_models[0]
-    if engine_name(configuration) == "torch":
+    if _engine_of(name, configuration) == "torch":
         return _load_torch(name, configuration)
     if configuration.embedding_precision != "auto":
         precision = precision or configuration.embedding_precision
@@ -42,7 +42,7 @@ def prepare(model: str | None = None, *, configuration: Settings | None = None) 
     """
     configuration = configuration or settings.load()
     name = model or configuration.embedding_models[0]
-    if engine_name(configuration) == "torch":
+    if _engine_of(name, configuration) == "torch":
         return False
     found = artifacts.find(name, configuration.embedding_cache)
     artifact = found or _converted(name, configuration.embedding_cache)
@@ -66,6 +66,19 @@ def engine_name(configuration: Settings) -> str:
             "Set EMBEDDING_ENGINE=openvino and EMBEDDING_DEVICE=cpu, or EMBEDDING_PRECISION=auto."
         )
     return engine
+
+
+def _engine_of(name: str, configuration: Settings) -> str:
+    """As `engine_name`; for an exported model, which is no torch module, always openvino."""
+    engine = engine_name(configuration)
+    if engine == "openvino" or not models.is_exported(name):
+        return engine
+    if configuration.embedding_engine == "torch" or configuration.embedding_device == "cuda":
+        raise SettingsError(
+            f"{name!r} is an exported model, which OpenVINO runs on the CPU. "
+            "Set EMBEDDING_ENGINE=openvino and EMBEDDING_DEVICE=cpu."
+        )
+    return "openvino"
 
 
 def _has_gpu() -> bool:
@@ -129,6 +142,8 @@ def _converted(name: str, cache: Path) -> Artifact:
 
 
 def _check_converter(name: str, cache: Path) -> None:
+    if models.is_exported(name):
+        return
     if importlib.util.find_spec("torch"):
         models.check(name)
         if models.fingerprint(name):
@@ -142,8 +157,9 @@ def _check_converter(name: str, cache: Path) -> None:
 
 
 def _convert(name: str, cache: Path) -> None:
+    converter = "import_exported" if models.is_exported(name) else "convert"
     process = subprocess.run(
-        [sys.executable, "-m", "shared.embedding.convert", name],
+        [sys.executable, "-m", f"shared.embedding.{converter}", name],
         env=settings.child_environment({"EMBEDDING_CACHE": str(cache)}),
         capture_output=True,
         text=True,

@@ -58,7 +58,13 @@ PACKAGED = {
     ),
 }
 
+DESCRIPTION, IMAGE_TOWER = "model.json", "image.onnx"  # of an exported model
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def is_exported(name: str) -> bool:
+    """Whether this is the folder of an exported model, which OpenVINO reads."""
+    return any((Path(name) / file).is_file() for file in (DESCRIPTION, IMAGE_TOWER))
 
 
 def slug(name: str) -> str:
@@ -86,7 +92,7 @@ def check(name: str) -> None:
     known = ", ".join(PACKAGED)
     raise UnknownModel(
         f"There is no model {name!r}. Known names: {known}. Checkpoints of {', '.join(FAMILIES)} are named "
-        "as on the hub (openai/clip-vit-base-patch32) or by the path of their folder.",
+        "as on the hub (openai/clip-vit-base-patch32) or by the path of their folder, as exported models.",
         value=name,
     )
 

@@ -21,7 +21,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from shared import logs
-from shared.embedding import preprocessing, tokens
+from shared.embedding import artifacts, preprocessing, tokens
 from shared.embedding.artifacts import Artifact
 from shared.embedding.compilation import core, native_precision
 from shared.embedding.embedder import Engine
@@ -59,6 +59,11 @@ def trusted_native(artifact: Artifact, tokenizer: Tokenizer | None) -> str:
     return trusted(artifact, native_precision(), tokenizer)
 
 
+def compile_trusted(artifact: Artifact) -> None:
+    """Compile the model in the precision that will serve it, for the next start to be fast."""
+    OpenVinoEngine(artifact, trusted_native(artifact, artifacts.tokenizer(artifact))).compile()
+
+
 def trusted(
     artifact: Artifact, precision: str, tokenizer: Tokenizer | None, make: MakeEngine = OpenVinoEngine
 ) -> str:
@@ -79,6 +84,11 @@ def trusted(
     return "f32"
 
 
+def pictures() -> list[Image.Image]:
+    """A few photographs of unlike things."""
+    return [Image.open(path).convert("RGB") for path in sorted(PICTURES.glob("*.jpg"))]
+
+
 def compare(served: Engine, exact: Engine, artifact: Artifact, tokenizer: Tokenizer | None) -> Verdict:
     """Both engines' vectors of the same inputs."""
     cosines = np.concatenate(list(_cosines(served, exact, artifact, tokenizer)))
@@ -88,8 +98,7 @@ def compare(served: Engine, exact: Engine, artifact: Artifact, tokenizer: Tokeni
 def _cosines(
     served: Engine, exact: Engine, artifact: Artifact, tokenizer: Tokenizer | None
 ) -> Iterator[NDArray[np.float64]]:
-    pictures = [Image.open(path).convert("RGB") for path in sorted(PICTURES.glob("*.jpg"))]
-    images = preprocessing.batch(pictures, artifact.record.image)
+    images = preprocessing.batch(pictures(), artifact.record.image)
     yield _cosine(served.images(images), exact.images(images))
     if artifact.record.text and tokenizer:
         texts = tokens.batch(TEXTS, tokenizer, artifact.record.text)

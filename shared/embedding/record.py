@@ -66,6 +66,7 @@ class Record:
     image: ImageInput
     text: TextInput | None  # None: this model can't embed texts
     conversion: int = 4  # `models.CONVERSION` when it was made; the first ones don't say
+    licence: str | None = None  # of the weights, where the model's own files name it
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT} | asdict(self), indent=2)
@@ -84,6 +85,7 @@ class Record:
             image=ImageInput(**image | {"resize": Resize(image["resize"])}),
             text=_text(data["text"]) if data["text"] else None,
             conversion=data.get("conversion", cls.conversion),
+            licence=data.get("licence"),
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 from shared.embedding.record import TextInput
 
@@ -18,3 +19,8 @@ def batch(texts: Sequence[str], tokenizer: Tokenizer, how: TextInput) -> list[ND
     if how.attention_mask:
         inputs.append(np.array([encoding.attention_mask for encoding in encodings], np.int64))
     return inputs
+
+
+def lower_cased(normalizer: Any) -> Any:
+    """A tokenizer's normaliser, or None, with lower-casing before it."""
+    return normalizers.Sequence([normalizers.Lowercase(), *([normalizer] if normalizer else [])])
