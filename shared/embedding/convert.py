@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared.embedding import artifacts, converter, models, precision_check, preprocessing
+from shared.embedding import artifacts, converter, models, openvino_precision, preprocessing
 from shared.embedding.families import Padding
 from shared.embedding.runtime import ov
 from shared.embedding.source import Source
@@ -27,7 +27,7 @@ def convert(name: str, cache: Path) -> None:
         _save(source, folder)
     artifact = artifacts.find(name, cache)
     assert artifact, "a conversion that was just written must be there"
-    precision_check.compile_trusted(artifact)
+    openvino_precision.compile_trusted(artifact)
 
 
 def _save(source: Source, folder: Path) -> None:

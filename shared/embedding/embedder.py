@@ -25,7 +25,7 @@ class Engine(Protocol):
 
     name: str  # openvino or torch
     device: str  # cpu or cuda
-    precision: str  # f32, bf16, f16 or int8
+    precision: str  # f32, bf16 or int8
     batch_size: int  # how many inputs it takes at once
     joins_calls: bool  # whether images of concurrent calls are faster together
 

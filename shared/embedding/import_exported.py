@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from shared.embedding import artifacts, converter, exported, exported_checks, precision_check
+from shared.embedding import artifacts, converter, exported, exported_checks, openvino_precision
 from shared.embedding.exported import Exported
 from shared.embedding.runtime import ov
 
@@ -28,7 +28,7 @@ def write(model: Exported, cache: Path) -> None:
         (folder / artifacts.RECORD).write_text(model.record.to_json(), "utf-8")
     artifact = artifacts.find(name, cache)
     assert artifact, "what was just written must be there"
-    precision_check.compile_trusted(artifact)
+    openvino_precision.compile_trusted(artifact)
 
 
 if __name__ == "__main__":

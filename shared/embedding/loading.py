@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from shared import errors, settings
-from shared.embedding import artifacts, models
+from shared.embedding import artifacts, models, precision_check
 from shared.embedding.artifacts import Artifact
 from shared.embedding.embedder import Embedder, Engine
 from shared.embedding.record import Record
@@ -92,12 +92,12 @@ def _has_gpu() -> bool:
 
 def _load_openvino(name: str, configuration: Settings, precision: str | None) -> Embedder:
     artifact = _converted(name, configuration.embedding_cache)
-    from shared.embedding import precision_check  # 50 MB that the torch engine doesn't need
+    from shared.embedding import openvino_precision  # 50 MB that the torch engine doesn't need
     from shared.embedding.openvino_engine import OpenVinoEngine
 
     tokenizer = artifacts.tokenizer(artifact)
     if precision in (None, "int8"):
-        native = precision_check.trusted_native(artifact, tokenizer)
+        native = openvino_precision.trusted_native(artifact, tokenizer)
         engine = OpenVinoEngine(artifact, precision or native, native)
     else:
         engine = OpenVinoEngine(artifact, precision)
@@ -113,7 +113,13 @@ def _load_torch(name: str, configuration: Settings) -> Embedder:
     device = choose_device(configuration.embedding_device)
     source = open_source(name)
     tokenizer = Tokenizer.from_str(source.tokenizer) if source.tokenizer else None
-    return _embedder(source.record, TorchEngine(source, device), tokenizer, configuration)
+    engine = TorchEngine(source, device)
+    if engine.precision != "f32":
+        exact = TorchEngine(source, device, "f32")
+        verdict = precision_check.compare(engine, exact, source.record, tokenizer)
+        if not precision_check.accepted(verdict, engine.precision, name):
+            engine = exact
+    return _embedder(source.record, engine, tokenizer, configuration)
 
 
 def _embedder(

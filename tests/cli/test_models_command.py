@@ -199,6 +199,16 @@ def test_an_exported_model_is_searchable_from_upload_to_text_query(
     stack.run("models", "remove", exported, "--yes")
 
 
+def test_the_demo_runs_with_the_model_that_it_is_given_and_again_with_the_default(
+    stack: CommandLine, shop: Path, exported: str
+):
+    printed = stack.run("demo", "--once", "--images", shop, "--model", exported).stdout
+    assert "Query by image" in printed and row(stack, exported)["state"] == "active"
+    stack.run("demo", "--once", "--images", shop)
+    assert row(stack, MODEL)["state"] == "active"
+    stack.run("models", "remove", exported, "--yes")
+
+
 def test_the_list_tells_what_is_known_of_each_model(stack: CommandLine, shop: Path, checkpoint: str):
     default, tiny = row(stack, MODEL), row(stack, checkpoint)
     assert (default["state"], default["dimensions"], default["text"]) == ("active", DIMENSIONS, True)

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared import embedding
-from shared.embedding import artifacts, precision_check
+from shared.embedding import artifacts, openvino_precision, precision_check
 from shared.embedding.artifacts import Artifact
 from shared.embedding.openvino_engine import OpenVinoEngine
 from shared.settings import Settings
@@ -25,7 +25,7 @@ def artifact(converted: Settings, tmp_path: Path) -> Artifact:
     """The default model, never compared on this machine."""
     found = artifacts.find("efficientnet-lite0", converted.embedding_cache)
     assert found
-    copytree(found.folder, tmp_path / "model", ignore=lambda *_: {precision_check.FOLDER, "compiled"})
+    copytree(found.folder, tmp_path / "model", ignore=lambda *_: {openvino_precision.FOLDER, "compiled"})
     return Artifact(folder=tmp_path / "model", record=found.record)
 
 
@@ -69,7 +69,7 @@ def test_an_engine_with_wrong_products_is_not_served_and_the_log_says_so(
         return Broken(artifact, precision, [], side, damage)
 
     tokenizer = artifacts.tokenizer(artifact)
-    assert precision_check.trusted(artifact, "bf16", tokenizer, make) == "f32"
+    assert openvino_precision.trusted(artifact, "bf16", tokenizer, make) == "f32"
     said = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert said["severity"] == "WARNING" and "bf16 gives wrong vectors on this processor" in said["event"]
 
@@ -77,7 +77,7 @@ def test_an_engine_with_wrong_products_is_not_served_and_the_log_says_so(
 def test_many_small_errors_are_refused_as_well(artifact: Artifact) -> None:
     made: list[str] = []
     engines = [Broken(artifact, "bf16", made, "images", all_moved), OpenVinoEngine(artifact, "f32")]
-    verdict = precision_check.compare(*engines, artifact, None)
+    verdict = precision_check.compare(*engines, artifact.record, None)
     assert verdict.least > precision_check.LEAST and not verdict.good
 
 
@@ -87,7 +87,7 @@ def test_the_answer_is_kept_for_the_next_start(artifact: Artifact) -> None:
     def make(artifact: Artifact, precision: str) -> Any:
         return Broken(artifact, precision, made, "images", one_turned)
 
-    answers = [precision_check.trusted(artifact, "bf16", None, make) for _ in range(2)]
+    answers = [openvino_precision.trusted(artifact, "bf16", None, make) for _ in range(2)]
     assert answers == ["f32", "f32"] and made == ["bf16", "f32"]
     assert not artifacts.altered(artifact.folder), "the conversion itself stays what it was"
 
@@ -95,7 +95,7 @@ def test_the_answer_is_kept_for_the_next_start(artifact: Artifact) -> None:
 def test_what_serves_here_was_compared(converted: Settings, served: embedding.Embedder) -> None:
     found = artifacts.find(served.name, converted.embedding_cache)
     assert found
-    kept = list((found.folder / precision_check.FOLDER).glob("*.json"))
+    kept = list((found.folder / openvino_precision.FOLDER).glob("*.json"))
     assert len(kept) == (served.engine.precision != "f32")
     assert all(precision_check.Verdict(**json.loads(path.read_text())).good for path in kept)
 
@@ -103,16 +103,16 @@ def test_what_serves_here_was_compared(converted: Settings, served: embedding.Em
 @pytest.fixture
 def unwritable(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> Iterator[Artifact]:
     # Not by its mode: the tests may run as root, who writes everywhere.
-    monkeypatch.setattr(precision_check.os, "access", lambda path, mode: Path(path) != artifact.folder)
+    monkeypatch.setattr(openvino_precision.os, "access", lambda path, mode: Path(path) != artifact.folder)
     yield artifact
-    assert not (artifact.folder / precision_check.FOLDER).exists()
+    assert not (artifact.folder / openvino_precision.FOLDER).exists()
 
 
 def test_where_the_answer_cant_be_kept_it_is_compared_at_each_start(unwritable: Artifact) -> None:
     def make(artifact: Artifact, precision: str) -> Any:
         return Broken(artifact, precision, [], "images", unknown)
 
-    assert precision_check.trusted(unwritable, "bf16", None, make) == "f32"
+    assert openvino_precision.trusted(unwritable, "bf16", None, make) == "f32"
 
 
 def test_it_never_delays_such_a_start_for_long(
@@ -124,7 +124,25 @@ def test_it_never_delays_such_a_start_for_long(
         go_on.wait()
         raise RuntimeError("too late")
 
-    monkeypatch.setattr(precision_check, "SECONDS", 0.01)
-    assert precision_check.trusted(unwritable, "bf16", None, make) == "bf16"
+    monkeypatch.setattr(openvino_precision, "SECONDS", 0.01)
+    assert openvino_precision.trusted(unwritable, "bf16", None, make) == "bf16"
     go_on.set()
     assert "wasn't compared with float32" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_torch_in_bfloat16_passes_and_a_broken_gpu_would_not(tmp_path: Path) -> None:
+    import tiny_checkpoints
+    from tokenizers import Tokenizer
+
+    from shared.embedding.sources import open_source
+    from shared.embedding.torch_engine import TorchEngine
+
+    tiny_checkpoints.clip(tmp_path)
+    source = open_source(str(tmp_path))
+    tokenizer = Tokenizer.from_str(str(source.tokenizer))
+    served, exact = (TorchEngine(source, "cpu", precision) for precision in ("bf16", "f32"))
+    verdict = precision_check.compare(served, exact, source.record, tokenizer)
+    assert verdict.good and verdict.least < 0.9999999, "else both computed in float32"
+    served.texts = lambda inputs: unknown(exact.texts(inputs))  # type: ignore[method-assign]
+    assert not precision_check.compare(served, exact, source.record, tokenizer).good
