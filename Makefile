@@ -6,7 +6,7 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 .PHONY: demo test soak evaluate lint clean
 
 demo: $(VENV)/.demo
-	$(VENV)/bin/python -m cli demo $(if $(filter 1,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)")
+	$(VENV)/bin/python -m cli demo $(if $(filter 1,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n 2 --max-worker-restart 0 $(PYTEST_ARGS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli import output, upload
+from cli import model_switch, output, upload
 from cli.files import LocalFile, find_files
 from cli.output import count
 from cli.project import Project
@@ -32,6 +33,9 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     images: Annotated[Path, typer.Option(help="A folder of your own images.", show_default=False)] = SAMPLES,
+    model: Annotated[
+        str | None, typer.Option(help="Search with this model: a name or a folder.", show_default=False)
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop when the results are shown.")] = False,
 ) -> None:
     """Start the embedded stack, upload images, wait until they are searchable and search them."""
@@ -39,16 +43,28 @@ def demo(
     from cli.running import as_client, launched  # psycopg and more: 0.5 s
     from local.stack import Stack
 
-    target = settings.load()
+    target = _with_model(settings.load(), model)
+    name = target.embedding_models[0]
     if running := Stack.running(target):
         output.say(f"The embedded stack runs already at {running.url}; `neural-search down` stops it.")
+        model_switch.use(as_client(target), name)
         _show(as_client(target), images, files)
         return
     with launched(target) as stack:
+        model_switch.use(stack.settings, name)
         _show(stack.settings, images, files)
         if not once:
             output.say("Ctrl-C stops it.")
             stack.run_until_interrupted()
+
+
+def _with_model(target: Settings, model: str | None) -> Settings:
+    """The settings with this model first; those of before stay, since they may be searched until then."""
+    if model is None:
+        return target
+    name = str(Path(model).resolve()) if Path(model).is_dir() else model
+    others = [other for other in target.embedding_models if other != name]
+    return replace(target, embedding_models=(name, *others))
 
 
 def _show(target: Settings, images: Path, files: list[LocalFile]) -> None:
@@ -104,9 +120,16 @@ def _indexed(report: Report, elapsed: float) -> str:
 
 def _search_samples(target: Settings) -> None:
     _search_by_image(target, SAMPLES / SAMPLE_IMAGE, SAMPLE_IMAGE)
-    for text in SAMPLE_TEXTS:
+    for text in SAMPLE_TEXTS if _understands_text(target) else ():
         answer, took = _timed(target, {"text": text, "limit": RESULTS})
         _print_results(f"text {text!r}", answer["results"], took)
+
+
+def _understands_text(target: Settings) -> bool:
+    from shared.embedding import catalogue  # tokenizers
+
+    record = catalogue.look_up(target.embedding_models[0], target.embedding_cache).record
+    return record is None or record.text is not None
 
 
 def _search_by_image(target: Settings, path: Path, name: str) -> None:

@@ -63,6 +63,15 @@ def show(found: list[Row]) -> None:
     output.print_table(COLUMNS, [_cells(row) for row in found])
 
 
+def show_suggestions() -> None:
+    """A table for each purpose, as in docs/models.md."""
+    from shared.embedding import suggestions
+
+    for purpose in suggestions.Purpose:
+        output.say(f"\n{purpose}:")
+        output.print_table(suggestions.COLUMNS, [one.row for one in suggestions.of(purpose)])
+
+
 def _speed(target: Settings, name: str) -> float | None:
     from cli import model_speed
     from shared import embedding

@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import model_list, output
+from cli import model_import, model_list, model_switch, output
 from cli.output import AsJson, count
 from cli.project import Project
 from shared import settings
-from shared.errors import ModelNotLoaded, NeuralSearchError, RequestError
+from shared.errors import NeuralSearchError, RequestError
 from shared.settings import Settings
 
 Row = dict[str, Any]
 
 BATCH = 5000  # rows for each call, which has to fit into the API's time-out
 
-commands = typer.Typer(no_args_is_help=True, help="List, add, compare, activate and remove models.")
+commands = typer.Typer(no_args_is_help=True, help="List, import, add, compare, activate and remove models.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in EMBEDDING_MODELS: a name, or a path.")]
 
@@ -29,6 +29,9 @@ class Strategy(StrEnum):
     lsh = "lsh"
 
 
+commands.command("import")(model_import.import_model)
+
+
 def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="models")
 
@@ -36,6 +39,9 @@ def register(app: typer.Typer) -> None:
 @commands.command("list")
 def show(
     speed: Annotated[bool, typer.Option(help="Measure each converted model for a second.")] = True,
+    suggested: Annotated[
+        bool, typer.Option("--suggested", help="Show models to choose from as well, by purpose.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the models that this machine knows and those of the project, and how far each is."""
@@ -48,6 +54,8 @@ def show(
     model_list.show(rows)
     if not target.supabase_url:
         output.say("\nNo project is named (SUPABASE_URL), so this is only what this machine knows.")
+    if suggested:
+        model_list.show_suggestions()
 
 
 @commands.command()
@@ -64,25 +72,12 @@ def add(
     It makes the model's index, registers it and queues every image. It can be run again at any time, and then
     makes what is missing.
     """
-    from cli import backfill, model_index  # psycopg
-    from cli.postgres import connect
-    from shared import embedding
-
     target = settings.load()
-    url = target.need("database_url")
-    embedder = embedding.load(name, configuration=target)
-    with Project(target) as project, connect(url) as database:
-        chosen = strategy.value if strategy else _strategy(project.call_as("secret_key", "list_models"), name)
-        output.warn(f"{name} has {embedder.dimensions} dimensions. Making its index …")
-        index = model_index.ensure(database, name, embedder.dimensions, chosen)
-        arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": chosen}
-        state = project.call_as("secret_key", "add_model", **arguments)
-        model_index.drop_others(database, name, chosen)
-        queued = backfill.queue_all(project)
+    added = model_switch.add(target, name, strategy and strategy.value)
     if as_json:
-        about = {"name": name, "dimensions": embedder.dimensions, "state": state}
-        output.print_json(about | {"text": embedder.supports_text, "index": index, "queued": queued})
+        output.print_json(added)
         return
+    state, index, queued = added["state"], added["index"], added["queued"]
     made = "it is searched without an index" if index == "none" else f"its index was {index}"
     output.say(f"{name} is {state}; {made}; {count(queued, 'image')} queued.")
     for line in _who_embeds(target, name):
@@ -116,7 +111,7 @@ def compare(
     registered = _registered(target)
     names = (other or _active(registered), one)
     for name in names:
-        _require(registered, name)
+        model_switch.require(registered, name)
     if names[0] == names[1]:
         raise RequestError(f"{one!r} can't be compared with itself. Name another model.")
     found = model_comparison.compare(target.need("database_url"), names, sample)
@@ -140,10 +135,7 @@ def activate(
     with it nor given up with a reason.
     """
     target = settings.load()
-    with Project(target) as project:
-        _require(project.call_as("secret_key", "list_models"), name)
-        _require_loaded(target, name)
-        [done] = project.call_as("secret_key", "activate_model", name=name, force_unaccounted=force)
+    done = model_switch.activate(target, name, force)
     if as_json:
         output.print_json(done)
         return
@@ -189,7 +181,7 @@ def remove(
     target = settings.load()
     url = target.need("database_url")
     with Project(target) as project, connect(url) as database:
-        row = _require(project.call_as("secret_key", "list_models"), name)
+        row = model_switch.require(project.call_as("secret_key", "list_models"), name)
         if not yes:
             question = f"Delete {count(row['documents'], 'document')} of {name} in {target.supabase_url}?"
             typer.confirm(question, abort=True)
@@ -223,45 +215,11 @@ def _registered(target: Settings) -> list[Row]:
     return rows
 
 
-def _strategy(registered: list[Row], name: str) -> str:
-    """That of a model which is registered already, else the default."""
-    found = [row["search_strategy"] for row in registered if row["name"] == name]
-    return str(found[0]) if found else Strategy.hnsw.value
-
-
-def _require(registered: list[Row], name: str) -> Row:
-    for row in registered:
-        if row["name"] == name:
-            return row
-    there = ", ".join(row["name"] for row in registered)
-    raise RequestError(
-        f"The project has no model {name!r}, only {there}. Add it: `neural-search models add`."
-    )
-
-
 def _active(registered: list[Row]) -> str:
     for row in registered:
         if row["state"] == "active":
             return str(row["name"])
     raise RequestError("No model is active. Name two models.")
-
-
-def _require_loaded(target: Settings, name: str) -> None:
-    from cli.loaded import models_of
-
-    url = target.need("query_url")
-    loaded = models_of(url, apikey=str(target.publishable_key))
-    if name not in loaded:
-        raise ModelNotLoaded(
-            f"The query function at {url} has only {', '.join(loaded)}, not {name!r}: searches would stop. "
-            "Add it to its EMBEDDING_MODELS (the container: build it in), restart it, and try again.",
-            value=name,
-        )
-    if loaded[name]:
-        raise ModelNotLoaded(
-            f"The query function at {url} can't embed with {name!r}: searches would stop. {loaded[name]}",
-            value=name,
-        )
 
 
 def _who_embeds(target: Settings, name: str) -> list[str]:

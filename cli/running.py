@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from cli import output
@@ -16,6 +17,15 @@ from shared import settings
 from shared.errors import StackError
 from shared.settings import CHECKOUT, Settings
 
+OF_A_PROJECT = (
+    "supabase_url",
+    "publishable_key",
+    "secret_key",
+    "query_url",
+    "embed_url",
+    "webhook_secrets",
+    "database_url",
+)
 SEED = CHECKOUT / "supabase" / "seed.sql"
 
 
@@ -40,7 +50,8 @@ def launched(target: Settings) -> Iterator[Stack]:
 
 def as_client(target: Settings) -> Settings:
     """A running stack's own address and keys, whatever SUPABASE_URL says."""
-    return settings.load({"LOCAL_DATA": str(target.local_data), "LOCAL_PORT": str(target.local_port)})
+    own = settings.load({"LOCAL_DATA": str(target.local_data), "LOCAL_PORT": str(target.local_port)})
+    return replace(target, **{field: getattr(own, field) for field in OF_A_PROJECT})
 
 
 def _prepare_models(target: Settings) -> None:

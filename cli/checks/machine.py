@@ -7,10 +7,14 @@ import socket
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shared.errors import NeuralSearchError, SettingsError, StackError
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.embedding.artifacts import Artifact
 
 GIB = 1024**3
 NEEDED = {
@@ -29,8 +33,14 @@ NEEDED_BY_THE_STACK = {
 
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
-    limits = {"decoding limits": lambda: decoding(target)}
-    yield "", {"Python packages": lambda: packages(NEEDED), **limits}
+    yield (
+        "",
+        {
+            "Python packages": lambda: packages(NEEDED),
+            "decoding limits": lambda: decoding(target),
+            "models' vectors": lambda: vectors(target),
+        },
+    )
     elsewhere = "" if is_embedded(target) else "SUPABASE_URL names another project than the embedded stack"
     yield (
         elsewhere,
@@ -119,3 +129,27 @@ def model(target: Settings) -> str:
         for artifact in filter(None, found.values()):
             artifacts.need_quantised(artifact)
     return f"{names} ({'`neural-search up` will convert it' if missing else 'converted for the CPU'})"
+
+
+def vectors(target: Settings) -> str:
+    """Whether those that an earlier release made of the same models are still right."""
+    from shared.embedding import artifacts  # numpy
+
+    found = [artifacts.find(name, target.embedding_cache) for name in target.embedding_models]
+    notes = [note for artifact in found if artifact for note in _notes(artifact)]
+    return "; ".join(notes) or "made as they are now"
+
+
+def _notes(artifact: Artifact) -> Iterator[str]:
+    from shared.embedding import artifacts, models
+
+    name = artifact.record.model
+    for former in artifacts.former(artifact):
+        for change in models.changes(artifact.record.architecture, former.record.conversion):
+            if change.images:
+                raise NeuralSearchError(
+                    f"{name} makes other vectors of images than {str(former.folder)!r} did: {change.reason}. "
+                    "Embed everything anew: activate another model, `neural-search models remove` this one "
+                    "and `models add` it again, then delete that folder."
+                )
+            yield f"{name}: the text side was corrected ({change.reason}), images keep their vectors"

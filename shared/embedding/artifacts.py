@@ -13,12 +13,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from shared.embedding import models
 from shared.embedding.record import Record
 from shared.errors import SettingsError
 
 RECORD = "record.json"
 DIGESTS = "digests.json"
+TOKENIZER = "tokenizer.json"
 STAGING, REPLACED = ".new-", ".old-"
 QUANTISED = "int8"  # folder within a conversion's: its image side in 8 bits
 IMAGE_GRAPH = "image.xml"
@@ -44,10 +47,22 @@ def find(name: str, cache: Path) -> Artifact | None:
     return next((Artifact(folder=folder, record=record) for folder, record in artifacts if record), None)
 
 
+def former(artifact: Artifact) -> list[Artifact]:
+    """Earlier intact conversions of the same model that are still on this machine."""
+    folders = [folder for folder in _newest_first(artifact.folder.parent) if folder != artifact.folder]
+    artifacts = ((folder, _intact_record(folder)) for folder in folders)
+    return [Artifact(folder=folder, record=record) for folder, record in artifacts if record]
+
+
 def converted(cache: Path) -> list[str]:
     """The names of the models that have an intact conversion."""
     records = [_intact_record(path.parent) for path in sorted(cache.glob(f"*/*/{RECORD}"))]
     return sorted({record.model for record in records if record})
+
+
+def tokenizer(artifact: Artifact) -> Tokenizer | None:
+    """Its text side's; None where it has none."""
+    return Tokenizer.from_file(str(artifact.folder / TOKENIZER)) if artifact.record.text else None
 
 
 def written(name: str, cache: Path) -> AbstractContextManager[Path]:

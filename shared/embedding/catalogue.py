@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.embedding import artifacts, models
+from shared.embedding import artifacts, models, suggestions
 from shared.embedding.record import Record
 from shared.settings import Settings
 
@@ -40,7 +40,7 @@ def look_up(name: str, cache: Path) -> Known:
         name=name,
         record=artifact.record if artifact else None,
         size=_size(folder) if folder else None,
-        licence=_licence(name),
+        licence=(artifact and artifact.record.licence) or _licence(name) or suggestions.terms(name),
     )
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import Any, cast
 
 from transformers import AutoImageProcessor
+from transformers.image_processing_base import ImageProcessingMixin
 
-from shared.embedding.models import Family
-from shared.embedding.record import ImageInput
+from shared.embedding.families import Family
+from shared.embedding.record import ImageInput, Resize
 from shared.errors import ModelBroken
 
 
 def read_image_input(name: str, family: Family, config: Any) -> ImageInput:
     """What the checkpoint's preprocessor_config.json says. ModelBroken, naming it, for an unknown mode."""
-    try:
-        # Pillow's resizing rather than torchvision's: it is ours, and it needs no torchvision.
-        processor = cast(Any, AutoImageProcessor).from_pretrained(name, backend="pil")
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelBroken(f"{name!r} has no image processor that transformers knows: {error}") from error
-    settings = processor.to_dict()
+    settings = _settings(name, family)
     for step in ("do_resize", "do_rescale"):
         if not settings.get(step):
             raise _refused(name, settings, f"{step} is {settings.get(step)!r}, expected true")
@@ -28,6 +24,18 @@ def read_image_input(name: str, family: Family, config: Any) -> ImageInput:
         resample=int(settings["resample"]),
         pooling=family.pooling,
     )
+
+
+def _settings(name: str, family: Family) -> dict[str, Any]:
+    try:
+        if family.images:
+            own, _ = ImageProcessingMixin.get_image_processor_dict(name)
+            return dict(family.images) | {key: value for key, value in own.items() if value is not None}
+        # Pillow's resizing rather than torchvision's: it is ours, and it needs no torchvision.
+        processor = cast(Any, AutoImageProcessor).from_pretrained(name, backend="pil")
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelBroken(f"{name!r} has no image processor that transformers knows: {error}") from error
+    return dict(processor.to_dict())
 
 
 def _geometry(name: str, settings: dict[str, Any], config: Any) -> dict[str, Any]:
@@ -40,9 +48,9 @@ def _geometry(name: str, settings: dict[str, Any], config: Any) -> dict[str, Any
         edge, cut = size["shortest_edge"], (crop["height"], crop["width"])
         if max(cut) > edge:
             raise _refused(name, settings, f"crop_size {crop!r} is larger than size {size!r}")
-        return {"resize": "shortest", "size": cut, "edge": edge}
+        return {"resize": Resize.shortest, "size": cut, "edge": edge}
     if set(size) == {"height", "width"} and not settings.get("do_center_crop"):
-        return {"resize": "stretch", "size": (size["height"], size["width"]), "edge": 0}
+        return {"resize": Resize.stretch, "size": (size["height"], size["width"]), "edge": 0}
     raise _refused(name, settings, f"size is {size!r} with do_center_crop {settings.get('do_center_crop')!r}")
 
 
@@ -51,7 +59,7 @@ def _patches(settings: dict[str, Any], config: Any) -> dict[str, Any]:
     grid = int(config.vision_config.num_patches**0.5)
     side = patch * int(count**0.5)
     return {
-        "resize": "patches",
+        "resize": Resize.patches,
         "size": (side, side),
         "edge": 0,
         "patch": patch,

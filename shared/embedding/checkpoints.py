@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel
 
 from shared.embedding import preprocessing
 from shared.embedding.checkpoint_images import read_image_input
-from shared.embedding.models import FAMILIES, Family
-from shared.embedding.record import ImageInput, Record, TextInput
+from shared.embedding.checkpoint_texts import read_text_input
+from shared.embedding.families import FAMILIES, Family, Pooling
+from shared.embedding.record import ImageInput, Record, Resize
 from shared.embedding.source import Normalise, Source, unit
 from shared.errors import ModelBroken, UnknownModel
 
@@ -28,8 +28,8 @@ def open_checkpoint(name: str) -> Source:
     model = _model(name, family)
     how = read_image_input(name, family, config)
     image = _image_tower(model, family, how).eval()
-    tokenizer, text_input = _tokenizer(name, family, config)
-    text = TextTower(model).eval() if text_input else None
+    tokenizer, text_input = read_text_input(name, family.texts, config) if family.texts else (None, None)
+    text = TextTower(model).eval() if family.texts else None
     record = Record(
         model=name,
         architecture=config.model_type,
@@ -105,10 +105,16 @@ class TextTower(nn.Module):
         return unit(features.pooler_output)
 
 
+TOWERS: dict[Pooling, type[ProjectedImage] | type[ClassToken]] = {
+    Pooling.projected: ProjectedImage,
+    Pooling.class_token: ClassToken,
+}
+
+
 def _image_tower(model: nn.Module, family: Family, how: ImageInput) -> nn.Module:
-    if how.resize == "patches":
+    if how.resize == Resize.patches:
         return PatchImage(model, how)
-    return ProjectedImage(model, how) if family.pooling == "projected" else ClassToken(model, how)
+    return TOWERS[Pooling(family.pooling)](model, how)
 
 
 def _config(name: str) -> Any:
@@ -148,36 +154,6 @@ def _model(name: str, family: Family) -> nn.Module:
             "Fetch the checkpoint again."
         )
     return cast(nn.Module, model)
-
-
-def _tokenizer(name: str, family: Family, config: Any) -> tuple[Tokenizer | None, TextInput | None]:
-    if not family.text_padding:
-        return None, None
-    loaded = _fast_tokenizer(name)
-    length = min(config.text_config.max_position_embeddings, loaded.model_max_length)
-    tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
-    tokenizer.enable_truncation(length, direction=loaded.truncation_side)
-    tokenizer.enable_padding(
-        direction=loaded.padding_side,
-        pad_id=loaded.pad_token_id,
-        pad_token=loaded.pad_token,
-        length=length if family.text_padding == "max_length" else None,
-    )
-    mask = "attention_mask" in loaded.model_input_names
-    return tokenizer, TextInput(max_length=length, padding=family.text_padding, attention_mask=mask)
-
-
-def _fast_tokenizer(name: str) -> Any:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, ImportError):
-        tokenizer = None  # SigLIP's own needs sentencepiece; its checkpoints carry a tokenizer.json as well
-    if getattr(tokenizer, "is_fast", False):
-        return tokenizer
-    try:
-        return PreTrainedTokenizerFast.from_pretrained(name)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ModelBroken(f"{name!r} has no tokenizer.json that can be loaded: {error}") from error
 
 
 def _dimensions(name: str, image: nn.Module, text: nn.Module | None, how: ImageInput) -> int:

@@ -5,34 +5,19 @@ A process of its own, so that torch's memory never belongs to one that serves.
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from shared import settings
-from shared.embedding import artifacts, preprocessing
-from shared.embedding.openvino_engine import OpenVinoEngine
+from shared.embedding import artifacts, converter, models, openvino_precision, preprocessing
+from shared.embedding.families import Padding
 from shared.embedding.runtime import ov
 from shared.embedding.source import Source
 from shared.embedding.sources import open_source
-from shared.errors import NeuralSearchError
-
-
-def main(name: str) -> int:
-    """0, or 1 with the error as JSON on standard output for the process that waits for it."""
-    # torch's threads spin while they wait for each other: on a busy machine, one is faster than two.
-    torch.set_num_threads(1)
-    try:
-        convert(name, settings.load().embedding_cache)
-    except NeuralSearchError as error:
-        print(json.dumps({"class": type(error).__name__, "message": str(error)}))
-        return 1
-    return 0
 
 
 def convert(name: str, cache: Path) -> None:
@@ -42,16 +27,17 @@ def convert(name: str, cache: Path) -> None:
         _save(source, folder)
     artifact = artifacts.find(name, cache)
     assert artifact, "a conversion that was just written must be there"
-    OpenVinoEngine(artifact).compile()
+    openvino_precision.compile_trusted(artifact)
 
 
 def _save(source: Source, folder: Path) -> None:
     _save_graph(source.image, image_example(source), folder / artifacts.IMAGE_GRAPH)
     if source.text and source.tokenizer:
-        free = 1 if source.record.text and source.record.text.padding == "max_length" else 2
+        free = 1 if source.record.text and source.record.text.padding == Padding.max_length else 2
         _save_graph(source.text, text_example(source), folder / "text.xml", free)
-        (folder / "tokenizer.json").write_text(source.tokenizer, "utf-8")
-    (folder / artifacts.RECORD).write_text(source.record.to_json(), "utf-8")
+        (folder / artifacts.TOKENIZER).write_text(source.tokenizer, "utf-8")
+    record = replace(source.record, conversion=models.CONVERSION)
+    (folder / artifacts.RECORD).write_text(record.to_json(), "utf-8")
 
 
 def image_example(source: Source) -> tuple[torch.Tensor, ...]:
@@ -63,7 +49,7 @@ def image_example(source: Source) -> tuple[torch.Tensor, ...]:
 def text_example(source: Source) -> tuple[torch.Tensor, ...]:
     """Two texts as the text tower takes them."""
     assert source.record.text
-    length = source.record.text.max_length if source.record.text.padding == "max_length" else 5
+    length = source.record.text.max_length if source.record.text.padding == Padding.max_length else 5
     ids = torch.zeros((2, length), dtype=torch.int64)
     return (ids, torch.ones_like(ids)) if source.record.text.attention_mask else (ids,)
 
@@ -84,6 +70,6 @@ def _shape(example: torch.Tensor, free: int) -> Any:
 
 
 if __name__ == "__main__":
-    # Standard output carries the error; what libraries log belongs on standard error.
-    logging.basicConfig(stream=sys.stderr)
-    sys.exit(main(sys.argv[1]))
+    # torch's threads spin while they wait for each other: on a busy machine, one is faster than two.
+    torch.set_num_threads(1)
+    sys.exit(converter.main(convert))

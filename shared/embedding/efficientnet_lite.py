@@ -19,7 +19,8 @@ from transformers import AutoModel
 
 from shared.embedding import concepts
 from shared.embedding.concepts import Concept
-from shared.embedding.record import ImageInput, Record, TextInput
+from shared.embedding.families import Padding
+from shared.embedding.record import ImageInput, Record, Resize, TextInput
 from shared.embedding.rounding import fold_batch_norm, round_filters
 from shared.embedding.source import Normalise, Source, unit
 
@@ -30,7 +31,7 @@ KIND_PRIOR = -2.0  # on its logit: a kind weighs less than a class whose name is
 # The evaluation of the paper's own TensorFlow code: a central crop that leaves a margin of 32 of 256 pixels,
 # bicubic; pixel values less 127, divided by 128.
 IMAGE = ImageInput(
-    resize="crop",
+    resize=Resize.crop,
     size=(224, 224),
     edge=256,
     resample=Image.Resampling.BICUBIC,
@@ -52,7 +53,7 @@ def open_source() -> Source:
         architecture=NAME,
         dimensions=network._fc.in_features,
         image=IMAGE,
-        text=TextInput(max_length=sentences.max_length, padding="longest", attention_mask=True),
+        text=TextInput(max_length=sentences.max_length, padding=Padding.longest, attention_mask=True),
     )
     return Source(
         record=record, image=ImageTower(network).eval(), text=text, tokenizer=sentences.tokenizer.to_str()

@@ -11,7 +11,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from shared import images
-from shared.embedding import preprocessing
+from shared.embedding import preprocessing, tokens
 from shared.embedding.batching import Batcher
 from shared.embedding.record import Record
 from shared.errors import InvalidQuery, TextUnsupported
@@ -25,7 +25,7 @@ class Engine(Protocol):
 
     name: str  # openvino or torch
     device: str  # cpu or cuda
-    precision: str  # f32, bf16, f16 or int8
+    precision: str  # f32, bf16 or int8
     batch_size: int  # how many inputs it takes at once
     joins_calls: bool  # whether images of concurrent calls are faster together
 
@@ -99,11 +99,7 @@ class Embedder:
 
     def _embed_tokens(self, texts: Sequence[str]) -> Vectors:
         assert self._tokenizer and self.record.text
-        encodings = self._tokenizer.encode_batch(list(texts))
-        inputs = [np.array([encoding.ids for encoding in encodings], np.int64)]
-        if self.record.text.attention_mask:
-            inputs.append(np.array([encoding.attention_mask for encoding in encodings], np.int64))
-        return self.engine.texts(inputs)
+        return self.engine.texts(tokens.batch(texts, self._tokenizer, self.record.text))
 
     def _decoded(self, picture: bytes | Image.Image) -> Image.Image:
         if isinstance(picture, Image.Image):

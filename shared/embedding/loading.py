@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from shared import errors, settings
-from shared.embedding import artifacts, models
+from shared.embedding import artifacts, models, precision_check
 from shared.embedding.artifacts import Artifact
 from shared.embedding.embedder import Embedder, Engine
 from shared.embedding.record import Record
@@ -28,7 +28,7 @@ def load(
     """
     configuration = configuration or settings.load()
     name = model or configuration.embedding_models[0]
-    if engine_name(configuration) == "torch":
+    if _engine_of(name, configuration) == "torch":
         return _load_torch(name, configuration)
     if configuration.embedding_precision != "auto":
         precision = precision or configuration.embedding_precision
@@ -42,7 +42,7 @@ def prepare(model: str | None = None, *, configuration: Settings | None = None) 
     """
     configuration = configuration or settings.load()
     name = model or configuration.embedding_models[0]
-    if engine_name(configuration) == "torch":
+    if _engine_of(name, configuration) == "torch":
         return False
     found = artifacts.find(name, configuration.embedding_cache)
     artifact = found or _converted(name, configuration.embedding_cache)
@@ -68,6 +68,19 @@ def engine_name(configuration: Settings) -> str:
     return engine
 
 
+def _engine_of(name: str, configuration: Settings) -> str:
+    """As `engine_name`; for an exported model, which is no torch module, always openvino."""
+    engine = engine_name(configuration)
+    if engine == "openvino" or not models.is_exported(name):
+        return engine
+    if configuration.embedding_engine == "torch" or configuration.embedding_device == "cuda":
+        raise SettingsError(
+            f"{name!r} is an exported model, which OpenVINO runs on the CPU. "
+            "Set EMBEDDING_ENGINE=openvino and EMBEDDING_DEVICE=cpu."
+        )
+    return "openvino"
+
+
 def _has_gpu() -> bool:
     # Asking torch takes its import, seconds and 200 MB, so the driver's file is looked at first.
     if not Path("/dev/nvidiactl").exists() or importlib.util.find_spec("torch") is None:
@@ -79,10 +92,16 @@ def _has_gpu() -> bool:
 
 def _load_openvino(name: str, configuration: Settings, precision: str | None) -> Embedder:
     artifact = _converted(name, configuration.embedding_cache)
-    from shared.embedding.openvino_engine import OpenVinoEngine  # 50 MB that the torch engine doesn't need
+    from shared.embedding import openvino_precision  # 50 MB that the torch engine doesn't need
+    from shared.embedding.openvino_engine import OpenVinoEngine
 
-    tokenizer = _tokenizer(artifact.folder) if artifact.record.text else None
-    return _embedder(artifact.record, OpenVinoEngine(artifact, precision), tokenizer, configuration)
+    tokenizer = artifacts.tokenizer(artifact)
+    if precision in (None, "int8"):
+        native = openvino_precision.trusted_native(artifact, tokenizer)
+        engine = OpenVinoEngine(artifact, precision or native, native)
+    else:
+        engine = OpenVinoEngine(artifact, precision)
+    return _embedder(artifact.record, engine, tokenizer, configuration)
 
 
 def _load_torch(name: str, configuration: Settings) -> Embedder:
@@ -94,7 +113,13 @@ def _load_torch(name: str, configuration: Settings) -> Embedder:
     device = choose_device(configuration.embedding_device)
     source = open_source(name)
     tokenizer = Tokenizer.from_str(source.tokenizer) if source.tokenizer else None
-    return _embedder(source.record, TorchEngine(source, device), tokenizer, configuration)
+    engine = TorchEngine(source, device)
+    if engine.precision != "f32":
+        exact = TorchEngine(source, device, "f32")
+        verdict = precision_check.compare(engine, exact, source.record, tokenizer)
+        if not precision_check.accepted(verdict, engine.precision, name):
+            engine = exact
+    return _embedder(source.record, engine, tokenizer, configuration)
 
 
 def _embedder(
@@ -107,10 +132,6 @@ def _embedder(
         max_image_bytes=configuration.max_image_bytes,
         max_image_pixels=configuration.max_image_pixels,
     )
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def _converted(name: str, cache: Path) -> Artifact:
@@ -127,6 +148,8 @@ def _converted(name: str, cache: Path) -> Artifact:
 
 
 def _check_converter(name: str, cache: Path) -> None:
+    if models.is_exported(name):
+        return
     if importlib.util.find_spec("torch"):
         models.check(name)
         if models.fingerprint(name):
@@ -140,8 +163,9 @@ def _check_converter(name: str, cache: Path) -> None:
 
 
 def _convert(name: str, cache: Path) -> None:
+    converter = "import_exported" if models.is_exported(name) else "convert"
     process = subprocess.run(
-        [sys.executable, "-m", "shared.embedding.convert", name],
+        [sys.executable, "-m", f"shared.embedding.{converter}", name],
         env=settings.child_environment({"EMBEDDING_CACHE": str(cache)}),
         capture_output=True,
         text=True,

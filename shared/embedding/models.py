@@ -8,9 +8,35 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.embedding.families import FAMILIES
 from shared.errors import UnknownModel
 
-CONVERSION = 4  # raise it when the same source gives other vectors: models are then converted anew
+CONVERSION = 5  # raise it when the same source gives other vectors: models are then converted anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a rise of CONVERSION changed in a family's vectors."""
+
+    conversion: int  # the first with it
+    families: tuple[str, ...]
+    images: bool  # whether stored vectors differ from new ones; else texts alone changed
+    reason: str
+
+
+CHANGES = (
+    Change(
+        conversion=5,
+        families=("siglip", "siglip2"),
+        images=False,
+        reason="texts are lower-cased and padded on the right, without a mask, as in training",
+    ),
+)
+
+
+def changes(family: str, since: int) -> list[Change]:
+    """Those of a family's vectors after the conversion `since`."""
+    return [change for change in CHANGES if change.conversion > since and family in change.families]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +49,6 @@ class Packaged:
     licence: str  # of the weights, and of the text side's where that is another
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """Checkpoints of one `model_type` that transformers loads."""
-
-    pooling: str  # projected: the model's own image and text features; class token: its last state
-    has_pooler: bool = False  # whether transformers would add a pooler, whose weights may not be there
-    text_padding: str = ""  # longest or max_length, as the family was trained; empty: it has no text side
-
-
 PACKAGED = {
     "efficientnet-lite0": Packaged(
         module="shared.embedding.efficientnet_lite",
@@ -41,16 +58,13 @@ PACKAGED = {
     ),
 }
 
-FAMILIES = {
-    "clip": Family(pooling="projected", text_padding="longest"),
-    "siglip": Family(pooling="projected", text_padding="max_length"),
-    "siglip2": Family(pooling="projected", text_padding="max_length"),
-    "dinov2": Family(pooling="class token"),
-    "dinov2_with_registers": Family(pooling="class token"),
-    "vit": Family(pooling="class token", has_pooler=True),
-}
-
+DESCRIPTION, IMAGE_TOWER = "model.json", "image.onnx"  # of an exported model
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def is_exported(name: str) -> bool:
+    """Whether this is the folder of an exported model, which OpenVINO reads."""
+    return any((Path(name) / file).is_file() for file in (DESCRIPTION, IMAGE_TOWER))
 
 
 def slug(name: str) -> str:
@@ -78,7 +92,7 @@ def check(name: str) -> None:
     known = ", ".join(PACKAGED)
     raise UnknownModel(
         f"There is no model {name!r}. Known names: {known}. Checkpoints of {', '.join(FAMILIES)} are named "
-        "as on the hub (openai/clip-vit-base-patch32) or by the path of their folder.",
+        "as on the hub (openai/clip-vit-base-patch32) or by the path of their folder, as exported models.",
         value=name,
     )
 

@@ -30,9 +30,11 @@ class OpenVinoEngine:
     joins_calls = False
     batch_size = 8  # the fastest of 1 to 32 on two cores, and the activations of larger ones only take memory
 
-    def __init__(self, artifact: Artifact, precision: str | None = None):
-        self.precision = precision or native_precision()
-        self._towers = {name: _tower(artifact, name, self.precision) for name in STREAMS}
+    def __init__(self, artifact: Artifact, precision: str | None = None, native: str | None = None):
+        """`native` is that of what isn't in 8 bits where `precision` is int8: the processor's by default."""
+        native = native or native_precision()
+        self.precision = precision or native
+        self._towers = {name: _tower(artifact, name, self.precision, native) for name in STREAMS}
 
     def compile(self) -> None:
         """Load all towers now, which also leaves them compiled on disk."""
@@ -75,12 +77,12 @@ class Tower:
             return streams.run(inputs)
 
 
-def _tower(artifact: Artifact, name: str, precision: str) -> Tower:
+def _tower(artifact: Artifact, name: str, precision: str, native: str) -> Tower:
     if precision != "int8":
         return Tower(artifact.folder / f"{name}.xml", precision, STREAMS[name])
     # The text side stays as it is, and so does what 8 bits would spoil in the image side.
     graph = artifacts.need_quantised(artifact) if name == "image" else artifact.folder / f"{name}.xml"
-    return Tower(graph, native_precision(), STREAMS[name])
+    return Tower(graph, native, STREAMS[name])
 
 
 def _cores() -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.embedding import patches
-from shared.embedding.record import ImageInput
+from shared.embedding.record import ImageInput, Resize
 
 Box = tuple[float, float, float, float]
 
@@ -20,7 +20,7 @@ def batch(pictures: Sequence[Image.Image], how: ImageInput) -> list[NDArray[Any]
 
     The tower scales and normalises them itself.
     """
-    if how.resize == "patches":
+    if how.resize == Resize.patches:
         return patches.batch(pictures, how)
     return [np.stack([fit(picture, how) for picture in pictures])]
 
@@ -39,11 +39,11 @@ def fit(picture: Image.Image, how: ImageInput) -> NDArray[np.uint8]:
 
 def source_box(width: int, height: int, how: ImageInput) -> Box:
     """The part of a width x height picture that the tower sees: (left, top, right, bottom)."""
-    if how.resize == "stretch":
+    if how.resize == Resize.stretch:
         return (0, 0, width, height)
-    return (
-        _central_square(width, height, how) if how.resize == "crop" else _after_resizing(width, height, how)
-    )
+    if how.resize == Resize.crop:
+        return _central_square(width, height, how)
+    return _after_resizing(width, height, how)
 
 
 def _central_square(width: int, height: int, how: ImageInput) -> Box:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
+
+from shared.embedding.families import Padding
 
 # How many times larger than a tower's input pictures are decoded at least. JPEG's own scaling blurs: at just
 # the input's size, vectors were off by 0.035 in cosine at worst (against decoding in full), at twice the size
@@ -14,11 +17,20 @@ DECODING_MARGIN = 2.9
 FORMAT = 1  # raise it when a field changes its meaning: older folders are then converted anew
 
 
+class Resize(StrEnum):
+    """How a picture gets the size that the image tower takes."""
+
+    shortest = "shortest"  # the shorter side to `edge`, then a centre crop of `size`
+    stretch = "stretch"  # to `size`, whatever its shape
+    crop = "crop"  # a centre square, then to `size`
+    patches = "patches"  # as many patches as fit, in its own shape
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageInput:
     """How a picture becomes the image tower's input."""
 
-    resize: str  # shortest: edge, then centre crop; stretch: to size; crop: centre square, then size; patches
+    resize: Resize
     size: tuple[int, int]  # height and width in pixels of what the tower gets
     edge: int  # shortest: length of the shorter side after resizing; crop: side that `size` is cut out of
     resample: int  # PIL.Image.Resampling
@@ -40,7 +52,7 @@ class TextInput:
     """How a text becomes the text tower's input. Truncation and padding themselves are in tokenizer.json."""
 
     max_length: int  # tokens; what is longer is cut off
-    padding: str  # longest: to the batch's longest text; max_length: always to max_length
+    padding: Padding
     attention_mask: bool  # whether the tower takes a mask of the padding
 
 
@@ -53,9 +65,11 @@ class Record:
     dimensions: int
     image: ImageInput
     text: TextInput | None  # None: this model can't embed texts
+    conversion: int = 4  # `models.CONVERSION` when it was made; the first ones don't say
+    licence: str | None = None  # of the weights, where the model's own files name it
 
-    def to_json(self, **more: Any) -> str:
-        return json.dumps({"format": FORMAT} | asdict(self) | more, indent=2)
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT} | asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -68,6 +82,12 @@ class Record:
             model=data["model"],
             architecture=data["architecture"],
             dimensions=data["dimensions"],
-            image=ImageInput(**image),
-            text=TextInput(**data["text"]) if data["text"] else None,
+            image=ImageInput(**image | {"resize": Resize(image["resize"])}),
+            text=_text(data["text"]) if data["text"] else None,
+            conversion=data.get("conversion", cls.conversion),
+            licence=data.get("licence"),
         )
+
+
+def _text(data: dict[str, Any]) -> TextInput:
+    return TextInput(**data | {"padding": Padding(data["padding"])})

@@ -20,10 +20,11 @@ class TorchEngine:
     name = "torch"
     joins_calls = True  # its cost per operation is shared: 0.7 of the processor's time per image on two cores
 
-    def __init__(self, source: Source, device: str):
+    def __init__(self, source: Source, device: str, precision: str | None = None):
         self.device = device
         # A GPU computes in half precision many times faster; torch decides which operations stay in float32.
-        self.precision = "f16" if self.device == "cuda" else "f32"
+        # Not float16, whose range some models' activations leave: they give NaN.
+        self.precision = precision or ("bf16" if self.device == "cuda" else "f32")
         self.batch_size = 64 if self.device == "cuda" else 8
         self._image = source.image.to(self.device)
         self._text = source.text.to(self.device) if source.text else None
@@ -42,7 +43,7 @@ class TorchEngine:
         return vectors
 
     def _half_precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cuda", torch.float16, enabled=self.precision == "f16")
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
 
 
 def choose_device(wanted: str) -> str:

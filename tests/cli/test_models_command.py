@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import exported_models
 import psycopg
 import pytest
 import requests
@@ -36,6 +37,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that is only ONNX files, and knows colours by their names."""
+    return str(exported_models.write(tmp_path_factory.mktemp("exported") / "colours"))
+
+
+@pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of our own, since the checkpoint's conversion is of no use later; with the default's in it."""
     own = tmp_path_factory.mktemp("cache")
@@ -46,9 +53,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(data_folder: Path, checkpoint: str, cache: Path) -> Iterator[CommandLine]:
-    """Both functions can load both models."""
-    own = {"EMBEDDING_MODELS": f"{MODEL},{checkpoint}", "EMBEDDING_CACHE": str(cache)}
+def stack(data_folder: Path, checkpoint: str, exported: str, cache: Path) -> Iterator[CommandLine]:
+    """Both functions can load all models."""
+    own = {"EMBEDDING_MODELS": f"{MODEL},{checkpoint},{exported}", "EMBEDDING_CACHE": str(cache)}
     command = CommandLine(data_folder, free_port(), own)
     command.spawn("up", "--detach")
     yield command
@@ -169,6 +176,37 @@ def test_searches_never_stop_while_one_model_takes_anothers_place_and_back(
     assert turns == [MODEL, checkpoint, MODEL]
     assert stored(sql) == {(name, MODEL) for name in expected}
     assert row(stack, checkpoint)["state"] is None
+
+
+def test_an_exported_model_is_searchable_from_upload_to_text_query(
+    stack: CommandLine, shop: Path, exported: str, tmp_path: Path
+):
+    found = stack.json("models", "import", exported)
+    assert (found["name"], found["dimensions"]) == (exported, exported_models.DIMENSIONS)
+    stack.run("models", "add", exported)
+    new = write_picture(tmp_path / "late.png", "red")  # while both models are kept up to date
+    stack.run("upload", new, "--prefix", "late", "--wait")
+    eventually(lambda: row(stack, exported)["pending"] == 0, PATIENCE)
+    stack.run("models", "activate", exported)
+
+    def best() -> dict[str, Any]:
+        return dict(stack.json("query", "--text", "a Red rock", "--limit", "2"))
+
+    eventually(lambda: best()["model"] == exported, PATIENCE)
+    assert {result["name"] for result in best()["results"]} == {"late/late.png", STAYS}
+    stack.run("models", "activate", MODEL)
+    eventually(lambda: best()["model"] == MODEL, PATIENCE)
+    stack.run("models", "remove", exported, "--yes")
+
+
+def test_the_demo_runs_with_the_model_that_it_is_given_and_again_with_the_default(
+    stack: CommandLine, shop: Path, exported: str
+):
+    printed = stack.run("demo", "--once", "--images", shop, "--model", exported).stdout
+    assert "Query by image" in printed and row(stack, exported)["state"] == "active"
+    stack.run("demo", "--once", "--images", shop)
+    assert row(stack, MODEL)["state"] == "active"
+    stack.run("models", "remove", exported, "--yes")
 
 
 def test_the_list_tells_what_is_known_of_each_model(stack: CommandLine, shop: Path, checkpoint: str):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.embedding import artifacts
-from shared.embedding.record import ImageInput, Record
+from shared.embedding.record import ImageInput, Record, Resize
 from shared.settings import CHECKOUT
 
 # A CPU image has no torch; this process must not see the one that is installed here.
@@ -21,7 +21,7 @@ runpy.run_path("deploy/start.py", run_name="{name}")["check"]()
 print("serves")
 """
 IMAGE = ImageInput(
-    resize="stretch", size=(8, 8), edge=8, resample=2, mean=(0.0,) * 3, std=(1.0,) * 3, pooling=""
+    resize=Resize.stretch, size=(8, 8), edge=8, resample=2, mean=(0.0,) * 3, std=(1.0,) * 3, pooling=""
 )
 
 

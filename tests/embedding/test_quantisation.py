@@ -40,7 +40,7 @@ def quantised(
     from shared.embedding import quantisation
 
     folder = tmp_path_factory.mktemp(request.param)
-    tiny_checkpoints.FAMILIES[request.param](folder)
+    tiny_checkpoints.KINDS[request.param].write(folder)
     own = replace(configuration, embedding_models=(str(folder),), embedding_precision="int8")
     embedding.prepare(configuration=replace(own, embedding_precision="auto"))
     artifact = artifact_of(own)
