@@ -43,6 +43,7 @@ class Settings:
     database_url: Secret  # only for commands that need a direct connection
     local_data: Path  # the embedded stack's folder
     local_port: int  # the embedded stack's gateway
+    local_jwt_algorithm: str  # of its users' tokens: ES256 or HS256
 
     def need(self, field: str) -> Any:
         """The setting's value; SettingsError, naming the variable, where it is empty."""
@@ -74,6 +75,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "database_url": ("DATABASE_URL",),
     "local_data": ("LOCAL_DATA",),
     "local_port": ("LOCAL_PORT",),
+    "local_jwt_algorithm": ("LOCAL_JWT_ALGORITHM",),
 }
 
 DEFAULTS: dict[str, str] = {
@@ -88,6 +90,7 @@ DEFAULTS: dict[str, str] = {
     "max_decode_memory": str(2 * 1024**3),
     "local_data": str(CHECKOUT / ".local"),
     "local_port": "54321",
+    "local_jwt_algorithm": "ES256",
 }
 
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # what a decoder process takes by itself, and a modest image
@@ -96,6 +99,7 @@ CHOICES = {
     "embedding_device": ("auto", "cpu", "cuda"),
     "embedding_engine": ("auto", "openvino", "torch"),
     "embedding_precision": ("auto", "int8"),
+    "local_jwt_algorithm": ("ES256", "HS256"),
 }
 
 # What a process of ours may take over from this one's environment besides the settings it is given.
@@ -138,6 +142,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=Secret(text["database_url"]),
         local_data=Path(text["local_data"]).expanduser().resolve(),
         local_port=_port(text["local_port"]),
+        local_jwt_algorithm=_choice(text, "local_jwt_algorithm"),
     )
 
 
