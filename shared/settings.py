@@ -30,6 +30,7 @@ class Settings:
     secret_key: Secret  # sb_secret_… or the legacy service_role JWT: acts as service_role
     query_url: str  # where the query function answers
     embed_url: str  # where embed_on_upload answers
+    page_frame_origins: tuple[str, ...]  # whose pages may show ours in a frame
     webhook_secrets: tuple[Secret, ...]  # accepted in x-webhook-secret; two of them while rotating
     embedding_models: tuple[str, ...]  # the models this process can load; the first is its default
     embedding_device: str  # auto, cpu or cuda
@@ -62,6 +63,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "secret_key": ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
     "query_url": ("QUERY_URL",),
     "embed_url": ("EMBED_URL",),
+    "page_frame_origins": ("PAGE_FRAME_ORIGINS",),
     "webhook_secrets": ("EMBED_WEBHOOK_SECRET",),
     "embedding_models": ("EMBEDDING_MODELS",),
     "embedding_device": ("EMBEDDING_DEVICE",),
@@ -129,6 +131,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         secret_key=Secret(text["secret_key"]),
         query_url=_url(text["query_url"], "QUERY_URL") or (functions and f"{functions}/query"),
         embed_url=_url(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
+        page_frame_origins=tuple(_origin(part) for part in _split(text["page_frame_origins"])),
         webhook_secrets=_webhook_secrets(text["webhook_secrets"]),
         embedding_models=tuple(_split(text["embedding_models"])),
         embedding_device=_choice(text, "embedding_device"),
@@ -200,6 +203,16 @@ def _url(text: str, name: str) -> str:
     if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).netloc):
         raise SettingsError(f"{name} is {text!r}. Expected an address like https://<ref>.supabase.co.")
     return text.rstrip("/")
+
+
+def _origin(text: str) -> str:
+    """Goes into the Content-Security-Policy, where more than an origin would mean something else."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or text != f"{parts.scheme}://{parts.netloc}" or set(text) & set("*;' "):
+        raise SettingsError(
+            f"PAGE_FRAME_ORIGINS holds {text!r}. Expected origins like https://app.example.com, with commas between them."
+        )
+    return text
 
 
 def _choice(text: Mapping[str, str], field: str) -> str:

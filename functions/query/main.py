@@ -25,6 +25,7 @@ from shared.search import Search
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
+FILES = [file.relative_to(PAGE).as_posix() for file in sorted(PAGE.rglob("*")) if file.suffix in TYPES]
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
@@ -96,6 +97,13 @@ def page(request: flask.Request) -> flask.Response:
     return response
 
 
+def page_configuration(_request: flask.Request) -> flask.Response:
+    """What the page's supabase-js needs: both are public, and open nothing that policies don't."""
+    mine = process.configuration()
+    url, key = mine.need("supabase_url"), mine.need("publishable_key")
+    return edge.answer({"supabase_url": url, "publishable_key": key})
+
+
 def openapi(_request: flask.Request) -> flask.Response:
     return flask.Response((HERE / "openapi.json").read_bytes(), mimetype="application/json")
 
@@ -109,7 +117,8 @@ ROUTES: edge.Routes = {
     "/": {"GET": page, "POST": search},
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
-    **{f"/{file.name}": {"GET": page} for file in PAGE.iterdir()},
+    **{f"/{file}": {"GET": page} for file in FILES},
+    "/config.json": {"GET": page_configuration},
     "/openapi.json": {"GET": openapi},
     "/live": {"GET": process.live},
     "/health": {"GET": health},
@@ -176,11 +185,14 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
 
 
 def _content_policy() -> str:
-    storage = urlsplit(process.configuration().need("supabase_url"))
+    mine = process.configuration()
+    address = urlsplit(mine.need("supabase_url"))
+    project = f"{address.scheme}://{address.netloc}"
+    frames = " ".join(mine.page_frame_origins) or "'none'"
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        f"img-src 'self' data: blob: {storage.scheme}://{storage.netloc}; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {project}; "
+        f"img-src 'self' data: blob: {project}; "
+        f"base-uri 'none'; form-action 'self'; frame-ancestors {frames}"
     )
 
 

@@ -61,11 +61,12 @@ export const NOT_AN_IMAGE = { title: "That isn't an image", remedy: FORMATS };
 
 /** An error of the API, or of the way there. */
 export class Problem extends Error {
-  constructor({ type = "internal", detail = "", status = 0 }) {
+  constructor({ type = "internal", detail = "", status = 0, retryAfter = null }) {
     super(detail || type);
     this.type = String(type).split("/").pop(); // a bare name, or the end of an address
     this.detail = detail;
     this.status = status;
+    this.retryAfter = Number.parseInt(retryAfter, 10) || null; // seconds
   }
 
   get words() {
@@ -81,13 +82,13 @@ export function asProblem(error) {
 }
 
 /** The problem that the response's body describes, whatever answered: a proxy's error page is no problem details. */
-export function problemFrom(status, body) {
+export function problemFrom(status, body, retryAfter) {
   try {
     const { type, detail, title } = JSON.parse(body);
-    if (typeof type === "string") return new Problem({ type, detail: detail ?? title ?? "", status });
+    if (typeof type === "string") return new Problem({ type, detail: detail ?? title ?? "", status, retryAfter });
   } catch {
     // not JSON: the status says the most that is known
   }
   const type = status === 413 ? "payload-too-large" : status === 429 || status === 503 ? "busy" : "internal";
-  return new Problem({ type, detail: `The server answered with status ${status}.`, status });
+  return new Problem({ type, detail: `The server answered with status ${status}.`, status, retryAfter });
 }
