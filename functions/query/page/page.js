@@ -45,7 +45,7 @@ async function start() {
   uploads.start({ onSearchable: refreshStart, onFind: (name) => go(withExample(empty(), "like", name)) });
   drop.start({ onSearch: searchByImage, onUpload: uploads.addFiles, onNothing: () => showNotice(NOT_AN_IMAGE) });
   await session.start(visitorChanged);
-  follow();
+  if (followed === null) follow();
 }
 
 /** Shows what the address asks for. */

@@ -4,22 +4,21 @@ const REST = (path) => new URL(path, import.meta.url);
 export const SESSION_KEY = "neural-search-session"; // where supabase-js keeps the session
 const TOKEN_KEY = "neural-search-token"; // a pasted token: for this tab alone
 
-let loading = null;
+const clients = new Map(); // by pasted token; "" for the one with a session, or nobody's
 
 /** A supabase-js client with the visitor's rights. Throws where the page's settings or the script can't be had. */
 export function project() {
-  loading ??= load().catch((error) => { loading = null; throw error; });
-  return loading;
+  const key = pastedToken() ?? "";
+  if (!clients.has(key)) clients.set(key, load().catch((error) => { clients.delete(key); throw error; }));
+  return clients.get(key);
 }
-
-/** The next client is made anew: another token is used from now on. */
-export const forgetProject = () => { loading = null; };
 
 export const pastedToken = () => sessionStorage.getItem(TOKEN_KEY);
 
 export function keepToken(token) {
   if (token) sessionStorage.setItem(TOKEN_KEY, token);
   else sessionStorage.removeItem(TOKEN_KEY);
+  for (const key of clients.keys()) if (key) clients.delete(key);
 }
 
 async function load() {

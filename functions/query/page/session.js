@@ -1,10 +1,11 @@
 // Who the visitor is: nobody, somebody signed in through Supabase Auth, or whoever a pasted token names.
 
 import { byId } from "./dom.js";
-import { SESSION_KEY, data, forgetProject, keepToken, pastedToken, project } from "./project.js";
+import { SESSION_KEY, data, keepToken, pastedToken, project } from "./project.js";
 
 const dialog = byId("sign-in");
 let signedIn = false;
+let watched = false;
 let changed = () => {};
 
 /** `onChange(words)` after signing in or out; `words` ({title, remedy}) where the visitor didn't ask for it. */
@@ -72,6 +73,8 @@ async function user() {
 
 /** Another tab signs out, or the refresh token is refused. */
 function watch(client) {
+  if (watched) return;
+  watched = true;
   client.auth.onAuthStateChange((event) => {
     if (event === "SIGNED_OUT" && signedIn) setTimeout(() => signedIn && ended());
   });
@@ -95,7 +98,6 @@ async function attempt(event, act) {
 
 async function byPassword(form) {
   keepToken(null);
-  forgetProject();
   const client = await project();
   const { user } = await data(client.auth.signInWithPassword({ email: form.get("email"), password: form.get("password") }));
   watch(client);
@@ -109,7 +111,6 @@ function byToken(form) {
   if (!claims) throw new Error("That isn't a token of a user: three parts with dots between them.");
   if (claims.exp * 1000 < Date.now()) throw new Error("This token's time is over. Get a new one.");
   keepToken(token);
-  forgetProject();
   enter(nameOf(claims));
 }
 
@@ -131,7 +132,6 @@ function enter(name) {
 function leave() {
   signedIn = false;
   keepToken(null);
-  forgetProject();
   show("");
 }
 
