@@ -174,9 +174,14 @@ async def page(request: Request) -> Response:
 def affinity(name: str, query: dict[str, Any]) -> int:
     """How many of the query's words and examples speak of `name`, less those it should not be like."""
     words = set(re.findall(r"[a-z]+", query.get("text", "").lower()))
-    likes = [stem(example) == stem(name) for example in query.get("like", [])]
-    unlikes = [stem(example) == stem(name) for example in query.get("unlike", [])]
+    likes = [stem(named(example)) == stem(name) for example in query.get("like", [])]
+    unlikes = [stem(named(example)) == stem(name) for example in query.get("unlike", [])]
     return sum(word in name for word in words if len(word) > 3) + 2 * sum(likes) - 2 * sum(unlikes)
+
+
+def named(example: Any) -> str:
+    """The name, or else the text, of an example in any of its forms."""
+    return example if isinstance(example, str) else str(example.get("name") or example.get("text"))
 
 
 def stem(name: str) -> str:
