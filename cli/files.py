@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyascii import anyascii
+
 from shared.errors import RequestError
+
+REFUSED = re.compile(r"[^A-Za-z0-9_/!\-.*'() &$@=;:+,?]+")  # what Storage takes in no object's name
 
 # Not in every platform's table of types.
 IMAGE_TYPES = {
@@ -33,6 +39,7 @@ def find_files(paths: Iterable[Path], prefix: str = "") -> tuple[list[LocalFile]
     """The files to upload, by object name, and the files in folders that don't look like images.
 
     A file named on its own is always taken, under its own name; a folder's images keep their path below it.
+    What Storage takes in no name becomes Latin letters, as on the page.
     """
     found: dict[str, LocalFile] = {}
     left_out: list[Path] = []
@@ -41,7 +48,7 @@ def find_files(paths: Iterable[Path], prefix: str = "") -> tuple[list[LocalFile]
         if not named and not kind.startswith("image/"):
             left_out.append(path)
             continue
-        name = _join(prefix, relative)
+        name = storage_name(_join(prefix, relative))
         if name in found and found[name].path != path:
             raise RequestError(
                 f"{found[name].path} and {path} would both become {name!r}. Upload them apart, with --prefix."
@@ -54,6 +61,11 @@ def content_type(path: Path) -> str:
     """The type that the file's name promises; Storage records it, the functions look at the bytes."""
     guessed = mimetypes.guess_type(path.name, strict=False)[0]
     return IMAGE_TYPES.get(path.suffix.lower()) or guessed or "application/octet-stream"
+
+
+def storage_name(name: str) -> str:
+    """`name` in the characters that Storage takes: `größe.jpg` is `grosse.jpg`, `写真.jpg` `XieZhen.jpg`."""
+    return REFUSED.sub("-", anyascii(unicodedata.normalize("NFC", name)))
 
 
 def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str, bool]]:

@@ -42,6 +42,9 @@ def upload(
         output.say(
             f"Left out: {count(len(left_out), 'file')} whose names are no image's, such as {left_out[0].name}"
         )
+    renamed = [file for file in files if file.path.name != file.name.rsplit("/", 1)[-1]]
+    for file in [] if as_json else renamed:
+        output.say(f"Storage takes no such name: {file.path.name} is stored as {file.name}")
     report, started = Report(), time.monotonic()
     try:
         with Project(settings.load()) as project:

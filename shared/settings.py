@@ -208,9 +208,14 @@ def _url(text: str, name: str) -> str:
 def _origin(text: str) -> str:
     """Goes into the Content-Security-Policy, where more than an origin would mean something else."""
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or text != f"{parts.scheme}://{parts.netloc}" or set(text) & set("*;' "):
+    if (
+        parts.scheme not in ("http", "https")
+        or text != f"{parts.scheme}://{parts.netloc}"
+        or set(text) & set("*;' ")
+    ):
         raise SettingsError(
-            f"PAGE_FRAME_ORIGINS holds {text!r}. Expected origins like https://app.example.com, with commas between them."
+            f"PAGE_FRAME_ORIGINS holds {text!r}. Expected origins like https://app.example.com, "
+            "with commas between them."
         )
     return text
 

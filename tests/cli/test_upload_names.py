@@ -26,6 +26,17 @@ def test_a_folders_images_keep_their_sub_folders(tmp_path: Path):
     assert names([tmp_path]) == ["cat.jpg", "energy/solar.png", "energy/wind/mill.webp"]
 
 
+def test_names_become_names_that_storage_takes(tmp_path: Path):
+    touch(tmp_path, "größe.jpg", "写真.jpg", "плитка/#1 (50%).jpg")
+    assert names([tmp_path]) == ["XieZhen.jpg", "grosse.jpg", "plitka/-1 (50-).jpg"]
+
+
+def test_two_files_that_become_one_name_are_refused(tmp_path: Path):
+    touch(tmp_path, "größe.jpg", "grosse.jpg")
+    with pytest.raises(RequestError, match=r"would both become 'grosse\.jpg'"):
+        find_files([tmp_path])
+
+
 def test_a_file_on_its_own_is_taken_whatever_its_name(tmp_path: Path):
     touch(tmp_path, "folder/scan")
     assert names([tmp_path / "folder" / "scan"]) == ["scan"]

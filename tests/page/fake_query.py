@@ -113,7 +113,9 @@ class Fake:
 
     async def object_states(self, request: Request) -> Response:
         names = (await request.json())["names"]
-        rows = [{"name": name, "state": self.states.get(name, "searchable"), "reason": None} for name in names]
+        rows = [
+            {"name": name, "state": self.states.get(name, "searchable"), "reason": None} for name in names
+        ]
         return JSONResponse(rows)
 
     async def list_folder(self, request: Request) -> Response:

@@ -525,9 +525,7 @@ def test_an_upload_waits_as_long_as_a_busy_server_asks(page: Page, site: str, fa
     kind = "application/problem+json"
     page.route(
         "**/embeddings?wait=1",
-        lambda route: route.fulfill(
-            status=503, body=busy, content_type=kind, headers={"Retry-After": "1"}
-        ),
+        lambda route: route.fulfill(status=503, body=busy, content_type=kind, headers={"Retry-After": "1"}),
         times=1,
     )
     page.goto(site)

@@ -34,9 +34,7 @@ def stack(embedded_stack: Stack) -> Stack:
 
 def bearer(stack: Stack, user: tuple[str, str]) -> dict[str, str]:
     url = f"{stack.url}/auth/v1/token?grant_type=password"
-    answer = requests.post(
-        url, json={"email": user[0], "password": user[1]}, headers=key(stack), timeout=30
-    )
+    answer = requests.post(url, json={"email": user[0], "password": user[1]}, headers=key(stack), timeout=30)
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
@@ -241,12 +239,15 @@ def test_an_upload_is_the_users_own(stack: Stack, page: Page):
     page.locator("#uploads").get_by_label("Folder").fill("tools")
     page.set_input_files("#choose-files", PHOTOS / "tools/hammer5.jpg")
     expect(page.locator(".file[data-state=searchable]")).to_be_visible(timeout=SOON)
-    assert requests.delete(
-        f"{stack.url}/storage/v1/object/albums",
-        json={"prefixes": ["tools/hammer5.jpg"]},
-        headers={**key(stack), **bearer(stack, ADA)},
-        timeout=30,
-    ).json() == []  # not Ada's
+    assert (
+        requests.delete(
+            f"{stack.url}/storage/v1/object/albums",
+            json={"prefixes": ["tools/hammer5.jpg"]},
+            headers={**key(stack), **bearer(stack, ADA)},
+            timeout=30,
+        ).json()
+        == []
+    )  # not Ada's
     page.get_by_role("button", name="Index", exact=True).click()
     expect(page.locator("#state-summary")).to_contain_text("3 searchable")
     requests.delete(

@@ -270,9 +270,7 @@ def test_a_busy_server_is_asked_again_when_it_said(page: Page, site: str, fake: 
     assert len(fake.queries) == asked + 1
 
 
-def test_a_broken_preview_falls_back_to_the_original_and_then_to_the_name(
-    page: Page, site: str, fake: Fake
-):
+def test_a_broken_preview_falls_back_to_the_original_and_then_to_the_name(page: Page, site: str, fake: Fake):
     page.route("**/broken.webp", lambda route: route.fulfill(body="", content_type="image/webp"))
     fake.preview = "broken.webp"
     open_results(page, site)
@@ -323,7 +321,13 @@ def test_metadata_from_strangers_is_text(page: Page, site: str, fake: Fake):
 
 
 def stranger(markup: str) -> dict[str, object]:
-    result = {"id": 1, "bucket": "images", "name": f"{markup}.jpg", "similarity": 0.5, "confidence": "related"}
+    result = {
+        "id": 1,
+        "bucket": "images",
+        "name": f"{markup}.jpg",
+        "similarity": 0.5,
+        "confidence": "related",
+    }
     result |= {"closest": None, "duplicates": [], "url": None, "metadata": {markup: markup}}
     return {"model": "m", "results": [result], "next_cursor": None, "notice": None}
 

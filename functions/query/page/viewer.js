@@ -106,9 +106,11 @@ function show() {
 async function showStored(result) {
   const { size, contentType, createdAt } = await about(result);
   if (viewer.dataset.name !== nameOf(result) || !createdAt) return;
-  const stored = [contentType, `${(size / 1e6).toFixed(2)} MB`, `added ${new Date(createdAt).toLocaleDateString()}`];
+  const stored = [contentType, sized(size), `added ${new Date(createdAt).toLocaleDateString()}`];
   byId("viewer-facts").textContent = [...facts(result), ...stored].join(" · ");
 }
+
+const sized = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(2)} MB`);
 
 function limitSize() {
   image.style.maxWidth = `${image.naturalWidth * ENLARGED}px`;
