@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -90,10 +91,16 @@ def page(request: flask.Request) -> flask.Response:
     """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
     path = PAGE / (edge.normal_path(request).strip("/") or "index.html")
     response = flask.Response(path.read_bytes(), mimetype=TYPES[path.suffix])
+    response.vary.add("Accept-Encoding")
+    if request.accept_encodings.quality("gzip"):
+        response.set_data(gzip.compress(response.get_data(), mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+    response.add_etag()
     response.headers["Content-Security-Policy"] = _content_policy()
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"  # a signed URL is a key
     response.headers["Cache-Control"] = "no-cache"
+    response.make_conditional(request)
     return response
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import time
@@ -373,6 +374,21 @@ def test_the_page_may_run_only_its_own_scripts_and_show_storages_pictures(client
     assert "img-src 'self' data: blob: http://supabase.test;" in policy
     assert "connect-src 'self' http://supabase.test;" in policy
     assert policy.endswith("frame-ancestors 'none'")
+
+
+def test_the_page_is_sent_compressed_and_only_when_it_changed(client: FlaskClient):
+    answer = client.get("/page.css", headers={"Accept-Encoding": "gzip"})
+    assert gzip.decompress(answer.data) == (CHECKOUT / "functions/query/page/page.css").read_bytes()
+    again = client.get(
+        "/page.css", headers={"Accept-Encoding": "gzip", "If-None-Match": answer.headers["ETag"]}
+    )
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_every_module_is_fetched_at_once(client: FlaskClient):
+    start = client.get("/").text
+    modules = [path.name for path in (CHECKOUT / "functions/query/page").glob("*.js")]
+    assert [name for name in modules if f'"{name}"' not in start] == []
 
 
 def test_the_page_is_shown_in_frames_of_the_origins_that_the_operator_names(serve: Callable[..., Flask]):

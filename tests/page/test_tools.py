@@ -181,6 +181,30 @@ def test_back_closes_the_larger_view_and_leaves_the_results(page: Page, site: st
     assert len(fake.queries) == asked and page.url.endswith("?q=castle")
 
 
+def test_a_swipe_shows_the_next_image_and_one_down_closes(page: Page, site: str):
+    open_results(page, site)
+    page.locator(".tile .open").first.click()
+    first = page.locator("#viewer-name").inner_text()
+    swipe(page, -120, 10)
+    expect(page.locator("#viewer-name")).not_to_have_text(first)
+    swipe(page, 120, -10)
+    expect(page.locator("#viewer-name")).to_have_text(first)
+    swipe(page, 5, 200)
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+def swipe(page: Page, dx: int, dy: int) -> None:
+    page.locator(".stage").evaluate(
+        """(stage, [dx, dy]) => {
+            const touch = (x, y) => new Touch({ identifier: 1, target: stage, clientX: x, clientY: y });
+            const [from, to] = [touch(300, 300), touch(300 + dx, 300 + dy)];
+            stage.dispatchEvent(new TouchEvent("touchstart", { touches: [from], changedTouches: [from] }));
+            stage.dispatchEvent(new TouchEvent("touchend", { touches: [], changedTouches: [to] }));
+        }""",
+        [dx, dy],
+    )
+
+
 def test_the_larger_view_tells_what_is_known_and_copies_it(page: Page, site: str, fake: Fake):
     fake.found_by = ["image", "name"]
     open_results(page, site)

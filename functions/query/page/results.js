@@ -174,10 +174,12 @@ async function failed(error) {
   }
 }
 
-function failedToAdd(error) {
+async function failedToAdd(error) {
+  const problem = asProblem(error);
+  if (problem.type === "unauthorized" && (await on.expired())) return;
   offerMore();
   sayHowMany();
-  tell(asProblem(error), loadMore);
+  tell(problem, loadMore);
 }
 
 function tell({ words, detail, retryAfter }, retry) {

@@ -5,6 +5,7 @@ import { byId, fromTemplate } from "./dom.js";
 import { showBlob } from "./images.js";
 import { asProblem } from "./problems.js";
 import { states } from "./project.js";
+import { expire } from "./session.js";
 
 const AT_ONCE = 3;
 const [LOOK_AFTER, LOOK_AT_MOST] = [1000, 8000]; // ms between two looks at what isn't searchable yet
@@ -156,6 +157,7 @@ async function send(task) {
     finish(task, await upload(task, (part) => showProgress(task, part)));
   } catch (error) {
     const problem = asProblem(error);
+    if (problem.type === "unauthorized") await expire();
     if (problem.retryAfter <= PATIENCE && problem.retryAfter && !task.waited) waitFor(task, problem.retryAfter);
     else fail(task, problem);
   }
