@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import model_switch, output, upload
+from cli import albums, model_switch, output, upload
 from cli.files import LocalFile, find_files
 from cli.output import count
 from cli.project import Project
@@ -69,13 +69,16 @@ def _with_model(target: Settings, model: str | None) -> Settings:
 
 def _show(target: Settings, images: Path, files: list[LocalFile]) -> None:
     samples = images.resolve() == SAMPLES
+    everybodys = [file for file in files if not (samples and file.name.startswith(albums.FOLDERS))]
     with Project(target) as project:
-        known = _index(project, files, strict=samples)
+        known = _index(project, everybodys, strict=samples)
+    if samples:
+        albums.fill(target, files)
     if samples:
         _search_samples(target)
     else:
         _search_by_image(target, known[0].path, known[0].name)
-    _say_how_to_go_on(target)
+    _say_how_to_go_on(target, samples=samples)
 
 
 def _files(images: Path) -> list[LocalFile]:
@@ -154,10 +157,11 @@ def _print_results(title: str, results: list[dict[str, Any]], took: float) -> No
         output.say(f"  {result['similarity']:.3f}  {result['name']}")
 
 
-def _say_how_to_go_on(target: Settings) -> None:
+def _say_how_to_go_on(target: Settings, *, samples: bool) -> None:
     url, key = target.supabase_url, str(target.publishable_key)
+    sign_in = f"\n{albums.how_to_sign_in()}" if samples else ""
     output.say(f"""
-Search in the browser: {target.query_url}/
+Search in the browser: {target.query_url}/{sign_in}
 
 With curl:
   curl {target.query_url} -H 'apikey: {key}' \\

@@ -5,11 +5,14 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import RequestError
+
+REFUSED = re.compile(r"[^A-Za-z0-9_/!\-.*'() &$@=;:+,?]+")  # what not every Storage takes in a name
 
 # Not in every platform's table of types.
 IMAGE_TYPES = {
@@ -88,9 +91,7 @@ def plain_name(name: str) -> str:
     """`name` in the characters that every Storage takes: "größe 写真.jpg" becomes "grosse XieZhen.jpg"."""
     from anyascii import anyascii  # a table of 0.5 MB
 
-    return "/".join(
-        re.sub(r"[^\w!.*'() &$@=;:+,?-]", "_", anyascii(part), flags=re.ASCII) for part in name.split("/")
-    )
+    return REFUSED.sub("-", anyascii(unicodedata.normalize("NFC", name)))
 
 
 def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:

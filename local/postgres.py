@@ -35,7 +35,11 @@ INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}  # PostgreSQL major -> its 
 SUPERUSER = "supabase_admin"
 SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_FOLDER = 100 - len(SOCKET)  # the kernel's limit is 107 on Linux, 103 on macOS
-PLATFORM = Path(__file__).with_name("platform.sql")
+HERE = Path(__file__).parent
+PLATFORM = {  # a table of each script's own -> the script
+    "storage.objects": HERE / "platform.sql",
+    "auth.users": HERE / "auth.sql",
+}
 
 # Small enough for a laptop that also runs a model; everything else is PostgreSQL's default.
 CONFIGURATION = {
@@ -253,8 +257,9 @@ def prepare_database(cluster: Cluster, name: str = "postgres") -> None:
         if not found:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
     with psycopg.connect(cluster.url(SUPERUSER, name)) as connection:  # one transaction: all of it or nothing
-        if connection.execute("select to_regclass('storage.objects')").fetchone() == (None,):
-            connection.execute(PLATFORM.read_bytes())
+        for table, script in PLATFORM.items():
+            if connection.execute("select to_regclass(%s)", [table]).fetchone() == (None,):
+                connection.execute(script.read_bytes())
 
 
 def _home(folder: Path, account: pwd.struct_passwd | None) -> Path:

@@ -212,6 +212,7 @@ class Stack:
             "data": str(self._folder),
             "database_url": self._cluster.url(),
             "functions": self._addresses,
+            "jwt_algorithm": self._given.local_jwt_algorithm,
         }
 
     def _gateway(self) -> Child:

@@ -32,6 +32,7 @@ class Settings:
     secret_key: Secret  # sb_secret_… or the legacy service_role JWT: acts as service_role
     query_url: str  # where the query function answers
     embed_url: str  # where embed_on_upload answers
+    page_frame_origins: tuple[str, ...]  # whose pages may show ours in a frame
     webhook_secrets: tuple[Secret, ...]  # accepted in x-webhook-secret; two of them while rotating
     embedding_models: tuple[str, ...]  # the models this process can load; the first is its default
     embedding_device: str  # auto, cpu or cuda
@@ -45,6 +46,7 @@ class Settings:
     database_url: Secret  # only for commands that need a direct connection
     local_data: Path  # the embedded stack's folder
     local_port: int  # the embedded stack's gateway
+    local_jwt_algorithm: str  # of its users' tokens: ES256 or HS256
 
     def need(self, field: str) -> Any:
         """The setting's value; SettingsError, naming the variable, where it is empty."""
@@ -64,6 +66,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "secret_key": ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEYS"),
     "query_url": ("QUERY_URL",),
     "embed_url": ("EMBED_URL",),
+    "page_frame_origins": ("PAGE_FRAME_ORIGINS",),
     "webhook_secrets": ("EMBED_WEBHOOK_SECRET",),
     "embedding_models": ("EMBEDDING_MODELS",),
     "embedding_device": ("EMBEDDING_DEVICE",),
@@ -77,6 +80,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "database_url": ("DATABASE_URL",),
     "local_data": ("LOCAL_DATA",),
     "local_port": ("LOCAL_PORT",),
+    "local_jwt_algorithm": ("LOCAL_JWT_ALGORITHM",),
 }
 
 DEFAULTS: dict[str, str] = {
@@ -91,6 +95,7 @@ DEFAULTS: dict[str, str] = {
     "max_decode_memory": str(2 * 1024**3),
     "local_data": str(CHECKOUT / ".local"),
     "local_port": "54321",
+    "local_jwt_algorithm": "ES256",
 }
 
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # what a decoder process takes by itself, and a modest image
@@ -99,6 +104,7 @@ CHOICES = {
     "embedding_device": ("auto", "cpu", "cuda"),
     "embedding_engine": ("auto", "openvino", "torch"),
     "embedding_precision": ("auto", "int8"),
+    "local_jwt_algorithm": ("ES256", "HS256"),
 }
 
 # What a process of ours may take over from this one's environment besides the settings it is given.
@@ -130,6 +136,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         secret_key=_key(environ, "secret_key", "service_role") if not for_callers else Secret(""),
         query_url=_url(text["query_url"], "QUERY_URL") or (functions and f"{functions}/query"),
         embed_url=_url(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
+        page_frame_origins=tuple(_origin(part) for part in _split(text["page_frame_origins"])),
         webhook_secrets=_webhook_secrets(text["webhook_secrets"]),
         embedding_models=tuple(_split(text["embedding_models"])),
         embedding_device=_choice(text, "embedding_device"),
@@ -143,6 +150,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         database_url=Secret(text["database_url"]),
         local_data=Path(text["local_data"]).expanduser().resolve(),
         local_port=_port(text["local_port"]),
+        local_jwt_algorithm=_choice(text, "local_jwt_algorithm"),
     )
 
 
@@ -208,6 +216,21 @@ def _url(text: str, name: str) -> str:
     if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).netloc):
         raise SettingsError(f"{name} is {text!r}. Expected an address like https://<ref>.supabase.co.")
     return text.rstrip("/")
+
+
+def _origin(text: str) -> str:
+    """Goes into the Content-Security-Policy, where more than an origin would mean something else."""
+    parts = urlsplit(text)
+    if (
+        parts.scheme not in ("http", "https")
+        or text != f"{parts.scheme}://{parts.netloc}"
+        or set(text) & set("*;' ")
+    ):
+        raise SettingsError(
+            f"PAGE_FRAME_ORIGINS holds {text!r}. Expected origins like https://app.example.com, "
+            "with commas between them."
+        )
+    return text
 
 
 def _choice(text: Mapping[str, str], field: str) -> str:

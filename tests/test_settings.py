@@ -37,6 +37,14 @@ def test_two_webhook_secrets_are_accepted_and_three_refused():
         settings.load(HOSTED | {"EMBED_WEBHOOK_SECRET": "a,b,c"})
 
 
+def test_frame_origins_are_origins_and_nothing_else():
+    found = settings.load(HOSTED | {"PAGE_FRAME_ORIGINS": "https://a.example, http://localhost:3000"})
+    assert found.page_frame_origins == ("https://a.example", "http://localhost:3000")
+    for wrong in ("*", "https://*.example", "https://a.example/path", "a.example", "https://a; script-src *"):
+        with pytest.raises(SettingsError, match="PAGE_FRAME_ORIGINS"):
+            settings.load(HOSTED | {"PAGE_FRAME_ORIGINS": wrong})
+
+
 def test_secrets_do_not_show_in_the_repr():
     shown = repr(settings.load(HOSTED | {"DATABASE_URL": "postgresql://u:pw@h/d"}))
     for secret in ("sb_publishable_a", "sb_secret_b", "new", "old", "pw"):

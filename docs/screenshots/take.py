@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -13,6 +14,7 @@ PHOTOS = HERE.parents[1] / "examples/images"
 ADDRESS = "http://127.0.0.1:54321/functions/v1/query/"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDE, NARROW = (1280, 860), (390, 844)
+State = Callable[[Page], None]
 
 
 def start(page: Page) -> None:
@@ -36,6 +38,43 @@ def examples(page: Page) -> None:
     page.locator(".tile").nth(2).hover()
 
 
+def signing_in(page: Page) -> None:
+    start(page)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("E-mail").fill("ada@example.com")
+
+
+def album(page: Page) -> None:
+    signing_in(page)
+    page.get_by_label("Password").fill("ada-demo")
+    page.get_by_label("Password").press("Enter")
+    expect(page.locator("#who")).to_have_text("ada@example.com")
+    page.get_by_role("button", name="Filters").click()
+    page.locator("#filters").get_by_label("Bucket").fill("albums")
+    page.locator("#filters").get_by_label("Bucket").press("Enter")
+    expect(page.locator(".tile")).to_have_count(17)
+    page.get_by_role("button", name="Index", exact=True).click()
+    expect(page.locator("#state-summary")).to_contain_text("17 searchable")
+
+
+def selection(page: Page) -> None:
+    castles(page)
+    page.get_by_role("button", name="Select", exact=True).click()
+    for index in (0, 1, 4):
+        page.locator(".choice input").nth(index).check()
+
+
+def viewer(page: Page) -> None:
+    castles(page)
+    page.locator(".tile .open").nth(1).click()
+    expect(page.locator("#viewer-facts")).to_contain_text("added")
+
+
+def part(page: Page) -> None:
+    viewer(page)
+    page.get_by_role("button", name="Search a part").click()
+
+
 def upload(page: Page) -> None:
     start(page)
     page.get_by_role("button", name="Add images").click()
@@ -44,15 +83,15 @@ def upload(page: Page) -> None:
     page.locator("#close-uploads").focus()
 
 
-def take(browser: Browser, address: str, name: str, size: tuple[int, int], scheme: str) -> None:
+def take(browser: Browser, address: str, state: State, size: tuple[int, int], scheme: str) -> None:
     scale = 2 if size == NARROW else 1
     viewport = {"width": size[0], "height": size[1]}
     context = browser.new_context(viewport=viewport, device_scale_factor=scale, color_scheme=scheme)
     page = context.new_page()
     page.goto(address)
-    {"start": start, "castles": castles, "examples": examples, "upload": upload}[name](page)
+    state(page)
     page.wait_for_timeout(1500)  # until the motion is over and the images are there
-    target = HERE / f"{name}-{scheme}-{size[0]}.jpg"
+    target = HERE / f"{state.__name__}-{scheme}-{size[0]}.jpg"
     page.screenshot(path=target, type="jpeg", quality=80)
     print(target.name, target.stat().st_size // 1000, "kB")
     context.close()
@@ -62,10 +101,20 @@ def main() -> None:
     address = sys.argv[1] if len(sys.argv) > 1 else ADDRESS
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        take(browser, address, "start", WIDE, "light")
-        take(browser, address, "examples", WIDE, "dark")
-        take(browser, address, "castles", NARROW, "light")
-        take(browser, address, "upload", WIDE, "light")
+        for state, size, scheme in (
+            (start, WIDE, "light"),
+            (examples, WIDE, "dark"),
+            (castles, NARROW, "light"),
+            (signing_in, NARROW, "dark"),
+            (album, WIDE, "light"),
+            (album, NARROW, "dark"),
+            (selection, WIDE, "light"),
+            (viewer, WIDE, "light"),
+            (viewer, NARROW, "dark"),
+            (part, WIDE, "dark"),
+            (upload, WIDE, "light"),
+        ):
+            take(browser, address, state, size, scheme)
         browser.close()
 
 

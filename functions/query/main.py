@@ -29,6 +29,7 @@ from shared.search import Search
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
+FILES = [file.relative_to(PAGE).as_posix() for file in sorted(PAGE.rglob("*")) if file.suffix in TYPES]
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
@@ -95,7 +96,18 @@ def _watch(database: Database, image: uploads.Upload) -> ObjectState:
 def page(request: flask.Request) -> flask.Response:
     """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
     path = PAGE / (edge.normal_path(request).strip("/") or "index.html")
-    return _file(path.read_bytes(), path.suffix)
+    return _negotiated(request, _file(path.read_bytes(), path.suffix))
+
+
+def _negotiated(request: flask.Request, response: flask.Response) -> flask.Response:
+    """Compressed where the browser takes that, and empty where it has the same."""
+    response.vary.add("Accept-Encoding")
+    if request.accept_encodings.quality("gzip"):
+        response.set_data(gzip.compress(response.get_data(), mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+    response.add_etag()
+    response.make_conditional(request)
+    return response
 
 
 def _file(data: bytes, suffix: str) -> flask.Response:
@@ -105,6 +117,13 @@ def _file(data: bytes, suffix: str) -> flask.Response:
     response.headers["Referrer-Policy"] = "no-referrer"  # a signed URL is a key
     response.headers["Cache-Control"] = "no-cache"
     return response
+
+
+def page_configuration(_request: flask.Request) -> flask.Response:
+    """What the page's supabase-js needs: both are public, and open nothing that policies don't."""
+    mine = process.configuration()
+    url, key = mine.need("public_url"), mine.need("publishable_key")
+    return edge.answer({"supabase_url": url, "publishable_key": key})
 
 
 def openapi(_request: flask.Request) -> flask.Response:
@@ -136,7 +155,8 @@ ROUTES: edge.Routes = {
     "/": {"GET": page, "POST": search},
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
-    **{f"/{file.name}": {"GET": page} for file in PAGE.iterdir()},
+    **{f"/{file}": {"GET": page} for file in FILES},
+    "/config.json": {"GET": page_configuration},
     "/openapi.json": {"GET": openapi},
     "/live": {"GET": process.live},
     "/health": {"GET": health},
@@ -208,11 +228,14 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
 
 
 def _content_policy() -> str:
-    storage = urlsplit(process.configuration().need("public_url"))
+    mine = process.configuration()
+    address = urlsplit(mine.need("public_url"))
+    project = f"{address.scheme}://{address.netloc}"
+    frames = " ".join(mine.page_frame_origins) or "'none'"
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        f"img-src 'self' data: blob: {storage.scheme}://{storage.netloc}; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {project}; "
+        f"img-src 'self' data: blob: {project}; "
+        f"base-uri 'none'; form-action 'self'; frame-ancestors {frames}"
     )
 
 

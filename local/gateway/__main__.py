@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
@@ -27,16 +28,17 @@ def serve(configuration: Path) -> None:
     """Serve until SIGTERM or SIGINT.
 
     The file holds `port`, `database_url` (of any user; each role connects under its own name), `data` (the
-    folder with the keys and the bytes) and `functions` (name to URL).
+    folder with the keys and the bytes), `functions` (name to URL) and `jwt_algorithm` (of users' tokens).
     """
     try:
         told = json.loads(configuration.read_text())
         data, url, port = Path(told["data"]), told["database_url"], int(told["port"])
-        functions = dict(told["functions"])
+        functions, algorithm = dict(told["functions"]), str(told.get("jwt_algorithm", keys.ES256))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StackError(f"The gateway's configuration {configuration} can't be read: {error}.") from error
     _check_database(make_conninfo(url, user=REST))
-    app = create_app(lambda user: make_conninfo(url, user=user), data / "objects", keys.load(data), functions)
+    own = dataclasses.replace(keys.load(data), algorithm=algorithm)
+    app = create_app(lambda user: make_conninfo(url, user=user), data / "objects", own, functions)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

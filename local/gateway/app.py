@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.gateway import cron, functions, net, rest, storage
+from local.gateway import auth, cron, functions, net, rest, storage
 from local.gateway.database import Database
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus import handlers as tus
@@ -29,6 +29,7 @@ EXPOSED = [
     "content-location",
     "content-disposition",
     "etag",
+    "x-supabase-api-version",
     "location",
     "preference-applied",
     *tus.EXPOSED,
@@ -79,6 +80,7 @@ def create_app(
             Route("/", health),
             Route("/health", health),
             *storage.routes("/storage/v1", database, stored, pending, keys),
+            *auth.routes("/auth/v1", database, keys),
             *rest.routes("/rest/v1", database, keys),
             *functions.routes("/functions/v1", function_urls, transport),
         ],

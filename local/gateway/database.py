@@ -1,4 +1,4 @@
-"""Connections to the embedded Postgres: one pool for each of the two login roles that serve requests."""
+"""Connections to the embedded Postgres: one pool for each of the three login roles that serve requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.errors import StackError
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 Pool = AsyncConnectionPool[Connection]
 
-REST, STORAGE = "authenticator", "supabase_storage_admin"
+REST, STORAGE, AUTH = "authenticator", "supabase_storage_admin", "supabase_auth_admin"
 POOL_SIZE = 10
 PATIENCE = 10.0  # seconds that a request waits for a connection
 
@@ -24,7 +24,7 @@ class Database:
     """The pools, opened and closed with the app. `url_for` tells the URL for a login role."""
 
     def __init__(self, url_for: Callable[[str], str]):
-        self._pools: dict[str, Pool] = {user: _pool(url_for(user)) for user in (REST, STORAGE)}
+        self._pools: dict[str, Pool] = {user: _pool(url_for(user)) for user in (REST, STORAGE, AUTH)}
 
     async def open(self) -> None:
         """Connect; StackError where the database can't be reached."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jwt
 from starlette.requests import Request
 
 from local.keys import Keys
+
+BROWSERS = "Mozilla/"  # how every browser's User-Agent begins
 
 
 class KeyRefused(Exception):
@@ -60,6 +61,11 @@ def token_of(request: Request, keys: Keys, *, key_required: bool = True) -> str 
     }
     if key not in tokens:
         raise KeyRefused("Invalid API key", "Double check your Supabase `anon` or `service_role` API key.")
+    if key == keys.secret and request.headers.get("user-agent", "").startswith(BROWSERS):
+        raise KeyRefused(
+            "Forbidden use of secret API key in browser",
+            "A secret key must never reach a browser. Use the publishable key there.",
+        )
     return tokens[key] if bearer in (None, key) else bearer
 
 
@@ -67,14 +73,6 @@ def bearer_of(request: Request) -> str | None:
     """What follows `Bearer` in the Authorization header."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-
-
-def verify(token: str, keys: Keys, *, leeway: int = 0) -> dict[str, Any]:
-    """The claims of a token that we signed and that is valid now; jwt.PyJWTError otherwise."""
-    # The audience is the policies' business: neither PostgREST nor Storage checks it by default.
-    return jwt.decode(
-        token, keys.jwt_secret, algorithms=["HS256"], leeway=leeway, options={"verify_aud": False}
-    )
 
 
 def caller_from(claims: Mapping[str, Any]) -> Caller:

@@ -44,7 +44,7 @@ def test_what_is_no_image_is_left_out_even_where_it_is_named_unless_everything_i
 
 
 def test_a_name_beyond_ascii_has_a_plain_spelling_that_storage_takes():
-    assert plain_name("größe/写真 #1.jpg") == "grosse/XieZhen _1.jpg"
+    assert plain_name("größe/写真 #1.jpg") == "grosse/XieZhen -1.jpg"
     assert plain_name("plain/name (1).jpg") == "plain/name (1).jpg"
 
 

@@ -1,5 +1,5 @@
 // An unmodified supabase-js at the end of a pipe: one JSON request a line, one JSON answer a line.
-// {"on": ["storage", "images"] | ["rpc"] | ["functions"], "call": name, "args": [...]}; bytes are {"base64": ...}.
+// {"on": ["storage", "images"] | ["rpc"] | ["functions"] | ["auth"], "call": name, "args": [...]}; bytes are {"base64": ...}.
 import { createInterface } from 'node:readline'
 import { createClient } from '@supabase/supabase-js'
 
@@ -10,7 +10,7 @@ const supabase = createClient(url, key, {
 })
 
 function target([part, bucket]) {
-  return { storage: () => supabase.storage.from(bucket), rpc: () => supabase, functions: () => supabase.functions }[part]()
+  return { storage: () => supabase.storage.from(bucket), rpc: () => supabase, functions: () => supabase.functions, auth: () => supabase.auth }[part]()
 }
 
 function revive(value) {

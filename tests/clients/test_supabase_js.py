@@ -100,3 +100,24 @@ def test_errors_are_the_real_servers(supabase_js: SupabaseJs, folder: str):
     assert (error["status"], error["message"]) == (400, "Object not found")
     error = supabase_js.ask("upload", f"{folder}caf\xe9.png", b"x", {})["error"]
     assert error["message"] == f"Invalid key: {folder}caf\xe9.png"
+
+
+def test_a_user_signs_in_sees_what_is_theirs_and_signs_out(supabase_js: SupabaseJs, folder: str):
+    ada = {"email": "ada@example.com", "password": "ada-demo"}
+    session = supabase_js.call("signInWithPassword", ada, on="auth")["session"]
+    try:
+        assert supabase_js.call("getUser", on="auth")["user"]["email"] == "ada@example.com"
+        claims = supabase_js.call("getClaims", on="auth")  # verified by the published keys, not by asking
+        assert (claims["header"]["alg"], claims["claims"]["role"]) == ("ES256", "authenticated")
+        renewed = supabase_js.call("refreshSession", on="auth")["session"]
+        assert renewed["refresh_token"] != session["refresh_token"]
+        assert supabase_js.ask("list", "", {"limit": 1})["error"] is None
+    finally:
+        assert supabase_js.ask("signOut", on="auth")["error"] is None
+    assert supabase_js.call("getSession", on="auth")["session"] is None
+
+
+def test_a_wrong_password_is_told_as_such(supabase_js: SupabaseJs):
+    wrong = {"email": "ada@example.com", "password": "ada"}
+    error = supabase_js.ask("signInWithPassword", wrong, on="auth")["error"]
+    assert (error["status"], error["message"]) == (400, "Invalid login credentials")

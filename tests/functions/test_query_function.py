@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import gzip
 import io
 import json
 import socket
@@ -446,14 +447,45 @@ def test_the_page_may_run_only_its_own_scripts_and_show_storages_pictures(client
     policy = answer.headers["Content-Security-Policy"]
     assert "script-src 'self';" in policy and "unsafe" not in policy
     assert "img-src 'self' data: blob: http://supabase.test;" in policy
+    assert "connect-src 'self' http://supabase.test;" in policy
+    assert policy.endswith("frame-ancestors 'none'")
+
+
+def test_the_page_is_sent_compressed_and_only_when_it_changed(client: FlaskClient):
+    answer = client.get("/page.css", headers={"Accept-Encoding": "gzip"})
+    assert gzip.decompress(answer.data) == (CHECKOUT / "functions/query/page/page.css").read_bytes()
+    again = client.get(
+        "/page.css", headers={"Accept-Encoding": "gzip", "If-None-Match": answer.headers["ETag"]}
+    )
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_every_module_is_fetched_at_once(client: FlaskClient):
+    start = client.get("/").text
+    modules = [path.name for path in (CHECKOUT / "functions/query/page").glob("*.js")]
+    assert [name for name in modules if f'"{name}"' not in start] == []
+
+
+def test_the_page_is_shown_in_frames_of_the_origins_that_the_operator_names(serve: Callable[..., Flask]):
+    origins = "https://app.example.com, http://localhost:3000"
+    answer = serve("query", PAGE_FRAME_ORIGINS=origins).test_client().get("/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.endswith("frame-ancestors https://app.example.com http://localhost:3000")
+
+
+def test_the_page_learns_the_public_settings_alone(client: FlaskClient):
+    told = client.get("/config.json").json
+    assert set(told) == {"supabase_url", "publishable_key"}
+    assert told["supabase_url"] == "http://supabase.test"
 
 
 def test_every_file_of_the_page_is_served_and_nothing_beside_it(client: FlaskClient):
-    for path in (CHECKOUT / "functions/query/page").iterdir():
-        answer = client.get(f"/{path.name}")
+    folder = CHECKOUT / "functions/query/page"
+    for path in (file for kind in ("html", "css", "js") for file in folder.rglob(f"*.{kind}")):
+        answer = client.get(f"/{path.relative_to(folder)}")
         assert (answer.status_code, answer.data) == (200, path.read_bytes())
     assert client.get("/page.js").mimetype == "text/javascript"
-    for elsewhere in ("/main.py", "/../main.py", "/%2e%2e/main.py", "/page/page.js"):
+    for elsewhere in ("/main.py", "/../main.py", "/%2e%2e/main.py", "/page/page.js", "/vendor/README.md"):
         assert client.get(elsewhere).status_code == 404
 
 

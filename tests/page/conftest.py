@@ -23,7 +23,13 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 HOW_TO_GET_IT = "The page's tests need a browser: `apt-get install chromium`, or install Chrome."
-API = ("/query", "/embeddings?wait=1")
+API = (
+    "/query",
+    "/embeddings?wait=1",
+    "/auth/v1/token?grant_type=password",
+    "=refresh_token",
+    "/logout?scope=local",
+)
 
 
 @pytest.fixture(scope="module")  # its event loop would be in the way of other files' tests

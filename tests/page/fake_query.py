@@ -40,6 +40,11 @@ class Fake:
     shows_photos: bool = True
     tells: bool = True  # what a similarity means
     copies: int = 0  # of the best result
+    retry_after: int | None = None  # seconds, with the problem
+    states: dict[str, str] = field(default_factory=dict)  # of objects by name; searchable where it isn't told
+    deletable: set[str] | None = None  # names; None: all of them
+    preview: str | None = None  # of every result
+    found_by: list[str] | None = None
     queries: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
 
@@ -48,7 +53,9 @@ class Fake:
         self.queries.append(query)
         await asyncio.sleep(self.delay)
         if self.problem:
-            return JSONResponse(self.problem, self.problem["status"], media_type="application/problem+json")
+            headers = {"Retry-After": str(self.retry_after)} if self.retry_after else {}
+            kind = "application/problem+json"
+            return JSONResponse(self.problem, self.problem["status"], headers, media_type=kind)
         offset, limit = int(query.get("cursor", 0)), query.get("limit", 10)
         ranked = sorted(self.names, key=lambda name: (-affinity(name, query), spread(name)))
         results = [self.result(name, rank) for rank, name in enumerate(ranked)]
@@ -71,6 +78,10 @@ class Fake:
         ]
         closest = {"field": "like", "index": rank % 2}
         more = {"confidence": level, "closest": closest, "duplicates": copies}
+        if self.preview:
+            more["preview"] = self.preview
+        if self.found_by:
+            more["found_by"] = self.found_by
         return {**about, "url": url, "metadata": {}, **more}
 
     async def embeddings(self, request: Request) -> Response:
@@ -84,14 +95,54 @@ class Fake:
             return JSONResponse(self.upload, self.upload["status"], media_type="application/problem+json")
         return JSONResponse({**about, **self.upload})
 
+    async def sign(self, request: Request) -> Response:
+        paths = (await request.json())["paths"]
+        return JSONResponse(
+            [
+                {"path": path, "error": None, "signedURL": f"/photos/{path}?token=t"}
+                if (PHOTOS / path).is_file()
+                else {"path": path, "error": "not there", "signedURL": None}
+                for path in paths
+            ]
+        )
+
+    async def remove(self, request: Request) -> Response:
+        names = (await request.json())["prefixes"]
+        gone = [name for name in names if self.deletable is None or name in self.deletable]
+        return JSONResponse([{"name": name} for name in gone])
+
+    async def object_states(self, request: Request) -> Response:
+        names = (await request.json())["names"]
+        rows = [
+            {"name": name, "state": self.states.get(name, "searchable"), "reason": None} for name in names
+        ]
+        return JSONResponse(rows)
+
+    async def list_folder(self, request: Request) -> Response:
+        prefix = (await request.json())["prefix"]
+        inside = [name for name in self.names if name.startswith(f"{prefix}/")]
+        folders = sorted({name.split("/")[0] for name in self.names}) if not prefix else []
+        rows: list[dict[str, Any]] = [{"name": name, "id": None} for name in folders]
+        rows += [{"name": name.split("/")[-1], "id": name} for name in inside]
+        return JSONResponse(rows)
+
     def app(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/query", self.search, methods=["POST"]),
                 Route("/embeddings", self.embeddings, methods=["POST"]),
                 Mount("/photos", StaticFiles(directory=PHOTOS)),
+                Route("/config.json", configuration),
+                Mount("/storage/v1/photos", StaticFiles(directory=PHOTOS)),
+                Mount("/storage/v1/object/images", StaticFiles(directory=PHOTOS)),
+                Route("/storage/v1/object/sign/images", self.sign, methods=["POST"]),
+                Route("/storage/v1/object/list/images", self.list_folder, methods=["POST"]),
+                Route("/storage/v1/object/info/images/{name:path}", info),
+                Route("/storage/v1/object/images", self.remove, methods=["DELETE"]),
+                Route("/storage/v1/bucket", buckets),
+                Route("/rest/v1/rpc/object_states", self.object_states, methods=["POST"]),
                 Route("/", page),
-                Route("/{name}", page),
+                Route("/{name:path}", page),
             ]
         )
 
@@ -100,9 +151,24 @@ def photo_names() -> list[str]:
     return sorted(path.relative_to(PHOTOS).as_posix() for path in PHOTOS.rglob("*.jpg"))
 
 
+async def configuration(request: Request) -> Response:
+    return JSONResponse({"supabase_url": str(request.base_url), "publishable_key": "sb_publishable_x"})
+
+
+async def buckets(_request: Request) -> Response:
+    return JSONResponse([{"id": "images", "name": "images"}, {"id": "albums", "name": "albums"}])
+
+
+async def info(request: Request) -> Response:
+    name = request.path_params["name"]
+    day = f"2026-01-{1 + spread(name) % 28:02}T00:00:00Z"
+    about = {"id": name, "name": name, "size": 1234567, "content_type": "image/jpeg", "created_at": day}
+    return JSONResponse(about)
+
+
 async def page(request: Request) -> Response:
     name = request.path_params.get("name", "index.html")
-    if name not in {path.name for path in PAGE.iterdir()}:
+    if name not in {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*.*")}:
         return Response(status_code=404)
     return FileResponse(PAGE / name, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
 
@@ -110,9 +176,14 @@ async def page(request: Request) -> Response:
 def affinity(name: str, query: dict[str, Any]) -> int:
     """How many of the query's words and examples speak of `name`, less those it should not be like."""
     words = set(re.findall(r"[a-z]+", query.get("text", "").lower()))
-    likes = [stem(example) == stem(name) for example in query.get("like", [])]
-    unlikes = [stem(example) == stem(name) for example in query.get("unlike", [])]
+    likes = [stem(named(example)) == stem(name) for example in query.get("like", [])]
+    unlikes = [stem(named(example)) == stem(name) for example in query.get("unlike", [])]
     return sum(word in name for word in words if len(word) > 3) + 2 * sum(likes) - 2 * sum(unlikes)
+
+
+def named(example: Any) -> str:
+    """The name, or else the text, of an example in any of its forms."""
+    return example if isinstance(example, str) else str(example.get("name") or example.get("text"))
 
 
 def stem(name: str) -> str:

@@ -151,14 +151,31 @@ def test_an_image_can_be_pasted(page: Page, site: str, fake: Fake):
     assert sent_image(fake.queries[-1]).size == (300, 150)
 
 
+def test_a_reload_keeps_a_search_by_image(page: Page, site: str, fake: Fake, wide_image: Path):
+    page.goto(site)
+    page.set_input_files("#pick-file", wide_image)
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    page.reload()
+    expect(page.locator(".chip img")).to_be_visible()
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert len(fake.queries) == 3 and fake.queries[1] == fake.queries[2]
+
+
 def test_an_image_search_that_outlived_its_image_says_so(page: Page, site: str):
     page.goto(site)
     page.set_input_files("#pick-file", CASTLE)
     expect(page.locator("#status")).to_contain_text("most similar first")
+    page.evaluate("sessionStorage.clear()")
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("isn't kept")
     page.get_by_role("button", name="Remove the image").click()
     expect(page.get_by_text("From this collection")).to_be_visible()
+
+
+def test_a_shared_link_says_what_it_cannot_carry(page: Page, site: str):
+    page.goto(site + "?image=holiday.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("This link can't carry its image")
+    expect(page.get_by_role("alert")).to_contain_text("“holiday.jpg”")
 
 
 def test_examples_are_added_by_a_click_and_removed_by_their_chips(page: Page, site: str, fake: Fake):
@@ -221,7 +238,7 @@ def test_the_larger_view_adds_examples_too(page: Page, site: str):
     name = page.locator("#viewer-name").inner_text()
     page.get_by_role("button", name="More like this", exact=True).click()
     expect(page.locator("#viewer")).to_be_hidden()
-    expect(page.locator(".chip .name")).to_have_attribute("title", f"images/{name}")
+    expect(page.locator(".chip .name")).to_have_attribute("title", name)
 
 
 def test_more_results_follow_the_ones_shown(page: Page, site: str, fake: Fake):
@@ -229,7 +246,7 @@ def test_more_results_follow_the_ones_shown(page: Page, site: str, fake: Fake):
     open_results(page, site, "?q=animals")
     page.get_by_role("button", name="Load more").click()
     expect(page.locator(".tile")).to_have_count(30)
-    expect(page.locator("#status")).to_have_text("30 images, most similar first")
+    expect(page.locator("#status")).to_have_text("30 shown · most similar first")
     expect(page.locator(".tile .open").nth(24)).to_be_focused()
     assert fake.queries[-1]["cursor"] == "24"
 
@@ -264,7 +281,7 @@ def test_each_result_says_quietly_what_its_similarity_means(page: Page, site: st
     expect(page.locator(".tile .confidence").nth(0)).to_have_text("same image")
     expect(page.locator(".tile .confidence").nth(1)).to_have_text("strong")
     page.locator(".tile .open").nth(1).click()
-    expect(page.locator("#viewer-facts")).to_have_text("in images · similarity 0.92 · strong · 2 of 24")
+    expect(page.locator("#viewer-facts")).to_contain_text("similarity 0.92 · strong · 2 of 24")
 
 
 def test_with_several_examples_a_result_says_which_it_is_closest_to(page: Page, site: str):
@@ -291,7 +308,7 @@ def test_more_variety_is_a_switch_that_the_address_keeps(page: Page, site: str, 
     search(page, "castle")
     page.get_by_label("More variety").check()
     expect(page).to_have_url(re.compile("varied=1"))
-    expect(page.locator("#status")).to_have_text("24 images, varied")
+    expect(page.locator("#status")).to_have_text("24 shown, more below · varied")
     assert fake.queries[-1]["diversity"] == 0.4
     page.reload()
     expect(page.get_by_label("More variety")).to_be_checked()
@@ -418,7 +435,7 @@ def test_each_uploaded_file_has_its_outcome(page: Page, site: str, fake: Fake):
     page.goto(site)
     page.get_by_role("button", name="Add images").click()
     page.get_by_text("Saved to").click()
-    page.get_by_label("Folder").fill("/new//castles/")
+    page.locator("#uploads").get_by_label("Folder").fill("/new//castles/")
     page.set_input_files("#choose-files", [CASTLE, PHOTOS / "animals/giraffe.jpg"])
     expect(page.locator("#upload-summary")).to_have_text("Done: 2 of 2 searchable")
     assert sorted(upload["name"] for upload in fake.uploads) == [
@@ -434,7 +451,6 @@ def test_each_uploaded_file_has_its_outcome(page: Page, site: str, fake: Fake):
     [
         ({"state": "skipped", "reason": "The file is empty."}, "Skipped: The file is empty."),
         ({"state": "failed", "reason": "The model broke."}, "Failed: The model broke."),
-        ({"state": "pending", "reason": None}, "Stored; it becomes searchable in a moment"),
         (
             {"state": "ignored", "reason": "The bucket isn't indexed."},
             "Stored, but not searchable: The bucket",
@@ -459,6 +475,65 @@ def test_an_upload_says_in_words_what_became_of_it(
     expect(page.locator("#upload-summary")).to_have_text("Done: 0 of 1 searchable")
 
 
+def test_an_upload_is_followed_until_it_is_searchable(page: Page, site: str, fake: Fake):
+    fake.upload = {"state": "pending", "reason": None}
+    fake.states = {CASTLE.name: "pending"}
+    page.goto(site)
+    page.set_input_files("#choose-files", CASTLE)
+    expect(page.locator(".file .outcome")).to_have_text("Stored; it becomes searchable in a moment")
+    expect(page.locator("#upload-summary")).to_have_text("0 of 1 done")
+    fake.states = {}
+    expect(page.locator(".file .outcome")).to_have_text("Searchable")
+    expect(page.locator("#upload-summary")).to_have_text("Done: 1 of 1 searchable")
+
+
+def test_an_upload_is_followed_over_a_reload(page: Page, site: str, fake: Fake):
+    fake.upload = {"state": "pending", "reason": None}
+    fake.states = {CASTLE.name: "pending"}
+    page.goto(site)
+    page.set_input_files("#choose-files", CASTLE)
+    expect(page.locator(".file .outcome")).to_contain_text("Stored")
+    page.reload()
+    expect(page.locator(".file .name")).to_have_text(CASTLE.name)
+    fake.states = {CASTLE.name: "failed"}
+    expect(page.locator(".file .outcome")).to_contain_text("Failed")
+
+
+def test_an_upload_that_a_reload_interrupted_is_told_as_such(page: Page, site: str, fake: Fake):
+    fake.delay = 5
+    page.goto(site)
+    page.set_input_files("#choose-files", CASTLE)
+    expect(page.locator(".file .outcome")).to_contain_text("Making it searchable")
+    fake.states = {CASTLE.name: "unknown"}
+    page.reload()
+    expect(page.locator(".file .outcome")).to_contain_text("Interrupted")
+
+
+def test_leaving_is_warned_of_only_while_something_is_sent(page: Page, site: str, fake: Fake):
+    page.goto(site)
+    leaving = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    assert not page.evaluate(leaving)
+    page.route("**/embeddings?wait=1", lambda route: None)  # never answered
+    page.set_input_files("#choose-files", [CASTLE] * 4)
+    expect(page.locator(".file[data-state=waiting]")).to_have_count(1)
+    assert page.evaluate(leaving)
+    page.evaluate("sessionStorage.clear()")
+
+
+def test_an_upload_waits_as_long_as_a_busy_server_asks(page: Page, site: str, fake: Fake):
+    busy = '{"type": "busy", "status": 503, "detail": "Busy."}'
+    kind = "application/problem+json"
+    page.route(
+        "**/embeddings?wait=1",
+        lambda route: route.fulfill(status=503, body=busy, content_type=kind, headers={"Retry-After": "1"}),
+        times=1,
+    )
+    page.goto(site)
+    page.set_input_files("#choose-files", CASTLE)
+    expect(page.locator(".file .outcome")).to_contain_text("Trying again in 1 s")
+    expect(page.locator(".file .outcome")).to_have_text("Searchable")
+
+
 def test_a_name_that_is_taken_can_be_kept_beside_the_old_one(page: Page, site: str, fake: Fake):
     fake.upload = {
         "type": "object-exists",
@@ -475,12 +550,17 @@ def test_a_name_that_is_taken_can_be_kept_beside_the_old_one(page: Page, site: s
 
 
 def test_file_names_become_names_that_storage_takes(page: Page, site: str, fake: Fake, tmp_path: Path):
-    path = tmp_path / "Schloß Änderung #1 (50%).jpg"
-    path.write_bytes(CASTLE.read_bytes())
+    names = ("Schloß Änderung #1 (50%).jpg", "größe.jpg", "写真.jpg", "плитка.jpg", "plain name.jpg")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_bytes(CASTLE.read_bytes())
     page.goto(site)
-    page.set_input_files("#choose-files", path)
-    expect(page.locator(".file .outcome")).to_have_text("Searchable")
-    assert fake.uploads[-1]["name"] == "Schlo- Anderung -1 (50-).jpg"
+    page.set_input_files("#choose-files", paths)
+    expect(page.locator(".file[data-state=searchable]")).to_have_count(5)
+    sent = {"Schloss Anderung -1 (50-).jpg", "grosse.jpg", "XieZhen.jpg", "plitka.jpg", "plain name.jpg"}
+    assert {upload["name"] for upload in fake.uploads} == sent
+    expect(page.locator(".file .name").filter(has_text="写真.jpg → XieZhen.jpg")).to_be_visible()
+    expect(page.locator(".file .name").filter(has_text="plain name.jpg")).to_have_text("plain name.jpg")
 
 
 def test_markup_in_names_and_answers_is_shown_as_text(page: Page, site: str, fake: Fake):

@@ -125,7 +125,7 @@ def test_an_uploaded_image_is_searchable_when_the_page_says_so(page: Page):
 def test_a_name_that_is_taken_can_be_replaced(page: Page):
     page.get_by_role("button", name="Add images").click()
     page.get_by_text("Saved to").click()
-    page.get_by_label("Folder").fill("energy")
+    page.locator("#uploads").get_by_label("Folder").fill("energy")
     page.set_input_files("#choose-files", WINDMILL)
     page.get_by_role("button", name="Replace").click()
     expect(page.locator(".file .outcome")).to_have_text("Searchable", timeout=SOON)

@@ -6,13 +6,35 @@ import { KINDS, baseName } from "./query.js";
 
 const list = byId("chips");
 const WORDS = { like: "More like", unlike: "Less like", image: "Like" };
+const WEIGHTS = [0.5, 1, 2, 4];
 
-/** `thumbnails` maps names to addresses; `remove(kind, name)` is called when a chip's button is used. */
-export function showChips(query, thumbnails, remove) {
-  const chips = KINDS.flatMap((kind) => query[kind].map((name) => example(kind, name, thumbnails.get(name), remove)));
+/** `thumbnails` maps names to addresses; `remove(kind, name)` and `weigh(name, weight)` when a chip is used. */
+export function showChips(query, thumbnails, { remove, weigh }) {
+  const weight = (name) => query.weights[name] ?? 1;
+  const chips = KINDS.flatMap((kind) => query[kind].map((name) => weighable(example(kind, name, thumbnails.get(name), remove), name, weight(name), weigh)));
   if (query.image) chips.unshift(ownImage(query.image, remove));
   list.replaceChildren(...chips);
   list.hidden = chips.length === 0;
+}
+
+function weighable(item, name, weight, weigh) {
+  const choice = item.querySelector("select");
+  choice.hidden = false;
+  choice.ariaLabel = `Weight of ${baseName(name)}`;
+  choice.append(...new Set([...WEIGHTS, weight]).values().map((one) => new Option(`×${one}`, one, one === weight, one === weight)));
+  choice.addEventListener("change", () => weigh(name, Number(choice.value)));
+  return item;
+}
+
+/** Shows the thumbnails that came later, by name. */
+export function addThumbnails(found) {
+  for (const item of list.children) {
+    const url = found.get(item.querySelector(".name").title);
+    if (!url || item.querySelector("img")) continue;
+    const img = Object.assign(document.createElement("img"), { alt: "", src: url });
+    img.addEventListener("error", () => img.remove());
+    item.prepend(img);
+  }
 }
 
 export function focusChip() {

@@ -1,6 +1,7 @@
 // The grid of results. Rows are justified: each tile grows with its image's proportions, so that nothing is cropped.
 
 import { byId, fromTemplate } from "./dom.js";
+import { nameOf } from "./objects.js";
 import { baseName } from "./query.js";
 
 const list = byId("results");
@@ -9,8 +10,9 @@ const WAIT_FOR_SHAPES = 400; // ms that new tiles wait for their images' proport
 const SKELETONS = [1.5, 1, 1.33, 0.75, 1.5, 1.33, 1.5, 0.8, 1.33, 1.5, 1, 1.4];
 const CONFIDENCES = { same: "same image", strong: "strong", related: "related", unrelated: "less similar" };
 const CALM_RATIOS = [0.5, 3.2]; // what is narrower or wider is shown within these
+const KEYS = { x: ".choice input", "+": "[data-kind=like]", "-": "[data-kind=unlike]" };
 
-export const nameOf = (result) => `${result.bucket}/${result.name}`;
+list.addEventListener("keydown", walk);
 
 /** The cosine similarity as the API gives it, shortened. */
 export const rounded = (similarity) => similarity.toFixed(2);
@@ -33,7 +35,7 @@ function skeleton(ratio) {
 }
 
 /** Replaces what is shown, or adds to it; `divided` draws a line above the first that is less similar.
- *  `on` has open(result) and example(kind, result). */
+ *  `on` has open(result), example(kind, result) and choose(result, box). */
 export async function showResults(results, { added, ranked, divided, current, ...on }) {
   const tiles = results.map((result, index) => tile(result, { eager: index < FIRST_ROWS, ranked, on }));
   await shapesOf(tiles.slice(0, FIRST_ROWS));
@@ -55,6 +57,17 @@ function divide() {
   first.before(filler, line);
 }
 
+/** Puts the tiles of `results` into their order, above everything else. */
+export function reorder(results) {
+  const tiles = new Map([...list.querySelectorAll(".tile")].map((item) => [item.dataset.key, item]));
+  list.prepend(...results.map((result) => tiles.get(nameOf(result))));
+}
+
+/** Takes the tiles of these bucket/names away. */
+export function removeTiles(names) {
+  for (const item of list.querySelectorAll(".tile")) if (names.has(item.dataset.key)) item.remove();
+}
+
 export function clear() {
   list.replaceChildren();
   list.ariaBusy = "false";
@@ -62,17 +75,50 @@ export function clear() {
 
 export const focusTile = (index) => list.querySelectorAll(".open")[index]?.focus();
 
+/** Arrow keys go from tile to tile; some letters do what the tile's buttons do. */
+function walk(event) {
+  const tiles = [...list.querySelectorAll(".open")];
+  const index = tiles.indexOf(event.target);
+  if (index < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+  const next = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: tiles.length - 1 }[event.key] ?? nextRow(tiles, index, event.key);
+  if (tiles[next]) { event.preventDefault(); tiles[next].focus(); }
+  if (KEYS[event.key]) tiles[index].closest(".tile").querySelector(KEYS[event.key]).click();
+}
+
+/** The tile above or below that is nearest. */
+function nextRow(tiles, index, key) {
+  const step = { ArrowUp: -1, ArrowDown: 1 }[key];
+  if (!step) return -1;
+  const middle = (item) => item.offsetLeft + item.offsetWidth / 2;
+  const rowOf = (item) => item.closest(".tile").offsetTop;
+  let [best, row] = [-1, null];
+  for (let other = index + step; tiles[other]; other += step) {
+    const top = rowOf(tiles[other]);
+    if (top === rowOf(tiles[index])) continue;
+    row ??= top;
+    if (top !== row) break;
+    const distance = (one) => Math.abs(middle(tiles[one].closest(".tile")) - middle(tiles[index].closest(".tile")));
+    if (best < 0 || distance(other) < distance(best)) best = other;
+  }
+  return best;
+}
+
 function tile(result, { eager, ranked, on }) {
   const item = fromTemplate("tile-template");
-  item.querySelector(".name").textContent = baseName(result.name);
+  const name = baseName(result.name);
+  item.dataset.key = nameOf(result);
+  item.querySelector(".name").textContent = name;
   item.querySelector(".name").title = nameOf(result);
   item.querySelector(".similarity").textContent = ranked ? rounded(result.similarity) : "";
   item.querySelector(".confidence").textContent = ranked ? confidence(result) : "";
   item.dataset.confidence = ranked ? result.confidence ?? "" : "";
   item.querySelector(".copies").textContent = result.duplicates.length ? `+ ${copies(result.duplicates.length)}` : "";
   item.querySelector(".open").addEventListener("click", () => on.open(result));
+  const box = item.querySelector(".choice input");
+  box.ariaLabel = `Select ${name}`;
+  box.addEventListener("change", () => on.choose(result, box));
   for (const button of item.querySelectorAll("[data-kind]")) {
-    button.ariaLabel = `${button.title}: ${baseName(result.name)}`;
+    button.ariaLabel = `${button.title}: ${name}`;
     button.addEventListener("click", () => on.example(button.dataset.kind, result));
   }
   showImage(item, result, eager);
@@ -84,9 +130,18 @@ function showImage(item, result, eager) {
   img.alt = baseName(result.name);
   img.loading = eager ? "eager" : "lazy";
   img.addEventListener("load", () => shape(item, img));
-  img.addEventListener("error", () => item.classList.add("broken")); // its name stays readable
-  if (result.url) img.src = result.url;
-  else item.classList.add("broken");
+  showFirst(img, [result.preview, result.url], () => item.classList.add("broken")); // its name stays readable
+}
+
+/** The first of `urls` that can be shown, such as a preview and then the original; else `failed()`. */
+export function showFirst(img, urls, failed) {
+  const left = urls.filter(Boolean);
+  const next = () => {
+    if (left.length) img.src = left.shift();
+    else { img.removeAttribute("src"); failed(); }
+  };
+  img.onerror = next;
+  next();
 }
 
 function shape(item, img) {

@@ -1,7 +1,8 @@
-// The images that the visitor searches with: kept in memory only, made smaller before they are sent.
+// The images that the visitor searches with: made smaller before they are sent, kept in this tab alone.
 
 const KEPT = 12; // so that "back" finds the last few again
 const LONGEST_SIDE = 1024; // more than any model looks at
+const STORED = "image-"; // in the tab's storage, so that a reload keeps the search
 const images = new Map();
 let lastKey = Math.floor(performance.timeOrigin); // history outlives a reload, these images don't: never reuse a key
 
@@ -10,12 +11,42 @@ export function remember(file) {
   const key = ++lastKey;
   images.set(key, { blob: file, base64: null });
   if (images.size > KEPT) images.delete(images.keys().next().value);
+  base64Of(key).then((text) => store(key, text));
   return { key, name: file.name || "pasted image" };
 }
 
-export const isKept = (key) => images.has(key);
+export const isKept = (key) => images.has(key) || restore(key);
 
-export const blobOf = (key) => images.get(key)?.blob;
+export const blobOf = (key) => (isKept(key) ? images.get(key).blob : null);
+
+/** The oldest make room; what is too large for the tab's storage isn't kept over a reload. */
+function store(key, text) {
+  const stored = Object.keys(sessionStorage).filter((name) => name.startsWith(STORED)).sort();
+  while (true) {
+    try {
+      return sessionStorage.setItem(STORED + key, text);
+    } catch {
+      if (!stored.length) return;
+      sessionStorage.removeItem(stored.shift());
+    }
+  }
+}
+
+function restore(key) {
+  const text = sessionStorage.getItem(STORED + key);
+  if (text) images.set(key, { blob: new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]), base64: Promise.resolve(text) });
+  return Boolean(text);
+}
+
+/** `part` ({x, y, w, h}, of 1) of the image in `blob`, as a file. */
+export async function cutOut(blob, part) {
+  const bitmap = await createImageBitmap(blob);
+  const { width, height } = bitmap;
+  const inside = [part.x * width, part.y * height, Math.max(1, part.w * width), Math.max(1, part.h * height)].map(Math.round);
+  const piece = await createImageBitmap(bitmap, ...inside);
+  bitmap.close();
+  return new File([await redraw(piece, Math.min(1, LONGEST_SIDE / Math.max(piece.width, piece.height)))], "part of an image", { type: "image/jpeg" });
+}
 
 /** The image as base64, at most LONGEST_SIDE pixels wide and high; prepared once. */
 export function base64Of(key) {

@@ -22,6 +22,12 @@ export function showNotice(words, detail, onAct) {
   notices.replaceChildren(notice);
 }
 
+/** Other words in the notice that is shown, if any; not announced again. */
+export function sayRemedy(words) {
+  const remedy = notices.querySelector("p");
+  if (remedy) remedy.textContent = words;
+}
+
 export function showMessage(title, text, act, onAct) {
   byId("message-title").textContent = title;
   byId("message-text").textContent = text;

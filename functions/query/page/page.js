@@ -1,58 +1,90 @@
 // Puts the parts together: what the address says is searched, and every change of the search goes through the address.
 
-import { focusChip, showChips } from "./chips.js";
+import { addThumbnails, focusChip, showChips } from "./chips.js";
 import { byId } from "./dom.js";
 import * as drop from "./drop.js";
-import { nameOf } from "./grid.js";
+import * as filters from "./filters.js";
 import { imageFiles, isKept, remember } from "./images.js";
 import { showNotice } from "./notices.js";
+import { links, nameOf } from "./objects.js";
 import { NOT_AN_IMAGE, REMOVE_IMAGE } from "./problems.js";
-import { describe, empty, format, isEmpty, parse, withExample, withoutExample } from "./query.js";
+import { KINDS, describe, empty, format, isEmpty, parse, withExample, withoutExample } from "./query.js";
 import * as results from "./results.js";
+import * as session from "./session.js";
+import * as state from "./state.js";
 import * as uploads from "./uploads.js";
+import * as viewer from "./viewer.js";
 
 let query = empty();
+let followed = null; // the address that is shown
 const thumbnails = new Map(); // name -> address, of every result seen
 
 start();
 
-function start() {
+async function start() {
   byId("search").addEventListener("submit", submitted);
   byId("pick").addEventListener("click", () => byId("pick-file").click());
   byId("pick-file").addEventListener("change", picked);
   byId("home").addEventListener("click", goHome);
   byId("varied").addEventListener("change", vary);
-  window.addEventListener("popstate", follow);
+  window.addEventListener("popstate", wentBack);
+  document.addEventListener("keydown", jumpToSearch);
   results.start({
     example: addExample,
+    part: (file) => go({ ...empty(), filter: query.filter, image: remember(file) }),
+    likeThese: (chosen) => go(chosen.reduce((next, result) => withExample(next, "like", nameOf(result)), typed())),
     found: noteResults,
     retry: follow,
     removeImage: () => removeChip("image"),
     addImages: uploads.openPanel,
     textUnsupported: disableText,
+    expired: session.expire,
   });
+  filters.start((filter) => go({ ...typed(), filter }));
+  state.start(() => ({ bucket: byId("bucket").value.trim(), ...query.filter }));
   uploads.start({ onSearchable: refreshStart, onFind: (name) => go(withExample(empty(), "like", name)) });
-  drop.start({ onSearch: searchByImage, onUpload: uploads.addFiles, onNothing: sayNoImage });
-  follow();
+  drop.start({ onSearch: searchByImage, onUpload: uploads.addFiles, onNothing: () => showNotice(NOT_AN_IMAGE) });
+  await session.start(visitorChanged);
+  if (followed === null) follow();
 }
 
 /** Shows what the address asks for. */
 function follow() {
+  followed = location.search;
   query = parse(location.search, history.state);
   if (!byId("text").disabled) byId("text").value = query.text;
   document.title = [describe(query), "Image search"].filter(Boolean).join(" · ");
   byId("varied").checked = query.varied;
   document.body.dataset.view = isEmpty(query) ? "start" : "results";
-  showChips(query, thumbnails, removeChip);
+  filters.show(query.filter);
+  showChips(query, thumbnails, { remove: removeChip, weigh });
+  findThumbnails();
   if (query.image && !isKept(query.image.key)) sayImageIsGone();
   else results.run(query);
 }
 
+/** Back from the larger view leaves the results as they are. */
+function wentBack() {
+  const wasOpen = viewer.isOpen();
+  if (wasOpen) viewer.hide();
+  if (location.search !== followed || !wasOpen) follow();
+}
+
 /** Makes `next` the page's search, as a new entry of the history. */
 function go(next) {
-  history.pushState({ image: next.image?.key ?? null }, "", format(next));
+  const entry = { image: next.image?.key ?? null };
+  if (history.state?.viewer) history.replaceState(entry, "", format(next)); // whose entry that was is closed
+  else history.pushState(entry, "", format(next));
   window.scrollTo(0, 0);
   follow();
+}
+
+/** Another visitor sees other images: nothing of what was shown to the last one is left. */
+function visitorChanged(words) {
+  thumbnails.clear();
+  if (viewer.isOpen()) viewer.hide();
+  follow();
+  if (words) showNotice(words, "", words.onAct);
 }
 
 /** The search with the text in the box, submitted or not. */
@@ -72,6 +104,12 @@ function goHome(event) {
   go(empty());
 }
 
+function jumpToSearch(event) {
+  if (event.key !== "/" || event.target.matches("input, select, textarea") || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  byId("text").focus();
+}
+
 function picked(event) {
   searchByImage(imageFiles(event.target.files));
   event.target.value = ""; // so that the same file can be picked again
@@ -79,7 +117,7 @@ function picked(event) {
 
 function searchByImage([file]) {
   if (file) go({ ...typed(), image: remember(file) });
-  else sayNoImage();
+  else showNotice(NOT_AN_IMAGE);
 }
 
 function addExample(kind, result) {
@@ -92,9 +130,29 @@ function removeChip(kind, name) {
   focusChip();
 }
 
+function weigh(name, weight) {
+  const { [name]: _, ...others } = query.weights;
+  go({ ...typed(), weights: weight === 1 ? others : { ...others, [name]: weight } });
+}
+
 function noteResults(found) {
-  for (const result of found) if (result.url) thumbnails.set(nameOf(result), result.url);
+  for (const result of found) {
+    const url = result.preview ?? result.url;
+    if (url) thumbnails.set(nameOf(result), url);
+  }
+  addThumbnails(thumbnails);
+  filters.noteBuckets(found);
   uploads.proposeBucket(found[0]?.bucket);
+}
+
+/** Of examples that came with the address: nothing has shown them yet. */
+async function findThumbnails() {
+  const unknown = KINDS.flatMap((kind) => query[kind]).filter((name) => name.includes("/") && !thumbnails.has(name));
+  if (!unknown.length) return;
+  const objects = unknown.map((name) => ({ bucket: name.slice(0, name.indexOf("/")), name: name.slice(name.indexOf("/") + 1) }));
+  const found = await links(objects).catch(() => new Map()); // they stay without
+  for (const [name, url] of found) thumbnails.set(name, url);
+  addThumbnails(thumbnails);
 }
 
 function refreshStart() {
@@ -109,13 +167,12 @@ function disableText() {
   byId("text-hint").textContent = "This collection's model doesn't understand words. Pick, paste or drop an image.";
 }
 
-function sayNoImage() {
-  showNotice(NOT_AN_IMAGE);
-}
-
 function sayImageIsGone() {
   results.clear(query);
-  const title = "The image of this search isn't kept";
-  const remedy = "The page keeps it only until it is closed. Pick, paste or drop it again.";
+  const shared = query.image.key === null;
+  const title = shared ? "This link can't carry its image" : "The image of this search isn't kept";
+  const remedy = shared
+    ? `A link holds the name “${query.image.name}”, not the picture. Pick, paste or drop it to search with it.`
+    : "The page keeps it only in its own tab. Pick, paste or drop it again.";
   showNotice({ title, remedy, act: REMOVE_IMAGE }, "", () => removeChip("image"));
 }

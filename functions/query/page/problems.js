@@ -20,7 +20,7 @@ const WORDS = {
   "invalid-limit": { title: "There are no more results", remedy: "Change the words or the images to find others." },
   "invalid-filter": { title: "This search can't be narrowed like that", remedy: "Change what it is narrowed to, then search again." },
   "invalid-cursor": operator("The rest of these results isn't there any more", "Another model answers now. Search again."),
-  "unauthorized": operator("This page isn't allowed to search", "The function's publishable key is missing or no longer valid."),
+  "unauthorized": operator("This page isn't allowed to do this", "You were signed out, or the function's publishable key isn't valid any more."),
   "payload-too-large": image("That is too much to send at once", "Use a smaller image."),
   "unknown-path": operator("The search wasn't found at this address", "Open the page at the query function's own address."),
   "method-not-allowed": operator("The search wasn't found at this address", "Open the page at the query function's own address."),
@@ -61,11 +61,12 @@ export const NOT_AN_IMAGE = { title: "That isn't an image", remedy: FORMATS };
 
 /** An error of the API, or of the way there. */
 export class Problem extends Error {
-  constructor({ type = "internal", detail = "", status = 0 }) {
+  constructor({ type = "internal", detail = "", status = 0, retryAfter = null }) {
     super(detail || type);
     this.type = String(type).split("/").pop(); // a bare name, or the end of an address
     this.detail = detail;
     this.status = status;
+    this.retryAfter = Number.parseInt(retryAfter, 10) || null; // seconds
   }
 
   get words() {
@@ -81,13 +82,13 @@ export function asProblem(error) {
 }
 
 /** The problem that the response's body describes, whatever answered: a proxy's error page is no problem details. */
-export function problemFrom(status, body) {
+export function problemFrom(status, body, retryAfter) {
   try {
     const { type, detail, title } = JSON.parse(body);
-    if (typeof type === "string") return new Problem({ type, detail: detail ?? title ?? "", status });
+    if (typeof type === "string") return new Problem({ type, detail: detail ?? title ?? "", status, retryAfter });
   } catch {
     // not JSON: the status says the most that is known
   }
   const type = status === 413 ? "payload-too-large" : status === 429 || status === 503 ? "busy" : "internal";
-  return new Problem({ type, detail: `The server answered with status ${status}.`, status });
+  return new Problem({ type, detail: `The server answered with status ${status}.`, status, retryAfter });
 }

@@ -1,9 +1,11 @@
 // The query as the address shows it: plain data, no DOM.
 
+export const FILTERS = ["bucket", "folder", "type", "from", "to", "min", "max", "meta"];
 export const KINDS = ["like", "unlike"];
+const NEGATIVE = /(?:^|\s)-(?:"([^"]+)"|([^\s"]+))/g; // -snow, or -"deep snow"
 
-/** `varied`: results should differ. */
-export const empty = () => ({ text: "", like: [], unlike: [], image: null, varied: false });
+/** `varied`: results should differ. `weights`: of examples, by name, where it isn't 1. `filter`: see filters.js. */
+export const empty = () => ({ text: "", like: [], unlike: [], image: null, varied: false, weights: {}, filter: {} });
 
 export function isEmpty(query) {
   return !query.text && !query.image && KINDS.every((kind) => query[kind].length === 0);
@@ -19,6 +21,8 @@ export function parse(search, entry) {
     unlike: unique(fields.getAll("unlike")),
     image: imageName === null ? null : { key: entry?.image ?? null, name: imageName },
     varied: fields.has("varied"),
+    weights: Object.fromEntries(fields.getAll("weight").map(weightOf).filter(([weight]) => weight > 0).map((pair) => pair.toReversed())),
+    filter: Object.fromEntries(FILTERS.filter((name) => fields.get(name)).map((name) => [name, fields.get(name)])),
   };
 }
 
@@ -29,7 +33,21 @@ export function format(query) {
   for (const kind of KINDS) query[kind].forEach((name) => fields.append(kind, name));
   if (query.image) fields.append("image", query.image.name);
   if (query.varied) fields.append("varied", "1");
+  for (const [name, weight] of Object.entries(query.weights)) fields.append("weight", `${weight},${name}`);
+  for (const [name, value] of Object.entries(query.filter)) fields.append(name, value);
   return `?${fields}`;
+}
+
+/** `2,images/a.jpg` as [2, "images/a.jpg"]. */
+function weightOf(text) {
+  const comma = text.indexOf(",");
+  return [Number(text.slice(0, comma)), text.slice(comma + 1)];
+}
+
+/** The words to look for, and those behind a minus, of which there should be less. */
+export function wordsOf(text) {
+  const unlike = [...text.matchAll(NEGATIVE)].map(([, quoted, word]) => quoted ?? word);
+  return { like: text.replace(NEGATIVE, " ").trim(), unlike };
 }
 
 /** `query` with one more example; an image is either liked or not. */
@@ -40,7 +58,8 @@ export function withExample(query, kind, name) {
 
 export function withoutExample(query, name) {
   const others = (names) => names.filter((other) => other !== name);
-  return { ...query, like: others(query.like), unlike: others(query.unlike) };
+  const weights = Object.fromEntries(Object.entries(query.weights).filter(([other]) => other !== name));
+  return { ...query, weights, like: others(query.like), unlike: others(query.unlike) };
 }
 
 /** What the query calls the example that a result is closest to; null where there is no choice. */

@@ -3,27 +3,39 @@
 import { search } from "./api.js";
 import { byId } from "./dom.js";
 import * as grid from "./grid.js";
-import { clearNotices, hideMessage, showMessage, showNotice } from "./notices.js";
+import { clearNotices, hideMessage, sayRemedy, showMessage, showNotice } from "./notices.js";
+import { about, nameOf } from "./objects.js";
 import { REMOVE_IMAGE, asProblem } from "./problems.js";
 import { empty, isEmpty } from "./query.js";
+import * as selection from "./selection.js";
 import * as viewer from "./viewer.js";
 
 const PAGE = 24;
+const PATIENCE = 60; // seconds of Retry-After that the page itself waits
 const SKELETONS_AFTER = 150; // ms; a quicker answer replaces the old results without a flicker
-const SAMPLE = { ...empty(), text: "a nice view outdoors" }; // finds some images to start from
+const SAMPLE = "a nice view outdoors"; // finds some images to start from
 const FOLDED = { collapse: "duplicates" };
 
 let query = empty();
 let results = [];
 let next = null; // the cursor of the page after them
 let running = new AbortController();
+let counting = 0; // the seconds until the next attempt
 let on = {};
 
-/** `callbacks`: example(kind, result), found(results), retry(), removeImage(), addImages(), textUnsupported(). */
+/** `callbacks`: example(kind, result), part(file), likeThese(results), found(results), retry(), removeImage(),
+ *  addImages(), textUnsupported(), expired(problem): whether that was dealt with. */
 export function start(callbacks) {
   on = callbacks;
   byId("more").addEventListener("click", loadMore);
-  viewer.start({ onExample: on.example, onClose: grid.focusTile });
+  byId("order").addEventListener("change", order);
+  viewer.start({ example: on.example, part: on.part, closed: grid.focusTile });
+  selection.start({ likeThese: on.likeThese, removed, tell: (words) => { byId("status").textContent = words; } });
+}
+
+function removed(names) {
+  results = results.filter((result) => !names.has(nameOf(result)));
+  grid.removeTiles(names);
 }
 
 /** Searches for `next`; an empty query shows some of the collection. */
@@ -54,6 +66,8 @@ function begin(asked) {
   const { signal } = running;
   clearNotices();
   hideMessage();
+  selection.clear();
+  clearInterval(counting);
   byId("more").hidden = true;
   byId("status").textContent = isEmpty(query) ? "" : "Searching …";
   return () => !signal.aborted;
@@ -61,7 +75,7 @@ function begin(asked) {
 
 function ask(page) {
   const options = { limit: PAGE, ...page, signal: running.signal };
-  return isEmpty(query) ? search(SAMPLE, options) : search(query, { ...options, ...FOLDED });
+  return isEmpty(query) ? search({ ...query, text: SAMPLE, varied: false }, options) : search(query, { ...options, ...FOLDED });
 }
 
 async function show(answer, current) {
@@ -94,7 +108,7 @@ async function add(answer, current) {
 function tiles() {
   const open = (result) => viewer.open(results, results.indexOf(result), query);
   const ranked = !isEmpty(query);
-  return { ranked, divided: ranked && !query.varied, open, example: on.example };
+  return { ranked, divided: ranked && !query.varied, open, example: on.example, choose: selection.toggle };
 }
 
 function shown(answer) {
@@ -103,18 +117,37 @@ function shown(answer) {
   byId("status").title = `Model: ${answer.model}`;
   sayHowMany();
   on.found(results);
+  if (byId("order").value !== "similarity") order();
+}
+
+/** Above the line of good matches by date, as Storage tells it; below it, and otherwise, by similarity. */
+async function order() {
+  const byDate = byId("order").value === "date";
+  const before = results;
+  const good = results.filter(({ confidence }) => confidence !== "unrelated");
+  const similar = good.toSorted((a, b) => b.similarity - a.similarity);
+  const dates = byDate ? new Map(await Promise.all(good.map(async (result) => [result, (await about(result)).createdAt ?? ""]))) : null;
+  if (before !== results || byDate !== (byId("order").value === "date")) return; // overtaken
+  const sorted = byDate ? similar.toSorted((a, b) => dates.get(b).localeCompare(dates.get(a))) : similar;
+  results = [...sorted, ...results.filter(({ confidence }) => confidence === "unrelated")];
+  grid.reorder(sorted);
+  sayHowMany();
 }
 
 function offerMore() {
   byId("more").hidden = !next;
 }
 
+/** How many are shown: how many there are is nobody's knowledge. */
 function sayHowMany() {
-  const images = results.length === 1 ? "1 image" : `${results.length} images`;
-  byId("status").textContent = isEmpty(query) ? "From this collection" : `${images}, ${order()}`;
+  const shown = `${results.length} shown${next ? ", more below" : ""}`;
+  byId("status").textContent = isEmpty(query) ? `From this collection: ${shown}` : `${shown} · ${orderWords()}`;
 }
 
-const order = () => (query.varied ? "varied" : "most similar first");
+function orderWords() {
+  if (query.varied) return "varied";
+  return byId("order").value === "date" ? "newest first among the similar" : "most similar first";
+}
 
 function forget() {
   results = [];
@@ -129,9 +162,10 @@ function sayNothingIsVisible({ notice }) {
   showMessage("There are no images to show", notice ?? "", "Add images", on.addImages);
 }
 
-function failed(error) {
+async function failed(error) {
   const problem = asProblem(error);
   forget(); // what was shown answers another question
+  if (problem.type === "unauthorized" && (await on.expired())) return;
   if (problem.type === "text-unsupported") on.textUnsupported();
   if (problem.type === "text-unsupported" && isEmpty(query)) {
     showMessage("Start from an image", "Pick, paste or drop one: this collection is searched by image.");
@@ -140,14 +174,31 @@ function failed(error) {
   }
 }
 
-function failedToAdd(error) {
+async function failedToAdd(error) {
+  const problem = asProblem(error);
+  if (problem.type === "unauthorized" && (await on.expired())) return;
   offerMore();
   sayHowMany();
-  tell(asProblem(error), loadMore);
+  tell(problem, loadMore);
 }
 
-function tell({ words, detail }, retry) {
+function tell({ words, detail, retryAfter }, retry) {
   const removing = words.act === REMOVE_IMAGE;
   const act = removing && !query.image ? null : words.act;
   showNotice({ ...words, act }, detail, removing ? on.removeImage : retry);
+  if (retryAfter && act && !removing) countDown(words, act, detail, retryAfter, retry);
+}
+
+/** Waits as long as the server asked for, then tries again; the button doesn't wait. */
+function countDown(words, act, detail, seconds, retry) {
+  if (seconds > PATIENCE) return showNotice({ ...words, remedy: `Try again in ${seconds} seconds.`, act }, detail, retry);
+  const until = Date.now() + seconds * 1000;
+  const tick = () => {
+    const left = Math.ceil((until - Date.now()) / 1000);
+    if (left > 0) return sayRemedy(`Trying again in ${left} s.`);
+    clearInterval(counting);
+    retry();
+  };
+  counting = setInterval(tick, 1000);
+  tick();
 }

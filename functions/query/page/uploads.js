@@ -4,8 +4,15 @@ import { upload } from "./api.js";
 import { byId, fromTemplate } from "./dom.js";
 import { showBlob } from "./images.js";
 import { asProblem } from "./problems.js";
+import { states } from "./project.js";
+import { expire } from "./session.js";
 
 const AT_ONCE = 3;
+const [LOOK_AFTER, LOOK_AT_MOST] = [1000, 8000]; // ms between two looks at what isn't searchable yet
+const PATIENCE = 60; // seconds of Retry-After that are waited for, without a word of the visitor's
+const KEPT = "uploads"; // in the tab's storage: what became of them is told after a reload, too
+const UNSETTLED = ["waiting", "sending", "embedding", "pending"];
+const tasks = [];
 const panel = byId("uploads");
 const opener = byId("open-uploads");
 const waiting = [];
@@ -33,12 +40,50 @@ export function start({ onSearchable, onFind }) {
   byId("choose").addEventListener("click", () => byId("choose-files").click());
   byId("choose-files").addEventListener("change", chosen);
   for (const id of ["bucket", "folder"]) byId(id).addEventListener("input", retarget);
+  window.addEventListener("beforeunload", warn);
+  restore();
 }
 
-export function openPanel() {
+/** Only while bytes are still to be sent: what is stored goes on without this page. */
+function warn(event) {
+  if (tasks.some(({ state }) => state === "waiting" || state === "sending")) event.preventDefault();
+}
+
+function keep() {
+  const left = tasks.filter(({ state }) => UNSETTLED.includes(state)).map(({ bucket, name }) => ({ bucket, name }));
+  sessionStorage.setItem(KEPT, JSON.stringify(left));
+}
+
+function restore() {
+  const left = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
+  if (left.length) openPanel({ focus: false });
+  for (const { bucket, name } of left) {
+    const task = { bucket, name, row: fromTemplate("file-template"), restored: true };
+    task.row.querySelector("img").remove();
+    show(task);
+    report(task, "pending", OUTCOMES.pending());
+    followUp(task);
+  }
+}
+
+/** Looks again and again until it is searchable or never will be. */
+async function followUp(task, pause = LOOK_AFTER) {
+  const row = await states(task.bucket, [task.name]).then((found) => found.get(task.name)).catch(() => null);
+  if (task.restored && row?.state === "unknown") return interrupted(task);
+  if (row && row.state !== "pending") return finish(task, row);
+  setTimeout(() => followUp(task, Math.min(pause * 1.5, LOOK_AT_MOST)), pause);
+}
+
+function interrupted(task) {
+  report(task, "failed", "Interrupted before it was stored. Choose the file again.");
+  counts.done += 1;
+  summarize();
+}
+
+export function openPanel({ focus = true } = {}) {
   panel.hidden = false;
   opener.ariaExpanded = "true";
-  byId("choose").focus();
+  if (focus) byId("choose").focus();
 }
 
 function closePanel() {
@@ -73,17 +118,22 @@ function chosen(event) {
 }
 
 /** Queues `files` for upload into the chosen bucket and folder. */
-export function addFiles(files) {
+export async function addFiles(files) {
   if (panel.hidden) openPanel();
-  for (const file of files) add(file, [folder(), storageName(file.name)].filter(Boolean).join("/"));
+  for (const file of files) add(file, [folder(), await storageName(file.name)].filter(Boolean).join("/"));
 }
 
 function add(file, name) {
   const task = { file, name, bucket: byId("bucket").value.trim(), replace: false, row: fromTemplate("file-template") };
   showBlob(task.row.querySelector("img"), file);
-  byId("files").prepend(task.row);
-  counts.total += 1;
+  show(task);
   enqueue(task);
+}
+
+function show(task) {
+  byId("files").prepend(task.row);
+  tasks.push(task);
+  counts.total += 1;
 }
 
 function enqueue(task) {
@@ -106,8 +156,18 @@ async function send(task) {
   try {
     finish(task, await upload(task, (part) => showProgress(task, part)));
   } catch (error) {
-    fail(task, asProblem(error));
+    const problem = asProblem(error);
+    if (problem.type === "unauthorized") await expire();
+    if (problem.retryAfter <= PATIENCE && problem.retryAfter && !task.waited) waitFor(task, problem.retryAfter);
+    else fail(task, problem);
   }
+}
+
+/** Once: the server is full, and said when to come back. */
+function waitFor(task, seconds) {
+  task.waited = true;
+  report(task, "waiting", `The server is busy. Trying again in ${seconds} s`);
+  setTimeout(() => enqueue(task), seconds * 1000);
 }
 
 function showProgress(task, part) {
@@ -116,11 +176,16 @@ function showProgress(task, part) {
 }
 
 function finish(task, { state, reason }) {
+  if (state === "pending") {
+    report(task, state, OUTCOMES.pending());
+    return followUp(task);
+  }
   const outcome = OUTCOMES[state] ?? ((why) => `${state}${why ? `: ${why}` : ""}`);
   report(task, state, outcome(reason ?? "no reason was given"));
   counts.done += 1;
   if (state === "searchable") {
     counts.searchable += 1;
+    if (running === 0) whenSearchable(); // followed, after its batch
     offer(task, { "Find similar": () => findSimilar(`${task.bucket}/${task.name}`) });
   }
   summarize();
@@ -161,13 +226,15 @@ function nextName(name) {
 }
 
 function report(task, state, words) {
-  task.row.dataset.state = state;
-  task.row.querySelector(".name").textContent = task.name;
+  task.state = task.row.dataset.state = state;
+  task.row.querySelector(".name").textContent = task.file && !task.name.endsWith(task.file.name) ? `${task.file.name} → ${task.name}` : task.name;
+  task.row.querySelector(".name").title = task.name;
   task.row.querySelector(".outcome").textContent = words;
   const progress = task.row.querySelector("progress");
   progress.hidden = !["waiting", "sending", "embedding"].includes(state);
   if (state === "embedding") progress.removeAttribute("value"); // how long that takes isn't known
   if (state === "waiting") progress.value = 0;
+  keep();
   summarize();
 }
 
@@ -193,8 +260,8 @@ function summarize() {
   if (summary.textContent !== words) summary.textContent = words; // announced only when it changes
 }
 
-/** `name` with only the characters that Storage takes in an object's name; accents become plain letters. */
-export function storageName(name) {
-  const plain = name.normalize("NFKD").replace(/\p{M}/gu, "");
+/** `name` with only the characters that Storage takes in an object's name; other letters become Latin ones. */
+export async function storageName(name) {
+  const plain = /^[\x00-\x7f]*$/.test(name) ? name : (await import("./vendor/any-ascii.js")).default(name.normalize("NFC"));
   return plain.replace(/[^A-Za-z0-9_!.*'() &$=@;:+,?-]+/g, "-") || "image";
 }

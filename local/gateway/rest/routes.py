@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.gateway.database import REST, Connection, Database, set_locally
-from local.gateway.identity import Caller, KeyRefused, caller_from, token_of, verify
+from local.gateway.identity import Caller, KeyRefused, caller_from, token_of
 from local.gateway.rest import catalog, faults, statements
 from local.gateway.rest.parameters import RESERVED, Parameters
 from local.keys import Keys
@@ -120,7 +120,7 @@ def _caller(request: Request, keys: Keys) -> Caller:
     if token is None:
         raise KeyRefused("No API key found in request", "No `apikey` request header or url param was found.")
     try:
-        return caller_from(verify(token, keys, leeway=LEEWAY))
+        return caller_from(keys.verify(token, leeway=LEEWAY))
     except jwt.PyJWTError as error:
         raise faults.from_jwt(error, token) from error
 

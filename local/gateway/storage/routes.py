@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.gateway.database import Database
-from local.gateway.identity import ANON, Caller, KeyRefused, caller_from, token_of, verify
+from local.gateway.identity import ANON, Caller, KeyRefused, caller_from, token_of
 from local.gateway.storage import buckets, downloads, faults, listing, removals, signing, transfers, uploads
 from local.gateway.storage.call import Call
 from local.gateway.storage.files import Files
@@ -134,7 +134,7 @@ def _caller(request: Request, keys: Keys, who: str) -> Caller:
     if token is None and who == KNOWN:
         raise KeyRefused("No API key found in request", "No `apikey` request header or url param was found.")
     try:
-        return caller_from(verify(token, keys)) if token else ANON
+        return caller_from(keys.verify(token)) if token else ANON
     except jwt.PyJWTError as error:
         if who == ANYONE:
             return ANON

@@ -8,7 +8,6 @@ from typing import Any
 import jwt
 from starlette.responses import JSONResponse, Response
 
-from local.gateway.identity import verify
 from local.gateway.storage import faults, objects
 from local.gateway.storage.call import Call, valid_key
 from local.keys import Keys
@@ -57,7 +56,7 @@ def check(call: Call, scope: str) -> dict[str, Any]:
 def verified(keys: Keys, token: str, url: str, scope: str) -> dict[str, Any]:
     """The claims of a token; a fault unless it is for the object at `url` (bucket/name) and this purpose."""
     try:
-        claims = verify(token, keys)
+        claims = keys.verify(token)
     except jwt.PyJWTError as error:
         raise faults.invalid_jwt(jwt_message(error)) from error
     if claims.get("url") != url or claims.get("scope") != scope:

@@ -1,0 +1,85 @@
+// What narrows a search: the form above the results, as plain text fields that the address keeps.
+
+import { byId } from "./dom.js";
+import { data, project } from "./project.js";
+import { FILTERS } from "./query.js";
+
+const form = byId("filters");
+const seen = new Set(); // buckets that results came from: not everybody may list them
+const MB = 1e6;
+
+/** `onChange(filter)` when the visitor narrows the search otherwise. */
+export function start(onChange) {
+  const changed = () => onChange(read());
+  form.addEventListener("change", changed);
+  form.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
+  form.addEventListener("reset", () => setTimeout(changed));
+  byId("open-filters").addEventListener("click", toggle);
+  form.elements.folder.addEventListener("focus", offerFolders);
+}
+
+export function show(filter) {
+  for (const name of FILTERS) form.elements[name].value = filter[name] ?? "";
+  const count = Object.keys(filter).length;
+  byId("open-filters").querySelector("span").textContent = count ? `Filters (${count})` : "Filters";
+  if (count && form.hidden) toggle();
+}
+
+export function noteBuckets(results) {
+  for (const { bucket } of results) seen.add(bucket);
+  if (!form.hidden) offer("buckets", seen);
+}
+
+/** `filter` as the API takes it. */
+export function asked({ bucket, folder, type, from, to, min, max, meta }) {
+  const wanted = { bucket, mime_type: type, uploaded_after: from, min_bytes: bytes(min), max_bytes: bytes(max) };
+  if (folder) wanted.prefix = `${folder.replace(/^\/+|\/+$/g, "")}/`;
+  if (to) wanted.uploaded_before = dayAfter(to); // that day included
+  if (meta) wanted.metadata = Object.fromEntries([pair(meta)]);
+  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
+}
+
+function read() {
+  const fields = FILTERS.map((name) => [name, form.elements[name].value.trim()]);
+  return Object.fromEntries(fields.filter(([, value]) => value));
+}
+
+const bytes = (text) => (text ? Math.round(Number(text) * MB) : undefined);
+
+function dayAfter(day) {
+  const next = new Date(`${day}T00:00:00Z`);
+  next.setUTCDate(next.getUTCDate() + 1);
+  return next.toISOString().slice(0, 10);
+}
+
+/** `colour=red`: the value as JSON where it is some, such as a number, else as text. */
+function pair(text) {
+  const [key, value] = text.split(/=(.*)/s).map((part) => part.trim());
+  try {
+    return [key, JSON.parse(value)];
+  } catch {
+    return [key, value ?? ""];
+  }
+}
+
+async function toggle() {
+  form.hidden = !form.hidden;
+  byId("open-filters").ariaExpanded = String(!form.hidden);
+  if (form.hidden) return;
+  offer("buckets", seen);
+  const buckets = await listed((client) => client.storage.listBuckets());
+  offer("buckets", [...seen, ...buckets.map(({ id }) => id)]);
+}
+
+async function offerFolders() {
+  const bucket = form.elements.bucket.value || [...seen][0];
+  const entries = bucket ? await listed((client) => client.storage.from(bucket).list("", { limit: 1000 })) : [];
+  offer("folders", entries.filter(({ id }) => !id).map(({ name }) => name));
+}
+
+/** Only suggestions: where the visitor may list nothing, they type. */
+const listed = (ask) => project().then((client) => data(ask(client))).catch(() => []);
+
+function offer(list, values) {
+  byId(list).replaceChildren(...[...new Set(values)].sort().map((value) => new Option(value, value)));
+}

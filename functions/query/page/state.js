@@ -1,0 +1,89 @@
+// The state of the index, as far as the visitor may see it: searchable, waiting, failed with cause, retry.
+
+import { byId, fromTemplate } from "./dom.js";
+import { storeAgain } from "./objects.js";
+import { data, project, states } from "./project.js";
+
+const [PAGE, BATCH, MOST] = [1000, 250, 5000];
+const panel = byId("state");
+const WORDS = { searchable: "searchable", pending: "waiting", failed: "failed", skipped: "skipped", ignored: "not indexed" };
+let target = () => ({});
+
+/** `where()` tells the bucket and folder to look at. */
+export function start(where) {
+  target = where;
+  byId("open-state").addEventListener("click", toggle);
+  byId("refresh-state").addEventListener("click", look);
+}
+
+function toggle() {
+  panel.hidden = !panel.hidden;
+  byId("open-state").ariaExpanded = String(!panel.hidden);
+  if (!panel.hidden) look();
+}
+
+async function look() {
+  const { bucket, folder } = target();
+  byId("state-of").textContent = [bucket, folder].filter(Boolean).join("/");
+  byId("state-summary").textContent = "Looking …";
+  byId("state-list").replaceChildren();
+  try {
+    const names = await namesIn(bucket, folder ?? "");
+    show(bucket, await statesOf(bucket, names), names.length >= MOST);
+  } catch (error) {
+    byId("state-summary").textContent = `You may not see this, or it can't be had now: ${error.message}`;
+  }
+}
+
+async function namesIn(bucket, folder) {
+  const files = (await project()).storage.from(bucket);
+  const [names, waiting] = [[], [folder]];
+  while (waiting.length && names.length < MOST) {
+    const parent = waiting.shift();
+    for (let offset = 0, rows; (rows = await data(files.list(parent, { limit: PAGE, offset }))).length; offset += PAGE) {
+      for (const { id, name } of rows) (id ? names : waiting).push(parent ? `${parent}/${name}` : name);
+      if (rows.length < PAGE) break;
+    }
+  }
+  return names;
+}
+
+async function statesOf(bucket, names) {
+  const found = [];
+  for (let start = 0; start < names.length; start += BATCH) {
+    found.push(...(await states(bucket, names.slice(start, start + BATCH))).values());
+  }
+  return found;
+}
+
+function show(bucket, found, more) {
+  const counts = Map.groupBy(found, ({ state }) => state);
+  const words = Object.entries(WORDS).filter(([state]) => counts.has(state)).map(([state, word]) => `${counts.get(state).length} ${word}`);
+  byId("state-summary").textContent = found.length ? `${words.join(" · ")}${more ? ` (of the first ${MOST})` : ""}` : "You see no files here.";
+  const unsettled = found.filter(({ state }) => state !== "searchable" && state !== "ignored");
+  byId("state-list").replaceChildren(...unsettled.slice(0, 100).map((row) => line(bucket, row)));
+}
+
+function line(bucket, { name, state, reason }) {
+  const item = fromTemplate("state-template");
+  item.querySelector(".name").textContent = name;
+  item.querySelector(".outcome").textContent = [WORDS[state] ?? state, reason].filter(Boolean).join(": ");
+  const button = item.querySelector("button");
+  button.hidden = state === "pending";
+  button.ariaLabel = `Retry: ${name}`;
+  button.addEventListener("click", () => retry(item, button, { bucket, name }));
+  return item;
+}
+
+async function retry(item, button, object) {
+  button.disabled = true;
+  const outcome = item.querySelector(".outcome");
+  try {
+    await storeAgain(object);
+    outcome.textContent = "waiting: stored again";
+    button.hidden = true;
+  } catch (error) {
+    outcome.textContent = `Not retried: ${error.message}`;
+    button.disabled = false;
+  }
+}
