@@ -172,6 +172,7 @@ class Stack:
         with usable(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "logs").mkdir(exist_ok=True)
+            (self._folder / "logs").chmod(0o700)  # they name objects
             descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, PRIVATE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

