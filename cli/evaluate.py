@@ -125,9 +125,9 @@ def _bucket(place: str, label: str | None, configuration: Settings, stack: ExitS
     from shared.storage import Storage
 
     name, _, within = place.partition("/")
+    who = identity.service(configuration) if configuration.secret_key else _anon(configuration)
     with Project(configuration) as project:
         project.require_bucket(name)
-    who = identity.service(configuration) if configuration.secret_key else _anon(configuration)
     session = stack.enter_context(requests.Session())
     cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neural-search-")))
     return bucket.collection(

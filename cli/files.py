@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyascii import anyascii
+
 from shared.errors import RequestError
 
-REFUSED = re.compile(r"[^A-Za-z0-9_/!\-.*'() &$@=;:+,?]+")  # what not every Storage takes in a name
+REFUSED = re.compile(r"[^A-Za-z0-9_/!\-.*'() &$@=;:+,?]+")  # what Storage takes in no object's name
 
 # Not in every platform's table of types.
 IMAGE_TYPES = {
@@ -54,7 +56,8 @@ def find_files(
     """The files to upload, by object name, and those left out: neither name nor bytes are an image's.
 
     A file named on its own is taken under its own name; a folder's images keep their path below it. A broken
-    image keeps its place among the others: the index tells its fault.
+    image keeps its place among the others: the index tells its fault. What Storage takes in no name becomes
+    Latin letters, as on the page.
     """
     found: dict[str, LocalFile] = {}
     left_out: list[Path] = []
@@ -63,7 +66,7 @@ def find_files(
         if not everything and not kind.startswith("image/"):
             left_out.append(path)
             continue
-        name = _join(prefix, relative)
+        name = storage_name(_join(prefix, relative))
         if name in found and found[name].path != path:
             raise RequestError(
                 f"{found[name].path} and {path} would both become {name!r}. Upload them apart, with --prefix."
@@ -87,10 +90,8 @@ def _signed_type(path: Path) -> str:
     return next((kind for at, mark, kind in SIGNATURES if head[at:].startswith(mark)), UNKNOWN_TYPE)
 
 
-def plain_name(name: str) -> str:
-    """`name` in the characters that every Storage takes: "größe 写真.jpg" becomes "grosse XieZhen.jpg"."""
-    from anyascii import anyascii  # a table of 0.5 MB
-
+def storage_name(name: str) -> str:
+    """`name` in the characters that Storage takes: `größe.jpg` is `grosse.jpg`, `写真.jpg` `XieZhen.jpg`."""
     return REFUSED.sub("-", anyascii(unicodedata.normalize("NFC", name)))
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cli import output
 from cli.etags import matches
-from cli.files import LocalFile, plain_name
+from cli.files import LocalFile
 from cli.outage import Outage
 from cli.project import Project, storage_errors
 from shared.errors import (
@@ -24,7 +24,6 @@ from shared.errors import (
     ObjectNotFound,
     StackError,
     StorageForbidden,
-    StorageRefused,
     StorageUnavailable,
 )
 
@@ -38,21 +37,11 @@ NAMES_PER_POLL = 250
 PATIENCE_SECONDS = 120.0  # without a single image settling
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A file that Storage has."""
-
-    name: str  # the object's; not always the file's own
-    is_new: bool  # False: it had the same bytes already
-    when: float  # by the monotonic clock
-
-
 @dataclass(kw_only=True)
 class Report:
     """What became of the files, by object name."""
 
     uploaded: dict[str, float] = field(default_factory=dict)  # when Storage had them, by the monotonic clock
-    renamed: dict[str, str] = field(default_factory=dict)  # by their own names: as Storage has them
     unchanged: list[str] = field(default_factory=list)  # Storage has the same bytes already
     refused: dict[str, str] = field(default_factory=dict)  # not uploaded, and why
     searchable: dict[str, float] = field(default_factory=dict)  # when the index had them
@@ -141,10 +130,9 @@ def transfer(
     `show` gets ("uploading" | "searchable", how many). Interrupted, it lets running uploads finish.
     """
     remote = project.storage.storage.from_(bucket)
-    taken = {file.name for file in files}
     outage = Outage(output.warn)
     with outage.ending(), _pool() as pool:
-        running = {pool.submit(_put, remote, file, upsert, outage, taken): file for file in files}
+        running = {pool.submit(_put, remote, file, upsert, outage): file for file in files}
         while running:
             done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
@@ -167,53 +155,40 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _record(file: LocalFile, future: Future[Stored], report: Report, watch: Watch | None) -> None:
+def _record(file: LocalFile, future: Future[tuple[bool, float]], report: Report, watch: Watch | None) -> None:
     try:
-        stored = future.result()
+        is_new, when = future.result()
     except NeuralSearchError as error:
         report.refused[file.name] = str(error)
         return
     except OSError as error:
         report.refused[file.name] = f"{file.path} can't be read: {error.strerror or error}."
         return
-    if stored.name != file.name:
-        report.renamed[file.name] = stored.name
-    if stored.is_new:
-        report.uploaded[stored.name] = stored.when
+    if is_new:
+        report.uploaded[file.name] = when
     else:
-        report.unchanged.append(stored.name)
+        report.unchanged.append(file.name)
     if watch:
-        watch.add(stored.name)
+        watch.add(file.name)
 
 
-def _put(remote: SyncBucketProxy, file: LocalFile, upsert: bool, outage: Outage, taken: set[str]) -> Stored:
-    """A lost answer is harmless: the next attempt finds the same bytes."""
-    try:
-        return _put_as(file.name, remote, file, upsert, outage)
-    except StorageRefused:
-        plain = plain_name(file.name)
-        if plain in taken:
-            raise
-        taken.add(plain)
-        return _put_as(plain, remote, file, upsert, outage)
-
-
-def _put_as(name: str, remote: SyncBucketProxy, file: LocalFile, upsert: bool, outage: Outage) -> Stored:
+def _put(remote: SyncBucketProxy, file: LocalFile, upsert: bool, outage: Outage) -> tuple[bool, float]:
+    """Whether it was uploaded, and when. A lost answer is harmless: the next attempt finds the same bytes."""
     for attempt in count():
         try:
-            is_new = _put_once(name, remote, file, upsert)
+            is_new = _put_once(remote, file, upsert)
         except StorageUnavailable as error:
             if not outage.wait(attempt, str(error)):
                 raise
         else:
             outage.over()
-            return Stored(name=name, is_new=is_new, when=time.monotonic())
+            return is_new, time.monotonic()
     raise AssertionError("unreachable")
 
 
-def _put_once(name: str, remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> bool:
+def _put_once(remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> bool:
     """Whether it had to be uploaded; False where the same bytes are there."""
-    path = quote(name, safe="/")  # supabase-py would take `?`, `%` and `:` for parts of a URL
+    path = quote(file.name, safe="/")  # supabase-py would take `?`, `%` and `:` for parts of a URL
     existing = _info(remote, path)
     if existing and _same_bytes(existing, file):
         return False

@@ -52,6 +52,9 @@ def upload(
             f"Left out: {count(len(left_out), 'file')} that are no images, such as {left_out[0].name}. "
             "--all uploads them too."
         )
+    renamed = [file for file in files if file.path.name != file.name.rsplit("/", 1)[-1]]
+    for file in [] if as_json else renamed:
+        output.say(f"Storage takes no such name: {file.path.name} is stored as {file.name}")
     report, started = Report(), time.monotonic()
     try:
         with Project(settings.load()) as project:
@@ -83,8 +86,6 @@ def print_report(report: Report, seconds: float, *, waited: bool) -> None:
     output.say(f"Uploaded: {count(len(report.uploaded), 'file')}{already} ({output.seconds(seconds)})")
     if waited:
         output.say(f"Searchable: {count(len(report.searchable), 'image')}")
-    for name, stored in sorted(report.renamed.items()):
-        output.say(f"  {name} is stored as {stored}: Storage doesn't take its own name")
     _print_failures("Not uploaded", report.refused)
     _print_failures("Not searchable", report.unsearchable)
 
@@ -104,7 +105,6 @@ def _print_failures(title: str, failures: dict[str, str]) -> None:
 def _as_json(report: Report, seconds: float) -> dict[str, object]:
     return {
         "uploaded": sorted(report.uploaded),
-        "renamed": report.renamed,
         "unchanged": sorted(report.unchanged),
         "not_uploaded": report.refused,
         "searchable": sorted(report.searchable),

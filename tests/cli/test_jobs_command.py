@@ -183,8 +183,9 @@ def test_backfill_queues_everything_in_bounded_calls(
     eventually(lambda: not_searchable(database) == set(BAD), PATIENCE)
 
 
-def test_backfill_of_a_bucket_that_is_not_indexed_says_what_to_do(stack: CommandLine):
-    assert "isn't indexed" in stack.error("backfill", "--bucket", "none-such")
+def test_backfill_of_a_bucket_that_is_not_indexed_says_what_to_do(stack: CommandLine, database: Database):
+    database.execute("insert into storage.buckets (id, name) values ('idle', 'idle') on conflict do nothing")
+    assert "isn't indexed" in stack.error("backfill", "--bucket", "idle")
 
 
 def test_doctor_says_that_the_database_does_not_reach_the_function(stack: CommandLine, database: Database):

@@ -23,7 +23,7 @@ def bucket(model: str = "m", model_state: str = "active", **states: int) -> dict
 @pytest.mark.parametrize(
     ("backlog", "lines"),
     [
-        ([], ["No bucket is indexed. `neural-search install --bucket NAME` indexes one."]),
+        ([], ["No bucket is indexed. `neural-search buckets index NAME` indexes one."]),
         ([bucket()], ["The indexed buckets are empty."]),
         ([bucket(searchable=2), bucket(searchable=1)], ["Every image is searchable: 3 of 3."]),
         (

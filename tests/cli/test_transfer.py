@@ -7,7 +7,6 @@ import random
 import threading
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -153,34 +152,6 @@ def test_an_index_out_of_reach_is_asked_again():
     observer.project.call = call  # type: ignore[method-assign]
     observer.finish(lambda settled: None)
     assert list(observer.report.searchable) == ["a"]
-
-
-def test_a_name_that_storage_refuses_is_spelt_in_plain_letters_and_told(tmp_path: Path):
-    project, report = Project(), Report()
-    refuse_beyond_ascii(project.remote)
-    transfer(project, "images", files(tmp_path, "tür.png", "b.png"), report)  # type: ignore[arg-type]
-    assert report.renamed == {"tür.png": "tur.png"} and sorted(report.uploaded) == ["b.png", "tur.png"]
-
-
-def test_a_plain_spelling_never_takes_the_place_of_another_file(tmp_path: Path):
-    project, report = Project(), Report()
-    refuse_beyond_ascii(project.remote)
-    both = files(tmp_path, "tür.png", "tur.png")
-    transfer(project, "images", both, report, upsert=True)  # type: ignore[arg-type]
-    assert list(report.uploaded) == ["tur.png"] and "Rename" in report.refused["tür.png"]
-
-
-def refuse_beyond_ascii(remote: Remote) -> None:
-    from storage3.exceptions import StorageApiError
-
-    store = remote.upload
-
-    def upload(name: str, path: Path, options: dict[str, str]) -> None:
-        if not unquote(name).isascii():
-            raise StorageApiError(f"Invalid key: {name}", "InvalidKey", 400)
-        store(name, path, options)
-
-    remote.upload = upload  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("part", [5, 6])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.files import content_type, find_files, plain_name
+from cli.files import content_type, find_files
 from shared.errors import RequestError
 
 
@@ -43,11 +43,6 @@ def test_what_is_no_image_is_left_out_even_where_it_is_named_unless_everything_i
     assert left_out == []
 
 
-def test_a_name_beyond_ascii_has_a_plain_spelling_that_storage_takes():
-    assert plain_name("größe/写真 #1.jpg") == "grosse/XieZhen -1.jpg"
-    assert plain_name("plain/name (1).jpg") == "plain/name (1).jpg"
-
-
 def test_what_is_no_image_by_its_name_is_left_out_of_folders_and_said(tmp_path: Path):
     touch(tmp_path, "cat.jpg", "notes.txt", "no-suffix")
     files, left_out = find_files([tmp_path])
@@ -76,6 +71,17 @@ def test_two_files_for_one_name_are_refused(tmp_path: Path):
     touch(tmp_path, "a/cat.jpg", "b/cat.jpg")
     with pytest.raises(RequestError, match=r"would both become 'cat\.jpg'"):
         find_files([tmp_path / "a", tmp_path / "b"])
+
+
+def test_names_become_names_that_storage_takes(tmp_path: Path):
+    touch(tmp_path, "größe.jpg", "写真.jpg", "плитка/#1 (50%).jpg")
+    assert names([tmp_path]) == ["XieZhen.jpg", "grosse.jpg", "plitka/-1 (50-).jpg"]
+
+
+def test_two_files_that_become_one_name_are_refused(tmp_path: Path):
+    touch(tmp_path, "größe.jpg", "grosse.jpg")
+    with pytest.raises(RequestError, match=r"would both become 'grosse\.jpg'"):
+        find_files([tmp_path])
 
 
 def test_the_same_file_named_twice_is_taken_once(tmp_path: Path):
