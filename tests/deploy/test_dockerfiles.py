@@ -125,7 +125,7 @@ def test_the_conversion_has_every_module_that_it_imports(function):
     there = {
         file.relative_to(CHECKOUT).as_posix()
         for source in sources
-        for file in ([CHECKOUT / source] if source.endswith(".py") else (CHECKOUT / source).glob("*.py"))
+        for file in ([CHECKOUT / source] if source.endswith(".py") else (CHECKOUT / source).rglob("*.py"))
     }
     assert closure({"shared/embedding/convert.py", "shared/embedding/__init__.py"}) <= there
 
