@@ -18,7 +18,9 @@ FORMAT = 1  # raise it when a field changes its meaning: older folders are then 
 class ImageInput:
     """How a picture becomes the image tower's input."""
 
-    resize: str  # shortest: edge, then centre crop; stretch: to size; crop: centre square, then size; patches
+    # shortest: edge, then centre crop; stretch: to size; crop: centre square, then size; pad: all of it, on
+    # white; patches
+    resize: str
     size: tuple[int, int]  # height and width in pixels of what the tower gets
     edge: int  # shortest: length of the shorter side after resizing; crop: side that `size` is cut out of
     resample: int  # PIL.Image.Resampling

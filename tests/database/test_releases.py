@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 from datetime import datetime
 
 import pytest
-from databases import Clone, Connection, finish, vector
+from databases import MODEL, Clone, Connection
 
 from cli import migrations, releases
 from shared.errors import SettingsError
+
+RELEASED_MODEL = "efficientnet-lite0"  # active after 0.1.0
 
 # Everything of ours that a migration can change, one line each.
 CATALOGUE = """
@@ -58,6 +61,11 @@ order by 1
 
 def catalogue(connection: Connection) -> list[str]:
     return [line for (line,) in connection.execute(CATALOGUE).fetchall()]
+
+
+def active_model(connection: Connection) -> str:
+    ((name,),) = connection.execute("select name from public.active_model()").fetchall()
+    return name
 
 
 def apply_released(database: Clone, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
@@ -133,7 +141,10 @@ def test_an_upgrade_keeps_the_data_and_ends_as_a_fresh_installation(
         old.execute("select public.index_bucket('images')")
         old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
         ((done,),) = old.execute("select id from storage.objects").fetchall()
-        assert finish(old, done, vector(1.0)) == "embedded"
+        old.execute(
+            "select public.finish_embedding_job(%s, %s, 'v1', %s, 'hash', 2, 3, 'image/png')",
+            [done, RELEASED_MODEL, json.dumps([1.0, *[0.0] * 1279])],
+        )
         old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'b.png', 'v1')")
         data = "select (select count(*) from public.documents), (select count(*) from neural_search.jobs)"
         assert old.execute(data).fetchone() == (1, 1)
@@ -142,6 +153,7 @@ def test_an_upgrade_keeps_the_data_and_ends_as_a_fresh_installation(
     assert migrations.apply(bare_database.url()) == [newest]
     with bare_database.connect() as upgraded:
         assert upgraded.execute(data).fetchone() == (1, 1)
+        assert active_model(upgraded) == RELEASED_MODEL and active_model(db) == MODEL
         assert catalogue(upgraded) == catalogue(db)
 
 
