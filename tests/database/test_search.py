@@ -64,7 +64,7 @@ def test_every_column_is_told(db, make_document):
     object_id = make_document("a.png", user_metadata=psycopg.types.json.Jsonb({"title": "A"}))
     row = db.execute("select * from public.match_documents(%s)", [vector(1)]).fetchone()
     ((document_id,),) = db.execute("select id from public.documents")
-    assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"}, None)
+    assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"}, "same")
 
 
 @pytest.mark.parametrize("length", [1e-30, 1e-9, 1e5, 1e30])
