@@ -62,7 +62,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.try", description=__doc__)
     parser.add_argument("--base", help="the base image (default: the Dockerfile's)")
-    parser.add_argument("--models", default="efficientnet-lite0", help="EMBEDDING_MODELS to build in")
+    parser.add_argument(
+        "--models", default="efficientnet-lite0-concepts", help="EMBEDDING_MODELS to build in"
+    )
     parser.add_argument("--torch-index", help="package index of torch (default: PyTorch's for CPUs)")
     parser.add_argument(
         "--build-options", default="", help="more for `buildah bud`, such as --volume of a pip.conf"

@@ -84,7 +84,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
 }
 
 DEFAULTS: dict[str, str] = {
-    "embedding_models": "efficientnet-lite0",
+    "embedding_models": "efficientnet-lite0-concepts",
     "embedding_device": "auto",
     "embedding_engine": "auto",
     "embedding_precision": "auto",

@@ -15,8 +15,8 @@ from psycopg import sql
 
 from local.postgres import SUPERUSER, Cluster
 
-MODEL = "efficientnet-lite0"
-DIMENSIONS = 1280
+MODEL = "efficientnet-lite0-concepts"
+DIMENSIONS = 1408
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

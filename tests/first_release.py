@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from databases import Clone, Connection, finish, vector
+import json
+
+from databases import Clone, Connection
 
 from cli import migrations
 
+ACTIVE = "efficientnet-lite0"  # the model of 0.1.0
 FIRST = [migration for migration in migrations.known() if migration.in_place]
 DATA = "select (select count(*) from public.documents), (select count(*) from neural_search.jobs)"
 
@@ -83,6 +86,9 @@ def fill(database: Clone) -> None:
         old.execute("select public.index_bucket('images')")
         old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
         ((done,),) = old.execute("select id from storage.objects").fetchall()
-        assert finish(old, done, vector(1.0)) == "embedded"
+        old.execute(
+            "select public.finish_embedding_job(%s, %s, 'v1', %s, 'hash', 2, 3, 'image/png')",
+            [done, ACTIVE, json.dumps([1.0, *[0.0] * 1279])],
+        )
         old.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'b.png', 'v1')")
         assert old.execute(DATA).fetchone() == (1, 1)

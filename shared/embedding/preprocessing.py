@@ -22,6 +22,8 @@ def batch(pictures: Sequence[Image.Image], how: ImageInput) -> list[NDArray[Any]
     """
     if how.resize == Resize.patches:
         return patches.batch(pictures, how)
+    if how.resize == Resize.pad:
+        return [np.stack([pad(picture, how) for picture in pictures])]
     return [np.stack([fit(picture, how) for picture in pictures])]
 
 
@@ -35,6 +37,17 @@ def fit(picture: Image.Image, how: ImageInput) -> NDArray[np.uint8]:
     box = source_box(picture.width, picture.height, how)
     resized = picture.resize((width, height), Image.Resampling(how.resample), box=box)
     return np.asarray(resized, dtype=np.uint8)
+
+
+def pad(picture: Image.Image, how: ImageInput) -> NDArray[np.uint8]:
+    """The whole picture in the middle of a white canvas, (height, width, 3), as large as fits there."""
+    height, width = how.size
+    scale = min(width / picture.width, height / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    canvas = Image.new("RGB", (width, height), "white")
+    resized = picture.resize(size, Image.Resampling(how.resample))
+    canvas.paste(resized, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return np.asarray(canvas, dtype=np.uint8)
 
 
 def source_box(width: int, height: int, how: ImageInput) -> Box:

@@ -23,6 +23,7 @@ class Resize(StrEnum):
     shortest = "shortest"  # the shorter side to `edge`, then a centre crop of `size`
     stretch = "stretch"  # to `size`, whatever its shape
     crop = "crop"  # a centre square, then to `size`
+    pad = "pad"  # the whole picture in the middle of a white square of `size`
     patches = "patches"  # as many patches as fit, in its own shape
 
 

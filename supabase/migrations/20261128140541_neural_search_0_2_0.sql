@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6b2977a986d30838bf00110052e1156a001be9c933cadbe428b46c01d08f5c22'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d'
     ) then
       return;
     end if;
@@ -91,6 +91,29 @@ end
 $$;
 
 
+-- From sql/incremental/0.2.0/20_default_model.sql
+
+-- The default model of new projects. One that has a bucket, a document or another model keeps the model that it has, and
+-- moves when its owner says so: `models add efficientnet-lite0-concepts`, then `models activate`.
+
+do $$
+begin
+  if not exists (select from neural_search.documents) and not exists (select from neural_search.buckets)
+    and not exists (select from neural_search.models as m where m.name <> 'efficientnet-lite0')
+  then
+    delete from neural_search.models as m where m.name = 'efficientnet-lite0';
+    insert into neural_search.models (name, dimensions, state) values ('efficientnet-lite0-concepts', 1408, 'active');
+  end if;
+end
+$$;
+
+-- In every project, so that all have the same objects: empty at first, and filled by `models add` or by uploads.
+create index if not exists documents_efficientnet_lite0_concepts_idx on neural_search.documents
+  using hnsw ((embedding::extensions.halfvec(1408)) extensions.halfvec_cosine_ops)
+  where model = 'efficientnet-lite0-concepts';
+comment on index neural_search.documents_efficientnet_lite0_concepts_idx is 'For match_documents while this model is active.';
+
+
 -- From sql/incremental/0.2.0/20_search.sql
 
 -- Functions whose arguments changed, and the options that searches hand on as one.
@@ -126,6 +149,25 @@ begin
 end
 $$;
 comment on type neural_search.search_options is 'The arguments of match_documents that recommend_documents hands on.';
+
+
+-- From sql/incremental/0.2.0/30_levels.sql
+
+-- Levels of confidence that need no background: similarities as they are, for models that were measured.
+
+alter table neural_search.calibrations drop constraint if exists calibrations_unit_check;
+alter table neural_search.calibrations add constraint calibrations_unit_check
+  check (unit in ('similarity', 'pair_high', 'pair_deviation', 'quartile_distance', 'room', 'one'));
+comment on column neural_search.calibrations.unit is
+  'Of related and strong. similarity: the levels are similarities, whatever is usual; pair_high: the 95th percentile of the '
+  'similarities of pairs of images; pair_deviation: their standard deviation; quartile_distance: between the first and the '
+  'third quartile of this query''s similarities; room: from the first quartile to 1; one: as they are.';
+
+insert into neural_search.calibrations (model, query_kind, unit, related, strong, same) values
+  ('efficientnet-lite0-concepts', 'image', 'similarity', 0.345, 0.53, 0.975),
+  ('efficientnet-lite0-concepts', 'text', 'similarity', 0.184, 0.287, null),
+  ('efficientnet-lite0-concepts', 'mixed', 'similarity', 0.3, 0.47, null)
+on conflict (model, query_kind) do nothing;
 
 
 -- From sql/incremental/0.2.0/30_lint.sql
@@ -1686,6 +1728,14 @@ declare
   known record;
   step double precision;
 begin
+  -- Of a measured model: by what copies and random pairs reach, which nothing that is indexed changes.
+  return query
+  select coalesce(c.same, 'Infinity'), c.strong, c.related from neural_search.calibrations as c
+  where c.unit = 'similarity' and c.model = confidence_levels.model and c.query_kind = confidence_levels.query_kind;
+  if found then
+    return;
+  end if;
+
   select percentile_cont(array[0.25, 0.75]) within group (order by 1 - (s.embedding operator(extensions.<=>) half)),
     count(*)
   into quartiles, size
@@ -3658,7 +3708,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '6b2977a986d30838bf00110052e1156a001be9c933cadbe428b46c01d08f5c22', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

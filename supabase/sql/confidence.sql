@@ -114,6 +114,14 @@ declare
   known record;
   step double precision;
 begin
+  -- Of a measured model: by what copies and random pairs reach, which nothing that is indexed changes.
+  return query
+  select coalesce(c.same, 'Infinity'), c.strong, c.related from neural_search.calibrations as c
+  where c.unit = 'similarity' and c.model = confidence_levels.model and c.query_kind = confidence_levels.query_kind;
+  if found then
+    return;
+  end if;
+
   select percentile_cont(array[0.25, 0.75]) within group (order by 1 - (s.embedding operator(extensions.<=>) half)),
     count(*)
   into quartiles, size

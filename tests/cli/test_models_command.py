@@ -245,7 +245,7 @@ def elsewhere(sql: Connection) -> Iterator[str]:
 
 def test_a_model_that_the_query_function_cant_load_isnt_activated(stack: CommandLine, elsewhere: str):
     message = stack.error("models", "activate", elsewhere, "--force")
-    assert "has only efficientnet-lite0" in message and "EMBEDDING_MODELS" in message
+    assert f"has only {MODEL}" in message and "EMBEDDING_MODELS" in message
     assert row(stack, MODEL)["state"] == "active"
 
 
@@ -261,7 +261,7 @@ def test_a_model_with_images_still_to_do_isnt_activated(
 def test_a_name_that_the_project_doesnt_have_is_refused_by_each_command(stack: CommandLine):
     for command in (["activate"], ["remove", "--yes"], ["compare"]):
         message = stack.error("models", *command, "unheard-of")
-        assert "has no model 'unheard-of', only efficientnet-lite0" in message
+        assert f"has no model 'unheard-of', only {MODEL}" in message
 
 
 def test_the_active_model_isnt_removed_and_isnt_compared_with_itself(stack: CommandLine, shop: Path):
@@ -312,7 +312,7 @@ def test_an_incomplete_index_is_noticed_and_made_anew(stack: CommandLine, given:
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(
             "update pg_index set indisvalid = false"
-            " where indexrelid = 'neural_search.documents_efficientnet_lite0_idx'::regclass"
+            " where indexrelid = 'neural_search.documents_efficientnet_lite0_concepts_idx'::regclass"
         )
     found = finding(stack, "models")
     assert found["state"] == "WRONG" and f"`neural-search models add {MODEL}`" in found["detail"]
@@ -323,12 +323,12 @@ def test_an_incomplete_index_is_noticed_and_made_anew(stack: CommandLine, given:
 def test_the_strategy_of_the_active_model_changes_while_searches_go_on(
     stack: CommandLine, given: dict[str, str], sql: Connection, shop: Path
 ):
-    indexes = "select indexname from pg_indexes where tablename = 'documents' and indexdef ~ 'hnsw'"
+    indexes = "select indexname from pg_indexes where indexname ~ '^documents_efficientnet_lite0_concepts'"
     with Searcher(given["QUERY_URL"], given["SUPABASE_PUBLISHABLE_KEY"], shop / "red.png") as searcher:
         for strategy, index in (("lsh", "_lsh_idx"), ("exact", None), ("hnsw", "_idx")):
             assert stack.json("models", "add", MODEL, "--strategy", strategy)["state"] == "active"
             assert row(stack, MODEL)["search_strategy"] == strategy
-            left = [f"documents_efficientnet_lite0{index}"] if index else []
+            left = [f"documents_efficientnet_lite0_concepts{index}"] if index else []
             assert [name for (name,) in sql.execute(indexes).fetchall()] == left
             searcher.wait_for_answers_of(MODEL)
     assert {answer.status_code for answer in searcher.answers} == {200}

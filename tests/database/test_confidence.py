@@ -33,6 +33,12 @@ def indexed(database, db):
     return put
 
 
+@pytest.fixture
+def unmeasured(db):
+    """As for a model that nobody has measured: by what is usual in the index."""
+    db.execute("delete from neural_search.calibrations where model = %s", [MODEL])
+
+
 def refresh(db) -> int:
     ((number,),) = db.execute("select neural_search.refresh_backgrounds()")
     return number
@@ -46,7 +52,15 @@ def points(number: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(number, 8))
 
 
-def test_fewer_than_32_documents_have_no_background(db, indexed):
+def test_what_is_indexed_changes_no_level_of_a_measured_model(db, indexed):
+    before = {kind: levels(db, vector(1), kind) for kind in ("image", "text", "mixed")}
+    assert before["image"] == (0.975, 0.53, 0.345)
+    indexed(np.concatenate([np.full((300, 1), 5.0), 0.01 * points(300)], axis=1))
+    refresh(db)
+    assert {kind: levels(db, vector(1), kind) for kind in before} == before
+
+
+def test_fewer_than_32_documents_have_no_background(db, indexed, unmeasured):
     assert refresh(db) == 0  # nothing is there
     indexed(points(ENOUGH - 1))
     refresh(db)
@@ -56,7 +70,7 @@ def test_fewer_than_32_documents_have_no_background(db, indexed):
     assert levels(db, vector(1)) is not None
 
 
-def test_the_levels_are_those_that_a_reader_computes_by_hand(db, indexed):
+def test_the_levels_are_those_that_a_reader_computes_by_hand(db, indexed, unmeasured):
     known = points(200)
     indexed(known)
     refresh(db)
@@ -75,23 +89,23 @@ def test_the_levels_are_those_that_a_reader_computes_by_hand(db, indexed):
         db.execute(
             """
             update neural_search.calibrations set unit = %s, related = 0.5, strong = 0.75, same = 0.9
-            where query_kind = 'image' and model = %s
+            where query_kind = 'image' and model is null
             """,
-            [unit_name, MODEL],
+            [unit_name],
         )
         same = first + 0.9 * (1 - first)
         expected = (same, min(same, first + 0.75 * size), min(same, first + 0.5 * size))
         assert levels(db, vector(*query)) == pytest.approx(expected, abs=2e-3)  # half precision
 
 
-def test_a_text_is_never_the_same_as_an_image(db, indexed):
+def test_a_text_is_never_the_same_as_an_image(db, indexed, unmeasured):
     indexed(points(ENOUGH))
     refresh(db)
     for kind in ("text", "mixed"):
         assert levels(db, vector(1), kind)[0] == float("inf")
 
 
-def test_what_is_the_same_is_related_even_where_all_images_look_alike(db, indexed):
+def test_what_is_the_same_is_related_even_where_all_images_look_alike(db, indexed, unmeasured):
     indexed(np.concatenate([np.full((100, 1), 5.0), 0.01 * points(100)], axis=1))
     refresh(db)
     same, strong, related = levels(db, vector(5.0))
@@ -162,7 +176,7 @@ def test_few_documents_among_very_many_others_are_drawn_all_the_same(database, d
     assert levels(db, "[1]", model="rare") is not None
 
 
-def test_a_background_goes_with_the_documents_that_it_was_made_of(db, indexed):
+def test_a_background_goes_with_the_documents_that_it_was_made_of(db, indexed, unmeasured):
     indexed(points(ENOUGH + 8))
     refresh(db)
     db.execute("delete from neural_search.documents where id % 2 = 0")

@@ -81,7 +81,7 @@ def test_an_overwrite_takes_the_old_document_out_in_the_uploaders_own_transactio
 
 def test_an_overwrite_makes_a_leased_job_due_again(db, make_object):
     make_object("a.png", version="v1")
-    db.execute("select public.claim_embedding_jobs('{efficientnet-lite0}')")
+    db.execute("select public.claim_embedding_jobs('{efficientnet-lite0-concepts}')")
     object_id = make_object("a.png", version="v2")
     assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
 
@@ -125,7 +125,7 @@ def test_a_move_into_an_indexed_bucket_makes_a_job(db, storage, make_object, mov
 
 def test_a_move_carries_a_waiting_job_and_takes_a_running_one_back(db, make_object, move):
     object_id = make_object("a.png", version="v1")
-    db.execute("select public.claim_embedding_jobs('{efficientnet-lite0}')")
+    db.execute("select public.claim_embedding_jobs('{efficientnet-lite0-concepts}')")
     move(object_id, "b.png", version="v2")
     assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 1, False)]
     assert finish(db, object_id, vector(1), version="v1") == "superseded"

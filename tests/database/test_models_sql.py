@@ -81,7 +81,7 @@ def ready(db, added):
 
 
 def test_the_first_migrations_index_is_called_as_any_models(db):
-    assert db.execute(INDEX, [MODEL]).fetchone() == ("documents_efficientnet_lite0_idx",)
+    assert db.execute(INDEX, [MODEL]).fetchone() == ("documents_efficientnet_lite0_concepts_idx",)
     assert db.execute("select neural_search.has_index(%s)", [MODEL]).fetchone() == (True,)
 
 
@@ -278,7 +278,7 @@ def test_a_name_that_isnt_there_is_told_with_those_that_are(db, ready):
 
 
 def test_the_active_model_is_never_removed(db, ready):
-    with pytest.raises(NotReady, match="'efficientnet-lite0' is active") as caught:
+    with pytest.raises(NotReady, match=f"'{MODEL}' is active") as caught:
         remove(db, MODEL)
     assert "Activate another" in caught.value.diag.message_hint
     assert listed(db, MODEL)[:2] == ("active", 2)

@@ -7,8 +7,8 @@ import re
 from datetime import datetime
 
 import pytest
-from databases import Clone
-from first_release import DATA, catalogue, fill, install_0_1_0
+from databases import MODEL, Clone
+from first_release import ACTIVE, DATA, catalogue, fill, install_0_1_0
 
 from cli import former_record, migrations, releases
 from cli.migration_file import unwrap, wrap_first
@@ -91,9 +91,11 @@ def test_an_upgrade_keeps_the_data_and_ends_as_a_fresh_installation(older, db):
     assert migrations.apply(older.url()) == [NEWEST]
     with older.connect() as upgraded:
         assert upgraded.execute(DATA).fetchone() == (1, 1)
+        assert upgraded.execute("select name from public.active_model()").fetchone() == (ACTIVE,)
         assert catalogue(upgraded) == catalogue(db)
         record = "select name, sha256, release from neural_search.migrations order by name"
         assert upgraded.execute(record).fetchall() == db.execute(record).fetchall()
+    assert db.execute("select name from public.active_model()").fetchone() == (MODEL,)
     assert migrations.apply(older.url()) == migrations.pending(older.url()) == []
 
 

@@ -64,7 +64,7 @@ def test_every_column_is_told(db, make_document):
     object_id = make_document("a.png", user_metadata=psycopg.types.json.Jsonb({"title": "A"}))
     row = db.execute("select * from public.match_documents(%s)", [vector(1)]).fetchone()
     ((document_id,),) = db.execute("select id from neural_search.documents")
-    assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"}, None)
+    assert row == (document_id, "a.png", 1.0, "images", object_id, {"title": "A"}, "same")
 
 
 @pytest.mark.parametrize("length", [1e-30, 1e-9, 1e5, 1e30])
@@ -117,7 +117,7 @@ def test_a_search_can_be_narrowed_to_a_bucket_and_a_prefix(db, make_document):
 @pytest.mark.parametrize(
     ("embedding", "message"),
     [
-        ("[1,2,3]", "query_embedding has 3 dimensions, the model 'efficientnet-lite0' has 1280"),
+        ("[1,2,3]", "query_embedding has 3 dimensions, the model 'efficientnet-lite0-concepts' has 1408"),
         (None, "query_embedding has 0 dimensions"),
         (vector(0), "all zeros"),
     ],
@@ -463,7 +463,7 @@ def test_a_model_name_cant_break_out_of_the_statement(db, make_document):
     name = "x' or true; drop table neural_search.documents; --"
     db.execute("update neural_search.models set state = 'retired'")
     db.execute(
-        "insert into neural_search.models (name, dimensions, state) values (%s, 1280, 'active')", [name]
+        "insert into neural_search.models (name, dimensions, state) values (%s, 1408, 'active')", [name]
     )
     assert found(db) == []
     assert db.execute("select count(*) from neural_search.documents").fetchone() == (1,)
@@ -473,7 +473,7 @@ def test_the_active_model_is_told_to_all_callers(db):
     for role in ("anon", "authenticated", "service_role"):
         with as_role(db, role):
             assert db.execute("select * from public.active_model()").fetchall() == [
-                ("efficientnet-lite0", 1280)
+                ("efficientnet-lite0-concepts", 1408)
             ]
 
 

@@ -163,4 +163,4 @@ def test_functions_invoke_searches_through_it(serve: Serve, embedded_stack: Stac
             serve(mine.query_url), mine.publishable_key, SyncClientOptions(httpx_client=http)
         )
         answer = json.loads(client.functions.invoke("query", {"body": {"text": "a cat"}}))
-    assert answer["model"] == "efficientnet-lite0" and "results" in answer
+    assert answer["model"] == "efficientnet-lite0-concepts" and "results" in answer

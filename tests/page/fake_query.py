@@ -62,7 +62,12 @@ class Fake:
         page, cursor = results[offset : offset + limit], str(offset + limit)
         more = cursor if len(page) == limit and len(results) > offset + limit else None
         notice = None if page else "You may see no image here, for one of several reasons."
-        answer = {"model": "efficientnet-lite0", "results": page, "next_cursor": more, "notice": notice}
+        answer = {
+            "model": "efficientnet-lite0-concepts",
+            "results": page,
+            "next_cursor": more,
+            "notice": notice,
+        }
         return JSONResponse(answer)
 
     def result(self, name: str, rank: int) -> dict[str, Any]:

@@ -95,7 +95,7 @@ arguments = st.fixed_dictionaries(
                 {"similarity": scalars, "id": scalars, "rank": scalars}, optional={"more": scalars}
             )
         ),
-        "model": field(st.just("efficientnet-lite0")),
+        "model": field(st.just("efficientnet-lite0-concepts")),
         "query_kind": field(st.sampled_from(["image", "text", "mixed"])),
         "min_confidence": field(st.sampled_from(["same", "strong", "related", "unrelated"])),
         "best_confidence": field(st.sampled_from(["same", "strong", "related", "unrelated"])),

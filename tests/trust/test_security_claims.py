@@ -105,7 +105,7 @@ def test_no_token_is_logged_or_told(
         raise RuntimeError("the model can't be loaded")
 
     extensions = project.apps["query"].extensions
-    monkeypatch.setitem(extensions, "models", Models(["efficientnet-lite0"], broken))
+    monkeypatch.setitem(extensions, "models", Models(["efficientnet-lite0-concepts"], broken))
     monkeypatch.delitem(extensions, "search", raising=False)
     answer = member.post("/functions/v1/query", json={"text": "red"})
     extensions.pop("search")
