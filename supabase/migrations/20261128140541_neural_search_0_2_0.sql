@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '59cc0baffea0bdd004df8a1feb11d1ccb2c138fbd8085ef1ab969ae8f1c3c195'
     ) then
       return;
     end if;
@@ -200,7 +200,7 @@ comment on view public.documents is
 
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; claim, finish, fail, release.
+-- Objects: neural_search.jobs; copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -226,6 +226,31 @@ language sql stable set search_path = '' as $$
     and exists (select from neural_search.buckets as b where b.bucket_id = object ->> 'bucket_id')
 $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
+
+
+-- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object.
+create or replace function neural_search.copied_columns(object storage.objects) returns table (
+  bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
+  metadata jsonb
+)
+language sql stable as $$
+  select object.bucket_id, object.name, coalesce(object.version, ''), (object.metadata ->> 'size')::bigint,
+    object.owner_id, object.created_at, coalesce(object.user_metadata, '{}')
+$$;
+comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there.';
+
+
+-- The caller holds a lock on the object's row.
+create or replace function neural_search.copy_again(object storage.objects) returns void
+language sql set search_path = '' as $$
+  update neural_search.documents as d set
+    bucket_id = c.bucket_id, content = c.content, byte_size = c.byte_size, owner_id = c.owner_id,
+    uploaded_at = c.uploaded_at, metadata = c.metadata, updated_at = now()
+  from neural_search.copied_columns(object) as c
+  where d.object_id = object.id and d.object_version = c.object_version
+$$;
+comment on function neural_search.copy_again is
+  'Brings the documents of an object''s version into line with its row; none of it needs the bytes.';
 
 
 create or replace function neural_search.forget(target_object_id uuid) returns void
@@ -531,13 +556,12 @@ begin
   insert into neural_search.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
     owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
-  ) values (
-    object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
-    finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
-    finish_embedding_job.height, finish_embedding_job.mime_type, (object.metadata ->> 'size')::bigint,
-    to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now(),
-    finish_embedding_job.perceptual_hash::bit(64)
   )
+  select object.id, c.bucket_id, c.content, finish_embedding_job.model, finish_embedding_job.embedding,
+    c.object_version, finish_embedding_job.content_hash, finish_embedding_job.width, finish_embedding_job.height,
+    finish_embedding_job.mime_type, c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(),
+    finish_embedding_job.perceptual_hash::bit(64)
+  from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
@@ -1093,11 +1117,9 @@ begin
       -- Whoever has it now comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version;
-    update neural_search.documents as d set
-      bucket_id = after ->> 'bucket_id', content = after ->> 'name', object_version = new_version,
-      owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
-      updated_at = now()
+    update neural_search.documents as d set object_version = new_version
     where d.object_id = target_object_id and d.object_version = old_version;
+    perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after));
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
@@ -1120,13 +1142,14 @@ $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
 
--- What a change must touch to matter to us; Storage also writes times and metadata.
+-- What a change must touch to make work; Storage also writes times and metadata.
 create or replace function neural_search.identity_of(object jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
   select jsonb_build_array(
     object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at')
 $$;
-comment on function neural_search.identity_of is 'The part of a row of storage.objects, as jsonb, that we follow.';
+comment on function neural_search.identity_of is
+  'The part of a row of storage.objects, as jsonb, that says which bytes are where.';
 
 
 -- Definer, because Storage runs it as the uploader, who may not touch our tables, nor Vault. It never raises, or the
@@ -1147,6 +1170,9 @@ begin
     before = case when tg_op <> 'INSERT' then to_jsonb(old) end;
     after = case when tg_op <> 'DELETE' then to_jsonb(new) end;
     if tg_op = 'UPDATE' and neural_search.identity_of(before) = neural_search.identity_of(after) then
+      if neural_search.copied_columns(old) is distinct from neural_search.copied_columns(new) then
+        perform neural_search.copy_again(new);
+      end if;
       return null;
     end if;
     due = neural_search.record_change(before, after);
@@ -1517,9 +1543,13 @@ begin
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
     select d.id from neural_search.documents as d
-    left join (storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id) on o.id = d.object_id
+    left join (
+      storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      cross join lateral neural_search.copied_columns(o) as c
+    ) on o.id = d.object_id
     where o.id is null
-      or (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+      or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+        is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
     union
     select d.id from neural_search.documents as d
     where d.object_id in (select dead from neural_search.dead_objects() as dead)
@@ -1564,6 +1594,29 @@ begin
     for update of d skip locked
   ) as outdated
   where d.id = outdated.id;
+  get diagnostics affected = row_count;
+  stale = stale + affected;
+
+  -- What else documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was rewritten
+  -- since it was read has a new place, and what was read with it is old.
+  with seen as materialized (
+    select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
+    from neural_search.documents as d
+    join storage.objects as o on o.id = d.object_id
+    cross join lateral neural_search.copied_columns(o) as c
+    where d.id = any (wrong_ids) and d.object_version = c.object_version
+      and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+        is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+    limit most / 10
+  ), locked as (
+    select d.id from neural_search.documents as d join seen on seen.id = d.id and seen.place = d.ctid
+    for update of d skip locked
+  )
+  update neural_search.documents as d set
+    byte_size = seen.byte_size, owner_id = seen.owner_id, uploaded_at = seen.uploaded_at, metadata = seen.metadata,
+    updated_at = now()
+  from locked join seen on seen.id = locked.id
+  where d.id = locked.id;
   get diagnostics affected = row_count;
   stale = stale + affected;
 
@@ -3708,7 +3761,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '59cc0baffea0bdd004df8a1feb11d1ccb2c138fbd8085ef1ab969ae8f1c3c195', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -166,9 +166,13 @@ begin
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
     select d.id from neural_search.documents as d
-    left join (storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id) on o.id = d.object_id
+    left join (
+      storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      cross join lateral neural_search.copied_columns(o) as c
+    ) on o.id = d.object_id
     where o.id is null
-      or (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+      or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+        is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
     union
     select d.id from neural_search.documents as d
     where d.object_id in (select dead from neural_search.dead_objects() as dead)
@@ -213,6 +217,29 @@ begin
     for update of d skip locked
   ) as outdated
   where d.id = outdated.id;
+  get diagnostics affected = row_count;
+  stale = stale + affected;
+
+  -- What else documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was rewritten
+  -- since it was read has a new place, and what was read with it is old.
+  with seen as materialized (
+    select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
+    from neural_search.documents as d
+    join storage.objects as o on o.id = d.object_id
+    cross join lateral neural_search.copied_columns(o) as c
+    where d.id = any (wrong_ids) and d.object_version = c.object_version
+      and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+        is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+    limit most / 10
+  ), locked as (
+    select d.id from neural_search.documents as d join seen on seen.id = d.id and seen.place = d.ctid
+    for update of d skip locked
+  )
+  update neural_search.documents as d set
+    byte_size = seen.byte_size, owner_id = seen.owner_id, uploaded_at = seen.uploaded_at, metadata = seen.metadata,
+    updated_at = now()
+  from locked join seen on seen.id = locked.id
+  where d.id = locked.id;
   get diagnostics affected = row_count;
   stale = stale + affected;
 

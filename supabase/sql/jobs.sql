@@ -1,6 +1,6 @@
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; claim, finish, fail, release.
+-- Objects: neural_search.jobs; copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -26,6 +26,31 @@ language sql stable set search_path = '' as $$
     and exists (select from neural_search.buckets as b where b.bucket_id = object ->> 'bucket_id')
 $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
+
+
+-- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object.
+create or replace function neural_search.copied_columns(object storage.objects) returns table (
+  bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
+  metadata jsonb
+)
+language sql stable as $$
+  select object.bucket_id, object.name, coalesce(object.version, ''), (object.metadata ->> 'size')::bigint,
+    object.owner_id, object.created_at, coalesce(object.user_metadata, '{}')
+$$;
+comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there.';
+
+
+-- The caller holds a lock on the object's row.
+create or replace function neural_search.copy_again(object storage.objects) returns void
+language sql set search_path = '' as $$
+  update neural_search.documents as d set
+    bucket_id = c.bucket_id, content = c.content, byte_size = c.byte_size, owner_id = c.owner_id,
+    uploaded_at = c.uploaded_at, metadata = c.metadata, updated_at = now()
+  from neural_search.copied_columns(object) as c
+  where d.object_id = object.id and d.object_version = c.object_version
+$$;
+comment on function neural_search.copy_again is
+  'Brings the documents of an object''s version into line with its row; none of it needs the bytes.';
 
 
 create or replace function neural_search.forget(target_object_id uuid) returns void
@@ -331,13 +356,12 @@ begin
   insert into neural_search.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
     owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
-  ) values (
-    object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
-    finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
-    finish_embedding_job.height, finish_embedding_job.mime_type, (object.metadata ->> 'size')::bigint,
-    to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now(),
-    finish_embedding_job.perceptual_hash::bit(64)
   )
+  select object.id, c.bucket_id, c.content, finish_embedding_job.model, finish_embedding_job.embedding,
+    c.object_version, finish_embedding_job.content_hash, finish_embedding_job.width, finish_embedding_job.height,
+    finish_embedding_job.mime_type, c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(),
+    finish_embedding_job.perceptual_hash::bit(64)
+  from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,

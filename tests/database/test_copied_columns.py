@@ -1,0 +1,111 @@
+"""Whatever a document copies from its object follows the object, however that is changed."""
+
+from __future__ import annotations
+
+import pytest
+from databases import vector
+from psycopg.types.json import Jsonb
+
+OWN = {
+    *("id", "object_id", "model", "embedding", "content_hash", "perceptual_hash", "lsh"),
+    *("width", "height", "mime_type"),  # of the decoded image
+    *("queued_at", "embedded_at", "created_at", "updated_at"),
+}
+COLUMNS = """
+    select attname::text from pg_attribute
+    where attrelid = 'neural_search.documents'::regclass and attnum > 0 and not attisdropped
+"""
+RECONCILE = "select * from public.reconcile_documents()"
+# Without a new version: no call of Storage's does that, but SQL does.
+CHANGES = {
+    "byte_size": ("metadata = metadata || '{\"size\": 9}'", 9),
+    "owner_id": ("owner_id = 'somebody'", "somebody"),
+    "uploaded_at": ("created_at = '2001-01-01+00'", None),
+    "metadata": ('user_metadata = \'{"album": "new"}\'', {"album": "new"}),
+}
+# A new version or place is more than a copy: test_events.py and test_buckets.py have them.
+IDENTITY = {"bucket_id", "content", "object_version"}
+
+
+def copied(db, column):
+    ((document, original),) = db.execute(f"""
+        select d.{column}, c.{column} from neural_search.documents d
+        join storage.objects o on o.id = d.object_id cross join neural_search.copied_columns(o) c
+    """).fetchall()
+    assert document == original
+    return document
+
+
+def copied_names(db):
+    ((names,),) = db.execute(
+        "select proargnames[2:]::text[] from pg_proc where oid = to_regproc('neural_search.copied_columns')"
+    )
+    return set(names)
+
+
+def test_a_column_of_documents_is_its_own_or_copied(db):
+    assert {name for (name,) in db.execute(COLUMNS)} == OWN | copied_names(db)
+
+
+def test_each_copied_column_has_a_test_here(db):
+    assert copied_names(db) == CHANGES.keys() | IDENTITY
+
+
+@pytest.mark.parametrize("column", CHANGES)
+@pytest.mark.parametrize("found_by", ["trigger", "reconciliation"])
+def test_a_change_without_a_new_version_is_followed(db, silent, make_document, column, found_by):
+    make_document("a.png", owner_id="me", user_metadata=Jsonb({"album": "old"}))
+    change, value = CHANGES[column]
+    before = copied(db, column)
+    if found_by == "trigger":
+        db.execute(f"update storage.objects set {change}")
+    else:
+        silent.execute(f"update storage.objects set {change}")
+        assert db.execute(RECONCILE).fetchone() == (0, 1, 0)
+        assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    after = copied(db, column)
+    assert after != before
+    assert value is None or after == value
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
+
+
+def test_a_move_brings_what_was_changed_with_it(db, make_document):
+    make_document("a.png")
+    db.execute("""
+        update storage.objects set name = 'b.png', version = 'moved', owner_id = 'you',
+          created_at = '2001-01-01+00', user_metadata = '{"album": "new"}'
+    """)
+    for column in copied_names(db):
+        copied(db, column)
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
+
+
+def test_search_follows_metadata_and_owner(db, make_document):
+    make_document("a.png", owner_id="me", user_metadata=Jsonb({"album": "old"}))
+    db.execute("update storage.objects set user_metadata = '{\"album\": \"new\"}', owner_id = 'you'")
+
+    def found(**conditions):
+        rows = db.execute(
+            "select content, metadata from public.match_documents(%s, filter => %s)",
+            [vector(1), Jsonb(conditions)],
+        )
+        return rows.fetchall()
+
+    assert found(metadata={"album": "new"}) == found(owner="you") == [("a.png", {"album": "new"})]
+    assert found(metadata={"album": "old"}) == found(owner="me") == []
+
+
+def test_values_removed_for_privacy_are_gone(db, make_document):
+    make_document("a.png", owner_id="me", user_metadata=Jsonb({"name": "Jane"}))
+    db.execute("update storage.objects set user_metadata = null, owner_id = null")
+    assert copied(db, "metadata") == {}
+    assert copied(db, "owner_id") is None
+
+
+def test_a_document_that_is_changing_is_reconciled_next_time(database, db, silent, make_document):
+    make_document("a.png")
+    silent.execute("update storage.objects set owner_id = 'somebody'")
+    with database.connect() as other, other.transaction():
+        other.execute("select from neural_search.documents for update")
+        assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert db.execute(RECONCILE).fetchone() == (0, 1, 0)
