@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '59cc0baffea0bdd004df8a1feb11d1ccb2c138fbd8085ef1ab969ae8f1c3c195'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'fcf00d57404cc53dfd42134c369ab7a9949bc1033777dd91b0d5b7441fc6f322'
     ) then
       return;
     end if;
@@ -178,6 +178,13 @@ drop function if exists neural_search.check_recommendation(
 );
 
 
+-- From sql/incremental/0.2.0/50_follow.sql
+
+-- Versions of an object may share an id, so what is live is asked of rows and no longer of ids. The sources make the views anew.
+drop view if exists neural_search.failures, neural_search.backlog, neural_search.progress;
+drop function if exists neural_search.dead_objects();
+
+
 -- From sql/documents.sql
 
 -- Documents: the view through which the service reads and writes them.
@@ -200,7 +207,7 @@ comment on view public.documents is
 
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; copied_columns; claim, finish, fail, release.
+-- Objects: neural_search.jobs; live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -218,6 +225,37 @@ language sql immutable set search_path = '' as $$
 $$;
 comment on function neural_search.is_live is
   'Whether a row of storage.objects, as jsonb, stands for bytes that are there now.';
+
+
+-- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
+-- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
+-- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
+create or replace function neural_search.live_objects() returns setof storage.objects
+language sql stable as $$
+  select object.* from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+    lateral (
+      select o.* from storage.objects as o where archived_at is null and is_delete_marker is not true
+    ) as object
+$$;
+comment on function neural_search.live_objects is
+  'The objects whose bytes are there now, as the caller may see them: neither archived versions nor delete markers.';
+
+
+-- Versions may share an id. All are locked first: when an overwrite that was under way has ended, the second statement
+-- sees which version is live now.
+create or replace function neural_search.lock_live_object(target_object_id uuid) returns storage.objects
+language plpgsql set search_path = '' as $$
+declare
+  object storage.objects;
+begin
+  perform from storage.objects as o where o.id = target_object_id for share;
+  select o.* into object from storage.objects as o
+  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+  return object;
+end
+$$;
+comment on function neural_search.lock_live_object is
+  'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
 
 
 create or replace function neural_search.is_indexed(object jsonb) returns boolean
@@ -349,7 +387,7 @@ begin
   return query
   with due as (
     select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
-    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
+    from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
     where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
     order by j.next_attempt_at, j.object_id
     limit greatest(max_jobs, 0)
@@ -368,7 +406,7 @@ begin
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease_due.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
-  from chosen join storage.objects as o on o.id = chosen.object_id
+  from chosen join neural_search.live_objects() as o on o.id = chosen.object_id
   where j.object_id = chosen.object_id and j.model = chosen.model
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
     o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
@@ -426,7 +464,7 @@ declare
 begin
   perform neural_search.check_lease_seconds(lease_seconds);
   -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
-  select o.* into object from storage.objects as o where o.id = target_object_id for share;
+  object = neural_search.lock_live_object(target_object_id);
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(target_object_id);
     return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
@@ -529,7 +567,7 @@ begin
   perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
 
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
-  select o.* into object from storage.objects as o where o.id = finish_embedding_job.object_id for share;
+  object = neural_search.lock_live_object(finish_embedding_job.object_id);
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(finish_embedding_job.object_id);
     return 'gone';
@@ -1103,9 +1141,18 @@ declare
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);
+  live_version text;
 begin
   if not neural_search.is_indexed(after) then
-    if was_indexed then
+    if not was_indexed then
+      return false;
+    end if;
+    -- The version that took its place may share its id, and may have come first.
+    select coalesce(o.version, '') into live_version
+    from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o));
+    if found then
+      perform neural_search.bring_up_to_date(target_object_id, live_version);
+    else
       perform neural_search.forget(target_object_id);
     end if;
     return false;
@@ -1199,24 +1246,8 @@ comment on function neural_search.on_object_change is 'Follows the objects of St
 
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; whoever looks into the database.
--- Objects: dead_objects; views progress, backlog, failures, freshness; table reconciliations; index_status,
+-- Objects: views progress, backlog, failures, freshness; table reconciliations; index_status,
 -- list_embedding_jobs, embedding_report.
-
--- Versioned buckets are announced: their columns may not be there yet, so the statement is built when it is run.
-create or replace function neural_search.dead_objects() returns setof uuid
-language plpgsql stable set search_path = '' as $$
-begin
-  if exists (
-    select from pg_attribute as a
-    where a.attrelid = 'storage.objects'::regclass and a.attname = 'is_delete_marker' and not a.attisdropped
-  ) then
-    return query execute
-      'select o.id from storage.objects as o where o.is_delete_marker or o.archived_at is not null';
-  end if;
-end
-$$;
-comment on function neural_search.dead_objects is 'The rows of storage.objects that is_live says no to, found quickly.';
-
 
 create or replace view neural_search.progress with (security_invoker = true) as
 select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.version, '') as version,
@@ -1230,14 +1261,13 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
 from neural_search.buckets as b
-join storage.objects as o on o.bucket_id = b.bucket_id
+join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j
   on j.object_id = o.id and j.model = m.name and j.version = coalesce(o.version, '')
-where o.id not in (select dead from neural_search.dead_objects() as dead)
-  and o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
+where o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
 comment on view neural_search.progress is
   'Each object in an indexed bucket with each model that is kept up to date: searchable, due, waiting (for the next '
   'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version.';
@@ -1544,26 +1574,21 @@ begin
   with wrong as materialized (
     select d.id from neural_search.documents as d
     left join (
-      storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
       cross join lateral neural_search.copied_columns(o) as c
     ) on o.id = d.object_id
     where o.id is null
       or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
         is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
-    union
-    select d.id from neural_search.documents as d
-    where d.object_id in (select dead from neural_search.dead_objects() as dead)
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
   -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
   delete from neural_search.documents as d using (
     select d.id from neural_search.documents as d
-    where d.id = any (wrong_ids) and (
-      d.object_id in (select dead from neural_search.dead_objects() as dead) or not exists (
-        select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
-        where o.id = d.object_id
-      )
+    where d.id = any (wrong_ids) and not exists (
+      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      where o.id = d.object_id
     )
     for update of d skip locked
   ) as orphans
@@ -1574,10 +1599,8 @@ begin
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
     from neural_search.jobs as j join neural_search.models as m on m.name = j.model
-    where m.state = 'retired'
-      or j.object_id in (select dead from neural_search.dead_objects() as dead)
-      or not exists (
-      select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+    where m.state = 'retired' or not exists (
+      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
       where o.id = j.object_id
     )
     limit most for update of j skip locked
@@ -1588,7 +1611,7 @@ begin
 
   -- Documents of other bytes or of another place.
   delete from neural_search.documents as d using (
-    select d.id from neural_search.documents as d join storage.objects as o on o.id = d.object_id
+    select d.id from neural_search.documents as d join neural_search.live_objects() as o on o.id = d.object_id
     where d.id = any (wrong_ids)
       and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
     for update of d skip locked
@@ -1602,7 +1625,7 @@ begin
   with seen as materialized (
     select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
     from neural_search.documents as d
-    join storage.objects as o on o.id = d.object_id
+    join neural_search.live_objects() as o on o.id = d.object_id
     cross join lateral neural_search.copied_columns(o) as c
     where d.id = any (wrong_ids) and d.object_version = c.object_version
       and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
@@ -1625,7 +1648,7 @@ begin
     select j.object_id, j.model
     from neural_search.jobs as j
     join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
-    join storage.objects as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
+    join neural_search.live_objects() as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
     limit most for update of j skip locked
   ) as done
   where j.object_id = done.object_id and j.model = done.model;
@@ -1866,22 +1889,8 @@ comment on function neural_search.confidence_of is
 
 -- Visible: who may see which object, by the policies on storage.objects, and how a policy that fails is treated.
 -- Callers: every function that searches or names documents, as the caller.
--- Objects: live_objects, check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
+-- Objects: check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
 -- neural_search.documents, visible_objects.
-
--- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
--- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
--- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
-create or replace function neural_search.live_objects() returns setof storage.objects
-language sql stable as $$
-  select object.* from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-    lateral (
-      select o.* from storage.objects as o where archived_at is null and is_delete_marker is not true
-    ) as object
-$$;
-comment on function neural_search.live_objects is
-  'The objects whose bytes are there now, as the caller may see them: neither archived versions nor delete markers.';
-
 
 -- A policy is arbitrary SQL and can fail on a single object: on a folder's name that is no uuid, on a check of a domain,
 -- on a missing table. Storage hides nothing then, it fails; a search hides that object and goes on, or one upload would
@@ -3761,7 +3770,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '59cc0baffea0bdd004df8a1feb11d1ccb2c138fbd8085ef1ab969ae8f1c3c195', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'fcf00d57404cc53dfd42134c369ab7a9949bc1033777dd91b0d5b7441fc6f322', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -167,26 +167,21 @@ begin
   with wrong as materialized (
     select d.id from neural_search.documents as d
     left join (
-      storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
       cross join lateral neural_search.copied_columns(o) as c
     ) on o.id = d.object_id
     where o.id is null
       or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
         is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
-    union
-    select d.id from neural_search.documents as d
-    where d.object_id in (select dead from neural_search.dead_objects() as dead)
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
   -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
   delete from neural_search.documents as d using (
     select d.id from neural_search.documents as d
-    where d.id = any (wrong_ids) and (
-      d.object_id in (select dead from neural_search.dead_objects() as dead) or not exists (
-        select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
-        where o.id = d.object_id
-      )
+    where d.id = any (wrong_ids) and not exists (
+      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      where o.id = d.object_id
     )
     for update of d skip locked
   ) as orphans
@@ -197,10 +192,8 @@ begin
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
     from neural_search.jobs as j join neural_search.models as m on m.name = j.model
-    where m.state = 'retired'
-      or j.object_id in (select dead from neural_search.dead_objects() as dead)
-      or not exists (
-      select from storage.objects as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+    where m.state = 'retired' or not exists (
+      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
       where o.id = j.object_id
     )
     limit most for update of j skip locked
@@ -211,7 +204,7 @@ begin
 
   -- Documents of other bytes or of another place.
   delete from neural_search.documents as d using (
-    select d.id from neural_search.documents as d join storage.objects as o on o.id = d.object_id
+    select d.id from neural_search.documents as d join neural_search.live_objects() as o on o.id = d.object_id
     where d.id = any (wrong_ids)
       and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
     for update of d skip locked
@@ -225,7 +218,7 @@ begin
   with seen as materialized (
     select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
     from neural_search.documents as d
-    join storage.objects as o on o.id = d.object_id
+    join neural_search.live_objects() as o on o.id = d.object_id
     cross join lateral neural_search.copied_columns(o) as c
     where d.id = any (wrong_ids) and d.object_version = c.object_version
       and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
@@ -248,7 +241,7 @@ begin
     select j.object_id, j.model
     from neural_search.jobs as j
     join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
-    join storage.objects as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
+    join neural_search.live_objects() as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
     limit most for update of j skip locked
   ) as done
   where j.object_id = done.object_id and j.model = done.model;

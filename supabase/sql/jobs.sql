@@ -1,6 +1,6 @@
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; copied_columns; claim, finish, fail, release.
+-- Objects: neural_search.jobs; live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -18,6 +18,37 @@ language sql immutable set search_path = '' as $$
 $$;
 comment on function neural_search.is_live is
   'Whether a row of storage.objects, as jsonb, stands for bytes that are there now.';
+
+
+-- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
+-- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
+-- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
+create or replace function neural_search.live_objects() returns setof storage.objects
+language sql stable as $$
+  select object.* from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+    lateral (
+      select o.* from storage.objects as o where archived_at is null and is_delete_marker is not true
+    ) as object
+$$;
+comment on function neural_search.live_objects is
+  'The objects whose bytes are there now, as the caller may see them: neither archived versions nor delete markers.';
+
+
+-- Versions may share an id. All are locked first: when an overwrite that was under way has ended, the second statement
+-- sees which version is live now.
+create or replace function neural_search.lock_live_object(target_object_id uuid) returns storage.objects
+language plpgsql set search_path = '' as $$
+declare
+  object storage.objects;
+begin
+  perform from storage.objects as o where o.id = target_object_id for share;
+  select o.* into object from storage.objects as o
+  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+  return object;
+end
+$$;
+comment on function neural_search.lock_live_object is
+  'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
 
 
 create or replace function neural_search.is_indexed(object jsonb) returns boolean
@@ -149,7 +180,7 @@ begin
   return query
   with due as (
     select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
-    from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
+    from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
     where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
     order by j.next_attempt_at, j.object_id
     limit greatest(max_jobs, 0)
@@ -168,7 +199,7 @@ begin
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease_due.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
-  from chosen join storage.objects as o on o.id = chosen.object_id
+  from chosen join neural_search.live_objects() as o on o.id = chosen.object_id
   where j.object_id = chosen.object_id and j.model = chosen.model
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
     o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
@@ -226,7 +257,7 @@ declare
 begin
   perform neural_search.check_lease_seconds(lease_seconds);
   -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
-  select o.* into object from storage.objects as o where o.id = target_object_id for share;
+  object = neural_search.lock_live_object(target_object_id);
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(target_object_id);
     return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
@@ -329,7 +360,7 @@ begin
   perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
 
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
-  select o.* into object from storage.objects as o where o.id = finish_embedding_job.object_id for share;
+  object = neural_search.lock_live_object(finish_embedding_job.object_id);
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(finish_embedding_job.object_id);
     return 'gone';

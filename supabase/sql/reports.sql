@@ -1,23 +1,7 @@
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; whoever looks into the database.
--- Objects: dead_objects; views progress, backlog, failures, freshness; table reconciliations; index_status,
+-- Objects: views progress, backlog, failures, freshness; table reconciliations; index_status,
 -- list_embedding_jobs, embedding_report.
-
--- Versioned buckets are announced: their columns may not be there yet, so the statement is built when it is run.
-create or replace function neural_search.dead_objects() returns setof uuid
-language plpgsql stable set search_path = '' as $$
-begin
-  if exists (
-    select from pg_attribute as a
-    where a.attrelid = 'storage.objects'::regclass and a.attname = 'is_delete_marker' and not a.attisdropped
-  ) then
-    return query execute
-      'select o.id from storage.objects as o where o.is_delete_marker or o.archived_at is not null';
-  end if;
-end
-$$;
-comment on function neural_search.dead_objects is 'The rows of storage.objects that is_live says no to, found quickly.';
-
 
 create or replace view neural_search.progress with (security_invoker = true) as
 select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.version, '') as version,
@@ -31,14 +15,13 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
 from neural_search.buckets as b
-join storage.objects as o on o.bucket_id = b.bucket_id
+join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j
   on j.object_id = o.id and j.model = m.name and j.version = coalesce(o.version, '')
-where o.id not in (select dead from neural_search.dead_objects() as dead)
-  and o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
+where o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
 comment on view neural_search.progress is
   'Each object in an indexed bucket with each model that is kept up to date: searchable, due, waiting (for the next '
   'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version.';

@@ -89,9 +89,18 @@ declare
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);
+  live_version text;
 begin
   if not neural_search.is_indexed(after) then
-    if was_indexed then
+    if not was_indexed then
+      return false;
+    end if;
+    -- The version that took its place may share its id, and may have come first.
+    select coalesce(o.version, '') into live_version
+    from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o));
+    if found then
+      perform neural_search.bring_up_to_date(target_object_id, live_version);
+    else
       perform neural_search.forget(target_object_id);
     end if;
     return false;

@@ -1,21 +1,7 @@
 -- Visible: who may see which object, by the policies on storage.objects, and how a policy that fails is treated.
 -- Callers: every function that searches or names documents, as the caller.
--- Objects: live_objects, check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
+-- Objects: check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
 -- neural_search.documents, visible_objects.
-
--- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
--- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
--- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
-create or replace function neural_search.live_objects() returns setof storage.objects
-language sql stable as $$
-  select object.* from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-    lateral (
-      select o.* from storage.objects as o where archived_at is null and is_delete_marker is not true
-    ) as object
-$$;
-comment on function neural_search.live_objects is
-  'The objects whose bytes are there now, as the caller may see them: neither archived versions nor delete markers.';
-
 
 -- A policy is arbitrary SQL and can fail on a single object: on a folder's name that is no uuid, on a check of a domain,
 -- on a missing table. Storage hides nothing then, it fails; a search hides that object and goes on, or one upload would

@@ -26,7 +26,6 @@ BOMB = {"content": b"the decoder would say 422", "headers": {"Content-Type": "im
 
 # The functions that build SQL from text. What goes into it is quoted by %L and %I, or is text of our own.
 DYNAMIC = {
-    "neural_search.dead_objects",
     "neural_search.enable",
     "neural_search.expected_rows",
     "neural_search.find_matches",
