@@ -170,18 +170,23 @@ def buckets(target: Settings) -> str:
     rows = fetched(
         target,
         """
-        select b.bucket_id, s.id is not null
-        from neural_search.buckets b left join storage.buckets s on s.id = b.bucket_id order by 1
+        select b.bucket_id, s.id is not null, i.bucket_id is not null
+        from neural_search.buckets b
+        left join storage.buckets s on s.id = b.bucket_id
+        left join neural_search.indexed_buckets i on i.bucket_id = b.bucket_id order by 1
         """,
     )
-    gone = [name for name, exists in rows if not exists]
-    if gone:
+    anew = [name for name, exists, indexed in rows if exists and not indexed]
+    if anew:
         raise DatabaseError(
-            f"There is no bucket {', '.join(gone)}. Create it, or take it out with unindex_bucket."
+            f"Made anew since it was indexed, so nothing in it is found: {', '.join(anew)}. Index it with "
+            "`neural-search install --bucket NAME`, or forget it: select unindex_bucket('NAME')."
         )
-    if not rows:
+    indexed = [name for name, _, indexed in rows if indexed]
+    if not indexed:
         raise DatabaseError("No bucket is indexed. Run `neural-search install --bucket NAME`.")
-    return ", ".join(name for name, _ in rows)
+    gone = [name for name, exists, _ in rows if not exists]
+    return ", ".join(indexed) + (f" (indexed once and gone: {', '.join(gone)})" if gone else "")
 
 
 def fetched(target: Settings, query: LiteralString, values: list[Any] | None = None) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'fcf00d57404cc53dfd42134c369ab7a9949bc1033777dd91b0d5b7441fc6f322'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6ed286f6641707450df91a899688d32866d2e6e56b08519dc6bd95d92d46a581'
     ) then
       return;
     end if;
@@ -207,7 +207,7 @@ comment on view public.documents is
 
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; live_objects, copied_columns; claim, finish, fail, release.
+-- Objects: neural_search.jobs; indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -258,10 +258,21 @@ comment on function neural_search.lock_live_object is
   'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
 
 
+-- The one rule for whether a registration holds: a bucket made anew under an old name inherits neither that it is indexed
+-- nor who may search it.
+create or replace view neural_search.indexed_buckets with (security_invoker = true) as
+select b.bucket_id, b.public_search, b.created_at
+from neural_search.buckets as b
+join storage.buckets as s on s.id = b.bucket_id and (s.created_at > b.created_at) is not true;
+comment on view neural_search.indexed_buckets is
+  'The registered buckets that are still those that were registered. What was registered and is no longer there, or was '
+  'deleted and made anew, isn''t indexed until somebody says so again.';
+
+
 create or replace function neural_search.is_indexed(object jsonb) returns boolean
 language sql stable set search_path = '' as $$
   select neural_search.is_live(object)
-    and exists (select from neural_search.buckets as b where b.bucket_id = object ->> 'bucket_id')
+    and exists (select from neural_search.indexed_buckets as b where b.bucket_id = object ->> 'bucket_id')
 $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 
@@ -1260,7 +1271,7 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
     else 'waiting'
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
-from neural_search.buckets as b
+from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.documents as d
@@ -1285,7 +1296,7 @@ select b.bucket_id, m.name as model, m.state as model_state,
   count(*) filter (where p.state = 'unrecorded') as unrecorded,
   extract(epoch from now() - min(p.queued_at) filter (where p.state in ('due', 'waiting', 'running')))::double precision
     as oldest_seconds
-from neural_search.buckets as b
+from neural_search.indexed_buckets as b
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.progress as p on p.bucket_id = b.bucket_id and p.model = m.name
 group by b.bucket_id, m.name;
@@ -1394,7 +1405,7 @@ language sql stable set search_path = '' set statement_timeout = '60s' as $$
     ),
     'unindexed', (
       select coalesce(jsonb_agg(s.id order by s.id), '[]') from storage.buckets as s
-      where not exists (select from neural_search.buckets as b where b.bucket_id = s.id)
+      where not exists (select from neural_search.indexed_buckets as b where b.bucket_id = s.id)
     )
   )
 $$;
@@ -1505,7 +1516,7 @@ declare
   most constant integer := greatest(coalesce(max_jobs, 10000), 0);
   queued bigint;
 begin
-  if bucket is not null and not exists (select from neural_search.buckets as b where b.bucket_id = bucket) then
+  if bucket is not null and not exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket) then
     raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
       using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
   end if;
@@ -1564,17 +1575,12 @@ begin
   stale = 0;
   orphaned = 0;
 
-  -- A bucket made anew under an old name mustn't inherit who may search it.
-  delete from neural_search.buckets as b where not exists (
-    select from storage.buckets as s where s.id = b.bucket_id and (s.created_at > b.created_at) is not true
-  );
-
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
     select d.id from neural_search.documents as d
     left join (
-      neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
       cross join lateral neural_search.copied_columns(o) as c
     ) on o.id = d.object_id
     where o.id is null
@@ -1587,7 +1593,7 @@ begin
   delete from neural_search.documents as d using (
     select d.id from neural_search.documents as d
     where d.id = any (wrong_ids) and not exists (
-      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
       where o.id = d.object_id
     )
     for update of d skip locked
@@ -1600,7 +1606,7 @@ begin
     select j.object_id, j.model
     from neural_search.jobs as j join neural_search.models as m on m.name = j.model
     where m.state = 'retired' or not exists (
-      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
       where o.id = j.object_id
     )
     limit most for update of j skip locked
@@ -1966,8 +1972,7 @@ begin
   return exists (
     select from neural_search.live_objects() as o
     join storage.buckets as s on s.id = o.bucket_id and s.public
-    join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
-      and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
+    join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id and b.public_search
     where o.id = target_object_id and coalesce(o.version, '') = target_version
   );
 end
@@ -1979,7 +1984,7 @@ comment on function neural_search.is_public is
 -- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
 create or replace function neural_search.public_buckets() returns text[]
 language sql stable security definer set search_path = '' as $$
-  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.indexed_buckets as b where b.public_search
 $$;
 comment on function neural_search.public_buckets is
   'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
@@ -3770,7 +3775,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'fcf00d57404cc53dfd42134c369ab7a9949bc1033777dd91b0d5b7441fc6f322', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '6ed286f6641707450df91a899688d32866d2e6e56b08519dc6bd95d92d46a581', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -98,7 +98,7 @@ declare
   most constant integer := greatest(coalesce(max_jobs, 10000), 0);
   queued bigint;
 begin
-  if bucket is not null and not exists (select from neural_search.buckets as b where b.bucket_id = bucket) then
+  if bucket is not null and not exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket) then
     raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
       using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
   end if;
@@ -157,17 +157,12 @@ begin
   stale = 0;
   orphaned = 0;
 
-  -- A bucket made anew under an old name mustn't inherit who may search it.
-  delete from neural_search.buckets as b where not exists (
-    select from storage.buckets as s where s.id = b.bucket_id and (s.created_at > b.created_at) is not true
-  );
-
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
     select d.id from neural_search.documents as d
     left join (
-      neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
       cross join lateral neural_search.copied_columns(o) as c
     ) on o.id = d.object_id
     where o.id is null
@@ -180,7 +175,7 @@ begin
   delete from neural_search.documents as d using (
     select d.id from neural_search.documents as d
     where d.id = any (wrong_ids) and not exists (
-      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
       where o.id = d.object_id
     )
     for update of d skip locked
@@ -193,7 +188,7 @@ begin
     select j.object_id, j.model
     from neural_search.jobs as j join neural_search.models as m on m.name = j.model
     where m.state = 'retired' or not exists (
-      select from neural_search.live_objects() as o join neural_search.buckets as b on b.bucket_id = o.bucket_id
+      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
       where o.id = j.object_id
     )
     limit most for update of j skip locked

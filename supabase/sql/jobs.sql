@@ -1,6 +1,6 @@
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; live_objects, copied_columns; claim, finish, fail, release.
+-- Objects: neural_search.jobs; indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -51,10 +51,21 @@ comment on function neural_search.lock_live_object is
   'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
 
 
+-- The one rule for whether a registration holds: a bucket made anew under an old name inherits neither that it is indexed
+-- nor who may search it.
+create or replace view neural_search.indexed_buckets with (security_invoker = true) as
+select b.bucket_id, b.public_search, b.created_at
+from neural_search.buckets as b
+join storage.buckets as s on s.id = b.bucket_id and (s.created_at > b.created_at) is not true;
+comment on view neural_search.indexed_buckets is
+  'The registered buckets that are still those that were registered. What was registered and is no longer there, or was '
+  'deleted and made anew, isn''t indexed until somebody says so again.';
+
+
 create or replace function neural_search.is_indexed(object jsonb) returns boolean
 language sql stable set search_path = '' as $$
   select neural_search.is_live(object)
-    and exists (select from neural_search.buckets as b where b.bucket_id = object ->> 'bucket_id')
+    and exists (select from neural_search.indexed_buckets as b where b.bucket_id = object ->> 'bucket_id')
 $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 

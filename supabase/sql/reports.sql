@@ -14,7 +14,7 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
     else 'waiting'
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
-from neural_search.buckets as b
+from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.documents as d
@@ -39,7 +39,7 @@ select b.bucket_id, m.name as model, m.state as model_state,
   count(*) filter (where p.state = 'unrecorded') as unrecorded,
   extract(epoch from now() - min(p.queued_at) filter (where p.state in ('due', 'waiting', 'running')))::double precision
     as oldest_seconds
-from neural_search.buckets as b
+from neural_search.indexed_buckets as b
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.progress as p on p.bucket_id = b.bucket_id and p.model = m.name
 group by b.bucket_id, m.name;
@@ -148,7 +148,7 @@ language sql stable set search_path = '' set statement_timeout = '60s' as $$
     ),
     'unindexed', (
       select coalesce(jsonb_agg(s.id order by s.id), '[]') from storage.buckets as s
-      where not exists (select from neural_search.buckets as b where b.bucket_id = s.id)
+      where not exists (select from neural_search.indexed_buckets as b where b.bucket_id = s.id)
     )
   )
 $$;

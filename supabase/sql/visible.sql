@@ -77,8 +77,7 @@ begin
   return exists (
     select from neural_search.live_objects() as o
     join storage.buckets as s on s.id = o.bucket_id and s.public
-    join neural_search.buckets as b on b.bucket_id = o.bucket_id and b.public_search
-      and (s.created_at > b.created_at) is not true -- else it was made anew under an old name
+    join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id and b.public_search
     where o.id = target_object_id and coalesce(o.version, '') = target_version
   );
 end
@@ -90,7 +89,7 @@ comment on function neural_search.is_public is
 -- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
 create or replace function neural_search.public_buckets() returns text[]
 language sql stable security definer set search_path = '' as $$
-  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.buckets as b where b.public_search
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.indexed_buckets as b where b.public_search
 $$;
 comment on function neural_search.public_buckets is
   'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';

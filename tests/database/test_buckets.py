@@ -7,11 +7,22 @@ import pytest
 from databases import MODEL, as_role, finish, vector
 
 RECONCILE = "select * from public.reconcile_documents()"
+STATUS = "select * from public.index_status() where bucket_id = 'images'"
 
 
 def state(db, name):
     ((state,),) = db.execute("select state from public.object_states('images', %s)", [[name]])
     return state
+
+
+def indexed(db, bucket):
+    query = "select bucket_id, public_search from neural_search.indexed_buckets where bucket_id = %s"
+    return db.execute(query, [bucket]).fetchall()
+
+
+def make_anew(silent):
+    silent.execute("delete from storage.buckets where id = 'images'")
+    silent.execute("insert into storage.buckets (id, name) values ('images', 'images')")
 
 
 def test_registering_a_bucket_queues_what_is_in_it_already(db, silent):
@@ -31,9 +42,9 @@ def test_a_bucket_that_isnt_there_cant_be_registered(db):
 
 def test_registering_again_changes_who_may_search(db):
     db.execute("select public.index_bucket('images', true)")
-    assert db.execute("select public_search from neural_search.buckets").fetchall() == [(True,)]
+    assert indexed(db, "images") == [("images", True)]
     db.execute("select public.index_bucket('images')")
-    assert db.execute("select public_search from neural_search.buckets").fetchall() == [(False,)]
+    assert indexed(db, "images") == [("images", False)]
 
 
 def test_taking_a_bucket_out_removes_its_documents_and_jobs(db, make_document, make_object):
@@ -48,15 +59,11 @@ def test_taking_a_bucket_out_removes_its_documents_and_jobs(db, make_document, m
 def test_the_status_counts_objects_by_state(db, make_document, make_object):
     make_document(), make_object(), make_object()
     db.execute("select public.claim_embedding_jobs(%s)", [[MODEL]])
-    assert db.execute("select * from public.index_status()").fetchall() == [
-        ("images", MODEL, 3, 1, 1, 1, 0, 0)
-    ]
+    assert db.execute(STATUS).fetchall() == [("images", MODEL, 3, 1, 1, 1, 0, 0)]
     db.execute(
         "update neural_search.jobs set state = case when lease_id is null then 'failed' else 'skipped' end"
     )
-    assert db.execute("select * from public.index_status()").fetchall() == [
-        ("images", MODEL, 3, 1, 0, 0, 1, 1)
-    ]
+    assert db.execute(STATUS).fetchall() == [("images", MODEL, 3, 1, 0, 0, 1, 1)]
 
 
 def test_reconciling_does_nothing_where_nothing_is_wrong(db, make_document, make_object):
@@ -128,8 +135,45 @@ def test_a_bucket_made_anew_doesnt_inherit_its_registration(db, silent, reconcil
     if reconciled_meanwhile:
         db.execute(RECONCILE)
     silent.execute("insert into storage.buckets (id, name) values ('images', 'images')")
+    silent.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
     db.execute(RECONCILE)
-    assert db.execute("select count(*) from neural_search.buckets").fetchone() == (0,)
+    assert indexed(db, "images") == []
+    assert state(db, "a.png") == "ignored"
+
+
+# The uploads, too: else they are embedded and found until the next reconciliation takes them out.
+def test_uploads_to_a_bucket_made_anew_make_no_job(db, silent, make_object):
+    make_anew(silent)
+    make_object("a.png")
+    assert state(db, "a.png") == "ignored"
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+
+
+def test_a_bucket_made_anew_is_in_no_report_but_as_unindexed(db, silent):
+    make_anew(silent)
+    report = "select public.embedding_report()->'unindexed' ? 'images'"
+    assert db.execute(report).fetchone() == (True,)
+    status = "select count(*) from public.index_status() where bucket_id = 'images'"
+    assert db.execute(status).fetchone() == (0,)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="isn't indexed"):
+        db.execute("select public.backfill_documents('images')")
+
+
+def test_a_bucket_made_anew_is_open_to_everybody_only_when_that_is_said_again(db, silent, make_object):
+    is_public = (
+        "select neural_search.is_public(id, version), neural_search.public_buckets() from storage.objects"
+    )
+    db.execute("select public.index_bucket('images', true)")
+    silent.execute("update storage.buckets set public = true")
+    make_object("a.png")
+    assert db.execute(is_public).fetchone() == (True, ["images"])
+    silent.execute("update storage.buckets set created_at = clock_timestamp() where id = 'images'")
+    assert db.execute(is_public).fetchone() == (False, [])
+    db.execute("select public.index_bucket('images')")
+    assert db.execute(is_public).fetchone() == (False, [])
+    db.execute("select public.index_bucket('images', true)")
+    assert db.execute(is_public).fetchone() == (True, ["images"])
 
 
 @pytest.mark.parametrize("version", ["the document's", "another"])
