@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from shared import jobs, logs
 from shared.drain import build_worker
 from shared.errors import Busy
-from shared.events import DEFAULT_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
+from shared.events import MAX_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
 from shared.images import Decode
 from shared.jobs import Job
@@ -19,6 +21,8 @@ from shared.rpc import Database
 from shared.storage import Storage
 
 CONCURRENCY = 4  # jobs that one kick runs at a time: there are no more decoders
+# Then a call claims no more and answers: pg_net waits 10 s, and other webhooks of the project wait with it.
+WORKING_SECONDS = 7.0
 
 # What claim_object answers besides claimed jobs -> what we tell the caller.
 UNCLAIMED = {
@@ -63,29 +67,29 @@ class Ingest:
         if isinstance(event, ObjectDeleted):
             reason = "It was deleted, and its documents with it: nothing to do."
             return [_result(event.object_id, event.bucket_id, event.name, "gone", reason)]
+        until = time.monotonic() + WORKING_SECONDS
         with self._gate.enter():
-            results = self._act(event)
-        self._make_up_for_the_turned_away()
+            results = self._act(event, until)
+        if self._gate.take_turned_away() or isinstance(event, ObjectChanged):
+            self._work_for_others(until)
         return results
 
-    def _act(self, event: ObjectChanged | Kick) -> list[Result]:
-        return self.work_off(event.limit) if isinstance(event, Kick) else self.work_on(event.object_id)
+    def _act(self, event: ObjectChanged | Kick, until: float) -> list[Result]:
+        return self.work_off(event.limit, until) if isinstance(event, Kick) else self.work_on(event.object_id)
 
-    def _make_up_for_the_turned_away(self) -> None:
-        """In a burst most calls get Busy. Their jobs are done here, not only by the next scheduled kick.
+    def _work_for_others(self, until: float) -> None:
+        """The database makes few calls at a time, and in a burst some get Busy: what they leave is done here.
 
         Asked when our place is free again: whoever found it taken is known by now, nobody finds it so later.
         All that is due is done: a job that we take may be that of a call that waits, not of one that left.
         """
-        if not self._gate.take_turned_away():
-            return
         try:
             with self._gate.enter():
-                self.work_off(DEFAULT_LIMIT)
+                self.work_off(MAX_LIMIT, until)
         except Busy:
             pass  # others are here, and will ask in their turn
         except Exception as fault:  # our own caller's work is done, and that is what it is told
-            logs.write("turned away work left to the schedule", severity="WARNING", error=fault)
+            logs.write("others' work left to the schedule", severity="WARNING", error=fault)
 
     def work_on(self, object_id: str) -> list[Result]:
         """Embeds one object with every model that wants it, or says why there is nothing to do."""
@@ -99,10 +103,11 @@ class Ingest:
         logs.write(status, object_id=object_id, bucket=claim.bucket_id, name=claim.name, reason=claim.reason)
         return [_result(object_id, claim.bucket_id, claim.name, status, claim.reason)]
 
-    def work_off(self, limit: int) -> list[Result]:
-        """Embeds what is due, up to `limit` jobs."""
+    def work_off(self, limit: int, until: float) -> list[Result]:
+        """Embeds what is due, up to `limit` jobs; what hasn't begun by `until` (monotonic) is given back."""
         results: list[Result] = []
-        self._worker.run(results.append, limit=limit)
+        with _set_at(until) as stop:
+            self._worker.run(results.append, limit=limit, stop=stop)
         return results
 
     def _work(self, database: Database, batch: Sequence[Job], claimed_at: float) -> list[Result]:
@@ -114,6 +119,18 @@ class Ingest:
                 self._worker.leases.give_back(database, batch[position:], fault)
                 raise
         return results
+
+
+@contextmanager
+def _set_at(until: float) -> Iterator[threading.Event]:
+    stop = threading.Event()
+    timer = threading.Timer(max(0.0, until - time.monotonic()), stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield stop
+    finally:
+        timer.cancel()
 
 
 def _result(object_id: str, bucket: str | None, name: str | None, status: str, reason: str | None) -> Result:

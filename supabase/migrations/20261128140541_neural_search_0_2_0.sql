@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6ed286f6641707450df91a899688d32866d2e6e56b08519dc6bd95d92d46a581'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '372db8bfae1071ad244029cfa3e723a61bf26a5aa48d11e88487ccec5483e2b0'
     ) then
       return;
     end if;
@@ -183,6 +183,22 @@ drop function if exists neural_search.check_recommendation(
 -- Versions of an object may share an id, so what is live is asked of rows and no longer of ids. The sources make the views anew.
 drop view if exists neural_search.failures, neural_search.backlog, neural_search.progress;
 drop function if exists neural_search.dead_objects();
+
+-- The calls of embed_on_upload that haven't answered yet. One row each: who locks it may call.
+create table if not exists neural_search.kicks (
+  slot integer primary key check (slot between 1 and 100),
+  request_id bigint,
+  kicked_at timestamptz not null default '-infinity'
+);
+alter table neural_search.kicks enable row level security;
+comment on table neural_search.kicks is 'A row for each call of embed_on_upload that may be in flight at a time.';
+comment on column neural_search.kicks.slot is 'The first is kept for the schedule, where there are more.';
+comment on column neural_search.kicks.request_id is 'The id that pg_net gave to its latest call.';
+comment on column neural_search.kicks.kicked_at is 'When that was. After 15 seconds it doesn''t count as in flight any more.';
+insert into neural_search.kicks (slot) select s from generate_series(1, 4) as s
+where not exists (select from neural_search.kicks);
+drop function if exists neural_search.kick(jsonb);
+drop function if exists neural_search.try_kick(jsonb);
 
 
 -- From sql/documents.sql
@@ -1063,12 +1079,49 @@ comment on function public.remove_model is
 
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
--- Objects: neural_search.kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
+-- Objects: neural_search.limit_kicks, free_slot, kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
 -- itself is made in the last chapter.
 
-create or replace function neural_search.kick(body jsonb) returns boolean
+create or replace function neural_search.limit_kicks(most integer) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if most is null or most not between 1 and 100 then
+    raise exception 'most is %, expected 1 to 100', coalesce(most::text, 'null')
+      using errcode = 'invalid_parameter_value';
+  end if;
+  delete from neural_search.kicks as k where k.slot > most;
+  insert into neural_search.kicks (slot) select s from generate_series(1, most) as s on conflict do nothing;
+end
+$$;
+comment on function neural_search.limit_kicks is
+  'How many calls of embed_on_upload may be in flight at a time: as many as its instances answer together.';
+
+
+-- A slot that somebody else has locked is about to be used. One transaction that uploads much and stays open may hold all
+-- but the schedule's.
+create or replace function neural_search.free_slot(scheduled boolean) returns integer
+language plpgsql set search_path = '' as $$ -- the schema net may come later
+begin
+  return (
+    select k.slot from neural_search.kicks as k
+    where (scheduled or k.slot > 1 or not exists (select from neural_search.kicks as other where other.slot > 1))
+      and (
+        k.kicked_at < clock_timestamp() - interval '15 seconds'
+        or k.request_id in (select r.id from net._http_response as r where r.created > now() - interval '15 seconds')
+      )
+    order by k.slot desc limit 1 for update of k skip locked
+  );
+end
+$$;
+comment on function neural_search.free_slot is
+  'Locks a slot whose call has been answered or is forgotten after 15 seconds; null where there is none.';
+
+
+create or replace function neural_search.kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
+  free_slot integer;
+  request bigint;
   url text := (select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url');
   secret text := (
     select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret'
@@ -1081,8 +1134,14 @@ begin
   if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then
     return false;
   end if;
+  -- More calls at a time than are answered would fill pg_net's batches, and the project's other webhooks wait for those.
+  -- The calls in flight work on beyond their own objects.
+  free_slot = neural_search.free_slot(scheduled);
+  if free_slot is null then
+    return false;
+  end if;
   begin
-    perform net.http_post(
+    request = net.http_post(
       url => url,
       body => body,
       headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
@@ -1092,17 +1151,19 @@ begin
     -- It becomes a warning in the log of the database, whoever may read that.
     raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
   end;
+  update neural_search.kicks as k set request_id = request, kicked_at = clock_timestamp() where k.slot = free_slot;
   return true;
 end
 $$;
 comment on function neural_search.kick is
-  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault or too much is waiting to be sent.';
+  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, or '
+  'too much is waiting to be sent.';
 
 
-create or replace function neural_search.try_kick(body jsonb) returns boolean
+create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 begin
-  return neural_search.kick(body);
+  return neural_search.kick(body, scheduled);
 exception when others then
   raise warning 'neural-search could not call embed_on_upload: % (%)', sqlerrm, sqlstate;
   return false;
@@ -1114,8 +1175,8 @@ comment on function neural_search.try_kick is 'As kick, but a failure is a warni
 create or replace function neural_search.kick_due() returns integer
 language plpgsql set search_path = '' as $$
 declare
-  per_kick constant integer := 50;
-  most_kicks constant integer := 8;
+  per_kick constant integer := 50; -- a call does more in its seconds where it can
+  most_kicks constant integer := (select count(*) from neural_search.kicks);
   kicks integer;
 begin
   perform neural_search.give_up_exhausted();
@@ -1135,13 +1196,14 @@ begin
   ) as due
   where m.state in ('active', 'standby');
   for _ in 1 .. kicks loop
-    perform neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', per_kick));
+    exit when not neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', 10 * per_kick), true);
   end loop;
   return kicks;
 end
 $$;
 comment on function neural_search.kick_due is
-  'Kicks once for each 50 jobs that are due, at most 8 times, and only once for a standby model that nobody loads.';
+  'Kicks once for each 50 jobs that are due, as far as calls may be in flight, and only once for a standby model that nobody '
+  'loads; how often it would where all were free.';
 
 
 -- The uploader's statement holds the lock on the object's row while this runs.
@@ -3636,7 +3698,7 @@ begin
   end if;
 
   begin
-    perform cron.schedule('neural-search-kick', '15 seconds', 'select neural_search.kick_due()');
+    perform cron.schedule('neural-search-kick', '5 seconds', 'select neural_search.kick_due()');
   exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
     perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
   end;
@@ -3685,7 +3747,7 @@ revoke all on all tables in schema neural_search from public, anon, authenticate
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
   neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
-  neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
+  neural_search.jobs, neural_search.kicks, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
   to service_role;
 
 grant select on neural_search.documents to anon, authenticated; -- the policy says which rows
@@ -3775,7 +3837,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '6ed286f6641707450df91a899688d32866d2e6e56b08519dc6bd95d92d46a581', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '372db8bfae1071ad244029cfa3e723a61bf26a5aa48d11e88487ccec5483e2b0', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

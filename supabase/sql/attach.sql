@@ -25,7 +25,7 @@ begin
   end if;
 
   begin
-    perform cron.schedule('neural-search-kick', '15 seconds', 'select neural_search.kick_due()');
+    perform cron.schedule('neural-search-kick', '5 seconds', 'select neural_search.kick_due()');
   exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
     perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
   end;

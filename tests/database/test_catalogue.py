@@ -114,6 +114,7 @@ TABLES = {
     "calibrations",
     "documents",
     "jobs",
+    "kicks",
     "lsh_planes",
     "migrations",
     "models",

@@ -202,6 +202,85 @@ def test_only_what_leaves_work_is_kicked(db, make_document, make_object, move, r
     assert requests(db) == []
 
 
+def sent(db):
+    """As pg_net does it: the requests leave the queue and wait for their answers."""
+    return [row for (row,) in db.execute("delete from net.http_request_queue returning id")]
+
+
+def answered(platform, *requests):
+    for request in requests:
+        platform.execute("insert into net._http_response (id, status_code) values (%s, 200)", [request])
+
+
+@pytest.fixture
+def platform(database):
+    with database.connect("supabase_admin") as connection:
+        yield connection
+
+
+def test_a_burst_makes_as_many_calls_as_may_be_in_flight(db, platform, make_object, callable_function):
+    """One of four is the schedule's; whoever answers makes room for one more."""
+    for _ in range(20):
+        make_object()
+    in_flight = sent(db)
+    assert len(in_flight) == 3
+    db.execute("select neural_search.kick_due()")
+    assert [body["type"] for _, _, body in requests(db)] == ["KICK"]
+    assert len(sent(db)) == 1
+    make_object()
+    db.execute("select neural_search.kick_due()")
+    assert sent(db) == []
+    answered(platform, in_flight[0])
+    make_object(), make_object()
+    assert len(sent(db)) == 1
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (23,)
+
+
+def test_a_call_that_never_answers_is_forgotten_after_15_seconds(db, make_object, callable_function):
+    for _ in range(5):
+        make_object()
+    assert len(sent(db)) == 3
+    db.execute("update neural_search.kicks set kicked_at = kicked_at - interval '14 seconds'")
+    make_object()
+    assert sent(db) == []
+    db.execute("update neural_search.kicks set kicked_at = kicked_at - interval '2 seconds'")
+    for _ in range(5):
+        make_object()
+    assert len(sent(db)) == 3
+
+
+def test_uploads_at_the_same_time_wait_for_no_slot(database, db, make_object, callable_function):
+    with database.connect() as other, other.transaction():
+        for n in range(9):
+            other.execute("insert into storage.objects (bucket_id, name) values ('images', %s)", [f"{n}.jpg"])
+        make_object("a.png")
+        assert requests(db) == []
+        db.execute("select neural_search.kick_due()")
+        assert len(requests(db)) == 1
+    assert len(requests(db)) == 4
+
+
+def test_a_rolled_back_upload_uses_up_no_slot(database, db, make_object, callable_function):
+    with database.connect() as other, other.transaction(force_rollback=True):
+        other.execute(
+            "insert into storage.objects (bucket_id, name) select 'images', n from generate_series(1, 9) n"
+        )
+    for _ in range(5):
+        make_object()
+    assert len(requests(db)) == 3
+
+
+def test_how_many_calls_may_be_in_flight_can_be_set(db, make_object, callable_function):
+    for most, calls in ((1, 1), (9, 8)):
+        db.execute("select neural_search.limit_kicks(%s)", [most])
+        db.execute("update neural_search.kicks set kicked_at = '-infinity'")
+        for _ in range(12):
+            make_object()
+        assert len(sent(db)) == calls
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="most is 0, expected 1 to 100"):
+        db.execute("select neural_search.limit_kicks(0)")
+
+
 def test_nothing_is_kicked_while_200_requests_wait(db, make_object, callable_function):
     db.execute("""
         insert into net.http_request_queue (method, url, timeout_milliseconds)
@@ -305,6 +384,7 @@ def test_the_secret_is_in_no_definition(db, callable_function):
 
 def test_the_secret_is_read_anew_for_each_call(db, make_object, callable_function):
     make_object()
+    db.execute("update neural_search.kicks set kicked_at = '-infinity'")
     db.execute("select vault.update_secret(id, 'new') from vault.secrets where name like '%webhook_secret'")
     make_object()
     assert [headers["x-webhook-secret"] for _, headers, _ in requests(db)] == [SECRET, "new"]

@@ -404,7 +404,7 @@ def test_a_standby_model_that_nobody_loads_takes_one_kick_from_the_others(db, wi
     )
     assert kicked(db) == 1
     db.execute("select public.claim_embedding_jobs(%s, 1)", [[TINY]])
-    assert kicked(db) == 8
+    assert kicked(db) == 4
     db.execute("update neural_search.models set asked_at = now() - interval '11 minutes'")
     assert kicked(db) == 1
 

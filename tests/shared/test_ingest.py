@@ -407,6 +407,44 @@ def test_a_kick_works_until_its_limit_or_until_nothing_is_due(
     assert len(build(postgrest).handle(Kick(limit=50))) == 2
 
 
+def test_a_call_works_on_beyond_its_own_object(postgrest: RpcTransport, storage: responses.RequestsMock):
+    """Few calls are made at a time; uploads beside them make none."""
+    holds(storage)
+    holds(storage, 2)
+    due = [job(2)]
+    postgrest.answers["claim_embedding_jobs"] = lambda _: [due.pop()] if due else []
+    [result] = build(postgrest).handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
+    assert result.name == "1.png"
+    assert len(postgrest.called("finish_embedding_job")) == 2
+
+
+@pytest.mark.parametrize("event", [Kick(limit=1000), ObjectChanged(object_id=str(uuid.UUID(int=1)))])
+def test_a_call_stops_claiming_in_time_to_answer(
+    postgrest: RpcTransport,
+    storage: responses.RequestsMock,
+    monkeypatch: pytest.MonkeyPatch,
+    event: Kick | ObjectChanged,
+):
+    """There is always more that is due, so it ends by the time alone; it leaves nothing leased."""
+    monkeypatch.setattr("shared.ingest.WORKING_SECONDS", 0.5)
+    numbers = iter(range(2, 100_000))
+    leased: list[str] = []
+
+    def claim(arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        batch = [job(next(numbers), name="1.png") for _ in range(arguments["max_jobs"])]
+        leased.extend(row["lease_id"] for row in batch)
+        return batch
+
+    postgrest.answers["claim_embedding_jobs"] = claim
+    holds(storage)
+    build(postgrest).handle(event)
+    numbers_done = {uuid.UUID(stored["object_id"]).int for stored in postgrest.called("finish_embedding_job")}
+    done = {str(uuid.UUID(int=100 + number)) for number in numbers_done}
+    given_back = postgrest.called("release_embedding_jobs")
+    assert {call["delay_seconds"] for call in given_back} == {0}
+    assert set(leased) - done == {lease for call in given_back for lease in call["lease_ids"]}
+
+
 def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got_in(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
