@@ -53,9 +53,17 @@ class Drain:
         """
         stop = stop or threading.Event()
         crew = Crew(self._concurrency, self._database, self.pipeline, self.leases, report, stop)
+        self._manage(crew, lambda: self._feed(crew, limit, forever, stop))
+
+    def work(self, batch: Sequence[Leased], report: Callable[[Result], None], stop: threading.Event) -> None:
+        """Runs what is claimed already, one after the other. Ends as `run` does."""
+        crew = Crew(1, self._database, self.pipeline, self.leases, report, stop)
+        self._manage(crew, lambda: crew.add(batch))
+
+    def _manage(self, crew: Crew, feed: Callable[[], None]) -> None:
         try:
             try:
-                self._feed(crew, limit, forever, stop)
+                feed()
             except Exception as fault:
                 crew.fail(fault)
             crew.finish()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from shared import jobs, logs
+from shared.crew import Leased
 from shared.drain import build_worker
 from shared.errors import Busy
 from shared.events import MAX_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
 from shared.gate import Gate
 from shared.images import Decode
-from shared.jobs import Job
 from shared.metrics import Metrics
 from shared.models import Models
 from shared.pipeline import Result
@@ -35,6 +34,17 @@ UNCLAIMED = {
 }
 
 
+class Deadline(threading.Event):
+    """Set from a moment on (monotonic seconds), or as soon as another event is."""
+
+    def __init__(self, until: float, other: threading.Event):
+        super().__init__()
+        self._until, self._other = until, other
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._other.is_set() or time.monotonic() >= self._until
+
+
 class Ingest:
     """Works on what the database says is to be done. One per process; any thread may call it."""
 
@@ -48,10 +58,12 @@ class Ingest:
         metrics: Metrics,
         decode: Decode,
         max_bytes: int,
+        stopping: threading.Event,
     ):
         self._database = database
         self._models = models
         self._gate = gate
+        self._stopping = stopping  # once set, nothing is claimed and what is leased is given back
         self._worker = build_worker(
             database=database,
             storage=storage,
@@ -69,6 +81,8 @@ class Ingest:
             return [_result(event.object_id, event.bucket_id, event.name, "gone", reason)]
         until = time.monotonic() + WORKING_SECONDS
         with self._gate.enter():
+            if self._stopping.is_set():
+                raise Busy("This process is about to end. The image stays due.", retry_after=5)
             results = self._act(event, until)
         if self._gate.take_turned_away() or isinstance(event, ObjectChanged):
             self._work_for_others(until)
@@ -98,7 +112,10 @@ class Ingest:
         with self._worker.leases.claiming(database) as claim_id:
             claim = jobs.claim_object(database, object_id, self._models.names, claim_id)
         if claim.jobs:
-            return self._work(database, claim.jobs, claimed_at)
+            results: list[Result] = []
+            batch = [Leased(job=job, claimed_at=claimed_at) for job in claim.jobs]
+            self._worker.work(batch, results.append, self._stopping)
+            return results
         status = UNCLAIMED[claim.status]
         logs.write(status, object_id=object_id, bucket=claim.bucket_id, name=claim.name, reason=claim.reason)
         return [_result(object_id, claim.bucket_id, claim.name, status, claim.reason)]
@@ -106,31 +123,8 @@ class Ingest:
     def work_off(self, limit: int, until: float) -> list[Result]:
         """Embeds what is due, up to `limit` jobs; what hasn't begun by `until` (monotonic) is given back."""
         results: list[Result] = []
-        with _set_at(until) as stop:
-            self._worker.run(results.append, limit=limit, stop=stop)
+        self._worker.run(results.append, limit=limit, stop=Deadline(until, self._stopping))
         return results
-
-    def _work(self, database: Database, batch: Sequence[Job], claimed_at: float) -> list[Result]:
-        results = []
-        for position, job in enumerate(batch):
-            try:
-                results.append(self._worker.pipeline.run(database, job, claimed_at))
-            except Exception as fault:
-                self._worker.leases.give_back(database, batch[position:], fault)
-                raise
-        return results
-
-
-@contextmanager
-def _set_at(until: float) -> Iterator[threading.Event]:
-    stop = threading.Event()
-    timer = threading.Timer(max(0.0, until - time.monotonic()), stop.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield stop
-    finally:
-        timer.cancel()
 
 
 def _result(object_id: str, bucket: str | None, name: str | None, status: str, reason: str | None) -> Result:

@@ -23,7 +23,7 @@ import functions_framework
 from functions_framework._http import create_server
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from shared import bodies, settings
+from shared import bodies, settings, shutdown
 from shared.errors import SettingsError
 
 MAX_HEAD = 128 * 1024  # bytes: the query string, and 100 headers of ordinary length
@@ -187,6 +187,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         data = _received(conn.sock)
         if data is not None and not (data and allowance.covers(data)):
             self._drop(conn, self._lingering)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """The platform sent SIGTERM, and kills in 10 s: whoever has leased something gives it back."""
+        super().handle_exit(sig, frame)
+        shutdown.requested.set()
 
     def murder_pending(self) -> None:
         """Called at least once a second. At the end nobody is waited for who has waited for a second."""

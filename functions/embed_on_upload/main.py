@@ -8,7 +8,7 @@ from functools import partial
 import flask
 import functions_framework
 
-from shared import bodies, edge, events, identity, memory, process
+from shared import bodies, edge, events, identity, memory, process, shutdown
 from shared.documents import active_model
 from shared.errors import NeuralSearchError
 from shared.gate import Gate
@@ -93,4 +93,5 @@ def _build_ingest() -> Ingest:
         metrics=metrics,
         decode=process.decoders(metrics).decode,
         max_bytes=mine.max_image_bytes,
+        stopping=shutdown.requested,
     )

@@ -149,7 +149,14 @@ def test_a_full_function_answers_busy(serve: Callable[..., Flask], postgrest: Rp
     app = serve("embed_on_upload", postgrest)
     gate = Gate(running=1, waiting=0)
     app.extensions["ingest"] = Ingest(
-        database=None, storage=None, models=None, gate=gate, metrics=None, decode=None, max_bytes=1
+        database=None,
+        storage=None,
+        models=None,
+        gate=gate,
+        metrics=None,
+        decode=None,
+        max_bytes=1,
+        stopping=None,
     )  # type: ignore[arg-type]
     with gate.enter():
         answer = app.test_client().post("/", json=WEBHOOK, headers=HEADERS)

@@ -101,6 +101,7 @@ def build(
     gate: Gate | None = None,
     decode: Decode = DECODE,
     metrics: Metrics | None = None,
+    stopping: threading.Event | None = None,
 ) -> Ingest:
     http = http_client(postgrest)
     return Ingest(
@@ -111,6 +112,7 @@ def build(
         metrics=metrics or Metrics(),
         decode=decode,
         max_bytes=10_000,
+        stopping=stopping or threading.Event(),
     )
 
 
@@ -443,6 +445,41 @@ def test_a_call_stops_claiming_in_time_to_answer(
     given_back = postgrest.called("release_embedding_jobs")
     assert {call["delay_seconds"] for call in given_back} == {0}
     assert set(leased) - done == {lease for call in given_back for lease in call["lease_ids"]}
+
+
+@pytest.mark.parametrize("event", [Kick(limit=10), ObjectChanged(object_id=str(uuid.UUID(int=1)))])
+def test_a_process_that_is_to_end_gives_back_what_it_has_leased(
+    postgrest: RpcTransport,
+    storage: responses.RequestsMock,
+    monkeypatch: pytest.MonkeyPatch,
+    event: Kick | ObjectChanged,
+):
+    """Also the image that hangs in its decoder, uncharged and due at once."""
+    monkeypatch.setattr("shared.crew.GRACE_SECONDS", 0.1)
+    stopping, over = threading.Event(), threading.Event()
+
+    def hang(_data: bytes, *, min_side: int | None) -> DecodedImage:
+        stopping.set()
+        over.wait(60)
+        raise DecoderCrashed()
+
+    batches = iter([[job(number, name="1.png") for number in range(1, 9)]])
+    postgrest.answers["claim_embedding_jobs"] = lambda _: next(batches, [])
+    holds(storage)
+    ingest = build(postgrest, decode=hang, stopping=stopping)
+    try:
+        ingest.handle(event)
+        given_back = postgrest.called("release_embedding_jobs")
+        numbers = range(1, 9) if isinstance(event, Kick) else [1]
+        leases = [lease for call in given_back for lease in call["lease_ids"]]
+        assert sorted(leases) == [str(uuid.UUID(int=100 + number)) for number in numbers]
+        assert {call["delay_seconds"] for call in given_back} == {0}
+        claims = len(postgrest.calls)
+        with pytest.raises(Busy, match="about to end"):
+            ingest.handle(event)
+        assert len(postgrest.calls) == claims
+    finally:
+        over.set()
 
 
 def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got_in(

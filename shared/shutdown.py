@@ -1,0 +1,7 @@
+"""The end of this process, announced by SIGTERM."""
+
+from __future__ import annotations
+
+import threading
+
+requested = threading.Event()  # set by the server; what is leased is given back then
