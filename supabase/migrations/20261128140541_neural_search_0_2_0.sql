@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '372db8bfae1071ad244029cfa3e723a61bf26a5aa48d11e88487ccec5483e2b0'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '738341a19634be233ad46b091bd23eedc084e495b9d2a9cf597bf9d4ffc9cf67'
     ) then
       return;
     end if;
@@ -199,6 +199,25 @@ insert into neural_search.kicks (slot) select s from generate_series(1, 4) as s
 where not exists (select from neural_search.kicks);
 drop function if exists neural_search.kick(jsonb);
 drop function if exists neural_search.try_kick(jsonb);
+
+-- Uploads come before what is caught up with.
+alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
+comment on column neural_search.jobs.priority is
+  '0: an upload; 1: backfill, which comes after all uploads that are due.';
+drop index if exists neural_search.jobs_due_idx;
+create index jobs_due_idx on neural_search.jobs (model, priority, next_attempt_at, object_id) where state = 'pending';
+comment on index neural_search.jobs_due_idx is 'For claims: the jobs of a model and priority in the order of their turns.';
+drop function if exists neural_search.lease_due(text, integer, integer, uuid);
+
+-- Jobs live for seconds, and each leaves three dead rows behind, so a part of the table is no measure. It is small: no pauses.
+alter table neural_search.jobs set (
+  autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0,
+  autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500
+);
+-- Dead entries in an index of vectors cost every search; a vacuum that comes often has little to repair.
+alter table neural_search.documents set (
+  autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500, autovacuum_analyze_scale_factor = 0.02
+);
 
 
 -- From sql/documents.sql
@@ -401,7 +420,7 @@ comment on function neural_search.known_hashes is
 
 
 create or replace function neural_search.lease_due(
-  model_name text, max_jobs integer, lease_seconds integer, claim_id uuid
+  model_name text, job_priority smallint, max_jobs integer, lease_seconds integer, claim_id uuid
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
@@ -416,6 +435,7 @@ begin
     select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
     from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
     where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
+      and j.priority = job_priority
     order by j.next_attempt_at, j.object_id
     limit greatest(max_jobs, 0)
     for update of j skip locked
@@ -442,7 +462,7 @@ begin
 end
 $$;
 comment on function neural_search.lease_due is
-  'Leases a model''s due jobs, the longest waiting first, and charges an attempt for each.';
+  'Leases a model''s due jobs of one priority, the longest waiting first, and charges an attempt for each.';
 
 
 create or replace function public.claim_embedding_jobs(
@@ -455,25 +475,26 @@ language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
   model_name text;
+  job_priority smallint;
 begin
   perform neural_search.check_lease_seconds(lease_seconds);
   perform neural_search.note_request(loaded_models);
   perform neural_search.give_up_exhausted();
 
-  -- What makes uploads searchable goes before what a standby model is still to catch up with.
-  for model_name in
-    select m.name from neural_search.models as m
+  -- What makes uploads searchable goes before backfill, and both before what a standby model is still to catch up with.
+  for model_name, job_priority in
+    select m.name, p::smallint from neural_search.models as m cross join generate_series(0, 1) as p
     where m.name = any (loaded_models) and m.state in ('active', 'standby')
-    order by m.state = 'active' desc, m.name
+    order by m.state = 'active' desc, m.name, p
   loop
-    return query select * from neural_search.lease_due(model_name, max_jobs, lease_seconds, claim_id);
+    return query select * from neural_search.lease_due(model_name, job_priority, max_jobs, lease_seconds, claim_id);
     exit when found;
   end loop;
 end
 $$;
 comment on function public.claim_embedding_jobs is
-  'Leases due jobs of one model to the caller, the longest waiting first, and charges an attempt for each: the active '
-  'model''s, or where it has none, a standby model''s.';
+  'Leases due jobs of one model to the caller, uploads before backfill, the longest waiting first, and charges an attempt '
+  'for each: the active model''s, or where it has none, a standby model''s.';
 
 
 create or replace function public.claim_object(
@@ -1191,7 +1212,8 @@ begin
   cross join lateral (
     select count(*) as jobs from (
       select from neural_search.jobs as j
-      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name limit per_kick * most_kicks
+      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name and j.priority in (0, 1)
+      limit per_kick * most_kicks
     ) as first_ones
   ) as due
   where m.state in ('active', 'standby');
@@ -1513,8 +1535,8 @@ begin
   where j.object_id = other.object_id and j.model = other.model;
   get diagnostics outdated = row_count;
 
-  insert into neural_search.jobs (object_id, model, version)
-  select u.object_id, u.model, u.version from unnest(object_ids, models, versions) as u (object_id, model, version)
+  insert into neural_search.jobs (object_id, model, version, priority)
+  select u.object_id, u.model, u.version, 1 from unnest(object_ids, models, versions) as u (object_id, model, version)
   on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
   return next;
@@ -1610,7 +1632,7 @@ declare
 begin
   update neural_search.jobs as j set
     state = 'pending', attempts = 0, faults = 0, next_attempt_at = now(), lease_id = null, error_class = null,
-    error_message = null, updated_at = now()
+    error_message = null, priority = 1, updated_at = now()
   from storage.objects as o
   where o.id = j.object_id and j.state in ('skipped', 'failed')
     and (bucket is null or o.bucket_id = bucket) and (name_prefix is null or starts_with(o.name, name_prefix));
@@ -3837,7 +3859,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '372db8bfae1071ad244029cfa3e723a61bf26a5aa48d11e88487ccec5483e2b0', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '738341a19634be233ad46b091bd23eedc084e495b9d2a9cf597bf9d4ffc9cf67', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -33,8 +33,8 @@ begin
   where j.object_id = other.object_id and j.model = other.model;
   get diagnostics outdated = row_count;
 
-  insert into neural_search.jobs (object_id, model, version)
-  select u.object_id, u.model, u.version from unnest(object_ids, models, versions) as u (object_id, model, version)
+  insert into neural_search.jobs (object_id, model, version, priority)
+  select u.object_id, u.model, u.version, 1 from unnest(object_ids, models, versions) as u (object_id, model, version)
   on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
   return next;
@@ -130,7 +130,7 @@ declare
 begin
   update neural_search.jobs as j set
     state = 'pending', attempts = 0, faults = 0, next_attempt_at = now(), lease_id = null, error_class = null,
-    error_message = null, updated_at = now()
+    error_message = null, priority = 1, updated_at = now()
   from storage.objects as o
   where o.id = j.object_id and j.state in ('skipped', 'failed')
     and (bucket is null or o.bucket_id = bucket) and (name_prefix is null or starts_with(o.name, name_prefix));

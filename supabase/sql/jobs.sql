@@ -178,7 +178,7 @@ comment on function neural_search.known_hashes is
 
 
 create or replace function neural_search.lease_due(
-  model_name text, max_jobs integer, lease_seconds integer, claim_id uuid
+  model_name text, job_priority smallint, max_jobs integer, lease_seconds integer, claim_id uuid
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
@@ -193,6 +193,7 @@ begin
     select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
     from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
     where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
+      and j.priority = job_priority
     order by j.next_attempt_at, j.object_id
     limit greatest(max_jobs, 0)
     for update of j skip locked
@@ -219,7 +220,7 @@ begin
 end
 $$;
 comment on function neural_search.lease_due is
-  'Leases a model''s due jobs, the longest waiting first, and charges an attempt for each.';
+  'Leases a model''s due jobs of one priority, the longest waiting first, and charges an attempt for each.';
 
 
 create or replace function public.claim_embedding_jobs(
@@ -232,25 +233,26 @@ language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
   model_name text;
+  job_priority smallint;
 begin
   perform neural_search.check_lease_seconds(lease_seconds);
   perform neural_search.note_request(loaded_models);
   perform neural_search.give_up_exhausted();
 
-  -- What makes uploads searchable goes before what a standby model is still to catch up with.
-  for model_name in
-    select m.name from neural_search.models as m
+  -- What makes uploads searchable goes before backfill, and both before what a standby model is still to catch up with.
+  for model_name, job_priority in
+    select m.name, p::smallint from neural_search.models as m cross join generate_series(0, 1) as p
     where m.name = any (loaded_models) and m.state in ('active', 'standby')
-    order by m.state = 'active' desc, m.name
+    order by m.state = 'active' desc, m.name, p
   loop
-    return query select * from neural_search.lease_due(model_name, max_jobs, lease_seconds, claim_id);
+    return query select * from neural_search.lease_due(model_name, job_priority, max_jobs, lease_seconds, claim_id);
     exit when found;
   end loop;
 end
 $$;
 comment on function public.claim_embedding_jobs is
-  'Leases due jobs of one model to the caller, the longest waiting first, and charges an attempt for each: the active '
-  'model''s, or where it has none, a standby model''s.';
+  'Leases due jobs of one model to the caller, uploads before backfill, the longest waiting first, and charges an attempt '
+  'for each: the active model''s, or where it has none, a standby model''s.';
 
 
 create or replace function public.claim_object(

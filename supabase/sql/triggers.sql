@@ -112,7 +112,8 @@ begin
   cross join lateral (
     select count(*) as jobs from (
       select from neural_search.jobs as j
-      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name limit per_kick * most_kicks
+      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name and j.priority in (0, 1)
+      limit per_kick * most_kicks
     ) as first_ones
   ) as due
   where m.state in ('active', 'standby');

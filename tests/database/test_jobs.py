@@ -606,3 +606,65 @@ def test_the_service_role_can_do_a_workers_whole_job(db, make_object):
     with as_role(db, "service_role"):
         ((object_id, _, _),) = claim(db)
         assert finish(db, object_id, vector(1)) == "embedded"
+
+
+def claimed_names(db, most):
+    return [
+        name
+        for (name,) in db.execute("select name from public.claim_embedding_jobs(%s, %s)", [[MODEL], most])
+    ]
+
+
+def test_uploads_come_before_backfill_however_long_that_waits(db, silent, make_object):
+    silent.execute(
+        "insert into storage.objects (bucket_id, name)"
+        " select 'images', n || '.old' from generate_series(1, 50) as n"
+    )
+    db.execute("select public.backfill_documents('images')")
+    db.execute("update neural_search.jobs set next_attempt_at = now() - interval '1 hour'")
+    make_object("a.png")
+    make_object("b.png")
+    assert sorted(claimed_names(db, 10)) == ["a.png", "b.png"]
+    assert len(claimed_names(db, 10)) == 10
+    make_object("c.png")
+    assert claimed_names(db, 10) == ["c.png"]
+
+
+def test_an_overwrite_of_what_waits_in_the_backfill_is_an_upload(db, silent, make_object):
+    silent.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
+    db.execute("select public.backfill_documents('images')")
+    assert db.execute("select priority from neural_search.jobs").fetchall() == [(1,)]
+    make_object("a.png", version="v2")
+    assert db.execute("select priority from neural_search.jobs").fetchall() == [(0,)]
+
+
+def test_a_claim_reads_none_of_the_backfill_where_uploads_are_due(db, make_object):
+    """By the index, whatever statistics from before the backfill say."""
+    db.execute(
+        "insert into neural_search.jobs (object_id, model, version, priority)"
+        " select gen_random_uuid(), %s, '', 1 from generate_series(1, 20000)",
+        [MODEL],
+    )
+    plan = "\n".join(
+        line
+        for (line,) in db.execute(f"""
+            explain select from neural_search.jobs j
+            where j.state = 'pending' and j.next_attempt_at <= now()
+              and j.model = '{MODEL}' and j.priority = 0
+            order by j.next_attempt_at, j.object_id limit 10
+        """)
+    )
+    assert "jobs_due_idx" in plan and "Sort" not in plan
+    assert "priority = 0" in plan.split("Index Cond")[1]
+
+
+def test_dead_rows_are_vacuumed_long_before_a_fifth_of_a_table_is_dead(db):
+    options = dict(
+        db.execute("""
+            select relname::text, array_to_string(reloptions, ' ') from pg_class
+            where relnamespace = 'neural_search'::regnamespace and relname in ('jobs', 'documents')
+        """).fetchall()
+    )
+    assert "autovacuum_vacuum_scale_factor=0.01" in options["jobs"]
+    assert "autovacuum_vacuum_cost_delay=0" in options["jobs"]
+    assert "autovacuum_vacuum_scale_factor=0.05" in options["documents"]

@@ -6,6 +6,7 @@ import pytest
 from databases import MODEL, clone
 
 OBJECTS = 3000
+UNRECORDED = "select unrecorded from neural_search.backlog where bucket_id = 'images'"
 CLAIM = "select count(*) from public.claim_embedding_jobs(%s, 20)"
 # Scans of whole tables, and entries read from the index of what is due, by this session's transaction.
 READ = """

@@ -155,7 +155,9 @@ def test_reconciliation_finds_what_either_model_lacks(db, silent, ready):
 
 
 def test_the_backlog_says_which_model_is_searched(db, added):
-    rows = db.execute("select model, model_state, searchable, due from neural_search.backlog").fetchall()
+    rows = db.execute(
+        "select model, model_state, searchable, due from neural_search.backlog where bucket_id = 'images'"
+    ).fetchall()
     assert sorted(rows) == [(TINY, "standby", 0, 2), (MODEL, "active", 2, 0)]
 
 
@@ -363,7 +365,8 @@ def test_uploads_go_before_what_a_standby_model_has_to_catch_up_with(db, added, 
         "update neural_search.jobs set next_attempt_at = now() - interval '1 hour' where model = %s", [TINY]
     )
     assert claimed(db, [TINY, MODEL]) == [MODEL]
-    assert claimed(db, [TINY, MODEL]) == [TINY] * 3
+    assert claimed(db, [TINY, MODEL]) == [TINY]
+    assert claimed(db, [TINY, MODEL]) == [TINY] * 2  # its backfill
     assert claimed(db, [TINY, MODEL]) == []
 
 

@@ -17,3 +17,22 @@ insert into neural_search.kicks (slot) select s from generate_series(1, 4) as s
 where not exists (select from neural_search.kicks);
 drop function if exists neural_search.kick(jsonb);
 drop function if exists neural_search.try_kick(jsonb);
+
+-- Uploads come before what is caught up with.
+alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
+comment on column neural_search.jobs.priority is
+  '0: an upload; 1: backfill, which comes after all uploads that are due.';
+drop index if exists neural_search.jobs_due_idx;
+create index jobs_due_idx on neural_search.jobs (model, priority, next_attempt_at, object_id) where state = 'pending';
+comment on index neural_search.jobs_due_idx is 'For claims: the jobs of a model and priority in the order of their turns.';
+drop function if exists neural_search.lease_due(text, integer, integer, uuid);
+
+-- Jobs live for seconds, and each leaves three dead rows behind, so a part of the table is no measure. It is small: no pauses.
+alter table neural_search.jobs set (
+  autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0,
+  autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500
+);
+-- Dead entries in an index of vectors cost every search; a vacuum that comes often has little to repair.
+alter table neural_search.documents set (
+  autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500, autovacuum_analyze_scale_factor = 0.02
+);
