@@ -18,6 +18,11 @@ INSTALL = "Run `neural-search install`."
 SCHEDULES = ("neural-search-kick", "neural-search-backgrounds", "neural-search-reconcile")
 MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
+REPAIRED = (0, 8, 4)  # pgvector's version
+FAULTS = (
+    "Before 0.8.4 a parallel build can write beyond its memory, and a vacuum can damage an HNSW index or "
+    "leave gaps in it, so that searches miss images."
+)
 EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # the bits of pg_trigger.tgtype
 
 
@@ -57,18 +62,45 @@ def server(target: Settings) -> str:
 def pgvector(target: Settings) -> str:
     rows = fetched(
         target,
-        "select extversion, extnamespace::regnamespace::text from pg_extension where extname = 'vector'",
+        """
+        select e.extversion, e.extnamespace::regnamespace::text, a.default_version
+        from pg_extension e join pg_available_extensions a on a.name = e.extname where e.extname = 'vector'
+        """,
     )
     if not rows:
         raise DatabaseError(f"pgvector isn't enabled. {INSTALL}")
-    version, schema = rows[0]
-    if tuple(map(int, version.split(".")[:2])) < (0, 8):
+    version, schema, library = rows[0]
+    if _numbers(version) < (0, 8):
         raise DatabaseError(f"pgvector is {version}, but 0.8 or newer is needed. Upgrade the project.")
     if schema != "extensions":
         raise DatabaseError(
             f"pgvector is in schema {schema}. Run: alter extension vector set schema extensions"
         )
-    return str(version)
+    if _numbers(version) >= REPAIRED:
+        return str(version)
+    reindex = f"Then rebuild the indexes once: {_reindex(target)}"
+    if _numbers(library) >= REPAIRED:
+        raise DatabaseError(
+            f"pgvector is {version}, and {library} is there. Run: alter extension vector update; {reindex}"
+        )
+    return f"{version}. {FAULTS} Upgrade the project as soon as it offers a newer one. {reindex}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _reindex(target: Settings) -> str:
+    """The commands, of which each is to be run by itself: no transaction may hold them."""
+    rows = fetched(
+        target,
+        """
+        select i.indexrelid::regclass::text
+        from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
+        where i.indrelid = to_regclass('neural_search.documents') and m.amname = 'hnsw' order by 1
+        """,
+    )
+    return "; ".join(f"reindex index concurrently {name}" for (name,) in rows)
 
 
 def applied(target: Settings) -> str:
