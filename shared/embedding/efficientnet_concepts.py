@@ -19,7 +19,8 @@ from torch import nn
 
 from shared.embedding import concepts, efficientnet_lite, preprocessing
 from shared.embedding.efficientnet_lite import SentenceEncoder, TextTower, for_bfloat16, open_network
-from shared.embedding.record import ImageInput, Padding, Record, Resize, TextInput
+from shared.embedding.families import Padding
+from shared.embedding.record import ImageInput, Record, Resize, TextInput
 from shared.embedding.source import Normalise, Source, unit
 
 NAME = "efficientnet-lite0-concepts"
