@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, LiteralString
 
-from cli import former_record, migrations
 from cli.checks.kicks import kicks
 from cli.checks.policies import policies
-from cli.postgres import connect
-from cli.vault import EMBED_URL, WEBHOOK_SECRET
+from cli.installer import former_record, migrations
+from cli.installer.connection import connect
+from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
 from shared.errors import DatabaseError
 from shared.settings import Settings
 

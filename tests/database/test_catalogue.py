@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from databases import clone
+from support.databases import clone
 
-from cli import migrations, releases
+from cli.installer import migrations, releases
 from shared.settings import CHECKOUT
 
 OLD_DEFAULTS = """

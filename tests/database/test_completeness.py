@@ -8,7 +8,7 @@ import re
 from contextlib import contextmanager
 
 import pytest
-from databases import as_role, clone, make_crowd
+from support.databases import as_role, clone, make_crowd
 
 ROWS = 4000
 FOLDERS = {"most": 0.889, "ten": 0.1, "one": 0.01, "tenth": 0.001}

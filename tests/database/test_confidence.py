@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from databases import DIMENSIONS, MODEL, as_role, vector
+from support.databases import DIMENSIONS, MODEL, as_role, vector
 
 from evaluation import confidence
 from shared.settings import CHECKOUT

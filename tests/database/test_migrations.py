@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from psycopg.errors import Error
 
-from cli import migrations, releases
-from cli.migration_file import digest, wrap
+from cli.installer import migrations, releases
+from cli.installer.migration_file import digest, wrap
 from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
 
 SCHEDULES = "select jobname, schedule from cron.job order by jobname"

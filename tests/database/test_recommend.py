@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import as_role, vector
+from support.databases import as_role, vector
 
 RECOMMEND = "select content, similarity, score, closest, duplicates, id from public.recommend_documents"
 ME = "00000000-0000-4000-8000-000000000001"

@@ -7,7 +7,7 @@ import uuid
 
 import psycopg
 import pytest
-from databases import MODEL, as_role, vector
+from support.databases import MODEL, as_role, vector
 
 HASH = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"
 FINISH = """

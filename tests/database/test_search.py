@@ -6,8 +6,8 @@ import uuid
 
 import psycopg
 import pytest
-from databases import as_role, vector
 from psycopg.types.json import Jsonb
+from support.databases import as_role, vector
 
 ME = "00000000-0000-4000-8000-000000000001"
 MATCH = "select content, round(similarity::numeric, 4)::float from public.match_documents"

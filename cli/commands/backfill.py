@@ -1,0 +1,68 @@
+"""`neural-search backfill`: queue what has no up-to-date vector, as images older than the installation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.client.project import Project
+from cli.commands.jobs import InBucket, Prefix
+from cli.console import output
+from cli.console.output import AsJson
+from shared import settings
+
+BATCH = 5000  # jobs for each call, which has to fit into the API's time-out
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(backfill)
+
+
+def backfill(
+    bucket: InBucket = None,
+    prefix: Prefix = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue every image in the indexed buckets that has neither an up-to-date vector nor a job.
+
+    What was skipped or failed has a job: `neural-search jobs retry` makes that due again.
+    """
+    place = {"bucket": bucket, "name_prefix": prefix}
+    with Project(settings.load()) as project:
+        project.require_bucket(bucket)
+        found = _count(project, place)
+        queued = 0 if dry_run else _queue(project, found, place)
+    if as_json:
+        output.print_json({"found": found, "queued": queued, "dry_run": dry_run})
+    elif dry_run:
+        output.say(f"{output.count(found, 'image')} would be queued.")
+    elif queued:
+        output.say(
+            f"{output.count(queued, 'image')} queued. `neural-search jobs` shows how far they are; "
+            "`neural-search worker` lets this machine help."
+        )
+    else:
+        output.say("Nothing to queue: each image has an up-to-date vector, or a job.")
+
+
+def queue_all(project: Project) -> int:
+    """Queues all that has neither an up-to-date vector nor a job; how many that were."""
+    place: dict[str, str | None] = {}
+    return _queue(project, _count(project, place), place)
+
+
+def _count(project: Project, place: dict[str, str | None]) -> int:
+    found: int = project.call_as("secret_key", "backfill_documents", dry_run=True, **place)
+    return found
+
+
+def _queue(project: Project, found: int, place: dict[str, str | None]) -> int:
+    """In bounded calls, each of which is a transaction: interrupted, it can be run again."""
+    queued = 0
+    with output.progress("queued", total=found) as show:
+        while added := project.call_as("secret_key", "backfill_documents", max_jobs=BATCH, **place):
+            queued += added
+            show("queued", queued)
+    return queued

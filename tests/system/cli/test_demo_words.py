@@ -1,0 +1,45 @@
+"""What a newcomer types in the second minute, once the background of similarities is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from support.command_line import CommandLine
+
+
+@pytest.fixture(scope="module")
+def demo(stack: CommandLine) -> CommandLine:
+    """The demo, with the background made that the schedule makes within minutes."""
+    stack.spawn("demo", "--once")
+    lines = stack.run("status", "--env").stdout.splitlines()
+    settings = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    with psycopg.connect(settings["DATABASE_URL"].strip("'"), autocommit=True) as database:
+        database.execute("select neural_search.refresh_backgrounds()")
+    return stack
+
+
+def search(demo: CommandLine, *arguments: str) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = demo.json("query", *arguments)["results"]
+    return results
+
+
+@pytest.mark.parametrize("words", ["windmill", "giraffe", "dog", "a horse in a field"])
+def test_words_are_answered_once_the_background_is_known(demo: CommandLine, words: str):
+    results = search(demo, "--text", words)
+    assert len(results) == 10
+    assert all(result["confidence"] for result in results)
+
+
+def test_less_of_one_of_the_first_results_leaves_the_others(demo: CommandLine):
+    for first in search(demo, "--text", "windmill", "--limit", "5"):
+        left = search(demo, "--text", "windmill", "--unlike", f"{first['bucket']}/{first['name']}")
+        assert len(left) == 10
+        assert first["id"] not in {result["id"] for result in left}
+
+
+def test_a_quiet_line_stands_above_the_unrelated(demo: CommandLine):
+    printed = demo.run("query", "--text", "windmill", "--limit", "100").stdout.splitlines()
+    [line] = [place for place, text in enumerate(printed) if text.strip() == "less similar"]
+    assert "unrelated" in printed[line + 1] and "unrelated" not in printed[line - 1]
