@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
+from cli.client import backfill as queue
 from cli.client.project import Project
 from cli.commands.jobs import InBucket, Prefix
 from cli.console import output
 from cli.console.output import AsJson
 from shared import settings
-
-BATCH = 5000  # jobs for each call, which has to fit into the API's time-out
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +31,8 @@ def backfill(
     place = {"bucket": bucket, "name_prefix": prefix}
     with Project(settings.load()) as project:
         project.require_bucket(bucket)
-        found = _count(project, place)
-        queued = 0 if dry_run else _queue(project, found, place)
+        found = queue.count(project, place)
+        queued = 0 if dry_run else queue.fill(project, found, place)
     if as_json:
         output.print_json({"found": found, "queued": queued, "dry_run": dry_run})
     elif dry_run:
@@ -45,24 +44,3 @@ def backfill(
         )
     else:
         output.say("Nothing to queue: each image has an up-to-date vector, or a job.")
-
-
-def queue_all(project: Project) -> int:
-    """Queues all that has neither an up-to-date vector nor a job; how many that were."""
-    place: dict[str, str | None] = {}
-    return _queue(project, _count(project, place), place)
-
-
-def _count(project: Project, place: dict[str, str | None]) -> int:
-    found: int = project.call_as("secret_key", "backfill_documents", dry_run=True, **place)
-    return found
-
-
-def _queue(project: Project, found: int, place: dict[str, str | None]) -> int:
-    """In bounded calls, each of which is a transaction: interrupted, it can be run again."""
-    queued = 0
-    with output.progress("queued", total=found) as show:
-        while added := project.call_as("secret_key", "backfill_documents", max_jobs=BATCH, **place):
-            queued += added
-            show("queued", queued)
-    return queued

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from cli.client import backfill
 from cli.client.project import Project
 from cli.console import output
 from shared.errors import ModelNotLoaded, RequestError
@@ -18,7 +19,6 @@ Row = dict[str, Any]
 
 def add(target: Settings, name: str, strategy: str | None = None) -> Row:
     """Makes the model's index, registers it and queues every image: what `models add --json` prints."""
-    from cli.commands import backfill
     from cli.installer.connection import connect
     from cli.models import vector_index  # psycopg
     from shared import embedding

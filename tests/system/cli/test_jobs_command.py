@@ -13,7 +13,8 @@ from PIL import Image
 from support.command_line import CommandLine, free_port, write_picture
 from support.waiting import eventually
 
-from cli.commands import backfill, jobs
+from cli.client import backfill
+from cli.commands import jobs
 
 Database = psycopg.Connection[Any]
 
