@@ -155,7 +155,9 @@ def test_reconciliation_finds_what_either_model_lacks(db, silent, ready):
 
 
 def test_the_backlog_says_which_model_is_searched(db, added):
-    rows = db.execute("select model, model_state, searchable, due from neural_search.backlog").fetchall()
+    rows = db.execute(
+        "select model, model_state, searchable, due from neural_search.backlog where bucket_id = 'images'"
+    ).fetchall()
     assert sorted(rows) == [(TINY, "standby", 0, 2), (MODEL, "active", 2, 0)]
 
 
