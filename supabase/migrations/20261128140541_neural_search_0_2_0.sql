@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '94bd07d9be6c6ecc4432e5a02ec8c608ae59f3642f90d166c1cd61101e8818ec'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e'
     ) then
       return;
     end if;
@@ -3314,13 +3314,14 @@ declare
   is_complete boolean;
 begin
   loop
-    select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
+    select
+      array_agg(p.candidate) filter (where p.is_proven and (page_after is null or (p.candidate).score < after_score
+        or (p.candidate).score = after_score and (p.candidate).id > after_id)),
+      bool_and(p.is_complete) into proven, is_complete
     from neural_search.best_score_pool(
       neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
     ) as p
-    where neural_search.is_confident((p.candidate).confidence, options.min_confidence)
-      and (page_after is null or (p.candidate).score < after_score
-        or (p.candidate).score = after_score and (p.candidate).id > after_id);
+    where neural_search.is_confident((p.candidate).confidence, options.min_confidence);
     exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
     depth = least(4 * depth, deepest); -- unlikes have taken some away
   end loop;
@@ -3708,7 +3709,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '94bd07d9be6c6ecc4432e5a02ec8c608ae59f3642f90d166c1cd61101e8818ec', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -334,13 +334,14 @@ declare
   is_complete boolean;
 begin
   loop
-    select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
+    select
+      array_agg(p.candidate) filter (where p.is_proven and (page_after is null or (p.candidate).score < after_score
+        or (p.candidate).score = after_score and (p.candidate).id > after_id)),
+      bool_and(p.is_complete) into proven, is_complete
     from neural_search.best_score_pool(
       neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
     ) as p
-    where neural_search.is_confident((p.candidate).confidence, options.min_confidence)
-      and (page_after is null or (p.candidate).score < after_score
-        or (p.candidate).score = after_score and (p.candidate).id > after_id);
+    where neural_search.is_confident((p.candidate).confidence, options.min_confidence);
     exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
     depth = least(4 * depth, deepest); -- unlikes have taken some away
   end loop;
