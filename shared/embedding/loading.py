@@ -165,7 +165,7 @@ def _check_converter(name: str, cache: Path) -> None:
 def _convert(name: str, cache: Path) -> None:
     converter = "import_exported" if registry.is_exported(name) else "convert"
     process = subprocess.run(
-        [sys.executable, "-m", f"shared.embedding.{converter}", name],
+        [sys.executable, "-m", f"shared.embedding.conversion.{converter}", name],
         env=settings.child_environment({"EMBEDDING_CACHE": str(cache)}),
         capture_output=True,
         text=True,
