@@ -15,11 +15,11 @@ import pytest
 import requests
 from PIL import Image
 from playwright.sync_api import Page, expect
+from support.fake_query import PHOTOS
+from support.waiting import eventually
 
 from local import keys
 from local.stack import Stack
-from tests.support.fake_query import PHOTOS
-from tests.support.waiting import eventually
 
 pillow_heif.register_heif_opener()  # for saving
 
