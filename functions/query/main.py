@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import flask
 import functions_framework
+import requests
 
 from shared import settings
 from shared.errors import Busy, InvalidQuery
@@ -25,11 +26,14 @@ from shared.search import json_body, uploads
 from shared.search import query as queries
 from shared.search.authentication import AuthenticationCache
 from shared.search.index import ObjectState, active_model
+from shared.search.preview_links import PreviewLinks
+from shared.search.previews import Previews, Wanted
 from shared.search.query import Query
-from shared.search.search import Search
+from shared.search.search import URL_SECONDS, Search
 from shared.supabase import credentials
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
+from shared.supabase.storage import Storage
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
@@ -98,6 +102,16 @@ def _watch(database: Database, image: uploads.Upload) -> ObjectState:
         return uploads.wait(database, image.bucket, image.name, seconds=BRIEFLY)
 
 
+def preview(request: flask.Request) -> flask.Response:
+    """A small WebP of a stored image, for whoever has Storage's token for it: an `<img>` sends no headers."""
+    fields = {name: request.args.get(name, "") for name in ("bucket", "name", "token")}
+    wanted = Wanted(**fields, size=request.args.get("size", "tile"))
+    response = flask.Response(_previews().make(wanted), mimetype="image/webp")
+    response.headers["Cache-Control"] = f"private, max-age={URL_SECONDS}"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
 def page(request: flask.Request) -> flask.Response:
     """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
     path = PAGE / (handlers.normal_path(request).strip("/") or "index.html")
@@ -160,6 +174,7 @@ ROUTES: handlers.Routes = {
     "/": {"GET": page, "POST": search},
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
+    "/preview": {"GET": preview},
     **{f"/{file}": {"GET": page} for file in FILES},
     "/config.json": {"GET": page_configuration},
     "/openapi.json": {"GET": openapi},
@@ -271,6 +286,20 @@ def _parsing() -> ConcurrencyLimiter:
     return handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
 
 
+def _previews() -> Previews:
+    return handlers.once("previews", _build_previews)
+
+
+def _build_previews() -> Previews:
+    mine = services.configuration()
+    session = handlers.once("session", requests.Session)
+    return Previews(
+        storage=Storage(mine.need("supabase_url"), None, session),
+        decode=_decode,
+        max_bytes=mine.max_image_bytes,
+    )
+
+
 def _search() -> Search:
     return handlers.once("search", _build_search)
 
@@ -283,4 +312,5 @@ def _build_search() -> Search:
         limiter=_limiter(),
         metrics=metrics,
         decode=_decode,
+        previews=PreviewLinks(transforms=services.configuration().storage_transformations == "on"),
     )

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from shared import settings
 from shared.errors import SettingsError
 from shared.http import bodies
+from shared.search.previews import AT_ONCE
 
 MAX_HEAD = 128 * 1024  # bytes: the query string, and 100 headers of ordinary length
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
@@ -109,6 +111,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._waiting: deque[tuple[float, TConn]] = deque()  # each list by deadline: its seconds are the same
         self._lingering: deque[tuple[float, TConn]] = deque()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """THREADS, and those that previews may hold: they wait for each other, and for Storage."""
+        return ThreadPoolExecutor(self.cfg.threads + AT_ONCE)
 
     def accept(self, listener: socket.socket) -> None:
         try:

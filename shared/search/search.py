@@ -18,6 +18,7 @@ from shared.runtime.model_registry import ModelRegistry
 from shared.search import cursors, index, query_vectors
 from shared.search.cursors import Start
 from shared.search.index import ActiveModel, Match, Recommendation
+from shared.search.preview_links import PreviewLinks
 from shared.search.query import Query
 from shared.search.query_examples import Example
 from shared.search.query_vectors import Embedding
@@ -49,6 +50,7 @@ class Found:
     confidence: str | None  # same, strong, related or unrelated; None while that can't be told
     closest: dict[str, Any] | None  # the example that it is most similar to: {field, index}
     url: str | None  # shows the image for ten minutes at least; None where Storage doesn't let the caller
+    preview: str | None  # shows it small for as long; relative to the function's address where it serves it
     metadata: dict[str, Any] | None
     duplicates: list[dict[str, Any]]  # copies that were folded into it: {id, bucket, name, url}
 
@@ -74,9 +76,11 @@ class Search:
         limiter: ConcurrencyLimiter,
         metrics: Metrics,
         decode: Decode,
+        previews: PreviewLinks,
     ):
         self._connect = connect
         self._storage = storage
+        self._previews = previews
         self._metrics = metrics
         self._embedding = Embedding(models=models, limiter=limiter, metrics=metrics, decode=decode)
 
@@ -94,8 +98,10 @@ class Search:
             )
         with self._metrics.step("sign"):
             urls = self._urls(caller, matches)
+            shown = {place: urls[place] for match in matches if (place := _place(match)) in urls}
+            previews = self._previews.of(self._storage(caller), shown, seconds=URL_SECONDS)
         return Page(
-            results=[_found(match, query, urls) for match in matches],
+            results=[_found(match, query, urls, previews) for match in matches],
             next_cursor=_next(query, model, start, matches),
             notice=_notice(query, start, matches),
         )
@@ -227,7 +233,11 @@ def _closest(match: Match, query: Query) -> dict[str, Any] | None:
     return {"field": query.like[place].field, "index": query.like[place].index}
 
 
-def _found(match: Match, query: Query, urls: URLs) -> Found:
+def _place(match: Match) -> tuple[str, str]:
+    return match.bucket_id, match.content
+
+
+def _found(match: Match, query: Query, urls: URLs, previews: URLs) -> Found:
     return Found(
         id=match.id,
         bucket=match.bucket_id,
@@ -236,7 +246,8 @@ def _found(match: Match, query: Query, urls: URLs) -> Found:
         similarity=match.similarity,
         confidence=match.confidence,
         closest=_closest(match, query),
-        url=urls.get((match.bucket_id, match.content)),
+        url=urls.get(_place(match)),
+        preview=previews.get(_place(match)),
         metadata=match.metadata,
         duplicates=[copy | {"url": urls.get((copy["bucket"], copy["name"]))} for copy in _copies(match)],
     )

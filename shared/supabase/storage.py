@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import IncompleteRead
 from typing import Any
 from urllib.parse import quote
@@ -43,15 +44,24 @@ ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is what is no object: 1000 signed URLs are 1 MB
 BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 MD5 = re.compile("[0-9a-f]{32}")
+UNRESERVED = "!*'();:@&=+$,"  # what Storage doesn't decode again when it signs a single path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """An object as its signed or public address gives it to anybody."""
+
+    data: bytes
+    etag: str  # "" where Storage tells none
 
 
 class Storage:
-    """One project's Storage as one identity sees it. The session is shared; this object is cheap."""
+    """One project's Storage as one identity, or nobody, sees it. The session is shared; this is cheap."""
 
-    def __init__(self, url: str, identity: Identity, session: requests.Session, public_url: str = ""):
+    def __init__(self, url: str, identity: Identity | None, session: requests.Session, public_url: str = ""):
         self._base = f"{url}/storage/v1"
         self._public = f"{public_url or url}/storage/v1"  # for what browsers load
-        self._headers = identity.headers
+        self._headers = identity.headers if identity else {}
         self._session = session
 
     def download(
@@ -76,6 +86,29 @@ class Storage:
                 raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
             _check_fresh(response, data, size, etag)
             return data
+
+    def download_shared(
+        self, bucket: str, name: str, *, token: str, max_bytes: int, known: str = ""
+    ) -> Shared | None:
+        """The object by a signed address's token, or without one from a public bucket.
+
+        None where Storage accepts that and the object's ETag is still the `known` one. Raises ImageTooLarge
+        as soon as more than `max_bytes` arrive.
+        """
+        path = object_path(bucket, name)
+        way = f"sign/{path}?token={quote(token, safe='')}" if token else f"public/{path}"
+        headers = {"Accept-Encoding": "identity"} | ({"If-None-Match": known} if known else {})
+        unchanged = 304 if known else 200
+        with self._send(
+            "GET", f"{self._base}/object/{way}", headers=headers, unchanged=unchanged
+        ) as response:
+            if response.status_code == 304:
+                return None
+            data = _read(response, max_bytes)
+            if len(data) > max_bytes:
+                raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+            _check_fresh(response, data, None, None)
+            return Shared(data=data, etag=response.headers.get("ETag", ""))
 
     def answers(self, bucket: str) -> bool:
         """Whether Storage itself answers for this bucket: it is asked for an object that isn't there.
@@ -122,6 +155,22 @@ class Storage:
             return {}
         return {name: f"{self._public}/object/public/{object_path(bucket, name)}" for name in names}
 
+    def sign_transformation(self, bucket: str, name: str, *, side: int, seconds: int) -> str | None:
+        """A URL that shows the object within `side` x `side` pixels; None where the project has no such."""
+        segments = (quote(part, safe=UNRESERVED) for part in name.split("/"))
+        url = f"{self._base}/object/sign/{quote(bucket, safe='')}/{'/'.join(segments)}"
+        transform = {"width": side, "height": side, "resize": "contain"}
+        with self._send("POST", url, json={"expiresIn": seconds, "transform": transform}) as response:
+            signed = str(_json_object(response).get("signedURL"))
+        if not signed.startswith("/render/image/sign/"):
+            return None
+        return f"{self._public}/render/image/sign/{object_path(bucket, name)}?token={_token(signed)}"
+
+    def public_transformation(self, bucket: str, name: str, *, side: int) -> str:
+        """The same for an object in a public bucket, without asking."""
+        bounds = f"width={side}&height={side}&resize=contain"
+        return f"{self._public}/render/image/public/{object_path(bucket, name)}?{bounds}"
+
     def list_folder(self, bucket: str, folder: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
         """A page of what lies in a folder ("" is the bucket's own), by name. Folders have the id null."""
         url = f"{self._base}/object/list/{quote(bucket, safe='')}"
@@ -138,6 +187,7 @@ class Storage:
     @contextmanager
     def _send(self, method: str, url: str, **content: Any) -> Iterator[requests.Response]:
         headers = self._headers | content.pop("headers", {})
+        accepted = (200, content.pop("unchanged", 200))
         request = requests.Request(method, url, headers=headers, **content).prepare()
         request.url = url  # requests would resolve `..` and decode `%2E` in an object's name
         surroundings = self._session.merge_environment_settings(url, {}, True, None, None)
@@ -146,7 +196,7 @@ class Storage:
                 request, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **surroundings
             )
             with response:
-                if response.status_code != 200:
+                if response.status_code not in accepted:
                     raise _refusal(response)
                 yield response
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -154,10 +204,11 @@ class Storage:
 
 
 def object_path(bucket: str, name: str) -> str:
-    """Bucket and name as they stand in a URL: nothing in a name can end the path or climb out of it."""
-    segments = (quote(part, safe="") for part in name.split("/"))
+    """Bucket and name as they stand in a URL: nothing in them can end the path or climb out of it."""
+    # A bucket's slash is encoded, so that it stays one segment.
+    segments = [quote(bucket, safe=""), *(quote(part, safe="") for part in name.split("/"))]
     dots = {".": "%2E", "..": "%2E%2E"}
-    return "/".join([quote(bucket, safe=""), *(dots.get(part, part) for part in segments)])
+    return "/".join(dots.get(part, part) for part in segments)
 
 
 def translate(error: Exception) -> StorageError:

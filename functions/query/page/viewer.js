@@ -87,7 +87,7 @@ function show() {
   crop.end();
   image.alt = result.name;
   byId("viewer-broken").hidden = true;
-  showFirst(image, [result.url, result.preview], () => { byId("viewer-broken").hidden = false; });
+  showFirst(image, [result.url, large(result.preview)], () => { byId("viewer-broken").hidden = false; });
   byId("viewer-part").disabled = !result.url;
   byId("viewer-name").textContent = nameOf(result);
   byId("viewer-facts").textContent = facts(result).join(" · ");
@@ -101,6 +101,9 @@ function show() {
   viewer.dataset.name = nameOf(result);
   if (result.url) showStored(result);
 }
+
+/** The preview, at a viewer's size where query makes it: for what the browser can't show, such as HEIC. */
+const large = (preview) => (preview?.startsWith("preview?") ? `${preview}&size=large` : preview);
 
 /** What Storage tells of the file, when it comes. */
 async function showStored(result) {

@@ -92,6 +92,7 @@ def test_a_search_answers_model_and_results(client: FlaskClient, path: str):
                 "confidence": "strong",
                 "closest": {"field": "text", "index": 0},
                 "url": f"{STORAGE}/sign/images/a/1.png?token=t",
+                "preview": "preview?bucket=images&name=a%2F1.png&token=t",
                 "metadata": {"title": "One"},
                 "duplicates": [],
             }

@@ -16,9 +16,10 @@ export async function scenario({ createClient, SearchError }, { url, key, token,
   const first = await client.search({ image: [bytes, picture], filter: { bucket: 'images' }, limit: 1 })
   const next = await client.search({ image: [bytes, picture], filter: { bucket: 'images' }, limit: 1, cursor: first.next_cursor })
   const aborted = await client.search({ text: 'x' }, { signal: AbortSignal.abort() }).catch((error) => error.name)
+  const preview = await fetch(first.results[0].preview).then((response) => response.headers.get('Content-Type'))
   const user = (accessToken) => createClient(url, { key, accessToken: async () => accessToken })
   return {
-    uploaded: uploaded.state, found, next: names(next), aborted,
+    uploaded: uploaded.state, found, next: names(next), aborted, preview,
     similar: [
       names(await client.similar(first.results[0], { limit: 3 })),
       names(await client.similar(`images/${name}`, { limit: 3 })),

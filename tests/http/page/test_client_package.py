@@ -103,6 +103,7 @@ def test_it_uploads_and_searches_in_every_runtime(run: Run, given: Given):
     assert told["uploaded"] == "searchable" and told["found"] == dict.fromkeys(
         ("base64", "bytes", "buffer", "blob"), name
     )
+    assert told["preview"] == "image/webp"
     assert name not in told["next"] and told["signedIn"] == [name] and told["aborted"] == "AbortError"
     assert len(set(map(tuple, told["similar"]))) == 1 and name not in told["similar"][0]
     errors = told["errors"]

@@ -29,6 +29,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
 from shared.search import cursors, index
 from shared.search.index import ActiveModel
+from shared.search.preview_links import PreviewLinks
 from shared.search.query import Query
 from shared.search.query_examples import Example
 from shared.search.search import NOTICE, POOL, Found, Search
@@ -103,7 +104,10 @@ def storage() -> Iterator[responses.RequestsMock]:
 
 
 def build(
-    postgrest: RpcTransport, load: Any = ColourEmbedder, limiter: ConcurrencyLimiter | None = None
+    postgrest: RpcTransport,
+    load: Any = ColourEmbedder,
+    limiter: ConcurrencyLimiter | None = None,
+    transforms: bool = False,
 ) -> Search:
     http = http_client(postgrest)
     return Search(
@@ -113,6 +117,7 @@ def build(
         limiter=limiter or ConcurrencyLimiter(running=1, waiting=1),
         metrics=Metrics(),
         decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
+        previews=PreviewLinks(transforms=transforms),
     )
 
 
@@ -427,3 +432,57 @@ def test_a_full_gate_says_busy(postgrest: RpcTransport):
     limiter = ConcurrencyLimiter(running=1, waiting=0)
     with limiter.enter(), pytest.raises(Busy):
         find(postgrest, RED, limiter=limiter)
+
+
+def test_previews_are_querys_own_by_the_originals_token(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    found = find(postgrest, RED)
+    assert found[0].preview == "preview?bucket=images&name=1.png&token=t"
+
+
+RENDERED = f"{URL}/storage/v1/render/image"
+
+
+def test_previews_are_storages_own_where_the_project_transforms_images(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    for name in ("1.png", "2.png"):
+        signed = {"signedURL": f"/render/image/sign/images/{name}?token=small-{name}"}
+        storage.post(f"{URL}/storage/v1/object/sign/images/{name}", json=signed)
+    found = find(postgrest, RED, transforms=True)
+    assert [one.preview for one in found] == [
+        f"{RENDERED}/sign/images/{name}?token=small-{name}" for name in ("1.png", "2.png")
+    ]
+    [_, *calls] = storage.calls
+    for call in calls:
+        transform = {"width": 400, "height": 400, "resize": "contain"}
+        assert json.loads(call.request.body) == {"expiresIn": 600, "transform": transform}
+        assert call.request.headers["Authorization"] == "Bearer user"
+
+
+def test_a_project_that_doesnt_transform_after_all_has_querys_own_previews(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    signed = {
+        "signedURL": "/object/sign/images/1.png?token=large"
+    }  # what Storage answers without the feature
+    storage.post(f"{URL}/storage/v1/object/sign/images/1.png", json=signed)
+    storage.post(f"{URL}/storage/v1/object/sign/images/2.png", status=500)
+    found = find(postgrest, RED, transforms=True)
+    assert [one.preview for one in found] == [
+        f"preview?bucket=images&name={name}&token=t" for name in ("1.png", "2.png")
+    ]
+
+
+def test_public_images_are_transformed_without_a_token(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    storage.replace("POST", f"{URL}/storage/v1/object/sign/images", json=[])
+    storage.get(f"{URL}/storage/v1/object/info/public/images/1.png", json={})
+    bounds = "width=400&height=400&resize=contain"
+    previews = {way: find(postgrest, RED, transforms=way)[0].preview for way in (False, True)}
+    assert previews == {
+        False: "preview?bucket=images&name=1.png",
+        True: f"{RENDERED}/public/images/1.png?{bounds}",
+    }
