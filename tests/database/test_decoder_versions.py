@@ -7,14 +7,13 @@ import uuid
 
 import psycopg
 import pytest
-from databases import MODEL, as_role, vector
-from first_release import ACTIVE, install_0_1_0
+from support.databases import MODEL, as_role, vector
+from support.first_release import ACTIVE, install_0_1_0
 
-from cli import migrations
 from cli.checks import database
-from shared import mime_types
+from cli.installer import migrations
 from shared.errors import DatabaseError
-from shared.images import DECODER_VERSION
+from shared.images import DECODER_VERSION, mime_types
 from shared.settings import load
 
 OLD = json.dumps([1.0, *[0.0] * 1279])
