@@ -8,7 +8,7 @@ from cli.client.project import Project
 from cli.console import output
 
 BATCH = 5000  # jobs for each call, which has to fit into the API's time-out
-Place = dict[str, Any]  # bucket and name_prefix
+Place = dict[str, Any]  # bucket, name_prefix and decoder_before
 
 
 def queue_all(project: Project) -> int:
