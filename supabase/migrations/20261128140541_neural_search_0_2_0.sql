@@ -8,9 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '94bd07d9be6c6ecc4432e5a02ec8c608ae59f3642f90d166c1cd61101e8818ec'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd81325429868b1919f8914ddb3eb521e48a26d7393decf9774606263472d261a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '02a61d2ffa076f78254f40df5cf558db8a8fbf53dcba8386dac9573bc021a916'
     ) then
       return;
     end if;
@@ -3845,9 +3843,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '94bd07d9be6c6ecc4432e5a02ec8c608ae59f3642f90d166c1cd61101e8818ec', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'd81325429868b1919f8914ddb3eb521e48a26d7393decf9774606263472d261a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '02a61d2ffa076f78254f40df5cf558db8a8fbf53dcba8386dac9573bc021a916', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
