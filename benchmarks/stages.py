@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from benchmarks.bucket import Bucket
 from shared import embedding
-from shared.images import DecodedImage
+from shared.images import DECODER_VERSION, DecodedImage
 from shared.images.perceptual_hash import perceptual_hash
 from shared.images.sandbox.pool import start
 from shared.indexing import queue
@@ -81,6 +81,8 @@ def measure(bucket: Bucket, threads: int) -> Stages:
                 height=decoded.height,
                 mime_type=decoded.mime_type,
                 perceptual_hash=perceptual_hash(decoded.picture),
+                shown=decoded.shown,
+                decoder_version=DECODER_VERSION,
             )
 
         claimed = _claim_all(Database(url, service, http), name, bucket.name)

@@ -34,6 +34,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "kicks": kicks,
         "indexed buckets": buckets,
         "policies": policies,
+        "decoder": decoder,
     }
     yield (
         "" if url else "DATABASE_URL is not set",
@@ -182,6 +183,30 @@ def buckets(target: Settings) -> str:
     if not rows:
         raise DatabaseError("No bucket is indexed. Run `neural-search install --bucket NAME`.")
     return ", ".join(name for name, _ in rows)
+
+
+def decoder(target: Settings) -> str:
+    """Whether something is left that an older decoder refused, or may have got wrong."""
+    ((newest,),) = fetched(target, "select max(c.version) from neural_search.decoder_changes() c")
+    rows = fetched(
+        target,
+        """
+        select o.refused_for, coalesce(o.mime_type, 'unknown'), count(*)
+        from neural_search.outdated o group by 1, 2 order by 3 desc, 2
+        """,
+    )
+    if not rows:
+        return f"version {newest}, and nothing is left from an older one"
+    told = []
+    if refused := [row for row in rows if row[0]]:
+        listed = ", ".join(f"{number:,} {mime_type} ({cause})" for cause, mime_type, number in refused)
+        causes = " ".join(f"--cause {cause}" for cause in sorted({cause for cause, _, _ in refused}))
+        told.append(f"An older decoder refused {listed}: `neural-search jobs retry {causes}`.")
+    if stored := [row for row in rows if not row[0]]:
+        listed = ", ".join(f"{number:,} {mime_type}" for _, mime_type, number in stored)
+        command = f"neural-search backfill --decoder-before {newest}"
+        told.append(f"An older decoder may have got wrong {listed}: `{command}`.")
+    raise DatabaseError(" ".join(told))
 
 
 def fetched(target: Settings, query: LiteralString, values: list[Any] | None = None) -> list[tuple[Any, ...]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cli.client.project import Project
 from cli.console import output
 
 BATCH = 5000  # jobs for each call, which has to fit into the API's time-out
-Place = dict[str, str | None]  # bucket and name_prefix
+Place = dict[str, Any]  # bucket, name_prefix and decoder_before
 
 
 def queue_all(project: Project) -> int:
@@ -21,10 +23,15 @@ def count(project: Project, place: Place) -> int:
 
 
 def fill(project: Project, found: int, place: Place) -> int:
-    """In bounded calls, each of which is a transaction: interrupted, it can be run again."""
+    """In bounded calls, each of which is a transaction: interrupted, it can be run again.
+
+    No more than were found, since a worker that isn't upgraded yet leaves documents as old as they were.
+    """
     queued = 0
     with output.progress("queued", total=found) as show:
-        while added := project.call_as("secret_key", "backfill_documents", max_jobs=BATCH, **place):
+        while queued < found and (
+            added := project.call_as("secret_key", "backfill_documents", max_jobs=BATCH, **place)
+        ):
             queued += added
             show("queued", queued)
     return queued

@@ -21,14 +21,19 @@ def register(app: typer.Typer) -> None:
 def backfill(
     bucket: InBucket = None,
     prefix: Prefix = None,
+    decoder_before: Annotated[
+        int | None,
+        typer.Option(help="Also what a decoder before this version may have got wrong; `doctor` names it."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue every image in the indexed buckets that has neither an up-to-date vector nor a job.
 
-    What was skipped or failed has a job: `neural-search jobs retry` makes that due again.
+    What was skipped or failed has a job: `neural-search jobs retry` makes that due again. What is embedded
+    anew stays searchable meanwhile.
     """
-    place = {"bucket": bucket, "name_prefix": prefix}
+    place = {"bucket": bucket, "name_prefix": prefix, "decoder_before": decoder_before}
     with Project(settings.load()) as project:
         project.require_bucket(bucket)
         found = queue.count(project, place)

@@ -80,11 +80,19 @@ def jobs(
 
 
 @commands.command()
-def retry(bucket: InBucket = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
+def retry(
+    bucket: InBucket = None,
+    prefix: Prefix = None,
+    cause: Annotated[
+        list[str] | None, typer.Option(help="Only what has this cause, as BrokenImage. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Make skipped and failed work due again, with all its attempts."""
+    chosen = {"bucket": bucket, "name_prefix": prefix, "causes": cause or None}
     with Project(settings.load()) as project:
         project.require_bucket(bucket)
-        number = project.call_as("secret_key", "retry_embedding_jobs", bucket=bucket, name_prefix=prefix)
+        number = project.call_as("secret_key", "retry_embedding_jobs", **chosen)
     if as_json:
         output.print_json({"retried": number})
     else:

@@ -58,16 +58,20 @@ def _headline(rows: Sequence[Row]) -> str:
 
 
 def show_backlog(backlog: Sequence[Row]) -> None:
-    """One row per bucket and model; states that nothing is in are left out."""
+    """One row per bucket and model; states that nothing is in are left out.
+
+    Cut off: searchable by the part of the picture that the file has.
+    """
     states = [state for state in (*COMING, *OVER) if any(row[state] for row in backlog)]
-    columns = ("bucket", "model", "images", "searchable", *states, "oldest")
+    cut_off = ["cut_off"] if any(row["cut_off"] for row in backlog) else []
+    columns = ("bucket", "model", "images", "searchable", *("cut off" for _ in cut_off), *states, "oldest")
     rows = [
         (
             row["bucket_id"],
             row["model"],
             row["objects"],
             row["searchable"],
-            *(row[state] for state in states),
+            *(row[name] for name in (*cut_off, *states)),
             "" if row["oldest_seconds"] is None else output.seconds(row["oldest_seconds"]),
         )
         for row in backlog

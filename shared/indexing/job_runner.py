@@ -21,7 +21,7 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.images import Decode
+from shared.images import DECODER_VERSION, Decode
 from shared.images.perceptual_hash import perceptual_hash
 from shared.indexing import queue
 from shared.indexing.queue import Job
@@ -77,7 +77,7 @@ class JobRunner:
                 raise
             if not isinstance(error, ImageError):
                 logs.write("attempt failed", severity="ERROR", error=error, **_about(job))
-            status, reason = queue.fail(database, job, outcome, error), _reason(error)
+            status, reason = _fail(database, job, outcome, error), _reason(error)
         if status == "retry":
             status, reason = "failed", f"{reason} It will be tried again."
         self._metrics.object(status)
@@ -97,7 +97,7 @@ class JobRunner:
         with self._single_flight.turn((job.model, content_hash)) as had:
             if had or job.known_hashes is None or content_hash in job.known_hashes:
                 with self._metrics.step("reuse"):
-                    status = queue.reuse(database, job, content_hash)
+                    status = queue.reuse(database, job, content_hash, DECODER_VERSION)
                 if status != "unknown":
                     return status
             return self._make(database, job, embedder, data, content_hash)
@@ -121,6 +121,8 @@ class JobRunner:
                 height=decoded.height,
                 mime_type=decoded.mime_type,
                 perceptual_hash=perceptual_hash(decoded.picture),
+                shown=decoded.shown,
+                decoder_version=DECODER_VERSION,
             )
 
     def _download(self, job: Job) -> bytes:
@@ -171,6 +173,12 @@ def _check_worth_a_download(job: Job, max_bytes: int) -> None:
         raise EmptyImage()
     if job.size is not None and job.size > max_bytes:
         raise ImageTooLarge(f"The object has {job.size} bytes, more than {max_bytes} (MAX_IMAGE_BYTES).")
+
+
+def _fail(database: Database, job: Job, outcome: str, error: Exception) -> str:
+    # Size limits are settings: no decoder has looked at those bytes.
+    refused = isinstance(error, ImageError) and not isinstance(error, (EmptyImage, ImageTooLarge))
+    return queue.fail(database, job, outcome, error, DECODER_VERSION if refused else None)
 
 
 def _reason(error: Exception) -> str:

@@ -81,6 +81,8 @@ def finish(
     height: int,
     mime_type: str,
     perceptual_hash: str,
+    shown: float,
+    decoder_version: int,
 ) -> str:
     """Stores the vector if the object still has the job's version: embedded, superseded or gone."""
     answer: str = database.call(
@@ -94,26 +96,33 @@ def finish(
         height=height,
         mime_type=mime_type,
         perceptual_hash=perceptual_hash,
+        shown=shown,
+        decoder_version=decoder_version,
     )
     return answer
 
 
-def reuse(database: Database, job: Job, content_hash: str) -> str:
-    """As `finish`, with the vector that a document of the same bytes has; unknown where there is none."""
+def reuse(database: Database, job: Job, content_hash: str, decoder_version: int) -> str:
+    """As `finish`, with the vector that a document of the same bytes has, decoded alike; unknown where there
+    is none."""
     answer: str = database.call(
         "reuse_embedding",
         object_id=job.object_id,
         model=job.model,
         object_version=job.version,
         content_hash=content_hash,
+        decoder_version=decoder_version,
     )
     return answer
 
 
-def fail(database: Database, job: Job, outcome: str, error: BaseException) -> str:
+def fail(
+    database: Database, job: Job, outcome: str, error: BaseException, decoder_version: int | None = None
+) -> str:
     """Records why: `outcome` is skipped, failed, retry or doubtful. Returns what it came to, or superseded.
 
     A doubtful failure may lie with the surroundings: a retry that isn't charged the first times.
+    `decoder_version`: of the decoder that refused the bytes, if one did.
     """
     answer: str = database.call(
         "fail_embedding_job",
@@ -123,6 +132,7 @@ def fail(database: Database, job: Job, outcome: str, error: BaseException) -> st
         outcome=outcome,
         error_class=type(error).__name__,
         error_message=_text(error),
+        decoder_version=decoder_version,
     )
     return answer
 

@@ -86,6 +86,7 @@ MimeTypes = Annotated[
     Expected(f"1 to {MAX_KINDS} of them", InvalidFilter),
 ]
 Size = Annotated[int, Field(ge=0, lt=2**63), Expected("a whole number of bytes", InvalidFilter)]
+Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1", InvalidFilter)]
 Time = Annotated[
     str,
     AfterValidator(_time),
@@ -115,6 +116,9 @@ class Filter(Body):
         ABSENT, description="Only what was uploaded at this time or later: ISO 8601."
     )
     uploaded_before: Time = Field(ABSENT, description="Only what was uploaded before this time: ISO 8601.")
+    min_shown: Share = Field(
+        ABSENT, description="Only images of whose rows the file has at least this share: 1 for whole ones."
+    )
     owner: FilterText = Field(ABSENT, description="Only what this user uploaded (owner_id).")
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata), Expected("an object", InvalidFilter)] = (
         Field(ABSENT, description="Only objects whose user metadata contains this (jsonb containment).")
@@ -129,7 +133,7 @@ KEYS = tuple(Filter.model_fields)
 JSON_KEYS = tuple(
     name
     for name, schema in Filter.model_json_schema()["properties"].items()
-    if schema.get("type") in ("integer", "object")
+    if schema.get("type") in ("integer", "number", "object")
 )
 
 

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '02a61d2ffa076f78254f40df5cf558db8a8fbf53dcba8386dac9573bc021a916'
     ) then
       return;
     end if;
@@ -178,6 +178,48 @@ drop function if exists neural_search.check_recommendation(
 );
 
 
+-- From sql/incremental/0.2.0/60_decoder.sql
+
+-- How much of a picture its file shows, and which version of the decoder read or refused it.
+select set_config('lock_timeout', '10s', true);
+
+-- What stands there was decoded by 0.1.0, which refused all that was cut off.
+alter table neural_search.documents add column if not exists shown real not null default 1
+  constraint documents_shown_check check (shown > 0 and shown <= 1);
+comment on column neural_search.documents.shown is
+  'The share of the picture''s rows that the file has: less than 1 where it is cut off.';
+alter table neural_search.documents add column if not exists decoder_version integer not null default 1;
+comment on column neural_search.documents.decoder_version is
+  'Of the decoder that made the picture which was embedded; see neural_search.decoder_changes.';
+
+create index if not exists documents_shown_idx on neural_search.documents (shown) where shown < 1;
+comment on index neural_search.documents_shown_idx is
+  'For whoever looks for images that are cut off: few, and no other row is in it.';
+
+alter table neural_search.jobs add column if not exists decoder_version integer;
+comment on column neural_search.jobs.decoder_version is
+  'Of the decoder that refused the file, the last time; null where none did.';
+alter table neural_search.jobs add column if not exists decoder_before integer;
+comment on column neural_search.jobs.decoder_before is
+  'Set by backfill_documents: a document of an older decoder than this stays searchable until the job is done.';
+
+-- The causes that 0.1.0 had for what its decoder refused.
+update neural_search.jobs as j set decoder_version = 1
+where j.decoder_version is null and j.state <> 'pending' and j.error_class in (
+  'NotAnImage', 'BrokenImage', 'TooManyPixels', 'DecodingTimedOut', 'DecoderCrashed', 'DecodingOutOfMemory'
+);
+
+-- Functions with new arguments.
+drop function if exists public.finish_embedding_job(
+  uuid, text, text, extensions.vector, text, integer, integer, text, text
+);
+drop function if exists public.reuse_embedding(uuid, text, text, text);
+drop function if exists public.fail_embedding_job(uuid, text, uuid, text, text, text);
+drop function if exists public.retry_embedding_jobs(text, text);
+drop function if exists public.backfill_documents(text, text, integer, boolean);
+drop function if exists neural_search.queue_missing(integer, text, text);
+
+
 -- From sql/documents.sql
 
 -- Documents: the view through which the service reads and writes them.
@@ -190,10 +232,53 @@ create or replace view public.documents with (security_invoker = true) as
   select
     d.id, d.object_id, d.bucket_id, d.content, d.model, d.embedding, d.object_version, d.content_hash, d.perceptual_hash,
     d.width, d.height, d.mime_type, d.byte_size, d.owner_id, d.uploaded_at, d.metadata, d.queued_at, d.embedded_at,
-    d.created_at, d.updated_at
+    d.created_at, d.updated_at, d.shown, d.decoder_version
   from neural_search.documents as d;
 comment on view public.documents is
   'All documents, for service_role alone. Callers search, and name documents by get_embeddings.';
+
+
+-- From sql/decoder.sql
+
+-- Decoder: which versions of it make the same picture of a file.
+-- Callers: the functions of the queue, reports and backfill_documents.
+-- Objects: decoder_changes, decodes_alike, is_outdated.
+
+-- A row for each version since the first, so that the last one is DECODER_VERSION of shared/images.
+create or replace function neural_search.decoder_changes() returns table (version integer, mime_types text[])
+language sql immutable set search_path = '' as $$
+  values
+    (2, null::text[]) -- colour profiles, transparency and cut-off files: any format may have those
+$$;
+comment on function neural_search.decoder_changes is
+  'The versions of the decoder after the first, and the types of files of which each may make another picture than the '
+  'one before; null: of all types.';
+
+
+-- A version that isn't listed is newer than this database, and may have changed anything.
+create or replace function neural_search.decodes_alike(mime_type text, one integer, other integer) returns boolean
+language sql immutable set search_path = '' as $$
+  select one = other or greatest(one, other) <= (select max(c.version) from neural_search.decoder_changes() as c)
+    and not exists (
+      select from neural_search.decoder_changes() as c
+      where c.version > least(one, other) and c.version <= greatest(one, other)
+        and coalesce(decodes_alike.mime_type = any (c.mime_types), true)
+    )
+$$;
+comment on function neural_search.decodes_alike is
+  'Whether two versions of the decoder make the same picture of a file of this type, or with null of any.';
+
+
+create or replace function neural_search.is_outdated(mime_type text, decoder_version integer, decoder_before integer)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(
+    decoder_version < decoder_before and not neural_search.decodes_alike(mime_type, decoder_version, decoder_before),
+    false
+  )
+$$;
+comment on function neural_search.is_outdated is
+  'Whether a decoder older than decoder_before may have made another picture than that one; false where it is null.';
 
 
 -- From sql/jobs.sql
@@ -492,7 +577,8 @@ comment on function neural_search.check_embedding is 'Raises 22023 for an embedd
 
 create or replace function public.finish_embedding_job(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
-  width integer, height integer, mime_type text, perceptual_hash text default null
+  width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
+  decoder_version integer default 1 -- a worker that doesn't tell is of the first release
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
@@ -530,13 +616,13 @@ begin
 
   insert into neural_search.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
-    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
+    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   ) values (
     object.id, object.bucket_id, object.name, finish_embedding_job.model, finish_embedding_job.embedding,
     finish_embedding_job.object_version, finish_embedding_job.content_hash, finish_embedding_job.width,
     finish_embedding_job.height, finish_embedding_job.mime_type, (object.metadata ->> 'size')::bigint,
     to_jsonb(object) ->> 'owner_id', object.created_at, coalesce(object.user_metadata, '{}'), job.queued_at, now(),
-    finish_embedding_job.perceptual_hash::bit(64)
+    finish_embedding_job.perceptual_hash::bit(64), finish_embedding_job.shown, finish_embedding_job.decoder_version
   )
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
@@ -544,7 +630,7 @@ begin
     height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
     queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
-    updated_at = now();
+    shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
   delete from neural_search.jobs as j
   where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
   return 'embedded';
@@ -557,7 +643,7 @@ comment on function public.finish_embedding_job is
 -- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
 -- others have the same bytes.
 create or replace function public.reuse_embedding(
-  object_id uuid, model text, object_version text, content_hash text
+  object_id uuid, model text, object_version text, content_hash text, decoder_version integer default 1
 ) returns text
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
@@ -565,23 +651,26 @@ declare
 begin
   select d.* into twin from neural_search.documents as d
   where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
+    and neural_search.decodes_alike(d.mime_type, d.decoder_version, reuse_embedding.decoder_version)
   limit 1;
   if not found then
     return 'unknown';
   end if;
   return public.finish_embedding_job(
     reuse_embedding.object_id, reuse_embedding.model, reuse_embedding.object_version, twin.embedding,
-    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text
+    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text,
+    twin.shown, twin.decoder_version
   );
 end
 $$;
 comment on function public.reuse_embedding is
-  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash; unknown where there '
-  'is none.';
+  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash and were decoded as '
+  'decoder_version decodes them; unknown where there is none.';
 
 
 create or replace function public.fail_embedding_job(
-  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text
+  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text,
+  decoder_version integer default null
 ) returns text
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -603,6 +692,7 @@ begin
       lease_id = null,
       error_class = fail_embedding_job.error_class,
       error_message = left(fail_embedding_job.error_message, 2000),
+      decoder_version = fail_embedding_job.decoder_version,
       updated_at = now()
     where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
       and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
@@ -622,10 +712,17 @@ begin
     lease_id = null,
     error_class = fail_embedding_job.error_class,
     error_message = left(fail_embedding_job.error_message, 2000),
+    decoder_version = fail_embedding_job.decoder_version,
     updated_at = now()
   where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
     and j.lease_id = fail_embedding_job.lease_id
   returning j.state into result;
+
+  -- A job beside a document is to decode the file anew. What no decoder takes for an image now is none.
+  if result in ('skipped', 'failed') and fail_embedding_job.decoder_version is not null then
+    delete from neural_search.documents as d
+    where d.object_id = fail_embedding_job.object_id and d.model = fail_embedding_job.model;
+  end if;
 
   return case when result is null then 'superseded' when result = 'pending' then 'retry' else result end;
 end
@@ -633,7 +730,8 @@ $$;
 comment on function public.fail_embedding_job is
   'Records why a leased job has no result: skipped, failed, retry (later, and failed after the last attempt) or '
   'doubtful (it may lie with the surroundings: as retry, but the first 8 times are not charged as attempts); '
-  'superseded where the lease isn''t held any more.';
+  'superseded where the lease isn''t held any more. decoder_version: of the decoder that refused the '
+  'file, if one did.';
 
 
 create or replace function public.release_embedding_jobs(
@@ -1173,7 +1271,7 @@ comment on function neural_search.on_object_change is 'Follows the objects of St
 
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; whoever looks into the database.
--- Objects: dead_objects; views progress, backlog, failures, freshness; table reconciliations; index_status,
+-- Objects: dead_objects; views progress, backlog, failures, outdated, freshness; table reconciliations; index_status,
 -- list_embedding_jobs, embedding_report.
 
 -- Versioned buckets are announced: their columns may not be there yet, so the statement is built when it is run.
@@ -1202,7 +1300,9 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
     when j.lease_id is not null then 'running'
     else 'waiting'
   end as state,
-  j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
+  j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at,
+  d.shown, coalesce(d.mime_type, o.metadata ->> 'mimetype') as mime_type,
+  coalesce(d.decoder_version, j.decoder_version) as decoder_version
 from neural_search.buckets as b
 join storage.objects as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
@@ -1228,14 +1328,15 @@ select b.bucket_id, m.name as model, m.state as model_state,
   count(*) filter (where p.state = 'failed') as failed,
   count(*) filter (where p.state = 'unrecorded') as unrecorded,
   extract(epoch from now() - min(p.queued_at) filter (where p.state in ('due', 'waiting', 'running')))::double precision
-    as oldest_seconds
+    as oldest_seconds,
+  count(*) filter (where p.shown < 1) as cut_off
 from neural_search.buckets as b
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.progress as p on p.bucket_id = b.bucket_id and p.model = m.name
 group by b.bucket_id, m.name;
 comment on view neural_search.backlog is
-  'How many objects of each indexed bucket are in which state of neural_search.progress, and the age of the oldest job '
-  'that is still to be done.';
+  'How many objects of each indexed bucket are in which state of neural_search.progress, the age of the oldest job '
+  'that is still to be done, and how many of the searchable ones are cut off.';
 
 
 create or replace view neural_search.failures with (security_invoker = true) as
@@ -1248,6 +1349,18 @@ group by p.bucket_id, p.model, p.state, p.error_class;
 comment on view neural_search.failures is
   'The causes for which objects can''t be found, how many each, and the latest of them. Those that are due, waiting or '
   'running had this error the last time and will be tried again.';
+
+
+create or replace view neural_search.outdated with (security_invoker = true) as
+select p.object_id, p.bucket_id, p.name, p.model, p.version, p.mime_type, p.decoder_version,
+  case when p.state <> 'searchable' then p.error_class end as refused_for
+from neural_search.progress as p
+where p.state in ('searchable', 'skipped', 'failed') and neural_search.is_outdated(
+  case when p.state = 'searchable' then p.mime_type end, -- of others it is only what the uploader declared
+  p.decoder_version, (select max(c.version) from neural_search.decoder_changes() as c)
+);
+comment on view neural_search.outdated is
+  'What an older decoder refused (for refused_for), or may have embedded as another picture than today''s makes of it.';
 
 
 create or replace view neural_search.freshness with (security_invoker = true) as
@@ -1356,7 +1469,7 @@ comment on function public.embedding_report is
 -- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
 -- right by whoever finishes it.
 create or replace function neural_search.queue_missing(
-  most integer, only_bucket text default null, name_prefix text default null
+  most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
 ) returns table (queued bigint, outdated bigint)
 language plpgsql set search_path = '' as $$
 declare
@@ -1368,7 +1481,8 @@ begin
   from (
     select p.object_id, p.model, p.version
     from neural_search.progress as p
-    where p.state = 'unrecorded'
+    where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+        and neural_search.is_outdated(p.mime_type, p.decoder_version, queue_missing.decoder_before))
       and (only_bucket is null or p.bucket_id = only_bucket)
       and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
     limit most
@@ -1384,8 +1498,9 @@ begin
   where j.object_id = other.object_id and j.model = other.model;
   get diagnostics outdated = row_count;
 
-  insert into neural_search.jobs (object_id, model, version)
-  select u.object_id, u.model, u.version from unnest(object_ids, models, versions) as u (object_id, model, version)
+  insert into neural_search.jobs (object_id, model, version, decoder_before)
+  select u.object_id, u.model, u.version, queue_missing.decoder_before
+  from unnest(object_ids, models, versions) as u (object_id, model, version)
   on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
   return next;
@@ -1393,7 +1508,8 @@ end
 $$;
 comment on function neural_search.queue_missing is
   'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version; how '
-  'many, and how many of them in place of a job that spoke of another version.';
+  'many, and how many of them in place of a job that spoke of another version. With decoder_before for outdated '
+  'documents too.';
 
 
 create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
@@ -1441,39 +1557,50 @@ comment on function public.unindex_bucket is
 
 create or replace function public.backfill_documents(
   bucket text default null, name_prefix text default null, max_jobs integer default 10000,
-  dry_run boolean default false
+  dry_run boolean default false, decoder_before integer default null
 ) returns bigint
 -- The time-out as in embedding_report.
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
   most constant integer := greatest(coalesce(max_jobs, 10000), 0);
+  newest constant integer := (select max(c.version) from neural_search.decoder_changes() as c);
   queued bigint;
 begin
   if bucket is not null and not exists (select from neural_search.buckets as b where b.bucket_id = bucket) then
     raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
       using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
   end if;
+  if decoder_before > newest then
+    raise exception 'decoder_before is %, expected at most %, the version of today''s decoder.', decoder_before, newest
+      using errcode = 'invalid_parameter_value', hint = 'Run `neural-search install` where the decoder is newer.';
+  end if;
   if dry_run then
     return (
       select count(*) from neural_search.progress as p
-      where p.state = 'unrecorded' and (bucket is null or p.bucket_id = bucket)
+      where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+          and neural_search.is_outdated(p.mime_type, p.decoder_version, backfill_documents.decoder_before))
+        and (bucket is null or p.bucket_id = bucket)
         and (backfill_documents.name_prefix is null or starts_with(p.name, backfill_documents.name_prefix))
     );
   end if;
 
   select m.queued into queued
-  from neural_search.queue_missing(most, bucket, backfill_documents.name_prefix) as m;
+  from neural_search.queue_missing(
+    most, bucket, backfill_documents.name_prefix, backfill_documents.decoder_before
+  ) as m;
   perform neural_search.kick_due();
   return queued;
 end
 $$;
 comment on function public.backfill_documents is
   'Queues objects in indexed buckets that have neither a job nor an up-to-date document, at most max_jobs at a time; how '
-  'many, or with dry_run how many there are.';
+  'many, or with dry_run how many there are. With decoder_before also documents of older decoders whose picture may '
+  'differ, which stay searchable meanwhile.';
 
 
-create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null)
-returns integer
+create or replace function public.retry_embedding_jobs(
+  bucket text default null, name_prefix text default null, causes text[] default null
+) returns integer
 -- The time-out as in embedding_report.
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
@@ -1481,9 +1608,10 @@ declare
 begin
   update neural_search.jobs as j set
     state = 'pending', attempts = 0, faults = 0, next_attempt_at = now(), lease_id = null, error_class = null,
-    error_message = null, updated_at = now()
+    error_message = null, decoder_version = null, updated_at = now()
   from storage.objects as o
   where o.id = j.object_id and j.state in ('skipped', 'failed')
+    and (causes is null or j.error_class = any (causes))
     and (bucket is null or o.bucket_id = bucket) and (name_prefix is null or starts_with(o.name, name_prefix));
   get diagnostics retried = row_count;
   perform neural_search.kick_due();
@@ -1491,7 +1619,8 @@ begin
 end
 $$;
 comment on function public.retry_embedding_jobs is
-  'Makes skipped and failed jobs due again, with all their attempts; the number of them.';
+  'Makes skipped and failed jobs due again, with all their attempts, or those with one of these causes; the number of '
+  'them.';
 
 
 -- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; what it repairs is
@@ -1573,6 +1702,7 @@ begin
     from neural_search.jobs as j
     join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
     join storage.objects as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
+    where j.decoder_before is null or d.decoder_version >= j.decoder_before
     limit most for update of j skip locked
   ) as done
   where j.object_id = done.object_id and j.model = done.model;
@@ -2154,6 +2284,7 @@ language sql immutable set search_path = '' as $$
     ('max_bytes', 'number', 'd.byte_size <= %L', true),
     ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
     ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
+    ('min_shown', 'share', 'd.shown >= %L', true),
     ('metadata', 'object', 'd.metadata @> %L', false)
 $$;
 comment on function neural_search.filter_keys is
@@ -2168,6 +2299,7 @@ language sql stable set search_path = '' as $$
       or value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
     when 'number' then
       value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+    when 'share' then value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ <= 1)'
     when 'time' then neural_search.is_time(value)
     when 'object' then jsonb_typeof(value) = 'object'
   end
@@ -2196,6 +2328,7 @@ begin
   end if;
   raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
       when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
+      when 'share' then 'a number from 0 to 1'
       when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
     using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
 end
@@ -2236,6 +2369,7 @@ language sql stable set search_path = '' as $$
       )
     )::text
     when 'number' then given.value::bigint::text
+    when 'share' then round(given.value::numeric, 9)::text -- as exact as a real, and none is too small for one
     when 'object' then given.value::text
     else given.value #>> '{}'
   end), '' order by k.key), '')
@@ -3709,7 +3843,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '02a61d2ffa076f78254f40df5cf558db8a8fbf53dcba8386dac9573bc021a916', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -100,6 +100,7 @@ language sql immutable set search_path = '' as $$
     ('max_bytes', 'number', 'd.byte_size <= %L', true),
     ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
     ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
+    ('min_shown', 'share', 'd.shown >= %L', true),
     ('metadata', 'object', 'd.metadata @> %L', false)
 $$;
 comment on function neural_search.filter_keys is
@@ -114,6 +115,7 @@ language sql stable set search_path = '' as $$
       or value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
     when 'number' then
       value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+    when 'share' then value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ <= 1)'
     when 'time' then neural_search.is_time(value)
     when 'object' then jsonb_typeof(value) = 'object'
   end
@@ -142,6 +144,7 @@ begin
   end if;
   raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
       when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
+      when 'share' then 'a number from 0 to 1'
       when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
     using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
 end
@@ -182,6 +185,7 @@ language sql stable set search_path = '' as $$
       )
     )::text
     when 'number' then given.value::bigint::text
+    when 'share' then round(given.value::numeric, 9)::text -- as exact as a real, and none is too small for one
     when 'object' then given.value::text
     else given.value #>> '{}'
   end), '' order by k.key), '')

@@ -119,7 +119,7 @@ TABLES = {
     "models",
     "reconciliations",
 }
-VIEWS = {"backlog", "failures", "freshness", "progress"}
+VIEWS = {"backlog", "failures", "freshness", "outdated", "progress"}
 
 
 @pytest.fixture(scope="module", params=["new", "old"])

@@ -142,6 +142,9 @@ def test_a_query_that_makes_no_sense_is_refused_even_where_nothing_is_indexed(db
         ({"max_bytes": 1.5}, "filter.max_bytes is 1.5, expected a whole number"),
         ({"max_bytes": -1}, "filter.max_bytes is -1, expected a whole number"),
         ({"max_bytes": 2**63}, "filter.max_bytes is .* expected a whole number"),
+        ({"min_shown": "1"}, 'filter.min_shown is "1", expected a number from 0 to 1'),
+        ({"min_shown": -0.5}, "filter.min_shown is -0.5, expected a number"),
+        ({"min_shown": 1.5}, "filter.min_shown is 1.5, expected a number"),
         ({"uploaded_after": "soon"}, "filter.uploaded_after is .* expected a time like"),
         ({"uploaded_before": 2026}, "filter.uploaded_before is 2026, expected a time like"),
         ({"metadata": "tag"}, 'filter.metadata is "tag", expected an object'),
@@ -189,7 +192,7 @@ def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):
     make_document("b.png", 1)
     db.execute("""
         update neural_search.documents set
-          mime_type = 'image/gif', byte_size = 9, uploaded_at = '2026-01-02T00:00Z'
+          mime_type = 'image/gif', byte_size = 9, uploaded_at = '2026-01-02T00:00Z', shown = 0.6666667
         where content = 'b.png'
     """)
     for narrow, expected in [
@@ -201,6 +204,10 @@ def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):
         ({"min_bytes": 4.0, "max_bytes": 9.0}, ["b.png"]),
         ({"uploaded_after": "2026-01-02T00:00Z", "uploaded_before": "2026-01-02T01:00+01:00"}, []),
         ({"uploaded_after": "2026-01-02T00:00Z", "uploaded_before": "2026-01-02T01:01+01:00"}, ["b.png"]),
+        ({"min_shown": 1}, ["a.png"]),
+        ({"min_shown": 0.67}, ["a.png"]),
+        ({"min_shown": 0.6666667}, ["b.png", "a.png"]),
+        ({"min_shown": 1e-300}, ["b.png", "a.png"]),
         ({"metadata": {"title": "A"}}, ["a.png"]),
         ({"metadata": {"tags": ["y"]}, "prefix": "a"}, ["a.png"]),
         ({"metadata": {"title": "B"}}, []),

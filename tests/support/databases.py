@@ -118,7 +118,7 @@ def make_crowd(
         platform.execute("""
             update neural_search.documents set
               uploaded_at = '2026-01-01'::timestamptz + id * interval '1 minute',
-              metadata = jsonb_build_object('tag', id % 100)
+              metadata = jsonb_build_object('tag', id % 100), shown = 1 - (id % 100) / 200.0
         """)
         platform.execute(f"""
             create index tiny_idx on neural_search.documents

@@ -517,6 +517,8 @@ export interface components {
             uploaded_after?: string;
             /** @description Only what was uploaded before this time: ISO 8601. */
             uploaded_before?: string;
+            /** @description Only images of whose rows the file has at least this share: 1 for whole ones. */
+            min_shown?: number;
             /** @description Only what this user uploaded (owner_id). */
             owner?: string;
             /** @description Only objects whose user metadata contains this (jsonb containment). */
@@ -538,6 +540,8 @@ export interface components {
             uploaded_after?: string;
             /** @description Only what was uploaded before this time: ISO 8601. */
             uploaded_before?: string;
+            /** @description Only images of whose rows the file has at least this share: 1 for whole ones. */
+            min_shown?: number;
             /** @description Only what this user uploaded (owner_id). */
             owner?: string;
             /** @description Only objects whose user metadata contains this (jsonb containment). */

@@ -59,6 +59,7 @@ filters = st.fixed_dictionaries(
         "mime_type": field(st.sampled_from(["image/png", ["image/png", "image/jpeg"]])),
         "min_bytes": field(st.integers(0, 10**6)),
         "max_bytes": field(st.integers(0, 10**6)),
+        "min_shown": field(st.floats(0, 1)),
         "uploaded_after": field(st.datetimes().map(str)),
         "uploaded_before": field(st.datetimes().map(lambda time: f"{time.isoformat()}Z")),
         "owner": field(texts),

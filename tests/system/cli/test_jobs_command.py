@@ -116,7 +116,7 @@ def test_json_is_complete_over_many_pages(stack: CommandLine, monkeypatch: pytes
 
 def test_json_counts_what_is_searchable_and_the_causes(stack: CommandLine):
     report = stack.json("jobs")["report"]
-    [backlog] = report["backlog"]
+    [backlog] = [row for row in report["backlog"] if row["bucket_id"] == "images"]
     states = ("objects", "searchable", "skipped", "failed", "due", "unrecorded")
     assert [backlog[state] for state in states] == [6, 3, 2, 1, 0, 0]
     assert {row["error_class"]: row["objects"] for row in report["failures"]} == {
@@ -210,3 +210,44 @@ def test_doctor_says_that_the_reconciliation_has_stopped(
     findings = {row["check"]: row for row in stack.json("doctor", status=1)}
     assert findings["reconciliation"]["state"] == "WRONG"
     assert "neural-search backfill" in findings["reconciliation"]["detail"]
+
+
+def test_what_an_older_decoder_left_is_counted_and_repaired(
+    stack: CommandLine, database: Database, tmp_path: Path
+):
+    """As after an upgrade: a wrong vector, and refusals of files that today's decoder reads or refuses."""
+    for name in GOOD:
+        write_picture(tmp_path / name, name.removesuffix(".png"))
+    stack.run("upload", tmp_path, "--prefix", "older", "--upsert", "--wait")
+    good = dict(embeddings(database, "older/%").fetchall())
+    database.execute("""
+        update neural_search.documents set decoder_version = 1, embedding = (
+          select d.embedding from neural_search.documents d where d.content = 'older/blue.png'
+        ) where content = 'older/red.png'
+    """)
+    database.execute("""
+        with gone as (delete from neural_search.documents where content = 'older/green.png' returning *)
+        insert into neural_search.jobs (object_id, model, version, state, error_class, decoder_version)
+        select object_id, model, object_version, 'failed', 'BrokenImage', 1 from gone
+    """)
+    told = {row["check"]: row for row in stack.json("doctor", status=1)}["decoder"]
+    assert told["state"] == "WRONG"
+    assert (
+        "refused 1 image/png (BrokenImage): `neural-search jobs retry --cause BrokenImage`" in told["detail"]
+    )
+    assert "wrong 1 image/png: `neural-search backfill --decoder-before 2`" in told["detail"]
+
+    assert stack.json("jobs", "retry", "--cause", "BrokenImage") == {"retried": 1}
+    assert stack.json("backfill", "--decoder-before", "2", "--dry-run")["found"] == 1
+    assert stack.json("backfill", "--decoder-before", "2")["queued"] == 1
+    assert "older/red.png" not in not_searchable(database)
+    eventually(
+        lambda: dict(embeddings(database, "older/%").fetchall()), PATIENCE, wanted=lambda now: now == good
+    )
+    assert database.execute("select count(*) from neural_search.outdated").fetchone() == (0,)
+
+
+def embeddings(database: Database, names: str) -> psycopg.Cursor[Any]:
+    return database.execute(
+        "select content, embedding::text from neural_search.documents where content like %s", [names]
+    )

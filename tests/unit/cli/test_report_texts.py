@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from cli.checks import api
-from cli.console.indexing_report import headlines
+from cli.console.indexing_report import headlines, show_backlog
 from shared.errors import DatabaseError
 
 
-def bucket(model: str = "m", model_state: str = "active", **states: int) -> dict[str, Any]:
+def bucket(model: str = "m", model_state: str = "active", cut_off: int = 0, **states: int) -> dict[str, Any]:
     """A row of the backlog; `objects` are the sum of the states."""
     names = ("searchable", "due", "waiting", "running", "skipped", "failed", "unrecorded")
     counts = dict.fromkeys(names, 0) | states
     about = {"bucket_id": "b", "model": model, "model_state": model_state}
-    return {**about, "objects": sum(counts.values()), **counts}
+    return {**about, "objects": sum(counts.values()), **counts, "cut_off": cut_off, "oldest_seconds": None}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,15 @@ def test_a_line_for_each_model_says_whether_every_image_is_searchable(
     backlog: list[dict[str, Any]], lines: list[str]
 ):
     assert headlines(backlog) == lines
+
+
+def test_images_that_are_cut_off_are_counted_where_there_are_some(capsys: pytest.CaptureFixture[str]):
+    show_backlog([bucket(searchable=3, cut_off=2)])
+    head, row = (line.split() for line in capsys.readouterr().out.strip().splitlines())
+    assert head == ["bucket", "model", "images", "searchable", "cut", "off", "oldest"]
+    assert row == ["b", "m", "3", "3", "2"]
+    show_backlog([bucket(searchable=3)])
+    assert "cut off" not in capsys.readouterr().out
 
 
 def queue(backlog: dict[str, Any], *, due_since: str) -> str:

@@ -9,6 +9,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ from shared.errors import (
     StorageUnavailable,
     kinds,
 )
-from shared.images import DecodedImage
+from shared.images import DECODER_VERSION, DecodedImage
 from shared.indexing.job_runner import Decode
 from shared.indexing.webhook import Kick, ObjectChanged, ObjectDeleted
 from shared.indexing.webhook_handler import WebhookHandler
@@ -139,7 +140,21 @@ def test_an_image_is_stored_with_its_vector_its_hash_and_its_measures(
         "height": 32,
         "mime_type": "image/png",
         "perceptual_hash": f"{1 << 63:b}",  # of one colour: nothing but its mean
+        "shown": 1,
+        "decoder_version": DECODER_VERSION,
     }
+
+
+def test_an_image_that_is_cut_off_is_stored_with_the_share_of_its_rows(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    def decode(data: bytes, *, min_side: int | None) -> DecodedImage:
+        return replace(DECODE(data, min_side=min_side), shown=0.75)
+
+    holds(storage)
+    assert changed(postgrest, decode=decode) == ("embedded", None)
+    [stored] = postgrest.called("finish_embedding_job")
+    assert stored["shown"] == 0.75
 
 
 @pytest.mark.parametrize("answer", ["superseded", "gone"])
@@ -210,6 +225,8 @@ def test_an_image_that_will_never_do_ends_with_its_cause(
     assert changed(postgrest)[0] == outcome
     [failure] = postgrest.called("fail_embedding_job")
     assert (failure["outcome"], failure["error_class"]) == (outcome, error)
+    undecoded = error in ("EmptyImage", "ImageTooLarge")
+    assert failure.get("decoder_version") == (None if undecoded else DECODER_VERSION)
     assert failure["lease_id"] == str(uuid.UUID(int=101))
 
 
@@ -239,7 +256,11 @@ def test_what_may_pass_is_tried_again_and_charged_where_it_is_the_images_own(
     status, reason = changed(postgrest)
     assert status == "failed" and reason is not None and reason.endswith("It will be tried again.")
     [failure] = postgrest.called("fail_embedding_job")
-    assert (failure["outcome"], failure["error_class"]) == (outcome, error)
+    assert (failure["outcome"], failure["error_class"], failure.get("decoder_version")) == (
+        outcome,
+        error,
+        None,
+    )
 
 
 @pytest.mark.parametrize("kind", [DecodingTimedOut, DecoderCrashed])
@@ -460,6 +481,7 @@ def test_bytes_that_a_document_has_already_are_neither_decoded_nor_embedded(
         "model": "colours",
         "object_version": "v1",
         "content_hash": hashlib.sha256(RED).hexdigest(),
+        "decoder_version": DECODER_VERSION,
     }
     assert postgrest.called("finish_embedding_job") == []
 

@@ -98,6 +98,7 @@ FILTER = {
     "max_bytes": 1000,
     "uploaded_after": "2026-01-31",
     "uploaded_before": "2026-05-30T12:00:00Z",
+    "min_shown": 0.75,
     "owner": "somebody",
     "metadata": {"album": {"year": 2026, "tags": ["a"]}},
 }
@@ -279,6 +280,11 @@ def test_a_form_is_refused_in_the_same_words(form: dict[str, list[str]], said: s
         ({"max_bytes": "1"}, "filter.max_bytes is '1'"),
         ({"max_bytes": 2**63}, "filter.max_bytes is"),
         ({"min_bytes": True}, "filter.min_bytes is True"),
+        ({"min_shown": 1.5}, "filter.min_shown is 1.5. Expected a number from 0 to 1"),
+        ({"min_shown": -0.1}, "filter.min_shown is -0.1"),
+        ({"min_shown": "all"}, "filter.min_shown is 'all'"),
+        ({"min_shown": True}, "filter.min_shown is True"),
+        ({"min_shown": float("nan")}, "filter.min_shown is nan"),
         (
             {"uploaded_after": "yesterday"},
             "filter.uploaded_after is 'yesterday'. Expected a time in ISO 8601",
