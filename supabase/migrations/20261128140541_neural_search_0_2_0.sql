@@ -11,6 +11,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6ad2b30c4f4b4ee74bcd6ac3377da4cb67df02a0762ee78bc786066488a15379'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a'
     ) then
       return;
     end if;
@@ -4179,6 +4180,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '6ad2b30c4f4b4ee74bcd6ac3377da4cb67df02a0762ee78bc786066488a15379', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

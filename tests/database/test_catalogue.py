@@ -244,7 +244,9 @@ def test_table_privileges_are_as_intended(catalogue):
     work = "DELETE INSERT SELECT UPDATE"
     tables = {(table, "service_role", work) for table in TABLES - {"migrations"}}
     views = {(view, "service_role", "SELECT") for view in VIEWS | {"migrations"}}
-    callers = {(table, role, "SELECT") for table in ("documents", "words") for role in ("anon", "authenticated")}
+    callers = {
+        (table, role, "SELECT") for table in ("documents", "words") for role in ("anon", "authenticated")
+    }
     assert set(rows) == tables | views | callers | {("documents in public", "service_role", work)}
 
 

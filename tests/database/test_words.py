@@ -120,7 +120,9 @@ def test_without_weight_it_finds_what_match_documents_finds(db, make_document):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_weight_outside_0_to_1_is_refused(db, share):
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"words is .*, expected a number from 0 to 1"):
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=r"words is .*, expected a number from 0 to 1"
+    ):
         search(db, "a", words=share)
 
 
@@ -149,7 +151,11 @@ def test_pages_follow_each_other_whatever_is_uploaded_and_deleted_in_between(db,
 
 
 def test_a_filter_holds_for_words_too(db, make_document):
-    make_document("in/giraffe.png", 1, 1), make_document("out/giraffe.png", 1, 1), make_document("in/b.png", 1)
+    (
+        make_document("in/giraffe.png", 1, 1),
+        make_document("out/giraffe.png", 1, 1),
+        make_document("in/b.png", 1),
+    )
     assert names(db, "giraffe", filter=Jsonb({"prefix": "in/"})) == ["in/giraffe.png", "in/b.png"]
     assert names(db, "giraffe", filter=Jsonb({"metadata": {"no": 1}})) == []
 
@@ -192,7 +198,9 @@ def test_a_project_chooses_its_text_search_configuration(db, make_document):
     assert count == 2 and own_words(db) == [("dog", 1), ("run", 1)]
     make_document("cats.png", 1)
     assert names(db, "a dog runs", words=1.0)[0] == "running dogs.png"
-    with pytest.raises(psycopg.errors.UndefinedObject, match="configuration is 'klingon', which isn't") as caught:
+    with pytest.raises(
+        psycopg.errors.UndefinedObject, match="configuration is 'klingon', which isn't"
+    ) as caught:
         db.execute("select neural_search.use_text_search('klingon')")
     assert "pg_ts_config" in caught.value.diag.message_hint
 
@@ -205,7 +213,9 @@ def crowd(cluster, template):
         make_crowd(
             database,
             [[numbers.gauss(0, 1) for _ in range(8)] for _ in range(ROWS)],
-            names=[f"{'red' if n % 2 else 'blue'}/{'rare' if n % 500 == 0 else ''}{n}.png" for n in range(ROWS)],
+            names=[
+                f"{'red' if n % 2 else 'blue'}/{'rare' if n % 500 == 0 else ''}{n}.png" for n in range(ROWS)
+            ],
             owners=[None if n % 100 else ME for n in range(ROWS)],
         )
         with database.connect() as connection:
@@ -249,7 +259,9 @@ def test_hidden_documents_take_no_place_from_seen_ones(crowd):
         platform.execute("set local role authenticated")
         platform.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps({"sub": ME})])
         assert len(named(platform, "blue")) == ROWS / 100
-        words = platform.execute("select count(*), count(distinct document_id) from neural_search.words").fetchone()
+        words = platform.execute(
+            "select count(*), count(distinct document_id) from neural_search.words"
+        ).fetchone()
         assert words == (36, 30)
 
 
