@@ -12,6 +12,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6ad2b30c4f4b4ee74bcd6ac3377da4cb67df02a0762ee78bc786066488a15379'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'feb12c416c17a4333d93804af8425dd80e794c52f034fd38f06e683ac2911973'
     ) then
       return;
     end if;
@@ -2857,8 +2858,8 @@ comment on function public.object_states is
 
 -- Words: what images are called and what their metadata says, beside what they show.
 -- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
--- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change and its trigger, the
--- policy on neural_search.words, find_words, check_words, search_documents.
+-- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
+-- the policy on neural_search.words, words_statement, find_words, check_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -2997,16 +2998,22 @@ end
 $$;
 comment on function neural_search.on_document_change is 'Keeps words as the document''s path and metadata are.';
 
-create or replace trigger neural_search_words after insert or update of content, metadata on neural_search.documents
-  for each row execute function neural_search.on_document_change();
 
-do $$
+create or replace function neural_search.attach_words() returns void
+language plpgsql set search_path = '' as $$
 begin
-  if not exists (select from neural_search.words) then
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
+  ) then
+    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
+      for each row execute function neural_search.on_document_change();
     perform neural_search.write_words();
   end if;
 end
 $$;
+comment on function neural_search.attach_words is
+  'Makes the trigger that keeps words, where it is missing, and the words of the documents that are there by then.';
 
 
 -- A scalar subquery, because the planner would turn an EXISTS into a hash of all documents that the caller may see.
@@ -4051,6 +4058,7 @@ begin
   perform neural_search.enable('pg_net', 'net', 'extensions');
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
+  perform neural_search.attach_words();
 
   -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
   -- which only the owner of the table may give it.
@@ -4121,7 +4129,7 @@ grant execute on function
 revoke execute on function
   neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
   neural_search.tidy,
-  neural_search.use_text_search, neural_search.write_words,
+  neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
   neural_search.set_lsh,
   neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;
@@ -4181,6 +4189,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '6ad2b30c4f4b4ee74bcd6ac3377da4cb67df02a0762ee78bc786066488a15379', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'feb12c416c17a4333d93804af8425dd80e794c52f034fd38f06e683ac2911973', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

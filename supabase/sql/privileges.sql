@@ -51,7 +51,7 @@ grant execute on function
 revoke execute on function
   neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
   neural_search.tidy,
-  neural_search.use_text_search, neural_search.write_words,
+  neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
   neural_search.set_lsh,
   neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;

@@ -1,7 +1,7 @@
 -- Words: what images are called and what their metadata says, beside what they show.
 -- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
--- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change and its trigger, the
--- policy on neural_search.words, find_words, check_words, search_documents.
+-- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
+-- the policy on neural_search.words, words_statement, find_words, check_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -140,16 +140,22 @@ end
 $$;
 comment on function neural_search.on_document_change is 'Keeps words as the document''s path and metadata are.';
 
-create or replace trigger neural_search_words after insert or update of content, metadata on neural_search.documents
-  for each row execute function neural_search.on_document_change();
 
-do $$
+create or replace function neural_search.attach_words() returns void
+language plpgsql set search_path = '' as $$
 begin
-  if not exists (select from neural_search.words) then
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
+  ) then
+    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
+      for each row execute function neural_search.on_document_change();
     perform neural_search.write_words();
   end if;
 end
 $$;
+comment on function neural_search.attach_words is
+  'Makes the trigger that keeps words, where it is missing, and the words of the documents that are there by then.';
 
 
 -- A scalar subquery, because the planner would turn an EXISTS into a hash of all documents that the caller may see.

@@ -15,9 +15,8 @@ ROWS = 3000
 
 
 def search(connection, text, *, columns="content", **arguments):
-    arguments = {
-        "query_embedding": vector(1), "query_text": text, "words": 0.5, "similarity_threshold": -1.0, **arguments
-    }  # fmt: skip
+    given = {"query_embedding": vector(1), "query_text": text, "words": 0.5, "similarity_threshold": -1.0}
+    arguments = given | arguments
     named = ", ".join(f"{name} => %({name})s" for name in arguments)
     return connection.execute(f"select {columns} from public.search_documents({named})", arguments).fetchall()
 
@@ -31,6 +30,16 @@ def words(connection, content, metadata=None):
         "select lexeme, source from neural_search.words_of(%s, %s)", [content, Jsonb(metadata or {})]
     )
     return dict(rows.fetchall())
+
+
+@pytest.fixture
+def levels(db):
+    db.execute("""
+        create or replace function neural_search.confidence_levels(
+          model text, query_kind text, query extensions.vector
+        ) returns table (same double precision, strong double precision, related double precision)
+        language sql stable set search_path = '' as $$ select 0.9::float8, 0.6::float8, 0.3::float8 $$
+    """)
 
 
 @pytest.mark.parametrize(
@@ -69,27 +78,21 @@ def test_the_longest_path_and_a_megabyte_of_metadata_stay_bounded(db, make_docum
     assert db.execute("select count(*) from neural_search.words").fetchone() == (100,)
 
 
-def test_an_image_is_found_by_its_name_and_by_its_metadata(db, make_document):
+def test_an_image_is_found_by_its_name_and_by_its_metadata(db, levels, make_document):
     make_document("near.png", 10, 1)
     make_document("zoo/giraffe.png", 1, 1)
     make_document("b.png", 1, 2, user_metadata=Jsonb({"tags": ["Giraffe"]}))
     make_document("far.png", -1, 1)
     columns = "content, round(similarity::numeric, 3)::float, round(score::numeric, 3)::float, found_by"
     assert search(db, "a giraffe", columns=columns) == [
-        ("zoo/giraffe.png", 0.707, 1.207, ["name"]),
+        ("zoo/giraffe.png", 0.707, 1.207, ["image", "name"]),
         ("near.png", 0.995, 0.995, ["image"]),
-        ("b.png", 0.447, 0.947, ["metadata"]),
+        ("b.png", 0.447, 0.947, ["image", "metadata"]),
         ("far.png", -0.707, -0.707, ["image"]),
     ]
 
 
-def test_what_is_unrelated_was_found_by_its_name_alone(db, make_document):
-    db.execute("""
-        create or replace function neural_search.confidence_levels(
-          model text, query_kind text, query extensions.vector
-        ) returns table (same double precision, strong double precision, related double precision)
-        language sql stable set search_path = '' as $$ select 0.9::float8, 0.6::float8, 0.3::float8 $$
-    """)
+def test_what_is_unrelated_was_found_by_its_name_alone(db, levels, make_document):
     make_document("giraffe.png", 0, 1), make_document("a.png", 1), make_document("b.png", 1, 20)
     assert search(db, "giraffe", columns="content, confidence, found_by") == [
         ("a.png", "same", ["image"]),
@@ -128,7 +131,7 @@ def test_a_weight_outside_0_to_1_is_refused(db, share):
 
 @pytest.mark.parametrize("after", [{"similarity": 0.5, "id": 1}, {"score": 3, "id": 1}, {"score": 1}])
 def test_the_place_of_another_search_is_refused(db, after):
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match='expected {"score": …, "id": …'):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r'expected \{"score": …, "id": …'):
         search(db, "a", page_after=Jsonb(after))
 
 
