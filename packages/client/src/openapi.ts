@@ -317,42 +317,12 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description A stored image, some words, or a file. */
-        Example: number | string | {
-            id: number;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        } | {
-            name: string;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        } | {
-            text: string;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        } | {
-            image: string;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        };
         /** @description At least one of text, image, like and unlike; at most 32 of them in all, 8 of them images. */
         Query: {
             text?: string | string[];
             image?: string | string[];
-            like?: components["schemas"]["Example"] | components["schemas"]["Example"][];
-            unlike?: components["schemas"]["Example"] | components["schemas"]["Example"][];
+            like?: components["schemas"]["Given"] | components["schemas"]["Given"][];
+            unlike?: components["schemas"]["Given"] | components["schemas"]["Given"][];
             /**
              * @description average: near the middle of everything liked, away from what isn't; best_score: near to any of it, and nearer than to what isn't liked. As Qdrant defines them.
              * @default average
@@ -366,7 +336,7 @@ export interface components {
             diversity?: number;
             /**
              * @description Folds copies, also resized or recompressed, into the best of them. The best 200 are all there are then.
-             * @enum {string}
+             * @constant
              */
             collapse?: "duplicates";
             /** @default 10 */
@@ -387,33 +357,16 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
-            filter?: {
-                /** @description Only in this bucket. */
-                bucket?: string;
-                /** @description Only names that begin so. */
-                prefix?: string;
-                /** @description Only files of this kind, as found in their bytes. */
-                mime_type?: string | string[];
-                /** @description Only files at least so large. */
-                min_bytes?: number;
-                /** @description Only files at most so large. */
-                max_bytes?: number;
-                /** @description Only what was uploaded at this time or later: ISO 8601. */
-                uploaded_after?: string;
-                /** @description Only what was uploaded before this time: ISO 8601. */
-                uploaded_before?: string;
-                /** @description Only what this user uploaded (owner_id). */
-                owner?: string;
-                /** @description Only objects whose user metadata contains this (jsonb containment). */
-                metadata?: Record<string, never>;
-            };
+            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
+            words?: number;
+            filter?: components["schemas"]["Filter"];
         };
-        /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image, of digits alone its id. */
+        /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image. */
         QueryForm: {
             text?: string | string[];
             image?: string | string[];
-            like?: (number | string) | (number | string)[];
-            unlike?: (number | string) | (number | string)[];
+            like?: string | string[];
+            unlike?: string | string[];
             /**
              * @description average: near the middle of everything liked, away from what isn't; best_score: near to any of it, and nearer than to what isn't liked. As Qdrant defines them.
              * @default average
@@ -427,7 +380,7 @@ export interface components {
             diversity?: number;
             /**
              * @description Folds copies, also resized or recompressed, into the best of them. The best 200 are all there are then.
-             * @enum {string}
+             * @constant
              */
             collapse?: "duplicates";
             /** @default 10 */
@@ -448,6 +401,8 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
+            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
+            words?: number;
             /** @description As in Query, or its keys as fields. */
             filter?: string;
             /** @description Only in this bucket. */
@@ -466,15 +421,74 @@ export interface components {
             uploaded_before?: string;
             /** @description Only what this user uploaded (owner_id). */
             owner?: string;
-            /** @description Only objects whose user metadata contains this. */
+            /** @description Only objects whose user metadata contains this (jsonb containment). */
             metadata?: string;
+        };
+        /** @description Each key narrows; None where it isn't given. */
+        Filter: {
+            /** @description Only in this bucket. */
+            bucket?: string;
+            /** @description Only names that begin so. */
+            prefix?: string;
+            /** @description Only files of this kind, as found in their bytes. */
+            mime_type?: string | string[];
+            /** @description Only files at least so large. */
+            min_bytes?: number;
+            /** @description Only files at most so large. */
+            max_bytes?: number;
+            /** @description Only what was uploaded at this time or later: ISO 8601. */
+            uploaded_after?: string;
+            /** @description Only what was uploaded before this time: ISO 8601. */
+            uploaded_before?: string;
+            /** @description Only what this user uploaded (owner_id). */
+            owner?: string;
+            /** @description Only objects whose user metadata contains this (jsonb containment). */
+            metadata?: {
+                [key: string]: unknown;
+            };
+        };
+        Given: number | string | (components["schemas"]["StoredById"] | components["schemas"]["StoredByName"] | components["schemas"]["Words"] | components["schemas"]["Sent"]);
+        Sent: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            /** @description Also as a data URL. */
+            image: string;
+        };
+        StoredById: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            /** @description A document's id. */
+            id: number;
+        };
+        StoredByName: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            /** @description `path` or `bucket/path` of a stored image. */
+            name: string;
+        };
+        Words: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            text: string;
         };
         Answer: {
             model: string;
             results: components["schemas"]["Found"][];
             /** @description Leads to the next page, sent as cursor with the same search; null where nothing follows. */
             next_cursor: string | null;
-            /** @description The possible reasons where the first page is empty: one fixed text, whatever is hidden from the caller. */
+            /** @description Where the first page is empty, the possible reasons: one fixed text, whatever is hidden from the caller. Where diversity or collapse end the results at the best 200, that. */
             notice: string | null;
         };
         Found: {
@@ -491,6 +505,8 @@ export interface components {
              * @enum {unknown}
              */
             confidence: "same" | "strong" | "related" | "unrelated" | null;
+            /** @description Why it was found: by what it shows, or by words of a query of one text alone in its path or metadata. One that is unrelated by what it shows, but has such words, lacks image. */
+            found_by: ("image" | "name" | "metadata")[];
             /** @description The example that it is most similar to; null where there is only unlike. */
             closest: {
                 /** @enum {unknown} */
