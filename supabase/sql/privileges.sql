@@ -75,6 +75,7 @@ grant execute on function
   neural_search.read_search, neural_search.find_page, neural_search.search_parameters,
   neural_search.search_settings,
   neural_search.text_configuration, neural_search.lexemes, neural_search.words_statement, neural_search.find_words,
+  neural_search.ranked_words,
   neural_search.check_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.lsh_statement,
   neural_search.are_duplicates, neural_search.last_document_id,

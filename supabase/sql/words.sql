@@ -1,7 +1,8 @@
 -- Words: what images are called and what their metadata says, beside what they show.
 -- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- the policy on neural_search.words, words_statement, find_words, check_words, search_documents.
+-- the policy on neural_search.words, words_statement, find_words, ranked_words,
+-- check_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -168,23 +169,21 @@ comment on policy "As the policy on documents says" on neural_search.words is
 
 
 -- Of each word the first 1,000 documents that the caller may see, and never the first 1,000 of all: what is found mustn't
--- depend on hidden ones. Then their shares, exactly. $1 is the query, $2 its lexemes.
+-- depend on hidden ones. Offset 0 keeps the planner from hashing all documents. $1 is the query, $2 its lexemes.
 create or replace function neural_search.words_statement(search neural_search.search) returns text
 language sql immutable set search_path = '' as $$
   select format(
-    'with candidates as materialized ('
-    ' select distinct first_ones.id from unnest($2) as asked (lexeme) cross join lateral ('
-    '  select w.document_id as id from neural_search.words as w where w.lexeme = asked.lexeme'
-    '  and (select true from neural_search.documents as d where d.id = w.document_id and d.model = %L%s)'
-    '  order by w.document_id limit 1000) as first_ones'
+    'with found as materialized ('
+    ' select first_ones.* from unnest($2) as asked (lexeme) cross join lateral ('
+    '  select d.*, w.source from neural_search.words as w cross join lateral ('
+    '   select * from neural_search.documents as d where d.id = w.document_id and d.model = %L%s offset 0) as d'
+    '  where w.lexeme = asked.lexeme order by w.document_id limit 1000) as first_ones'
     '), named as materialized ('
-    ' select c.id, count(*) / cardinality($2)::double precision as share, bit_or(w.source)::integer as source'
-    ' from candidates as c cross join lateral ('
-    '  select w.source from neural_search.words as w where w.document_id = c.id and w.lexeme = any ($2) offset 0) as w'
-    ' group by c.id order by share desc, c.id limit 1000'
-    ') select n.id, n.share, n.source, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity,'
-    ' d.bucket_id, d.object_id, d.metadata, d.object_version'
-    ' from named as n cross join lateral (select * from neural_search.documents as d where d.id = n.id offset 0) as d',
+    ' select f.id, count(*) / cardinality($2)::double precision as share, bit_or(f.source)::integer as source'
+    ' from found as f group by f.id order by share desc, f.id limit 1000'
+    ') select distinct on (n.share, n.id) n.id, n.share, n.source, f.content,'
+    ' 1 - (f.embedding operator(extensions.<=>) $1) as similarity, f.bucket_id, f.object_id, f.metadata, f.object_version'
+    ' from named as n join found as f on f.id = n.id',
     search.model, search.conditions
   )
 $$;
@@ -197,39 +196,45 @@ returns neural_search.word_match[]
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
 declare
   found neural_search.word_match[];
-  seen neural_search.match[];
 begin
   if cardinality(lexemes) = 0 then
     return '{}'::neural_search.word_match[];
   end if;
-  begin
-    execute format(
-      'select coalesce(array_agg(row(f.*)::neural_search.word_match order by f.share desc, f.id), ''{}'') from (%s) as f',
-      neural_search.words_statement(search)
-    ) into found using search.query, lexemes;
-  exception when query_canceled or assert_failure or others then
-    perform neural_search.check_failure(sqlstate);
-    if not neural_search.policies_work() then
-      return '{}'::neural_search.word_match[];
-    elsif current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides what a policy fails on: this failure is our own
-    end if;
-    perform set_config('neural_search.prepared', 'off', true);
-    return neural_search.find_words(search, lexemes);
-  end;
-  seen = neural_search.seen_among(
-    array(
-      select row(f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.object_version)::neural_search.match
-      from unnest(found) as f
-    ), 1000, 0
-  );
-  return array(
-    select row(f.*)::neural_search.word_match from unnest(found) as f where f.id in (select s.id from unnest(seen) as s)
-  );
+  execute format(
+    'select coalesce(array_agg(row(f.*)::neural_search.word_match), ''{}'') from (%s) as f',
+    neural_search.words_statement(search)
+  ) into found using search.query, lexemes;
+  return found;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  if not neural_search.policies_work() then
+    return '{}'::neural_search.word_match[];
+  elsif current_setting('neural_search.prepared', true) <> 'on' then
+    raise; -- can_see hides what a policy fails on: this failure is our own
+  end if;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.find_words(search, lexemes);
 end
 $$;
 comment on function neural_search.find_words is
-  'The documents that have some of these lexemes, of those that the caller may see and that fulfil all conditions.';
+  'The documents that have some of these lexemes, of those that policies show to the caller and that fulfil all '
+  'conditions; whether their objects are still there is for seen_among to say.';
+
+
+-- By score, as one order for seen_among, which asks no further than it has to.
+create or replace function neural_search.ranked_words(
+  named neural_search.word_match[], weight double precision, page_after jsonb
+) returns neural_search.match[]
+language sql immutable set search_path = '' as $$
+  select array(
+    select row(n.id, n.content, n.similarity, n.bucket_id, n.object_id, n.metadata, n.object_version)::neural_search.match
+    from unnest(named) as n cross join lateral (select n.similarity + weight * n.share as score) as s
+    where page_after is null or s.score < (page_after ->> 'score')::double precision
+      or s.score = (page_after ->> 'score')::double precision and n.id > (page_after ->> 'id')::bigint
+    order by s.score desc, n.id
+  )
+$$;
+comment on function neural_search.ranked_words is 'What its words found, in the order of scores, from a page on.';
 
 
 create or replace function neural_search.check_words(words double precision) returns void
@@ -274,7 +279,6 @@ declare
   lexemes text[];
   former text[];
   named neural_search.word_match[];
-  best boolean; -- whether the best of all is as good as it has to be
   page neural_search.match[] := '{}'::neural_search.match[];
 begin
   perform neural_search.check_words(weight);
@@ -296,38 +300,35 @@ begin
   );
   search.conditions = search.conditions
     || format(' and d.id <> all (%L)', array(select n.id from unnest(named) as n)::text);
-  best = search.best_floor is null
-    or search.best_floor <= any (array(select n.similarity from unnest(named) as n))
-    or neural_search.find_page(search, 1, 0, null, 'score') <> '{}';
-  if best then
+  if search.best_floor is null
+    or neural_search.seen_among(
+      array(
+        select m from unnest(neural_search.ranked_words(named, weight, null)) as m where m.similarity >= search.best_floor
+      ), 1, 0
+    ) <> '{}'
+    or neural_search.find_page(search, 1, 0, null, 'score') <> '{}'
+  then
     search.best_floor = null;
-    page = neural_search.find_page(search, wanted + skipped, 0, page_after, 'score');
+    page = neural_search.find_page(search, wanted + skipped, 0, page_after, 'score')
+      || neural_search.seen_among(neural_search.ranked_words(named, weight, page_after), wanted + skipped, 0);
   end if;
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
-  select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata, c.confidence, m.score,
+  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, s.score,
     array_remove(array[
-      case when m.source = 0 or c.confidence <> 'unrelated' then 'image' end,
-      case when m.source & 1 > 0 then 'name' end,
-      case when m.source & 2 > 0 then 'metadata' end
+      case when n.id is null or c.confidence <> 'unrelated' then 'image' end,
+      case when n.source & 1 > 0 then 'name' end,
+      case when n.source & 2 > 0 then 'metadata' end
     ], null)
-  from (
-    select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, p.similarity as score, 0 as source
-    from unnest(page) as p
-    union all
-    select n.id, n.content, n.similarity, n.bucket_id, n.object_id, n.metadata, n.similarity + weight * n.share, n.source
-    from unnest(named) as n
-    where best and (page_after is null
-      or n.similarity + weight * n.share < (page_after ->> 'score')::double precision
-      or n.similarity + weight * n.share = (page_after ->> 'score')::double precision
-        and n.id > (page_after ->> 'id')::bigint)
-  ) as m
+  from unnest(page) as p
+  left join unnest(named) as n on n.id = p.id
+  cross join lateral (select p.similarity + coalesce(weight * n.share, 0) as score) as s
   cross join lateral (
-    select neural_search.confidence_of(m.similarity, search.same, search.strong, search.related) as confidence
+    select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
   ) as c
-  order by m.score desc, m.id limit wanted offset skipped;
+  order by s.score desc, p.id limit wanted offset skipped;
 end
 $$;
 comment on function public.search_documents is

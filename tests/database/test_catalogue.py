@@ -88,6 +88,7 @@ HELPERS = {
     "neural_search.note_failure",
     "neural_search.policies_work",
     "neural_search.public_buckets",
+    "neural_search.ranked_words",
     "neural_search.read_examples",
     "neural_search.read_search",
     "neural_search.reweighed",
