@@ -14,6 +14,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'feb12c416c17a4333d93804af8425dd80e794c52f034fd38f06e683ac2911973'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '555b2f1b8a0b5009b82c68af7f21aa0e974ecb74c6750a6ae2017ba193cda9aa'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '91abb3e832479c82edf80e26426fcb21d00aeda6674583f71ff0ee65c5557840'
     ) then
       return;
     end if;
@@ -50,6 +51,7 @@ begin
     'retry_embedding_jobs',
     'reuse_embedding',
     'search_documents',
+    'similar_documents',
     'unindex_bucket'
   ) and ('search_path=""' = any (p.proconfig) and obj_description(p.oid, 'pg_proc') <> '') is not true;
   if found then
@@ -3451,7 +3453,7 @@ comment on function public.confirm_duplicates is
 
 -- Recommendation: what is like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
+-- Objects: the types example and candidate, recommend_documents and what it is made of, similar_documents. No tables: everything is found
 -- by match_documents and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
@@ -4012,6 +4014,49 @@ comment on function public.recommend_documents is
   'than best_confidence.';
 
 
+create or replace function public.similar_documents(
+  name text,
+  bucket text default null,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  similarity_threshold double precision default 0,
+  min_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  meant constant bigint[] := array(
+    select e.id from public.get_embeddings(
+      names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
+    ) as e
+  );
+begin
+  if cardinality(meant) <> 1 then
+    raise exception 'name is %, which means % images that you may see.',
+      coalesce(quote_literal(left(similar_documents.name, 200)), 'null'), cardinality(meant)
+      using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
+        hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
+  end if;
+  return query
+  select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
+  from public.recommend_documents(
+    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), match_count => match_count, skip_count => skip_count,
+    filter => filter, page_after => page_after, model => similar_documents.model,
+    similarity_threshold => similarity_threshold, min_confidence => min_confidence
+  ) as r;
+end
+$$;
+comment on function public.similar_documents is
+  'What is like the stored image of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
+  'image, PT409 where several have the path.';
+
+
 -- From sql/attach.sql
 
 -- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
@@ -4112,7 +4157,7 @@ revoke execute on function
   public.reconcile_documents,
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   from public, anon, authenticated, service_role;
 -- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
@@ -4125,7 +4170,7 @@ grant execute on function
   public.reconcile_documents,
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to service_role;
 -- Only for their owner, its triggers and its schedules.
 revoke execute on function
@@ -4139,7 +4184,7 @@ revoke execute on function
 grant execute on function
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to anon, authenticated;
 grant execute on function
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
@@ -4194,6 +4239,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'feb12c416c17a4333d93804af8425dd80e794c52f034fd38f06e683ac2911973', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '555b2f1b8a0b5009b82c68af7f21aa0e974ecb74c6750a6ae2017ba193cda9aa', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '91abb3e832479c82edf80e26426fcb21d00aeda6674583f71ff0ee65c5557840', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -32,7 +32,7 @@ revoke execute on function
   public.reconcile_documents,
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   from public, anon, authenticated, service_role;
 -- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
@@ -45,7 +45,7 @@ grant execute on function
   public.reconcile_documents,
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to service_role;
 -- Only for their owner, its triggers and its schedules.
 revoke execute on function
@@ -59,7 +59,7 @@ revoke execute on function
 grant execute on function
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to anon, authenticated;
 grant execute on function
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,

@@ -41,6 +41,7 @@ CALLERS = {
     "public.object_states",
     "public.recommend_documents",
     "public.search_documents",
+    "public.similar_documents",
 }
 # What those call as the caller. PostgREST doesn't expose their schema.
 HELPERS = {
