@@ -8,13 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6ad2b30c4f4b4ee74bcd6ac3377da4cb67df02a0762ee78bc786066488a15379'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'feb12c416c17a4333d93804af8425dd80e794c52f034fd38f06e683ac2911973'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '555b2f1b8a0b5009b82c68af7f21aa0e974ecb74c6750a6ae2017ba193cda9aa'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '91abb3e832479c82edf80e26426fcb21d00aeda6674583f71ff0ee65c5557840'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f869d65399f19f4dc0cd8c60d0e2ac7d8dc1f4ca416432d0263f0fbb1e10a15c'
     ) then
       return;
     end if;
@@ -4233,13 +4227,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'd6a48edf308d31593074af3a855cf90aa0b1ad44c8ce7549dcf0412f1c6cfd9e', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '8391dc6379120661aabe5d396253c3df68d8a3669fc5fc6791d1dc5be2f82c3d', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '6ad2b30c4f4b4ee74bcd6ac3377da4cb67df02a0762ee78bc786066488a15379', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'c3ed40c982902c5d9179c1342821cb4e84378a2098a23c15a61edc6b8340f16a', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'feb12c416c17a4333d93804af8425dd80e794c52f034fd38f06e683ac2911973', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '555b2f1b8a0b5009b82c68af7f21aa0e974ecb74c6750a6ae2017ba193cda9aa', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '91abb3e832479c82edf80e26426fcb21d00aeda6674583f71ff0ee65c5557840', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'f869d65399f19f4dc0cd8c60d0e2ac7d8dc1f4ca416432d0263f0fbb1e10a15c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -466,9 +466,9 @@ def test_a_name_that_means_no_visible_image_or_several_is_refused(db, make_docum
     db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
     db.execute("select public.index_bucket('attic')")
     make_document("a.png"), make_document("a.png", bucket="attic"), make_document("b.png", bucket="attic")
-    with pytest.raises(psycopg.Error, match="name is 'c.png', which means 0 images") as missing:
+    with pytest.raises(psycopg.Error, match=r"name is 'c\.png', which means 0 images") as missing:
         similar(db, "c.png")
-    with pytest.raises(psycopg.Error, match="name is 'a.png', which means 2 images") as several:
+    with pytest.raises(psycopg.Error, match=r"name is 'a\.png', which means 2 images") as several:
         similar(db, "a.png")
     assert (missing.value.sqlstate, several.value.sqlstate) == ("PT404", "PT409")
     with as_role(db, "anon"), pytest.raises(psycopg.Error, match="which means 0 images"):

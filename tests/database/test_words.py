@@ -7,8 +7,8 @@ import random
 
 import psycopg
 import pytest
-from databases import as_role, clone, make_crowd, vector
 from psycopg.types.json import Jsonb
+from support.databases import as_role, clone, make_crowd, vector
 
 ME = "00000000-0000-4000-8000-000000000001"
 ROWS = 3000

@@ -78,7 +78,7 @@ def test_a_renamed_image_is_found_by_its_new_name_at_once_by_those_who_may_see_i
         move(callers["service"], bucket, name, renamed)
         after = {who: _giraffes(caller) for who, caller in callers.items()}
         move(callers["service"], bucket, renamed, name)
-        seeing = {who for who in callers if name in scene.seen(who, bucket)}
+        seeing = {who for who in callers if name in scenario.seen(who, bucket)}
         assert not any(before.values())
         assert after == {who: {(bucket, renamed)} if who in seeing else set() for who in callers}
 
@@ -90,6 +90,6 @@ def move(caller: Caller, bucket: str, name: str, renamed: str) -> None:
 
 
 def _giraffes(caller: Caller) -> set[tuple[str, str]]:
-    wide = {"query_embedding": looking.RED, "similarity_threshold": -1, "match_count": 500}
+    wide = {"query_embedding": lookups.RED, "similarity_threshold": -1, "match_count": 500}
     rows = caller.rpc("search_documents", query_text="a giraffe", **wide)
     return {(row["bucket_id"], row["content"]) for row in rows if "name" in row["found_by"]}
