@@ -60,6 +60,10 @@ def query(
             help="Find nothing unless the best result is so sure.",
         ),
     ] = None,
+    by_words: Annotated[
+        float | None,
+        typer.Option("--words", min=0, max=1, help="How much names and metadata count beside what is shown."),
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"{' or '.join(STRATEGIES)} (near to any example).")
     ] = None,
@@ -88,12 +92,15 @@ def query(
         "filter": _filter(narrow or [], bucket=bucket, prefix=prefix),
         "min_confidence": min_confidence,
         "best_confidence": best_confidence,
+        "words": by_words,
         "strategy": strategy,
         "diversity": diversity,
         "collapse": "duplicates" if collapse else None,
     }
     target = settings.load()
-    answer = search(target, {"limit": limit} | {key: value for key, value in given.items() if value})
+    answer = search(
+        target, {"limit": limit} | {key: value for key, value in given.items() if value or value == 0}
+    )
     if not answer["results"]:
         _require_bucket(target, given["filter"].get("bucket"))
     if as_json:
@@ -149,7 +156,7 @@ def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
         output.say(answer.get("notice") or "There are no more results.")
         output.say("`neural-search status` shows how many images are searchable.")
         return
-    columns = ("similarity", "confidence", "bucket", "name", *(["url"] if with_urls else []))
+    columns = ("similarity", "confidence", "found by", "bucket", "name", *(["url"] if with_urls else []))
     rows = [_row(result, with_urls) for result in results]
     place = _less_similar(results)
     if place is not None:
@@ -158,8 +165,11 @@ def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
 
 
 def _less_similar(results: list[dict[str, Any]]) -> int | None:
-    """The place of the line above the unrelated results; None where there is none, or they are mixed."""
-    unrelated = [result["confidence"] == "unrelated" for result in results]
+    """The place of the line above what is unrelated and was found by no word; None where there is none, or it
+    is mixed with the others."""
+    unrelated = [
+        result["confidence"] == "unrelated" and result["found_by"] == ["image"] for result in results
+    ]
     return unrelated.index(True) if any(unrelated) and unrelated == sorted(unrelated) else None
 
 
@@ -186,7 +196,8 @@ def _row(result: dict[str, Any], with_urls: bool) -> tuple[Any, ...]:
     url = (result.get("url"),) if with_urls else ()
     copies = len(result["duplicates"])
     name = f"{result['name']} (and {copies} more like it)" if copies else result["name"]
-    return (f"{result['similarity']:.3f}", result["confidence"], result["bucket"], name, *url)
+    found_by = " ".join(result["found_by"])
+    return (f"{result['similarity']:.3f}", result["confidence"], found_by, result["bucket"], name, *url)
 
 
 def _one_or_many(values: list[str]) -> str | list[str]:

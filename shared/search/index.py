@@ -45,6 +45,14 @@ class Recommendation(Match):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WordMatch(Match):
+    """One document that a search by image and words found."""
+
+    score: float  # orders the results: similarity, and what its words add
+    found_by: list[str]  # image, name, metadata
+
+
+@dataclass(frozen=True, kw_only=True)
 class Named:
     """A document that a name means, or may mean."""
 
@@ -86,10 +94,16 @@ def match(
     min_confidence: str | None = None,
     best_confidence: str | None = None,
     filter: Mapping[str, Any] | None = None,
+    query: tuple[str, float | None] | None = None,
 ) -> list[Match]:
-    """The documents most similar to `embedding`, which `model` made of an image, a text or both (`kind`)."""
+    """The documents most similar to `embedding`, which `model` made of an image, a text or both (`kind`).
+
+    With `query`, a text and the weight of words (None: the database's default), paths and metadata count too:
+    `WordMatch`es.
+    """
+    text, words = query or (None, None)
     rows = database.call(
-        "match_documents",
+        "search_documents" if query else "match_documents",
         query_embedding=embedding.astype(float).tolist(),
         model=model,
         query_kind=kind,
@@ -100,8 +114,10 @@ def match(
         min_confidence=min_confidence,
         best_confidence=best_confidence,
         filter=filter or None,
+        **({"query_text": text, "words": words} if query else {}),
     )
-    return [Match(**{field.name: row[field.name] for field in fields(Match)}) for row in rows]
+    found = WordMatch if query else Match
+    return [found(**{field.name: row[field.name] for field in fields(found)}) for row in rows]
 
 
 def recommend(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from shared.errors import InvalidFilter, InvalidLimit, InvalidQuery
+from shared.errors import InvalidFilter, InvalidLimit, InvalidQuery, InvalidWords
 from shared.search import filters, json_body, query_examples
 from shared.search.filters import Filter
 from shared.search.query_examples import Example, File, Given, Text
@@ -100,6 +100,11 @@ class QueryBody(Body):
         description="No result at all unless the best one has this confidence or better. The same on every "
         "page. While the database can't tell (fewer than 32 images), nothing is held back.",
     )
+    words: Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1", InvalidWords)] = Field(
+        ABSENT,
+        description="For a query of one text alone, how much its words count in a path and in metadata: this "
+        "times the share of them that an image has is added to its similarity. 0: only what images show.",
+    )
     filter: Annotated[Filter, Expected('an object like {"bucket": "images"}', InvalidFilter)] = ABSENT
 
     @model_validator(mode="before")
@@ -150,6 +155,7 @@ class Query:
     min_similarity: float | None = None
     min_confidence: str | None = None  # of each result
     best_confidence: str | None = None  # of the best result, or nothing is found
+    words: float | None = None  # 0 to 1: the weight of names and metadata; None: as the database has it
     filter: Mapping[str, Any] = dataclass_field(default_factory=dict)
 
     @property

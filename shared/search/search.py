@@ -17,7 +17,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
 from shared.search import cursors, index, query_vectors
 from shared.search.cursors import Start
-from shared.search.index import ActiveModel, Match, Recommendation
+from shared.search.index import ActiveModel, Match, Recommendation, WordMatch
 from shared.search.preview_links import PreviewLinks
 from shared.search.query import Query
 from shared.search.query_examples import Example
@@ -48,6 +48,7 @@ class Found:
     content: str
     similarity: float
     confidence: str | None  # same, strong, related or unrelated; None while that can't be told
+    found_by: list[str]  # why: image, name, metadata
     closest: dict[str, Any] | None  # the example that it is most similar to: {field, index}
     url: str | None  # shows the image for ten minutes at least; None where Storage doesn't let the caller
     preview: str | None  # shows it small for as long; relative to the function's address where it serves it
@@ -153,6 +154,7 @@ def _match(
         min_confidence=query.min_confidence,
         best_confidence=query.best_confidence,
         filter=query.filter,
+        query=(query.like[0].value, query.words) if query.like[0].kind == "text" else None,
     )
 
 
@@ -212,7 +214,10 @@ def _next(query: Query, model: ActiveModel, start: Start, matches: Sequence[Matc
     if _is_pooled(query):
         return cursors.write(query, model.name, Start(skip=seen)) if seen < POOL else None
     last = matches[-1]
-    key = {"score": last.score} if isinstance(last, Recommendation) else {"similarity": last.similarity}
+    if isinstance(last, Recommendation | WordMatch):
+        key = {"score": last.score}
+    else:
+        key = {"similarity": last.similarity}
     return cursors.write(query, model.name, Start(skip=seen, after={**key, "id": last.id, "rank": seen}))
 
 
@@ -245,6 +250,7 @@ def _found(match: Match, query: Query, urls: URLs, previews: URLs) -> Found:
         content=match.content,
         similarity=match.similarity,
         confidence=match.confidence,
+        found_by=match.found_by if isinstance(match, WordMatch) else ["image"],
         closest=_closest(match, query),
         url=urls.get(_place(match)),
         preview=previews.get(_place(match)),

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '02a61d2ffa076f78254f40df5cf558db8a8fbf53dcba8386dac9573bc021a916'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '90263f6589ac418514d45737e2f3ca053dad015a48dd786fa9f5905f4be002b8'
     ) then
       return;
     end if;
@@ -44,6 +44,8 @@ begin
     'remove_model',
     'retry_embedding_jobs',
     'reuse_embedding',
+    'search_documents',
+    'similar_documents',
     'unindex_bucket'
   ) and ('search_path=""' = any (p.proconfig) and obj_description(p.oid, 'pg_proc') <> '') is not true;
   if found then
@@ -176,6 +178,76 @@ on conflict (model, query_kind) do nothing;
 drop function if exists neural_search.check_recommendation(
   integer, integer, text, integer, integer, double precision, text, text, text, integer
 );
+
+
+-- From sql/incremental/0.2.0/40_words.sql
+
+-- The words of documents: what images are called and what their metadata says.
+create table if not exists neural_search.words (
+  lexeme text not null,
+  document_id bigint not null references neural_search.documents (id) on delete cascade,
+  source smallint not null check (source between 1 and 3),
+  primary key (lexeme, document_id)
+);
+comment on table neural_search.words is
+  'The lexemes of each document''s path and metadata. Row level security lets no operator of text search use an index '
+  'for callers under policies; equality of text may.';
+comment on column neural_search.words.lexeme is 'As the configuration in neural_search.text_search makes it.';
+comment on column neural_search.words.document_id is 'neural_search.documents.id.';
+comment on column neural_search.words.source is 'Where it is from: 1 the path, 2 the metadata, 3 both.';
+
+create index if not exists words_document_id_idx on neural_search.words (document_id);
+comment on index neural_search.words_document_id_idx is 'What goes or changes with a document.';
+
+alter table neural_search.words enable row level security;
+
+create table if not exists neural_search.text_search (
+  id boolean primary key default true check (id),
+  configuration text not null
+);
+comment on table neural_search.text_search is 'How lexemes are made of words: one row.';
+comment on column neural_search.text_search.id is 'Always true.';
+comment on column neural_search.text_search.configuration is
+  'A text search configuration of Postgres, by name: a regconfig would be in the way of pg_upgrade.';
+insert into neural_search.text_search (configuration) values ('pg_catalog.simple') on conflict do nothing;
+
+alter table neural_search.text_search enable row level security;
+
+do $$
+begin
+  if not exists (select from pg_policy as p where p.polrelid = 'neural_search.words'::regclass) then
+    create policy "As the policy on documents says" on neural_search.words
+      for select to anon, authenticated using (false);
+  end if;
+
+  if to_regtype('neural_search.word_match') is null then
+    create type neural_search.word_match as (
+      id bigint,
+      share double precision,
+      source integer,
+      content text,
+      similarity double precision,
+      bucket_id text,
+      object_id uuid,
+      metadata jsonb,
+      object_version text
+    );
+    alter type neural_search.search
+      add attribute same double precision, add attribute strong double precision, add attribute related double precision,
+      add attribute threshold double precision;
+  end if;
+end
+$$;
+comment on type neural_search.word_match is
+  'A document that has words of a query: the share of them that it has, and where they are (words.source).';
+comment on type neural_search.search is
+  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
+  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
+  'those that may use an index, objects what they say of storage.objects as o; same, strong and related are the levels of '
+  'confidence.';
+
+-- An argument more.
+drop function if exists neural_search.check_page(jsonb, text);
 
 
 -- From sql/incremental/0.2.0/60_decoder.sql
@@ -1196,6 +1268,11 @@ begin
       owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
       updated_at = now()
     where d.object_id = target_object_id and d.object_version = old_version;
+  elsif was_indexed and old_version = new_version
+      and before -> 'user_metadata' is distinct from after -> 'user_metadata' then
+    update neural_search.documents as d set
+      metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'), updated_at = now()
+    where d.object_id = target_object_id and d.object_version = new_version;
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
@@ -1218,11 +1295,12 @@ $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
 
--- What a change must touch to matter to us; Storage also writes times and metadata.
+-- What a change must touch to matter to us; Storage also writes times and its own metadata.
 create or replace function neural_search.identity_of(object jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
   select jsonb_build_array(
-    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at')
+    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at',
+    object -> 'user_metadata')
 $$;
 comment on function neural_search.identity_of is 'The part of a row of storage.objects, as jsonb, that we follow.';
 
@@ -2184,7 +2262,8 @@ comment on function neural_search.visible_objects is
 
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: active_model, filter_keys, match_documents and its parts, get_embeddings, object_states.
+-- Objects: active_model, filter_keys, match_documents and its parts (which search_documents shares), get_embeddings,
+-- object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -2336,13 +2415,17 @@ $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
 
 
--- `ranked_by`: similarity, or score in recommend_documents.
-create or replace function neural_search.check_page(page_after jsonb, ranked_by text) returns void
+-- `ranked_by`: similarity, or score in recommend_documents and search_documents.
+create or replace function neural_search.check_page(
+  page_after jsonb, ranked_by text, greatest_value double precision default 1.1
+) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
   if (
     page_after @? 'strict $.id ? (@.type() == "number")'
-    and jsonb_path_exists(page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= 1.1)')
+    and jsonb_path_exists(
+      page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
+    )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
     if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
@@ -2597,6 +2680,124 @@ comment on function neural_search.nearest is
   'So many or more of the nearest documents that the caller may see, or all there are.';
 
 
+create or replace function neural_search.read_search(
+  query_embedding extensions.vector, similarity_threshold double precision, match_count integer, skip_count integer,
+  filter jsonb, model text, query_kind text, min_confidence text, best_confidence text
+) returns neural_search.search
+language plpgsql stable set search_path = '' as $$
+declare
+  threshold constant double precision := coalesce(similarity_threshold, 0);
+  narrow constant jsonb := coalesce(filter, '{}');
+  searched record;
+  level record;
+  search neural_search.search;
+begin
+  select * into searched from neural_search.searchable_model(model);
+  perform neural_search.check_query(
+    query_embedding, searched.name, searched.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
+    best_confidence
+  );
+  if narrow <> '{}' then
+    perform neural_search.check_filter(narrow);
+  end if;
+  -- Of unit length: half precision has no place for very long or very short vectors.
+  search.query = extensions.l2_normalize(query_embedding);
+  select * into level from neural_search.confidence_levels(searched.name, query_kind, search.query);
+  search.model = searched.name;
+  search.dimensions = searched.dimensions;
+  search.strategy = searched.search_strategy;
+  search.threshold = threshold;
+  search.same = level.same;
+  search.strong = level.strong;
+  search.related = level.related;
+  search.floor = greatest(
+    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
+  );
+  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
+  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
+  search.conditions = search.narrowing
+    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
+  if not row_security_active('neural_search.documents') then
+    search.narrowing = search.conditions; -- every index may be used
+    -- Not even whoever no policy applies to is to find what isn't there any more.
+    search.conditions = search.conditions || ' and (select true from storage.objects as o'
+      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
+  end if;
+  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
+    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
+  return search;
+end
+$$;
+comment on function neural_search.read_search is 'The arguments of a search, checked; raises, with the remedy.';
+
+
+-- `ranked_by` names what page_after, checked, has the similarity of the last result in.
+create or replace function neural_search.find_page(
+  search neural_search.search, wanted integer, skipped integer, page_after jsonb, ranked_by text
+) returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  after_similarity constant double precision := (page_after ->> ranked_by)::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  depth integer := wanted + skipped + 2
+    + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
+  found neural_search.match[];
+  page neural_search.match[];
+  worst double precision;
+begin
+  loop
+    found = neural_search.nearest(search, depth);
+    page = array(
+      select row(m.*)::neural_search.match from unnest(found) as m
+      where m.similarity > search.threshold and m.similarity >= search.floor
+        and (page_after is null
+          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
+    );
+    page = neural_search.seen_among(page, wanted, skipped);
+    worst = found[cardinality(found)].similarity;
+    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
+      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
+      or cardinality(page) = wanted
+        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+    if depth > 50000 then -- each round reads four times as much, and holds it
+      raise exception 'The page lies deeper than % results.', depth
+        using errcode = 'invalid_parameter_value',
+          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
+    end if;
+    depth = 4 * depth;
+  end loop;
+  -- The best of all decides for every page; what comes after it says enough where that is as near.
+  if page[1].similarity < search.best_floor then
+    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
+    if neural_search.seen_among(found, 1, 0) = '{}' then
+      page = '{}';
+    end if;
+  end if;
+  return page;
+end
+$$;
+comment on function neural_search.find_page is
+  'A page of the nearest documents that the caller may see; none where the best of all is below best_floor.';
+
+
+create or replace function neural_search.search_parameters() returns text[]
+language sql immutable set search_path = '' as $$
+  select array[
+    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+    'hnsw.scan_mem_multiplier'
+  ]
+$$;
+comment on function neural_search.search_parameters is 'What a search sets by set_parameters, and sets back.';
+
+
+create or replace function neural_search.search_settings() returns text[]
+language sql immutable set search_path = '' as $$
+  select array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+$$;
+comment on function neural_search.search_settings is 'What a search sets search_parameters to.';
+
+
 create or replace function public.match_documents(
   query_embedding extensions.vector,
   similarity_threshold double precision default 0,
@@ -2621,99 +2822,25 @@ as $$
 declare
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  threshold constant double precision := coalesce(similarity_threshold, 0);
-  narrow constant jsonb := coalesce(filter, '{}');
-  kind constant text := coalesce(query_kind, 'image');
-  names constant text[] := array[
-    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-    'hnsw.scan_mem_multiplier'
-  ];
-  former text[];
-  searched record;
-  level record;
-  search neural_search.search;
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  depth integer := wanted + skipped + 2;
-  found neural_search.match[];
-  page neural_search.match[];
-  after_similarity double precision;
-  after_id bigint;
-  worst double precision;
-begin
-  select * into searched from neural_search.searchable_model(model);
-  perform neural_search.check_query(
-    query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence,
+  names constant text[] := neural_search.search_parameters();
+  search constant neural_search.search := neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'image'), min_confidence,
     best_confidence
   );
-  if narrow <> '{}' then
-    perform neural_search.check_filter(narrow);
-  end if;
+  former text[];
+  page neural_search.match[];
+begin
   if page_after is not null then
     perform neural_search.check_page(page_after, 'similarity');
-    after_similarity = (page_after ->> 'similarity')::double precision;
-    after_id = (page_after ->> 'id')::bigint;
-    depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
-
-  former = neural_search.set_parameters(
-    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-  );
-  -- Of unit length: half precision has no place for very long or very short vectors.
-  search.query = extensions.l2_normalize(query_embedding);
-  select * into level from neural_search.confidence_levels(searched.name, kind, search.query);
-  search.model = searched.name;
-  search.dimensions = searched.dimensions;
-  search.strategy = searched.search_strategy;
-  search.floor = greatest(
-    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
-  );
-  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
-  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
-  search.conditions = search.narrowing
-    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
-  if not row_security_active('neural_search.documents') then
-    search.narrowing = search.conditions; -- every index may be used
-    -- Not even whoever no policy applies to is to find what isn't there any more.
-    search.conditions = search.conditions || ' and (select true from storage.objects as o'
-      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
-  end if;
-  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
-    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
-
-  loop
-    found = neural_search.nearest(search, depth);
-    page = array(
-      select row(m.*)::neural_search.match from unnest(found) as m
-      where m.similarity > threshold and m.similarity >= search.floor
-        and (page_after is null
-          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
-    );
-    page = neural_search.seen_among(page, wanted, skipped);
-    worst = found[cardinality(found)].similarity;
-    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
-      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-      or cardinality(page) = wanted
-        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
-    if depth > 50000 then -- each round reads four times as much, and holds it
-      raise exception 'The page lies deeper than % results.', depth
-        using errcode = 'invalid_parameter_value',
-          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
-    end if;
-    depth = 4 * depth;
-  end loop;
-  -- The best of all decides for every page; what comes after it says enough where that is as near.
-  if page[1].similarity < search.best_floor then
-    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
-    if neural_search.seen_among(found, 1, 0) = '{}' then
-      page = '{}';
-    end if;
-  end if;
+  former = neural_search.set_parameters(names, neural_search.search_settings());
+  page = neural_search.find_page(search, wanted, skipped, page_after, 'similarity');
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
   select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
-    neural_search.confidence_of(m.similarity, level.same, level.strong, level.related)
+    neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
   from unnest(page) as m;
 end
 $$;
@@ -2856,6 +2983,346 @@ $$;
 comment on function public.object_states is
   'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '
   'not yours to see).';
+
+
+-- From sql/words.sql
+
+-- Words: what images are called and what their metadata says, beside what they show.
+-- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
+-- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
+-- the policy on neural_search.words, words_statement, find_words, ranked_words,
+-- check_words, search_documents.
+
+-- Definer, because callers may not read the table; how words are compared is no secret.
+create or replace function neural_search.text_configuration() returns regconfig
+language sql stable security definer set search_path = '' as $$
+  select t.configuration::regconfig from neural_search.text_search as t
+$$;
+comment on function neural_search.text_configuration is 'The text search configuration that lexemes are made by.';
+
+
+-- Camel case, digits and whatever of ASCII is no letter separate words: which other letters there are depends on the
+-- database's locale, and is left to the parser. Composed, because macOS uploads names in decomposed characters. What says
+-- nothing of a picture is left out by this list, since to go by frequency would tell of hidden rows. 4,000 characters,
+-- words of at most 64.
+create or replace function neural_search.lexemes(source text, configuration regconfig)
+returns table (lexeme text, place integer)
+language sql stable set search_path = '' as $$
+  with words as (
+    select lower(w.word) as word, w.place
+    from regexp_split_to_table(
+      regexp_replace(
+        regexp_replace(normalize(left(source, 4000), nfkc), '([[:lower:]])([[:upper:]])', '\1 \2', 'g'),
+        '([[:upper:]])([[:upper:]][[:lower:]])', '\1 \2', 'g'
+      ),
+      '[\u0001-\u0040\u005b-\u0060\u007b-\u007f]+'
+    ) with ordinality as w (word, place)
+  )
+  select l.lexeme, min(l.positions[1])::integer
+  from unnest(to_tsvector(configuration, (
+    select string_agg(w.word, ' ' order by w.place)
+    from words as w
+    where length(w.word) <= 64 and w.word !~ '^[a-z]?$' and w.word <> all (array[
+      'avif', 'bmp', 'gif', 'heic', 'heif', 'ico', 'jpeg', 'jpg', 'png', 'svg', 'tif', 'tiff', 'webp',
+      'cimg', 'dcim', 'dji', 'dsc', 'dscf', 'dscn', 'gopr', 'image', 'images', 'img', 'imgp', 'mvimg', 'photo', 'photos',
+      'pic', 'pict', 'pics', 'picture', 'pictures', 'pxl', 'vid',
+      'an', 'and', 'at', 'by', 'for', 'from', 'in', 'is', 'of', 'on', 'or', 'the', 'to', 'with'
+    ])
+  ))) as l
+  group by l.lexeme
+$$;
+comment on function neural_search.lexemes is
+  'The lexemes in a path or in any text, and where they come first; without numbers, single letters, file types, what '
+  'cameras call files, and little words.';
+
+
+-- The path without its file's type; of the metadata strings and lists of strings, not their keys. At most 100 in all.
+create or replace function neural_search.words_of(content text, metadata jsonb)
+returns table (lexeme text, source smallint)
+language sql stable set search_path = '' as $$
+  with configured as materialized (select neural_search.text_configuration() as configuration),
+  strings as (
+    select given.value #>> '{}' as string
+    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given
+    where jsonb_typeof(given.value) = 'string'
+    union all
+    select item.value #>> '{}'
+    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given,
+      jsonb_array_elements(case jsonb_typeof(given.value) when 'array' then given.value else '[]' end) as item
+    where jsonb_typeof(item.value) = 'string'
+  ),
+  found as (
+    select l.lexeme, l.place, 1 as source
+    from configured as c, neural_search.lexemes(content, c.configuration) as l
+    union all
+    select l.lexeme, l.place, 2
+    from configured as c,
+      neural_search.lexemes((
+        select string_agg(f.string, ' ')
+        from (select left(s.string, 4000) as string from strings as s limit 1000) as f
+      ), c.configuration) as l
+  )
+  select f.lexeme, bit_or(f.source)::smallint
+  from found as f
+  group by f.lexeme
+  order by min(f.source), min(f.place), f.lexeme limit 100
+$$;
+comment on function neural_search.words_of is
+  'The lexemes that a document is found by, and where each is from: 1 the path, 2 the metadata, 3 both.';
+
+
+create or replace function neural_search.write_words() returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  count bigint;
+begin
+  delete from neural_search.words as w where true;
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, d.id, w.source
+  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w;
+  get diagnostics count = row_count;
+  return count;
+end
+$$;
+comment on function neural_search.write_words is 'Makes the words of all documents anew; how many.';
+
+
+create or replace function neural_search.use_text_search(configuration text) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  found text;
+begin
+  select format('%I.%I', n.nspname, c.cfgname) into found
+  from pg_ts_config as c join pg_namespace as n on n.oid = c.cfgnamespace
+  where use_text_search.configuration in (c.cfgname, n.nspname || '.' || c.cfgname)
+  order by n.nspname = 'pg_catalog' desc, n.nspname limit 1;
+  if found is null then
+    raise exception 'configuration is %, which isn''t a text search configuration of this database.',
+      coalesce(quote_literal(left(use_text_search.configuration, 100)), 'null')
+      using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
+  end if;
+  lock table neural_search.documents in share mode; -- or what is uploaded meanwhile would keep words of the former kind
+  update neural_search.text_search as t set configuration = found where true;
+  return neural_search.write_words();
+end
+$$;
+comment on function neural_search.use_text_search is
+  'Has lexemes made by another text search configuration from now on, and those of all documents anew; how many.';
+
+
+-- It never raises, or an upload or a move could fail: such a document is found by its vector alone.
+create or replace function neural_search.on_document_change() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' then
+    if (old.content, old.metadata) is not distinct from (new.content, new.metadata) then
+      return null;
+    end if;
+    delete from neural_search.words as w where w.document_id = new.id;
+  end if;
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, new.id, w.source from neural_search.words_of(new.content, new.metadata) as w;
+  return null;
+exception when others then
+  raise warning 'neural-search could not write the words of document %: % (%)', new.id, sqlerrm, sqlstate;
+  return null;
+end
+$$;
+comment on function neural_search.on_document_change is 'Keeps words as the document''s path and metadata are.';
+
+
+create or replace function neural_search.attach_words() returns void
+language plpgsql set search_path = '' as $$
+begin
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
+  ) then
+    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
+      for each row execute function neural_search.on_document_change();
+    perform neural_search.write_words();
+  end if;
+end
+$$;
+comment on function neural_search.attach_words is
+  'Makes the trigger that keeps words, where it is missing, and the words of the documents that are there by then.';
+
+
+-- A scalar subquery, because the planner would turn an EXISTS into a hash of all documents that the caller may see.
+alter policy "As the policy on documents says" on neural_search.words
+  to anon, authenticated using (
+    coalesce((select true from neural_search.documents as d where d.id = words.document_id), false)
+  );
+comment on policy "As the policy on documents says" on neural_search.words is
+  'A word is seen by whoever sees its document.';
+
+
+-- Of each word the first 1,000 documents that the caller may see, and never the first 1,000 of all: what is found mustn't
+-- depend on hidden ones. Offset 0 keeps the planner from hashing all documents. $1 is the query, $2 its lexemes.
+create or replace function neural_search.words_statement(search neural_search.search) returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'with found as materialized ('
+    ' select first_ones.* from unnest($2) as asked (lexeme) cross join lateral ('
+    '  select d.*, w.source from neural_search.words as w cross join lateral ('
+    '   select * from neural_search.documents as d where d.id = w.document_id and d.model = %L%s offset 0) as d'
+    '  where w.lexeme = asked.lexeme order by w.document_id limit 1000) as first_ones'
+    '), named as materialized ('
+    ' select f.id, count(*) / cardinality($2)::double precision as share, bit_or(f.source)::integer as source'
+    ' from found as f group by f.id order by share desc, f.id limit 1000'
+    ') select distinct on (n.share, n.id) n.id, n.share, n.source, f.content,'
+    ' 1 - (f.embedding operator(extensions.<=>) $1) as similarity, f.bucket_id, f.object_id, f.metadata, f.object_version'
+    ' from named as n join found as f on f.id = n.id',
+    search.model, search.conditions
+  )
+$$;
+comment on function neural_search.words_statement is
+  'How documents that have some of a query''s words are found: at most 1,000, those with the greatest share of them.';
+
+
+create or replace function neural_search.find_words(search neural_search.search, lexemes text[])
+returns neural_search.word_match[]
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  found neural_search.word_match[];
+begin
+  if cardinality(lexemes) = 0 then
+    return '{}'::neural_search.word_match[];
+  end if;
+  execute format(
+    'select coalesce(array_agg(row(f.*)::neural_search.word_match), ''{}'') from (%s) as f',
+    neural_search.words_statement(search)
+  ) into found using search.query, lexemes;
+  return found;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  if not neural_search.policies_work() then
+    return '{}'::neural_search.word_match[];
+  elsif current_setting('neural_search.prepared', true) <> 'on' then
+    raise; -- can_see hides what a policy fails on: this failure is our own
+  end if;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.find_words(search, lexemes);
+end
+$$;
+comment on function neural_search.find_words is
+  'The documents that have some of these lexemes, of those that policies show to the caller and that fulfil all '
+  'conditions; whether their objects are still there is for seen_among to say.';
+
+
+-- By score, as one order for seen_among, which asks no further than it has to.
+create or replace function neural_search.ranked_words(
+  named neural_search.word_match[], weight double precision, page_after jsonb
+) returns neural_search.match[]
+language sql immutable set search_path = '' as $$
+  select array(
+    select row(n.id, n.content, n.similarity, n.bucket_id, n.object_id, n.metadata, n.object_version)::neural_search.match
+    from unnest(named) as n cross join lateral (select n.similarity + weight * n.share as score) as s
+    where page_after is null or s.score < (page_after ->> 'score')::double precision
+      or s.score = (page_after ->> 'score')::double precision and n.id > (page_after ->> 'id')::bigint
+    order by s.score desc, n.id
+  )
+$$;
+comment on function neural_search.ranked_words is 'What its words found, in the order of scores, from a page on.';
+
+
+create or replace function neural_search.check_words(words double precision) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if not words between 0 and 1 then
+    raise exception 'words is %, expected a number from 0 to 1.', words
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
+  end if;
+end
+$$;
+comment on function neural_search.check_words is 'Raises, with the remedy, for a weight of words that makes no sense.';
+
+
+create or replace function public.search_documents(
+  query_embedding extensions.vector,
+  query_text text,
+  words double precision default 0.5,
+  similarity_threshold double precision default 0,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  query_kind text default 'text',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision, found_by text[]
+)
+language plpgsql stable set search_path = ''
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as match_documents has them
+as $$
+#variable_conflict use_column
+declare
+  weight constant double precision := coalesce(search_documents.words, 0.5);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  names constant text[] := neural_search.search_parameters();
+  search neural_search.search;
+  lexemes text[];
+  former text[];
+  named neural_search.word_match[];
+  page neural_search.match[] := '{}'::neural_search.match[];
+begin
+  perform neural_search.check_words(weight);
+  if page_after is not null then
+    perform neural_search.check_page(page_after, 'score', 2.1);
+  end if;
+  search = neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'text'), min_confidence,
+    best_confidence
+  );
+  lexemes = array(
+    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+    where weight > 0 order by l.place limit 16
+  );
+  former = neural_search.set_parameters(names, neural_search.search_settings());
+  named = array(
+    select row(n.*)::neural_search.word_match from unnest(neural_search.find_words(search, lexemes)) as n
+    where n.similarity > search.threshold and n.similarity >= search.floor
+  );
+  search.conditions = search.conditions
+    || format(' and d.id <> all (%L)', array(select n.id from unnest(named) as n)::text);
+  if search.best_floor is null
+    or neural_search.seen_among(
+      array(
+        select m from unnest(neural_search.ranked_words(named, weight, null)) as m where m.similarity >= search.best_floor
+      ), 1, 0
+    ) <> '{}'
+    or neural_search.find_page(search, 1, 0, null, 'score') <> '{}'
+  then
+    search.best_floor = null;
+    page = neural_search.find_page(search, wanted + skipped, 0, page_after, 'score')
+      || neural_search.seen_among(neural_search.ranked_words(named, weight, page_after), wanted + skipped, 0);
+  end if;
+  former = neural_search.set_parameters(names, former);
+  perform neural_search.log_failures();
+
+  return query
+  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, s.score,
+    array_remove(array[
+      case when n.id is null or c.confidence <> 'unrelated' then 'image' end,
+      case when n.source & 1 > 0 then 'name' end,
+      case when n.source & 2 > 0 then 'metadata' end
+    ], null)
+  from unnest(page) as p
+  left join unnest(named) as n on n.id = p.id
+  cross join lateral (select p.similarity + coalesce(weight * n.share, 0) as score) as s
+  cross join lateral (
+    select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
+  ) as c
+  order by s.score desc, p.id limit wanted offset skipped;
+end
+$$;
+comment on function public.search_documents is
+  'match_documents, with the words of paths and metadata beside the images: score is similarity plus words times the share '
+  'of query_text''s words that a document has, the best first, equals by id; found_by says image, name, metadata.';
 
 
 -- From sql/lsh.sql
@@ -3114,7 +3581,7 @@ comment on function public.confirm_duplicates is
 
 -- Recommendation: what is like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
+-- Objects: the types example and candidate, recommend_documents and what it is made of, similar_documents. No tables: everything is found
 -- by match_documents and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
@@ -3675,6 +4142,49 @@ comment on function public.recommend_documents is
   'than best_confidence.';
 
 
+create or replace function public.similar_documents(
+  name text,
+  bucket text default null,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  similarity_threshold double precision default 0,
+  min_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  meant constant bigint[] := array(
+    select e.id from public.get_embeddings(
+      names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
+    ) as e
+  );
+begin
+  if cardinality(meant) <> 1 then
+    raise exception 'name is %, which means % images that you may see.',
+      coalesce(quote_literal(left(similar_documents.name, 200)), 'null'), cardinality(meant)
+      using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
+        hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
+  end if;
+  return query
+  select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
+  from public.recommend_documents(
+    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), match_count => match_count, skip_count => skip_count,
+    filter => filter, page_after => page_after, model => similar_documents.model,
+    similarity_threshold => similarity_threshold, min_confidence => min_confidence
+  ) as r;
+end
+$$;
+comment on function public.similar_documents is
+  'What is like the stored image of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
+  'image, PT409 where several have the path.';
+
+
 -- From sql/attach.sql
 
 -- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
@@ -3723,6 +4233,7 @@ begin
   perform neural_search.enable('pg_net', 'net', 'extensions');
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
+  perform neural_search.attach_words();
 
   -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
   -- which only the owner of the table may give it.
@@ -3745,7 +4256,7 @@ comment on function neural_search.attach is 'Makes the trigger and the schedules
 -- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
--- may read one, under its policy.
+-- may read two, under their policies.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
@@ -3753,10 +4264,11 @@ revoke all on all tables in schema neural_search from public, anon, authenticate
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
   neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
-  neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
+  neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations, neural_search.text_search,
+  neural_search.words
   to service_role;
 
-grant select on neural_search.documents to anon, authenticated; -- the policy says which rows
+grant select on neural_search.documents, neural_search.words to anon, authenticated; -- policies say which rows
 grant insert, update, delete on neural_search.documents to service_role;
 revoke all on all sequences in schema neural_search from public, anon, authenticated, service_role;
 grant usage, select on sequence neural_search.documents_id_seq to service_role;
@@ -3771,9 +4283,9 @@ revoke execute on function
   public.index_status, public.list_embedding_jobs, public.embedding_report,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   from public, anon, authenticated, service_role;
 -- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
@@ -3784,22 +4296,23 @@ grant execute on function
   public.index_status, public.list_embedding_jobs, public.embedding_report,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to service_role;
 -- Only for their owner, its triggers and its schedules.
 revoke execute on function
   neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
   neural_search.tidy,
+  neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
   neural_search.set_lsh,
   neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;
 -- Searches; then what those execute as their caller. PostgREST exposes only the first.
 grant execute on function
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to anon, authenticated;
 grant execute on function
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
@@ -3812,6 +4325,11 @@ grant execute on function
   neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,
   neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows, neural_search.nearest,
   neural_search.find_public, neural_search.find_seen, neural_search.state_of,
+  neural_search.read_search, neural_search.find_page, neural_search.search_parameters,
+  neural_search.search_settings,
+  neural_search.text_configuration, neural_search.lexemes, neural_search.words_statement, neural_search.find_words,
+  neural_search.ranked_words,
+  neural_search.check_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.lsh_statement,
   neural_search.are_duplicates, neural_search.last_document_id,
   neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
@@ -3843,7 +4361,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '02a61d2ffa076f78254f40df5cf558db8a8fbf53dcba8386dac9573bc021a916', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '90263f6589ac418514d45737e2f3ca053dad015a48dd786fa9f5905f4be002b8', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

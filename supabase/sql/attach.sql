@@ -44,6 +44,7 @@ begin
   perform neural_search.enable('pg_net', 'net', 'extensions');
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
+  perform neural_search.attach_words();
 
   -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
   -- which only the owner of the table may give it.

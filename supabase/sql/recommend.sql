@@ -1,6 +1,6 @@
 -- Recommendation: what is like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
+-- Objects: the types example and candidate, recommend_documents and what it is made of, similar_documents. No tables: everything is found
 -- by match_documents and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
@@ -559,3 +559,46 @@ comment on function public.recommend_documents is
   'What is like some documents or embeddings and unlike others, without those documents: score orders the results, '
   'similarity is that to the query or the closest like, closest the place of that like. None where the best has less '
   'than best_confidence.';
+
+
+create or replace function public.similar_documents(
+  name text,
+  bucket text default null,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  similarity_threshold double precision default 0,
+  min_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  meant constant bigint[] := array(
+    select e.id from public.get_embeddings(
+      names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
+    ) as e
+  );
+begin
+  if cardinality(meant) <> 1 then
+    raise exception 'name is %, which means % images that you may see.',
+      coalesce(quote_literal(left(similar_documents.name, 200)), 'null'), cardinality(meant)
+      using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
+        hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
+  end if;
+  return query
+  select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
+  from public.recommend_documents(
+    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), match_count => match_count, skip_count => skip_count,
+    filter => filter, page_after => page_after, model => similar_documents.model,
+    similarity_threshold => similarity_threshold, min_confidence => min_confidence
+  ) as r;
+end
+$$;
+comment on function public.similar_documents is
+  'What is like the stored image of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
+  'image, PT409 where several have the path.';

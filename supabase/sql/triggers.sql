@@ -108,6 +108,11 @@ begin
       owner_id = after ->> 'owner_id', metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'),
       updated_at = now()
     where d.object_id = target_object_id and d.object_version = old_version;
+  elsif was_indexed and old_version = new_version
+      and before -> 'user_metadata' is distinct from after -> 'user_metadata' then
+    update neural_search.documents as d set
+      metadata = coalesce(nullif(after -> 'user_metadata', 'null'), '{}'), updated_at = now()
+    where d.object_id = target_object_id and d.object_version = new_version;
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
@@ -130,11 +135,12 @@ $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
 
--- What a change must touch to matter to us; Storage also writes times and metadata.
+-- What a change must touch to matter to us; Storage also writes times and its own metadata.
 create or replace function neural_search.identity_of(object jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
   select jsonb_build_array(
-    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at')
+    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at',
+    object -> 'user_metadata')
 $$;
 comment on function neural_search.identity_of is 'The part of a row of storage.objects, as jsonb, that we follow.';
 

@@ -29,6 +29,7 @@ DEFINERS = {
     "neural_search.public_buckets",
     "neural_search.searchable_model",
     "neural_search.state_of",
+    "neural_search.text_configuration",
     "public.active_model",
 }
 CALLERS = {
@@ -39,6 +40,8 @@ CALLERS = {
     "public.match_documents",
     "public.object_states",
     "public.recommend_documents",
+    "public.search_documents",
+    "public.similar_documents",
 }
 # What those call as the caller. PostgREST doesn't expose their schema.
 HELPERS = {
@@ -56,6 +59,7 @@ HELPERS = {
     "neural_search.check_page",
     "neural_search.check_query",
     "neural_search.check_recommendation",
+    "neural_search.check_words",
     "neural_search.compared",
     "neural_search.confidence_levels",
     "neural_search.confidence_of",
@@ -64,8 +68,10 @@ HELPERS = {
     "neural_search.filter_conditions",
     "neural_search.filter_keys",
     "neural_search.find_matches",
+    "neural_search.find_page",
     "neural_search.find_public",
     "neural_search.find_seen",
+    "neural_search.find_words",
     "neural_search.is_confident",
     "neural_search.is_kind",
     "neural_search.is_public",
@@ -73,6 +79,7 @@ HELPERS = {
     "neural_search.last_document_id",
     "neural_search.leaders",
     "neural_search.level_of",
+    "neural_search.lexemes",
     "neural_search.live_objects",
     "neural_search.log_failures",
     "neural_search.lsh_bits",
@@ -82,9 +89,13 @@ HELPERS = {
     "neural_search.note_failure",
     "neural_search.policies_work",
     "neural_search.public_buckets",
+    "neural_search.ranked_words",
     "neural_search.read_examples",
+    "neural_search.read_search",
     "neural_search.reweighed",
     "neural_search.scaled",
+    "neural_search.search_parameters",
+    "neural_search.search_settings",
     "neural_search.search_statement",
     "neural_search.searchable_model",
     "neural_search.seen_among",
@@ -92,12 +103,15 @@ HELPERS = {
     "neural_search.squashed",
     "neural_search.state_of",
     "neural_search.stored_ids",
+    "neural_search.text_configuration",
     "neural_search.visible_objects",
     "neural_search.weighted_mean",
+    "neural_search.words_statement",
 }
 # Not even the service: only their owner and its triggers and schedules.
 NOBODY = {
     "neural_search.attach",
+    "neural_search.attach_words",
     "neural_search.enable",
     "neural_search.identity_of",
     "neural_search.is_move",
@@ -106,6 +120,8 @@ NOBODY = {
     "neural_search.schedule_jobs",
     "neural_search.set_lsh",
     "neural_search.tidy",
+    "neural_search.use_text_search",
+    "neural_search.write_words",
 }
 TABLES = {
     "background_samples",
@@ -118,6 +134,8 @@ TABLES = {
     "migrations",
     "models",
     "reconciliations",
+    "text_search",
+    "words",
 }
 VIEWS = {"backlog", "failures", "freshness", "outdated", "progress"}
 
@@ -160,7 +178,9 @@ def test_every_view_reads_as_its_caller(catalogue):
     assert set(views) == {(name, True) for name in VIEWS | {"documents"}}
 
 
-ASKING = ("can_see", "find_matches", "find_seen", "policies_work", "seen_among", "visible_objects")
+ASKING = (
+    "can_see", "find_matches", "find_seen", "find_words", "policies_work", "seen_among", "visible_objects"
+)  # fmt: skip
 INLINED = {"neural_search.live_objects"}  # its body is to be planned where it is called
 
 
@@ -227,7 +247,9 @@ def test_table_privileges_are_as_intended(catalogue):
     work = "DELETE INSERT SELECT UPDATE"
     tables = {(table, "service_role", work) for table in TABLES - {"migrations"}}
     views = {(view, "service_role", "SELECT") for view in VIEWS | {"migrations"}}
-    callers = {("documents", role, "SELECT") for role in ("anon", "authenticated")}
+    callers = {
+        (table, role, "SELECT") for table in ("documents", "words") for role in ("anon", "authenticated")
+    }
     assert set(rows) == tables | views | callers | {("documents in public", "service_role", work)}
 
 
@@ -268,7 +290,8 @@ def test_everything_has_a_comment(catalogue):
           and col_description(attrelid, attnum) is null
         union all
         select polname from pg_policy
-        where polrelid = 'neural_search.documents'::regclass and obj_description(oid, 'pg_policy') is null
+        where polrelid in ('neural_search.documents'::regclass, 'neural_search.words'::regclass)
+          and obj_description(oid, 'pg_policy') is null
     """).fetchall()
     assert rows == []
 

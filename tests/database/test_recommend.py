@@ -447,3 +447,31 @@ def test_equals_are_paged_through_by_id(db, make_document, strategy):
 def test_a_page_that_cant_follow_is_refused(db, arguments, message):
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
         rows(db, [embedding(1)], **arguments)
+
+
+def similar(connection, name, **arguments):
+    given = {"name": name, "similarity_threshold": -1.0, **arguments}
+    named = ", ".join(f"{key} => %({key})s" for key in given)
+    return [row[0] for row in connection.execute(f"select content from similar_documents({named})", given)]
+
+
+def test_images_like_a_stored_one_are_found_by_its_name_alone(db, make_document):
+    make_document("a/one.png", 1), make_document("near.png", 5, 1), make_document("far.png", 1, 5)
+    assert similar(db, "a/one.png") == similar(db, "images/a/one.png") == ["near.png", "far.png"]
+    assert similar(db, "a/one.png", bucket="images", match_count=1) == ["near.png"]
+    assert similar(db, "a/one.png", match_count=1, skip_count=1) == ["far.png"]
+
+
+def test_a_name_that_means_no_visible_image_or_several_is_refused(db, make_document):
+    db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    db.execute("select public.index_bucket('attic')")
+    make_document("a.png"), make_document("a.png", bucket="attic"), make_document("b.png", bucket="attic")
+    with pytest.raises(psycopg.Error, match=r"name is 'c\.png', which means 0 images") as missing:
+        similar(db, "c.png")
+    with pytest.raises(psycopg.Error, match=r"name is 'a\.png', which means 2 images") as several:
+        similar(db, "a.png")
+    assert (missing.value.sqlstate, several.value.sqlstate) == ("PT404", "PT409")
+    with as_role(db, "anon"), pytest.raises(psycopg.Error, match="which means 0 images"):
+        similar(db, "attic/b.png")
+    with as_role(db, "anon"):
+        assert similar(db, "a.png") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ PICTURE = picture("red")
 RED = ColourEmbedder("", DIMENSIONS).embed_texts(["red"])[0].astype(float).tolist()
 EVERYTHING = {"limit": 100, "min_similarity": -1, "best_confidence": "unrelated"}
 PAGE = 3
+WORDS = re.compile(r"[a-z]{2,}.*\.")  # what has a word in its path, as the scene's names have them
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,40 @@ def by_pages_after_the_last(caller: Caller) -> Seen:
     return seen
 
 
+def by_words(caller: Caller) -> Seen:
+    """Those found by their names are exactly the seen ones that have the words."""
+    wide = {"query_embedding": RED, "query_text": "a acme reds png", "similarity_threshold": -1, "words": 1}
+    rows = caller.rpc("search_documents", **wide, match_count=500)
+    named = {
+        pair for row in rows if "name" in row["found_by"] for pair in [(row["bucket_id"], row["content"])]
+    }
+    assert named == {pair for pair in _pairs(rows) if {"acme", "reds"} & set(pair[1].split("/"))}
+    return _pairs(rows)
+
+
+def by_words_page_by_page(caller: Caller) -> Seen:
+    seen: Seen = set()
+    after = None
+    wide = {"query_embedding": RED, "query_text": "reds", "similarity_threshold": -1, "match_count": PAGE}
+    while rows := caller.rpc("search_documents", **wide, page_after=after):
+        assert not _pairs(rows) & seen
+        seen |= _pairs(rows)
+        after = {"score": rows[-1]["score"], "id": rows[-1]["id"], "rank": len(seen)}
+    return seen
+
+
+def by_the_table_of_words(caller: Caller) -> Seen:
+    """In SQL: whose words can be read, made names again; with those that have none."""
+    rows = _as_caller(
+        caller,
+        "select d.bucket_id, d.content from neural_search.documents as d where exists "
+        "(select from neural_search.words as w where w.document_id = d.id) "
+        "union all select '', w.lexeme from neural_search.words as w "
+        "where not exists (select from neural_search.documents as d where d.id = w.document_id)",
+    )
+    return rows | {pair for pair in caller.expected if not WORDS.search(pair[1])}
+
+
 def by_recommendation(caller: Caller) -> Seen:
     return _pairs(caller.recommend())
 
@@ -170,12 +206,16 @@ def by_state(caller: Caller) -> Seen:
 
 def by_table(caller: Caller) -> Seen:
     """In SQL: the table lies in the private schema, but its row security holds all the same."""
+    return _as_caller(caller, "select bucket_id, content from neural_search.documents")
+
+
+def _as_caller(caller: Caller, statement: str) -> Seen:
     role = {"anon": "anon", "service": "service_role"}.get(caller.name, "authenticated")
     with (
         psycopg.connect(caller.database_url, autocommit=True) as connection,
         as_role(connection, role, scenario.CLAIMS.get(caller.name)) as database,
     ):
-        return set(database.execute("select bucket_id, content from neural_search.documents").fetchall())
+        return set(database.execute(statement.encode()).fetchall())
 
 
 SEARCHES: dict[str, Callable[[Caller], Seen]] = {
@@ -186,6 +226,9 @@ SEARCHES: dict[str, Callable[[Caller], Seen]] = {
     "match_documents, bucket by bucket": by_match_in_each_bucket,
     "match_documents, page by page": by_pages,
     "match_documents, each page after the last": by_pages_after_the_last,
+    "search_documents": by_words,
+    "search_documents, each page after the last": by_words_page_by_page,
+    "the table of words": by_the_table_of_words,
     "recommend_documents": by_recommendation,
     "recommend_documents, by the best score": by_best_score,
     "recommend_documents, copies folded": by_copies,

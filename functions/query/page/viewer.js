@@ -2,7 +2,7 @@
 
 import * as crop from "./crop.js";
 import { byId } from "./dom.js";
-import { confidence, copies, rounded, showFirst } from "./grid.js";
+import { confidence, copies, rounded, showFirst, sourcesOf } from "./grid.js";
 import { about, links, nameOf } from "./objects.js";
 import { isEmpty, nameOfClosest } from "./query.js";
 
@@ -128,8 +128,8 @@ function facts(result) {
 
 function meaning(result) {
   const closest = nameOfClosest(shown.query, result.closest);
-  const why = [result.found_by ?? []].flat().join(" and ");
-  const said = [`similarity ${rounded(result.similarity)}`, confidence(result), why && `found by its ${why}`, closest && `closest to ${closest}`];
+  const why = sourcesOf(result) && `found by its ${sourcesOf(result)}`;
+  const said = [`similarity ${rounded(result.similarity)}`, confidence(result), confidence(result) !== why && why, closest && `closest to ${closest}`];
   return said.filter(Boolean);
 }
 

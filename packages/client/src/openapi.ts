@@ -459,6 +459,8 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
+            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
+            words?: number;
             filter?: components["schemas"]["Filter"];
         };
         /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image. */
@@ -501,6 +503,8 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
+            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
+            words?: number;
             /** @description As in Query, or its keys as fields. */
             filter?: string;
             /** @description Only in this bucket. */
@@ -607,6 +611,8 @@ export interface components {
              * @enum {unknown}
              */
             confidence: "same" | "strong" | "related" | "unrelated" | null;
+            /** @description Why it was found: by what it shows, or by words of a query of one text alone in its path or metadata. One that is unrelated by what it shows, but has such words, lacks image. */
+            found_by: ("image" | "name" | "metadata")[];
             /** @description The example that it is most similar to; null where there is only unlike. */
             closest: {
                 /** @enum {unknown} */

@@ -46,6 +46,7 @@ def postgrest() -> RpcTransport:
         recommend_documents=[match | {"score": 0.7, "closest": 0, "duplicates": []}],
         active_model=[{"name": "colours", "dimensions": 4}],
         match_documents=[match],
+        search_documents=[match | {"score": 1.4, "found_by": ["image", "name"]}],
         get_embeddings=[],
         object_states=[{"name": "a.png", "object_id": "7", "state": "searchable", "reason": None}],
     )
@@ -72,7 +73,7 @@ def file(data: bytes = RED) -> tuple[io.BytesIO, str]:
 
 
 def asked(postgrest: RpcTransport) -> dict[str, Any]:
-    [arguments] = postgrest.called("match_documents")
+    [arguments] = postgrest.called("match_documents") or postgrest.called("search_documents")
     return arguments
 
 
@@ -90,6 +91,7 @@ def test_a_search_answers_model_and_results(client: FlaskClient, path: str):
                 "content": "a/1.png",
                 "similarity": 0.9,
                 "confidence": "strong",
+                "found_by": ["image", "name"],
                 "closest": {"field": "text", "index": 0},
                 "url": f"{STORAGE}/sign/images/a/1.png?token=t",
                 "preview": "preview?bucket=images&name=a%2F1.png&token=t",
@@ -105,7 +107,7 @@ def test_a_search_answers_model_and_results(client: FlaskClient, path: str):
 def test_results_are_held_back_only_on_request(client: FlaskClient, postgrest: RpcTransport):
     client.post("/", json={"text": "red"})
     client.post("/", json={"text": "red", "best_confidence": "related"})
-    first, second = postgrest.called("match_documents")
+    first, second = postgrest.called("search_documents")
     assert not first.keys() & {"best_confidence", "min_confidence"}
     assert (first["similarity_threshold"], second["best_confidence"]) == (-2, "related")
 
@@ -124,8 +126,8 @@ def test_a_page_leads_to_the_next(client: FlaskClient, postgrest: RpcTransport):
     cursor = client.post("/", json={"text": "red", "limit": 1}).json["next_cursor"]
     again = client.post("/", json={"text": "red", "limit": 1, "cursor": cursor})
     assert again.status_code == 200
-    _, asked = postgrest.called("match_documents")
-    assert asked["page_after"] == {"similarity": 0.9, "id": 1, "rank": 1}
+    _, asked = postgrest.called("search_documents")
+    assert asked["page_after"] == {"score": 1.4, "id": 1, "rank": 1}
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -231,6 +233,8 @@ def refused(answer: TestResponse) -> tuple[int, str]:
         ({"json": {"text": "red", "limit": 10_001}}, (400, "invalid-limit")),
         ({"json": {"text": "red", "limit": -1}}, (400, "invalid-limit")),
         ({"json": {"text": "red", "cursor": "forged"}}, (400, "invalid-cursor")),
+        ({"json": {"text": "red", "words": 1.5}}, (400, "invalid-words")),
+        ({"json": {"text": "red", "words": "0.5"}}, (400, "invalid-words")),
         ({"json": {"text": "red", "cursor": ""}}, (400, "invalid-query")),
         ({"json": {"text": "red", "offset": 300, "diversity": 1}}, (400, "invalid-limit")),
         ({"json": {"like": {"id": 7, "weight": 0}}}, (400, "invalid-query")),

@@ -351,6 +351,13 @@ def test_a_search_that_nothing_is_similar_to_shows_the_nearest_below_one_quiet_l
     expect(page.locator(".divider")).to_have_count(1)
 
 
+def test_results_found_by_their_names_stand_above_the_line_and_say_so(page: Page, site: str, fake: Fake):
+    fake.found, fake.found_by = 0, ["name"]
+    page.goto(site + "?q=castle")
+    expect(page.locator(".tile .confidence").first).to_have_text("found by its name")
+    expect(page.locator(".divider")).to_have_count(0)
+
+
 def test_every_error_type_has_words_of_its_own(page: Page, site: str):
     page.goto(site)
     silent = page.evaluate(

@@ -210,7 +210,7 @@ def test_the_larger_view_tells_what_is_known_and_copies_it(page: Page, site: str
     open_results(page, site)
     page.locator(".tile .open").first.click()
     name = page.locator("#viewer-name").inner_text()
-    expect(page.locator("#viewer-facts")).to_contain_text("same image · found by its image and name")
+    expect(page.locator("#viewer-facts")).to_contain_text("same image · found by its name")
     expect(page.locator("#viewer-facts")).to_contain_text("image/jpeg · 1.23 MB · added")
     page.get_by_role("button", name="Copy link").click()
     expect(page.locator("#viewer-outcome")).to_contain_text("Link copied")

@@ -16,6 +16,7 @@ NAMES = (f"{number}.png" for number in count(1))
 WAYS = (
     "the query function",
     "match_documents",
+    "search_documents",
     "get_embeddings by id",
     "object_states",
     "the table documents",

@@ -66,3 +66,30 @@ def _shows(caller: Caller, bucket: str, name: str) -> bool:
         return True
     answer = caller.post(f"/storage/v1/object/sign/{bucket}", json={"paths": [name], "expiresIn": 60})
     return bool(answer.json()[0]["signedURL"]) if answer.status_code == 200 else False
+
+
+def test_a_renamed_image_is_found_by_its_new_name_at_once_by_those_who_may_see_it(callers: dict[str, Caller]):
+    """Each bucket's first image becomes giraffe.png and back; nobody else's answer changes."""
+    for bucket, name in [
+        (bucket, min(about.seen_by)) for bucket, about in callers["service"].buckets.items()
+    ]:
+        renamed = f"{name.rpartition('/')[0]}/giraffe.png".lstrip("/")
+        before = {who: _giraffes(caller) for who, caller in callers.items()}
+        move(callers["service"], bucket, name, renamed)
+        after = {who: _giraffes(caller) for who, caller in callers.items()}
+        move(callers["service"], bucket, renamed, name)
+        seeing = {who for who in callers if name in scenario.seen(who, bucket)}
+        assert not any(before.values())
+        assert after == {who: {(bucket, renamed)} if who in seeing else set() for who in callers}
+
+
+def move(caller: Caller, bucket: str, name: str, renamed: str) -> None:
+    body = {"bucketId": bucket, "sourceKey": name, "destinationKey": renamed}
+    answer = caller.post("/storage/v1/object/move", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+def _giraffes(caller: Caller) -> set[tuple[str, str]]:
+    wide = {"query_embedding": lookups.RED, "similarity_threshold": -1, "match_count": 500}
+    rows = caller.rpc("search_documents", query_text="a giraffe", **wide)
+    return {(row["bucket_id"], row["content"]) for row in rows if "name" in row["found_by"]}

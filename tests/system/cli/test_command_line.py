@@ -149,7 +149,14 @@ def test_words_are_searched_for_without_an_option(monkeypatch: pytest.MonkeyPatc
 
 def test_urls_are_never_broken_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Any):
     url = "https://abc.supabase.co/storage/v1/object/sign/images/a.jpg?token=" + "x" * 300
-    found = {"name": "a.jpg", "bucket": "images", "similarity": 1.0, "confidence": "same", "duplicates": []}
+    found = {
+        "name": "a.jpg",
+        "bucket": "images",
+        "similarity": 1.0,
+        "confidence": "same",
+        "duplicates": [],
+        "found_by": ["image"],
+    }
     monkeypatch.setattr(query_command, "search", lambda *_: {"results": [found | {"url": url}]})
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")

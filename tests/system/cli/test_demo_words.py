@@ -32,6 +32,11 @@ def test_words_are_answered_once_the_background_is_known(demo: CommandLine, word
     assert all(result["confidence"] for result in results)
 
 
+def test_a_name_is_found_first_and_says_so(demo: CommandLine):
+    [first] = search(demo, "--text", "windmill", "--limit", "1")
+    assert "windmill" in first["name"] and "name" in first["found_by"]
+
+
 def test_less_of_one_of_the_first_results_leaves_the_others(demo: CommandLine):
     for first in search(demo, "--text", "windmill", "--limit", "5"):
         left = search(demo, "--text", "windmill", "--unlike", f"{first['bucket']}/{first['name']}")

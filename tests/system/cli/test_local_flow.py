@@ -173,8 +173,8 @@ def test_results_leave_out_the_examples(stack: CommandLine, uploaded: dict[str, 
 def test_results_in_a_pipe_are_plain_lines(stack: CommandLine, folder: Path, uploaded: dict[str, object]):
     query = ("query", "--image", folder / "red.png", "--limit", "1")
     header, result = stack.spawn(*query).stdout.splitlines()
-    assert header.split() == ["similarity", "confidence", "bucket", "name"]
-    assert result.split() == ["1.000", "images", "mixed/red.png"]
+    assert header.split() == ["similarity", "confidence", "found", "by", "bucket", "name"]
+    assert result.split() == ["1.000", "image", "images", "mixed/red.png"]
     assert "/object/sign/images/mixed/red.png?token=" in stack.run(*query, "--urls").stdout
 
 

@@ -164,6 +164,7 @@ FIELDS = {
     "min_similarity": 0.25,
     "min_confidence": "strong",
     "best_confidence": "same",
+    "words": 0.25,
     "filter": FILTER,
 }
 

@@ -76,6 +76,10 @@ def recommended(number: int, **changes: Any) -> dict[str, Any]:
     return match(number, **{"score": 0.5, "closest": 0, "duplicates": [], **changes})
 
 
+def worded(number: int, **changes: Any) -> dict[str, Any]:
+    return match(number, **{"score": 1.5 - number / 100, "found_by": ["image"], **changes})
+
+
 def stored(number: int, **changes: Any) -> dict[str, Any]:
     return {"id": number, "bucket_id": "images", "content": f"{number}.png", **changes}
 
@@ -84,6 +88,7 @@ def stored(number: int, **changes: Any) -> dict[str, Any]:
 def postgrest() -> RpcTransport:
     return RpcTransport(
         match_documents=[match(1), match(2)],
+        search_documents=[worded(1), worded(2, found_by=["name"])],
         recommend_documents=[recommended(1), recommended(2)],
         get_embeddings=[],
     )
@@ -153,8 +158,9 @@ def test_one_text_or_image_is_matched_by_the_model_that_embedded_it(
         like=(example(kind, value, kind),), limit=5, min_similarity=0.5, filter={"bucket": "images"}, offset=3
     )
     [first, *_] = find(postgrest, query)
-    [asked] = postgrest.called("match_documents")
+    [asked] = postgrest.called("search_documents" if kind == "text" else "match_documents")
     assert np.allclose(asked.pop("query_embedding"), ColourEmbedder().embed_texts([embedded])[0])
+    assert asked.pop("query_text", None) == ("red" if kind == "text" else None)
     assert asked == {
         "model": "colours",
         "query_kind": kind,
@@ -313,10 +319,20 @@ def test_only_a_similarity_that_was_sent_cuts_off(
     postgrest: RpcTransport, storage: responses.RequestsMock, asked: dict[str, Any], threshold: float
 ):
     find(postgrest, Query(like=RED.like, **asked))
-    [sent] = postgrest.called("match_documents")
+    [sent] = postgrest.called("search_documents")
     assert sent.get("similarity_threshold") == threshold
     assert sent.get("best_confidence") == asked.get("best_confidence")
     assert sent.get("min_confidence") == asked.get("min_confidence")
+
+
+@pytest.mark.parametrize("words", [None, 0.0, 0.3])
+def test_each_result_of_a_text_says_why_it_was_found(
+    postgrest: RpcTransport, storage: responses.RequestsMock, words: float | None
+):
+    results = find(postgrest, replace(RED, words=words))
+    assert [one.found_by for one in results] == [["image"], ["name"]]
+    [asked] = postgrest.called("search_documents")
+    assert asked.get("words") == words
 
 
 def test_only_an_empty_first_page_lists_the_possible_reasons(
@@ -324,7 +340,7 @@ def test_only_an_empty_first_page_lists_the_possible_reasons(
 ):
     search = build(postgrest)
     full = search.find(CALLER, MODEL, replace(RED, limit=2))
-    postgrest.answers["match_documents"] = []
+    postgrest.answers["search_documents"] = []
     assert (full.notice, search.find(CALLER, MODEL, RED).notice) == (None, NOTICE)
     assert search.find(CALLER, MODEL, replace(RED, limit=2, cursor=full.next_cursor)).notice is None
 
@@ -336,11 +352,11 @@ def test_a_full_page_leads_to_the_next_by_its_last_result(
     query = replace(RED, limit=2)
     cursor = search.find(CALLER, MODEL, query).next_cursor
     page = search.find(CALLER, MODEL, replace(query, cursor=cursor))
-    _, asked = postgrest.called("match_documents")
-    assert asked["page_after"] == {"similarity": 0.98, "id": 2, "rank": 2}
+    _, asked = postgrest.called("search_documents")
+    assert asked["page_after"] == {"score": 1.48, "id": 2, "rank": 2}
     assert asked["skip_count"] == 0
     search.find(CALLER, MODEL, replace(query, cursor=page.next_cursor, limit=7))
-    assert postgrest.called("match_documents")[2]["page_after"]["rank"] == 4
+    assert postgrest.called("search_documents")[2]["page_after"]["rank"] == 4
     assert search.find(CALLER, MODEL, replace(query, limit=3)).next_cursor is None
 
 
@@ -350,7 +366,7 @@ def test_a_cursor_leads_past_the_greatest_rank_that_the_database_takes(
     last = {"similarity": 0.5, "id": 7, "rank": 12_000}
     cursor = cursors.write(RED, MODEL.name, cursors.Start(skip=12_000, after=last))
     find(postgrest, replace(RED, cursor=cursor))
-    [asked] = postgrest.called("match_documents")
+    [asked] = postgrest.called("search_documents")
     assert asked["page_after"] == {"similarity": 0.5, "id": 7, "rank": 10_000}
 
 
