@@ -74,6 +74,7 @@ grant execute on function
   neural_search.are_duplicates, neural_search.last_document_id,
   neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
   neural_search.average_vector, neural_search.stored_ids, neural_search.average_candidates, neural_search.squashed,
+  neural_search.average_pool, neural_search.liked_kind,
   neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
   neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
   neural_search.check_recommendation

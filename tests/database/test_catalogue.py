@@ -44,6 +44,7 @@ CALLERS = {
 HELPERS = {
     "neural_search.are_duplicates",
     "neural_search.average_candidates",
+    "neural_search.average_pool",
     "neural_search.average_vector",
     "neural_search.best_score_candidates",
     "neural_search.best_score_pool",
@@ -73,6 +74,7 @@ HELPERS = {
     "neural_search.last_document_id",
     "neural_search.leaders",
     "neural_search.level_of",
+    "neural_search.liked_kind",
     "neural_search.live_objects",
     "neural_search.log_failures",
     "neural_search.lsh_bits",
