@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '686ab08a916d33c3f72679dc447b8c784b09fa1189d62b0bd300eadf3f7d363b'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b45c7f1052b4b3b06ab49336596e23337dd0f814a6a9fca3edfe41c3365acd41'
     ) then
       return;
     end if;
@@ -176,6 +177,77 @@ on conflict (model, query_kind) do nothing;
 drop function if exists neural_search.check_recommendation(
   integer, integer, text, integer, integer, double precision, text, text, text, integer
 );
+
+
+-- From sql/incremental/0.2.0/70_judge.sql
+
+-- Pictures without content, by what the default model makes of them.
+
+create table if not exists neural_search.blanks (
+  model text primary key,
+  embedding extensions.vector not null
+);
+alter table neural_search.blanks enable row level security;
+comment on table neural_search.blanks is
+  'The middle of what pictures of one colour become, as `python -m evaluation.levels` measured it: nobody is the same as '
+  'a picture that is near to it.';
+comment on column neural_search.blanks.model is 'What embedded them.';
+comment on column neural_search.blanks.embedding is 'Their mean, in whole hundredths of its greatest number.';
+
+insert into neural_search.blanks (model, embedding) values
+  ('efficientnet-lite0-concepts', '[-4, -11, -11, -2, -6, -10, -8, -14, -7, -5, -4, -5, -8, -9, -5, -4, -10, 1, -12, -7, -14, -3, -16, -14, -4, -8, -7,
+-19, -13, 0, -14, -9, 18, -14, -16, -13, -21, -8, -4, -12, -18, -13, -9, -3, -8, -4, -21, -11, 3, -10, -11, -2, -6,
+-15, -10, -6, 1, -5, -13, -9, -7, -6, -2, -12, -8, -2, 1, -2, -8, -7, -2, -6, -9, -6, -7, -4, -7, -19, -8, -11, -11,
+-11, -3, -13, -7, -7, -5, -10, -10, -9, -3, -6, -6, -10, -7, -17, -11, -3, -3, -7, -3, -9, 4, -7, -8, -10, -7, -2,
+-21, -4, -24, -12, -8, 77, -6, 1, 1, -12, -10, -9, -3, -5, -5, -2, -6, -6, -20, -27, 6, -6, -21, -14, -18, -9, -17,
+-3, -3, -17, -8, -23, 20, -5, -7, -6, -10, -9, -7, -18, -15, -10, -12, -13, -4, -2, -11, -15, -2, -10, -4, -18, -17,
+-9, -7, -12, -10, -2, -10, -6, -11, -6, -7, -4, -14, -5, 4, -9, -3, -6, -14, -10, -3, -11, -3, -10, -6, -7, -9, -9,
+-7, -4, -15, -3, -5, -13, -7, -18, -8, -4, -3, -10, -21, -15, -4, -15, -16, -4, -6, -3, 1, -24, -9, -10, -1, -20, -2,
+5, -6, -4, -6, -3, 3, -9, -3, -5, -19, -8, 21, -8, -18, -4, -8, -4, -20, -22, -7, -15, -7, -14, -6, -2, -9, -8, -5,
+-13, -3, -25, -10, -12, -18, -8, -3, -4, -6, -9, -4, -14, -19, -15, -3, -13, -8, -18, -4, -9, -16, 3, -9, -8, -6, -7,
+-9, -11, -24, -28, -11, -18, -6, -8, -11, -8, -5, -16, -7, -5, -11, -14, -13, 8, -5, -11, -20, -9, -5, -12, -8, -5,
+-13, -3, -5, -10, -11, -2, -12, -15, -11, -7, -15, -3, -9, -4, 11, -12, -3, -15, -9, -3, -4, -18, -7, -12, -15, -12,
+-9, -3, -1, 17, -17, -13, -6, -3, -1, -11, -14, -11, -4, -6, -3, -8, -6, -1, -6, -14, 1, -5, -10, -12, -7, -3, -7, -7,
+-14, -7, -17, 12, -10, -3, -7, -2, -7, -6, 15, -8, -9, -12, -7, -11, -9, 2, -5, -5, -6, -5, -14, 5, -9, -8, -18, -4,
+-10, -8, -5, -7, -12, -15, -2, -9, -10, -14, -9, -2, -6, -2, -4, -8, -11, -14, -4, -8, -2, -6, 25, -12, -11, -12, -2,
+-1, -7, -16, -9, -12, -9, -5, -4, 1, -16, -12, -10, -8, -15, -5, -14, -9, -7, 48, -16, -11, -12, -11, -8, -4, -21,
+-21, -4, -4, 19, -20, -7, 28, -8, -15, -4, -16, -9, -6, 12, -4, -12, 0, -3, -8, -5, -8, -13, -13, 0, 42, -8, -4, -1,
+-13, -13, -9, -7, -7, -9, -11, -13, -7, 48, -1, -8, -8, -14, 26, -10, -15, -16, 4, -9, -3, -5, -4, -4, -8, -22, -6,
+-17, -5, -6, -3, -10, -13, -2, -6, -2, -8, -6, -2, -10, 11, -8, -13, -7, -8, 42, -14, 7, -8, -7, -3, 7, -3, -13, -7,
+-14, -6, -9, -3, -7, -12, -7, -1, -8, -12, -12, -6, -3, -4, -8, -9, -3, 0, -18, -9, -13, -2, -5, -15, -7, 19, -9, -11,
+-14, -10, -15, 1, -13, -4, -11, -9, -10, -1, -10, -19, -19, -16, -20, -21, -9, -10, -10, -3, -2, -8, -4, -8, -7, -7,
+-9, -11, -22, 1, -23, -2, -8, -8, -3, 3, -6, -4, -1, -8, -8, -10, 5, -7, -10, -5, -6, -8, -7, -16, -6, -11, -9, -15,
+-16, -2, -5, -3, -4, -4, -6, -4, -11, -4, -3, -6, -3, -9, -4, -5, -17, -10, -3, -4, 10, -5, 14, -9, -7, -1, -12, -10,
+-13, -20, 23, -3, -11, -8, -1, -5, -5, -6, -3, -4, -6, -4, -9, -9, -6, -29, -11, -5, -10, -12, -7, -7, -12, -13, -8,
+-15, -4, -15, 6, -8, -15, -19, 8, -2, -10, -7, -13, -10, -10, -4, -4, -12, -9, -7, -7, -8, -9, -1, -10, -13, -2, -10,
+-18, -16, -2, -10, -2, -7, -9, -14, -8, -10, -5, -1, -7, -7, -16, -10, -18, -10, -23, -19, -6, -9, -20, -16, -15, -11,
+-7, -1, -7, -41, -9, -13, -12, -3, -12, -5, 6, -17, -3, -18, -3, -4, -11, -9, -7, -9, -6, -14, -11, -11, -6, -6, -21,
+3, -4, -4, -16, -6, -9, -6, -11, -20, -9, -12, -11, -20, -7, 14, -7, 20, -15, -15, -9, -6, -3, -20, -14, 13, -7, -5,
+-8, -7, -9, -5, -10, -7, -6, -2, -5, -9, -10, -7, -5, -4, -7, -12, -13, -15, -10, -10, 11, -9, -3, -6, 20, -14, -10,
+-6, -4, -10, -1, -13, -7, -9, -6, -12, -2, -16, -7, -9, -5, -3, -6, 1, -17, -7, -9, -7, 5, -18, 0, -3, 7, -8, -9, -14,
+-14, -14, -3, -3, -8, -9, -13, -5, 0, -4, 5, -9, -4, -3, 13, 24, -5, -8, -10, -23, -21, -26, -11, -5, -2, -4, -12,
+-13, -9, -6, -9, -3, -10, -8, -15, -3, -3, -2, -8, -5, -11, -13, -7, -19, -4, -7, -6, -20, -16, -5, -6, -11, -3, -3,
+-29, -3, -3, -14, 0, -5, -7, -9, -4, -15, -10, 5, -8, -8, -1, 4, -7, -12, -10, -1, -16, -25, -9, -9, -8, -6, -11, -10,
+-8, -1, -6, -4, 26, -9, -6, 0, -7, -6, -2, -7, -13, -5, -9, 2, -13, -9, -8, -7, -4, -17, -12, -7, -12, -12, -9, -11,
+-13, -5, -9, -8, -8, -13, 6, -10, -9, -7, -3, -17, -21, -1, -6, -5, -18, -4, -10, -4, -4, -10, -5, -5, -11, 30, -11,
+-1, -18, 4, -7, -7, -3, 0, -5, -14, 0, -10, -4, -12, -5, -6, -11, 15, -12, -6, 0, -10, -6, -13, 15, -6, -8, -18, 0,
+-14, -9, -14, -7, -13, -3, -8, -5, -8, -5, 23, -10, -16, -9, -11, 0, -8, -8, -6, -10, -8, -8, -3, -8, -16, -5, -13,
+21, -9, -16, -9, -6, -7, -1, -7, -6, -7, -9, -12, -6, -9, -6, -9, -11, -7, -14, -7, 0, -12, -4, -4, -6, -12, -6, -12,
+-11, -7, -17, -17, -3, -7, -13, 10, 33, -5, -14, -9, -7, -6, -5, -7, -7, -20, -4, -8, -8, -12, -16, -4, -3, -2, -14,
+-4, -7, -4, -14, -12, -20, -13, -7, -3, -6, -6, -6, -5, -7, -6, -10, -7, -1, -3, -9, -13, -16, -11, -1, -5, -7, -10,
+-16, -11, -11, -17, -5, -16, -5, -1, -5, -4, -3, 1, -3, -15, -9, -3, -10, 0, -11, -3, -4, -16, -12, -13, 4, -8, -16,
+-20, -12, -6, -14, -6, -6, 7, -5, -15, 0, -8, -8, 9, -2, -7, -5, -5, -16, -22, 0, 1, -15, 6, -12, -3, -6, -7, -7, -12,
+-9, -6, -5, -10, -11, -11, -1, -6, -8, -12, -17, -1, -14, -4, -8, -1, -5, -6, -24, -16, -14, -11, -11, -10, -19, -14,
+-1, -9, -12, -6, -9, -14, -6, 9, -10, -7, -6, -4, -2, -11, -12, -11, -10, -8, -7, -6, -19, -6, -7, -5, -6, -20, -11,
+14, -2, -16, -5, -11, -4, -6, 0, -17, -4, -9, -10, -2, -7, -2, -11, -6, -4, -14, -10, -2, -5, -5, -16, -6, -8, -11,
+-11, 6, 16, -12, -9, 0, -11, -18, -9, -1, -9, -7, -1, -3, -9, -2, -6, -6, -7, -17, 1, -3, -8, -7, -9, -6, -6, 6, -16,
+-3, -16, -13, -6, -15, -7, -1, -6, -14, -12, -8, -11, -12, -9, -14, -12, 1, -11, -4, 10, -9, -11, -7, -10, 18, -13,
+-15, -99, -24, -13, -2, -37, 14, -41, 12, 19, -3, -8, 10, 2, -9, -7, -9, -6, 10, 13, -10, 2, -10, -9, 1, 0, -3, -4,
+-12, 8, -1, 1, -6, -3, 4, -11, 2, 1, -1, -2, 3, 3, 4, -3, 5, -9, 4, -5, -2, -3, -8, 0, -9, -6, -9, -6, -1, 4, -4, 7,
+-2, 5, 3, 2, 1, 5, 1, -1, 0, -8, 7, -1, -1, -1, 1, -3, 3, -6, -2, 0, -1, -2, -4, 3, -1, 2, 5, -3, -1, 3, -1, -3, -1,
+-2, 0, -2, -2, -1, 2, 2, -2, -1, -3, 1, -1, -1, 4, 3, 0, -5, 1, -3, 2, -3, -1, -3, 1, 1, 0, 1, 2, -3, 3, -3, 1, -2, 4,
+1, -2]')
+on conflict (model) do nothing;
 
 
 -- From sql/documents.sql
@@ -1712,6 +1784,18 @@ comment on function neural_search.refresh_backgrounds is
   'Draws anew the samples that a tenth of their documents came or went since; how many.';
 
 
+-- What is the same as a picture without content is one itself, so that it is enough to know the query.
+create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from neural_search.blanks as b
+    where b.model = is_blank.model and 1 - (b.embedding operator(extensions.<=>) is_blank.embedding) > 0.6
+  )
+$$;
+comment on function neural_search.is_blank is
+  'Whether an embedding is that of a picture of one colour, or nearly; false where the model''s aren''t known.';
+
+
 -- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of their
 -- similarities to the query, rounded, of at least 32 images: whether one of them is there moves those by no more than a
 -- rank. Which images these are it doesn't tell; by many queries somebody may learn how they lie in all. In plpgsql, which
@@ -1730,7 +1814,11 @@ declare
 begin
   -- Of a measured model: by what copies and random pairs reach, which nothing that is indexed changes.
   return query
-  select coalesce(c.same, 'Infinity'), c.strong, c.related from neural_search.calibrations as c
+  select
+    case when neural_search.is_blank(confidence_levels.model, confidence_levels.query) then 'Infinity'
+      else coalesce(c.same, 'Infinity') end,
+    c.strong, c.related
+  from neural_search.calibrations as c
   where c.unit = 'similarity' and c.model = confidence_levels.model and c.query_kind = confidence_levels.query_kind;
   if found then
     return;
@@ -3685,8 +3773,8 @@ grant usage on schema neural_search to anon, authenticated, service_role;
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
-  neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
-  neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
+  neural_search.background_samples, neural_search.backgrounds, neural_search.blanks, neural_search.buckets,
+  neural_search.calibrations, neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
   to service_role;
 
 grant select on neural_search.documents to anon, authenticated; -- the policy says which rows
@@ -3778,6 +3866,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '686ab08a916d33c3f72679dc447b8c784b09fa1189d62b0bd300eadf3f7d363b', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b45c7f1052b4b3b06ab49336596e23337dd0f814a6a9fca3edfe41c3365acd41', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -98,6 +98,18 @@ comment on function neural_search.refresh_backgrounds is
   'Draws anew the samples that a tenth of their documents came or went since; how many.';
 
 
+-- What is the same as a picture without content is one itself, so that it is enough to know the query.
+create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from neural_search.blanks as b
+    where b.model = is_blank.model and 1 - (b.embedding operator(extensions.<=>) is_blank.embedding) > 0.6
+  )
+$$;
+comment on function neural_search.is_blank is
+  'Whether an embedding is that of a picture of one colour, or nearly; false where the model''s aren''t known.';
+
+
 -- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of their
 -- similarities to the query, rounded, of at least 32 images: whether one of them is there moves those by no more than a
 -- rank. Which images these are it doesn't tell; by many queries somebody may learn how they lie in all. In plpgsql, which
@@ -116,7 +128,11 @@ declare
 begin
   -- Of a measured model: by what copies and random pairs reach, which nothing that is indexed changes.
   return query
-  select coalesce(c.same, 'Infinity'), c.strong, c.related from neural_search.calibrations as c
+  select
+    case when neural_search.is_blank(confidence_levels.model, confidence_levels.query) then 'Infinity'
+      else coalesce(c.same, 'Infinity') end,
+    c.strong, c.related
+  from neural_search.calibrations as c
   where c.unit = 'similarity' and c.model = confidence_levels.model and c.query_kind = confidence_levels.query_kind;
   if found then
     return;

@@ -112,6 +112,7 @@ NOBODY = {
 TABLES = {
     "background_samples",
     "backgrounds",
+    "blanks",
     "buckets",
     "calibrations",
     "documents",

@@ -60,6 +60,39 @@ def test_what_is_indexed_changes_no_level_of_a_measured_model(db, indexed):
     assert {kind: levels(db, vector(1), kind) for kind in before} == before
 
 
+def blank(db) -> np.ndarray:
+    ((numbers,),) = db.execute(
+        "select embedding::text from neural_search.blanks where model = %s", [MODEL]
+    ).fetchall()
+    return np.array(json.loads(numbers)) / np.linalg.norm(json.loads(numbers))
+
+
+def beside(direction: np.ndarray, similarity: float) -> np.ndarray:
+    """A unit vector of this similarity to `direction`."""
+    other = np.eye(len(direction))[0] - direction[0] * direction
+    other /= np.linalg.norm(other)
+    return similarity * direction + (1 - similarity**2) ** 0.5 * other
+
+
+@pytest.mark.parametrize(
+    ("similarity", "same"), [(1, float("inf")), (0.7, float("inf")), (0.5, 0.975), (-1, 0.975)]
+)
+def test_nothing_is_the_same_as_a_picture_without_content(db, similarity, same):
+    query = vector(*beside(blank(db), similarity))
+    assert levels(db, query) == (same, 0.53, 0.345)
+    assert levels(db, query, "text")[0] == float("inf")
+
+
+def test_a_white_picture_is_strong_and_not_the_same_to_another(db, make_document):
+    white = blank(db)
+    make_document("white.png", *white)
+    found = db.execute("select content, confidence from public.match_documents(%s)", [vector(*white)])
+    assert found.fetchall() == [("white.png", "strong")]
+    for asked in ("min_confidence", "best_confidence"):
+        held_back = f"select content from public.match_documents(%s, {asked} => 'same')"
+        assert db.execute(held_back, [vector(*white)]).fetchall() == []
+
+
 def test_fewer_than_32_documents_have_no_background(db, indexed, unmeasured):
     assert refresh(db) == 0  # nothing is there
     indexed(points(ENOUGH - 1))
