@@ -10,7 +10,7 @@ grant usage on schema neural_search to anon, authenticated, service_role;
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
-  neural_search.background_samples, neural_search.backgrounds, neural_search.blanks, neural_search.buckets,
+  neural_search.blanks, neural_search.buckets,
   neural_search.calibrations, neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
   to service_role;
 

@@ -271,7 +271,7 @@ comment on function neural_search.reweighed is 'The examples with their weights 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
 language sql immutable set search_path = '' as $$
-  select needed is null or confidence is null -- there is no background to tell by
+  select needed is null or confidence is null -- the model has no levels to tell by
     or array_position(array['same', 'strong', 'related', 'unrelated'], confidence)
       <= array_position(array['same', 'strong', 'related', 'unrelated'], needed)
 $$;

@@ -110,8 +110,6 @@ NOBODY = {
     "neural_search.tidy",
 }
 TABLES = {
-    "background_samples",
-    "backgrounds",
     "blanks",
     "buckets",
     "calibrations",

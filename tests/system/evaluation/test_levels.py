@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from evaluation import confidence, decoding, levels
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from shared import settings
+from shared.settings import CHECKOUT
 
 LEVELS = (0.5, 0.8, 0.975)
 
@@ -62,6 +65,35 @@ def test_copies_have_the_sides_that_they_say():
         "JPEG, quality 20": (400, 200),
         "half the size": (200, 100),
     }
+
+
+def published() -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(levels.PUBLISHED.read_text())["models"]
+    return report
+
+
+def test_by_the_published_figures_copies_are_strong_and_strangers_are_not_related() -> None:
+    tried = [
+        found[crowd]
+        for collections in published().values()
+        for found in collections.values()
+        for crowd in ("alone", "with look-alikes")
+    ]
+    assert len(tried) == 8
+    for found in tried:
+        assert found["random pairs related"] <= 0.05
+        assert [share for copy in found["copies"].values() if (share := copy["strong"]) < 0.95] == []
+
+
+def test_the_docs_show_the_published_figures() -> None:
+    docs = (CHECKOUT / "docs" / "confidence.md").read_text()
+    for model, collections in published().items():
+        for name, found in collections.items():
+            for label, part in ((name, "alone"), (f"{name}, with look-alikes", "with look-alikes")):
+                copies = found[part]["copies"].values()
+                strong = " | ".join(f"{copy['strong']:.2f}" for copy in copies)
+                first, pairs = min(copy["first"] for copy in copies), found[part]["random pairs related"]
+                assert f"| {model} | {label} | {strong} | {first:.2f} | {pairs:.1%} |" in docs
 
 
 @pytest.fixture(scope="module")
