@@ -22,7 +22,7 @@ from evaluation import decoding, seeds
 from evaluation.collection import Collection, Item
 from evaluation.confidence import PHOTOGRAPHS
 from evaluation.decoding import Decode
-from evaluation.duplicates import GROUP
+from evaluation.duplicate_measures import GROUP
 from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
