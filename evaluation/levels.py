@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -188,7 +188,7 @@ def main() -> None:
     """Measures and writes the published figures; prints the row of neural_search.blanks."""
     report: dict[str, Any] = {"look-alikes": LOOK_ALIKES, "machine": machine(), "models": {}}
     for name in LEVELS:
-        configuration = settings.load({**os.environ, "EMBEDDING_MODELS": name})
+        configuration = replace(settings.load(), embedding_models=(name,))
         (method,) = choice.load([name], configuration=configuration)
         assert isinstance(method, Embedding)
         decode = decoding.bounded(configuration)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from databases import Connection
 from PIL import Image
+from support.databases import Connection
 
 from evaluation import confidence, decoding, levels
 from evaluation.methods import choice
