@@ -8,9 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '686ab08a916d33c3f72679dc447b8c784b09fa1189d62b0bd300eadf3f7d363b'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b45c7f1052b4b3b06ab49336596e23337dd0f814a6a9fca3edfe41c3365acd41'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2c119931233caaed73dd5f2b84a4bdb8561b2bc08076084ad017509e96708e53'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '600978a7aaaeebd20191e4e2ab9b5bdd3d93734c2afe307ee8deb9eda6882084'
     ) then
       return;
     end if;
@@ -3753,9 +3751,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '686ab08a916d33c3f72679dc447b8c784b09fa1189d62b0bd300eadf3f7d363b', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'b45c7f1052b4b3b06ab49336596e23337dd0f814a6a9fca3edfe41c3365acd41', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '2c119931233caaed73dd5f2b84a4bdb8561b2bc08076084ad017509e96708e53', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '600978a7aaaeebd20191e4e2ab9b5bdd3d93734c2afe307ee8deb9eda6882084', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
