@@ -15,7 +15,7 @@ from shared.errors import DatabaseError
 from shared.settings import Settings
 
 INSTALL = "Run `neural-search install`."
-SCHEDULES = ("neural-search-kick", "neural-search-backgrounds", "neural-search-reconcile")
+SCHEDULES = ("neural-search-kick", "neural-search-reconcile")
 MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
 EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # the bits of pg_trigger.tgtype

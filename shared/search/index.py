@@ -32,7 +32,7 @@ class Match:
     content: str  # the object's path in its bucket
     similarity: float  # 1 - cosine distance
     metadata: dict[str, Any] | None
-    confidence: str | None  # same, strong, related or unrelated; None while the model has no background
+    confidence: str | None  # same, strong, related or unrelated; None where the model has no levels
 
 
 @dataclass(frozen=True, kw_only=True)

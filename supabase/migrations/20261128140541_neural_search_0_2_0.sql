@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '90263f6589ac418514d45737e2f3ca053dad015a48dd786fa9f5905f4be002b8'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '9957f19d393ef1a782f8edf61fea80b222d35ef3f0422f4ba31b758f825796c3'
     ) then
       return;
     end if;
@@ -155,21 +155,40 @@ comment on type neural_search.search_options is 'The arguments of match_document
 
 -- From sql/incremental/0.2.0/30_levels.sql
 
--- Levels of confidence that need no background: similarities as they are, for models that were measured.
+-- Levels of confidence are similarities, whatever else is indexed: what they were measured against before held every
+-- bucket's images, so that one bucket moved another's levels. Rows in its units mean nothing any more.
 
-alter table neural_search.calibrations drop constraint if exists calibrations_unit_check;
-alter table neural_search.calibrations add constraint calibrations_unit_check
-  check (unit in ('similarity', 'pair_high', 'pair_deviation', 'quartile_distance', 'room', 'one'));
-comment on column neural_search.calibrations.unit is
-  'Of related and strong. similarity: the levels are similarities, whatever is usual; pair_high: the 95th percentile of the '
-  'similarities of pairs of images; pair_deviation: their standard deviation; quartile_distance: between the first and the '
-  'third quartile of this query''s similarities; room: from the first quartile to 1; one: as they are.';
+do $$
+begin
+  if exists (
+    select from pg_catalog.pg_attribute as a
+    where a.attrelid = 'neural_search.calibrations'::regclass and a.attname = 'unit' and not a.attisdropped
+  ) then
+    delete from neural_search.calibrations;
+    alter table neural_search.calibrations drop column unit;
+  end if;
+end
+$$;
+comment on table neural_search.calibrations is
+  'The least similarity of each level of confidence, as `python -m evaluation.levels` measured it.';
+comment on column neural_search.calibrations.model is 'Null: for models that weren''t measured.';
+comment on column neural_search.calibrations.related is 'What 5% of pairs of different images, or of a text and an image, reach.';
+comment on column neural_search.calibrations.strong is 'Less than 95% of copies reach: cropped to 75%, JPEG of quality 20, half the size.';
+comment on column neural_search.calibrations.same is 'What hardly another image reaches. Null where a query can''t be the image itself.';
 
-insert into neural_search.calibrations (model, query_kind, unit, related, strong, same) values
-  ('efficientnet-lite0-concepts', 'image', 'similarity', 0.345, 0.53, 0.975),
-  ('efficientnet-lite0-concepts', 'text', 'similarity', 0.184, 0.287, null),
-  ('efficientnet-lite0-concepts', 'mixed', 'similarity', 0.3, 0.47, null)
+insert into neural_search.calibrations (model, query_kind, related, strong, same) values
+  ('efficientnet-lite0', 'image', 0.44, 0.57, 0.975),
+  ('efficientnet-lite0', 'text', 0.18, 0.29, null),
+  ('efficientnet-lite0', 'mixed', 0.32, 0.47, null),
+  ('efficientnet-lite0-concepts', 'image', 0.345, 0.53, 0.975),
+  ('efficientnet-lite0-concepts', 'text', 0.184, 0.287, null),
+  ('efficientnet-lite0-concepts', 'mixed', 0.3, 0.47, null),
+  (null, 'image', 0.75, 0.85, 0.975)
 on conflict (model, query_kind) do nothing;
+
+drop function if exists neural_search.refresh_backgrounds();
+drop function if exists neural_search.refresh_background(text);
+drop table if exists neural_search.background_samples, neural_search.backgrounds;
 
 
 -- From sql/incremental/0.2.0/30_lint.sql
@@ -290,6 +309,77 @@ drop function if exists public.fail_embedding_job(uuid, text, uuid, text, text, 
 drop function if exists public.retry_embedding_jobs(text, text);
 drop function if exists public.backfill_documents(text, text, integer, boolean);
 drop function if exists neural_search.queue_missing(integer, text, text);
+
+
+-- From sql/incremental/0.2.0/70_judge.sql
+
+-- Pictures without content, by what the default model makes of them.
+
+create table if not exists neural_search.blanks (
+  model text primary key,
+  embedding extensions.vector not null
+);
+alter table neural_search.blanks enable row level security;
+comment on table neural_search.blanks is
+  'The middle of what pictures of one colour become, as `python -m evaluation.levels` measured it: nobody is the same as '
+  'a picture that is near to it.';
+comment on column neural_search.blanks.model is 'What embedded them.';
+comment on column neural_search.blanks.embedding is 'Their mean, in whole hundredths of its greatest number.';
+
+insert into neural_search.blanks (model, embedding) values
+  ('efficientnet-lite0-concepts', '[-4, -11, -11, -2, -6, -10, -8, -14, -7, -5, -4, -5, -8, -9, -5, -4, -10, 1, -12, -7, -14, -3, -16, -14, -4, -8, -7,
+-19, -13, 0, -14, -9, 18, -14, -16, -13, -21, -8, -4, -12, -18, -13, -9, -3, -8, -4, -21, -11, 3, -10, -11, -2, -6,
+-15, -10, -6, 1, -5, -13, -9, -7, -6, -2, -12, -8, -2, 1, -2, -8, -7, -2, -6, -9, -6, -7, -4, -7, -19, -8, -11, -11,
+-11, -3, -13, -7, -7, -5, -10, -10, -9, -3, -6, -6, -10, -7, -17, -11, -3, -3, -7, -3, -9, 4, -7, -8, -10, -7, -2,
+-21, -4, -24, -12, -8, 77, -6, 1, 1, -12, -10, -9, -3, -5, -5, -2, -6, -6, -20, -27, 6, -6, -21, -14, -18, -9, -17,
+-3, -3, -17, -8, -23, 20, -5, -7, -6, -10, -9, -7, -18, -15, -10, -12, -13, -4, -2, -11, -15, -2, -10, -4, -18, -17,
+-9, -7, -12, -10, -2, -10, -6, -11, -6, -7, -4, -14, -5, 4, -9, -3, -6, -14, -10, -3, -11, -3, -10, -6, -7, -9, -9,
+-7, -4, -15, -3, -5, -13, -7, -18, -8, -4, -3, -10, -21, -15, -4, -15, -16, -4, -6, -3, 1, -24, -9, -10, -1, -20, -2,
+5, -6, -4, -6, -3, 3, -9, -3, -5, -19, -8, 21, -8, -18, -4, -8, -4, -20, -22, -7, -15, -7, -14, -6, -2, -9, -8, -5,
+-13, -3, -25, -10, -12, -18, -8, -3, -4, -6, -9, -4, -14, -19, -15, -3, -13, -8, -18, -4, -9, -16, 3, -9, -8, -6, -7,
+-9, -11, -24, -28, -11, -18, -6, -8, -11, -8, -5, -16, -7, -5, -11, -14, -13, 8, -5, -11, -20, -9, -5, -12, -8, -5,
+-13, -3, -5, -10, -11, -2, -12, -15, -11, -7, -15, -3, -9, -4, 11, -12, -3, -15, -9, -3, -4, -18, -7, -12, -15, -12,
+-9, -3, -1, 17, -17, -13, -6, -3, -1, -11, -14, -11, -4, -6, -3, -8, -6, -1, -6, -14, 1, -5, -10, -12, -7, -3, -7, -7,
+-14, -7, -17, 12, -10, -3, -7, -2, -7, -6, 15, -8, -9, -12, -7, -11, -9, 2, -5, -5, -6, -5, -14, 5, -9, -8, -18, -4,
+-10, -8, -5, -7, -12, -15, -2, -9, -10, -14, -9, -2, -6, -2, -4, -8, -11, -14, -4, -8, -2, -6, 25, -12, -11, -12, -2,
+-1, -7, -16, -9, -12, -9, -5, -4, 1, -16, -12, -10, -8, -15, -5, -14, -9, -7, 48, -16, -11, -12, -11, -8, -4, -21,
+-21, -4, -4, 19, -20, -7, 28, -8, -15, -4, -16, -9, -6, 12, -4, -12, 0, -3, -8, -5, -8, -13, -13, 0, 42, -8, -4, -1,
+-13, -13, -9, -7, -7, -9, -11, -13, -7, 48, -1, -8, -8, -14, 26, -10, -15, -16, 4, -9, -3, -5, -4, -4, -8, -22, -6,
+-17, -5, -6, -3, -10, -13, -2, -6, -2, -8, -6, -2, -10, 11, -8, -13, -7, -8, 42, -14, 7, -8, -7, -3, 7, -3, -13, -7,
+-14, -6, -9, -3, -7, -12, -7, -1, -8, -12, -12, -6, -3, -4, -8, -9, -3, 0, -18, -9, -13, -2, -5, -15, -7, 19, -9, -11,
+-14, -10, -15, 1, -13, -4, -11, -9, -10, -1, -10, -19, -19, -16, -20, -21, -9, -10, -10, -3, -2, -8, -4, -8, -7, -7,
+-9, -11, -22, 1, -23, -2, -8, -8, -3, 3, -6, -4, -1, -8, -8, -10, 5, -7, -10, -5, -6, -8, -7, -16, -6, -11, -9, -15,
+-16, -2, -5, -3, -4, -4, -6, -4, -11, -4, -3, -6, -3, -9, -4, -5, -17, -10, -3, -4, 10, -5, 14, -9, -7, -1, -12, -10,
+-13, -20, 23, -3, -11, -8, -1, -5, -5, -6, -3, -4, -6, -4, -9, -9, -6, -29, -11, -5, -10, -12, -7, -7, -12, -13, -8,
+-15, -4, -15, 6, -8, -15, -19, 8, -2, -10, -7, -13, -10, -10, -4, -4, -12, -9, -7, -7, -8, -9, -1, -10, -13, -2, -10,
+-18, -16, -2, -10, -2, -7, -9, -14, -8, -10, -5, -1, -7, -7, -16, -10, -18, -10, -23, -19, -6, -9, -20, -16, -15, -11,
+-7, -1, -7, -41, -9, -13, -12, -3, -12, -5, 6, -17, -3, -18, -3, -4, -11, -9, -7, -9, -6, -14, -11, -11, -6, -6, -21,
+3, -4, -4, -16, -6, -9, -6, -11, -20, -9, -12, -11, -20, -7, 14, -7, 20, -15, -15, -9, -6, -3, -20, -14, 13, -7, -5,
+-8, -7, -9, -5, -10, -7, -6, -2, -5, -9, -10, -7, -5, -4, -7, -12, -13, -15, -10, -10, 11, -9, -3, -6, 20, -14, -10,
+-6, -4, -10, -1, -13, -7, -9, -6, -12, -2, -16, -7, -9, -5, -3, -6, 1, -17, -7, -9, -7, 5, -18, 0, -3, 7, -8, -9, -14,
+-14, -14, -3, -3, -8, -9, -13, -5, 0, -4, 5, -9, -4, -3, 13, 24, -5, -8, -10, -23, -21, -26, -11, -5, -2, -4, -12,
+-13, -9, -6, -9, -3, -10, -8, -15, -3, -3, -2, -8, -5, -11, -13, -7, -19, -4, -7, -6, -20, -16, -5, -6, -11, -3, -3,
+-29, -3, -3, -14, 0, -5, -7, -9, -4, -15, -10, 5, -8, -8, -1, 4, -7, -12, -10, -1, -16, -25, -9, -9, -8, -6, -11, -10,
+-8, -1, -6, -4, 26, -9, -6, 0, -7, -6, -2, -7, -13, -5, -9, 2, -13, -9, -8, -7, -4, -17, -12, -7, -12, -12, -9, -11,
+-13, -5, -9, -8, -8, -13, 6, -10, -9, -7, -3, -17, -21, -1, -6, -5, -18, -4, -10, -4, -4, -10, -5, -5, -11, 30, -11,
+-1, -18, 4, -7, -7, -3, 0, -5, -14, 0, -10, -4, -12, -5, -6, -11, 15, -12, -6, 0, -10, -6, -13, 15, -6, -8, -18, 0,
+-14, -9, -14, -7, -13, -3, -8, -5, -8, -5, 23, -10, -16, -9, -11, 0, -8, -8, -6, -10, -8, -8, -3, -8, -16, -5, -13,
+21, -9, -16, -9, -6, -7, -1, -7, -6, -7, -9, -12, -6, -9, -6, -9, -11, -7, -14, -7, 0, -12, -4, -4, -6, -12, -6, -12,
+-11, -7, -17, -17, -3, -7, -13, 10, 33, -5, -14, -9, -7, -6, -5, -7, -7, -20, -4, -8, -8, -12, -16, -4, -3, -2, -14,
+-4, -7, -4, -14, -12, -20, -13, -7, -3, -6, -6, -6, -5, -7, -6, -10, -7, -1, -3, -9, -13, -16, -11, -1, -5, -7, -10,
+-16, -11, -11, -17, -5, -16, -5, -1, -5, -4, -3, 1, -3, -15, -9, -3, -10, 0, -11, -3, -4, -16, -12, -13, 4, -8, -16,
+-20, -12, -6, -14, -6, -6, 7, -5, -15, 0, -8, -8, 9, -2, -7, -5, -5, -16, -22, 0, 1, -15, 6, -12, -3, -6, -7, -7, -12,
+-9, -6, -5, -10, -11, -11, -1, -6, -8, -12, -17, -1, -14, -4, -8, -1, -5, -6, -24, -16, -14, -11, -11, -10, -19, -14,
+-1, -9, -12, -6, -9, -14, -6, 9, -10, -7, -6, -4, -2, -11, -12, -11, -10, -8, -7, -6, -19, -6, -7, -5, -6, -20, -11,
+14, -2, -16, -5, -11, -4, -6, 0, -17, -4, -9, -10, -2, -7, -2, -11, -6, -4, -14, -10, -2, -5, -5, -16, -6, -8, -11,
+-11, 6, 16, -12, -9, 0, -11, -18, -9, -1, -9, -7, -1, -3, -9, -2, -6, -6, -7, -17, 1, -3, -8, -7, -9, -6, -6, 6, -16,
+-3, -16, -13, -6, -15, -7, -1, -6, -14, -12, -8, -11, -12, -9, -14, -12, 1, -11, -4, 10, -9, -11, -7, -10, 18, -13,
+-15, -99, -24, -13, -2, -37, 14, -41, 12, 19, -3, -8, 10, 2, -9, -7, -9, -6, 10, 13, -10, 2, -10, -9, 1, 0, -3, -4,
+-12, 8, -1, 1, -6, -3, 4, -11, 2, 1, -1, -2, 3, 3, 4, -3, 5, -9, 4, -5, -2, -3, -8, 0, -9, -6, -9, -6, -1, 4, -4, 7,
+-2, 5, 3, 2, 1, 5, 1, -1, 0, -8, 7, -1, -1, -1, 1, -3, 3, -6, -2, 0, -1, -2, -4, 3, -1, 2, 5, -3, -1, 3, -1, -3, -1,
+-2, 0, -2, -2, -1, 2, 2, -2, -1, -3, 1, -1, -1, 4, 3, 0, -5, 1, -3, 2, -3, -1, -3, 1, 1, 0, 1, 2, -3, 3, -3, 1, -2, 4,
+1, -2]')
+on conflict (model) do nothing;
 
 
 -- From sql/documents.sql
@@ -1820,161 +1910,44 @@ comment on function neural_search.tidy is 'Forgets old reconciliations and old r
 
 -- From sql/confidence.sql
 
--- Confidence: how much a similarity means, by what similarities are usual in this collection.
--- Callers: match_documents and recommend_documents, as the caller; the schedule.
--- Objects: calibrations, backgrounds, background_samples, refresh_background, refresh_backgrounds, confidence_levels;
--- what is made of levels: check_confidence, level_of, confidence_of.
+-- Confidence: how much a similarity means, by what copies and strangers reach with this model.
+-- Callers: match_documents and recommend_documents, as the caller.
+-- Objects: calibrations, blanks, is_blank, confidence_levels; what is made of levels: check_confidence, level_of,
+-- confidence_of.
 
--- Reads at most some 2,000 pages of the table, however large it is, and what it drew. Where that brings too few, because
--- the model's documents are few among many, an index says which they are. If even those are too few, nothing that is
--- usual is known any more.
-create or replace function neural_search.refresh_background(target_model text) returns boolean
-language plpgsql set search_path = '' as $$
-declare
-  wanted constant integer := 256;
-  fewest constant integer := 32; -- of fewer, an average would tell of the single ones
-  pages constant integer := 2000;
-  share constant double precision := least(
-    100, 100.0 * pages * current_setting('block_size')::integer
-      / greatest(pg_catalog.pg_relation_size('neural_search.documents'), 1)
-  );
-  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
-  drawn bigint[] := array(
-    select d.id from neural_search.documents as d tablesample system (share)
-    where d.model = target_model order by random() limit wanted
-  );
-begin
-  if cardinality(drawn) < fewest and share < 100 then
-    drawn = array(
-      select d.id from storage.buckets as b
-      join neural_search.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
-      order by random() limit wanted
-    );
-  end if;
-  delete from neural_search.background_samples as s where s.model = target_model;
-  delete from neural_search.backgrounds as b where b.model = target_model;
-
-  insert into neural_search.background_samples (model, document_id, embedding)
-  select d.model, d.id, d.embedding::extensions.halfvec from neural_search.documents as d where d.id = any (drawn);
-
-  insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
-  select target_model, sample.size, pairs.high, pairs.deviation, newest
-  from (
-    select count(*) as size from neural_search.background_samples as s where s.model = target_model
-  ) as sample,
-  lateral (
-    select percentile_cont(0.95) within group (order by pair.similarity) as high,
-      stddev_samp(pair.similarity) as deviation
-    from (
-      select 1 - (one.embedding operator(extensions.<=>) other.embedding) as similarity
-      from neural_search.background_samples as one
-      join neural_search.background_samples as other
-        on other.model = one.model and other.document_id > one.document_id
-      where one.model = target_model
-    ) as pair
-  ) as pairs
-  where sample.size >= fewest;
-  return found;
-end
+-- What is the same as a picture without content is one itself, so that it is enough to know the query.
+create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from neural_search.blanks as b
+    where b.model = is_blank.model and 1 - (b.embedding operator(extensions.<=>) is_blank.embedding) > 0.6
+  )
 $$;
-comment on function neural_search.refresh_background is
-  'Draws a model''s sample anew; whether there are documents enough to say what is usual.';
+comment on function neural_search.is_blank is
+  'Whether an embedding is that of a picture of one colour, or nearly; false where the model''s aren''t known.';
 
 
--- Cheap where there is nothing to do: it counts no documents, but how many ids were given out since, and of the sample
--- how much is gone.
-create or replace function neural_search.refresh_backgrounds() returns integer
-language plpgsql set search_path = '' as $$
-declare
-  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
-  stale text;
-  refreshed integer := 0;
-begin
-  if not pg_try_advisory_xact_lock(hashtext('neural_search.refresh_backgrounds')) then
-    return 0; -- somebody else is at it
-  end if;
-  delete from neural_search.background_samples as s
-  where not exists (select from neural_search.documents as d where d.id = s.document_id);
-
-  for stale in
-    select m.name
-    from neural_search.models as m
-    left join neural_search.backgrounds as b on b.model = m.name
-    cross join lateral (
-      select count(*) as size from neural_search.background_samples as s where s.model = m.name
-    ) as left_over
-    where m.state in ('active', 'standby') and case
-      when b.model is null then exists (select from neural_search.documents as d where d.model = m.name)
-      else left_over.size < 0.9 * b.sampled
-        -- A tenth more documents than there were, or than the sample holds while that is all of them.
-        or newest - b.last_document_id > greatest(b.last_document_id / 10, 10)
-    end
-  loop
-    perform neural_search.refresh_background(stale);
-    refreshed = refreshed + 1;
-  end loop;
-  return refreshed;
-end
-$$;
-comment on function neural_search.refresh_backgrounds is
-  'Draws anew the samples that a tenth of their documents came or went since; how many.';
-
-
--- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of their
--- similarities to the query, rounded, of at least 32 images: whether one of them is there moves those by no more than a
--- rank. Which images these are it doesn't tell; by many queries somebody may learn how they lie in all. In plpgsql, which
--- keeps the plan: it is called once for each search.
+-- Definer, because callers may not read the tables. It looks at nothing that is indexed: no bucket moves another's levels,
+-- and none tells of what its caller may not see. In plpgsql, which keeps the plan: it is called once for each search.
 create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
 language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
-declare
-  half constant extensions.halfvec := confidence_levels.query; -- once, and not for each image of the sample
-  quartiles double precision[];
-  size integer;
-  known record;
-  step double precision;
 begin
-  -- Of a measured model: by what copies and random pairs reach, which nothing that is indexed changes.
   return query
-  select coalesce(c.same, 'Infinity'), c.strong, c.related from neural_search.calibrations as c
-  where c.unit = 'similarity' and c.model = confidence_levels.model and c.query_kind = confidence_levels.query_kind;
-  if found then
-    return;
-  end if;
-
-  select percentile_cont(array[0.25, 0.75]) within group (order by 1 - (s.embedding operator(extensions.<=>) half)),
-    count(*)
-  into quartiles, size
-  from neural_search.background_samples as s where s.model = confidence_levels.model;
-
-  select c.unit, c.same, c.strong, c.related, b.pair_high, b.pair_deviation into known
-  from neural_search.backgrounds as b, neural_search.calibrations as c
-  where b.model = confidence_levels.model
-    and c.query_kind = confidence_levels.query_kind and (c.model = b.model or c.model is null)
+  select
+    case when neural_search.is_blank(confidence_levels.model, confidence_levels.query) then 'Infinity'
+      else coalesce(c.same, 'Infinity') end,
+    c.strong, c.related
+  from neural_search.calibrations as c
+  where c.query_kind = confidence_levels.query_kind and (c.model = confidence_levels.model or c.model is null)
   order by c.model nulls last limit 1;
-  if not found or size < 32 then
-    return;
-  end if;
-
-  step = case known.unit
-    when 'pair_high' then known.pair_high
-    when 'pair_deviation' then known.pair_deviation
-    when 'quartile_distance' then quartiles[2] - quartiles[1]
-    when 'room' then 1 - quartiles[1]
-    else 1
-  end;
-  same = round(coalesce(quartiles[1] + known.same * (1 - quartiles[1]), 'Infinity')::numeric, 4);
-  -- What is the same image is related to it, however much alike all images here are.
-  strong = round(least(quartiles[1] + known.strong * step, same)::numeric, 4);
-  related = round(least(quartiles[1] + known.related * step, same)::numeric, 4);
-  return next;
 end
 $$;
 comment on function neural_search.confidence_levels is
-  'The least similarity that a result of this query needs for each level of confidence; no row while fewer than 32 '
-  'documents of the model are known.';
+  'The least similarity that a result of this query needs for each level of confidence; no row where the model was '
+  'measured for no such queries.';
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
@@ -3725,31 +3698,60 @@ $$;
 comment on function neural_search.stored_ids is 'The documents among the examples: they are left out of the results.';
 
 
-create or replace function neural_search.average_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+create or replace function neural_search.liked_kind(likes neural_search.example[], otherwise text) returns text
+language sql immutable set search_path = '' as $$
+  select case when count(distinct coalesce(l.kind, otherwise)) > 1 then 'mixed'
+    else coalesce(min(coalesce(l.kind, otherwise)), otherwise) end
+  from unnest(likes) as l
+$$;
+comment on function neural_search.liked_kind is
+  'What the likes were made from: image, text, or mixed where both; what is given where they don''t say.';
+
+
+-- What is subtracted turns the query to where nothing is near: its similarities say what comes first, not what it is
+-- worth. So confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the
+-- direction away from them is all there is to judge by.
+create or replace function neural_search.average_pool(
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, with_embeddings boolean,
   page_after jsonb, options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+  searched constant extensions.vector := neural_search.average_vector(likes, unlikes);
+  liked constant extensions.vector := case when cardinality(unlikes) > 0 then neural_search.weighted_mean(likes) end;
+  kind constant text := neural_search.liked_kind(likes, options.query_kind);
+  level record;
 begin
+  select * into level from neural_search.confidence_levels(options.model, kind, extensions.l2_normalize(liked));
   return query
   with found as materialized (
     select m.* from public.match_documents(
-      query_embedding => neural_search.average_vector(likes, unlikes),
-      similarity_threshold => options.similarity_threshold, match_count => wanted + cardinality(left_out),
+      query_embedding => searched,
+      similarity_threshold => options.similarity_threshold, match_count => depth + cardinality(left_out),
       filter => options.filter, page_after => page_after - 'score' || jsonb_build_object('similarity', page_after -> 'score'),
-      model => options.model, query_kind => options.query_kind, min_confidence => options.min_confidence,
-      best_confidence => options.best_confidence -- spares much where even the examples don't reach it
+      model => options.model, query_kind => kind,
+      -- Where it judges by the same vector, it spares much.
+      min_confidence => case when liked is null then options.min_confidence end,
+      best_confidence => case when liked is null then options.best_confidence end
     ) as m
     where m.id <> all (left_out)
-    order by m.similarity desc, m.id limit wanted
+    order by m.similarity desc, m.id limit depth
   ),
-  stored as materialized ( -- not read where a single like is everybody's closest
+  stored as materialized ( -- not read where a single like is everybody's closest and the only judge
     select d.id, d.embedding from neural_search.documents as d
-    where d.id = any (case when with_embeddings or cardinality(likes) > 1 then array(select f.id from found as f) end)
+    where d.id = any (case
+      when with_embeddings or liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
+    end)
   )
-  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.confidence, f.similarity, f.similarity,
+  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata,
+    case
+      when liked is null then f.confidence
+      else neural_search.confidence_of(
+        1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
+      )
+    end,
+    f.similarity, f.similarity,
     (
       select l.place from unnest(likes) as l
       order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
@@ -3759,8 +3761,46 @@ begin
   order by f.similarity desc, f.id;
 end
 $$;
+comment on function neural_search.average_pool is
+  'So many documents nearest to average_vector, the best first, with what they are worth by their similarity to the likes.';
+
+
+create or replace function neural_search.average_candidates(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+  page_after jsonb, options neural_search.search_options
+) returns setof neural_search.candidate
+language plpgsql stable set search_path = '' as $$
+declare
+  deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes));
+  first constant text := case when options.best_confidence is not null and cardinality(unlikes) > 0 then (
+    select p.confidence from neural_search.average_pool(likes, unlikes, 1, false, null, options) as p
+  ) end;
+  depth integer := wanted;
+  pool neural_search.candidate[];
+  kept neural_search.candidate[];
+begin
+  if not neural_search.is_confident(first, options.best_confidence) then
+    return;
+  end if;
+  loop
+    pool = array(
+      select p from neural_search.average_pool(likes, unlikes, depth, with_embeddings, page_after, options) as p
+    );
+    kept = array(
+      select k from unnest(pool) as k where neural_search.is_confident(k.confidence, options.min_confidence)
+      order by k.score desc, k.id limit wanted
+    );
+    exit when cardinality(kept) = wanted or cardinality(pool) < depth or depth >= deepest;
+    depth = least(4 * depth, deepest); -- some are unlike the likes
+  end loop;
+
+  return query
+  select k.* from unnest(kept) as k order by k.score desc, k.id;
+end
+$$;
 comment on function neural_search.average_candidates is
-  'The best results by the strategy average, the best first: the nearest to average_vector.';
+  'The best results by the strategy average, the best first: the nearest to average_vector; fewer where, beside unlikes, '
+  'few of the 1000 nearest have min_confidence.';
 
 
 -- x / (1 + |x|), moved to between 0 and 1: what Qdrant makes scores of.
@@ -3785,7 +3825,7 @@ comment on function neural_search.reweighed is 'The examples with their weights 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
 language sql immutable set search_path = '' as $$
-  select needed is null or confidence is null -- there is no background to tell by
+  select needed is null or confidence is null -- the model has no levels to tell by
     or array_position(array['same', 'strong', 'related', 'unrelated'], confidence)
       <= array_position(array['same', 'strong', 'related', 'unrelated'], needed)
 $$;
@@ -4218,13 +4258,14 @@ begin
   exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
     perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
   end;
-  perform cron.schedule('neural-search-backgrounds', '* * * * *', 'select neural_search.refresh_backgrounds()');
+  perform cron.unschedule(j.jobname) from cron.job as j
+  where j.jobname = 'neural-search-backgrounds' and j.username = current_user; -- which 0.1.0 made
   perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
   perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
 end
 $$;
 comment on function neural_search.schedule_jobs is
-  'Schedules the kick, the reconciliation, the refreshing and the tidying with pg_cron.';
+  'Schedules the kick, the reconciliation and the tidying with pg_cron.';
 
 
 create or replace function neural_search.attach() returns void
@@ -4263,9 +4304,8 @@ grant usage on schema neural_search to anon, authenticated, service_role;
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
-  neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
-  neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations, neural_search.text_search,
-  neural_search.words
+  neural_search.blanks, neural_search.buckets, neural_search.calibrations, neural_search.jobs, neural_search.lsh_planes,
+  neural_search.models, neural_search.reconciliations, neural_search.text_search, neural_search.words
   to service_role;
 
 grant select on neural_search.documents, neural_search.words to anon, authenticated; -- policies say which rows
@@ -4334,6 +4374,7 @@ grant execute on function
   neural_search.are_duplicates, neural_search.last_document_id,
   neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
   neural_search.average_vector, neural_search.stored_ids, neural_search.average_candidates, neural_search.squashed,
+  neural_search.average_pool, neural_search.liked_kind,
   neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
   neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
   neural_search.check_recommendation
@@ -4361,7 +4402,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '90263f6589ac418514d45737e2f3ca053dad015a48dd786fa9f5905f4be002b8', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '9957f19d393ef1a782f8edf61fea80b222d35ef3f0422f4ba31b758f825796c3', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

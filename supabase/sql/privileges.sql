@@ -10,9 +10,8 @@ grant usage on schema neural_search to anon, authenticated, service_role;
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
-  neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
-  neural_search.jobs, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations, neural_search.text_search,
-  neural_search.words
+  neural_search.blanks, neural_search.buckets, neural_search.calibrations, neural_search.jobs, neural_search.lsh_planes,
+  neural_search.models, neural_search.reconciliations, neural_search.text_search, neural_search.words
   to service_role;
 
 grant select on neural_search.documents, neural_search.words to anon, authenticated; -- policies say which rows
@@ -81,6 +80,7 @@ grant execute on function
   neural_search.are_duplicates, neural_search.last_document_id,
   neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
   neural_search.average_vector, neural_search.stored_ids, neural_search.average_candidates, neural_search.squashed,
+  neural_search.average_pool, neural_search.liked_kind,
   neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
   neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
   neural_search.check_recommendation

@@ -47,6 +47,7 @@ CALLERS = {
 HELPERS = {
     "neural_search.are_duplicates",
     "neural_search.average_candidates",
+    "neural_search.average_pool",
     "neural_search.average_vector",
     "neural_search.best_score_candidates",
     "neural_search.best_score_pool",
@@ -80,6 +81,7 @@ HELPERS = {
     "neural_search.leaders",
     "neural_search.level_of",
     "neural_search.lexemes",
+    "neural_search.liked_kind",
     "neural_search.live_objects",
     "neural_search.log_failures",
     "neural_search.lsh_bits",
@@ -124,8 +126,7 @@ NOBODY = {
     "neural_search.write_words",
 }
 TABLES = {
-    "background_samples",
-    "backgrounds",
+    "blanks",
     "buckets",
     "calibrations",
     "documents",

@@ -14,7 +14,6 @@ from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
 
 SCHEDULES = "select jobname, schedule from cron.job order by jobname"
 EXPECTED_SCHEDULES = [
-    ("neural-search-backgrounds", "* * * * *"),
     ("neural-search-kick", "15 seconds"),
     ("neural-search-reconcile", "*/5 * * * *"),
     ("neural-search-tidy", "17 3 * * *"),

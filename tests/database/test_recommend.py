@@ -228,6 +228,70 @@ def test_best_score_judges_each_like_by_what_it_was_made_of(db, make_document):
     assert levels == [("by the words", "related"), ("by the image", "unrelated")]
 
 
+PLAIN_LEVELS = """
+    create or replace function neural_search.confidence_levels(
+      model text, query_kind text, query extensions.vector
+    ) returns table (same double precision, strong double precision, related double precision)
+    language sql as $$
+      select 0.9, 0.8, case query_kind when 'text' then 0.5 when 'image' then 0.7 else 0.6 end
+    $$
+"""
+JUDGED = "select content, confidence from public.recommend_documents(likes => %s, unlikes => %s"
+
+
+def test_average_judges_by_what_is_liked_before_anything_is_subtracted(db, make_document):
+    db.execute(PLAIN_LEVELS)
+    make_document("liked", *at(20)), make_document("beyond", *at(-60))
+    asked = [json.dumps([embedding(*at(0))]), json.dumps([embedding(*at(60))])]
+    # What is searched for lies at -41 degrees: "beyond" is the nearer, yet nothing like the like.
+    found = db.execute(f"{JUDGED}, similarity_threshold => -1)", asked).fetchall()
+    assert found == [("beyond", "unrelated"), ("liked", "same")]
+
+
+def test_an_unlike_makes_no_result_less_sure(db, fan):
+    db.execute(PLAIN_LEVELS)
+    fan(0, 30, 42)
+    like = json.dumps([embedding(*at(0))])
+    for unlike in ([], [embedding(*at(45))], [embedding(*at(170))], [embedding(*at(1), weight=100)]):
+        found = db.execute(f"{JUDGED}, similarity_threshold => -2)", [like, json.dumps(unlike)]).fetchall()
+        assert dict(found) == {"0": "same", "30": "strong", "42": "related"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "confidence"), [("text", "related"), ("image", "unrelated"), ("mixed", "related")]
+)
+def test_average_judges_likes_by_what_they_were_made_from(db, make_document, kinds, confidence):
+    db.execute(PLAIN_LEVELS)
+    make_document("a", *{"text": at(55), "image": at(50), "mixed": at(50)}[kinds])
+    likes = [embedding(1, kind="image" if kinds == "mixed" else kinds), embedding(1, kind="text")]
+    unlikes = [embedding(0, 0, 1, kind="text" if kinds == "image" else "image")]
+    asked = [json.dumps(likes if kinds == "mixed" else likes[:1]), json.dumps(unlikes)]
+    assert db.execute(f"{JUDGED})", asked).fetchall() == [("a", confidence)]
+
+
+def test_beside_unlikes_the_confidence_that_is_asked_for_counts_the_likes_alone(db, fan):
+    db.execute(PLAIN_LEVELS)
+    fan(*range(-90, -49), 10, 20, 42)
+    asked = {"likes": [embedding(*at(0))], "unlikes": [embedding(*at(60))]}
+    assert names(db, **asked, min_confidence="related", match_count=2) == ["10", "20"]
+    assert names(db, **asked, min_confidence="related", match_count=2, skip_count=2) == ["42"]
+    # The first result lies at -50 degrees.
+    assert names(db, **asked, best_confidence="unrelated", match_count=1) == ["-50"]
+    assert names(db, **asked, best_confidence="related") == []
+
+
+def test_beside_unlikes_the_first_result_decides_for_every_page(db, fan):
+    db.execute(PLAIN_LEVELS)
+    fan(-20, -70, -80, 50)
+    asked = {"likes": [embedding(*at(0))], "unlikes": [embedding(*at(60))]}
+    [first, *_] = rows(db, **asked)
+    after = {**asked, "page_after": {"score": first[2], "id": first[5]}}
+    assert names(db, **after, best_confidence="strong") == ["-70", "-80", "50"]
+    assert names(db, **after, best_confidence="same", filter={"prefix": "-"}) == ["-70", "-80"]
+    db.execute("delete from neural_search.documents where content = '-20'")
+    assert names(db, **after, best_confidence="strong") == []
+
+
 @pytest.mark.parametrize("strategy", ["average", "best_score"])
 def test_a_query_of_no_kind_is_taken_for_an_image(db, fan, strategy):
     db.execute("""

@@ -240,7 +240,7 @@ def test_results_are_cut_off_by_their_confidence(db, make_document):
     everything = [("a", "same"), ("b", "strong"), ("c", "related"), ("d", "unrelated")]
     for least, count in {None: 4, "unrelated": 4, "related": 3, "strong": 2, "same": 1}.items():
         assert db.execute(call, [vector(1), "text", least]).fetchall() == everything[:count]
-    # Without a background nothing is known, so nothing is cut off.
+    # Without levels nothing can be told, so nothing is cut off.
     assert db.execute(call, [vector(1), "image", "same"]).fetchall() == [
         (name, None) for name, _ in everything
     ]
@@ -254,7 +254,7 @@ def test_the_best_result_decides_and_then_all_results_come(db, make_document):
         assert found(db, query_kind="text", best_confidence=needed) == ["b", "c", "d"]
     assert found(db, query_kind="text", best_confidence="same") == []
     assert found(db, query_kind="text", best_confidence="strong", min_confidence="related") == ["b", "c"]
-    # Without a background nothing is known, so nothing is held back.
+    # Without levels nothing can be told, so nothing is held back.
     assert found(db, query_kind="image", best_confidence="same") == ["b", "c", "d"]
     with pytest.raises(
         psycopg.errors.InvalidParameterValue, match="best_confidence is 'high', expected same"

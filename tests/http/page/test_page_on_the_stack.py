@@ -64,7 +64,7 @@ def searched(page: Page) -> Locator:
 
 
 def first(page: Page, count: int) -> list[str]:
-    """The first names; where the best isn't related, once the background tells, the nearest anyway."""
+    """The first names; where the best isn't related, the nearest anyway."""
     expect(page.locator("#status")).to_have_text(
         re.compile("most similar first|No images found"), timeout=SOON
     )

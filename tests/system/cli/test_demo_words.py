@@ -1,22 +1,16 @@
-"""What a newcomer types in the second minute, once the background of similarities is known."""
+"""What a newcomer types in the first minutes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import pytest
 from support.command_line import CommandLine
 
 
 @pytest.fixture(scope="module")
 def demo(stack: CommandLine) -> CommandLine:
-    """The demo, with the background made that the schedule makes within minutes."""
     stack.spawn("demo", "--once")
-    lines = stack.run("status", "--env").stdout.splitlines()
-    settings = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-    with psycopg.connect(settings["DATABASE_URL"].strip("'"), autocommit=True) as database:
-        database.execute("select neural_search.refresh_backgrounds()")
     return stack
 
 
@@ -26,7 +20,7 @@ def search(demo: CommandLine, *arguments: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("words", ["windmill", "giraffe", "dog", "a horse in a field"])
-def test_words_are_answered_once_the_background_is_known(demo: CommandLine, words: str):
+def test_plain_words_are_answered(demo: CommandLine, words: str):
     results = search(demo, "--text", words)
     assert len(results) == 10
     assert all(result["confidence"] for result in results)

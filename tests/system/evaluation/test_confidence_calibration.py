@@ -119,8 +119,3 @@ def test_figures_are_those_that_a_reader_counts_by_hand(trial: Trial):
 def test_the_same_is_what_hardly_any_other_image_reaches(trial: Trial):
     level = same_level([trial])
     assert (score(confidence.ROOM, trial.best, trial.usual) > level).mean() <= 0.01
-
-
-def test_the_database_is_given_every_kind_and_the_general_row():
-    rows = confidence.calibrations(published(confidence)).splitlines()
-    assert len(rows) == 6 and sum("(null," in row for row in rows) == 3
