@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 import requests
 
-from shared import identity
 from shared.settings import Settings
-from shared.storage import Storage
+from shared.supabase import credentials
+from shared.supabase.storage import Storage
 
 EMBED_URL = "neural_search_embed_url"
 PAUSED = "neural_search_embed_url (paused by a benchmark)"
@@ -40,7 +40,7 @@ class Bucket:
 
         def upload(number: int) -> None:
             if not hasattr(own, "storage"):
-                service = identity.service(self.settings)
+                service = credentials.service(self.settings)
                 own.storage = Storage(self.settings.need("supabase_url"), service, requests.Session())
             own.storage.upload(self.name, f"{number}.jpg", pictures[number], mime_type="image/jpeg")
 
@@ -127,7 +127,7 @@ def _remove(bucket: Bucket) -> None:
 def _call(bucket: Bucket, method: str, path: str, body: dict[str, Any]) -> Any:
     url = f"{bucket.settings.need('supabase_url')}/storage/v1/{path}"
     answer = requests.request(
-        method, url, json=body, headers=identity.service(bucket.settings).headers, timeout=60
+        method, url, json=body, headers=credentials.service(bucket.settings).headers, timeout=60
     )
     answer.raise_for_status()
     return answer.json()

@@ -80,8 +80,8 @@ def _check(rows: Collection[str]) -> None:
 
 
 def _prepared(rows: Collection[str], show: Show, seed: int) -> Bench:
-    from benchmarks.baselines.models import cpu_settings
-    from shared.embedding.compilation import native_precision
+    from benchmarks.baselines.ways import cpu_settings
+    from shared.embedding.engines.openvino_compilation import native_precision
 
     cpu = cpu_settings()
     models = {DEFAULT: DEFAULT}

@@ -10,8 +10,8 @@ from benchmarks import serving, whole_function
 from benchmarks.contest import Rates, median, ratio, rounds
 from benchmarks.embed_bench import Bench
 from benchmarks.figures import Figure, number
-from benchmarks.memory import FUNCTIONS
 from benchmarks.photographs import photographs
+from benchmarks.process_memory import FUNCTIONS
 from benchmarks.project import Project, canned
 from shared import embedding
 from shared.errors import SettingsError

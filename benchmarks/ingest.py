@@ -21,7 +21,7 @@ from io import BytesIO
 from PIL import Image
 from supabase import Client, create_client
 
-from benchmarks import memory
+from benchmarks import process_memory
 from shared import settings
 
 BUCKET = "images"
@@ -49,7 +49,7 @@ def main() -> None:
     client = create_client(current.need("supabase_url"), current.need("secret_key"))
     apart = measure(client, images(arguments.uploads), pause=2.0)
     together = measure(client, images(arguments.uploads), pause=0.0)
-    report(apart, together, memory.by_function(), as_json=arguments.json)
+    report(apart, together, process_memory.by_function(), as_json=arguments.json)
 
 
 def images(count: int) -> Iterator[bytes]:

@@ -160,8 +160,6 @@ def _match(connection: Connection, collection: Collection) -> Match:
 
 
 def _as_callers(connection: Connection, collection: Collection, seed: int, show: Show) -> dict[str, Any]:
-    # As the schedule does: without it results have no confidence, which takes time to find out.
-    connection.execute("select neural_search.refresh_background(%s)", [collection.model])
     connection.execute("create policy everything on storage.objects for select to anon using (true)")
     connection.execute("reset hnsw.ef_search")
     connection.execute("reset enable_sort")

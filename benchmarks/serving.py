@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import requests
 
-from benchmarks.memory import watched
+from benchmarks.process_memory import watched
 from benchmarks.project import Project, webhook
 from shared import settings
 from shared.settings import CHECKOUT

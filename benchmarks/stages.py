@@ -16,13 +16,15 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from benchmarks.bucket import Bucket
-from shared import embedding, identity, jobs
-from shared.decoders import start
-from shared.images import DecodedImage
-from shared.jobs import Job
-from shared.perceptual_hash import perceptual_hash
-from shared.rpc import Database, http_client
-from shared.storage import Storage
+from shared import embedding
+from shared.images import DECODER_VERSION, DecodedImage
+from shared.images.perceptual_hash import perceptual_hash
+from shared.images.sandbox.pool import start
+from shared.indexing import queue
+from shared.indexing.queue import Job
+from shared.supabase import credentials
+from shared.supabase.database import Database, http_client
+from shared.supabase.storage import Storage
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -50,7 +52,7 @@ class Stages:
 def measure(bucket: Bucket, threads: int) -> Stages:
     """Embeds every job of `bucket`, stage by stage; each stage finishes before the next one begins."""
     mine = bucket.settings
-    url, service = mine.need("supabase_url"), identity.service(mine)
+    url, service = mine.need("supabase_url"), credentials.service(mine)
     name = mine.embedding_models[0]
     embedder = embedding.load(name, configuration=mine)
     with closing(start(mine)) as decoders, requests.Session() as session, http_client() as http:
@@ -70,7 +72,7 @@ def measure(bucket: Bucket, threads: int) -> Stages:
 
         def store(work: tuple[Job, bytes, DecodedImage, object]) -> str:
             job, data, decoded, vector = work
-            return jobs.finish(
+            return queue.finish(
                 Database(url, service, http),
                 job,
                 vector,  # type: ignore[arg-type]
@@ -79,6 +81,8 @@ def measure(bucket: Bucket, threads: int) -> Stages:
                 height=decoded.height,
                 mime_type=decoded.mime_type,
                 perceptual_hash=perceptual_hash(decoded.picture),
+                shown=decoded.shown,
+                decoder_version=DECODER_VERSION,
             )
 
         claimed = _claim_all(Database(url, service, http), name, bucket.name)
@@ -97,7 +101,7 @@ def measure(bucket: Bucket, threads: int) -> Stages:
 
 def _claim_all(database: Database, model: str, bucket: str) -> list[Job]:
     claimed: list[Job] = []
-    while batch := jobs.claim(database, [model], CLAIMED_AT_ONCE, str(uuid.uuid4())):
+    while batch := queue.claim(database, [model], CLAIMED_AT_ONCE, str(uuid.uuid4())):
         claimed += batch
     strangers = {job.bucket_id for job in claimed} - {bucket}
     assert not strangers, f"The queue isn't empty: it holds jobs of {strangers}. Let a worker drain it first."

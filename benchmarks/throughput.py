@@ -25,10 +25,10 @@ from typing import Any
 import psutil
 import requests
 
-from benchmarks import memory, stages
+from benchmarks import process_memory, stages
 from benchmarks.bucket import Bucket, fresh, note, webhook_paused
-from benchmarks.memory import Curve, serving, watched
 from benchmarks.pictures import DESCRIPTION, small_jpegs
+from benchmarks.process_memory import Curve, serving, watched
 from benchmarks.speed import machine, record, table
 from shared import settings
 from shared.settings import CHECKOUT, Settings
@@ -168,7 +168,7 @@ def alone_on_all_cores(
 def container_memory(current: Settings, pictures: Sequence[bytes]) -> dict[str, dict[str, float]]:
     """MB of each function at rest and at most, while 8 requests with photographs run at a time."""
     photographs = [path.read_bytes() for path in sorted(SAMPLES.rglob("*.jpg"))[:64]] or list(pictures[:64])
-    rest = memory.by_function()
+    rest = process_memory.by_function()
     with watched(partial(serving, "query")) as query:
         _search_with_8(current, photographs)
     with (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cli import (
+from cli.app import app
+from cli.commands import (
     backfill,
     bench,
     buckets,
@@ -13,21 +14,20 @@ from cli import (
     evaluate,
     install,
     jobs,
-    migration_commands,
+    migrations,
     models,
     query,
     stack,
     upload,
     worker,
 )
-from cli.app import app
 
 GROUPS = (
     stack,
     doctor,
     demo,
     install,
-    migration_commands,
+    migrations,
     buckets,
     upload,
     delete,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from shared import embedding, server, settings
+from shared import embedding, settings
 from shared.errors import NeuralSearchError
+from shared.http import server
 
 
 def check() -> None:

@@ -1,7 +1,7 @@
-"""How well confidence tells a query that has nothing to do with a collection from one that has.
+"""How well similarities tell a query that has nothing to do with a collection from one that has.
 
-`python -m evaluation.confidence` measures it with the default model and writes
-evaluation/published/confidence.json, from which the levels in neural_search.calibrations come.
+`python -m evaluation.confidence` tries them as they are and relative to a sample of the collection, with the
+default model, and writes evaluation/published/confidence.json. Levels as they are: evaluation.levels.
 
 Everything is chosen on one half of the things that the images show, and reported on the other.
 """
@@ -60,7 +60,7 @@ STATISTICS: dict[str, tuple[Callable[[Usual], Values], Callable[[Usual], Values]
     "s / pairs' 95th percentile": (lambda u: 0 * u.mean, lambda u: u.pair_high),
 }
 ROOM = "(s - first quartile) / (1 - first quartile)"
-# What neural_search.calibrations calls the units, for the statistics that start from the first quartile.
+# The units, for the statistics that start from the first quartile.
 UNITS = {
     "(s - first quartile) / pairs' 95th percentile": "pair_high",
     "(s - first quartile) / pair deviation": "pair_deviation",
@@ -174,7 +174,7 @@ def _kept(statistic: str, level: float, one: Trial) -> float:
 
 
 def levels(statistic: str, tried: Sequence[Trial], kind: str) -> dict[str, Any]:
-    """A row of neural_search.calibrations; a text is never the image itself."""
+    """The least of each level by this statistic; a text is never the image itself."""
     found = {name: threshold(statistic, tried, share) for name, share in RETURNING.items()}
     return {"unit": UNITS[statistic], **found, "same": same_level(tried) if kind == "image" else None}
 
@@ -240,22 +240,8 @@ def _silent(*_: object) -> None:
     pass
 
 
-def calibrations(report: dict[str, Any]) -> str:
-    """The rows of neural_search.calibrations, as they stand in its migration."""
-    kinds = rounded(report["kinds"])
-    rows = [
-        (name, kind, kinds[kind][part])
-        for part, name in (("levels", f"'{report['model']}'"), ("generic", "null"))
-        for kind in KINDS
-    ]
-    return ",\n".join(
-        f"  ({name}, '{kind}', '{one['unit']}', {one['related']}, {one['strong']}, {one['same'] or 'null'})"
-        for name, kind, one in rows
-    )
-
-
 def main() -> None:
-    """Measures, prints what was chosen, and writes the published figures."""
+    """Measures and writes the published figures."""
     configuration = settings.load()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     assert isinstance(method, Embedding)
@@ -275,7 +261,6 @@ def main() -> None:
     }
     report = {"model": method.name, "machine": machine(), **found}
     PUBLISHED.write_text(json.dumps(rounded(report), indent=1) + "\n")
-    print(calibrations(report))
 
 
 if __name__ == "__main__":

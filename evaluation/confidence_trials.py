@@ -16,7 +16,7 @@ from evaluation import seeds
 
 KINDS = ("image", "text", "mixed")
 FIRST = 10  # answers of a query that are looked at
-SAMPLED = 256  # images that stand for a collection, as in neural_search.refresh_background
+SAMPLED = 256  # images that stand for a collection
 
 Values = NDArray[np.float64]
 Vectors = NDArray[np.float32]

@@ -16,7 +16,7 @@ from evaluation.collection import Item
 from evaluation.decoding import Decode
 from evaluation.sources import emoji, samples
 from shared import settings
-from shared.embedding import efficientnet_concepts as model
+from shared.embedding.conversion import efficientnet_concepts as model
 
 
 def mean(kinds: Sequence[Sequence[Image.Image]]) -> np.ndarray:

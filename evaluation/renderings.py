@@ -19,9 +19,9 @@ import pyvips
 from PIL import Image
 
 from shared import embedding, images, settings
-from shared.decoders import Decoders, start
 from shared.embedding.embedder import Embedder
 from shared.errors import ImageError, NeuralSearchError
+from shared.images.sandbox.pool import DecoderPool, start
 
 SHOWN = 1000  # files at most in each list
 
@@ -36,7 +36,7 @@ class Rendering:
     cosine: float | None  # between both renderings' vectors, where there are two
 
 
-def compare(file: Path, decoders: Decoders, embedder: Embedder) -> Rendering:
+def compare(file: Path, decoders: DecoderPool, embedder: Embedder) -> Rendering:
     data = file.read_bytes()
     theirs = reference(data)
     try:

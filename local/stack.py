@@ -223,7 +223,7 @@ class Stack:
     def _function(self, name: str, settings: Settings) -> Child:
         source = CHECKOUT / "functions" / name / "main.py"
         port = self._addresses[name].rsplit(":", 1)[1]
-        module = ["shared.server", "--source", str(source), "--target", name]
+        module = ["shared.http.server", "--source", str(source), "--target", name]
         return self._child(
             name, [*module, "--host", HOST, "--port", port], _function_environment(name, settings)
         )

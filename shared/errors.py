@@ -7,7 +7,8 @@ NeuralSearchError
 │   ├── InvalidQuery
 │   │   ├── InvalidLimit
 │   │   ├── InvalidFilter
-│   │   └── InvalidCursor
+│   │   ├── InvalidCursor
+│   │   └── InvalidWords
 │   ├── Unauthorized
 │   ├── PayloadTooLarge
 │   ├── UnknownPath
@@ -147,6 +148,10 @@ class InvalidFilter(InvalidQuery):
 
 class InvalidCursor(InvalidQuery):
     """This is no cursor of ours. Send back the next_cursor of an answer, as it is, with the same search."""
+
+
+class InvalidWords(InvalidQuery):
+    """words is out of range. Send a number from 0 (by what images show alone) to 1, or leave it out."""
 
 
 class Unauthorized(RequestError):

@@ -32,6 +32,7 @@ class Settings:
     secret_key: Secret  # sb_secret_… or the legacy service_role JWT: acts as service_role
     query_url: str  # where the query function answers
     embed_url: str  # where embed_on_upload answers
+    storage_transformations: str  # on where the project has Storage's image transformation, else off
     page_frame_origins: tuple[str, ...]  # whose pages may show ours in a frame
     webhook_secrets: tuple[Secret, ...]  # accepted in x-webhook-secret; two of them while rotating
     embedding_models: tuple[str, ...]  # the models this process can load; the first is its default
@@ -66,6 +67,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "secret_key": ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEYS"),
     "query_url": ("QUERY_URL",),
     "embed_url": ("EMBED_URL",),
+    "storage_transformations": ("STORAGE_TRANSFORMATIONS",),
     "page_frame_origins": ("PAGE_FRAME_ORIGINS",),
     "webhook_secrets": ("EMBED_WEBHOOK_SECRET",),
     "embedding_models": ("EMBEDDING_MODELS",),
@@ -84,6 +86,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
 }
 
 DEFAULTS: dict[str, str] = {
+    "storage_transformations": "off",
     "embedding_models": "efficientnet-lite0-concepts",
     "embedding_device": "auto",
     "embedding_engine": "auto",
@@ -101,6 +104,7 @@ DEFAULTS: dict[str, str] = {
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # what a decoder process takes by itself, and a modest image
 
 CHOICES = {
+    "storage_transformations": ("on", "off"),
     "embedding_device": ("auto", "cpu", "cuda"),
     "embedding_engine": ("auto", "openvino", "torch"),
     "embedding_precision": ("auto", "int8"),
@@ -136,6 +140,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         secret_key=_key(environ, "secret_key", "service_role") if not for_callers else Secret(""),
         query_url=_url(text["query_url"], "QUERY_URL") or (functions and f"{functions}/query"),
         embed_url=_url(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
+        storage_transformations=_choice(text, "storage_transformations"),
         page_frame_origins=tuple(_origin(part) for part in _split(text["page_frame_origins"])),
         webhook_secrets=_webhook_secrets(text["webhook_secrets"]),
         embedding_models=tuple(_split(text["embedding_models"])),

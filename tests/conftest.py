@@ -9,13 +9,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import Clone, Connection, clone, finish, vector
-from memory import quick_folder
 from psycopg.types.json import Jsonb
-from sharing import Sharing
-from stacks import temporary_stack
+from support.databases import Clone, Connection, clone, finish, vector
+from support.embedded_stacks import temporary_stack
+from support.memory_folder import quick_folder
+from support.xdist_scheduler import Sharing
 
-from cli import migrations
+from cli.installer import migrations
 from local.postgres import Cluster, prepare_database
 from local.stack import Stack
 from shared.settings import CHECKOUT
@@ -26,6 +26,13 @@ TEMPLATE = "template_search"
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
     return Sharing(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test is marked by its tier, which is its folder."""
+    for item in items:
+        tier = item.path.relative_to(CHECKOUT / "tests").parts[0]
+        item.add_marker(tier if tier in ("unit", "database") else "system")
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +48,12 @@ def cluster(postgres_major: int) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def template(cluster: Cluster) -> str:
-    """What a project has after `install` and the demo's seed."""
+    """What a project has after `install` and the demo's seed, with one bucket indexed."""
     prepare_database(cluster, TEMPLATE)
     migrations.apply(cluster.url("postgres", TEMPLATE))
     with psycopg.connect(cluster.url("postgres", TEMPLATE)) as connection:
         connection.execute(SEED.read_bytes())
+        connection.execute("select public.unindex_bucket('albums')")  # the demo users': tests have one bucket
     return TEMPLATE
 
 

@@ -19,7 +19,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines import models
+from benchmarks.baselines import ways
 from shared import settings
 
 CALLERS = 4  # threads that hand files to our pipeline, as a kick of embed_on_upload does
@@ -42,18 +42,18 @@ def _enter(way: str, model: str, threads: int) -> Any:
 
         return Multiplication(way.removeprefix("matrix-"))
     if way == "ours":
-        return models.Ours(model, models.cpu_settings())
+        return ways.Ours(model, ways.cpu_settings())
     if way == "gpu":
         environment = settings.child_environment(
             {"EMBEDDING_DEVICE": "cuda", "EMBEDDING_ENGINE": "torch", "EMBEDDING_PRECISION": "auto"}
         )
-        return models.Ours(model, settings.load(environment))
+        return ways.Ours(model, settings.load(environment))
     import torch
 
     torch.set_num_threads(threads)
     if way == "onnx":
-        return models.OnnxRuntime(model, settings.load().embedding_cache / "benchmark", threads)
-    return models.Eager(model) if way == "eager" else models.SentenceTransformers(model)
+        return ways.OnnxRuntime(model, settings.load().embedding_cache / "benchmark", threads)
+    return ways.Eager(model) if way == "eager" else ways.SentenceTransformers(model)
 
 
 def _do(way: Any, order: dict[str, Any]) -> dict[str, float]:

@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.embedding.compilation import core
-from shared.embedding.runtime import ov
+from shared.embedding.engines.openvino_compilation import core
+from shared.embedding.engines.openvino_runtime import ov
 
 SIDE = 1024  # of the square matrices: three of them in float32 are 12 MB
 

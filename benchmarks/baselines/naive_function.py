@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from supabase import create_client
 
-from benchmarks.baselines.models import Eager
+from benchmarks.baselines.ways import Eager
 from shared import settings
 
 configuration = settings.load()

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from shared.embedding.compilation import core, native_precision
-from shared.embedding.runtime import ov
+from shared.embedding.engines.openvino_compilation import core, native_precision
+from shared.embedding.engines.openvino_runtime import ov
 
 RUNS = 5
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from cli import output
-from cli.project import Project, storage_errors
-from cli.report import age, headlines
+from cli.client.project import Project, storage_errors
+from cli.console import output
+from cli.console.indexing_report import age, headlines
 from shared.errors import DatabaseError
 from shared.settings import Settings
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, LiteralString
 
-from cli import former_record, migrations
 from cli.checks.kicks import kicks
 from cli.checks.policies import policies
-from cli.postgres import connect
-from cli.vault import EMBED_URL, WEBHOOK_SECRET
+from cli.installer import former_record, migrations
+from cli.installer.connection import connect
+from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
 INSTALL = "Run `neural-search install`."
-SCHEDULES = ("neural-search-kick", "neural-search-backgrounds", "neural-search-reconcile")
+SCHEDULES = ("neural-search-kick", "neural-search-reconcile")
 MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
 REPAIRED = (0, 8, 4)  # pgvector's version
@@ -39,6 +39,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "kicks": kicks,
         "indexed buckets": buckets,
         "policies": policies,
+        "decoder": decoder,
     }
     yield (
         "" if url else "DATABASE_URL is not set",
@@ -219,6 +220,30 @@ def buckets(target: Settings) -> str:
         raise DatabaseError("No bucket is indexed. Run `neural-search install --bucket NAME`.")
     gone = [name for name, exists, _ in rows if not exists]
     return ", ".join(indexed) + (f" (indexed once and gone: {', '.join(gone)})" if gone else "")
+
+
+def decoder(target: Settings) -> str:
+    """Whether something is left that an older decoder refused, or may have got wrong."""
+    ((newest,),) = fetched(target, "select max(c.version) from neural_search.decoder_changes() c")
+    rows = fetched(
+        target,
+        """
+        select o.refused_for, coalesce(o.mime_type, 'unknown'), count(*)
+        from neural_search.outdated o group by 1, 2 order by 3 desc, 2
+        """,
+    )
+    if not rows:
+        return f"version {newest}, and nothing is left from an older one"
+    told = []
+    if refused := [row for row in rows if row[0]]:
+        listed = ", ".join(f"{number:,} {mime_type} ({cause})" for cause, mime_type, number in refused)
+        causes = " ".join(f"--cause {cause}" for cause in sorted({cause for cause, _, _ in refused}))
+        told.append(f"An older decoder refused {listed}: `neural-search jobs retry {causes}`.")
+    if stored := [row for row in rows if not row[0]]:
+        listed = ", ".join(f"{number:,} {mime_type}" for _, mime_type, number in stored)
+        command = f"neural-search backfill --decoder-before {newest}"
+        told.append(f"An older decoder may have got wrong {listed}: `{command}`.")
+    raise DatabaseError(" ".join(told))
 
 
 def fetched(target: Settings, query: LiteralString, values: list[Any] | None = None) -> list[tuple[Any, ...]]:

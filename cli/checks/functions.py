@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from cli.project import Project
+from cli.client.project import Project
 from shared.errors import NeuralSearchError
 from shared.settings import Settings
 

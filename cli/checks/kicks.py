@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from cli.postgres import Database, connect
-from cli.vault import EMBED_URL, WEBHOOK_SECRET
+from cli.installer.connection import Database, connect
+from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
 from shared.errors import DatabaseError
 from shared.settings import Settings
 

@@ -70,8 +70,8 @@ def packages(needed: dict[str, str]) -> str:
 
 def decoding(target: Settings) -> str:
     """The limits that this environment sets, for functions and workers that are started in it."""
-    from shared.decoders import PATIENCE
-    from shared.jobs import LEASE_SECONDS  # numpy and supabase
+    from shared.images.sandbox.pool import PATIENCE
+    from shared.indexing.queue import LEASE_SECONDS  # numpy and supabase
 
     seconds, memory = target.max_decode_seconds, target.max_decode_memory
     if PATIENCE * seconds >= LEASE_SECONDS:
@@ -141,11 +141,11 @@ def vectors(target: Settings) -> str:
 
 
 def _notes(artifact: Artifact) -> Iterator[str]:
-    from shared.embedding import artifacts, models
+    from shared.embedding import artifacts, registry
 
     name = artifact.record.model
     for former in artifacts.former(artifact):
-        for change in models.changes(artifact.record.architecture, former.record.conversion):
+        for change in registry.changes(artifact.record.architecture, former.record.conversion):
             if change.images:
                 raise NeuralSearchError(
                     f"{name} makes other vectors of images than {str(former.folder)!r} did: {change.reason}. "

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cli.postgres import Database, column, connect
+from cli.installer.connection import Database, column, connect
 from shared.errors import DatabaseError
 from shared.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evaluation.confidence_trials import KINDS
-from evaluation.duplicates import COPIES, OTHERS
+from evaluation.duplicate_measures import COPIES, OTHERS
 
 
 def levels(report: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from evaluation.collection import Collection, Item
 from shared.errors import CollectionError
-from shared.storage import Storage
+from shared.supabase.storage import Storage
 
 PAGE = 1000  # entries of a folder at once: the most that Storage gives
 MAX_OBJECTS = 100_000

@@ -8,13 +8,16 @@ from functools import partial
 import flask
 import functions_framework
 
-from shared import bodies, edge, events, identity, memory, process, shutdown
-from shared.documents import active_model
 from shared.errors import NeuralSearchError
-from shared.gate import Gate
-from shared.health import report
-from shared.ingest import Ingest
-from shared.metrics import Metrics
+from shared.http import bodies, handlers, services
+from shared.http.health import report
+from shared.indexing import webhook as events
+from shared.indexing.webhook_handler import WebhookHandler
+from shared.runtime import malloc, shutdown
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.metrics import Metrics
+from shared.search.index import active_model
+from shared.supabase import credentials
 
 MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB of user metadata
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
@@ -24,74 +27,74 @@ RUNNING, WAITING = 4, 2
 READING = 5  # bodies that threads wait for
 
 metrics = Metrics()
-memory.give_back_what_is_freed()
+malloc.give_back_what_is_freed()
 
 
 @functions_framework.http
 def embed_on_upload(request: flask.Request) -> flask.Response:
-    return _counted(request, edge.dispatch(request, ROUTES, MAX_BODY))
+    return _counted(request, handlers.dispatch(request, ROUTES, MAX_BODY))
 
 
 @functions_framework.errorhandler(Exception)  # type: ignore[untyped-decorator]
 def problem(error: Exception) -> flask.Response:
-    return _counted(flask.request, edge.problem(error))
+    return _counted(flask.request, handlers.problem(error))
 
 
 def webhook(request: flask.Request) -> flask.Response:
-    """One object has changed, or a kick: see `shared/events.py`."""
-    edge.check_secret(request, process.configuration().webhook_secrets)
+    """One object has changed, or a kick: see `shared/indexing/webhook.py`."""
+    handlers.check_secret(request, services.configuration().webhook_secrets)
     event = events.parse(bodies.read(request, _readers()))
     try:
-        results = _ingest().handle(event)
+        results = _webhook_handler().handle(event)
     except NeuralSearchError as error:
         if error.outcome != "release":
             raise
         # Whatever our own keys are refused with, the caller's are right.
-        return edge.problem(error, status=503)
+        return handlers.problem(error, status=503)
     # No names: pg_net keeps answers for hours where every database role can read them. The log has them.
-    return edge.answer(Counter(result.status for result in results))
+    return handlers.answer(Counter(result.status for result in results))
 
 
 def health(request: flask.Request) -> flask.Response:
-    edge.check_secret(request, process.configuration().webhook_secrets)
-    service = identity.service(process.configuration())
-    return report(process.models(), lambda: active_model(process.database(service)))
+    handlers.check_secret(request, services.configuration().webhook_secrets)
+    service = credentials.service(services.configuration())
+    return report(services.models(), lambda: active_model(services.database(service)))
 
 
-ROUTES: edge.Routes = {
+ROUTES: handlers.Routes = {
     "/": {"POST": webhook},
-    "/live": {"GET": process.live},
+    "/live": {"GET": services.live},
     "/health": {"GET": health},
-    "/metrics": {"GET": partial(process.counters, metrics)},
+    "/metrics": {"GET": partial(services.counters, metrics)},
 }
 
 
 def _counted(request: flask.Request, response: flask.Response) -> flask.Response:
-    path = edge.normal_path(request)
+    path = handlers.normal_path(request)
     metrics.request(path if path in ROUTES else "other", response.status_code)
-    return edge.finished(response)
+    return handlers.finished(response)
 
 
-def _readers() -> Gate:
-    return edge.once("readers", lambda: Gate(running=READING, waiting=0))
+def _readers() -> ConcurrencyLimiter:
+    return handlers.once("readers", lambda: ConcurrencyLimiter(running=READING, waiting=0))
 
 
-def _ingest() -> Ingest:
-    return edge.once("ingest", _build_ingest)
+def _webhook_handler() -> WebhookHandler:
+    return handlers.once("webhook_handler", _build_webhook_handler)
 
 
-def _build_ingest() -> Ingest:
-    mine = process.configuration()
-    service = identity.service(mine)
-    gate = Gate(running=RUNNING, waiting=WAITING)
-    metrics.watch(gate)
-    return Ingest(
-        database=process.databases(service),
-        storage=process.storage(service),
-        models=process.models(),
-        gate=gate,
+def _build_webhook_handler() -> WebhookHandler:
+    mine = services.configuration()
+    service = credentials.service(mine)
+    limiter = ConcurrencyLimiter(running=RUNNING, waiting=WAITING)
+    metrics.watch(limiter)
+    return WebhookHandler(
+        database=services.databases(service),
+        storage=services.storage(service),
+        models=services.models(),
+        limiter=limiter,
         metrics=metrics,
-        decode=process.decoders(metrics).decode,
+        decode=services.decoders(metrics).decode,
         max_bytes=mine.max_image_bytes,
         stopping=shutdown.requested,
     )

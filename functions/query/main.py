@@ -11,20 +11,29 @@ from urllib.parse import urlsplit
 
 import flask
 import functions_framework
+import requests
 
-from shared import bodies, edge, identity, json_body, memory, process, queries, settings, uploads
-from shared.admission import Admission
-from shared.budget import Budget
-from shared.documents import ObjectState, active_model
+from shared import settings
 from shared.errors import Busy, InvalidQuery
-from shared.gate import Gate
-from shared.health import report
-from shared.identity import Identity
+from shared.http import bodies, handlers, services
+from shared.http.health import report
 from shared.images import DecodedImage
-from shared.metrics import Metrics
-from shared.queries import Query
-from shared.rpc import Database
-from shared.search import Search
+from shared.images.sandbox.budget import Budget
+from shared.runtime import malloc
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.metrics import Metrics
+from shared.search import json_body, uploads
+from shared.search import query as queries
+from shared.search.authentication import AuthenticationCache
+from shared.search.index import ObjectState, active_model
+from shared.search.preview_links import PreviewLinks
+from shared.search.previews import Previews, Wanted
+from shared.search.query import Query
+from shared.search.search import URL_SECONDS, Search
+from shared.supabase import credentials
+from shared.supabase.credentials import Identity
+from shared.supabase.database import Database
+from shared.supabase.storage import Storage
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
@@ -48,44 +57,44 @@ CORS = {
 }
 
 metrics = Metrics()
-memory.give_back_what_is_freed()
+malloc.give_back_what_is_freed()
 
 
 @functions_framework.http
 def query(request: flask.Request) -> flask.Response:
-    edge.once("settings", partial(settings.load, for_callers=True))
-    return _finished(request, edge.dispatch(request, ROUTES, _max_body()))
+    handlers.once("settings", partial(settings.load, for_callers=True))
+    return _finished(request, handlers.dispatch(request, ROUTES, _max_body()))
 
 
 @functions_framework.errorhandler(Exception)  # type: ignore[untyped-decorator]
 def problem(error: Exception) -> flask.Response:
-    return _finished(flask.request, edge.problem(error))
+    return _finished(flask.request, handlers.problem(error))
 
 
 def search(request: flask.Request) -> flask.Response:
     caller = _caller(request)
-    model = _admission().admit(caller)  # before anything of the body is looked at
+    model = _authentication().authenticate(caller)  # before anything of the body is looked at
     found = _search().find(caller, model, _read_query(request))
-    return edge.answer({"model": model.name, **asdict(found)})
+    return handlers.answer({"model": model.name, **asdict(found)})
 
 
 def upload(request: flask.Request) -> flask.Response:
     """Stores an image as the caller; with `?wait=1`, answers once it is searchable or never will be."""
     caller = _caller(request)
-    _admission().admit(caller)
+    _authentication().authenticate(caller)
     wants_to_wait = _flag(request.args.get("wait", "0"), "wait")
     image = _read_upload(request)
-    object_id = uploads.store(process.storage(caller), image, gate=_gate(), decode=_decode)
+    object_id = uploads.store(services.storage(caller), image, limiter=_limiter(), decode=_decode)
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
     if not wants_to_wait:
-        return edge.answer({**about, "state": "pending", "reason": None}, 202)
-    state = _watch(process.database(caller), image)
+        return handlers.answer({**about, "state": "pending", "reason": None}, 202)
+    state = _watch(services.database(caller), image)
     status = 201 if state.state == "searchable" else 202
-    return edge.answer({**about, "state": state.state, "reason": state.reason}, status)
+    return handlers.answer({**about, "state": state.state, "reason": state.reason}, status)
 
 
 def _watch(database: Database, image: uploads.Upload) -> ObjectState:
-    watchers = edge.once("watchers", lambda: Gate(running=WATCHING, waiting=0))
+    watchers = handlers.once("watchers", lambda: ConcurrencyLimiter(running=WATCHING, waiting=0))
     try:
         with watchers.enter():
             return uploads.wait(database, image.bucket, image.name)
@@ -93,9 +102,19 @@ def _watch(database: Database, image: uploads.Upload) -> ObjectState:
         return uploads.wait(database, image.bucket, image.name, seconds=BRIEFLY)
 
 
+def preview(request: flask.Request) -> flask.Response:
+    """A small WebP of a stored image, for whoever has Storage's token for it: an `<img>` sends no headers."""
+    fields = {name: request.args.get(name, "") for name in ("bucket", "name", "token")}
+    wanted = Wanted(**fields, size=request.args.get("size", "tile"))
+    response = flask.Response(_previews().make(wanted), mimetype="image/webp")
+    response.headers["Cache-Control"] = f"private, max-age={URL_SECONDS}"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
 def page(request: flask.Request) -> flask.Response:
     """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
-    path = PAGE / (edge.normal_path(request).strip("/") or "index.html")
+    path = PAGE / (handlers.normal_path(request).strip("/") or "index.html")
     return _negotiated(request, _file(path.read_bytes(), path.suffix))
 
 
@@ -121,9 +140,9 @@ def _file(data: bytes, suffix: str) -> flask.Response:
 
 def page_configuration(_request: flask.Request) -> flask.Response:
     """What the page's supabase-js needs: both are public, and open nothing that policies don't."""
-    mine = process.configuration()
+    mine = services.configuration()
     url, key = mine.need("public_url"), mine.need("publishable_key")
-    return edge.answer({"supabase_url": url, "publishable_key": key})
+    return handlers.answer({"supabase_url": url, "publishable_key": key})
 
 
 def openapi(_request: flask.Request) -> flask.Response:
@@ -131,13 +150,13 @@ def openapi(_request: flask.Request) -> flask.Response:
 
 
 def health(_request: flask.Request) -> flask.Response:
-    anon = identity.caller({}, process.configuration().publishable_key)
-    return report(process.models(), lambda: active_model(process.database(anon)))
+    anon = credentials.caller({}, services.configuration().publishable_key)
+    return report(services.models(), lambda: active_model(services.database(anon)))
 
 
 def reference(request: flask.Request) -> flask.Response:
     """The API's page, drawn by Swagger UI from openapi.json; at /docs/, so that its files are relative."""
-    name = edge.normal_path(request).removeprefix("/docs").strip("/")
+    name = handlers.normal_path(request).removeprefix("/docs").strip("/")
     if not name and not request.path.endswith("/"):
         return flask.Response(status=308, headers={"Location": "docs/"})
     path = REFERENCE / (name or "index.html")
@@ -151,27 +170,28 @@ def reference(request: flask.Request) -> flask.Response:
     return response
 
 
-ROUTES: edge.Routes = {
+ROUTES: handlers.Routes = {
     "/": {"GET": page, "POST": search},
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
+    "/preview": {"GET": preview},
     **{f"/{file}": {"GET": page} for file in FILES},
     "/config.json": {"GET": page_configuration},
     "/openapi.json": {"GET": openapi},
-    "/live": {"GET": process.live},
+    "/live": {"GET": services.live},
     "/health": {"GET": health},
-    "/metrics": {"GET": partial(process.counters, metrics)},
+    "/metrics": {"GET": partial(services.counters, metrics)},
     **{path: {"GET": reference} for path in ("/docs", *(f"/docs/{name}" for name in RENDERER))},
 }
 
 
 def _max_body() -> int:
     # JSON carries an image in base64, a third longer.
-    return process.configuration().max_image_bytes * 4 // 3 + json_body.MAX_BYTES
+    return services.configuration().max_image_bytes * 4 // 3 + json_body.MAX_BYTES
 
 
 def _caller(request: flask.Request) -> Identity:
-    return identity.caller(request.headers, process.configuration().publishable_key)
+    return credentials.caller(request.headers, services.configuration().publishable_key)
 
 
 def _read_query(request: flask.Request) -> Query:
@@ -218,17 +238,17 @@ def _flag(text: str, name: str) -> bool:
 
 
 def _finished(request: flask.Request, response: flask.Response) -> flask.Response:
-    path = edge.normal_path(request)
+    path = handlers.normal_path(request)
     metrics.request(path if path in ROUTES else "other", response.status_code)
     response.headers.update(CORS)
     if asked := request.headers.get("Access-Control-Request-Headers"):
         # Whatever clients and tracing libraries add: none of it means anything to us.
         response.headers["Access-Control-Allow-Headers"] = asked
-    return edge.finished(response)
+    return handlers.finished(response)
 
 
 def _content_policy() -> str:
-    mine = process.configuration()
+    mine = services.configuration()
     address = urlsplit(mine.need("public_url"))
     project = f"{address.scheme}://{address.netloc}"
     frames = " ".join(mine.page_frame_origins) or "'none'"
@@ -242,39 +262,55 @@ def _content_policy() -> str:
 def _decode(data: bytes, *, min_side: int | None) -> DecodedImage:
     """Decodes on the running request's budget: one for all its images, and over when its caller hangs up."""
     if "budget" not in flask.g:
-        connection = edge.connection(flask.request)
+        connection = handlers.connection(flask.request)
         flask.g.budget = Budget(
-            seconds=process.configuration().max_decode_seconds, is_wanted=lambda: edge.is_open(connection)
+            seconds=services.configuration().max_decode_seconds,
+            is_wanted=lambda: handlers.is_open(connection),
         )
-    return process.decoders(metrics).decode(data, min_side=min_side, budget=flask.g.budget)
+    return services.decoders(metrics).decode(data, min_side=min_side, budget=flask.g.budget)
 
 
-def _admission() -> Admission:
-    return edge.once("admission", lambda: Admission(process.database))
+def _authentication() -> AuthenticationCache:
+    return handlers.once("authentication", lambda: AuthenticationCache(services.database))
 
 
-def _gate() -> Gate:
-    return edge.once("gate", lambda: Gate(running=RUNNING, waiting=WAITING))
+def _limiter() -> ConcurrencyLimiter:
+    return handlers.once("limiter", lambda: ConcurrencyLimiter(running=RUNNING, waiting=WAITING))
 
 
-def _readers() -> Gate:
-    return edge.once("readers", lambda: Gate(running=READING, waiting=0))
+def _readers() -> ConcurrencyLimiter:
+    return handlers.once("readers", lambda: ConcurrencyLimiter(running=READING, waiting=0))
 
 
-def _parsing() -> Gate:
-    return edge.once("parsing", lambda: Gate(running=PARSING, waiting=PARSING_NEXT))
+def _parsing() -> ConcurrencyLimiter:
+    return handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
+
+
+def _previews() -> Previews:
+    return handlers.once("previews", _build_previews)
+
+
+def _build_previews() -> Previews:
+    mine = services.configuration()
+    session = handlers.once("session", requests.Session)
+    return Previews(
+        storage=Storage(mine.need("supabase_url"), None, session),
+        decode=_decode,
+        max_bytes=mine.max_image_bytes,
+    )
 
 
 def _search() -> Search:
-    return edge.once("search", _build_search)
+    return handlers.once("search", _build_search)
 
 
 def _build_search() -> Search:
     return Search(
-        connect=process.database,
-        storage=process.storage,
-        models=process.models(),
-        gate=_gate(),
+        connect=services.database,
+        storage=services.storage,
+        models=services.models(),
+        limiter=_limiter(),
         metrics=metrics,
         decode=_decode,
+        previews=PreviewLinks(transforms=services.configuration().storage_transformations == "on"),
     )

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shared.queries import QueryBody
+from shared.search.query import QueryBody
 
 FILE = Path(__file__).with_name("openapi.json")
 BY_HAND = ("Answer", "Found", "Uploaded", "Problem")

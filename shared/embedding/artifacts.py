@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from shared.embedding import models
-from shared.embedding.record import Record
+from shared.embedding import registry
+from shared.embedding.model_config import ModelConfig
 from shared.errors import SettingsError
 
 RECORD = "record.json"
@@ -32,7 +32,7 @@ class Artifact:
     """One converted model."""
 
     folder: Path
-    record: Record
+    record: ModelConfig
 
 
 def find(name: str, cache: Path) -> Artifact | None:
@@ -40,8 +40,8 @@ def find(name: str, cache: Path) -> Artifact | None:
 
     Where the original isn't here, as in a container made for serving, the newest conversion counts.
     """
-    root = cache / models.slug(name)
-    fingerprint = models.fingerprint(name)
+    root = cache / registry.slug(name)
+    fingerprint = registry.fingerprint(name)
     folders = [root / fingerprint] if fingerprint else _newest_first(root)
     artifacts = ((folder, _intact_record(folder)) for folder in folders)
     return next((Artifact(folder=folder, record=record) for folder, record in artifacts if record), None)
@@ -67,7 +67,7 @@ def tokenizer(artifact: Artifact) -> Tokenizer | None:
 
 def written(name: str, cache: Path) -> AbstractContextManager[Path]:
     """A folder to write a conversion into."""
-    return _staged(cache / models.slug(name) / (models.fingerprint(name) or ""))
+    return _staged(cache / registry.slug(name) / (registry.fingerprint(name) or ""))
 
 
 def quantised(artifact: Artifact) -> Path | None:
@@ -132,12 +132,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 def lock(name: str, cache: Path) -> AbstractContextManager[None]:
     """Only one process at a time converts this model."""
-    return locked(cache / models.slug(name))
+    return locked(cache / registry.slug(name))
 
 
 def sweep(name: str, cache: Path) -> None:
     """Remove what killed conversions left. Only with the lock: it might be another's work."""
-    folder = cache / models.slug(name)
+    folder = cache / registry.slug(name)
     for kind in (STAGING, REPLACED):
         for leftover in (*folder.glob(f"{kind}*"), *folder.glob(f"*/{kind}*")):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -161,9 +161,9 @@ def altered(folder: Path) -> set[str]:
     return {name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name)}
 
 
-def _intact_record(folder: Path) -> Record | None:
+def _intact_record(folder: Path) -> ModelConfig | None:
     try:
-        record = Record.from_json((folder / RECORD).read_text())
+        record = ModelConfig.from_json((folder / RECORD).read_text())
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return None if altered(folder) else record

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.embedding import artifacts, models, suggestions
-from shared.embedding.record import Record
+from shared.embedding import artifacts, registry, suggestions
+from shared.embedding.model_config import ModelConfig
 from shared.settings import Settings
 
 CARD = "README.md"  # of a checkpoint, as the hub has it
@@ -20,7 +20,7 @@ class Known:
     """One model."""
 
     name: str
-    record: Record | None  # None: it hasn't been converted on this machine
+    record: ModelConfig | None  # None: it hasn't been converted on this machine
     size: int | None  # bytes on disk, of the conversion or else of the checkpoint's folder
     licence: str | None  # as its authors name it; None: they don't say here
 
@@ -28,7 +28,7 @@ class Known:
 def known(configuration: Settings) -> list[Known]:
     """The packaged models, those of EMBEDDING_MODELS, and what else this machine has converted."""
     cache = configuration.embedding_cache
-    names = dict.fromkeys([*models.PACKAGED, *configuration.embedding_models, *artifacts.converted(cache)])
+    names = dict.fromkeys([*registry.PACKAGED, *configuration.embedding_models, *artifacts.converted(cache)])
     return [look_up(name, cache) for name in names]
 
 
@@ -49,7 +49,7 @@ def _size(folder: Path) -> int:
 
 
 def _licence(name: str) -> str | None:
-    if packaged := models.PACKAGED.get(name):
+    if packaged := registry.PACKAGED.get(name):
         return packaged.licence
     card = Path(name) / CARD
     if not card.is_file():

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from shared import images
 from shared.embedding import preprocessing, tokens
-from shared.embedding.batching import Batcher
-from shared.embedding.record import Record
+from shared.embedding.engines.batching import Batcher
+from shared.embedding.model_config import ModelConfig
 from shared.errors import InvalidQuery, TextUnsupported
 
 Vectors = NDArray[np.float32]
@@ -39,7 +39,7 @@ class Embedder:
 
     def __init__(
         self,
-        record: Record,
+        record: ModelConfig,
         engine: Engine,
         tokenizer: Tokenizer | None,
         *,

@@ -11,21 +11,21 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from shared.embedding import model_json, models, tokens
-from shared.embedding.compilation import core
+from shared.embedding import model_json, registry, tokens
+from shared.embedding.engines.openvino_compilation import core
+from shared.embedding.engines.openvino_runtime import ov
 from shared.embedding.families import Padding
+from shared.embedding.model_config import ImageInput, ModelConfig, Resize, TextInput
 from shared.embedding.model_json import RESAMPLES, Description, Texts, wrong
-from shared.embedding.record import ImageInput, Record, Resize, TextInput
-from shared.embedding.runtime import ov
 
-IMAGE, TEXT, TOKENIZER = models.IMAGE_TOWER, "text.onnx", "tokenizer.json"
+IMAGE, TEXT, TOKENIZER = registry.IMAGE_TOWER, "text.onnx", "tokenizer.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
     """A model's towers as OpenVINO graphs that take bytes and token ids and give vectors of unit length."""
 
-    record: Record
+    record: ModelConfig
     image: Any
     text: Any | None
     tokenizer: Tokenizer | None
@@ -50,7 +50,7 @@ def open_folder(name: str) -> Exported:
     )
 
 
-def _record(name: str, told: Description, text: Any) -> Record:
+def _record(name: str, told: Description, text: Any) -> ModelConfig:
     image = ImageInput(
         resize=Resize(told.resize),
         size=(told.size, told.size),
@@ -60,13 +60,13 @@ def _record(name: str, told: Description, text: Any) -> Record:
         std=tuple(value * 255 for value in told.std),
         pooling="as exported",
     )
-    return Record(
+    return ModelConfig(
         model=name,
         architecture="onnx",
         dimensions=told.dimensions,
         image=image,
         text=_text_input(told.text, text) if told.text else None,
-        conversion=models.CONVERSION,
+        conversion=registry.CONVERSION,
         licence=told.licence,
     )
 

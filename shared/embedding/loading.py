@@ -11,10 +11,10 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from shared import errors, settings
-from shared.embedding import artifacts, models, precision_check
+from shared.embedding import artifacts, precision_check, registry
 from shared.embedding.artifacts import Artifact
 from shared.embedding.embedder import Embedder, Engine
-from shared.embedding.record import Record
+from shared.embedding.model_config import ModelConfig
 from shared.errors import ModelBroken, SettingsError, UnknownModel
 from shared.settings import Settings
 
@@ -71,7 +71,7 @@ def engine_name(configuration: Settings) -> str:
 def _engine_of(name: str, configuration: Settings) -> str:
     """As `engine_name`; for an exported model, which is no torch module, always openvino."""
     engine = engine_name(configuration)
-    if engine == "openvino" or not models.is_exported(name):
+    if engine == "openvino" or not registry.is_exported(name):
         return engine
     if configuration.embedding_engine == "torch" or configuration.embedding_device == "cuda":
         raise SettingsError(
@@ -93,7 +93,7 @@ def _has_gpu() -> bool:
 def _load_openvino(name: str, configuration: Settings, precision: str | None) -> Embedder:
     artifact = _converted(name, configuration.embedding_cache)
     from shared.embedding import openvino_precision  # 50 MB that the torch engine doesn't need
-    from shared.embedding.openvino_engine import OpenVinoEngine
+    from shared.embedding.engines.openvino_engine import OpenVinoEngine
 
     tokenizer = artifacts.tokenizer(artifact)
     if precision in (None, "int8"):
@@ -105,10 +105,10 @@ def _load_openvino(name: str, configuration: Settings, precision: str | None) ->
 
 
 def _load_torch(name: str, configuration: Settings) -> Embedder:
-    models.check(name)
+    registry.check(name)
     # Seconds and hundreds of megabytes, which the openvino engine does without.
-    from shared.embedding.sources import open_source
-    from shared.embedding.torch_engine import TorchEngine, choose_device
+    from shared.embedding.conversion.opening import open_source
+    from shared.embedding.engines.torch_engine import TorchEngine, choose_device
 
     device = choose_device(configuration.embedding_device)
     source = open_source(name)
@@ -123,7 +123,7 @@ def _load_torch(name: str, configuration: Settings) -> Embedder:
 
 
 def _embedder(
-    record: Record, engine: Engine, tokenizer: Tokenizer | None, configuration: Settings
+    record: ModelConfig, engine: Engine, tokenizer: Tokenizer | None, configuration: Settings
 ) -> Embedder:
     return Embedder(
         record,
@@ -148,11 +148,11 @@ def _converted(name: str, cache: Path) -> Artifact:
 
 
 def _check_converter(name: str, cache: Path) -> None:
-    if models.is_exported(name):
+    if registry.is_exported(name):
         return
     if importlib.util.find_spec("torch"):
-        models.check(name)
-        if models.fingerprint(name):
+        registry.check(name)
+        if registry.fingerprint(name):
             return
     there = ", ".join(artifacts.converted(cache)) or "none"
     raise UnknownModel(
@@ -163,9 +163,9 @@ def _check_converter(name: str, cache: Path) -> None:
 
 
 def _convert(name: str, cache: Path) -> None:
-    converter = "import_exported" if models.is_exported(name) else "convert"
+    converter = "import_exported" if registry.is_exported(name) else "convert"
     process = subprocess.run(
-        [sys.executable, "-m", f"shared.embedding.{converter}", name],
+        [sys.executable, "-m", f"shared.embedding.conversion.{converter}", name],
         env=settings.child_environment({"EMBEDDING_CACHE": str(cache)}),
         capture_output=True,
         text=True,

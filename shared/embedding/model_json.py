@@ -11,8 +11,8 @@ from typing import Any
 from PIL.Image import Resampling
 
 from shared.embedding.families import Padding
-from shared.embedding.models import DESCRIPTION
-from shared.embedding.record import Resize
+from shared.embedding.model_config import Resize
+from shared.embedding.registry import DESCRIPTION
 from shared.errors import ModelBroken
 
 RESIZES = (Resize.stretch, Resize.shortest)

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from shared import logs
 from shared.embedding import artifacts
 from shared.embedding.artifacts import Artifact
-from shared.embedding.compilation import core, native_precision
 from shared.embedding.embedder import Engine
-from shared.embedding.openvino_engine import OpenVinoEngine
+from shared.embedding.engines.openvino_compilation import core, native_precision
+from shared.embedding.engines.openvino_engine import OpenVinoEngine
+from shared.embedding.engines.openvino_runtime import ov
 from shared.embedding.precision_check import Verdict, accepted, compare
-from shared.embedding.runtime import ov
+from shared.runtime import logs
 
 SECONDS = 2.0  # for the check where its answer can't be kept
 FOLDER = "checks"  # within a conversion's

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.embedding.record import ImageInput
+from shared.embedding.model_config import ImageInput
 
 
 def batch(pictures: Sequence[Image.Image], how: ImageInput) -> list[NDArray[Any]]:

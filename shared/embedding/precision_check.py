@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 
-from shared import logs
 from shared.embedding import preprocessing, tokens
 from shared.embedding.embedder import Engine
-from shared.embedding.record import Record
+from shared.embedding.model_config import ModelConfig
+from shared.runtime import logs
 
 MEAN, LEAST = 0.99, 0.95  # cosines to float32's vectors that a precision must reach to be served
 PICTURES = Path(__file__).with_name("precision_pictures")  # public domain, from examples/images
@@ -44,14 +44,14 @@ def pictures() -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in sorted(PICTURES.glob("*.jpg"))]
 
 
-def compare(served: Engine, exact: Engine, record: Record, tokenizer: Tokenizer | None) -> Verdict:
+def compare(served: Engine, exact: Engine, record: ModelConfig, tokenizer: Tokenizer | None) -> Verdict:
     """Both engines' vectors of the same inputs."""
     cosines = np.concatenate(list(_cosines(served, exact, record, tokenizer)))
     return Verdict(mean=float(cosines.mean()), least=float(cosines.min()))
 
 
 def _cosines(
-    served: Engine, exact: Engine, record: Record, tokenizer: Tokenizer | None
+    served: Engine, exact: Engine, record: ModelConfig, tokenizer: Tokenizer | None
 ) -> Iterator[NDArray[np.float64]]:
     images = preprocessing.batch(pictures(), record.image)
     yield _cosine(served.images(images), exact.images(images))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.embedding import patches
-from shared.embedding.record import ImageInput, Resize
+from shared.embedding.model_config import ImageInput, Resize
 
 Box = tuple[float, float, float, float]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers
 
-from shared.embedding.record import TextInput
+from shared.embedding.model_config import TextInput
 
 
 def batch(texts: Sequence[str], tokenizer: Tokenizer, how: TextInput) -> list[NDArray[np.int64]]:

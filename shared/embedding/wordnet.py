@@ -87,7 +87,7 @@ def _write_table(table: list[Concept]) -> None:
 
 
 def _write_vectors(table: list[Concept]) -> None:
-    from shared.embedding.efficientnet_lite import encode_names
+    from shared.embedding.conversion.efficientnet_lite import encode_names
 
     np.save(concepts.VECTORS, encode_names(table).numpy().astype(np.float16))
 

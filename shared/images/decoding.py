@@ -20,9 +20,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from shared import mime_types
 from shared.errors import BrokenImage, DecodingOutOfMemory, ImageError, UnsupportedImage
-from shared.images import bmp, colours, formats, ico, isobmff, jpeg, png, raw, rows, tiff, webp
+from shared.images import bmp, colours, formats, ico, isobmff, jpeg, mime_types, png, raw, rows, tiff, webp
 from shared.images.limits import check_bytes, check_size
 
 # Counts up whenever the same file may become another picture, or a picture at all.

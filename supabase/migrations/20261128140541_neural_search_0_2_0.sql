@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '738341a19634be233ad46b091bd23eedc084e495b9d2a9cf597bf9d4ffc9cf67'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'fe2c155b03cbc987c3127077d488bef9090b9cdd489ddfd9fa9d5af9d3697bed'
     ) then
       return;
     end if;
@@ -44,6 +44,8 @@ begin
     'remove_model',
     'retry_embedding_jobs',
     'reuse_embedding',
+    'search_documents',
+    'similar_documents',
     'unindex_bucket'
   ) and ('search_path=""' = any (p.proconfig) and obj_description(p.oid, 'pg_proc') <> '') is not true;
   if found then
@@ -153,21 +155,40 @@ comment on type neural_search.search_options is 'The arguments of match_document
 
 -- From sql/incremental/0.2.0/30_levels.sql
 
--- Levels of confidence that need no background: similarities as they are, for models that were measured.
+-- Levels of confidence are similarities, whatever else is indexed: what they were measured against before held every
+-- bucket's images, so that one bucket moved another's levels. Rows in its units mean nothing any more.
 
-alter table neural_search.calibrations drop constraint if exists calibrations_unit_check;
-alter table neural_search.calibrations add constraint calibrations_unit_check
-  check (unit in ('similarity', 'pair_high', 'pair_deviation', 'quartile_distance', 'room', 'one'));
-comment on column neural_search.calibrations.unit is
-  'Of related and strong. similarity: the levels are similarities, whatever is usual; pair_high: the 95th percentile of the '
-  'similarities of pairs of images; pair_deviation: their standard deviation; quartile_distance: between the first and the '
-  'third quartile of this query''s similarities; room: from the first quartile to 1; one: as they are.';
+do $$
+begin
+  if exists (
+    select from pg_catalog.pg_attribute as a
+    where a.attrelid = 'neural_search.calibrations'::regclass and a.attname = 'unit' and not a.attisdropped
+  ) then
+    delete from neural_search.calibrations;
+    alter table neural_search.calibrations drop column unit;
+  end if;
+end
+$$;
+comment on table neural_search.calibrations is
+  'The least similarity of each level of confidence, as `python -m evaluation.levels` measured it.';
+comment on column neural_search.calibrations.model is 'Null: for models that weren''t measured.';
+comment on column neural_search.calibrations.related is 'What 5% of pairs of different images, or of a text and an image, reach.';
+comment on column neural_search.calibrations.strong is 'Less than 95% of copies reach: cropped to 75%, JPEG of quality 20, half the size.';
+comment on column neural_search.calibrations.same is 'What hardly another image reaches. Null where a query can''t be the image itself.';
 
-insert into neural_search.calibrations (model, query_kind, unit, related, strong, same) values
-  ('efficientnet-lite0-concepts', 'image', 'similarity', 0.345, 0.53, 0.975),
-  ('efficientnet-lite0-concepts', 'text', 'similarity', 0.184, 0.287, null),
-  ('efficientnet-lite0-concepts', 'mixed', 'similarity', 0.3, 0.47, null)
+insert into neural_search.calibrations (model, query_kind, related, strong, same) values
+  ('efficientnet-lite0', 'image', 0.44, 0.57, 0.975),
+  ('efficientnet-lite0', 'text', 0.18, 0.29, null),
+  ('efficientnet-lite0', 'mixed', 0.32, 0.47, null),
+  ('efficientnet-lite0-concepts', 'image', 0.345, 0.53, 0.975),
+  ('efficientnet-lite0-concepts', 'text', 0.184, 0.287, null),
+  ('efficientnet-lite0-concepts', 'mixed', 0.3, 0.47, null),
+  (null, 'image', 0.75, 0.85, 0.975)
 on conflict (model, query_kind) do nothing;
+
+drop function if exists neural_search.refresh_backgrounds();
+drop function if exists neural_search.refresh_background(text);
+drop table if exists neural_search.background_samples, neural_search.backgrounds;
 
 
 -- From sql/incremental/0.2.0/30_lint.sql
@@ -178,10 +199,80 @@ drop function if exists neural_search.check_recommendation(
 );
 
 
+-- From sql/incremental/0.2.0/40_words.sql
+
+-- The words of documents: what images are called and what their metadata says.
+create table if not exists neural_search.words (
+  lexeme text not null,
+  document_id bigint not null references neural_search.documents (id) on delete cascade,
+  source smallint not null check (source between 1 and 3),
+  primary key (lexeme, document_id)
+);
+comment on table neural_search.words is
+  'The lexemes of each document''s path and metadata. Row level security lets no operator of text search use an index '
+  'for callers under policies; equality of text may.';
+comment on column neural_search.words.lexeme is 'As the configuration in neural_search.text_search makes it.';
+comment on column neural_search.words.document_id is 'neural_search.documents.id.';
+comment on column neural_search.words.source is 'Where it is from: 1 the path, 2 the metadata, 3 both.';
+
+create index if not exists words_document_id_idx on neural_search.words (document_id);
+comment on index neural_search.words_document_id_idx is 'What goes or changes with a document.';
+
+alter table neural_search.words enable row level security;
+
+create table if not exists neural_search.text_search (
+  id boolean primary key default true check (id),
+  configuration text not null
+);
+comment on table neural_search.text_search is 'How lexemes are made of words: one row.';
+comment on column neural_search.text_search.id is 'Always true.';
+comment on column neural_search.text_search.configuration is
+  'A text search configuration of Postgres, by name: a regconfig would be in the way of pg_upgrade.';
+insert into neural_search.text_search (configuration) values ('pg_catalog.simple') on conflict do nothing;
+
+alter table neural_search.text_search enable row level security;
+
+do $$
+begin
+  if not exists (select from pg_policy as p where p.polrelid = 'neural_search.words'::regclass) then
+    create policy "As the policy on documents says" on neural_search.words
+      for select to anon, authenticated using (false);
+  end if;
+
+  if to_regtype('neural_search.word_match') is null then
+    create type neural_search.word_match as (
+      id bigint,
+      share double precision,
+      source integer,
+      content text,
+      similarity double precision,
+      bucket_id text,
+      object_id uuid,
+      metadata jsonb,
+      object_version text
+    );
+    alter type neural_search.search
+      add attribute same double precision, add attribute strong double precision, add attribute related double precision,
+      add attribute threshold double precision;
+  end if;
+end
+$$;
+comment on type neural_search.word_match is
+  'A document that has words of a query: the share of them that it has, and where they are (words.source).';
+comment on type neural_search.search is
+  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
+  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
+  'those that may use an index, objects what they say of storage.objects as o; same, strong and related are the levels of '
+  'confidence.';
+
+-- An argument more.
+drop function if exists neural_search.check_page(jsonb, text);
+
+
 -- From sql/incremental/0.2.0/50_follow.sql
 
 -- Versions of an object may share an id, so what is live is asked of rows and no longer of ids. The sources make the views anew.
-drop view if exists neural_search.failures, neural_search.backlog, neural_search.progress;
+drop view if exists neural_search.outdated, neural_search.failures, neural_search.backlog, neural_search.progress;
 drop function if exists neural_search.dead_objects();
 
 -- The calls of embed_on_upload that haven't answered yet. One row each: who locks it may call.
@@ -220,6 +311,119 @@ alter table neural_search.documents set (
 );
 
 
+-- From sql/incremental/0.2.0/60_decoder.sql
+
+-- How much of a picture its file shows, and which version of the decoder read or refused it.
+select set_config('lock_timeout', '10s', true);
+
+-- What stands there was decoded by 0.1.0, which refused all that was cut off.
+alter table neural_search.documents add column if not exists shown real not null default 1
+  constraint documents_shown_check check (shown > 0 and shown <= 1);
+comment on column neural_search.documents.shown is
+  'The share of the picture''s rows that the file has: less than 1 where it is cut off.';
+alter table neural_search.documents add column if not exists decoder_version integer not null default 1;
+comment on column neural_search.documents.decoder_version is
+  'Of the decoder that made the picture which was embedded; see neural_search.decoder_changes.';
+
+create index if not exists documents_shown_idx on neural_search.documents (shown) where shown < 1;
+comment on index neural_search.documents_shown_idx is
+  'For whoever looks for images that are cut off: few, and no other row is in it.';
+
+alter table neural_search.jobs add column if not exists decoder_version integer;
+comment on column neural_search.jobs.decoder_version is
+  'Of the decoder that refused the file, the last time; null where none did.';
+alter table neural_search.jobs add column if not exists decoder_before integer;
+comment on column neural_search.jobs.decoder_before is
+  'Set by backfill_documents: a document of an older decoder than this stays searchable until the job is done.';
+
+-- The causes that 0.1.0 had for what its decoder refused.
+update neural_search.jobs as j set decoder_version = 1
+where j.decoder_version is null and j.state <> 'pending' and j.error_class in (
+  'NotAnImage', 'BrokenImage', 'TooManyPixels', 'DecodingTimedOut', 'DecoderCrashed', 'DecodingOutOfMemory'
+);
+
+-- Functions with new arguments.
+drop function if exists public.finish_embedding_job(
+  uuid, text, text, extensions.vector, text, integer, integer, text, text
+);
+drop function if exists public.reuse_embedding(uuid, text, text, text);
+drop function if exists public.fail_embedding_job(uuid, text, uuid, text, text, text);
+drop function if exists public.retry_embedding_jobs(text, text);
+drop function if exists public.backfill_documents(text, text, integer, boolean);
+drop function if exists neural_search.queue_missing(integer, text, text);
+
+
+-- From sql/incremental/0.2.0/70_judge.sql
+
+-- Pictures without content, by what the default model makes of them.
+
+create table if not exists neural_search.blanks (
+  model text primary key,
+  embedding extensions.vector not null
+);
+alter table neural_search.blanks enable row level security;
+comment on table neural_search.blanks is
+  'The middle of what pictures of one colour become, as `python -m evaluation.levels` measured it: nobody is the same as '
+  'a picture that is near to it.';
+comment on column neural_search.blanks.model is 'What embedded them.';
+comment on column neural_search.blanks.embedding is 'Their mean, in whole hundredths of its greatest number.';
+
+insert into neural_search.blanks (model, embedding) values
+  ('efficientnet-lite0-concepts', '[-4, -11, -11, -2, -6, -10, -8, -14, -7, -5, -4, -5, -8, -9, -5, -4, -10, 1, -12, -7, -14, -3, -16, -14, -4, -8, -7,
+-19, -13, 0, -14, -9, 18, -14, -16, -13, -21, -8, -4, -12, -18, -13, -9, -3, -8, -4, -21, -11, 3, -10, -11, -2, -6,
+-15, -10, -6, 1, -5, -13, -9, -7, -6, -2, -12, -8, -2, 1, -2, -8, -7, -2, -6, -9, -6, -7, -4, -7, -19, -8, -11, -11,
+-11, -3, -13, -7, -7, -5, -10, -10, -9, -3, -6, -6, -10, -7, -17, -11, -3, -3, -7, -3, -9, 4, -7, -8, -10, -7, -2,
+-21, -4, -24, -12, -8, 77, -6, 1, 1, -12, -10, -9, -3, -5, -5, -2, -6, -6, -20, -27, 6, -6, -21, -14, -18, -9, -17,
+-3, -3, -17, -8, -23, 20, -5, -7, -6, -10, -9, -7, -18, -15, -10, -12, -13, -4, -2, -11, -15, -2, -10, -4, -18, -17,
+-9, -7, -12, -10, -2, -10, -6, -11, -6, -7, -4, -14, -5, 4, -9, -3, -6, -14, -10, -3, -11, -3, -10, -6, -7, -9, -9,
+-7, -4, -15, -3, -5, -13, -7, -18, -8, -4, -3, -10, -21, -15, -4, -15, -16, -4, -6, -3, 1, -24, -9, -10, -1, -20, -2,
+5, -6, -4, -6, -3, 3, -9, -3, -5, -19, -8, 21, -8, -18, -4, -8, -4, -20, -22, -7, -15, -7, -14, -6, -2, -9, -8, -5,
+-13, -3, -25, -10, -12, -18, -8, -3, -4, -6, -9, -4, -14, -19, -15, -3, -13, -8, -18, -4, -9, -16, 3, -9, -8, -6, -7,
+-9, -11, -24, -28, -11, -18, -6, -8, -11, -8, -5, -16, -7, -5, -11, -14, -13, 8, -5, -11, -20, -9, -5, -12, -8, -5,
+-13, -3, -5, -10, -11, -2, -12, -15, -11, -7, -15, -3, -9, -4, 11, -12, -3, -15, -9, -3, -4, -18, -7, -12, -15, -12,
+-9, -3, -1, 17, -17, -13, -6, -3, -1, -11, -14, -11, -4, -6, -3, -8, -6, -1, -6, -14, 1, -5, -10, -12, -7, -3, -7, -7,
+-14, -7, -17, 12, -10, -3, -7, -2, -7, -6, 15, -8, -9, -12, -7, -11, -9, 2, -5, -5, -6, -5, -14, 5, -9, -8, -18, -4,
+-10, -8, -5, -7, -12, -15, -2, -9, -10, -14, -9, -2, -6, -2, -4, -8, -11, -14, -4, -8, -2, -6, 25, -12, -11, -12, -2,
+-1, -7, -16, -9, -12, -9, -5, -4, 1, -16, -12, -10, -8, -15, -5, -14, -9, -7, 48, -16, -11, -12, -11, -8, -4, -21,
+-21, -4, -4, 19, -20, -7, 28, -8, -15, -4, -16, -9, -6, 12, -4, -12, 0, -3, -8, -5, -8, -13, -13, 0, 42, -8, -4, -1,
+-13, -13, -9, -7, -7, -9, -11, -13, -7, 48, -1, -8, -8, -14, 26, -10, -15, -16, 4, -9, -3, -5, -4, -4, -8, -22, -6,
+-17, -5, -6, -3, -10, -13, -2, -6, -2, -8, -6, -2, -10, 11, -8, -13, -7, -8, 42, -14, 7, -8, -7, -3, 7, -3, -13, -7,
+-14, -6, -9, -3, -7, -12, -7, -1, -8, -12, -12, -6, -3, -4, -8, -9, -3, 0, -18, -9, -13, -2, -5, -15, -7, 19, -9, -11,
+-14, -10, -15, 1, -13, -4, -11, -9, -10, -1, -10, -19, -19, -16, -20, -21, -9, -10, -10, -3, -2, -8, -4, -8, -7, -7,
+-9, -11, -22, 1, -23, -2, -8, -8, -3, 3, -6, -4, -1, -8, -8, -10, 5, -7, -10, -5, -6, -8, -7, -16, -6, -11, -9, -15,
+-16, -2, -5, -3, -4, -4, -6, -4, -11, -4, -3, -6, -3, -9, -4, -5, -17, -10, -3, -4, 10, -5, 14, -9, -7, -1, -12, -10,
+-13, -20, 23, -3, -11, -8, -1, -5, -5, -6, -3, -4, -6, -4, -9, -9, -6, -29, -11, -5, -10, -12, -7, -7, -12, -13, -8,
+-15, -4, -15, 6, -8, -15, -19, 8, -2, -10, -7, -13, -10, -10, -4, -4, -12, -9, -7, -7, -8, -9, -1, -10, -13, -2, -10,
+-18, -16, -2, -10, -2, -7, -9, -14, -8, -10, -5, -1, -7, -7, -16, -10, -18, -10, -23, -19, -6, -9, -20, -16, -15, -11,
+-7, -1, -7, -41, -9, -13, -12, -3, -12, -5, 6, -17, -3, -18, -3, -4, -11, -9, -7, -9, -6, -14, -11, -11, -6, -6, -21,
+3, -4, -4, -16, -6, -9, -6, -11, -20, -9, -12, -11, -20, -7, 14, -7, 20, -15, -15, -9, -6, -3, -20, -14, 13, -7, -5,
+-8, -7, -9, -5, -10, -7, -6, -2, -5, -9, -10, -7, -5, -4, -7, -12, -13, -15, -10, -10, 11, -9, -3, -6, 20, -14, -10,
+-6, -4, -10, -1, -13, -7, -9, -6, -12, -2, -16, -7, -9, -5, -3, -6, 1, -17, -7, -9, -7, 5, -18, 0, -3, 7, -8, -9, -14,
+-14, -14, -3, -3, -8, -9, -13, -5, 0, -4, 5, -9, -4, -3, 13, 24, -5, -8, -10, -23, -21, -26, -11, -5, -2, -4, -12,
+-13, -9, -6, -9, -3, -10, -8, -15, -3, -3, -2, -8, -5, -11, -13, -7, -19, -4, -7, -6, -20, -16, -5, -6, -11, -3, -3,
+-29, -3, -3, -14, 0, -5, -7, -9, -4, -15, -10, 5, -8, -8, -1, 4, -7, -12, -10, -1, -16, -25, -9, -9, -8, -6, -11, -10,
+-8, -1, -6, -4, 26, -9, -6, 0, -7, -6, -2, -7, -13, -5, -9, 2, -13, -9, -8, -7, -4, -17, -12, -7, -12, -12, -9, -11,
+-13, -5, -9, -8, -8, -13, 6, -10, -9, -7, -3, -17, -21, -1, -6, -5, -18, -4, -10, -4, -4, -10, -5, -5, -11, 30, -11,
+-1, -18, 4, -7, -7, -3, 0, -5, -14, 0, -10, -4, -12, -5, -6, -11, 15, -12, -6, 0, -10, -6, -13, 15, -6, -8, -18, 0,
+-14, -9, -14, -7, -13, -3, -8, -5, -8, -5, 23, -10, -16, -9, -11, 0, -8, -8, -6, -10, -8, -8, -3, -8, -16, -5, -13,
+21, -9, -16, -9, -6, -7, -1, -7, -6, -7, -9, -12, -6, -9, -6, -9, -11, -7, -14, -7, 0, -12, -4, -4, -6, -12, -6, -12,
+-11, -7, -17, -17, -3, -7, -13, 10, 33, -5, -14, -9, -7, -6, -5, -7, -7, -20, -4, -8, -8, -12, -16, -4, -3, -2, -14,
+-4, -7, -4, -14, -12, -20, -13, -7, -3, -6, -6, -6, -5, -7, -6, -10, -7, -1, -3, -9, -13, -16, -11, -1, -5, -7, -10,
+-16, -11, -11, -17, -5, -16, -5, -1, -5, -4, -3, 1, -3, -15, -9, -3, -10, 0, -11, -3, -4, -16, -12, -13, 4, -8, -16,
+-20, -12, -6, -14, -6, -6, 7, -5, -15, 0, -8, -8, 9, -2, -7, -5, -5, -16, -22, 0, 1, -15, 6, -12, -3, -6, -7, -7, -12,
+-9, -6, -5, -10, -11, -11, -1, -6, -8, -12, -17, -1, -14, -4, -8, -1, -5, -6, -24, -16, -14, -11, -11, -10, -19, -14,
+-1, -9, -12, -6, -9, -14, -6, 9, -10, -7, -6, -4, -2, -11, -12, -11, -10, -8, -7, -6, -19, -6, -7, -5, -6, -20, -11,
+14, -2, -16, -5, -11, -4, -6, 0, -17, -4, -9, -10, -2, -7, -2, -11, -6, -4, -14, -10, -2, -5, -5, -16, -6, -8, -11,
+-11, 6, 16, -12, -9, 0, -11, -18, -9, -1, -9, -7, -1, -3, -9, -2, -6, -6, -7, -17, 1, -3, -8, -7, -9, -6, -6, 6, -16,
+-3, -16, -13, -6, -15, -7, -1, -6, -14, -12, -8, -11, -12, -9, -14, -12, 1, -11, -4, 10, -9, -11, -7, -10, 18, -13,
+-15, -99, -24, -13, -2, -37, 14, -41, 12, 19, -3, -8, 10, 2, -9, -7, -9, -6, 10, 13, -10, 2, -10, -9, 1, 0, -3, -4,
+-12, 8, -1, 1, -6, -3, 4, -11, 2, 1, -1, -2, 3, 3, 4, -3, 5, -9, 4, -5, -2, -3, -8, 0, -9, -6, -9, -6, -1, 4, -4, 7,
+-2, 5, 3, 2, 1, 5, 1, -1, 0, -8, 7, -1, -1, -1, 1, -3, 3, -6, -2, 0, -1, -2, -4, 3, -1, 2, 5, -3, -1, 3, -1, -3, -1,
+-2, 0, -2, -2, -1, 2, 2, -2, -1, -3, 1, -1, -1, 4, 3, 0, -5, 1, -3, 2, -3, -1, -3, 1, 1, 0, 1, 2, -3, 3, -3, 1, -2, 4,
+1, -2]')
+on conflict (model) do nothing;
+
+
 -- From sql/documents.sql
 
 -- Documents: the view through which the service reads and writes them.
@@ -232,10 +436,53 @@ create or replace view public.documents with (security_invoker = true) as
   select
     d.id, d.object_id, d.bucket_id, d.content, d.model, d.embedding, d.object_version, d.content_hash, d.perceptual_hash,
     d.width, d.height, d.mime_type, d.byte_size, d.owner_id, d.uploaded_at, d.metadata, d.queued_at, d.embedded_at,
-    d.created_at, d.updated_at
+    d.created_at, d.updated_at, d.shown, d.decoder_version
   from neural_search.documents as d;
 comment on view public.documents is
   'All documents, for service_role alone. Callers search, and name documents by get_embeddings.';
+
+
+-- From sql/decoder.sql
+
+-- Decoder: which versions of it make the same picture of a file.
+-- Callers: the functions of the queue, reports and backfill_documents.
+-- Objects: decoder_changes, decodes_alike, is_outdated.
+
+-- A row for each version since the first, so that the last one is DECODER_VERSION of shared/images.
+create or replace function neural_search.decoder_changes() returns table (version integer, mime_types text[])
+language sql immutable set search_path = '' as $$
+  values
+    (2, null::text[]) -- colour profiles, transparency and cut-off files: any format may have those
+$$;
+comment on function neural_search.decoder_changes is
+  'The versions of the decoder after the first, and the types of files of which each may make another picture than the '
+  'one before; null: of all types.';
+
+
+-- A version that isn't listed is newer than this database, and may have changed anything.
+create or replace function neural_search.decodes_alike(mime_type text, one integer, other integer) returns boolean
+language sql immutable set search_path = '' as $$
+  select one = other or greatest(one, other) <= (select max(c.version) from neural_search.decoder_changes() as c)
+    and not exists (
+      select from neural_search.decoder_changes() as c
+      where c.version > least(one, other) and c.version <= greatest(one, other)
+        and coalesce(decodes_alike.mime_type = any (c.mime_types), true)
+    )
+$$;
+comment on function neural_search.decodes_alike is
+  'Whether two versions of the decoder make the same picture of a file of this type, or with null of any.';
+
+
+create or replace function neural_search.is_outdated(mime_type text, decoder_version integer, decoder_before integer)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(
+    decoder_version < decoder_before and not neural_search.decodes_alike(mime_type, decoder_version, decoder_before),
+    false
+  )
+$$;
+comment on function neural_search.is_outdated is
+  'Whether a decoder older than decoder_before may have made another picture than that one; false where it is null.';
 
 
 -- From sql/jobs.sql
@@ -603,7 +850,8 @@ comment on function neural_search.check_embedding is 'Raises 22023 for an embedd
 
 create or replace function public.finish_embedding_job(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
-  width integer, height integer, mime_type text, perceptual_hash text default null
+  width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
+  decoder_version integer default 1 -- a worker that doesn't tell is of the first release
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
@@ -641,12 +889,12 @@ begin
 
   insert into neural_search.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
-    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
+    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
   select object.id, c.bucket_id, c.content, finish_embedding_job.model, finish_embedding_job.embedding,
     c.object_version, finish_embedding_job.content_hash, finish_embedding_job.width, finish_embedding_job.height,
     finish_embedding_job.mime_type, c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(),
-    finish_embedding_job.perceptual_hash::bit(64)
+    finish_embedding_job.perceptual_hash::bit(64), finish_embedding_job.shown, finish_embedding_job.decoder_version
   from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
@@ -654,7 +902,7 @@ begin
     height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
     queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
-    updated_at = now();
+    shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
   delete from neural_search.jobs as j
   where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
   return 'embedded';
@@ -667,7 +915,7 @@ comment on function public.finish_embedding_job is
 -- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
 -- others have the same bytes.
 create or replace function public.reuse_embedding(
-  object_id uuid, model text, object_version text, content_hash text
+  object_id uuid, model text, object_version text, content_hash text, decoder_version integer default 1
 ) returns text
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
@@ -675,23 +923,26 @@ declare
 begin
   select d.* into twin from neural_search.documents as d
   where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
+    and neural_search.decodes_alike(d.mime_type, d.decoder_version, reuse_embedding.decoder_version)
   limit 1;
   if not found then
     return 'unknown';
   end if;
   return public.finish_embedding_job(
     reuse_embedding.object_id, reuse_embedding.model, reuse_embedding.object_version, twin.embedding,
-    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text
+    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text,
+    twin.shown, twin.decoder_version
   );
 end
 $$;
 comment on function public.reuse_embedding is
-  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash; unknown where there '
-  'is none.';
+  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash and were decoded as '
+  'decoder_version decodes them; unknown where there is none.';
 
 
 create or replace function public.fail_embedding_job(
-  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text
+  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text,
+  decoder_version integer default null
 ) returns text
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -713,6 +964,7 @@ begin
       lease_id = null,
       error_class = fail_embedding_job.error_class,
       error_message = left(fail_embedding_job.error_message, 2000),
+      decoder_version = fail_embedding_job.decoder_version,
       updated_at = now()
     where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
       and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
@@ -732,10 +984,17 @@ begin
     lease_id = null,
     error_class = fail_embedding_job.error_class,
     error_message = left(fail_embedding_job.error_message, 2000),
+    decoder_version = fail_embedding_job.decoder_version,
     updated_at = now()
   where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
     and j.lease_id = fail_embedding_job.lease_id
   returning j.state into result;
+
+  -- A job beside a document is to decode the file anew. What no decoder takes for an image now is none.
+  if result in ('skipped', 'failed') and fail_embedding_job.decoder_version is not null then
+    delete from neural_search.documents as d
+    where d.object_id = fail_embedding_job.object_id and d.model = fail_embedding_job.model;
+  end if;
 
   return case when result is null then 'superseded' when result = 'pending' then 'retry' else result end;
 end
@@ -743,7 +1002,8 @@ $$;
 comment on function public.fail_embedding_job is
   'Records why a leased job has no result: skipped, failed, retry (later, and failed after the last attempt) or '
   'doubtful (it may lie with the surroundings: as retry, but the first 8 times are not charged as attempts); '
-  'superseded where the lease isn''t held any more.';
+  'superseded where the lease isn''t held any more. decoder_version: of the decoder that refused the '
+  'file, if one did.';
 
 
 create or replace function public.release_embedding_jobs(
@@ -1341,7 +1601,7 @@ comment on function neural_search.on_object_change is 'Follows the objects of St
 
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; whoever looks into the database.
--- Objects: views progress, backlog, failures, freshness; table reconciliations; index_status,
+-- Objects: views progress, backlog, failures, outdated, freshness; table reconciliations; index_status,
 -- list_embedding_jobs, embedding_report.
 
 create or replace view neural_search.progress with (security_invoker = true) as
@@ -1354,7 +1614,9 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
     when j.lease_id is not null then 'running'
     else 'waiting'
   end as state,
-  j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
+  j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at,
+  d.shown, coalesce(d.mime_type, o.metadata ->> 'mimetype') as mime_type,
+  coalesce(d.decoder_version, j.decoder_version) as decoder_version
 from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
@@ -1379,14 +1641,15 @@ select b.bucket_id, m.name as model, m.state as model_state,
   count(*) filter (where p.state = 'failed') as failed,
   count(*) filter (where p.state = 'unrecorded') as unrecorded,
   extract(epoch from now() - min(p.queued_at) filter (where p.state in ('due', 'waiting', 'running')))::double precision
-    as oldest_seconds
+    as oldest_seconds,
+  count(*) filter (where p.shown < 1) as cut_off
 from neural_search.indexed_buckets as b
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.progress as p on p.bucket_id = b.bucket_id and p.model = m.name
 group by b.bucket_id, m.name;
 comment on view neural_search.backlog is
-  'How many objects of each indexed bucket are in which state of neural_search.progress, and the age of the oldest job '
-  'that is still to be done.';
+  'How many objects of each indexed bucket are in which state of neural_search.progress, the age of the oldest job '
+  'that is still to be done, and how many of the searchable ones are cut off.';
 
 
 create or replace view neural_search.failures with (security_invoker = true) as
@@ -1399,6 +1662,18 @@ group by p.bucket_id, p.model, p.state, p.error_class;
 comment on view neural_search.failures is
   'The causes for which objects can''t be found, how many each, and the latest of them. Those that are due, waiting or '
   'running had this error the last time and will be tried again.';
+
+
+create or replace view neural_search.outdated with (security_invoker = true) as
+select p.object_id, p.bucket_id, p.name, p.model, p.version, p.mime_type, p.decoder_version,
+  case when p.state <> 'searchable' then p.error_class end as refused_for
+from neural_search.progress as p
+where p.state in ('searchable', 'skipped', 'failed') and neural_search.is_outdated(
+  case when p.state = 'searchable' then p.mime_type end, -- of others it is only what the uploader declared
+  p.decoder_version, (select max(c.version) from neural_search.decoder_changes() as c)
+);
+comment on view neural_search.outdated is
+  'What an older decoder refused (for refused_for), or may have embedded as another picture than today''s makes of it.';
 
 
 create or replace view neural_search.freshness with (security_invoker = true) as
@@ -1507,7 +1782,7 @@ comment on function public.embedding_report is
 -- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
 -- right by whoever finishes it.
 create or replace function neural_search.queue_missing(
-  most integer, only_bucket text default null, name_prefix text default null
+  most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
 ) returns table (queued bigint, outdated bigint)
 language plpgsql set search_path = '' as $$
 declare
@@ -1519,7 +1794,8 @@ begin
   from (
     select p.object_id, p.model, p.version
     from neural_search.progress as p
-    where p.state = 'unrecorded'
+    where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+        and neural_search.is_outdated(p.mime_type, p.decoder_version, queue_missing.decoder_before))
       and (only_bucket is null or p.bucket_id = only_bucket)
       and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
     limit most
@@ -1535,8 +1811,9 @@ begin
   where j.object_id = other.object_id and j.model = other.model;
   get diagnostics outdated = row_count;
 
-  insert into neural_search.jobs (object_id, model, version, priority)
-  select u.object_id, u.model, u.version, 1 from unnest(object_ids, models, versions) as u (object_id, model, version)
+  insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
+  select u.object_id, u.model, u.version, queue_missing.decoder_before, 1
+  from unnest(object_ids, models, versions) as u (object_id, model, version)
   on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
   return next;
@@ -1544,7 +1821,8 @@ end
 $$;
 comment on function neural_search.queue_missing is
   'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version; how '
-  'many, and how many of them in place of a job that spoke of another version.';
+  'many, and how many of them in place of a job that spoke of another version. With decoder_before for outdated '
+  'documents too.';
 
 
 create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
@@ -1592,39 +1870,50 @@ comment on function public.unindex_bucket is
 
 create or replace function public.backfill_documents(
   bucket text default null, name_prefix text default null, max_jobs integer default 10000,
-  dry_run boolean default false
+  dry_run boolean default false, decoder_before integer default null
 ) returns bigint
 -- The time-out as in embedding_report.
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
   most constant integer := greatest(coalesce(max_jobs, 10000), 0);
+  newest constant integer := (select max(c.version) from neural_search.decoder_changes() as c);
   queued bigint;
 begin
   if bucket is not null and not exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket) then
     raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
       using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
   end if;
+  if decoder_before > newest then
+    raise exception 'decoder_before is %, expected at most %, the version of today''s decoder.', decoder_before, newest
+      using errcode = 'invalid_parameter_value', hint = 'Run `neural-search install` where the decoder is newer.';
+  end if;
   if dry_run then
     return (
       select count(*) from neural_search.progress as p
-      where p.state = 'unrecorded' and (bucket is null or p.bucket_id = bucket)
+      where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+          and neural_search.is_outdated(p.mime_type, p.decoder_version, backfill_documents.decoder_before))
+        and (bucket is null or p.bucket_id = bucket)
         and (backfill_documents.name_prefix is null or starts_with(p.name, backfill_documents.name_prefix))
     );
   end if;
 
   select m.queued into queued
-  from neural_search.queue_missing(most, bucket, backfill_documents.name_prefix) as m;
+  from neural_search.queue_missing(
+    most, bucket, backfill_documents.name_prefix, backfill_documents.decoder_before
+  ) as m;
   perform neural_search.kick_due();
   return queued;
 end
 $$;
 comment on function public.backfill_documents is
   'Queues objects in indexed buckets that have neither a job nor an up-to-date document, at most max_jobs at a time; how '
-  'many, or with dry_run how many there are.';
+  'many, or with dry_run how many there are. With decoder_before also documents of older decoders whose picture may '
+  'differ, which stay searchable meanwhile.';
 
 
-create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null)
-returns integer
+create or replace function public.retry_embedding_jobs(
+  bucket text default null, name_prefix text default null, causes text[] default null
+) returns integer
 -- The time-out as in embedding_report.
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
@@ -1632,9 +1921,10 @@ declare
 begin
   update neural_search.jobs as j set
     state = 'pending', attempts = 0, faults = 0, next_attempt_at = now(), lease_id = null, error_class = null,
-    error_message = null, priority = 1, updated_at = now()
+    error_message = null, decoder_version = null, priority = 1, updated_at = now()
   from storage.objects as o
   where o.id = j.object_id and j.state in ('skipped', 'failed')
+    and (causes is null or j.error_class = any (causes))
     and (bucket is null or o.bucket_id = bucket) and (name_prefix is null or starts_with(o.name, name_prefix));
   get diagnostics retried = row_count;
   perform neural_search.kick_due();
@@ -1642,7 +1932,8 @@ begin
 end
 $$;
 comment on function public.retry_embedding_jobs is
-  'Makes skipped and failed jobs due again, with all their attempts; the number of them.';
+  'Makes skipped and failed jobs due again, with all their attempts, or those with one of these causes; the number of '
+  'them.';
 
 
 -- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; what it repairs is
@@ -1739,6 +2030,7 @@ begin
     from neural_search.jobs as j
     join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
     join neural_search.live_objects() as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
+    where j.decoder_before is null or d.decoder_version >= j.decoder_before
     limit most for update of j skip locked
   ) as done
   where j.object_id = done.object_id and j.model = done.model;
@@ -1778,161 +2070,44 @@ comment on function neural_search.tidy is 'Forgets old reconciliations and old r
 
 -- From sql/confidence.sql
 
--- Confidence: how much a similarity means, by what similarities are usual in this collection.
--- Callers: match_documents and recommend_documents, as the caller; the schedule.
--- Objects: calibrations, backgrounds, background_samples, refresh_background, refresh_backgrounds, confidence_levels;
--- what is made of levels: check_confidence, level_of, confidence_of.
+-- Confidence: how much a similarity means, by what copies and strangers reach with this model.
+-- Callers: match_documents and recommend_documents, as the caller.
+-- Objects: calibrations, blanks, is_blank, confidence_levels; what is made of levels: check_confidence, level_of,
+-- confidence_of.
 
--- Reads at most some 2,000 pages of the table, however large it is, and what it drew. Where that brings too few, because
--- the model's documents are few among many, an index says which they are. If even those are too few, nothing that is
--- usual is known any more.
-create or replace function neural_search.refresh_background(target_model text) returns boolean
-language plpgsql set search_path = '' as $$
-declare
-  wanted constant integer := 256;
-  fewest constant integer := 32; -- of fewer, an average would tell of the single ones
-  pages constant integer := 2000;
-  share constant double precision := least(
-    100, 100.0 * pages * current_setting('block_size')::integer
-      / greatest(pg_catalog.pg_relation_size('neural_search.documents'), 1)
-  );
-  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
-  drawn bigint[] := array(
-    select d.id from neural_search.documents as d tablesample system (share)
-    where d.model = target_model order by random() limit wanted
-  );
-begin
-  if cardinality(drawn) < fewest and share < 100 then
-    drawn = array(
-      select d.id from storage.buckets as b
-      join neural_search.documents as d on d.bucket_id = b.id and d.model = target_model -- by documents_bucket_id_idx
-      order by random() limit wanted
-    );
-  end if;
-  delete from neural_search.background_samples as s where s.model = target_model;
-  delete from neural_search.backgrounds as b where b.model = target_model;
-
-  insert into neural_search.background_samples (model, document_id, embedding)
-  select d.model, d.id, d.embedding::extensions.halfvec from neural_search.documents as d where d.id = any (drawn);
-
-  insert into neural_search.backgrounds (model, sampled, pair_high, pair_deviation, last_document_id)
-  select target_model, sample.size, pairs.high, pairs.deviation, newest
-  from (
-    select count(*) as size from neural_search.background_samples as s where s.model = target_model
-  ) as sample,
-  lateral (
-    select percentile_cont(0.95) within group (order by pair.similarity) as high,
-      stddev_samp(pair.similarity) as deviation
-    from (
-      select 1 - (one.embedding operator(extensions.<=>) other.embedding) as similarity
-      from neural_search.background_samples as one
-      join neural_search.background_samples as other
-        on other.model = one.model and other.document_id > one.document_id
-      where one.model = target_model
-    ) as pair
-  ) as pairs
-  where sample.size >= fewest;
-  return found;
-end
+-- What is the same as a picture without content is one itself, so that it is enough to know the query.
+create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from neural_search.blanks as b
+    where b.model = is_blank.model and 1 - (b.embedding operator(extensions.<=>) is_blank.embedding) > 0.6
+  )
 $$;
-comment on function neural_search.refresh_background is
-  'Draws a model''s sample anew; whether there are documents enough to say what is usual.';
+comment on function neural_search.is_blank is
+  'Whether an embedding is that of a picture of one colour, or nearly; false where the model''s aren''t known.';
 
 
--- Cheap where there is nothing to do: it counts no documents, but how many ids were given out since, and of the sample
--- how much is gone.
-create or replace function neural_search.refresh_backgrounds() returns integer
-language plpgsql set search_path = '' as $$
-declare
-  newest constant bigint := (select coalesce(max(d.id), 0) from neural_search.documents as d);
-  stale text;
-  refreshed integer := 0;
-begin
-  if not pg_try_advisory_xact_lock(hashtext('neural_search.refresh_backgrounds')) then
-    return 0; -- somebody else is at it
-  end if;
-  delete from neural_search.background_samples as s
-  where not exists (select from neural_search.documents as d where d.id = s.document_id);
-
-  for stale in
-    select m.name
-    from neural_search.models as m
-    left join neural_search.backgrounds as b on b.model = m.name
-    cross join lateral (
-      select count(*) as size from neural_search.background_samples as s where s.model = m.name
-    ) as left_over
-    where m.state in ('active', 'standby') and case
-      when b.model is null then exists (select from neural_search.documents as d where d.model = m.name)
-      else left_over.size < 0.9 * b.sampled
-        -- A tenth more documents than there were, or than the sample holds while that is all of them.
-        or newest - b.last_document_id > greatest(b.last_document_id / 10, 10)
-    end
-  loop
-    perform neural_search.refresh_background(stale);
-    refreshed = refreshed + 1;
-  end loop;
-  return refreshed;
-end
-$$;
-comment on function neural_search.refresh_backgrounds is
-  'Draws anew the samples that a tenth of their documents came or went since; how many.';
-
-
--- Definer, because callers may not read the sample, which holds images that they may not see. It tells quartiles of their
--- similarities to the query, rounded, of at least 32 images: whether one of them is there moves those by no more than a
--- rank. Which images these are it doesn't tell; by many queries somebody may learn how they lie in all. In plpgsql, which
--- keeps the plan: it is called once for each search.
+-- Definer, because callers may not read the tables. It looks at nothing that is indexed: no bucket moves another's levels,
+-- and none tells of what its caller may not see. In plpgsql, which keeps the plan: it is called once for each search.
 create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
 language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
-declare
-  half constant extensions.halfvec := confidence_levels.query; -- once, and not for each image of the sample
-  quartiles double precision[];
-  size integer;
-  known record;
-  step double precision;
 begin
-  -- Of a measured model: by what copies and random pairs reach, which nothing that is indexed changes.
   return query
-  select coalesce(c.same, 'Infinity'), c.strong, c.related from neural_search.calibrations as c
-  where c.unit = 'similarity' and c.model = confidence_levels.model and c.query_kind = confidence_levels.query_kind;
-  if found then
-    return;
-  end if;
-
-  select percentile_cont(array[0.25, 0.75]) within group (order by 1 - (s.embedding operator(extensions.<=>) half)),
-    count(*)
-  into quartiles, size
-  from neural_search.background_samples as s where s.model = confidence_levels.model;
-
-  select c.unit, c.same, c.strong, c.related, b.pair_high, b.pair_deviation into known
-  from neural_search.backgrounds as b, neural_search.calibrations as c
-  where b.model = confidence_levels.model
-    and c.query_kind = confidence_levels.query_kind and (c.model = b.model or c.model is null)
+  select
+    case when neural_search.is_blank(confidence_levels.model, confidence_levels.query) then 'Infinity'
+      else coalesce(c.same, 'Infinity') end,
+    c.strong, c.related
+  from neural_search.calibrations as c
+  where c.query_kind = confidence_levels.query_kind and (c.model = confidence_levels.model or c.model is null)
   order by c.model nulls last limit 1;
-  if not found or size < 32 then
-    return;
-  end if;
-
-  step = case known.unit
-    when 'pair_high' then known.pair_high
-    when 'pair_deviation' then known.pair_deviation
-    when 'quartile_distance' then quartiles[2] - quartiles[1]
-    when 'room' then 1 - quartiles[1]
-    else 1
-  end;
-  same = round(coalesce(quartiles[1] + known.same * (1 - quartiles[1]), 'Infinity')::numeric, 4);
-  -- What is the same image is related to it, however much alike all images here are.
-  strong = round(least(quartiles[1] + known.strong * step, same)::numeric, 4);
-  related = round(least(quartiles[1] + known.related * step, same)::numeric, 4);
-  return next;
 end
 $$;
 comment on function neural_search.confidence_levels is
-  'The least similarity that a result of this query needs for each level of confidence; no row while fewer than 32 '
-  'documents of the model are known.';
+  'The least similarity that a result of this query needs for each level of confidence; no row where the model was '
+  'measured for no such queries.';
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
@@ -2205,7 +2380,8 @@ comment on function neural_search.visible_objects is
 
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: active_model, filter_keys, match_documents and its parts, get_embeddings, object_states.
+-- Objects: active_model, filter_keys, match_documents and its parts (which search_documents shares), get_embeddings,
+-- object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -2305,6 +2481,7 @@ language sql immutable set search_path = '' as $$
     ('max_bytes', 'number', 'd.byte_size <= %L', true),
     ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
     ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
+    ('min_shown', 'share', 'd.shown >= %L', true),
     ('metadata', 'object', 'd.metadata @> %L', false)
 $$;
 comment on function neural_search.filter_keys is
@@ -2319,6 +2496,7 @@ language sql stable set search_path = '' as $$
       or value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
     when 'number' then
       value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+    when 'share' then value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ <= 1)'
     when 'time' then neural_search.is_time(value)
     when 'object' then jsonb_typeof(value) = 'object'
   end
@@ -2347,6 +2525,7 @@ begin
   end if;
   raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
       when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
+      when 'share' then 'a number from 0 to 1'
       when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
     using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
 end
@@ -2354,13 +2533,17 @@ $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
 
 
--- `ranked_by`: similarity, or score in recommend_documents.
-create or replace function neural_search.check_page(page_after jsonb, ranked_by text) returns void
+-- `ranked_by`: similarity, or score in recommend_documents and search_documents.
+create or replace function neural_search.check_page(
+  page_after jsonb, ranked_by text, greatest_value double precision default 1.1
+) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
   if (
     page_after @? 'strict $.id ? (@.type() == "number")'
-    and jsonb_path_exists(page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= 1.1)')
+    and jsonb_path_exists(
+      page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
+    )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
     if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
@@ -2387,6 +2570,7 @@ language sql stable set search_path = '' as $$
       )
     )::text
     when 'number' then given.value::bigint::text
+    when 'share' then round(given.value::numeric, 9)::text -- as exact as a real, and none is too small for one
     when 'object' then given.value::text
     else given.value #>> '{}'
   end), '' order by k.key), '')
@@ -2614,6 +2798,124 @@ comment on function neural_search.nearest is
   'So many or more of the nearest documents that the caller may see, or all there are.';
 
 
+create or replace function neural_search.read_search(
+  query_embedding extensions.vector, similarity_threshold double precision, match_count integer, skip_count integer,
+  filter jsonb, model text, query_kind text, min_confidence text, best_confidence text
+) returns neural_search.search
+language plpgsql stable set search_path = '' as $$
+declare
+  threshold constant double precision := coalesce(similarity_threshold, 0);
+  narrow constant jsonb := coalesce(filter, '{}');
+  searched record;
+  level record;
+  search neural_search.search;
+begin
+  select * into searched from neural_search.searchable_model(model);
+  perform neural_search.check_query(
+    query_embedding, searched.name, searched.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
+    best_confidence
+  );
+  if narrow <> '{}' then
+    perform neural_search.check_filter(narrow);
+  end if;
+  -- Of unit length: half precision has no place for very long or very short vectors.
+  search.query = extensions.l2_normalize(query_embedding);
+  select * into level from neural_search.confidence_levels(searched.name, query_kind, search.query);
+  search.model = searched.name;
+  search.dimensions = searched.dimensions;
+  search.strategy = searched.search_strategy;
+  search.threshold = threshold;
+  search.same = level.same;
+  search.strong = level.strong;
+  search.related = level.related;
+  search.floor = greatest(
+    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
+  );
+  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
+  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
+  search.conditions = search.narrowing
+    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
+  if not row_security_active('neural_search.documents') then
+    search.narrowing = search.conditions; -- every index may be used
+    -- Not even whoever no policy applies to is to find what isn't there any more.
+    search.conditions = search.conditions || ' and (select true from storage.objects as o'
+      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
+  end if;
+  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
+    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
+  return search;
+end
+$$;
+comment on function neural_search.read_search is 'The arguments of a search, checked; raises, with the remedy.';
+
+
+-- `ranked_by` names what page_after, checked, has the similarity of the last result in.
+create or replace function neural_search.find_page(
+  search neural_search.search, wanted integer, skipped integer, page_after jsonb, ranked_by text
+) returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  after_similarity constant double precision := (page_after ->> ranked_by)::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  depth integer := wanted + skipped + 2
+    + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
+  found neural_search.match[];
+  page neural_search.match[];
+  worst double precision;
+begin
+  loop
+    found = neural_search.nearest(search, depth);
+    page = array(
+      select row(m.*)::neural_search.match from unnest(found) as m
+      where m.similarity > search.threshold and m.similarity >= search.floor
+        and (page_after is null
+          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
+    );
+    page = neural_search.seen_among(page, wanted, skipped);
+    worst = found[cardinality(found)].similarity;
+    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
+      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
+      or cardinality(page) = wanted
+        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+    if depth > 50000 then -- each round reads four times as much, and holds it
+      raise exception 'The page lies deeper than % results.', depth
+        using errcode = 'invalid_parameter_value',
+          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
+    end if;
+    depth = 4 * depth;
+  end loop;
+  -- The best of all decides for every page; what comes after it says enough where that is as near.
+  if page[1].similarity < search.best_floor then
+    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
+    if neural_search.seen_among(found, 1, 0) = '{}' then
+      page = '{}';
+    end if;
+  end if;
+  return page;
+end
+$$;
+comment on function neural_search.find_page is
+  'A page of the nearest documents that the caller may see; none where the best of all is below best_floor.';
+
+
+create or replace function neural_search.search_parameters() returns text[]
+language sql immutable set search_path = '' as $$
+  select array[
+    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+    'hnsw.scan_mem_multiplier'
+  ]
+$$;
+comment on function neural_search.search_parameters is 'What a search sets by set_parameters, and sets back.';
+
+
+create or replace function neural_search.search_settings() returns text[]
+language sql immutable set search_path = '' as $$
+  select array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+$$;
+comment on function neural_search.search_settings is 'What a search sets search_parameters to.';
+
+
 create or replace function public.match_documents(
   query_embedding extensions.vector,
   similarity_threshold double precision default 0,
@@ -2638,99 +2940,25 @@ as $$
 declare
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  threshold constant double precision := coalesce(similarity_threshold, 0);
-  narrow constant jsonb := coalesce(filter, '{}');
-  kind constant text := coalesce(query_kind, 'image');
-  names constant text[] := array[
-    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-    'hnsw.scan_mem_multiplier'
-  ];
-  former text[];
-  searched record;
-  level record;
-  search neural_search.search;
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  depth integer := wanted + skipped + 2;
-  found neural_search.match[];
-  page neural_search.match[];
-  after_similarity double precision;
-  after_id bigint;
-  worst double precision;
-begin
-  select * into searched from neural_search.searchable_model(model);
-  perform neural_search.check_query(
-    query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence,
+  names constant text[] := neural_search.search_parameters();
+  search constant neural_search.search := neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'image'), min_confidence,
     best_confidence
   );
-  if narrow <> '{}' then
-    perform neural_search.check_filter(narrow);
-  end if;
+  former text[];
+  page neural_search.match[];
+begin
   if page_after is not null then
     perform neural_search.check_page(page_after, 'similarity');
-    after_similarity = (page_after ->> 'similarity')::double precision;
-    after_id = (page_after ->> 'id')::bigint;
-    depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
-
-  former = neural_search.set_parameters(
-    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-  );
-  -- Of unit length: half precision has no place for very long or very short vectors.
-  search.query = extensions.l2_normalize(query_embedding);
-  select * into level from neural_search.confidence_levels(searched.name, kind, search.query);
-  search.model = searched.name;
-  search.dimensions = searched.dimensions;
-  search.strategy = searched.search_strategy;
-  search.floor = greatest(
-    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
-  );
-  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
-  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
-  search.conditions = search.narrowing
-    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
-  if not row_security_active('neural_search.documents') then
-    search.narrowing = search.conditions; -- every index may be used
-    -- Not even whoever no policy applies to is to find what isn't there any more.
-    search.conditions = search.conditions || ' and (select true from storage.objects as o'
-      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
-  end if;
-  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
-    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
-
-  loop
-    found = neural_search.nearest(search, depth);
-    page = array(
-      select row(m.*)::neural_search.match from unnest(found) as m
-      where m.similarity > threshold and m.similarity >= search.floor
-        and (page_after is null
-          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
-    );
-    page = neural_search.seen_among(page, wanted, skipped);
-    worst = found[cardinality(found)].similarity;
-    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
-      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-      or cardinality(page) = wanted
-        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
-    if depth > 50000 then -- each round reads four times as much, and holds it
-      raise exception 'The page lies deeper than % results.', depth
-        using errcode = 'invalid_parameter_value',
-          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
-    end if;
-    depth = 4 * depth;
-  end loop;
-  -- The best of all decides for every page; what comes after it says enough where that is as near.
-  if page[1].similarity < search.best_floor then
-    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
-    if neural_search.seen_among(found, 1, 0) = '{}' then
-      page = '{}';
-    end if;
-  end if;
+  former = neural_search.set_parameters(names, neural_search.search_settings());
+  page = neural_search.find_page(search, wanted, skipped, page_after, 'similarity');
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
   select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
-    neural_search.confidence_of(m.similarity, level.same, level.strong, level.related)
+    neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
   from unnest(page) as m;
 end
 $$;
@@ -2873,6 +3101,346 @@ $$;
 comment on function public.object_states is
   'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '
   'not yours to see).';
+
+
+-- From sql/words.sql
+
+-- Words: what images are called and what their metadata says, beside what they show.
+-- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
+-- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
+-- the policy on neural_search.words, words_statement, find_words, ranked_words,
+-- check_words, search_documents.
+
+-- Definer, because callers may not read the table; how words are compared is no secret.
+create or replace function neural_search.text_configuration() returns regconfig
+language sql stable security definer set search_path = '' as $$
+  select t.configuration::regconfig from neural_search.text_search as t
+$$;
+comment on function neural_search.text_configuration is 'The text search configuration that lexemes are made by.';
+
+
+-- Camel case, digits and whatever of ASCII is no letter separate words: which other letters there are depends on the
+-- database's locale, and is left to the parser. Composed, because macOS uploads names in decomposed characters. What says
+-- nothing of a picture is left out by this list, since to go by frequency would tell of hidden rows. 4,000 characters,
+-- words of at most 64.
+create or replace function neural_search.lexemes(source text, configuration regconfig)
+returns table (lexeme text, place integer)
+language sql stable set search_path = '' as $$
+  with words as (
+    select lower(w.word) as word, w.place
+    from regexp_split_to_table(
+      regexp_replace(
+        regexp_replace(normalize(left(source, 4000), nfkc), '([[:lower:]])([[:upper:]])', '\1 \2', 'g'),
+        '([[:upper:]])([[:upper:]][[:lower:]])', '\1 \2', 'g'
+      ),
+      '[\u0001-\u0040\u005b-\u0060\u007b-\u007f]+'
+    ) with ordinality as w (word, place)
+  )
+  select l.lexeme, min(l.positions[1])::integer
+  from unnest(to_tsvector(configuration, (
+    select string_agg(w.word, ' ' order by w.place)
+    from words as w
+    where length(w.word) <= 64 and w.word !~ '^[a-z]?$' and w.word <> all (array[
+      'avif', 'bmp', 'gif', 'heic', 'heif', 'ico', 'jpeg', 'jpg', 'png', 'svg', 'tif', 'tiff', 'webp',
+      'cimg', 'dcim', 'dji', 'dsc', 'dscf', 'dscn', 'gopr', 'image', 'images', 'img', 'imgp', 'mvimg', 'photo', 'photos',
+      'pic', 'pict', 'pics', 'picture', 'pictures', 'pxl', 'vid',
+      'an', 'and', 'at', 'by', 'for', 'from', 'in', 'is', 'of', 'on', 'or', 'the', 'to', 'with'
+    ])
+  ))) as l
+  group by l.lexeme
+$$;
+comment on function neural_search.lexemes is
+  'The lexemes in a path or in any text, and where they come first; without numbers, single letters, file types, what '
+  'cameras call files, and little words.';
+
+
+-- The path without its file's type; of the metadata strings and lists of strings, not their keys. At most 100 in all.
+create or replace function neural_search.words_of(content text, metadata jsonb)
+returns table (lexeme text, source smallint)
+language sql stable set search_path = '' as $$
+  with configured as materialized (select neural_search.text_configuration() as configuration),
+  strings as (
+    select given.value #>> '{}' as string
+    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given
+    where jsonb_typeof(given.value) = 'string'
+    union all
+    select item.value #>> '{}'
+    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given,
+      jsonb_array_elements(case jsonb_typeof(given.value) when 'array' then given.value else '[]' end) as item
+    where jsonb_typeof(item.value) = 'string'
+  ),
+  found as (
+    select l.lexeme, l.place, 1 as source
+    from configured as c, neural_search.lexemes(content, c.configuration) as l
+    union all
+    select l.lexeme, l.place, 2
+    from configured as c,
+      neural_search.lexemes((
+        select string_agg(f.string, ' ')
+        from (select left(s.string, 4000) as string from strings as s limit 1000) as f
+      ), c.configuration) as l
+  )
+  select f.lexeme, bit_or(f.source)::smallint
+  from found as f
+  group by f.lexeme
+  order by min(f.source), min(f.place), f.lexeme limit 100
+$$;
+comment on function neural_search.words_of is
+  'The lexemes that a document is found by, and where each is from: 1 the path, 2 the metadata, 3 both.';
+
+
+create or replace function neural_search.write_words() returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  count bigint;
+begin
+  delete from neural_search.words as w where true;
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, d.id, w.source
+  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w;
+  get diagnostics count = row_count;
+  return count;
+end
+$$;
+comment on function neural_search.write_words is 'Makes the words of all documents anew; how many.';
+
+
+create or replace function neural_search.use_text_search(configuration text) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  found text;
+begin
+  select format('%I.%I', n.nspname, c.cfgname) into found
+  from pg_ts_config as c join pg_namespace as n on n.oid = c.cfgnamespace
+  where use_text_search.configuration in (c.cfgname, n.nspname || '.' || c.cfgname)
+  order by n.nspname = 'pg_catalog' desc, n.nspname limit 1;
+  if found is null then
+    raise exception 'configuration is %, which isn''t a text search configuration of this database.',
+      coalesce(quote_literal(left(use_text_search.configuration, 100)), 'null')
+      using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
+  end if;
+  lock table neural_search.documents in share mode; -- or what is uploaded meanwhile would keep words of the former kind
+  update neural_search.text_search as t set configuration = found where true;
+  return neural_search.write_words();
+end
+$$;
+comment on function neural_search.use_text_search is
+  'Has lexemes made by another text search configuration from now on, and those of all documents anew; how many.';
+
+
+-- It never raises, or an upload or a move could fail: such a document is found by its vector alone.
+create or replace function neural_search.on_document_change() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' then
+    if (old.content, old.metadata) is not distinct from (new.content, new.metadata) then
+      return null;
+    end if;
+    delete from neural_search.words as w where w.document_id = new.id;
+  end if;
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, new.id, w.source from neural_search.words_of(new.content, new.metadata) as w;
+  return null;
+exception when others then
+  raise warning 'neural-search could not write the words of document %: % (%)', new.id, sqlerrm, sqlstate;
+  return null;
+end
+$$;
+comment on function neural_search.on_document_change is 'Keeps words as the document''s path and metadata are.';
+
+
+create or replace function neural_search.attach_words() returns void
+language plpgsql set search_path = '' as $$
+begin
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
+  ) then
+    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
+      for each row execute function neural_search.on_document_change();
+    perform neural_search.write_words();
+  end if;
+end
+$$;
+comment on function neural_search.attach_words is
+  'Makes the trigger that keeps words, where it is missing, and the words of the documents that are there by then.';
+
+
+-- A scalar subquery, because the planner would turn an EXISTS into a hash of all documents that the caller may see.
+alter policy "As the policy on documents says" on neural_search.words
+  to anon, authenticated using (
+    coalesce((select true from neural_search.documents as d where d.id = words.document_id), false)
+  );
+comment on policy "As the policy on documents says" on neural_search.words is
+  'A word is seen by whoever sees its document.';
+
+
+-- Of each word the first 1,000 documents that the caller may see, and never the first 1,000 of all: what is found mustn't
+-- depend on hidden ones. Offset 0 keeps the planner from hashing all documents. $1 is the query, $2 its lexemes.
+create or replace function neural_search.words_statement(search neural_search.search) returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'with found as materialized ('
+    ' select first_ones.* from unnest($2) as asked (lexeme) cross join lateral ('
+    '  select d.*, w.source from neural_search.words as w cross join lateral ('
+    '   select * from neural_search.documents as d where d.id = w.document_id and d.model = %L%s offset 0) as d'
+    '  where w.lexeme = asked.lexeme order by w.document_id limit 1000) as first_ones'
+    '), named as materialized ('
+    ' select f.id, count(*) / cardinality($2)::double precision as share, bit_or(f.source)::integer as source'
+    ' from found as f group by f.id order by share desc, f.id limit 1000'
+    ') select distinct on (n.share, n.id) n.id, n.share, n.source, f.content,'
+    ' 1 - (f.embedding operator(extensions.<=>) $1) as similarity, f.bucket_id, f.object_id, f.metadata, f.object_version'
+    ' from named as n join found as f on f.id = n.id',
+    search.model, search.conditions
+  )
+$$;
+comment on function neural_search.words_statement is
+  'How documents that have some of a query''s words are found: at most 1,000, those with the greatest share of them.';
+
+
+create or replace function neural_search.find_words(search neural_search.search, lexemes text[])
+returns neural_search.word_match[]
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  found neural_search.word_match[];
+begin
+  if cardinality(lexemes) = 0 then
+    return '{}'::neural_search.word_match[];
+  end if;
+  execute format(
+    'select coalesce(array_agg(row(f.*)::neural_search.word_match), ''{}'') from (%s) as f',
+    neural_search.words_statement(search)
+  ) into found using search.query, lexemes;
+  return found;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  if not neural_search.policies_work() then
+    return '{}'::neural_search.word_match[];
+  elsif current_setting('neural_search.prepared', true) <> 'on' then
+    raise; -- can_see hides what a policy fails on: this failure is our own
+  end if;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.find_words(search, lexemes);
+end
+$$;
+comment on function neural_search.find_words is
+  'The documents that have some of these lexemes, of those that policies show to the caller and that fulfil all '
+  'conditions; whether their objects are still there is for seen_among to say.';
+
+
+-- By score, as one order for seen_among, which asks no further than it has to.
+create or replace function neural_search.ranked_words(
+  named neural_search.word_match[], weight double precision, page_after jsonb
+) returns neural_search.match[]
+language sql immutable set search_path = '' as $$
+  select array(
+    select row(n.id, n.content, n.similarity, n.bucket_id, n.object_id, n.metadata, n.object_version)::neural_search.match
+    from unnest(named) as n cross join lateral (select n.similarity + weight * n.share as score) as s
+    where page_after is null or s.score < (page_after ->> 'score')::double precision
+      or s.score = (page_after ->> 'score')::double precision and n.id > (page_after ->> 'id')::bigint
+    order by s.score desc, n.id
+  )
+$$;
+comment on function neural_search.ranked_words is 'What its words found, in the order of scores, from a page on.';
+
+
+create or replace function neural_search.check_words(words double precision) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if not words between 0 and 1 then
+    raise exception 'words is %, expected a number from 0 to 1.', words
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
+  end if;
+end
+$$;
+comment on function neural_search.check_words is 'Raises, with the remedy, for a weight of words that makes no sense.';
+
+
+create or replace function public.search_documents(
+  query_embedding extensions.vector,
+  query_text text,
+  words double precision default 0.5,
+  similarity_threshold double precision default 0,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  query_kind text default 'text',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision, found_by text[]
+)
+language plpgsql stable set search_path = ''
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as match_documents has them
+as $$
+#variable_conflict use_column
+declare
+  weight constant double precision := coalesce(search_documents.words, 0.5);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  names constant text[] := neural_search.search_parameters();
+  search neural_search.search;
+  lexemes text[];
+  former text[];
+  named neural_search.word_match[];
+  page neural_search.match[] := '{}'::neural_search.match[];
+begin
+  perform neural_search.check_words(weight);
+  if page_after is not null then
+    perform neural_search.check_page(page_after, 'score', 2.1);
+  end if;
+  search = neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'text'), min_confidence,
+    best_confidence
+  );
+  lexemes = array(
+    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+    where weight > 0 order by l.place limit 16
+  );
+  former = neural_search.set_parameters(names, neural_search.search_settings());
+  named = array(
+    select row(n.*)::neural_search.word_match from unnest(neural_search.find_words(search, lexemes)) as n
+    where n.similarity > search.threshold and n.similarity >= search.floor
+  );
+  search.conditions = search.conditions
+    || format(' and d.id <> all (%L)', array(select n.id from unnest(named) as n)::text);
+  if search.best_floor is null
+    or neural_search.seen_among(
+      array(
+        select m from unnest(neural_search.ranked_words(named, weight, null)) as m where m.similarity >= search.best_floor
+      ), 1, 0
+    ) <> '{}'
+    or neural_search.find_page(search, 1, 0, null, 'score') <> '{}'
+  then
+    search.best_floor = null;
+    page = neural_search.find_page(search, wanted + skipped, 0, page_after, 'score')
+      || neural_search.seen_among(neural_search.ranked_words(named, weight, page_after), wanted + skipped, 0);
+  end if;
+  former = neural_search.set_parameters(names, former);
+  perform neural_search.log_failures();
+
+  return query
+  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, s.score,
+    array_remove(array[
+      case when n.id is null or c.confidence <> 'unrelated' then 'image' end,
+      case when n.source & 1 > 0 then 'name' end,
+      case when n.source & 2 > 0 then 'metadata' end
+    ], null)
+  from unnest(page) as p
+  left join unnest(named) as n on n.id = p.id
+  cross join lateral (select p.similarity + coalesce(weight * n.share, 0) as score) as s
+  cross join lateral (
+    select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
+  ) as c
+  order by s.score desc, p.id limit wanted offset skipped;
+end
+$$;
+comment on function public.search_documents is
+  'match_documents, with the words of paths and metadata beside the images: score is similarity plus words times the share '
+  'of query_text''s words that a document has, the best first, equals by id; found_by says image, name, metadata.';
 
 
 -- From sql/lsh.sql
@@ -3025,7 +3593,7 @@ comment on function neural_search.lsh_statement is
 -- Callers: recommend_documents, as the caller; the command line, with either key.
 -- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
 
--- Written for precision: what `python -m evaluation.duplicates` measures is in docs/confidence.md. An embedding alone
+-- Written for precision: what `python -m evaluation.duplicate_measures` measures is in docs/confidence.md. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
 create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)
@@ -3131,7 +3699,7 @@ comment on function public.confirm_duplicates is
 
 -- Recommendation: what is like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
+-- Objects: the types example and candidate, recommend_documents and what it is made of, similar_documents. No tables: everything is found
 -- by match_documents and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
@@ -3275,31 +3843,60 @@ $$;
 comment on function neural_search.stored_ids is 'The documents among the examples: they are left out of the results.';
 
 
-create or replace function neural_search.average_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+create or replace function neural_search.liked_kind(likes neural_search.example[], otherwise text) returns text
+language sql immutable set search_path = '' as $$
+  select case when count(distinct coalesce(l.kind, otherwise)) > 1 then 'mixed'
+    else coalesce(min(coalesce(l.kind, otherwise)), otherwise) end
+  from unnest(likes) as l
+$$;
+comment on function neural_search.liked_kind is
+  'What the likes were made from: image, text, or mixed where both; what is given where they don''t say.';
+
+
+-- What is subtracted turns the query to where nothing is near: its similarities say what comes first, not what it is
+-- worth. So confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the
+-- direction away from them is all there is to judge by.
+create or replace function neural_search.average_pool(
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, with_embeddings boolean,
   page_after jsonb, options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+  searched constant extensions.vector := neural_search.average_vector(likes, unlikes);
+  liked constant extensions.vector := case when cardinality(unlikes) > 0 then neural_search.weighted_mean(likes) end;
+  kind constant text := neural_search.liked_kind(likes, options.query_kind);
+  level record;
 begin
+  select * into level from neural_search.confidence_levels(options.model, kind, extensions.l2_normalize(liked));
   return query
   with found as materialized (
     select m.* from public.match_documents(
-      query_embedding => neural_search.average_vector(likes, unlikes),
-      similarity_threshold => options.similarity_threshold, match_count => wanted + cardinality(left_out),
+      query_embedding => searched,
+      similarity_threshold => options.similarity_threshold, match_count => depth + cardinality(left_out),
       filter => options.filter, page_after => page_after - 'score' || jsonb_build_object('similarity', page_after -> 'score'),
-      model => options.model, query_kind => options.query_kind, min_confidence => options.min_confidence,
-      best_confidence => options.best_confidence -- spares much where even the examples don't reach it
+      model => options.model, query_kind => kind,
+      -- Where it judges by the same vector, it spares much.
+      min_confidence => case when liked is null then options.min_confidence end,
+      best_confidence => case when liked is null then options.best_confidence end
     ) as m
     where m.id <> all (left_out)
-    order by m.similarity desc, m.id limit wanted
+    order by m.similarity desc, m.id limit depth
   ),
-  stored as materialized ( -- not read where a single like is everybody's closest
+  stored as materialized ( -- not read where a single like is everybody's closest and the only judge
     select d.id, d.embedding from neural_search.documents as d
-    where d.id = any (case when with_embeddings or cardinality(likes) > 1 then array(select f.id from found as f) end)
+    where d.id = any (case
+      when with_embeddings or liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
+    end)
   )
-  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.confidence, f.similarity, f.similarity,
+  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata,
+    case
+      when liked is null then f.confidence
+      else neural_search.confidence_of(
+        1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
+      )
+    end,
+    f.similarity, f.similarity,
     (
       select l.place from unnest(likes) as l
       order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
@@ -3309,8 +3906,46 @@ begin
   order by f.similarity desc, f.id;
 end
 $$;
+comment on function neural_search.average_pool is
+  'So many documents nearest to average_vector, the best first, with what they are worth by their similarity to the likes.';
+
+
+create or replace function neural_search.average_candidates(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+  page_after jsonb, options neural_search.search_options
+) returns setof neural_search.candidate
+language plpgsql stable set search_path = '' as $$
+declare
+  deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes));
+  first constant text := case when options.best_confidence is not null and cardinality(unlikes) > 0 then (
+    select p.confidence from neural_search.average_pool(likes, unlikes, 1, false, null, options) as p
+  ) end;
+  depth integer := wanted;
+  pool neural_search.candidate[];
+  kept neural_search.candidate[];
+begin
+  if not neural_search.is_confident(first, options.best_confidence) then
+    return;
+  end if;
+  loop
+    pool = array(
+      select p from neural_search.average_pool(likes, unlikes, depth, with_embeddings, page_after, options) as p
+    );
+    kept = array(
+      select k from unnest(pool) as k where neural_search.is_confident(k.confidence, options.min_confidence)
+      order by k.score desc, k.id limit wanted
+    );
+    exit when cardinality(kept) = wanted or cardinality(pool) < depth or depth >= deepest;
+    depth = least(4 * depth, deepest); -- some are unlike the likes
+  end loop;
+
+  return query
+  select k.* from unnest(kept) as k order by k.score desc, k.id;
+end
+$$;
 comment on function neural_search.average_candidates is
-  'The best results by the strategy average, the best first: the nearest to average_vector.';
+  'The best results by the strategy average, the best first: the nearest to average_vector; fewer where, beside unlikes, '
+  'few of the 1000 nearest have min_confidence.';
 
 
 -- x / (1 + |x|), moved to between 0 and 1: what Qdrant makes scores of.
@@ -3335,7 +3970,7 @@ comment on function neural_search.reweighed is 'The examples with their weights 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
 language sql immutable set search_path = '' as $$
-  select needed is null or confidence is null -- there is no background to tell by
+  select needed is null or confidence is null -- the model has no levels to tell by
     or array_position(array['same', 'strong', 'related', 'unrelated'], confidence)
       <= array_position(array['same', 'strong', 'related', 'unrelated'], needed)
 $$;
@@ -3465,13 +4100,14 @@ declare
   is_complete boolean;
 begin
   loop
-    select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
+    select
+      array_agg(p.candidate) filter (where p.is_proven and (page_after is null or (p.candidate).score < after_score
+        or (p.candidate).score = after_score and (p.candidate).id > after_id)),
+      bool_and(p.is_complete) into proven, is_complete
     from neural_search.best_score_pool(
       neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
     ) as p
-    where neural_search.is_confident((p.candidate).confidence, options.min_confidence)
-      and (page_after is null or (p.candidate).score < after_score
-        or (p.candidate).score = after_score and (p.candidate).id > after_id);
+    where neural_search.is_confident((p.candidate).confidence, options.min_confidence);
     exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
     depth = least(4 * depth, deepest); -- unlikes have taken some away
   end loop;
@@ -3691,6 +4327,49 @@ comment on function public.recommend_documents is
   'than best_confidence.';
 
 
+create or replace function public.similar_documents(
+  name text,
+  bucket text default null,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  similarity_threshold double precision default 0,
+  min_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  meant constant bigint[] := array(
+    select e.id from public.get_embeddings(
+      names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
+    ) as e
+  );
+begin
+  if cardinality(meant) <> 1 then
+    raise exception 'name is %, which means % images that you may see.',
+      coalesce(quote_literal(left(similar_documents.name, 200)), 'null'), cardinality(meant)
+      using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
+        hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
+  end if;
+  return query
+  select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
+  from public.recommend_documents(
+    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), match_count => match_count, skip_count => skip_count,
+    filter => filter, page_after => page_after, model => similar_documents.model,
+    similarity_threshold => similarity_threshold, min_confidence => min_confidence
+  ) as r;
+end
+$$;
+comment on function public.similar_documents is
+  'What is like the stored image of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
+  'image, PT409 where several have the path.';
+
+
 -- From sql/attach.sql
 
 -- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
@@ -3724,13 +4403,14 @@ begin
   exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
     perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
   end;
-  perform cron.schedule('neural-search-backgrounds', '* * * * *', 'select neural_search.refresh_backgrounds()');
+  perform cron.unschedule(j.jobname) from cron.job as j
+  where j.jobname = 'neural-search-backgrounds' and j.username = current_user; -- which 0.1.0 made
   perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
   perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
 end
 $$;
 comment on function neural_search.schedule_jobs is
-  'Schedules the kick, the reconciliation, the refreshing and the tidying with pg_cron.';
+  'Schedules the kick, the reconciliation and the tidying with pg_cron.';
 
 
 create or replace function neural_search.attach() returns void
@@ -3739,6 +4419,7 @@ begin
   perform neural_search.enable('pg_net', 'net', 'extensions');
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
+  perform neural_search.attach_words();
 
   -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
   -- which only the owner of the table may give it.
@@ -3761,18 +4442,19 @@ comment on function neural_search.attach is 'Makes the trigger and the schedules
 -- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
--- may read one, under its policy.
+-- may read two, under their policies.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
-  neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
-  neural_search.jobs, neural_search.kicks, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
+  neural_search.blanks, neural_search.buckets, neural_search.calibrations, neural_search.jobs, neural_search.kicks,
+  neural_search.lsh_planes, neural_search.models, neural_search.reconciliations, neural_search.text_search,
+  neural_search.words
   to service_role;
 
-grant select on neural_search.documents to anon, authenticated; -- the policy says which rows
+grant select on neural_search.documents, neural_search.words to anon, authenticated; -- policies say which rows
 grant insert, update, delete on neural_search.documents to service_role;
 revoke all on all sequences in schema neural_search from public, anon, authenticated, service_role;
 grant usage, select on sequence neural_search.documents_id_seq to service_role;
@@ -3787,9 +4469,9 @@ revoke execute on function
   public.index_status, public.list_embedding_jobs, public.embedding_report,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   from public, anon, authenticated, service_role;
 -- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
@@ -3800,22 +4482,23 @@ grant execute on function
   public.index_status, public.list_embedding_jobs, public.embedding_report,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to service_role;
 -- Only for their owner, its triggers and its schedules.
 revoke execute on function
   neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
   neural_search.tidy,
+  neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
   neural_search.set_lsh,
   neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;
 -- Searches; then what those execute as their caller. PostgREST exposes only the first.
 grant execute on function
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to anon, authenticated;
 grant execute on function
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
@@ -3828,10 +4511,16 @@ grant execute on function
   neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,
   neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows, neural_search.nearest,
   neural_search.find_public, neural_search.find_seen, neural_search.state_of,
+  neural_search.read_search, neural_search.find_page, neural_search.search_parameters,
+  neural_search.search_settings,
+  neural_search.text_configuration, neural_search.lexemes, neural_search.words_statement, neural_search.find_words,
+  neural_search.ranked_words,
+  neural_search.check_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.lsh_statement,
   neural_search.are_duplicates, neural_search.last_document_id,
   neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
   neural_search.average_vector, neural_search.stored_ids, neural_search.average_candidates, neural_search.squashed,
+  neural_search.average_pool, neural_search.liked_kind,
   neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
   neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
   neural_search.check_recommendation
@@ -3859,7 +4548,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '738341a19634be233ad46b091bd23eedc084e495b9d2a9cf597bf9d4ffc9cf67', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'fe2c155b03cbc987c3127077d488bef9090b9cdd489ddfd9fa9d5af9d3697bed', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -29,13 +29,14 @@ begin
   exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
     perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
   end;
-  perform cron.schedule('neural-search-backgrounds', '* * * * *', 'select neural_search.refresh_backgrounds()');
+  perform cron.unschedule(j.jobname) from cron.job as j
+  where j.jobname = 'neural-search-backgrounds' and j.username = current_user; -- which 0.1.0 made
   perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
   perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
 end
 $$;
 comment on function neural_search.schedule_jobs is
-  'Schedules the kick, the reconciliation, the refreshing and the tidying with pg_cron.';
+  'Schedules the kick, the reconciliation and the tidying with pg_cron.';
 
 
 create or replace function neural_search.attach() returns void
@@ -44,6 +45,7 @@ begin
   perform neural_search.enable('pg_net', 'net', 'extensions');
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
+  perform neural_search.attach_words();
 
   -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
   -- which only the owner of the table may give it.

@@ -5,7 +5,7 @@
 -- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
 -- right by whoever finishes it.
 create or replace function neural_search.queue_missing(
-  most integer, only_bucket text default null, name_prefix text default null
+  most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
 ) returns table (queued bigint, outdated bigint)
 language plpgsql set search_path = '' as $$
 declare
@@ -17,7 +17,8 @@ begin
   from (
     select p.object_id, p.model, p.version
     from neural_search.progress as p
-    where p.state = 'unrecorded'
+    where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+        and neural_search.is_outdated(p.mime_type, p.decoder_version, queue_missing.decoder_before))
       and (only_bucket is null or p.bucket_id = only_bucket)
       and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
     limit most
@@ -33,8 +34,9 @@ begin
   where j.object_id = other.object_id and j.model = other.model;
   get diagnostics outdated = row_count;
 
-  insert into neural_search.jobs (object_id, model, version, priority)
-  select u.object_id, u.model, u.version, 1 from unnest(object_ids, models, versions) as u (object_id, model, version)
+  insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
+  select u.object_id, u.model, u.version, queue_missing.decoder_before, 1
+  from unnest(object_ids, models, versions) as u (object_id, model, version)
   on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
   return next;
@@ -42,7 +44,8 @@ end
 $$;
 comment on function neural_search.queue_missing is
   'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version; how '
-  'many, and how many of them in place of a job that spoke of another version.';
+  'many, and how many of them in place of a job that spoke of another version. With decoder_before for outdated '
+  'documents too.';
 
 
 create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
@@ -90,39 +93,50 @@ comment on function public.unindex_bucket is
 
 create or replace function public.backfill_documents(
   bucket text default null, name_prefix text default null, max_jobs integer default 10000,
-  dry_run boolean default false
+  dry_run boolean default false, decoder_before integer default null
 ) returns bigint
 -- The time-out as in embedding_report.
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
   most constant integer := greatest(coalesce(max_jobs, 10000), 0);
+  newest constant integer := (select max(c.version) from neural_search.decoder_changes() as c);
   queued bigint;
 begin
   if bucket is not null and not exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket) then
     raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
       using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
   end if;
+  if decoder_before > newest then
+    raise exception 'decoder_before is %, expected at most %, the version of today''s decoder.', decoder_before, newest
+      using errcode = 'invalid_parameter_value', hint = 'Run `neural-search install` where the decoder is newer.';
+  end if;
   if dry_run then
     return (
       select count(*) from neural_search.progress as p
-      where p.state = 'unrecorded' and (bucket is null or p.bucket_id = bucket)
+      where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+          and neural_search.is_outdated(p.mime_type, p.decoder_version, backfill_documents.decoder_before))
+        and (bucket is null or p.bucket_id = bucket)
         and (backfill_documents.name_prefix is null or starts_with(p.name, backfill_documents.name_prefix))
     );
   end if;
 
   select m.queued into queued
-  from neural_search.queue_missing(most, bucket, backfill_documents.name_prefix) as m;
+  from neural_search.queue_missing(
+    most, bucket, backfill_documents.name_prefix, backfill_documents.decoder_before
+  ) as m;
   perform neural_search.kick_due();
   return queued;
 end
 $$;
 comment on function public.backfill_documents is
   'Queues objects in indexed buckets that have neither a job nor an up-to-date document, at most max_jobs at a time; how '
-  'many, or with dry_run how many there are.';
+  'many, or with dry_run how many there are. With decoder_before also documents of older decoders whose picture may '
+  'differ, which stay searchable meanwhile.';
 
 
-create or replace function public.retry_embedding_jobs(bucket text default null, name_prefix text default null)
-returns integer
+create or replace function public.retry_embedding_jobs(
+  bucket text default null, name_prefix text default null, causes text[] default null
+) returns integer
 -- The time-out as in embedding_report.
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
@@ -130,9 +144,10 @@ declare
 begin
   update neural_search.jobs as j set
     state = 'pending', attempts = 0, faults = 0, next_attempt_at = now(), lease_id = null, error_class = null,
-    error_message = null, priority = 1, updated_at = now()
+    error_message = null, decoder_version = null, priority = 1, updated_at = now()
   from storage.objects as o
   where o.id = j.object_id and j.state in ('skipped', 'failed')
+    and (causes is null or j.error_class = any (causes))
     and (bucket is null or o.bucket_id = bucket) and (name_prefix is null or starts_with(o.name, name_prefix));
   get diagnostics retried = row_count;
   perform neural_search.kick_due();
@@ -140,7 +155,8 @@ begin
 end
 $$;
 comment on function public.retry_embedding_jobs is
-  'Makes skipped and failed jobs due again, with all their attempts; the number of them.';
+  'Makes skipped and failed jobs due again, with all their attempts, or those with one of these causes; the number of '
+  'them.';
 
 
 -- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; what it repairs is
@@ -237,6 +253,7 @@ begin
     from neural_search.jobs as j
     join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
     join neural_search.live_objects() as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
+    where j.decoder_before is null or d.decoder_version >= j.decoder_before
     limit most for update of j skip locked
   ) as done
   where j.object_id = done.object_id and j.model = done.model;

@@ -2,7 +2,7 @@
 -- Callers: recommend_documents, as the caller; the command line, with either key.
 -- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
 
--- Written for precision: what `python -m evaluation.duplicates` measures is in docs/confidence.md. An embedding alone
+-- Written for precision: what `python -m evaluation.duplicate_measures` measures is in docs/confidence.md. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
 create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)

@@ -361,7 +361,8 @@ comment on function neural_search.check_embedding is 'Raises 22023 for an embedd
 
 create or replace function public.finish_embedding_job(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
-  width integer, height integer, mime_type text, perceptual_hash text default null
+  width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
+  decoder_version integer default 1 -- a worker that doesn't tell is of the first release
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
@@ -399,12 +400,12 @@ begin
 
   insert into neural_search.documents as d (
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
-    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash
+    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
   select object.id, c.bucket_id, c.content, finish_embedding_job.model, finish_embedding_job.embedding,
     c.object_version, finish_embedding_job.content_hash, finish_embedding_job.width, finish_embedding_job.height,
     finish_embedding_job.mime_type, c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(),
-    finish_embedding_job.perceptual_hash::bit(64)
+    finish_embedding_job.perceptual_hash::bit(64), finish_embedding_job.shown, finish_embedding_job.decoder_version
   from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
@@ -412,7 +413,7 @@ begin
     height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
     queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
-    updated_at = now();
+    shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
   delete from neural_search.jobs as j
   where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
   return 'embedded';
@@ -425,7 +426,7 @@ comment on function public.finish_embedding_job is
 -- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
 -- others have the same bytes.
 create or replace function public.reuse_embedding(
-  object_id uuid, model text, object_version text, content_hash text
+  object_id uuid, model text, object_version text, content_hash text, decoder_version integer default 1
 ) returns text
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
@@ -433,23 +434,26 @@ declare
 begin
   select d.* into twin from neural_search.documents as d
   where d.content_hash = reuse_embedding.content_hash and d.model = reuse_embedding.model
+    and neural_search.decodes_alike(d.mime_type, d.decoder_version, reuse_embedding.decoder_version)
   limit 1;
   if not found then
     return 'unknown';
   end if;
   return public.finish_embedding_job(
     reuse_embedding.object_id, reuse_embedding.model, reuse_embedding.object_version, twin.embedding,
-    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text
+    reuse_embedding.content_hash, twin.width, twin.height, twin.mime_type, twin.perceptual_hash::text,
+    twin.shown, twin.decoder_version
   );
 end
 $$;
 comment on function public.reuse_embedding is
-  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash; unknown where there '
-  'is none.';
+  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash and were decoded as '
+  'decoder_version decodes them; unknown where there is none.';
 
 
 create or replace function public.fail_embedding_job(
-  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text
+  object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text,
+  decoder_version integer default null
 ) returns text
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -471,6 +475,7 @@ begin
       lease_id = null,
       error_class = fail_embedding_job.error_class,
       error_message = left(fail_embedding_job.error_message, 2000),
+      decoder_version = fail_embedding_job.decoder_version,
       updated_at = now()
     where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
       and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
@@ -490,10 +495,17 @@ begin
     lease_id = null,
     error_class = fail_embedding_job.error_class,
     error_message = left(fail_embedding_job.error_message, 2000),
+    decoder_version = fail_embedding_job.decoder_version,
     updated_at = now()
   where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
     and j.lease_id = fail_embedding_job.lease_id
   returning j.state into result;
+
+  -- A job beside a document is to decode the file anew. What no decoder takes for an image now is none.
+  if result in ('skipped', 'failed') and fail_embedding_job.decoder_version is not null then
+    delete from neural_search.documents as d
+    where d.object_id = fail_embedding_job.object_id and d.model = fail_embedding_job.model;
+  end if;
 
   return case when result is null then 'superseded' when result = 'pending' then 'retry' else result end;
 end
@@ -501,7 +513,8 @@ $$;
 comment on function public.fail_embedding_job is
   'Records why a leased job has no result: skipped, failed, retry (later, and failed after the last attempt) or '
   'doubtful (it may lie with the surroundings: as retry, but the first 8 times are not charged as attempts); '
-  'superseded where the lease isn''t held any more.';
+  'superseded where the lease isn''t held any more. decoder_version: of the decoder that refused the '
+  'file, if one did.';
 
 
 create or replace function public.release_embedding_jobs(

@@ -3,18 +3,19 @@
 -- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
--- may read one, under its policy.
+-- may read two, under their policies.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
 grant select on all tables in schema neural_search to service_role;
 grant insert, update, delete on
-  neural_search.background_samples, neural_search.backgrounds, neural_search.buckets, neural_search.calibrations,
-  neural_search.jobs, neural_search.kicks, neural_search.lsh_planes, neural_search.models, neural_search.reconciliations
+  neural_search.blanks, neural_search.buckets, neural_search.calibrations, neural_search.jobs, neural_search.kicks,
+  neural_search.lsh_planes, neural_search.models, neural_search.reconciliations, neural_search.text_search,
+  neural_search.words
   to service_role;
 
-grant select on neural_search.documents to anon, authenticated; -- the policy says which rows
+grant select on neural_search.documents, neural_search.words to anon, authenticated; -- policies say which rows
 grant insert, update, delete on neural_search.documents to service_role;
 revoke all on all sequences in schema neural_search from public, anon, authenticated, service_role;
 grant usage, select on sequence neural_search.documents_id_seq to service_role;
@@ -29,9 +30,9 @@ revoke execute on function
   public.index_status, public.list_embedding_jobs, public.embedding_report,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   from public, anon, authenticated, service_role;
 -- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
@@ -42,22 +43,23 @@ grant execute on function
   public.index_status, public.list_embedding_jobs, public.embedding_report,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to service_role;
 -- Only for their owner, its triggers and its schedules.
 revoke execute on function
   neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
   neural_search.tidy,
+  neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
   neural_search.set_lsh,
   neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;
 -- Searches; then what those execute as their caller. PostgREST exposes only the first.
 grant execute on function
-  public.active_model, public.match_documents, public.get_embeddings, public.object_states,
+  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents
+  public.recommend_documents, public.similar_documents
   to anon, authenticated;
 grant execute on function
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
@@ -70,10 +72,16 @@ grant execute on function
   neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,
   neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows, neural_search.nearest,
   neural_search.find_public, neural_search.find_seen, neural_search.state_of,
+  neural_search.read_search, neural_search.find_page, neural_search.search_parameters,
+  neural_search.search_settings,
+  neural_search.text_configuration, neural_search.lexemes, neural_search.words_statement, neural_search.find_words,
+  neural_search.ranked_words,
+  neural_search.check_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.lsh_statement,
   neural_search.are_duplicates, neural_search.last_document_id,
   neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
   neural_search.average_vector, neural_search.stored_ids, neural_search.average_candidates, neural_search.squashed,
+  neural_search.average_pool, neural_search.liked_kind,
   neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
   neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
   neural_search.check_recommendation

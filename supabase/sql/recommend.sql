@@ -1,6 +1,6 @@
 -- Recommendation: what is like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the types example and candidate, recommend_documents and what it is made of. No tables: everything is found
+-- Objects: the types example and candidate, recommend_documents and what it is made of, similar_documents. No tables: everything is found
 -- by match_documents and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
@@ -144,31 +144,60 @@ $$;
 comment on function neural_search.stored_ids is 'The documents among the examples: they are left out of the results.';
 
 
-create or replace function neural_search.average_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+create or replace function neural_search.liked_kind(likes neural_search.example[], otherwise text) returns text
+language sql immutable set search_path = '' as $$
+  select case when count(distinct coalesce(l.kind, otherwise)) > 1 then 'mixed'
+    else coalesce(min(coalesce(l.kind, otherwise)), otherwise) end
+  from unnest(likes) as l
+$$;
+comment on function neural_search.liked_kind is
+  'What the likes were made from: image, text, or mixed where both; what is given where they don''t say.';
+
+
+-- What is subtracted turns the query to where nothing is near: its similarities say what comes first, not what it is
+-- worth. So confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the
+-- direction away from them is all there is to judge by.
+create or replace function neural_search.average_pool(
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, with_embeddings boolean,
   page_after jsonb, options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+  searched constant extensions.vector := neural_search.average_vector(likes, unlikes);
+  liked constant extensions.vector := case when cardinality(unlikes) > 0 then neural_search.weighted_mean(likes) end;
+  kind constant text := neural_search.liked_kind(likes, options.query_kind);
+  level record;
 begin
+  select * into level from neural_search.confidence_levels(options.model, kind, extensions.l2_normalize(liked));
   return query
   with found as materialized (
     select m.* from public.match_documents(
-      query_embedding => neural_search.average_vector(likes, unlikes),
-      similarity_threshold => options.similarity_threshold, match_count => wanted + cardinality(left_out),
+      query_embedding => searched,
+      similarity_threshold => options.similarity_threshold, match_count => depth + cardinality(left_out),
       filter => options.filter, page_after => page_after - 'score' || jsonb_build_object('similarity', page_after -> 'score'),
-      model => options.model, query_kind => options.query_kind, min_confidence => options.min_confidence,
-      best_confidence => options.best_confidence -- spares much where even the examples don't reach it
+      model => options.model, query_kind => kind,
+      -- Where it judges by the same vector, it spares much.
+      min_confidence => case when liked is null then options.min_confidence end,
+      best_confidence => case when liked is null then options.best_confidence end
     ) as m
     where m.id <> all (left_out)
-    order by m.similarity desc, m.id limit wanted
+    order by m.similarity desc, m.id limit depth
   ),
-  stored as materialized ( -- not read where a single like is everybody's closest
+  stored as materialized ( -- not read where a single like is everybody's closest and the only judge
     select d.id, d.embedding from neural_search.documents as d
-    where d.id = any (case when with_embeddings or cardinality(likes) > 1 then array(select f.id from found as f) end)
+    where d.id = any (case
+      when with_embeddings or liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
+    end)
   )
-  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata, f.confidence, f.similarity, f.similarity,
+  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata,
+    case
+      when liked is null then f.confidence
+      else neural_search.confidence_of(
+        1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
+      )
+    end,
+    f.similarity, f.similarity,
     (
       select l.place from unnest(likes) as l
       order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
@@ -178,8 +207,46 @@ begin
   order by f.similarity desc, f.id;
 end
 $$;
+comment on function neural_search.average_pool is
+  'So many documents nearest to average_vector, the best first, with what they are worth by their similarity to the likes.';
+
+
+create or replace function neural_search.average_candidates(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
+  page_after jsonb, options neural_search.search_options
+) returns setof neural_search.candidate
+language plpgsql stable set search_path = '' as $$
+declare
+  deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes));
+  first constant text := case when options.best_confidence is not null and cardinality(unlikes) > 0 then (
+    select p.confidence from neural_search.average_pool(likes, unlikes, 1, false, null, options) as p
+  ) end;
+  depth integer := wanted;
+  pool neural_search.candidate[];
+  kept neural_search.candidate[];
+begin
+  if not neural_search.is_confident(first, options.best_confidence) then
+    return;
+  end if;
+  loop
+    pool = array(
+      select p from neural_search.average_pool(likes, unlikes, depth, with_embeddings, page_after, options) as p
+    );
+    kept = array(
+      select k from unnest(pool) as k where neural_search.is_confident(k.confidence, options.min_confidence)
+      order by k.score desc, k.id limit wanted
+    );
+    exit when cardinality(kept) = wanted or cardinality(pool) < depth or depth >= deepest;
+    depth = least(4 * depth, deepest); -- some are unlike the likes
+  end loop;
+
+  return query
+  select k.* from unnest(kept) as k order by k.score desc, k.id;
+end
+$$;
 comment on function neural_search.average_candidates is
-  'The best results by the strategy average, the best first: the nearest to average_vector.';
+  'The best results by the strategy average, the best first: the nearest to average_vector; fewer where, beside unlikes, '
+  'few of the 1000 nearest have min_confidence.';
 
 
 -- x / (1 + |x|), moved to between 0 and 1: what Qdrant makes scores of.
@@ -204,7 +271,7 @@ comment on function neural_search.reweighed is 'The examples with their weights 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
 language sql immutable set search_path = '' as $$
-  select needed is null or confidence is null -- there is no background to tell by
+  select needed is null or confidence is null -- the model has no levels to tell by
     or array_position(array['same', 'strong', 'related', 'unrelated'], confidence)
       <= array_position(array['same', 'strong', 'related', 'unrelated'], needed)
 $$;
@@ -334,13 +401,14 @@ declare
   is_complete boolean;
 begin
   loop
-    select array_agg(p.candidate) filter (where p.is_proven), bool_and(p.is_complete) into proven, is_complete
+    select
+      array_agg(p.candidate) filter (where p.is_proven and (page_after is null or (p.candidate).score < after_score
+        or (p.candidate).score = after_score and (p.candidate).id > after_id)),
+      bool_and(p.is_complete) into proven, is_complete
     from neural_search.best_score_pool(
       neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
     ) as p
-    where neural_search.is_confident((p.candidate).confidence, options.min_confidence)
-      and (page_after is null or (p.candidate).score < after_score
-        or (p.candidate).score = after_score and (p.candidate).id > after_id);
+    where neural_search.is_confident((p.candidate).confidence, options.min_confidence);
     exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
     depth = least(4 * depth, deepest); -- unlikes have taken some away
   end loop;
@@ -558,3 +626,46 @@ comment on function public.recommend_documents is
   'What is like some documents or embeddings and unlike others, without those documents: score orders the results, '
   'similarity is that to the query or the closest like, closest the place of that like. None where the best has less '
   'than best_confidence.';
+
+
+create or replace function public.similar_documents(
+  name text,
+  bucket text default null,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  similarity_threshold double precision default 0,
+  min_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  meant constant bigint[] := array(
+    select e.id from public.get_embeddings(
+      names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
+    ) as e
+  );
+begin
+  if cardinality(meant) <> 1 then
+    raise exception 'name is %, which means % images that you may see.',
+      coalesce(quote_literal(left(similar_documents.name, 200)), 'null'), cardinality(meant)
+      using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
+        hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
+  end if;
+  return query
+  select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
+  from public.recommend_documents(
+    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), match_count => match_count, skip_count => skip_count,
+    filter => filter, page_after => page_after, model => similar_documents.model,
+    similarity_threshold => similarity_threshold, min_confidence => min_confidence
+  ) as r;
+end
+$$;
+comment on function public.similar_documents is
+  'What is like the stored image of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
+  'image, PT409 where several have the path.';

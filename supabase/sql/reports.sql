@@ -1,6 +1,6 @@
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; whoever looks into the database.
--- Objects: views progress, backlog, failures, freshness; table reconciliations; index_status,
+-- Objects: views progress, backlog, failures, outdated, freshness; table reconciliations; index_status,
 -- list_embedding_jobs, embedding_report.
 
 create or replace view neural_search.progress with (security_invoker = true) as
@@ -13,7 +13,9 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
     when j.lease_id is not null then 'running'
     else 'waiting'
   end as state,
-  j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at
+  j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at,
+  d.shown, coalesce(d.mime_type, o.metadata ->> 'mimetype') as mime_type,
+  coalesce(d.decoder_version, j.decoder_version) as decoder_version
 from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
@@ -38,14 +40,15 @@ select b.bucket_id, m.name as model, m.state as model_state,
   count(*) filter (where p.state = 'failed') as failed,
   count(*) filter (where p.state = 'unrecorded') as unrecorded,
   extract(epoch from now() - min(p.queued_at) filter (where p.state in ('due', 'waiting', 'running')))::double precision
-    as oldest_seconds
+    as oldest_seconds,
+  count(*) filter (where p.shown < 1) as cut_off
 from neural_search.indexed_buckets as b
 join neural_search.models as m on m.state in ('active', 'standby')
 left join neural_search.progress as p on p.bucket_id = b.bucket_id and p.model = m.name
 group by b.bucket_id, m.name;
 comment on view neural_search.backlog is
-  'How many objects of each indexed bucket are in which state of neural_search.progress, and the age of the oldest job '
-  'that is still to be done.';
+  'How many objects of each indexed bucket are in which state of neural_search.progress, the age of the oldest job '
+  'that is still to be done, and how many of the searchable ones are cut off.';
 
 
 create or replace view neural_search.failures with (security_invoker = true) as
@@ -58,6 +61,18 @@ group by p.bucket_id, p.model, p.state, p.error_class;
 comment on view neural_search.failures is
   'The causes for which objects can''t be found, how many each, and the latest of them. Those that are due, waiting or '
   'running had this error the last time and will be tried again.';
+
+
+create or replace view neural_search.outdated with (security_invoker = true) as
+select p.object_id, p.bucket_id, p.name, p.model, p.version, p.mime_type, p.decoder_version,
+  case when p.state <> 'searchable' then p.error_class end as refused_for
+from neural_search.progress as p
+where p.state in ('searchable', 'skipped', 'failed') and neural_search.is_outdated(
+  case when p.state = 'searchable' then p.mime_type end, -- of others it is only what the uploader declared
+  p.decoder_version, (select max(c.version) from neural_search.decoder_changes() as c)
+);
+comment on view neural_search.outdated is
+  'What an older decoder refused (for refused_for), or may have embedded as another picture than today''s makes of it.';
 
 
 create or replace view neural_search.freshness with (security_invoker = true) as

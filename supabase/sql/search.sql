@@ -1,6 +1,7 @@
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: active_model, filter_keys, match_documents and its parts, get_embeddings, object_states.
+-- Objects: active_model, filter_keys, match_documents and its parts (which search_documents shares), get_embeddings,
+-- object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -100,6 +101,7 @@ language sql immutable set search_path = '' as $$
     ('max_bytes', 'number', 'd.byte_size <= %L', true),
     ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
     ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
+    ('min_shown', 'share', 'd.shown >= %L', true),
     ('metadata', 'object', 'd.metadata @> %L', false)
 $$;
 comment on function neural_search.filter_keys is
@@ -114,6 +116,7 @@ language sql stable set search_path = '' as $$
       or value @? 'strict $ ? (@.type() == "array" && !(exists (@[*] ? (@.type() != "string"))))'
     when 'number' then
       value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ < 9223372036854775808 && @.floor() == @)'
+    when 'share' then value @? 'strict $ ? (@.type() == "number" && @ >= 0 && @ <= 1)'
     when 'time' then neural_search.is_time(value)
     when 'object' then jsonb_typeof(value) = 'object'
   end
@@ -142,6 +145,7 @@ begin
   end if;
   raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
       when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
+      when 'share' then 'a number from 0 to 1'
       when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
     using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
 end
@@ -149,13 +153,17 @@ $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
 
 
--- `ranked_by`: similarity, or score in recommend_documents.
-create or replace function neural_search.check_page(page_after jsonb, ranked_by text) returns void
+-- `ranked_by`: similarity, or score in recommend_documents and search_documents.
+create or replace function neural_search.check_page(
+  page_after jsonb, ranked_by text, greatest_value double precision default 1.1
+) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
   if (
     page_after @? 'strict $.id ? (@.type() == "number")'
-    and jsonb_path_exists(page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= 1.1)')
+    and jsonb_path_exists(
+      page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
+    )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
     if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
@@ -182,6 +190,7 @@ language sql stable set search_path = '' as $$
       )
     )::text
     when 'number' then given.value::bigint::text
+    when 'share' then round(given.value::numeric, 9)::text -- as exact as a real, and none is too small for one
     when 'object' then given.value::text
     else given.value #>> '{}'
   end), '' order by k.key), '')
@@ -409,6 +418,124 @@ comment on function neural_search.nearest is
   'So many or more of the nearest documents that the caller may see, or all there are.';
 
 
+create or replace function neural_search.read_search(
+  query_embedding extensions.vector, similarity_threshold double precision, match_count integer, skip_count integer,
+  filter jsonb, model text, query_kind text, min_confidence text, best_confidence text
+) returns neural_search.search
+language plpgsql stable set search_path = '' as $$
+declare
+  threshold constant double precision := coalesce(similarity_threshold, 0);
+  narrow constant jsonb := coalesce(filter, '{}');
+  searched record;
+  level record;
+  search neural_search.search;
+begin
+  select * into searched from neural_search.searchable_model(model);
+  perform neural_search.check_query(
+    query_embedding, searched.name, searched.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
+    best_confidence
+  );
+  if narrow <> '{}' then
+    perform neural_search.check_filter(narrow);
+  end if;
+  -- Of unit length: half precision has no place for very long or very short vectors.
+  search.query = extensions.l2_normalize(query_embedding);
+  select * into level from neural_search.confidence_levels(searched.name, query_kind, search.query);
+  search.model = searched.name;
+  search.dimensions = searched.dimensions;
+  search.strategy = searched.search_strategy;
+  search.threshold = threshold;
+  search.same = level.same;
+  search.strong = level.strong;
+  search.related = level.related;
+  search.floor = greatest(
+    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
+  );
+  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
+  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
+  search.conditions = search.narrowing
+    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
+  if not row_security_active('neural_search.documents') then
+    search.narrowing = search.conditions; -- every index may be used
+    -- Not even whoever no policy applies to is to find what isn't there any more.
+    search.conditions = search.conditions || ' and (select true from storage.objects as o'
+      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
+  end if;
+  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
+    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
+  return search;
+end
+$$;
+comment on function neural_search.read_search is 'The arguments of a search, checked; raises, with the remedy.';
+
+
+-- `ranked_by` names what page_after, checked, has the similarity of the last result in.
+create or replace function neural_search.find_page(
+  search neural_search.search, wanted integer, skipped integer, page_after jsonb, ranked_by text
+) returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  after_similarity constant double precision := (page_after ->> ranked_by)::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  depth integer := wanted + skipped + 2
+    + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
+  found neural_search.match[];
+  page neural_search.match[];
+  worst double precision;
+begin
+  loop
+    found = neural_search.nearest(search, depth);
+    page = array(
+      select row(m.*)::neural_search.match from unnest(found) as m
+      where m.similarity > search.threshold and m.similarity >= search.floor
+        and (page_after is null
+          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
+    );
+    page = neural_search.seen_among(page, wanted, skipped);
+    worst = found[cardinality(found)].similarity;
+    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
+      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
+      or cardinality(page) = wanted
+        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+    if depth > 50000 then -- each round reads four times as much, and holds it
+      raise exception 'The page lies deeper than % results.', depth
+        using errcode = 'invalid_parameter_value',
+          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
+    end if;
+    depth = 4 * depth;
+  end loop;
+  -- The best of all decides for every page; what comes after it says enough where that is as near.
+  if page[1].similarity < search.best_floor then
+    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
+    if neural_search.seen_among(found, 1, 0) = '{}' then
+      page = '{}';
+    end if;
+  end if;
+  return page;
+end
+$$;
+comment on function neural_search.find_page is
+  'A page of the nearest documents that the caller may see; none where the best of all is below best_floor.';
+
+
+create or replace function neural_search.search_parameters() returns text[]
+language sql immutable set search_path = '' as $$
+  select array[
+    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+    'hnsw.scan_mem_multiplier'
+  ]
+$$;
+comment on function neural_search.search_parameters is 'What a search sets by set_parameters, and sets back.';
+
+
+create or replace function neural_search.search_settings() returns text[]
+language sql immutable set search_path = '' as $$
+  select array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+$$;
+comment on function neural_search.search_settings is 'What a search sets search_parameters to.';
+
+
 create or replace function public.match_documents(
   query_embedding extensions.vector,
   similarity_threshold double precision default 0,
@@ -433,99 +560,25 @@ as $$
 declare
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  threshold constant double precision := coalesce(similarity_threshold, 0);
-  narrow constant jsonb := coalesce(filter, '{}');
-  kind constant text := coalesce(query_kind, 'image');
-  names constant text[] := array[
-    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-    'hnsw.scan_mem_multiplier'
-  ];
-  former text[];
-  searched record;
-  level record;
-  search neural_search.search;
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  depth integer := wanted + skipped + 2;
-  found neural_search.match[];
-  page neural_search.match[];
-  after_similarity double precision;
-  after_id bigint;
-  worst double precision;
-begin
-  select * into searched from neural_search.searchable_model(model);
-  perform neural_search.check_query(
-    query_embedding, searched.name, searched.dimensions, threshold, wanted, skipped, kind, min_confidence,
+  names constant text[] := neural_search.search_parameters();
+  search constant neural_search.search := neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'image'), min_confidence,
     best_confidence
   );
-  if narrow <> '{}' then
-    perform neural_search.check_filter(narrow);
-  end if;
+  former text[];
+  page neural_search.match[];
+begin
   if page_after is not null then
     perform neural_search.check_page(page_after, 'similarity');
-    after_similarity = (page_after ->> 'similarity')::double precision;
-    after_id = (page_after ->> 'id')::bigint;
-    depth = depth + 1 + coalesce((page_after ->> 'rank')::integer, 0);
   end if;
-
-  former = neural_search.set_parameters(
-    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-  );
-  -- Of unit length: half precision has no place for very long or very short vectors.
-  search.query = extensions.l2_normalize(query_embedding);
-  select * into level from neural_search.confidence_levels(searched.name, kind, search.query);
-  search.model = searched.name;
-  search.dimensions = searched.dimensions;
-  search.strategy = searched.search_strategy;
-  search.floor = greatest(
-    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
-  );
-  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
-  search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
-  search.conditions = search.narrowing
-    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
-  if not row_security_active('neural_search.documents') then
-    search.narrowing = search.conditions; -- every index may be used
-    -- Not even whoever no policy applies to is to find what isn't there any more.
-    search.conditions = search.conditions || ' and (select true from storage.objects as o'
-      ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
-  end if;
-  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
-    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
-
-  loop
-    found = neural_search.nearest(search, depth);
-    page = array(
-      select row(m.*)::neural_search.match from unnest(found) as m
-      where m.similarity > threshold and m.similarity >= search.floor
-        and (page_after is null
-          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
-    );
-    page = neural_search.seen_among(page, wanted, skipped);
-    worst = found[cardinality(found)].similarity;
-    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
-      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-      or cardinality(page) = wanted
-        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
-    if depth > 50000 then -- each round reads four times as much, and holds it
-      raise exception 'The page lies deeper than % results.', depth
-        using errcode = 'invalid_parameter_value',
-          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
-    end if;
-    depth = 4 * depth;
-  end loop;
-  -- The best of all decides for every page; what comes after it says enough where that is as near.
-  if page[1].similarity < search.best_floor then
-    found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
-    if neural_search.seen_among(found, 1, 0) = '{}' then
-      page = '{}';
-    end if;
-  end if;
+  former = neural_search.set_parameters(names, neural_search.search_settings());
+  page = neural_search.find_page(search, wanted, skipped, page_after, 'similarity');
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
   select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
-    neural_search.confidence_of(m.similarity, level.same, level.strong, level.related)
+    neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
   from unnest(page) as m;
 end
 $$;

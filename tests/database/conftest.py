@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from databases import Clone, Connection
+from support.databases import Clone, Connection
 
 from local.postgres import INSTALLATIONS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from databases import MODEL, as_role, finish, vector
+from support.databases import MODEL, as_role, finish, vector
 
 RECONCILE = "select * from public.reconcile_documents()"
 STATUS = "select * from public.index_status() where bucket_id = 'images'"

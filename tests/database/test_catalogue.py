@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from databases import clone
+from support.databases import clone
 
-from cli import migrations, releases
+from cli.installer import migrations, releases
 from shared.settings import CHECKOUT
 
 OLD_DEFAULTS = """
@@ -29,6 +29,7 @@ DEFINERS = {
     "neural_search.public_buckets",
     "neural_search.searchable_model",
     "neural_search.state_of",
+    "neural_search.text_configuration",
     "public.active_model",
 }
 CALLERS = {
@@ -39,11 +40,14 @@ CALLERS = {
     "public.match_documents",
     "public.object_states",
     "public.recommend_documents",
+    "public.search_documents",
+    "public.similar_documents",
 }
 # What those call as the caller. PostgREST doesn't expose their schema.
 HELPERS = {
     "neural_search.are_duplicates",
     "neural_search.average_candidates",
+    "neural_search.average_pool",
     "neural_search.average_vector",
     "neural_search.best_score_candidates",
     "neural_search.best_score_pool",
@@ -56,6 +60,7 @@ HELPERS = {
     "neural_search.check_page",
     "neural_search.check_query",
     "neural_search.check_recommendation",
+    "neural_search.check_words",
     "neural_search.compared",
     "neural_search.confidence_levels",
     "neural_search.confidence_of",
@@ -64,8 +69,10 @@ HELPERS = {
     "neural_search.filter_conditions",
     "neural_search.filter_keys",
     "neural_search.find_matches",
+    "neural_search.find_page",
     "neural_search.find_public",
     "neural_search.find_seen",
+    "neural_search.find_words",
     "neural_search.is_confident",
     "neural_search.is_kind",
     "neural_search.is_public",
@@ -73,6 +80,8 @@ HELPERS = {
     "neural_search.last_document_id",
     "neural_search.leaders",
     "neural_search.level_of",
+    "neural_search.lexemes",
+    "neural_search.liked_kind",
     "neural_search.live_objects",
     "neural_search.log_failures",
     "neural_search.lsh_bits",
@@ -82,9 +91,13 @@ HELPERS = {
     "neural_search.note_failure",
     "neural_search.policies_work",
     "neural_search.public_buckets",
+    "neural_search.ranked_words",
     "neural_search.read_examples",
+    "neural_search.read_search",
     "neural_search.reweighed",
     "neural_search.scaled",
+    "neural_search.search_parameters",
+    "neural_search.search_settings",
     "neural_search.search_statement",
     "neural_search.searchable_model",
     "neural_search.seen_among",
@@ -92,12 +105,15 @@ HELPERS = {
     "neural_search.squashed",
     "neural_search.state_of",
     "neural_search.stored_ids",
+    "neural_search.text_configuration",
     "neural_search.visible_objects",
     "neural_search.weighted_mean",
+    "neural_search.words_statement",
 }
 # Not even the service: only their owner and its triggers and schedules.
 NOBODY = {
     "neural_search.attach",
+    "neural_search.attach_words",
     "neural_search.enable",
     "neural_search.identity_of",
     "neural_search.is_move",
@@ -106,10 +122,11 @@ NOBODY = {
     "neural_search.schedule_jobs",
     "neural_search.set_lsh",
     "neural_search.tidy",
+    "neural_search.use_text_search",
+    "neural_search.write_words",
 }
 TABLES = {
-    "background_samples",
-    "backgrounds",
+    "blanks",
     "buckets",
     "calibrations",
     "documents",
@@ -119,8 +136,10 @@ TABLES = {
     "migrations",
     "models",
     "reconciliations",
+    "text_search",
+    "words",
 }
-VIEWS = {"backlog", "failures", "freshness", "indexed_buckets", "progress"}
+VIEWS = {"backlog", "failures", "freshness", "indexed_buckets", "outdated", "progress"}
 
 
 @pytest.fixture(scope="module", params=["new", "old"])
@@ -161,7 +180,9 @@ def test_every_view_reads_as_its_caller(catalogue):
     assert set(views) == {(name, True) for name in VIEWS | {"documents"}}
 
 
-ASKING = ("can_see", "find_matches", "find_seen", "policies_work", "seen_among", "visible_objects")
+ASKING = (
+    "can_see", "find_matches", "find_seen", "find_words", "policies_work", "seen_among", "visible_objects"
+)  # fmt: skip
 INLINED = {"neural_search.copied_columns", "neural_search.live_objects"}  # planned where they are called
 
 
@@ -228,7 +249,9 @@ def test_table_privileges_are_as_intended(catalogue):
     work = "DELETE INSERT SELECT UPDATE"
     tables = {(table, "service_role", work) for table in TABLES - {"migrations"}}
     views = {(view, "service_role", "SELECT") for view in VIEWS | {"migrations"}}
-    callers = {("documents", role, "SELECT") for role in ("anon", "authenticated")}
+    callers = {
+        (table, role, "SELECT") for table in ("documents", "words") for role in ("anon", "authenticated")
+    }
     assert set(rows) == tables | views | callers | {("documents in public", "service_role", work)}
 
 
@@ -269,7 +292,8 @@ def test_everything_has_a_comment(catalogue):
           and col_description(attrelid, attnum) is null
         union all
         select polname from pg_policy
-        where polrelid = 'neural_search.documents'::regclass and obj_description(oid, 'pg_policy') is null
+        where polrelid in ('neural_search.documents'::regclass, 'neural_search.words'::regclass)
+          and obj_description(oid, 'pg_policy') is null
     """).fetchall()
     assert rows == []
 

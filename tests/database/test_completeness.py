@@ -8,7 +8,7 @@ import re
 from contextlib import contextmanager
 
 import pytest
-from databases import as_role, clone, make_crowd
+from support.databases import as_role, clone, make_crowd
 
 ROWS = 4000
 FOLDERS = {"most": 0.889, "ten": 0.1, "one": 0.01, "tenth": 0.001}
@@ -142,6 +142,7 @@ def test_whoever_may_see_little_finds_the_nearest_of_it(connection, policy, fold
         ({"mime_type": "image/gif"}, "d.mime_type = 'image/gif'"),
         ({"mime_type": ["image/gif", "image/png"]}, "true"),
         ({"min_bytes": 500, "max_bytes": 539}, "d.byte_size between 500 and 539"),
+        ({"min_shown": 0.75}, "d.shown >= 0.75"),
         ({"uploaded_before": "2026-01-01T01:00:00Z"}, "d.uploaded_at < '2026-01-01 01:00Z'"),
         ({"uploaded_after": "2026-01-03T00:00:00Z"}, "d.uploaded_at >= '2026-01-03 00:00Z'"),
         ({"metadata": {"tag": 7}}, "d.metadata ->> 'tag' = '7'"),

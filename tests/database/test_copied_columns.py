@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from databases import vector
 from psycopg.types.json import Jsonb
+from support.databases import vector
 
 OWN = {
     *("id", "object_id", "model", "embedding", "content_hash", "perceptual_hash", "lsh"),
-    *("width", "height", "mime_type"),  # of the decoded image
+    *("width", "height", "mime_type", "shown", "decoder_version"),  # of the decoded image
     *("queued_at", "embedded_at", "created_at", "updated_at"),
 }
 COLUMNS = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from databases import Clone, Connection
+from support.databases import Clone, Connection
 
 NUMBER = 50_004  # as the search looks at 12,501 first, and then at four times as many
 PAGE = """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from databases import as_role, finish, vector
 from psycopg.types.json import Jsonb
+from support.databases import as_role, finish, vector
 
 JOBS = "select object_id, version, state, attempts, lease_id is not null from neural_search.jobs"
 DOCUMENTS = "select object_id, bucket_id, content, object_version from neural_search.documents"

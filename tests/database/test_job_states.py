@@ -10,11 +10,11 @@ import uuid
 from itertools import count
 
 import pytest
-from databases import MODEL, vector
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from psycopg.types.json import Jsonb
+from support.databases import MODEL, vector
 
 PLACES = st.sampled_from([("images", "a.png"), ("images", "b/c.png"), ("attic", "a.png")])
 ANY = st.integers(0, 3)  # which of the objects or of the claims, 0 being the latest

@@ -8,7 +8,7 @@ from typing import get_args
 
 import psycopg
 import pytest
-from databases import MODEL, as_role, finish, vector
+from support.databases import MODEL, as_role, finish, vector
 
 from shared.errors import Outcome
 

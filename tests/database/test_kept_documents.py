@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli import installation, removal
+from cli.installer import installation, removal
 
 DOCUMENTS = "select bucket_id, content from neural_search.documents order by 1, 2"
 RECONCILE = "select * from public.reconcile_documents()"

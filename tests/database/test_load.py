@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from databases import MODEL, clone
+from support.databases import MODEL, clone
 
 OBJECTS = 3000
 UNRECORDED = "select unrecorded from neural_search.backlog where bucket_id = 'images'"

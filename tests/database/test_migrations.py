@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from psycopg.errors import Error
 
-from cli import migrations, releases
-from cli.migration_file import digest, wrap
+from cli.installer import migrations, releases
+from cli.installer.migration_file import digest, wrap
 from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
 
 SCHEDULES = "select jobname, schedule from cron.job order by jobname"
 EXPECTED_SCHEDULES = [
-    ("neural-search-backgrounds", "* * * * *"),
     ("neural-search-kick", "5 seconds"),
     ("neural-search-reconcile", "*/5 * * * *"),
     ("neural-search-tidy", "17 3 * * *"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from databases import MODEL, as_role, finish, vector
+from support.databases import MODEL, as_role, finish, vector
 
 NotReady = psycopg.errors.ObjectNotInPrerequisiteState
 Invalid = psycopg.errors.InvalidParameterValue

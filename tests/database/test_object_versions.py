@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from databases import MODEL, finish, vector
+from support.databases import MODEL, finish, vector
 
 ROWS = """
     select d.object_version, 'document' from neural_search.documents d

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from databases import as_role, clone, make_crowd
+from support.databases import as_role, clone, make_crowd
 
 ROWS = 3000
 ME = "00000000-0000-4000-8000-000000000001"

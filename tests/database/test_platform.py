@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from databases import as_role
+from support.databases import as_role
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from databases import as_role, clone, make_crowd
+from support.databases import as_role, clone, make_crowd
 
 ROWS = 300
 ME = "00000000-0000-4000-8000-000000000001"

@@ -8,7 +8,7 @@ import re
 
 import psycopg
 import pytest
-from databases import as_role, clone, make_crowd
+from support.databases import as_role, clone, make_crowd
 
 ROWS = 600
 ME = "00000000-0000-4000-8000-000000000001"

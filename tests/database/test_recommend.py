@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import as_role, vector
+from support.databases import as_role, vector
 
 RECOMMEND = "select content, similarity, score, closest, duplicates, id from public.recommend_documents"
 ME = "00000000-0000-4000-8000-000000000001"
@@ -226,6 +226,70 @@ def test_best_score_judges_each_like_by_what_it_was_made_of(db, make_document):
         [json.dumps(likes)],
     ).fetchall()
     assert levels == [("by the words", "related"), ("by the image", "unrelated")]
+
+
+PLAIN_LEVELS = """
+    create or replace function neural_search.confidence_levels(
+      model text, query_kind text, query extensions.vector
+    ) returns table (same double precision, strong double precision, related double precision)
+    language sql as $$
+      select 0.9, 0.8, case query_kind when 'text' then 0.5 when 'image' then 0.7 else 0.6 end
+    $$
+"""
+JUDGED = "select content, confidence from public.recommend_documents(likes => %s, unlikes => %s"
+
+
+def test_average_judges_by_what_is_liked_before_anything_is_subtracted(db, make_document):
+    db.execute(PLAIN_LEVELS)
+    make_document("liked", *at(20)), make_document("beyond", *at(-60))
+    asked = [json.dumps([embedding(*at(0))]), json.dumps([embedding(*at(60))])]
+    # What is searched for lies at -41 degrees: "beyond" is the nearer, yet nothing like the like.
+    found = db.execute(f"{JUDGED}, similarity_threshold => -1)", asked).fetchall()
+    assert found == [("beyond", "unrelated"), ("liked", "same")]
+
+
+def test_an_unlike_makes_no_result_less_sure(db, fan):
+    db.execute(PLAIN_LEVELS)
+    fan(0, 30, 42)
+    like = json.dumps([embedding(*at(0))])
+    for unlike in ([], [embedding(*at(45))], [embedding(*at(170))], [embedding(*at(1), weight=100)]):
+        found = db.execute(f"{JUDGED}, similarity_threshold => -2)", [like, json.dumps(unlike)]).fetchall()
+        assert dict(found) == {"0": "same", "30": "strong", "42": "related"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "confidence"), [("text", "related"), ("image", "unrelated"), ("mixed", "related")]
+)
+def test_average_judges_likes_by_what_they_were_made_from(db, make_document, kinds, confidence):
+    db.execute(PLAIN_LEVELS)
+    make_document("a", *{"text": at(55), "image": at(50), "mixed": at(50)}[kinds])
+    likes = [embedding(1, kind="image" if kinds == "mixed" else kinds), embedding(1, kind="text")]
+    unlikes = [embedding(0, 0, 1, kind="text" if kinds == "image" else "image")]
+    asked = [json.dumps(likes if kinds == "mixed" else likes[:1]), json.dumps(unlikes)]
+    assert db.execute(f"{JUDGED})", asked).fetchall() == [("a", confidence)]
+
+
+def test_beside_unlikes_the_confidence_that_is_asked_for_counts_the_likes_alone(db, fan):
+    db.execute(PLAIN_LEVELS)
+    fan(*range(-90, -49), 10, 20, 42)
+    asked = {"likes": [embedding(*at(0))], "unlikes": [embedding(*at(60))]}
+    assert names(db, **asked, min_confidence="related", match_count=2) == ["10", "20"]
+    assert names(db, **asked, min_confidence="related", match_count=2, skip_count=2) == ["42"]
+    # The first result lies at -50 degrees.
+    assert names(db, **asked, best_confidence="unrelated", match_count=1) == ["-50"]
+    assert names(db, **asked, best_confidence="related") == []
+
+
+def test_beside_unlikes_the_first_result_decides_for_every_page(db, fan):
+    db.execute(PLAIN_LEVELS)
+    fan(-20, -70, -80, 50)
+    asked = {"likes": [embedding(*at(0))], "unlikes": [embedding(*at(60))]}
+    [first, *_] = rows(db, **asked)
+    after = {**asked, "page_after": {"score": first[2], "id": first[5]}}
+    assert names(db, **after, best_confidence="strong") == ["-70", "-80", "50"]
+    assert names(db, **after, best_confidence="same", filter={"prefix": "-"}) == ["-70", "-80"]
+    db.execute("delete from neural_search.documents where content = '-20'")
+    assert names(db, **after, best_confidence="strong") == []
 
 
 @pytest.mark.parametrize("strategy", ["average", "best_score"])
@@ -447,3 +511,31 @@ def test_equals_are_paged_through_by_id(db, make_document, strategy):
 def test_a_page_that_cant_follow_is_refused(db, arguments, message):
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
         rows(db, [embedding(1)], **arguments)
+
+
+def similar(connection, name, **arguments):
+    given = {"name": name, "similarity_threshold": -1.0, **arguments}
+    named = ", ".join(f"{key} => %({key})s" for key in given)
+    return [row[0] for row in connection.execute(f"select content from similar_documents({named})", given)]
+
+
+def test_images_like_a_stored_one_are_found_by_its_name_alone(db, make_document):
+    make_document("a/one.png", 1), make_document("near.png", 5, 1), make_document("far.png", 1, 5)
+    assert similar(db, "a/one.png") == similar(db, "images/a/one.png") == ["near.png", "far.png"]
+    assert similar(db, "a/one.png", bucket="images", match_count=1) == ["near.png"]
+    assert similar(db, "a/one.png", match_count=1, skip_count=1) == ["far.png"]
+
+
+def test_a_name_that_means_no_visible_image_or_several_is_refused(db, make_document):
+    db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    db.execute("select public.index_bucket('attic')")
+    make_document("a.png"), make_document("a.png", bucket="attic"), make_document("b.png", bucket="attic")
+    with pytest.raises(psycopg.Error, match=r"name is 'c\.png', which means 0 images") as missing:
+        similar(db, "c.png")
+    with pytest.raises(psycopg.Error, match=r"name is 'a\.png', which means 2 images") as several:
+        similar(db, "a.png")
+    assert (missing.value.sqlstate, several.value.sqlstate) == ("PT404", "PT409")
+    with as_role(db, "anon"), pytest.raises(psycopg.Error, match="which means 0 images"):
+        similar(db, "attic/b.png")
+    with as_role(db, "anon"):
+        assert similar(db, "a.png") == []

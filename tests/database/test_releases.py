@@ -7,11 +7,11 @@ import re
 from datetime import datetime
 
 import pytest
-from databases import MODEL, Clone
-from first_release import ACTIVE, DATA, catalogue, fill, install_0_1_0
+from support.databases import MODEL, Clone
+from support.first_release import ACTIVE, DATA, catalogue, fill, install_0_1_0
 
-from cli import former_record, migrations, releases
-from cli.migration_file import unwrap, wrap_first
+from cli.installer import former_record, migrations, releases
+from cli.installer.migration_file import unwrap, wrap_first
 from shared.errors import DatabaseError, SettingsError
 
 NEWEST = releases.migration(releases.next_version()).stem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from databases import MODEL, as_role, finish, vector
+from support.databases import MODEL, as_role, finish, vector
 
 BACKLOG = "objects, searchable, due, waiting, running, skipped, failed, unrecorded"
 
@@ -238,3 +238,26 @@ def test_a_document_made_meanwhile_is_no_more_in_the_list(db, make_object):
     assert len(listed(db)) == 1
     finish(db, object_id, vector(1))
     assert listed(db) == []
+
+
+def test_images_that_are_cut_off_are_counted_beside_the_searchable_ones(db, make_object, make_document):
+    make_document("whole.png")
+    half = make_object("half.jpg")
+    finish = """
+        select public.finish_embedding_job(
+          object_id => o.id, model => %s, object_version => o.version, embedding => %s, content_hash => 'h',
+          width => 2, height => 4, mime_type => 'image/jpeg', shown => 0.5
+        ) from storage.objects as o where o.id = %s
+    """
+    assert db.execute(finish, [MODEL, vector(1), half]).fetchone() == ("embedded",)
+    with as_role(db, "service_role"):
+        backlog = db.execute("select public.embedding_report() -> 'backlog'").fetchone()[0]
+    counts = {row["bucket_id"]: (row["searchable"], row["cut_off"]) for row in backlog}
+    assert counts["images"] == (2, 1)
+
+
+@pytest.mark.parametrize("shown", [0, -1, 1.01, "NaN"])
+def test_a_share_that_makes_no_sense_is_refused(db, make_document, shown):
+    make_document("a.png")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        db.execute("update neural_search.documents set shown = %s", [shown])

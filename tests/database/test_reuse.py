@@ -7,7 +7,7 @@ import uuid
 
 import psycopg
 import pytest
-from databases import MODEL, as_role, vector
+from support.databases import MODEL, as_role, vector
 
 HASH = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"
 FINISH = """
@@ -36,9 +36,10 @@ def test_a_copy_takes_over_the_vector_and_all_that_the_bytes_tell(db, make_objec
     db.execute("select public.index_bucket('other')")
     first, copy = make_object("a.png"), make_object("b.webp", bucket="other", owner_id="somebody")
     embed(db, first)
+    db.execute("update neural_search.documents set shown = 0.75")
     with as_role(db, "service_role"):
         assert reuse(db, copy) == "embedded"
-    same = "embedding, content_hash, width, height, mime_type, perceptual_hash, byte_size"
+    same = "embedding, content_hash, width, height, mime_type, perceptual_hash, byte_size, shown"
     rows = db.execute(
         f"select row({same}), d.bucket_id, d.content, d.owner_id, d.object_version = o.version"
         " from neural_search.documents as d join storage.objects as o on o.id = d.object_id order by d.id"

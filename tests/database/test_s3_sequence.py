@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from databases import Clone, Connection, as_role
 from psycopg import Rollback
 from psycopg.types.json import Jsonb
+from support.databases import Clone, Connection, as_role
 
 UPSERT = """
 insert into storage.objects (bucket_id, name, version, metadata, owner_id)

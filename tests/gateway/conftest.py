@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
-from databases import Connection, clone
-from echo import Echo
-from gateways import Gateway, serve
+from support.databases import Connection, clone
+from support.echo_server import Echo
+from support.gateways import Gateway, serve
 
 from local.postgres import Cluster
 

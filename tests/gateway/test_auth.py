@@ -13,9 +13,9 @@ import bcrypt
 import httpx
 import jwt
 import pytest
-from databases import Connection
-from gateways import Gateway
 from supabase import AuthApiError, Client
+from support.databases import Connection
+from support.gateways import Gateway
 
 from local import keys
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from gateways import Gateway
+from support.gateways import Gateway
 
 DATA = b"0123456789"
 PAST, FUTURE = "Sat, 01 Jan 2000 00:00:00 GMT", "Wed, 01 Jan 2042 00:00:00 GMT"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from echo import Echo
-from gateways import Gateway
+from support.echo_server import Echo
+from support.gateways import Gateway
 
 
 @pytest.fixture

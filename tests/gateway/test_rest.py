@@ -10,9 +10,9 @@ import httpx
 import jwt
 import psycopg
 import pytest
-from gateways import Gateway
 from postgrest.exceptions import APIError
 from supabase import Client
+from support.gateways import Gateway
 
 SCHEMA = """
 create table public.animals (

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from gateways import Gateway
+from support.gateways import Gateway
 
 PNG = b"\x89PNG bytes"
 TYPED = {"content-type": "image/png"}

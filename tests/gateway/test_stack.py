@@ -23,10 +23,10 @@ from urllib.error import HTTPError
 import httpx
 import psutil
 import pytest
-from echo import Echo
 from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
-from waiting import eventually
+from support.echo_server import Echo
+from support.waiting import eventually
 
 from local import keys
 from local.postgres import Cluster

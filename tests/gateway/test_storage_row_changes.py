@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from databases import Connection
-from gateways import Gateway
 from storage3.exceptions import StorageApiError
-from waiting import eventually
+from support.databases import Connection
+from support.gateways import Gateway
+from support.waiting import eventually
 
 PNG = b"\x89PNG first"
 OTHER = b"\x89PNG second"

@@ -17,10 +17,10 @@ from uuid import UUID
 import httpx
 import jwt
 import pytest
-from databases import Connection
-from echo import Echo
-from gateways import Gateway, serve
-from waiting import eventually
+from support.databases import Connection
+from support.echo_server import Echo
+from support.gateways import Gateway, serve
+from support.waiting import eventually
 
 from local.gateway.database import Database
 from local.gateway.storage.faults import Fault

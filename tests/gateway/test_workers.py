@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import Connection
-from gateways import Gateway
 from psycopg.rows import dict_row
-from waiting import eventually
+from support.databases import Connection
+from support.gateways import Gateway
+from support.waiting import eventually
 
 from local.gateway import cron, net
 

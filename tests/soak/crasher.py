@@ -21,7 +21,7 @@ from soak.killer import Killer
 from soak.outcome import Outcome
 from soak.project import Project
 from soak.workload import Workload
-from stacks import temporary_stack
+from support.embedded_stacks import temporary_stack
 
 from local.processes import Child
 from local.stack import Stack

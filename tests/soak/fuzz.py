@@ -19,7 +19,7 @@ from soak.outcome import Outcome
 from soak.project import Project
 from soak.proxy import A_THIRD_OF_EACH, NO_WEBHOOKS, ONLY_KICKS, Tampering, WebhookProxy, webhook_proxy
 from soak.workload import Workload
-from stacks import temporary_stack
+from support.embedded_stacks import temporary_stack
 
 from shared import embedding, settings
 from shared.settings import CHECKOUT, Settings

@@ -17,7 +17,7 @@ from soak.project import Project
 from local.stack import Stack
 from shared.settings import Settings
 
-DECODER = "shared.decoder_process"
+DECODER = "shared.images.sandbox.child"
 WEIGHTS = {
     "embed_on_upload": 5,
     "query": 1,

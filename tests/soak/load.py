@@ -11,7 +11,7 @@ from typing import Any
 from soak.invariants import GHOST, LOST, WRONG
 from soak.outcome import Outcome
 from soak.project import Project
-from stacks import temporary_stack
+from support.embedded_stacks import temporary_stack
 
 from shared import embedding, settings
 from shared.settings import CHECKOUT, Settings

@@ -20,9 +20,9 @@ import pillow_heif
 from PIL import Image
 from soak.outcome import Outcome
 
-from shared import memory
-from shared.decoders import Decoders
 from shared.errors import ImageError
+from shared.images.sandbox.pool import DecoderPool
+from shared.runtime import malloc
 from shared.settings import CHECKOUT, load
 
 SAMPLE = CHECKOUT / "examples" / "images" / "animals" / "cat.jpg"
@@ -34,9 +34,9 @@ HEADER = 400  # bytes in which damage is likelier to mean something
 
 def run(count: int = 10_000, seed: int = 1) -> Outcome:
     """Decodes `count` mutations. It fails where one raises what no image should, or memory grows."""
-    memory.give_back_what_is_freed()  # as the functions do
+    malloc.give_back_what_is_freed()  # as the functions do
     began, mine, replaced = time.monotonic(), load({}), Counter[str]()
-    decoders = Decoders(
+    decoders = DecoderPool(
         processes=2,
         seconds=mine.max_decode_seconds,
         memory=mine.max_decode_memory,
@@ -59,7 +59,7 @@ def run(count: int = 10_000, seed: int = 1) -> Outcome:
     )
 
 
-def _decode_all(decoders: Decoders, count: int, seed: int) -> tuple[Counter[str], tuple[int, int]]:
+def _decode_all(decoders: DecoderPool, count: int, seed: int) -> tuple[Counter[str], tuple[int, int]]:
     """How many came out how, and the memory in kB half way and at the end."""
     files = originals()
 
@@ -74,7 +74,7 @@ def _decode_all(decoders: Decoders, count: int, seed: int) -> tuple[Counter[str]
     return found, (before, weight(decoders))
 
 
-def outcome(decoders: Decoders, data: bytes) -> str:
+def outcome(decoders: DecoderPool, data: bytes) -> str:
     """`decoded`, the error's name, or the whole of an error that no image should cause."""
     try:
         decoded = decoders.decode(data, min_side=SIDE)
@@ -88,7 +88,7 @@ def outcome(decoders: Decoders, data: bytes) -> str:
     return "decoded" if fits else f"! {decoded}"
 
 
-def weight(decoders: Decoders) -> int:
+def weight(decoders: DecoderPool) -> int:
     """What this process and the decoders take in kB, shared pages in equal parts."""
     return sum(_pss(pid) for pid in ("self", *decoders.pids))
 

@@ -7,8 +7,8 @@ import uuid
 from typing import Any
 
 import pytest
-from databases import DIMENSIONS, MODEL, finish, vector
 from soak.invariants import GHOST, LOST, WRONG, check, terminal, unsettled
+from support.databases import DIMENSIONS, MODEL, finish, vector
 
 from shared.testing import ColourEmbedder, picture
 

@@ -17,8 +17,15 @@ list.addEventListener("keydown", walk);
 /** The cosine similarity as the API gives it, shortened. */
 export const rounded = (similarity) => similarity.toFixed(2);
 
-/** What that similarity means in this collection, in a word; "" while the API can't tell. */
-export const confidence = (result) => CONFIDENCES[result.confidence] ?? "";
+/** The words that it was found by: "name", "metadata", both or "". */
+export const sourcesOf = ({ found_by: why }) => (why ?? []).filter((one) => one !== "image").join(" and ");
+
+/** Whether it lies below the line: neither what it shows nor a word of it is near to the query. */
+export const isLess = (result) => result.confidence === "unrelated" && !sourcesOf(result);
+
+/** What that similarity means, in a word; "" while the API can't tell. What its words alone found says so. */
+export const confidence = (result) =>
+  result.confidence === "unrelated" && sourcesOf(result) ? `found by its ${sourcesOf(result)}` : CONFIDENCES[result.confidence] ?? "";
 
 export const copies = (count) => (count === 1 ? "1 copy" : `${count} copies`);
 
@@ -47,7 +54,7 @@ export async function showResults(results, { added, ranked, divided, current, ..
 }
 
 function divide() {
-  const first = list.querySelector('.tile[data-confidence="unrelated"]');
+  const first = list.querySelector(".tile.less");
   if (!first || list.querySelector(".divider")) return;
   const [filler, line] = [document.createElement("li"), document.createElement("li")];
   filler.className = "filler"; // the row above keeps its height
@@ -111,6 +118,7 @@ function tile(result, { eager, ranked, on }) {
   item.querySelector(".name").title = nameOf(result);
   item.querySelector(".similarity").textContent = ranked ? rounded(result.similarity) : "";
   item.querySelector(".confidence").textContent = ranked ? confidence(result) : "";
+  item.classList.toggle("less", Boolean(ranked) && isLess(result));
   item.dataset.confidence = ranked ? result.confidence ?? "" : "";
   item.querySelector(".copies").textContent = result.duplicates.length ? `+ ${copies(result.duplicates.length)}` : "";
   item.querySelector(".open").addEventListener("click", () => on.open(result));

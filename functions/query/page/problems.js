@@ -20,6 +20,7 @@ const WORDS = {
   "invalid-limit": { title: "There are no more results", remedy: "Change the words or the images to find others." },
   "invalid-filter": { title: "This search can't be narrowed like that", remedy: "Change what it is narrowed to, then search again." },
   "invalid-cursor": operator("The rest of these results isn't there any more", "Another model answers now. Search again."),
+  "invalid-words": operator("This search can't be answered", "Reload the page and try again."),
   "unauthorized": operator("This page isn't allowed to do this", "You were signed out, or the function's publishable key isn't valid any more."),
   "payload-too-large": image("That is too much to send at once", "Use a smaller image."),
   "unknown-path": operator("The search wasn't found at this address", "Open the page at the query function's own address."),

@@ -80,7 +80,7 @@ function ask(page) {
 
 async function show(answer, current) {
   if (answer.results.length === 0) return sayNothingIsVisible(answer);
-  results = answer.results;
+  results = placed(answer.results, 0);
   await grid.showResults(results, { ...tiles(), current });
   if (current()) shown(answer);
 }
@@ -99,11 +99,14 @@ async function loadMore() {
 
 async function add(answer, current) {
   const known = new Set(results.map(({ id }) => id)); // the collection may have changed between two pages
-  const fresh = answer.results.filter(({ id }) => !known.has(id));
+  const fresh = placed(answer.results.filter(({ id }) => !known.has(id)), results.length);
   results = [...results, ...fresh];
   await grid.showResults(fresh, { ...tiles(), added: true, current });
   if (current()) shown(answer);
 }
+
+/** Each with its place in the answer's order: the words of a text count in it beside the similarity. */
+const placed = (found, first) => found.map((result, index) => ({ ...result, place: first + index }));
 
 function tiles() {
   const open = (result) => viewer.open(results, results.indexOf(result), query);
@@ -124,12 +127,12 @@ function shown(answer) {
 async function order() {
   const byDate = byId("order").value === "date";
   const before = results;
-  const good = results.filter(({ confidence }) => confidence !== "unrelated");
-  const similar = good.toSorted((a, b) => b.similarity - a.similarity);
+  const good = results.filter((result) => !grid.isLess(result));
+  const similar = good.toSorted((a, b) => a.place - b.place);
   const dates = byDate ? new Map(await Promise.all(good.map(async (result) => [result, (await about(result)).createdAt ?? ""]))) : null;
   if (before !== results || byDate !== (byId("order").value === "date")) return; // overtaken
   const sorted = byDate ? similar.toSorted((a, b) => dates.get(b).localeCompare(dates.get(a))) : similar;
-  results = [...sorted, ...results.filter(({ confidence }) => confidence === "unrelated")];
+  results = [...sorted, ...results.filter(grid.isLess)];
   grid.reorder(sorted);
   sayHowMany();
 }

@@ -2,7 +2,7 @@
 
 import * as crop from "./crop.js";
 import { byId } from "./dom.js";
-import { confidence, copies, rounded, showFirst } from "./grid.js";
+import { confidence, copies, rounded, showFirst, sourcesOf } from "./grid.js";
 import { about, links, nameOf } from "./objects.js";
 import { isEmpty, nameOfClosest } from "./query.js";
 
@@ -87,7 +87,7 @@ function show() {
   crop.end();
   image.alt = result.name;
   byId("viewer-broken").hidden = true;
-  showFirst(image, [result.url, result.preview], () => { byId("viewer-broken").hidden = false; });
+  showFirst(image, [result.url, large(result.preview)], () => { byId("viewer-broken").hidden = false; });
   byId("viewer-part").disabled = !result.url;
   byId("viewer-name").textContent = nameOf(result);
   byId("viewer-facts").textContent = facts(result).join(" · ");
@@ -101,6 +101,9 @@ function show() {
   viewer.dataset.name = nameOf(result);
   if (result.url) showStored(result);
 }
+
+/** The preview, at a viewer's size where query makes it: for what the browser can't show, such as HEIC. */
+const large = (preview) => (preview?.startsWith("preview?") ? `${preview}&size=large` : preview);
 
 /** What Storage tells of the file, when it comes. */
 async function showStored(result) {
@@ -125,8 +128,8 @@ function facts(result) {
 
 function meaning(result) {
   const closest = nameOfClosest(shown.query, result.closest);
-  const why = [result.found_by ?? []].flat().join(" and ");
-  const said = [`similarity ${rounded(result.similarity)}`, confidence(result), why && `found by its ${why}`, closest && `closest to ${closest}`];
+  const why = sourcesOf(result) && `found by its ${sourcesOf(result)}`;
+  const said = [`similarity ${rounded(result.similarity)}`, confidence(result), confidence(result) !== why && why, closest && `closest to ${closest}`];
   return said.filter(Boolean);
 }
 

@@ -70,10 +70,14 @@ export function createClient(url: string, settings: Settings): Client {
     return (await response.json()) as Value
   }
 
+  // The function doesn't know its own address, so that its previews are relative to it.
+  const absolute = (preview: string | null) => preview && (/^https?:/.test(preview) ? preview : `${base}/${preview}`)
+
   const search = async (query: Query, call: Call = {}): Promise<Answer> => {
     const { image, ...rest } = query
     const pictures = image === undefined ? {} : { image: await encoded(image) }
-    return post('', JSON.stringify({ ...rest, ...pictures }), 'application/json', call)
+    const answer = await post<Answer>('', JSON.stringify({ ...rest, ...pictures }), 'application/json', call)
+    return { ...answer, results: answer.results.map(({ preview, ...result }) => ({ ...result, preview: absolute(preview) })) }
   }
 
   return {

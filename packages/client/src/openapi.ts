@@ -84,6 +84,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A small picture of a stored image, as a result's preview links to it
+         * @description For an <img>: it asks for no header. Storage decides by the token alone, which is its own and works for this one object. Nothing is stored.
+         */
+        get: {
+            parameters: {
+                query: {
+                    /** @description The object's bucket. */
+                    bucket: string;
+                    /** @description The object's path in it. */
+                    name: string;
+                    /** @description Of the object's signed URL; none for an object in a public bucket. */
+                    token?: string;
+                    /** @description tile: at most 400 pixels a side and 25 kB; large: 1600 and 250 kB. */
+                    size?: "tile" | "large";
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK; for the asker's cache alone (Cache-Control: private). */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "image/webp": string;
+                    };
+                };
+                /** @description An address that makes no sense, or a token that Storage refuses. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The object isn't there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The object has more than MAX_IMAGE_BYTES. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The object is no image, or one that can't be decoded. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Storage failed. */
+                502: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Too many previews are being made, or Storage can't be reached. See Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/docs": {
         parameters: {
             query?: never;
@@ -317,42 +419,12 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description A stored image, some words, or a file. */
-        Example: number | string | {
-            id: number;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        } | {
-            name: string;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        } | {
-            text: string;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        } | {
-            image: string;
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
-        };
         /** @description At least one of text, image, like and unlike; at most 32 of them in all, 8 of them images. */
         Query: {
             text?: string | string[];
             image?: string | string[];
-            like?: components["schemas"]["Example"] | components["schemas"]["Example"][];
-            unlike?: components["schemas"]["Example"] | components["schemas"]["Example"][];
+            like?: components["schemas"]["Given"] | components["schemas"]["Given"][];
+            unlike?: components["schemas"]["Given"] | components["schemas"]["Given"][];
             /**
              * @description average: near the middle of everything liked, away from what isn't; best_score: near to any of it, and nearer than to what isn't liked. As Qdrant defines them.
              * @default average
@@ -366,7 +438,7 @@ export interface components {
             diversity?: number;
             /**
              * @description Folds copies, also resized or recompressed, into the best of them. The best 200 are all there are then.
-             * @enum {string}
+             * @constant
              */
             collapse?: "duplicates";
             /** @default 10 */
@@ -387,33 +459,16 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
-            filter?: {
-                /** @description Only in this bucket. */
-                bucket?: string;
-                /** @description Only names that begin so. */
-                prefix?: string;
-                /** @description Only files of this kind, as found in their bytes. */
-                mime_type?: string | string[];
-                /** @description Only files at least so large. */
-                min_bytes?: number;
-                /** @description Only files at most so large. */
-                max_bytes?: number;
-                /** @description Only what was uploaded at this time or later: ISO 8601. */
-                uploaded_after?: string;
-                /** @description Only what was uploaded before this time: ISO 8601. */
-                uploaded_before?: string;
-                /** @description Only what this user uploaded (owner_id). */
-                owner?: string;
-                /** @description Only objects whose user metadata contains this (jsonb containment). */
-                metadata?: Record<string, never>;
-            };
+            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
+            words?: number;
+            filter?: components["schemas"]["Filter"];
         };
-        /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image, of digits alone its id. */
+        /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image. */
         QueryForm: {
             text?: string | string[];
             image?: string | string[];
-            like?: (number | string) | (number | string)[];
-            unlike?: (number | string) | (number | string)[];
+            like?: string | string[];
+            unlike?: string | string[];
             /**
              * @description average: near the middle of everything liked, away from what isn't; best_score: near to any of it, and nearer than to what isn't liked. As Qdrant defines them.
              * @default average
@@ -427,7 +482,7 @@ export interface components {
             diversity?: number;
             /**
              * @description Folds copies, also resized or recompressed, into the best of them. The best 200 are all there are then.
-             * @enum {string}
+             * @constant
              */
             collapse?: "duplicates";
             /** @default 10 */
@@ -448,6 +503,8 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
+            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
+            words?: number;
             /** @description As in Query, or its keys as fields. */
             filter?: string;
             /** @description Only in this bucket. */
@@ -464,17 +521,80 @@ export interface components {
             uploaded_after?: string;
             /** @description Only what was uploaded before this time: ISO 8601. */
             uploaded_before?: string;
+            /** @description Only images of whose rows the file has at least this share: 1 for whole ones. */
+            min_shown?: number;
             /** @description Only what this user uploaded (owner_id). */
             owner?: string;
-            /** @description Only objects whose user metadata contains this. */
+            /** @description Only objects whose user metadata contains this (jsonb containment). */
             metadata?: string;
+        };
+        /** @description Each key narrows; None where it isn't given. */
+        Filter: {
+            /** @description Only in this bucket. */
+            bucket?: string;
+            /** @description Only names that begin so. */
+            prefix?: string;
+            /** @description Only files of this kind, as found in their bytes. */
+            mime_type?: string | string[];
+            /** @description Only files at least so large. */
+            min_bytes?: number;
+            /** @description Only files at most so large. */
+            max_bytes?: number;
+            /** @description Only what was uploaded at this time or later: ISO 8601. */
+            uploaded_after?: string;
+            /** @description Only what was uploaded before this time: ISO 8601. */
+            uploaded_before?: string;
+            /** @description Only images of whose rows the file has at least this share: 1 for whole ones. */
+            min_shown?: number;
+            /** @description Only what this user uploaded (owner_id). */
+            owner?: string;
+            /** @description Only objects whose user metadata contains this (jsonb containment). */
+            metadata?: {
+                [key: string]: unknown;
+            };
+        };
+        Given: number | string | (components["schemas"]["StoredById"] | components["schemas"]["StoredByName"] | components["schemas"]["Words"] | components["schemas"]["Sent"]);
+        Sent: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            /** @description Also as a data URL. */
+            image: string;
+        };
+        StoredById: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            /** @description A document's id. */
+            id: number;
+        };
+        StoredByName: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            /** @description `path` or `bucket/path` of a stored image. */
+            name: string;
+        };
+        Words: {
+            /**
+             * @description How much it counts beside the others.
+             * @default 1
+             */
+            weight?: number;
+            text: string;
         };
         Answer: {
             model: string;
             results: components["schemas"]["Found"][];
             /** @description Leads to the next page, sent as cursor with the same search; null where nothing follows. */
             next_cursor: string | null;
-            /** @description The possible reasons where the first page is empty: one fixed text, whatever is hidden from the caller. */
+            /** @description Where the first page is empty, the possible reasons: one fixed text, whatever is hidden from the caller. Where diversity or collapse end the results at the best 200, that. */
             notice: string | null;
         };
         Found: {
@@ -491,6 +611,8 @@ export interface components {
              * @enum {unknown}
              */
             confidence: "same" | "strong" | "related" | "unrelated" | null;
+            /** @description Why it was found: by what it shows, or by words of a query of one text alone in its path or metadata. One that is unrelated by what it shows, but has such words, lacks image. */
+            found_by: ("image" | "name" | "metadata")[];
             /** @description The example that it is most similar to; null where there is only unlike. */
             closest: {
                 /** @enum {unknown} */
@@ -500,6 +622,11 @@ export interface components {
             } | null;
             /** @description Shows the image: for ten minutes where it is signed, for as long as the bucket is public where it is the public address; null where Storage doesn't let the caller read it. */
             url: string | null;
+            /**
+             * Format: uri-reference
+             * @description Shows the image small, for as long as url does: at most 400 pixels a side. An absolute URL of Storage's image transformation, or relative to the function's address, with a slash after it: GET /preview. null where url is.
+             */
+            preview: string | null;
             /** @description The object's user metadata. */
             metadata: Record<string, never> | null;
             /** @description With collapse, the copies that were folded into it. */

@@ -1,0 +1,1 @@
+"""The target project as its clients reach it, over HTTP."""

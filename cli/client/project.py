@@ -1,0 +1,157 @@
+"""The target project as its clients reach it: supabase-py, and errors with a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import (
+    DatabaseForbidden,
+    DatabaseUnavailable,
+    ObjectExists,
+    ObjectNotFound,
+    RequestError,
+    SettingsError,
+    StorageError,
+    StorageForbidden,
+    StorageRefused,
+    StorageUnavailable,
+    Unauthorized,
+)
+from shared.settings import ENVIRONMENT, Secret, Settings
+
+if TYPE_CHECKING:
+    import httpx
+    from supabase import Client
+
+TIMEOUT_SECONDS = 120  # a large file over a slow line
+UNREACHABLE = "Start the embedded stack with `neural-search up`, or check SUPABASE_URL."
+
+
+class Project:
+    """The project of the settings, as the secret key where there is one, else as the publishable key.
+
+    To be closed, or used as a context manager: it holds connections.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.url: str = settings.need("supabase_url")
+        self._connections = ExitStack()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.close()
+
+    @property
+    def _key(self) -> Secret:
+        return self.settings.secret_key or self.settings.need("publishable_key")
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable of the key that this project is reached with."""
+        return ENVIRONMENT["secret_key" if self.settings.secret_key else "publishable_key"][0]
+
+    @cached_property
+    def storage(self) -> Client:
+        """An ordinary client; of many threads' use is only its `.storage`."""
+        # supabase takes 0.6 s to import.
+        import httpx
+        from supabase import ClientOptions, SupabaseException, create_client
+
+        from shared.supabase.database import KEEP_ALIVE
+
+        http = self._connections.enter_context(httpx.Client(timeout=TIMEOUT_SECONDS, limits=KEEP_ALIVE))
+        options = ClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
+        try:
+            return create_client(self.url, str(self._key), options=options)
+        except SupabaseException as error:
+            raise SettingsError(f"SUPABASE_URL or the key makes no sense: {error}. Check both.") from error
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """A database function's answer, for whoever the key is."""
+        return self.call_as(
+            "secret_key" if self.settings.secret_key else "publishable_key", function, **arguments
+        )
+
+    def call_as(self, key: str, function: str, **arguments: Any) -> Any:
+        """The same as one of the two keys; SettingsError where that isn't set."""
+        from shared.supabase.credentials import caller
+        from shared.supabase.database import Database
+
+        database = Database(self.url, caller({}, self.settings.need(key)), self._http)
+        try:
+            return database.call(function, **arguments)
+        except DatabaseUnavailable as error:
+            raise DatabaseUnavailable(f"{error} at {self.url}. {UNREACHABLE}") from error
+        except Unauthorized as error:
+            raise Unauthorized(refused(self.url, ENVIRONMENT[key][0])) from error
+        except DatabaseForbidden as error:
+            raise DatabaseForbidden(f"{error}: check {ENVIRONMENT[key][0]}.") from error
+
+    def require_bucket(self, name: str | None) -> None:
+        """RequestError where the secret key sees no such bucket; publishable keys mostly see none at all."""
+        if name is None:
+            return
+        with storage_errors(self.key_variable):
+            known = [bucket.name for bucket in self.storage.storage.list_buckets()]
+        if name not in known and self.settings.secret_key:
+            raise RequestError(unknown_bucket(name, known))
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        from shared.supabase.database import http_client
+
+        return self._connections.enter_context(http_client())
+
+
+def refused(place: str, variable: str) -> str:
+    return f"{place} refuses the key: check {variable}."
+
+
+def unknown_bucket(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else "`neural-search buckets list` shows them all."
+    return f"There is no bucket {name!r}. {hint}"
+
+
+@contextmanager
+def storage_errors(key_variable: str = "the key") -> Iterator[None]:
+    """Translates what supabase-py raises for Storage, by the status in the body: HTTP's own is mostly 400."""
+    import httpx
+    from storage3.exceptions import StorageApiError
+
+    try:
+        yield
+    except httpx.HTTPError as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StorageUnavailable(f"Storage doesn't answer: {reason}. {UNREACHABLE}") from error
+    except StorageApiError as error:
+        raise _storage_error(str(error.status), str(error.code), error.message, key_variable) from error
+
+
+def _storage_error(status: str, code: str, message: str, key_variable: str) -> StorageError:
+    if "Bucket not found" in message:
+        return StorageError("there is no such bucket, or this key may not use it: check --bucket.")
+    if "InvalidKey" in code or message.startswith("Invalid key"):
+        return StorageRefused(
+            "Storage takes no such characters in a name. Rename the file (plain letters work)."
+        )
+    if status == "404":
+        return ObjectNotFound()
+    if status == "401":
+        return StorageForbidden(refused("Storage", key_variable))
+    if status == "403":
+        return StorageForbidden(f"{message}. Set SUPABASE_SECRET_KEY, or let a policy allow it.")
+    if status == "409":
+        return ObjectExists("another file has this name there. --upsert replaces it.")
+    if status == "413":
+        return StorageError(f"{message}. Upload a smaller file, or raise the bucket's limit.")
+    if status == "429" or status.startswith("5"):
+        return StorageUnavailable(f"Storage is overloaded or failed ({status}: {message}). Try again later.")
+    return StorageError(f"{message} ({status}).")

@@ -1,0 +1,72 @@
+"""`neural-search doctor`: every part checked, and the remedy for what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import typer
+
+from cli.console import output
+from cli.console.output import AsJson
+from shared import settings
+from shared.errors import NeuralSearchError
+
+OK, WRONG, SKIPPED = "OK", "WRONG", "SKIPPED"
+NO_PROJECT = (
+    "No embedded stack runs, and SUPABASE_URL is not set. Run `neural-search up`, or set it and the keys."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a check found."""
+
+    check: str
+    state: str  # OK, WRONG or SKIPPED
+    detail: str  # what was found, or what is wrong with its remedy, or which setting is missing
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check every part of the target project and of this machine; exit status 1 when anything is wrong."""
+    findings = []
+    for finding in _examine():
+        findings.append(finding)
+        if not as_json:
+            output.say(f"{finding.state:8} {finding.check}: {finding.detail}")
+    if as_json:
+        output.print_json([asdict(finding) for finding in findings])
+    if any(finding.state == WRONG for finding in findings):
+        raise typer.Exit(1)
+
+
+def _examine() -> Iterator[Finding]:
+    # They import psycopg, supabase and requests.
+    from cli.checks import api, database, functions, loaded_models, machine
+
+    try:
+        target = settings.load()
+    except NeuralSearchError as error:
+        yield Finding(check="settings", state=WRONG, detail=str(error))
+        return
+    if target.supabase_url:
+        yield Finding(check="project", state=OK, detail=target.supabase_url)
+    else:
+        yield Finding(check="project", state=WRONG, detail=NO_PROJECT)
+    for part in (machine, database, api, loaded_models, functions):
+        for missing, checks in part.checks(target):
+            yield from (_run(name, check, missing) for name, check in checks.items())
+
+
+def _run(name: str, check: Callable[[], Any], missing: str) -> Finding:
+    if missing:
+        return Finding(check=name, state=SKIPPED, detail=missing)
+    try:
+        return Finding(check=name, state=OK, detail=str(check()))
+    except NeuralSearchError as error:
+        return Finding(check=name, state=WRONG, detail=" ".join(str(error).split()))

@@ -1,0 +1,168 @@
+"""`neural-search install` and `uninstall`: into an existing Supabase project, and out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from cli.console import output
+from cli.console.output import AsJson, count
+from shared import settings
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from cli.installer.installation import Installation
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(install)
+    app.command()(uninstall)
+
+
+def install(
+    buckets: Annotated[
+        list[str] | None,
+        typer.Option("--bucket", metavar="NAME", help="Index this bucket's images (can be repeated)."),
+    ] = None,
+    public_search: Annotated[
+        bool,
+        typer.Option("--public-search", help="Show these public buckets' images to everybody who searches."),
+    ] = False,
+    embed_url: Annotated[
+        str,
+        typer.Option(help="Where embed_on_upload answers, as the database reaches it. [default: EMBED_URL]"),
+    ] = "",
+    release_record: Annotated[
+        bool,
+        typer.Option(
+            "--release-record",
+            help="Delete our rows of an older version from the record of your own repository's migrations.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the project into the database at DATABASE_URL, or bring it up to date.
+
+    Applies the migrations, puts the function's address and the webhook secret (EMBED_WEBHOOK_SECRET, or a new
+    one that is shown once) into Vault, and registers buckets. It is safe to run again.
+    """
+    from cli.installer import installation  # imports psycopg
+
+    target = settings.load()
+    _require_one_project(target)
+    done = installation.install(
+        target.need("database_url"),
+        embed_url=_embed_url(target, embed_url),
+        webhook_secret=_webhook_secret(target),
+        buckets=buckets or [],
+        public_search=public_search,
+        release_record=release_record,
+    )
+    if as_json:
+        output.print_json(
+            {
+                "migrations": done.migrations,
+                "former_rows": done.former_rows,
+                "released_rows": done.released_rows,
+                "vault": done.vault,
+                "buckets": done.buckets,
+                "documents_brought_back": done.brought_back,
+                "documents_kept_aside": done.kept_aside,
+                "generated_webhook_secret": str(done.generated) or None,
+            }
+        )
+    else:
+        _report(done)
+
+
+def uninstall(
+    data: Annotated[bool, typer.Option("--data", help="Delete the documents (the vectors) as well.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    release_record: Annotated[
+        bool, typer.Option("--release-record", help="As of `neural-search install`.")
+    ] = False,
+) -> None:
+    """Take the project out of the database at DATABASE_URL. Storage and its images stay as they are.
+
+    Dropping a trigger locks storage.objects for a moment (on hosted Supabase other tables as well): where the
+    database is too busy for that, nothing is changed and an error says so.
+    """
+    from cli.installer.removal import uninstall as remove  # imports psycopg
+
+    url = settings.load().need("database_url")
+    what = "triggers, functions, schedules, secrets" + (" and all documents" if data else "; documents stay")
+    if not yes:
+        typer.confirm(f"Take neural-search out of {_place(url)} ({what})?", abort=True)
+    for line in remove(url, data=data, release_record=release_record):
+        output.say(line)
+
+
+def _require_one_project(target: Settings) -> None:
+    """Without SUPABASE_URL an embedded stack's secrets apply, which must not get into another database."""
+    if _is_here(target.supabase_url) and not _is_here(target.need("database_url")):
+        raise SettingsError(
+            f"DATABASE_URL is at {_place(target.database_url)}, but SUPABASE_URL is {target.supabase_url}. "
+            "Set SUPABASE_URL and the keys of the same project."
+        )
+
+
+def _embed_url(target: Settings, option: str) -> str:
+    """The address for Vault; empty where nobody named one, since the default is the embedded stack's own."""
+    default = f"{target.supabase_url}/functions/v1/embed_on_upload"
+    url = option or ("" if target.embed_url == default else target.embed_url)
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise SettingsError(f"--embed-url is {url!r}. Expected an address like https://embed.example.com.")
+    if _is_here(url) and not _is_here(target.need("database_url")):
+        raise SettingsError(
+            f"The database at {_place(target.database_url)} can't reach {url}. "
+            "Give the function's public address with --embed-url."
+        )
+    return url
+
+
+def _webhook_secret(target: Settings) -> str:
+    """The first of two while rotating: what the database shall send from now on."""
+    return str(target.webhook_secrets[0]) if target.webhook_secrets else ""
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address means this machine; a database's without a host is a unix socket."""
+    return bool(url) and (urlsplit(url).hostname or "localhost") in ("127.0.0.1", "localhost", "::1")
+
+
+def _place(database_url: str) -> str:
+    """The database's host and name, without user and password."""
+    parts = urlsplit(database_url)
+    return f"{parts.hostname or 'this machine'}{parts.path}"
+
+
+def _report(done: Installation) -> None:
+    from cli.installer import former_record  # imports psycopg
+
+    applied = ", ".join(done.migrations) or "none, all are in place"
+    output.say(f"Migrations applied: {applied}")
+    if done.released_rows:
+        output.say(f"{count(done.released_rows, 'row')} deleted from supabase_migrations.schema_migrations")
+    if done.former_rows:
+        output.say(former_record.explanation(done.former_rows))
+    for name, outcome in done.vault.items():
+        output.say(f"Vault: {name} {outcome}")
+    if done.brought_back:
+        output.say(f"Documents of an earlier installation: {done.brought_back:,} are searchable again")
+    if done.kept_aside:
+        output.say(
+            f"{count(done.kept_aside, 'document')} of an earlier installation kept aside: their buckets"
+            " aren't indexed. `neural-search install --bucket NAME` brings them back."
+        )
+    for bucket, queued in done.buckets.items():
+        output.say(f"Bucket {bucket}: indexed, {count(queued, 'image')} queued")
+    if done.generated:
+        output.say("\nThe webhook secret, shown only now; give it to embed_on_upload:")
+        output.say(f"EMBED_WEBHOOK_SECRET={done.generated}")
+    output.say("\nNext: start both functions where you named them, then run `neural-search doctor`.")
+    if not done.buckets:
+        output.say("No bucket was named: `neural-search install --bucket NAME` indexes one.")

@@ -1,0 +1,89 @@
+"""Putting the project into any Supabase project's database, as the non-superuser `postgres`.
+
+Everything is idempotent: what is in place already is left as it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from cli.installer import former_record, kept_documents, migrations, vault
+from cli.installer.connection import Database, column, connect
+from shared.errors import DatabaseError, SettingsError
+from shared.settings import Secret
+
+
+@dataclass(kw_only=True)
+class Installation:
+    """What `install` did."""
+
+    migrations: list[str] = field(default_factory=list)  # applied now
+    vault: dict[str, str] = field(default_factory=dict)  # secret's name -> created, updated or unchanged
+    buckets: dict[str, int] = field(default_factory=dict)  # bucket -> images queued by registering it
+    brought_back: int = 0  # documents of an earlier installation
+    kept_aside: int = 0  # those of buckets that aren't indexed; they come back with their bucket
+    former_rows: int = 0  # of an older installation, in supabase_migrations.schema_migrations
+    released_rows: int = 0  # those of them that were deleted, as asked
+    generated: Secret = field(default=Secret(""), repr=False)  # a webhook secret that nobody else knows yet
+
+
+def install(
+    database_url: str,
+    *,
+    embed_url: str,
+    webhook_secret: str,
+    buckets: list[str],
+    public_search: bool = False,
+    release_record: bool = False,
+) -> Installation:
+    """Applies the migrations, fills Vault and registers `buckets`.
+
+    `release_record` deletes what an older installation wrote into the record of the user's own migrations.
+    An empty `embed_url` or `webhook_secret` keeps what Vault has; SettingsError where it has no URL,
+    and a new secret where it has none.
+    """
+    done = Installation()
+    with connect(database_url) as database:
+        require_project(database)
+        url = embed_url or vault.read(database, vault.EMBED_URL)
+        if not url:
+            raise SettingsError(
+                "Where will embed_on_upload answer? Give its address with --embed-url or EMBED_URL."
+            )
+        for bucket in buckets:
+            _require_bucket(database, bucket)
+        kept_documents.set_aside(database)
+    done.migrations = migrations.apply(database_url)
+    with connect(database_url) as database:
+        if release_record:
+            done.released_rows = former_record.release(database, migrations.known())
+        done.former_rows = len(former_record.versions(database, migrations.known()))
+        secret = webhook_secret or vault.read(database, vault.WEBHOOK_SECRET)
+        if not secret:
+            secret = done.generated = Secret(secrets.token_urlsafe(32))
+        done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)
+        done.vault[vault.WEBHOOK_SECRET] = vault.keep(database, vault.WEBHOOK_SECRET, secret)
+        # In one step: a reconciliation in between would find documents of buckets that aren't indexed.
+        with database.transaction():
+            done.brought_back, done.kept_aside = kept_documents.bring_back(database, buckets)
+            for bucket in buckets:
+                queued = column(database, "select public.index_bucket(%s, %s)", [bucket, public_search])
+                done.buckets[bucket] = queued[0]
+    return done
+
+
+def require_project(database: Database) -> None:
+    """DatabaseError where this is no Supabase project's database."""
+    for name in ("storage.objects", "vault.secrets"):
+        if not column(database, "select 1 where to_regclass(%s) is not null", [name]):
+            raise DatabaseError(
+                f"The database has no {name}, so it is no complete Supabase project's. Check DATABASE_URL."
+            )
+
+
+def _require_bucket(database: Database, bucket: str) -> None:
+    if not column(database, "select 1 from storage.buckets where id = %s", [bucket]):
+        raise DatabaseError(
+            f"There is no bucket {bucket!r}. Create it in the dashboard first, or check --bucket."
+        )

@@ -1,0 +1,101 @@
+"""Documents that outlived an uninstall: they come back with the next install, not to be embedded twice."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from cli.installer.connection import Database, column
+from shared.errors import DatabaseError
+
+OURS = {"object_id", "model", "embedding", "object_version"}  # columns by which our table is told from others
+ASIDE = "neural_search_kept"
+
+
+def set_aside(database: Database, home: str = "public") -> None:
+    """Moves the documents of the schema `home`, if any, to those kept aside already.
+
+    The next installation expects its names free. Before 0.2.0 the documents were in public, where an
+    uninstall left them. DatabaseError where public.documents is somebody else's.
+    """
+    if not column(database, "select 1 where to_regclass(%s) is not null", [f"{home}.documents"]):
+        return
+    if home == "public" and column(database, "select 1 where to_regnamespace('neural_search') is not null"):
+        return  # not left behind, but in use: a table before 0.2.0, a view since then
+    if not is_ours(database, home):
+        raise DatabaseError(
+            "There is a table public.documents already that isn't neural-search's. "
+            "Rename it first, and change the functions that use it."
+        )
+    with database.transaction():
+        if _is_aside(database):
+            _copy_back(database, column(database, f"select distinct bucket_id from {ASIDE}.documents"), home)
+            database.execute(f"drop schema {ASIDE} cascade")
+        database.execute(f"create schema {ASIDE}")
+        database.execute(f"alter table {home}.documents set schema {ASIDE}")
+
+
+def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
+    """Puts back what is in `buckets` or another indexed bucket; how many, and how many wait for theirs.
+
+    What isn't indexed isn't searched either, so the others stay aside until their bucket is. Documents whose
+    object has other bytes by now, or is gone, are forgotten.
+    """
+    if not _is_aside(database):
+        return 0, 0
+    with database.transaction():
+        # The old identities are in use again, or will be; the next one follows them.
+        database.execute(f"""
+            select setval(pg_get_serial_sequence('neural_search.documents', 'id'), greatest(max(id), 1))
+            from (select id from neural_search.documents union all select id from {ASIDE}.documents) used
+        """)
+        database.execute(f"""
+            delete from {ASIDE}.documents d where not exists (
+              select from storage.objects o
+              where o.id = d.object_id and coalesce(o.version, '') = d.object_version
+            ) or not exists (select from neural_search.models m where m.name = d.model)
+        """)
+        indexed = buckets + column(database, "select bucket_id from neural_search.buckets")
+        brought_back = _copy_back(database, indexed)
+        database.execute(f"delete from {ASIDE}.documents where bucket_id = any(%s)", [indexed])
+        [waiting] = column(database, f"select count(*) from {ASIDE}.documents")
+        if not waiting:
+            database.execute(f"drop schema {ASIDE} cascade")
+    return brought_back, waiting
+
+
+def is_ours(database: Database, home: str = "public") -> bool:
+    """Whether the table of documents in this schema is neural-search's."""
+    return set(_columns(database, home)) >= OURS
+
+
+def _copy_back(database: Database, buckets: list[str], home: str = "neural_search") -> int:
+    """The columns that both tables have; documents made meanwhile win."""
+    columns = [name for name in _columns(database, home) if name in set(_columns(database, ASIDE))]
+    return database.execute(
+        sql.SQL("""
+            insert into {home}.documents ({columns}) overriding system value
+            select {columns} from {aside}.documents where bucket_id = any(%s)
+            on conflict do nothing
+        """).format(
+            home=sql.Identifier(home),
+            columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+            aside=sql.Identifier(ASIDE),
+        ),
+        [buckets],
+    ).rowcount
+
+
+def _is_aside(database: Database) -> bool:
+    return bool(column(database, f"select 1 where to_regclass('{ASIDE}.documents') is not null"))
+
+
+def _columns(database: Database, schema: str) -> list[str]:
+    return column(
+        database,
+        """
+        select attname::text from pg_attribute
+        join pg_class c on c.oid = attrelid and c.relkind = 'r'
+        where attrelid = to_regclass(%s || '.documents') and attnum > 0 and not attisdropped order by attnum
+        """,
+        [schema],
+    )

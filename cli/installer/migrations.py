@@ -1,0 +1,135 @@
+"""The migrations under supabase/migrations, applied in order and recorded in our own schema.
+
+Nothing is written into supabase_migrations, which belongs to the user's own repository.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version as package_version
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from cli.installer import former_record, releases
+from cli.installer.connection import LOCK_TIMEOUT, Database, column, connect, translate
+from cli.installer.migration_file import ONE_AT_A_TIME, digest, unwrap
+from shared.errors import DatabaseError, SettingsError
+
+FOLDER = releases.SUPABASE / "migrations"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    version: str  # 14 digits; the order of application
+    name: str  # its topic
+    path: Path
+    former: str = ""  # the version that it had in older installations, where it was another one
+    in_place: str = ""  # of the first release: an expression that is null before it has been run
+
+    def __str__(self) -> str:
+        return self.path.stem
+
+    @property
+    def statements(self) -> str:
+        return unwrap(self.path.read_text())
+
+
+def apply(database_url: str) -> list[str]:
+    """Applies what hasn't been run yet, each migration in a transaction of its own; their names.
+
+    Makes the trigger and the schedules again if they were lost. DatabaseError names the migration that
+    failed, of which nothing stays.
+    """
+    with connect(database_url) as database:
+        _require_released(database)
+        applied = [str(migration) for migration in _missing(database) if _apply_one(database, migration)]
+        database.execute("select neural_search.attach()")
+    return applied
+
+
+def pending(database_url: str) -> list[str]:
+    """The names of the migrations that haven't been run."""
+    with connect(database_url) as database:
+        return [str(migration) for migration in _missing(database)]
+
+
+def text() -> str:
+    """All migrations in order."""
+    return "\n".join(migration.path.read_text() for migration in known())
+
+
+def known() -> list[Migration]:
+    """The migrations of this checkout, in order."""
+    paths = sorted(FOLDER.glob("[0-9]*_*.sql"))
+    if not paths:
+        raise SettingsError(
+            f"There are no migrations in {FOLDER}. Run this from a checkout of neural-search."
+        )
+    return [_migration(path) for path in paths]
+
+
+def _require_released(database: Database) -> None:
+    """DatabaseError where what is in place comes from a version before the first release."""
+    if _has_record(database) or not column(
+        database, "select 1 where to_regnamespace('neural_search') is not null"
+    ):
+        return
+    if altered := former_record.altered(database, known()):
+        raise DatabaseError(
+            f"An unreleased version of neural-search is installed: {', '.join(altered)} differ from the "
+            "release. Run `neural-search uninstall`, which keeps the documents, and `install` again; "
+            "for an embedded stack, `make clean`."
+        )
+
+
+def _migration(path: Path) -> Migration:
+    version, name = path.stem.split("_", 1)
+    entry = releases.released().get(path.name, {})
+    return Migration(
+        version=version,
+        name=name,
+        path=path,
+        former=entry.get("formerly", ""),
+        in_place=entry.get("in_place", ""),
+    )
+
+
+def _apply_one(database: Database, migration: Migration) -> bool:
+    """False where somebody else has applied it meanwhile."""
+    try:
+        with database.transaction():
+            database.execute(sql.SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT))
+            database.execute("set local statement_timeout = 0")  # an index may take its time
+            database.execute("select pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+            if migration not in _missing(database):
+                return False
+            by_whom = f"neural-search {package_version('neural-search')}"
+            database.execute("select set_config('neural_search.applied_by', %s, true)", [by_whom])
+            database.execute(migration.path.read_bytes())
+    except psycopg.Error as error:
+        ours = translate(error)
+        hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
+        raise type(ours)(f"Migration {migration} was not applied. {ours}{hint}") from error
+    return True
+
+
+def _missing(database: Database) -> list[Migration]:
+    """Those that aren't recorded; before there was a record, those whose work isn't in place."""
+    if not _has_record(database):
+        return [migration for migration in known() if not _is_in_place(database, migration)]
+    recorded = set(database.execute("select name, sha256 from neural_search.migrations").fetchall())
+    return [
+        migration for migration in known() if (str(migration), digest(migration.statements)) not in recorded
+    ]
+
+
+def _has_record(database: Database) -> bool:
+    return bool(column(database, "select 1 where to_regclass('neural_search.migrations') is not null"))
+
+
+def _is_in_place(database: Database, migration: Migration) -> bool:
+    if not migration.in_place:
+        return False
+    return bool(column(database, f"select 1 where {migration.in_place} is not null"))

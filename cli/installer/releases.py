@@ -1,0 +1,139 @@
+"""The SQL that people edit under supabase/sql, and the one migration that a release makes of it.
+
+- `supabase/sql/TOPIC.sql`: everything that can be replaced at any time, as functions, views and privileges.
+- `supabase/sql/incremental/VERSION/NN_TOPIC.sql`: changes made once, as tables, types, indexes and drops.
+- `supabase/sql/released.json`: the migrations that are out and their hashes. Those files never change again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cli.installer.migration_file import digest, unwrap, wrap
+from shared.errors import SettingsError
+from shared.settings import CHECKOUT
+
+SUPABASE = CHECKOUT / "supabase"
+
+# Beside a namesake PostgREST couldn't tell which of the two is meant. Ours have a search_path and a comment.
+FREE_NAMES = """\
+do $$
+declare
+  taken text;
+begin
+  select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
+  where p.pronamespace = 'public'::regnamespace and p.proname in (
+    {names}
+  ) and ('search_path=""' = any (p.proconfig) and obj_description(p.oid, 'pg_proc') <> '') is not true;
+  if found then
+    raise exception 'There is a function % already, which isn''t neural-search''s.', taken
+      using errcode = 'duplicate_function', hint = 'Rename it: alter function ' || taken || ' rename to …';
+  end if;
+end
+$$;
+"""
+
+FOOTER = """\
+select neural_search.attach();
+
+notify pgrst, 'reload schema';
+"""
+
+
+def sources(supabase: Path = SUPABASE) -> list[Path]:
+    """The files that people edit, in the order in which they are run."""
+    folder = supabase / "sql"
+    return [folder / f"{topic}.sql" for topic in (folder / "order.txt").read_text().split()]
+
+
+def source_text(supabase: Path = SUPABASE) -> str:
+    """All sources in order."""
+    return "\n".join(path.read_text() for path in sources(supabase))
+
+
+def incremental(version: str, supabase: Path = SUPABASE) -> list[Path]:
+    """What is done once on the way to this version, in order; it runs before the sources."""
+    return sorted((supabase / "sql" / "incremental" / version).glob("*.sql"))
+
+
+def next_version(supabase: Path = SUPABASE) -> str:
+    """The version that is being worked on: the highest folder of incremental files."""
+    folders = [folder.name for folder in (supabase / "sql" / "incremental").iterdir() if folder.is_dir()]
+    return max(folders, key=lambda name: tuple(map(int, name.split("."))))
+
+
+def statements(version: str, supabase: Path = SUPABASE) -> str:
+    """What leads to this version: incremental files, then all sources."""
+    guard = FREE_NAMES.format(names=_public_names(source_text(supabase)))
+    chapters = [
+        f"-- From {path.relative_to(supabase)}\n\n{path.read_text()}"
+        for path in [*incremental(version, supabase), *sources(supabase)]
+    ]
+    return "\n\n".join([guard, *chapters, FOOTER])
+
+
+def text(version: str, supabase: Path = SUPABASE) -> str:
+    """The migration that leads to this version, as its file holds it."""
+    return wrap(
+        statements(version, supabase),
+        name=migration(version, supabase).stem,
+        release=version,
+        earlier=[
+            (Path(entry["file"]).stem, entry["sha256"], release)
+            for release, entries in _releases(supabase).items()
+            for entry in entries
+            if "in_place" in entry
+        ],
+    )
+
+
+def generate(supabase: Path = SUPABASE) -> Path:
+    """Writes the newest migration from its sources; SettingsError where it is released already."""
+    version = next_version(supabase)
+    path = migration(version, supabase)
+    if path.name in released(supabase):
+        raise SettingsError(
+            f"{path.name} is released and can't change. Begin the next version with a file in a folder like "
+            "supabase/sql/incremental/0.3.0; a comment will do."
+        )
+    path.write_text(text(version, supabase))
+    return path
+
+
+def freeze(supabase: Path = SUPABASE) -> Path:
+    """Generates the newest migration and lists it as released."""
+    path = generate(supabase)
+    releases = _releases(supabase)
+    releases[next_version(supabase)] = [{"file": path.name, "sha256": digest(unwrap(path.read_text()))}]
+    (supabase / "sql" / "released.json").write_text(json.dumps(releases, indent=2) + "\n")
+    return path
+
+
+def migration(version: str, supabase: Path = SUPABASE) -> Path:
+    """The file of this version's migration, which keeps the time at which it was first generated."""
+    topic = f"neural_search_{version.replace('.', '_')}"
+    for path in (supabase / "migrations").glob(f"[0-9]*_{topic}.sql"):
+        return path
+    return supabase / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{topic}.sql"
+
+
+def released(supabase: Path = SUPABASE) -> dict[str, dict[str, str]]:
+    """By its file's name each migration that is out.
+
+    `sha256`: of its statements; `formerly`: the version that it had, where that was another one; `in_place`:
+    of the first release, an expression that is null before it has been run.
+    """
+    return {entry["file"]: entry for entries in _releases(supabase).values() for entry in entries}
+
+
+def _releases(supabase: Path) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = json.loads((supabase / "sql" / "released.json").read_text())
+    return found
+
+
+def _public_names(source: str) -> str:
+    names = re.findall(r"create or replace function public\.(\w+)", source)
+    return ",\n    ".join(f"'{name}'" for name in sorted(set(names)))

@@ -1,0 +1,114 @@
+"""Taking the project out of a database again. Storage and its objects stay as they are."""
+
+from __future__ import annotations
+
+import re
+
+from psycopg import sql
+
+from cli.installer import former_record, kept_documents, migrations, vault
+from cli.installer.connection import Database, column, connect
+from cli.installer.installation import require_project
+
+
+def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
+    """Takes everything out; what went. Without `data` the documents stay, out of everybody's reach.
+
+    Of the record of the user's own migrations nothing goes, but for our rows of an older version where
+    `release_record` asks for it.
+
+    The triggers go first and alone: on hosted Supabase dropping one locks many tables until commit.
+    """
+    with connect(database_url) as database:
+        require_project(database)
+        done = _drop_triggers(database)
+        with database.transaction():
+            done += _unschedule(database)
+            done += [f"Vault: {name} deleted" for name in vault.empty(database)]
+            done += _drop_documents(database) if data else _keep_documents(database)
+            done += _drop_functions(database)
+            done += _drop_schema(database, "neural_search")
+            done += _former_rows(database, release_record)
+    return done or ["There was nothing of neural-search in this database"]
+
+
+def _drop_triggers(database: Database) -> list[str]:
+    names = column(
+        database,
+        """
+        select t.tgname::text from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid = 'storage.objects'::regclass and p.pronamespace = to_regnamespace('neural_search')
+        """,
+    )
+    for name in names:
+        database.execute(sql.SQL("drop trigger {} on storage.objects").format(sql.Identifier(name)))
+    return [f"Trigger {name} dropped" for name in names]
+
+
+def _unschedule(database: Database) -> list[str]:
+    if not column(database, "select 1 where to_regclass('cron.job') is not null"):
+        return []
+    names = column(
+        database,
+        "select jobname from cron.job where jobname like 'neural-search-%%' and username = current_user",
+        [],
+    )
+    for name in names:
+        database.execute("select cron.unschedule(%s)", [name])
+    return [f"Schedule {name} ended" for name in names]
+
+
+def _drop_documents(database: Database) -> list[str]:
+    _drop_schema(database, kept_documents.ASIDE)
+    _drop_view(database)
+    for home in ("neural_search", "public"):  # before 0.2.0 they were in public
+        if kept_documents.is_ours(database, home):
+            database.execute(f"drop table {home}.documents cascade".encode())
+            return ["Documents deleted"]
+    return []
+
+
+def _keep_documents(database: Database) -> list[str]:
+    _drop_view(database)
+    if not kept_documents.is_ours(database, "neural_search"):
+        return []
+    kept_documents.set_aside(database, "neural_search")
+    return [f"Documents kept in schema {kept_documents.ASIDE}"]
+
+
+def _drop_view(database: Database) -> None:
+    """The view of an installation that is there; a namesake stays."""
+    if kept_documents.is_ours(database, "neural_search"):
+        database.execute("drop view if exists public.documents cascade")
+
+
+def _drop_functions(database: Database) -> list[str]:
+    """Those in public that the migrations make. Ours fix their search_path; a namesake stays."""
+    names = re.findall(r"create (?:or replace )?function public\.(\w+)", migrations.text())
+    functions = column(
+        database,
+        """
+        select oid::regprocedure::text from pg_proc
+        where pronamespace = 'public'::regnamespace and proname = any(%s)
+          and 'search_path=""' = any(proconfig) and obj_description(oid, 'pg_proc') <> ''
+        """,
+        [sorted(set(names))],
+    )
+    for function in functions:
+        database.execute(f"drop function {function} cascade".encode())  # regprocedure has quoted it
+    return [f"{len(functions)} functions dropped"] if functions else []
+
+
+def _former_rows(database: Database, release: bool) -> list[str]:
+    known = migrations.known()
+    if release and (released := former_record.release(database, known)):
+        return [f"{released} rows deleted from supabase_migrations.schema_migrations"]
+    left = len(former_record.versions(database, known))
+    return [former_record.explanation(left, "uninstall")] if left else []
+
+
+def _drop_schema(database: Database, name: str) -> list[str]:
+    if not column(database, "select 1 where to_regnamespace(%s) is not null", [name]):
+        return []
+    database.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
+    return [f"Schema {name} dropped"]

@@ -1,0 +1,1 @@
+"""What `neural-search models` does, step by step."""

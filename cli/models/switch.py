@@ -1,0 +1,105 @@
+"""A model added to a project, and searched in place of another."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from cli.client import backfill
+from cli.client.project import Project
+from cli.console import output
+from shared.errors import ModelNotLoaded, RequestError
+from shared.settings import Settings
+
+DEFAULT_STRATEGY = "hnsw"
+LOOK_EVERY = 0.5  # seconds
+
+Row = dict[str, Any]
+
+
+def add(target: Settings, name: str, strategy: str | None = None) -> Row:
+    """Makes the model's index, registers it and queues every image: what `models add --json` prints."""
+    from cli.installer.connection import connect
+    from cli.models import vector_index  # psycopg
+    from shared import embedding
+
+    url = target.need("database_url")
+    embedder = embedding.load(name, configuration=target)
+    with Project(target) as project, connect(url) as database:
+        chosen = strategy or _strategy(_registered(project), name)
+        output.warn(f"{name} has {embedder.dimensions} dimensions. Making its index …")
+        index = vector_index.ensure(database, name, embedder.dimensions, chosen)
+        arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": chosen}
+        state = project.call_as("secret_key", "add_model", **arguments)
+        vector_index.drop_others(database, name, chosen)
+        queued = backfill.queue_all(project)
+    about = {"name": name, "dimensions": embedder.dimensions, "state": state}
+    return about | {"text": embedder.supports_text, "index": index, "queued": queued}
+
+
+def activate(target: Settings, name: str, force: bool = False) -> Row:
+    """Has searches use the model: what `models activate --json` prints. RequestError where it isn't there."""
+    with Project(target) as project:
+        require(_registered(project), name)
+        _require_loaded(target, name)
+        [done] = project.call_as("secret_key", "activate_model", name=name, force_unaccounted=force)
+    return dict(done)
+
+
+def use(target: Settings, name: str) -> None:
+    """Has searches use the model, whether or not it is there yet, when all images have its vectors."""
+    with Project(target) as project:
+        if _state(project, name) == "active":
+            return
+        add(target, name)
+        while _pending(project, name):
+            time.sleep(LOOK_EVERY)
+    activate(target, name)
+
+
+def require(registered: list[Row], name: str) -> Row:
+    """The model's row; RequestError with the models that there are."""
+    for row in registered:
+        if row["name"] == name:
+            return row
+    there = ", ".join(row["name"] for row in registered)
+    raise RequestError(
+        f"The project has no model {name!r}, only {there}. Add it: `neural-search models add`."
+    )
+
+
+def _registered(project: Project) -> list[Row]:
+    rows: list[Row] = project.call_as("secret_key", "list_models")
+    return rows
+
+
+def _strategy(registered: list[Row], name: str) -> str:
+    """That of a model which is registered already, else the default."""
+    found = [row["search_strategy"] for row in registered if row["name"] == name]
+    return str(found[0]) if found else DEFAULT_STRATEGY
+
+
+def _state(project: Project, name: str) -> str | None:
+    return next((row["state"] for row in _registered(project) if row["name"] == name), None)
+
+
+def _pending(project: Project, name: str) -> int:
+    return int(require(_registered(project), name)["pending"])
+
+
+def _require_loaded(target: Settings, name: str) -> None:
+    from cli.client.function_health import models_of
+
+    url = target.need("query_url")
+    loaded = models_of(url, apikey=str(target.publishable_key))
+    if name not in loaded:
+        raise ModelNotLoaded(
+            f"The query function at {url} has only {', '.join(loaded)}, not {name!r}: searches would stop. "
+            "Add it to its EMBEDDING_MODELS (the container: build it in), restart it, and try again.",
+            value=name,
+        )
+    if loaded[name]:
+        raise ModelNotLoaded(
+            f"The query function at {url} can't embed with {name!r}: searches would stop. {loaded[name]}",
+            value=name,
+        )

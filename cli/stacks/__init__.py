@@ -1,0 +1,1 @@
+"""Embedded stacks that commands start or find."""

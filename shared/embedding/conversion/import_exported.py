@@ -1,0 +1,38 @@
+"""`python -m shared.embedding.conversion.import_exported FOLDER`: make the files that serve an exported
+model.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from shared.embedding import artifacts, exported, openvino_precision
+from shared.embedding.conversion import converter_process, exported_checks
+from shared.embedding.engines.openvino_runtime import ov
+from shared.embedding.exported import Exported
+
+
+def import_folder(name: str, cache: Path) -> None:
+    """Check the model and write it. With its lock alone."""
+    model = exported.open_folder(name)
+    exported_checks.check(model)
+    write(model, cache)
+
+
+def write(model: Exported, cache: Path) -> None:
+    """A checked model's graphs, tokenizer and record, compiled for this processor. With its lock alone."""
+    name = model.record.model
+    with artifacts.written(name, cache) as folder:
+        ov.save_model(model.image, folder / artifacts.IMAGE_GRAPH, compress_to_fp16=False)
+        if model.text and model.tokenizer:
+            ov.save_model(model.text, folder / "text.xml", compress_to_fp16=True)
+            model.tokenizer.save(str(folder / artifacts.TOKENIZER))
+        (folder / artifacts.RECORD).write_text(model.record.to_json(), "utf-8")
+    artifact = artifacts.find(name, cache)
+    assert artifact, "what was just written must be there"
+    openvino_precision.compile_trusted(artifact)
+
+
+if __name__ == "__main__":
+    sys.exit(converter_process.main(import_folder))

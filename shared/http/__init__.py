@@ -1,0 +1,1 @@
+"""What both functions' HTTP handlers share."""

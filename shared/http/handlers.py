@@ -1,0 +1,160 @@
+"""What both HTTP edges do alike: routes, problem details, body limits, what is built once per process."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from shared.errors import (
+    MethodNotAllowed,
+    NeuralSearchError,
+    PayloadTooLarge,
+    RequestError,
+    Unauthorized,
+    UnknownPath,
+)
+from shared.runtime import logs
+from shared.settings import Secret
+
+Handler = Callable[[flask.Request], flask.Response]
+Routes = Mapping[str, Mapping[str, Handler]]  # path -> method -> handler
+T = TypeVar("T")
+
+MAX_QUERY_STRING = 64 * 1024  # bytes
+
+_building = threading.RLock()
+
+
+def once(name: str, build: Callable[[], T]) -> T:
+    """The app's `name`, built by its first request: the server forks after it has imported our module.
+
+    A test puts its own into `app.extensions` before it asks.
+    """
+    extensions = flask.current_app.extensions
+    with _building:
+        if name not in extensions:
+            extensions[name] = build()
+        built: T = extensions[name]
+        return built
+
+
+def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Response:
+    """The answer of the path's handler. Any path takes OPTIONS, and HEAD where it takes GET.
+
+    A body of more than `max_bytes` is refused before anything else.
+    """
+    logs.begin_request(request.headers.get("x-request-id", ""))
+    _limit_size(request, max_bytes)
+    path = normal_path(request)
+    if path not in routes:
+        raise UnknownPath(f"This path isn't there. What is: {', '.join(routes)}.", value=request.path)
+    methods = routes[path]
+    if request.method == "OPTIONS":
+        return flask.Response(status=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
+    handler = methods.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        taken = ", ".join(methods)
+        text = f"{path} takes {taken}, not {request.method}."
+        refused = problem(MethodNotAllowed(text, value=request.method))
+        refused.headers["Allow"] = f"{taken}, OPTIONS"
+        return refused
+    return handler(request)
+
+
+def normal_path(request: flask.Request) -> str:
+    return request.path.rstrip("/") or "/"
+
+
+def _limit_size(request: flask.Request, max_bytes: int) -> None:
+    if len(request.query_string) > MAX_QUERY_STRING:
+        raise PayloadTooLarge(
+            f"The query string has {len(request.query_string)} bytes. At most {MAX_QUERY_STRING} are taken: "
+            "send the fields in the body.",
+            value=len(request.query_string),
+        )
+    if (request.content_length or 0) > max_bytes:
+        raise PayloadTooLarge(
+            f"The body has {request.content_length} bytes. At most {max_bytes} are taken.",
+            value=request.content_length,
+        )
+    request.max_content_length = max_bytes + 1  # Werkzeug cuts a chunked body off there, silently
+
+
+def connection(request: flask.Request) -> socket.socket | None:
+    """The socket to the caller, where the server tells it: gunicorn and Werkzeug's own do."""
+    found = (request.environ.get(f"{server}.socket") for server in ("gunicorn", "werkzeug"))
+    return next((one for one in found if isinstance(one, socket.socket)), None)
+
+
+def is_open(connection: socket.socket | None) -> bool:
+    """Whether the caller still waits, as far as can be told: a closed connection reads as its end."""
+    if connection is None:
+        return True
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            return not selector.select(0) or connection.recv(1, socket.MSG_PEEK) != b""
+    except (OSError, ValueError):  # reset, or closed on our side
+        return False
+
+
+def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
+    """Compares x-webhook-secret in constant time with each accepted one. With none set, nobody gets in."""
+    if not accepted:
+        raise Unauthorized("EMBED_WEBHOOK_SECRET is not set in this function, so it accepts no call. Set it.")
+    given = request.headers.get("x-webhook-secret", "").encode("latin-1", "replace")
+    fits = [hmac.compare_digest(given, secret.encode()) for secret in accepted]  # always compares them all
+    if not any(fits):
+        raise Unauthorized("The header x-webhook-secret is missing or wrong. Send the function's secret.")
+
+
+def finished(response: flask.Response) -> flask.Response:
+    """`response` with the request's name, and as a stream: before any other the framework reads all that is
+    left of the request's body."""
+    response.headers["x-request-id"] = logs.request_id.get()
+    if not response.is_streamed:
+        response.headers.setdefault("Content-Length", str(response.calculate_content_length()))
+        response.response = iter(list(response.iter_encoded()))
+    return response
+
+
+def answer(body: Any, status: int = 200) -> flask.Response:
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+    headers = {"Cache-Control": "no-store"}
+    return flask.Response(text, status, headers, mimetype="application/json")
+
+
+def problem(error: Exception, status: int | None = None) -> flask.Response:
+    """An error as problem details (RFC 9457). What nobody expected is logged, and not told to the caller."""
+    known = _known(error)
+    details = known.problem()
+    details["status"] = status = status or known.status
+    if status >= 500:
+        logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
+    text = json.dumps(details, default=str)
+    response = flask.Response(text, status, mimetype="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
+    if known.retry_after or status == 503:
+        response.headers["Retry-After"] = str(known.retry_after or 10)
+    return response
+
+
+def _known(error: Exception) -> NeuralSearchError:
+    if isinstance(error, NeuralSearchError):
+        return error
+    if not isinstance(error, HTTPException):
+        return NeuralSearchError()
+    kinds: dict[int | None, type[NeuralSearchError]] = {
+        404: UnknownPath,
+        405: MethodNotAllowed,
+        413: PayloadTooLarge,
+    }
+    return kinds.get(error.code, RequestError)()

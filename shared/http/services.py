@@ -1,0 +1,68 @@
+"""What both functions build once per process, and the two paths that only speak of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import flask
+import requests
+
+from shared import embedding, settings
+from shared.errors import NeuralSearchError
+from shared.http import handlers
+from shared.images.sandbox.pool import DecoderPool, start
+from shared.runtime import logs
+from shared.runtime.metrics import Metrics
+from shared.runtime.model_registry import ModelRegistry
+from shared.settings import Settings
+from shared.supabase.credentials import Identity
+from shared.supabase.database import Database, http_client
+from shared.supabase.storage import Storage
+
+
+def configuration() -> Settings:
+    return handlers.once("settings", settings.load)
+
+
+def models() -> ModelRegistry:
+    mine = configuration()
+    load = partial(embedding.load, configuration=mine)
+    return handlers.once("models", lambda: ModelRegistry(mine.embedding_models, load))
+
+
+def decoders(metrics: Metrics) -> DecoderPool:
+    """Started by whoever asks first, so that they import while the model loads."""
+
+    def count(cause: NeuralSearchError) -> None:
+        metrics.decoder_replaced(type(cause).__name__)
+        logs.write("decoder replaced", severity="WARNING", error=cause)
+
+    return handlers.once("decoders", lambda: start(configuration(), count))
+
+
+def databases(caller: Identity) -> Callable[[], Database]:
+    """Makes them in any thread, also in one that serves no request."""
+    return partial(Database, configuration().need("supabase_url"), caller, handlers.once("http", http_client))
+
+
+def database(caller: Identity) -> Database:
+    return databases(caller)()
+
+
+def storage(caller: Identity) -> Storage:
+    session = handlers.once("session", requests.Session)
+    mine = configuration()
+    return Storage(mine.need("supabase_url"), caller, session, mine.public_url)
+
+
+def live(_request: flask.Request) -> flask.Response:
+    """Whether this process can serve: see Models.check_live."""
+    models().check_live()
+    return handlers.answer({"status": "ok"})
+
+
+def counters(metrics: Metrics, request: flask.Request) -> flask.Response:
+    """Prometheus text, for whoever has the webhook secret."""
+    handlers.check_secret(request, configuration().webhook_secrets)
+    return flask.Response(metrics.text(), mimetype="text/plain; version=0.0.4")

@@ -1,0 +1,1 @@
+"""From a webhook or a kick to a stored vector."""

@@ -1,0 +1,132 @@
+"""From an event to stored vectors, within the bounds of a process that answers HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from shared.errors import Busy
+from shared.images import Decode
+from shared.indexing import queue
+from shared.indexing.job_runner import Result
+from shared.indexing.webhook import MAX_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
+from shared.indexing.worker import build_worker
+from shared.indexing.worker_pool import Leased
+from shared.runtime import logs
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.metrics import Metrics
+from shared.runtime.model_registry import ModelRegistry
+from shared.supabase.database import Database
+from shared.supabase.storage import Storage
+
+CONCURRENCY = 4  # jobs that one kick runs at a time: there are no more decoders
+# Then a call claims no more and answers: pg_net waits 10 s, and other webhooks of the project wait with it.
+WORKING_SECONDS = 7.0
+
+# What claim_object answers besides claimed jobs -> what we tell the caller.
+UNCLAIMED = {
+    "unchanged": "unchanged",
+    "waiting": "unchanged",
+    "skipped": "skipped",
+    "ignored": "skipped",
+    "failed": "failed",
+    "gone": "gone",
+}
+
+
+class Deadline(threading.Event):
+    """Set from a moment on (monotonic seconds), or as soon as another event is."""
+
+    def __init__(self, until: float, other: threading.Event):
+        super().__init__()
+        self._until, self._other = until, other
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._other.is_set() or time.monotonic() >= self._until
+
+
+class WebhookHandler:
+    """Works on what the database says is to be done. One per process; any thread may call it."""
+
+    def __init__(
+        self,
+        *,
+        database: Callable[[], Database],
+        storage: Storage,
+        models: ModelRegistry,
+        limiter: ConcurrencyLimiter,
+        metrics: Metrics,
+        decode: Decode,
+        max_bytes: int,
+        stopping: threading.Event,
+    ):
+        self._database = database
+        self._models = models
+        self._limiter = limiter
+        self._stopping = stopping  # once set, nothing is claimed and what is leased is given back
+        self._worker = build_worker(
+            database=database,
+            storage=storage,
+            models=models,
+            decode=decode,
+            metrics=metrics,
+            max_bytes=max_bytes,
+            concurrency=CONCURRENCY,
+        )
+
+    def handle(self, event: Event) -> list[Result]:
+        """Acts on an event. Raises Busy before anything is claimed, faults after giving it back."""
+        if isinstance(event, ObjectDeleted):
+            reason = "It was deleted, and its documents with it: nothing to do."
+            return [_result(event.object_id, event.bucket_id, event.name, "gone", reason)]
+        until = time.monotonic() + WORKING_SECONDS
+        with self._limiter.enter():
+            if self._stopping.is_set():
+                raise Busy("This process is about to end. The image stays due.", retry_after=5)
+            results = self._act(event, until)
+        if self._limiter.take_turned_away() or isinstance(event, ObjectChanged):
+            self._work_for_others(until)
+        return results
+
+    def _act(self, event: ObjectChanged | Kick, until: float) -> list[Result]:
+        return self.work_off(event.limit, until) if isinstance(event, Kick) else self.work_on(event.object_id)
+
+    def _work_for_others(self, until: float) -> None:
+        """The database makes few calls at a time, and in a burst some get Busy: what they leave is done here.
+
+        Asked when our place is free again: whoever found it taken is known by now, nobody finds it so later.
+        All that is due is done: a job that we take may be that of a call that waits, not of one that left.
+        """
+        try:
+            with self._limiter.enter():
+                self.work_off(MAX_LIMIT, until)
+        except Busy:
+            pass  # others are here, and will ask in their turn
+        except Exception as fault:  # our own caller's work is done, and that is what it is told
+            logs.write("others' work left to the schedule", severity="WARNING", error=fault)
+
+    def work_on(self, object_id: str) -> list[Result]:
+        """Embeds one object with every model that wants it, or says why there is nothing to do."""
+        database = self._database()
+        claimed_at = time.monotonic()
+        with self._worker.leases.claiming(database) as claim_id:
+            claim = queue.claim_object(database, object_id, self._models.names, claim_id)
+        if claim.jobs:
+            results: list[Result] = []
+            batch = [Leased(job=job, claimed_at=claimed_at) for job in claim.jobs]
+            self._worker.work(batch, results.append, self._stopping)
+            return results
+        status = UNCLAIMED[claim.status]
+        logs.write(status, object_id=object_id, bucket=claim.bucket_id, name=claim.name, reason=claim.reason)
+        return [_result(object_id, claim.bucket_id, claim.name, status, claim.reason)]
+
+    def work_off(self, limit: int, until: float) -> list[Result]:
+        """Embeds what is due, up to `limit` jobs; what hasn't begun by `until` (monotonic) is given back."""
+        results: list[Result] = []
+        self._worker.run(results.append, limit=limit, stop=Deadline(until, self._stopping))
+        return results
+
+
+def _result(object_id: str, bucket: str | None, name: str | None, status: str, reason: str | None) -> Result:
+    return Result(object_id=object_id, bucket=bucket, name=name, status=status, reason=reason)

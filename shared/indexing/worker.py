@@ -1,0 +1,122 @@
+"""Working off the queue: what is due is claimed a little ahead and run in several threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from shared.images import Decode
+from shared.indexing import queue
+from shared.indexing.job_runner import JobRunner, Result
+from shared.indexing.leases import Leases
+from shared.indexing.worker_pool import Leased, WorkerPool
+from shared.runtime.metrics import Metrics
+from shared.runtime.model_registry import ModelRegistry
+from shared.supabase.database import Database
+from shared.supabase.storage import Storage
+
+IDLE_SECONDS = 1.0  # between two looks at an empty queue
+
+
+class Worker:
+    """Claims what is due and runs it in `concurrency` threads. Any thread may call `run`."""
+
+    def __init__(
+        self,
+        *,
+        database: Callable[[], Database],
+        runner: JobRunner,
+        leases: Leases,
+        models: ModelRegistry,
+        concurrency: int,
+    ):
+        self.reached = False  # whether the database has let us claim: URL, key and migrations are right
+        self._database = database
+        self.runner = runner
+        self.leases = leases
+        self._models = models
+        self._concurrency = concurrency
+
+    def run(
+        self,
+        report: Callable[[Result], None],
+        *,
+        limit: int | None = None,
+        forever: bool = False,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Works until nothing is due (or forever), or `limit` jobs were claimed, or `stop` is set.
+
+        `report` gets each outcome, from the thread that has it. A fault of the surroundings ends the run:
+        what hasn't begun is given back uncharged, what runs comes to its end, the fault is raised, once.
+        """
+        stop = stop or threading.Event()
+        pool = WorkerPool(self._concurrency, self._database, self.runner, self.leases, report, stop)
+        self._manage(pool, lambda: self._feed(pool, limit, forever, stop))
+
+    def work(self, batch: Sequence[Leased], report: Callable[[Result], None], stop: threading.Event) -> None:
+        """Runs what is claimed already, one after the other. Ends as `run` does."""
+        pool = WorkerPool(1, self._database, self.runner, self.leases, report, stop)
+        self._manage(pool, lambda: pool.add(batch))
+
+    def _manage(self, pool: WorkerPool, feed: Callable[[], None]) -> None:
+        try:
+            try:
+                feed()
+            except Exception as fault:
+                pool.fail(fault)
+            pool.finish()
+        finally:
+            pool.close()
+        if pool.fault:
+            raise pool.fault
+
+    def _feed(self, pool: WorkerPool, limit: int | None, forever: bool, stop: threading.Event) -> None:
+        database = self._database()
+        self.leases.settle(database)
+        while limit != 0 and (room := pool.wait_for_room()):
+            claimed_at = time.monotonic()
+            most = room if limit is None else min(room, limit)
+            with self.leases.claiming(database) as claim_id:
+                batch = queue.claim(database, self._models.names, most, claim_id)
+            self.reached = True
+            limit = limit and limit - len(batch)
+            if batch:
+                self._hand_over(pool, [Leased(job=job, claimed_at=claimed_at) for job in batch])
+            elif forever:
+                stop.wait(IDLE_SECONDS)
+            elif not pool.finish():
+                return
+
+    def _hand_over(self, pool: WorkerPool, batch: Sequence[Leased]) -> None:
+        # The database hands out alone what may have killed its last worker. It gets no mates here either, or
+        # they would go down with it and be charged as well. No wait is longer than a lease: what hangs must
+        # not keep all that is due.
+        alone = len(batch) == 1 and batch[0].job.attempt > 1
+        if alone:
+            pool.finish(queue.LEASE_SECONDS)
+        pool.add(batch)
+        if alone:
+            pool.finish(queue.LEASE_SECONDS)
+
+
+def build_worker(
+    *,
+    database: Callable[[], Database],
+    storage: Storage,
+    models: ModelRegistry,
+    decode: Decode,
+    metrics: Metrics,
+    max_bytes: int,
+    concurrency: int,
+    on_given_back: Callable[[int], None] = lambda _jobs: None,
+) -> Worker:
+    """A worker with its pipeline and its leases. `on_given_back` hears of how many jobs."""
+    return Worker(
+        database=database,
+        runner=JobRunner(storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes),
+        leases=Leases(on_given_back),
+        models=models,
+        concurrency=concurrency,
+    )

@@ -1,0 +1,72 @@
+"""A canary: a check that may hang, asked often and run seldom."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+
+from shared.errors import ModelUnresponsive
+
+HOLD_SECONDS = 5.0  # how long a good answer holds
+RETRY_SECONDS = 30.0  # and a bad one, where there never was a good one: loading may take long to fail
+PATIENCE_SECONDS = 10.0  # how long the check may take, loading included
+
+
+class SelfTest:
+    """Any thread may ask. One check runs at a time; whoever asks meanwhile waits for it."""
+
+    def __init__(self, check: Callable[[], None], *, patience: float = PATIENCE_SECONDS):
+        self.has_passed = False  # whether any check has
+        self._check = check
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._running: Future[None] | None = None
+        self._failed: Future[None] | None = None  # the last check that did, until one passes
+        self._began = self._ended = float("-inf")
+
+    def ask(self, *, anew: bool = False) -> None:
+        """Raises what the check raises; ModelUnresponsive where it doesn't end in time.
+
+        What never passed is tried again in the background, and meanwhile fails as it did.
+        """
+        self.await_answer(self.start(anew=anew))
+
+    def await_answer(self, answer: Future[None]) -> None:
+        """Raises as `ask` does, for a check that `start` gave."""
+        if not wait([answer], max(0.0, self._began + self._patience - time.monotonic())).done:
+            raise ModelUnresponsive()
+        answer.result()
+
+    def start(self, *, anew: bool = False) -> Future[None]:
+        """Begins a check where the last answer doesn't hold any more, or one is wanted `anew`."""
+        with self._lock:
+            if self._running is None or (self._running.done() and (anew or not self._holds())):
+                self._running = self._begin()
+            never_passed = self._failed if not (self.has_passed or anew) else None
+            return never_passed or self._running
+
+    def _holds(self) -> bool:
+        failure_holds = 0.0 if self.has_passed else RETRY_SECONDS
+        return time.monotonic() - self._ended < (failure_holds if self._failed else HOLD_SECONDS)
+
+    def _begin(self) -> Future[None]:
+        if time.monotonic() - self._ended > 2 * RETRY_SECONDS:
+            self._failed = None  # nobody has asked for long: whoever does now waits for the new answer
+        self._began = time.monotonic()
+        running: Future[None] = Future()
+        # A daemon, in no pool: what hangs here must not keep the process from ending.
+        threading.Thread(target=self._run, args=(running,), name="canary", daemon=True).start()
+        return running
+
+    def _run(self, running: Future[None]) -> None:
+        try:
+            self._check()
+        except Exception as error:
+            self._failed, self._ended = running, time.monotonic()
+            running.set_exception(error)
+        else:
+            self._failed, self._ended = None, time.monotonic()
+            self.has_passed = True
+            running.set_result(None)

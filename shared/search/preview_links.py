@@ -1,0 +1,54 @@
+"""Where a result's preview is to be had: at Storage's image transformation, or at `GET /preview` of query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote, urlencode
+
+from shared.errors import StorageError
+from shared.runtime import logs
+from shared.search.previews import SIZES
+from shared.supabase.storage import Storage
+
+SIGNERS = 8  # at a time: Storage signs transformations one by one
+URLs = Mapping[tuple[str, str], str]  # bucket and name -> the original's address
+
+
+class PreviewLinks:
+    """Links for one page of results. `transforms`: whether the project has Storage's transformation."""
+
+    def __init__(self, *, transforms: bool):
+        self._signers = ThreadPoolExecutor(SIGNERS, "sign") if transforms else None
+
+    def of(self, storage: Storage, urls: URLs, *, seconds: int) -> dict[tuple[str, str], str]:
+        """Bucket and name -> the preview's address, for each of `urls`; see `own` for those of query."""
+        links = {place: own(*place, url) for place, url in urls.items()}
+        if self._signers is None:
+            return links
+        waiting = {
+            place: self._signers.submit(_transformed, storage, *place, url, seconds)
+            for place, url in urls.items()
+        }
+        return links | {place: link for place, one in waiting.items() if (link := one.result())}
+
+
+def own(bucket: str, name: str, url: str) -> str:
+    """The address at query, relative to the function's own, which it can't know behind a gateway."""
+    token = url.rpartition("?token=")[2] if "?token=" in url else ""
+    fields = {"bucket": bucket, "name": name} | ({"token": token} if token else {})
+    return f"preview?{urlencode(fields, quote_via=quote)}"
+
+
+def _transformed(storage: Storage, bucket: str, name: str, url: str, seconds: int) -> str | None:
+    """None where Storage has none for it: query's own preview remains."""
+    side = SIZES["tile"].side
+    if "?token=" not in url:
+        return storage.public_transformation(bucket, name, side=side)
+    if "?" in name:  # Storage signs its name encoded, and then doesn't know it again
+        return None
+    try:
+        return storage.sign_transformation(bucket, name, side=side, seconds=seconds)
+    except StorageError as error:  # the results are worth answering with other previews
+        logs.write("preview not signed", severity="WARNING", error=error, bucket=bucket)
+        return None

@@ -1,0 +1,139 @@
+"""Small pictures of stored images, for an `<img>`: made when they are asked for, stored nowhere."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image
+
+from shared.errors import InvalidQuery
+from shared.images import Decode
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.supabase.storage import Storage
+
+AT_ONCE, RUNNING = 24, 2  # requests here, a page of tiles: a browser may ask for them all at once
+CACHE_BYTES = 16 * 1024 * 1024  # some 1000 tiles
+QUALITIES = (75, 50, 25)
+SMALLER = 0.7  # of both sides, where not even the lowest quality is enough
+
+Key = tuple[str, str, str]  # bucket, name, size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The most that a preview may have."""
+
+    side: int  # pixels of the longer one
+    bytes: int
+
+
+SIZES = {
+    "tile": Size(side=400, bytes=25_000),
+    "large": Size(side=1600, bytes=250_000),  # for a viewer whose browser can't show the original
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A preview as its address names it; `token` is Storage's own, "" for an object in a public bucket."""
+
+    bucket: str
+    name: str
+    token: str = ""
+    size: str = "tile"
+
+    def __post_init__(self) -> None:
+        if not self.bucket or not self.name.strip("/"):
+            raise InvalidQuery("bucket or name is missing. Take the `preview` of a result as it is.")
+        # Storage never gets to see these: what stands before it may take them for a way out of its path.
+        if {".", ".."} & set(f"{self.bucket}/{self.name}".replace("\\", "/").split("/")):
+            raise InvalidQuery("An address with `.` or `..` in it has no preview.", value=self.name)
+        if self.size not in SIZES:
+            raise InvalidQuery(f"size is {self.size!r:.100}. Expected one of: {', '.join(SIZES)}.")
+
+    @property
+    def key(self) -> Key:
+        return self.bucket, self.name, self.size
+
+
+class Previews:
+    """Makes previews of what Storage hands out for a token. One per process; any thread may call it.
+
+    They are bounded apart from searches; one is decoded at a time, so that searches find a decoder free.
+    """
+
+    def __init__(self, *, storage: Storage, decode: Decode, max_bytes: int):
+        self._storage = storage
+        self._limiter = ConcurrencyLimiter(running=RUNNING, waiting=AT_ONCE - RUNNING)
+        self._decode = decode
+        self._max_bytes = max_bytes
+        self._decoding = threading.Lock()
+        self._cache = Cache(CACHE_BYTES)
+
+    def make(self, wanted: Wanted) -> bytes:
+        """A WebP. StorageError where Storage refuses the token, ImageError where the object is no image."""
+        with self._limiter.enter():
+            etag, kept = self._cache.get(wanted.key)
+            found = self._storage.download_shared(
+                wanted.bucket, wanted.name, token=wanted.token, max_bytes=self._max_bytes, known=etag
+            )
+            if found is None:  # Storage has taken the token, and has no other version
+                return kept
+            made = self._drawn(found.data, SIZES[wanted.size])
+            self._cache.put(wanted.key, found.etag, made)
+            return made
+
+    def _drawn(self, data: bytes, size: Size) -> bytes:
+        with self._decoding:
+            picture = self._decode(data, min_side=size.side).picture
+        return webp(picture, size)
+
+
+class Cache:
+    """The latest previews with their objects' ETags, up to so many bytes together."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Key, tuple[str, bytes]] = OrderedDict()
+
+    def get(self, key: Key) -> tuple[str, bytes]:
+        """ETag and preview; both empty where there is none."""
+        with self._lock:
+            if key not in self._kept:
+                return "", b""
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def put(self, key: Key, etag: str, preview: bytes) -> None:
+        """Keeps it, where there is an ETag to know its version by."""
+        with self._lock:
+            self._bytes -= len(self._kept.pop(key, ("", b""))[1])
+            if etag:
+                self._kept[key] = etag, preview
+                self._bytes += len(preview)
+            while self._bytes > self._most:
+                _, (_, dropped) = self._kept.popitem(last=False)
+                self._bytes -= len(dropped)
+
+
+def webp(picture: Image.Image, size: Size) -> bytes:
+    """The picture as large and as good as fits into `size`."""
+    picture = picture.copy()
+    side = size.side
+    while True:
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        for quality in QUALITIES:
+            if len(encoded := _encoded(picture, quality)) <= size.bytes:
+                return encoded
+        side = int(max(picture.size) * SMALLER)
+
+
+def _encoded(picture: Image.Image, quality: int) -> bytes:
+    file = BytesIO()
+    picture.save(file, "WEBP", quality=quality)
+    return file.getvalue()

@@ -1,0 +1,99 @@
+"""The vectors that a search starts from, as the database takes them: a stored image's by its id."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.errors import InvalidQuery, ObjectNotFound, TextUnsupported
+from shared.images import Decode
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.metrics import Metrics
+from shared.runtime.model_registry import ModelRegistry
+from shared.search import index
+from shared.search.index import ActiveModel, Named
+from shared.search.query import Query
+from shared.search.query_examples import Example
+from shared.supabase.database import Database
+
+
+class Embedding:
+    """Embeds texts and files, as many queries at a time as the gate lets in."""
+
+    def __init__(
+        self, *, models: ModelRegistry, limiter: ConcurrencyLimiter, metrics: Metrics, decode: Decode
+    ):
+        self._models = models
+        self._limiter = limiter
+        self._metrics = metrics
+        self._decode = decode
+
+    def embed(self, model: ActiveModel, examples: Sequence[Example]) -> dict[Example, np.ndarray]:
+        """The vectors, (dimensions,) float32 of unit length, of the texts and files among `examples`."""
+        texts = [example for example in examples if example.kind == "text"]
+        files = [example for example in examples if example.kind == "image"]
+        if not texts and not files:
+            return {}  # stored images alone need no model
+        embedder = self._models.get(model.name)
+        if texts and not embedder.supports_text:
+            raise TextUnsupported(value=model.name)
+        with self._limiter.enter(), self._metrics.step("embed"):
+            decoded = [self._decode(file.value, min_side=embedder.image_size) for file in files]
+            pictures = [one.picture for one in decoded]
+            vectors = list(embedder.embed_images(pictures)) if pictures else []
+            vectors += list(embedder.embed_texts([text.value for text in texts])) if texts else []
+        return dict(zip([*files, *texts], vectors, strict=True))
+
+
+def kind_of(query: Query) -> str:
+    """What the database calls this kind of query; each has similarities of its own."""
+    textual = {example.kind == "text" for example in query.like or query.unlike}
+    return "mixed" if len(textual) == 2 else "text" if True in textual else "image"
+
+
+def ids_of(database: Database, model: ActiveModel, query: Query) -> dict[Example, int]:
+    """The documents that the names among the examples mean; ObjectNotFound for one that isn't there or not
+    the caller's to see. Whether an id is, the database says when it searches."""
+    named = [example for example in query.examples if example.kind == "name"]
+    if not named:
+        return {}
+    by_name: defaultdict[str, list[Named]] = defaultdict(list)
+    for one in index.named(database, [one.value for one in named], model=model.name):
+        by_name[one.content].append(one)
+        by_name[f"{one.bucket_id}/{one.content}"].append(one)
+    bucket = query.filter.get("bucket")
+    return {example: _one(example.value, by_name[example.value], bucket).id for example in named}
+
+
+def as_json(
+    examples: Sequence[Example], ids: dict[Example, int], vectors: dict[Example, np.ndarray]
+) -> list[dict[str, Any]]:
+    """The examples as recommend_documents takes them."""
+    return [_source(example, ids, vectors) | {"weight": example.weight} for example in examples]
+
+
+def _source(example: Example, ids: dict[Example, int], vectors: dict[Example, np.ndarray]) -> dict[str, Any]:
+    if example in vectors:
+        return {"embedding": vectors[example].astype(float).tolist(), "kind": example.kind}
+    return {"id": ids.get(example, example.value)}
+
+
+def _one(name: str, found: Sequence[Named], bucket: str | None) -> Named:
+    """The one object that `name` means: exactly this bucket/path rather than such a path elsewhere; a path
+    that several buckets have means the filter's bucket."""
+    found = [one for one in found if f"{one.bucket_id}/{one.content}" == name] or found
+    if len(found) > 1:
+        found = [one for one in found if one.bucket_id == bucket] or found
+    if not found:
+        raise ObjectNotFound(
+            f"There is no searchable object {name!r:.200}, or you may not read it. "
+            "Name it by its id, its path, or bucket/path.",
+            value=name,
+        )
+    if len(found) > 1:
+        buckets = ", ".join(sorted(one.bucket_id for one in found))
+        raise InvalidQuery(f"{name!r} is in several buckets: {buckets}. Write bucket/path.", value=name)
+    return found[0]

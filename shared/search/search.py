@@ -1,0 +1,259 @@
+"""From a checked query to a page of results: embed what was given, search as the caller, sign URLs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shared.errors import InvalidLimit, StorageError
+from shared.images import Decode
+from shared.runtime import logs
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.metrics import Metrics
+from shared.runtime.model_registry import ModelRegistry
+from shared.search import cursors, index, query_vectors
+from shared.search.cursors import Start
+from shared.search.index import ActiveModel, Match, Recommendation, WordMatch
+from shared.search.preview_links import PreviewLinks
+from shared.search.query import Query
+from shared.search.query_examples import Example
+from shared.search.query_vectors import Embedding
+from shared.supabase.credentials import Identity
+from shared.supabase.database import Database
+from shared.supabase.storage import Storage
+
+URL_SECONDS = 600  # a result's signed URL works this long for whoever has it
+EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
+NOTICE = (  # fixed, so that an empty answer tells nothing of hidden images
+    "There is no image here that you may see. Possible reasons: you aren't signed in; no SELECT policy on "
+    "storage.objects lets you see an image; nothing is indexed yet; the images are in another bucket or "
+    "outside the filter; min_similarity, min_confidence or best_confidence holds them back."
+)
+POOL_NOTICE = "With diversity or collapse the best 200 results are all there are."
+POOL = 200  # results that recommend_documents has in all with diversity or collapse
+URLs = dict[tuple[str, str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One result, as it is answered."""
+
+    id: int
+    bucket: str
+    name: str
+    content: str
+    similarity: float
+    confidence: str | None  # same, strong, related or unrelated; None while that can't be told
+    found_by: list[str]  # why: image, name, metadata
+    closest: dict[str, Any] | None  # the example that it is most similar to: {field, index}
+    url: str | None  # shows the image for ten minutes at least; None where Storage doesn't let the caller
+    preview: str | None  # shows it small for as long; relative to the function's address where it serves it
+    metadata: dict[str, Any] | None
+    duplicates: list[dict[str, Any]]  # copies that were folded into it: {id, bucket, name, url}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """So many of a search's results."""
+
+    results: list[Found]
+    next_cursor: str | None  # None where nothing follows
+    notice: str | None  # why the first page is empty, or why there are no more results
+
+
+class Search:
+    """Answers queries with the caller's rights. One per process; any thread may call it."""
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[Identity], Database],
+        storage: Callable[[Identity], Storage],
+        models: ModelRegistry,
+        limiter: ConcurrencyLimiter,
+        metrics: Metrics,
+        decode: Decode,
+        previews: PreviewLinks,
+    ):
+        self._connect = connect
+        self._storage = storage
+        self._previews = previews
+        self._metrics = metrics
+        self._embedding = Embedding(models=models, limiter=limiter, metrics=metrics, decode=decode)
+
+    def find(self, caller: Identity, model: ActiveModel, query: Query) -> Page:
+        """A page of the best results for `query`, without the stored images that it starts from."""
+        start = cursors.start(query, model.name)
+        database = self._connect(caller)
+        ids = query_vectors.ids_of(database, model, query)
+        vectors = self._embedding.embed(model, query.examples)
+        with self._metrics.step("match"):
+            matches = (
+                _match(database, vectors[query.like[0]], model, query, start)
+                if is_plain(query)
+                else _recommend(database, ids, vectors, model, query, start)
+            )
+        with self._metrics.step("sign"):
+            urls = self._urls(caller, matches)
+            shown = {place: urls[place] for match in matches if (place := _place(match)) in urls}
+            previews = self._previews.of(self._storage(caller), shown, seconds=URL_SECONDS)
+        return Page(
+            results=[_found(match, query, urls, previews) for match in matches],
+            next_cursor=_next(query, model, start, matches),
+            notice=_notice(query, start, matches),
+        )
+
+    def _urls(self, caller: Identity, matches: Sequence[Match]) -> URLs:
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for match in matches:
+            names[match.bucket_id].append(match.content)
+            for copy in _copies(match):
+                names[copy["bucket"]].append(copy["name"])
+        storage = self._storage(caller)
+        urls: URLs = {}
+        for bucket, paths in names.items():
+            try:
+                found = storage.sign(bucket, paths, seconds=URL_SECONDS)
+                if unsigned := [path for path in paths if path not in found]:
+                    # A public bucket needs no policies, and without one Storage signs nothing.
+                    found |= storage.public_urls(bucket, unsigned)
+            except StorageError as error:  # the results are worth answering without pictures
+                logs.write("not signed", severity="WARNING", error=error, bucket=bucket)
+                continue
+            urls |= {(bucket, path): url for path, url in found.items()}
+        return urls
+
+
+def is_plain(query: Query) -> bool:
+    """Whether one vector is all that it takes: match_documents is the shorter way then."""
+    return (
+        len(query.examples) == 1
+        and query.examples[0] in query.like
+        and query.examples[0].kind in ("text", "image")
+        and not query.diversity
+        and query.collapse is None
+    )
+
+
+def _match(
+    database: Database, vector: np.ndarray, model: ActiveModel, query: Query, start: Start
+) -> Sequence[Match]:
+    return index.match(
+        database,
+        vector,
+        model=model.name,
+        kind=query_vectors.kind_of(query),
+        limit=query.limit,
+        offset=0 if start.after else start.skip,
+        after=start.after,
+        threshold=_threshold(query),
+        min_confidence=query.min_confidence,
+        best_confidence=query.best_confidence,
+        filter=query.filter,
+        query=(query.like[0].value, query.words) if query.like[0].kind == "text" else None,
+    )
+
+
+def _recommend(
+    database: Database,
+    ids: dict[Example, int],
+    vectors: dict[Example, np.ndarray],
+    model: ActiveModel,
+    query: Query,
+    start: Start,
+) -> Sequence[Match]:
+    return index.recommend(
+        database,
+        query_vectors.as_json(query.like, ids, vectors),
+        query_vectors.as_json(query.unlike, ids, vectors),
+        model=model.name,
+        kind=query_vectors.kind_of(query),
+        strategy=query.strategy,
+        diversity=query.diversity,
+        collapse=query.collapse,
+        limit=_count(query, start),
+        offset=0 if start.after else start.skip,
+        after=start.after,
+        threshold=_threshold(query),
+        min_confidence=query.min_confidence,
+        best_confidence=query.best_confidence,
+        filter=query.filter,
+    )
+
+
+def _threshold(query: Query) -> float:
+    return EVERYTHING if query.min_similarity is None else query.min_similarity
+
+
+def _count(query: Query, start: Start) -> int:
+    """How many results the page may have."""
+    if not _is_pooled(query):
+        return query.limit
+    if start.skip >= POOL:
+        raise InvalidLimit(
+            f"offset is {start.skip}. With diversity or collapse the best {POOL} results are all there are: "
+            "ask for an earlier page, or without them.",
+            value=start.skip,
+        )
+    return min(query.limit, POOL - start.skip)
+
+
+def _is_pooled(query: Query) -> bool:
+    return bool(query.diversity) or query.collapse is not None
+
+
+def _next(query: Query, model: ActiveModel, start: Start, matches: Sequence[Match]) -> str | None:
+    """The cursor of the page after this one; None where this one isn't full, or nothing can follow."""
+    seen = start.skip + len(matches)
+    if len(matches) < query.limit:
+        return None
+    if _is_pooled(query):
+        return cursors.write(query, model.name, Start(skip=seen)) if seen < POOL else None
+    last = matches[-1]
+    if isinstance(last, Recommendation | WordMatch):
+        key = {"score": last.score}
+    else:
+        key = {"similarity": last.similarity}
+    return cursors.write(query, model.name, Start(skip=seen, after={**key, "id": last.id, "rank": seen}))
+
+
+def _notice(query: Query, start: Start, matches: Sequence[Match]) -> str | None:
+    if not matches and not start.skip:
+        return NOTICE
+    return POOL_NOTICE if _is_pooled(query) and start.skip + len(matches) >= POOL else None
+
+
+def _copies(match: Match) -> list[dict[str, Any]]:
+    return match.duplicates if isinstance(match, Recommendation) else []
+
+
+def _closest(match: Match, query: Query) -> dict[str, Any] | None:
+    place = match.closest if isinstance(match, Recommendation) else 0
+    if place is None:
+        return None
+    return {"field": query.like[place].field, "index": query.like[place].index}
+
+
+def _place(match: Match) -> tuple[str, str]:
+    return match.bucket_id, match.content
+
+
+def _found(match: Match, query: Query, urls: URLs, previews: URLs) -> Found:
+    return Found(
+        id=match.id,
+        bucket=match.bucket_id,
+        name=match.content,
+        content=match.content,
+        similarity=match.similarity,
+        confidence=match.confidence,
+        found_by=match.found_by if isinstance(match, WordMatch) else ["image"],
+        closest=_closest(match, query),
+        url=urls.get(_place(match)),
+        preview=previews.get(_place(match)),
+        metadata=match.metadata,
+        duplicates=[copy | {"url": urls.get((copy["bucket"], copy["name"]))} for copy in _copies(match)],
+    )

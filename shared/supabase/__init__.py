@@ -1,0 +1,1 @@
+"""The project's database and Storage as a client reaches them."""

@@ -1,0 +1,174 @@
+"""Calls SQL functions through supabase-py, and translates what can go wrong there, once, into our errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import httpx
+from postgrest.exceptions import APIError
+from supabase import Client, SupabaseException, create_client
+from supabase.lib.client_options import SyncClientOptions
+
+from shared.errors import (
+    DatabaseError,
+    DatabaseForbidden,
+    DatabaseUnavailable,
+    InvalidQuery,
+    NeuralSearchError,
+    ObjectNotFound,
+    Unauthorized,
+)
+from shared.supabase import retry_after
+from shared.supabase.credentials import Identity
+
+Meanings = tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...]
+
+CLOCK_SECONDS = 1.0  # by which one machine's clock may be behind another's
+TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+# Shorter than the 5 s after which common servers drop an idle connection: a POST on it isn't retried.
+KEEP_ALIVE = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=4.0)
+
+# Of this thread's last answer, since supabase-py drops them: the HTTP status, for a gateway's error body has
+# no code, and when to come back.
+_status: ContextVar[int] = ContextVar("status", default=0)
+_wait: ContextVar[int] = ContextVar("wait", default=retry_after.DEFAULT)
+
+
+def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """The connections that all clients of this process share; safe to use from many threads."""
+    transport = transport or httpx.HTTPTransport(limits=KEEP_ALIVE, retries=1)
+    hooks = {"response": [_note]}
+    return httpx.Client(transport=transport, timeout=TIMEOUT, event_hooks=hooks)
+
+
+def _note(response: httpx.Response) -> None:
+    _status.set(response.status_code)
+    _wait.set(retry_after.seconds(response.headers.get("retry-after")))
+    if response.status_code == 200:
+        _check_json(response)
+
+
+def _check_json(response: httpx.Response) -> None:
+    """supabase-py would hand us the text of what isn't JSON, or not all of it, as data."""
+    kind = response.headers.get("content-type", "")
+    try:
+        response.read()
+        response.json()
+        fault = "" if "json" in kind else f"{kind or 'something'}, not JSON"
+    except ValueError as error:
+        fault = f"{kind or 'something'} that can't be read as JSON ({error})"
+    if fault:
+        text = f"{response.url} answered {fault}. Check SUPABASE_URL."
+        raise DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
+
+
+class Database:
+    """The project's SQL functions, called as one identity. Cheap to make: one per request, never shared."""
+
+    def __init__(self, url: str, identity: Identity, http: httpx.Client):
+        options = SyncClientOptions(
+            # The key's exact spelling matters: supabase-py would add its own header to a lower-case one.
+            headers={"Authorization": identity.authorization},
+            httpx_client=http,
+            auto_refresh_token=False,
+            persist_session=False,
+            postgrest_client_retry=False,
+        )
+        self._client = _client(url, identity.apikey, options)
+        self._is_key_alone = identity.is_key_alone
+
+    def call(self, function: str, columns: Sequence[str] = (), /, **arguments: Any) -> Any:
+        """What the SQL function answers, of its columns only these where some are named.
+
+        An argument that is None is left out, so its default applies.
+        """
+        given = {name: value for name, value in arguments.items() if value is not None}
+        try:
+            return self._call(function, columns, given)
+        except Unauthorized as error:
+            if not (self._is_key_alone and _is_misdated(error)):
+                raise
+        # No mistake of the caller's: the platform's clocks differ by a moment.
+        time.sleep(CLOCK_SECONDS)
+        try:
+            return self._call(function, columns, given)
+        except Unauthorized as error:
+            if not _is_misdated(error):
+                raise
+            text = f"{error}. The project's own clocks disagree: come back."
+            raise DatabaseUnavailable(text, retry_after=retry_after.DEFAULT) from error
+
+    def _call(self, function: str, columns: Sequence[str], given: dict[str, Any]) -> Any:
+        try:
+            request = self._client.rpc(function, given)
+            return (request.select(*columns) if columns else request).execute().data
+        except NeuralSearchError:
+            raise
+        except Exception as error:
+            raise translate(error, function) from error
+
+
+def _client(url: str, key: str, options: SyncClientOptions) -> Client:
+    try:
+        return create_client(url, key, options)
+    except SupabaseException as error:
+        raise Unauthorized(
+            "There is no API key: send one in the `apikey` header, or set SUPABASE_PUBLISHABLE_KEY."
+            if not key
+            else f"SUPABASE_URL doesn't name a Supabase project: {error}"
+        ) from error
+
+
+def _is_misdated(error: Unauthorized) -> bool:
+    """Whether PostgREST understood the token, and didn't take its claims: mostly its times."""
+    return isinstance(error.__cause__, APIError) and error.__cause__.code == "PGRST303"
+
+
+def translate(error: Exception, function: str) -> NeuralSearchError:
+    """Our error for whatever supabase-py raised while `function` was called."""
+    if isinstance(error, APIError):
+        return _from_api(error, function)
+    if isinstance(error, httpx.TimeoutException):
+        text = f"{function}: no answer in time. Try again later."
+        return DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
+    if isinstance(error, httpx.HTTPError):
+        text = f"{function}: can't reach the database's API: {error}"
+        return DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
+    return DatabaseError(f"{function}: {type(error).__name__}: {error}")
+
+
+def _from_api(error: APIError, function: str) -> NeuralSearchError:
+    code = str(error.code or _status.get())
+    meanings = STATUSES if len(code) == 3 else MEANINGS
+    kind = next((kind for beginnings, kind in meanings if code.startswith(beginnings)), DatabaseError)
+    text = f"{function}: {(error.message or 'no message').removesuffix('.')} ({code})"
+    if kind is Unauthorized:
+        text += ". Send a valid key or token"
+    elif kind in (DatabaseError, InvalidQuery, ObjectNotFound) and error.hint:
+        text += f". {error.hint}"
+    value = error.details if kind is ObjectNotFound else None  # the id that isn't there
+    return kind(text, value=value, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
+
+
+# What a SQLSTATE or PostgREST's own code means, by its beginning; the first line that fits decides.
+MEANINGS: Meanings = (
+    (("PGRST301", "PGRST302", "PGRST303"), Unauthorized),  # the token is expired, forged or malformed
+    (("42501",), DatabaseForbidden),
+    (
+        ("PGRST00", "08", "40", "53", "55P03", "57", "58", "25006"),
+        DatabaseUnavailable,
+    ),  # 57014: took too long
+    (("22", "P0001"), InvalidQuery),  # a value that the function refuses
+    (("PT404",), ObjectNotFound),  # an example that isn't there, or isn't the caller's to see
+)
+
+# What an answer without such a code means, by its HTTP status: it comes from what stands before PostgREST, or
+# is a broken one of PostgREST's (200).
+STATUSES: Meanings = (
+    (("401",), Unauthorized),
+    (("403",), DatabaseForbidden),
+    (("5", "408", "429", "404", "3", "2"), DatabaseUnavailable),
+)

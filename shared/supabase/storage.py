@@ -1,0 +1,327 @@
+"""Supabase Storage over plain HTTP: download, upload, sign.
+
+Not through supabase-py: it parses an object's name as a URL (a `?` or `:` in it asks for another object) and
+holds the whole body in memory whatever its size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import IncompleteRead
+from typing import Any
+from urllib.parse import quote
+
+import requests
+import urllib3
+
+from shared.errors import (
+    ImageTooLarge,
+    NeuralSearchError,
+    ObjectExists,
+    ObjectNotFound,
+    PayloadTooLarge,
+    StaleObject,
+    StorageError,
+    StorageForbidden,
+    StorageRefused,
+    StorageUnavailable,
+)
+from shared.supabase import retry_after
+from shared.supabase.credentials import Identity
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 15  # the longest silence within an answer
+TOTAL_SECONDS = 60  # the longest answer, however steadily it drips
+CHUNK = 256 * 1024
+ERROR_BYTES = 64 * 1024  # an error's body is never longer
+ANSWER_BYTES = 16 * 1024 * 1024  # nor is what is no object: 1000 signed URLs are 1 MB
+BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
+MD5 = re.compile("[0-9a-f]{32}")
+UNRESERVED = "!*'();:@&=+$,"  # what Storage doesn't decode again when it signs a single path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """An object as its signed or public address gives it to anybody."""
+
+    data: bytes
+    etag: str  # "" where Storage tells none
+
+
+class Storage:
+    """One project's Storage as one identity, or nobody, sees it. The session is shared; this is cheap."""
+
+    def __init__(self, url: str, identity: Identity | None, session: requests.Session, public_url: str = ""):
+        self._base = f"{url}/storage/v1"
+        self._public = f"{public_url or url}/storage/v1"  # for what browsers load
+        self._headers = identity.headers if identity else {}
+        self._session = session
+
+    def download(
+        self,
+        bucket: str,
+        name: str,
+        *,
+        version: str,
+        max_bytes: int,
+        size: int | None = None,
+        etag: str | None = None,
+    ) -> bytes:
+        """The object's bytes. `version` passes by what a CDN may still hold of an older one.
+
+        Raises StaleObject where the bytes aren't the `size` or `etag` that the object's row tells of, and
+        ImageTooLarge as soon as more than `max_bytes` arrive.
+        """
+        url = f"{self._base}/object/{object_path(bucket, name)}?v={quote(version, safe='')}"
+        with self._send("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            data = _read(response, max_bytes)
+            if len(data) > max_bytes:
+                raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+            _check_fresh(response, data, size, etag)
+            return data
+
+    def download_shared(
+        self, bucket: str, name: str, *, token: str, max_bytes: int, known: str = ""
+    ) -> Shared | None:
+        """The object by a signed address's token, or without one from a public bucket.
+
+        None where Storage accepts that and the object's ETag is still the `known` one. Raises ImageTooLarge
+        as soon as more than `max_bytes` arrive.
+        """
+        path = object_path(bucket, name)
+        way = f"sign/{path}?token={quote(token, safe='')}" if token else f"public/{path}"
+        headers = {"Accept-Encoding": "identity"} | ({"If-None-Match": known} if known else {})
+        unchanged = 304 if known else 200
+        with self._send(
+            "GET", f"{self._base}/object/{way}", headers=headers, unchanged=unchanged
+        ) as response:
+            if response.status_code == 304:
+                return None
+            data = _read(response, max_bytes)
+            if len(data) > max_bytes:
+                raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+            _check_fresh(response, data, None, None)
+            return Shared(data=data, etag=response.headers.get("ETag", ""))
+
+    def answers(self, bucket: str) -> bool:
+        """Whether Storage itself answers for this bucket: it is asked for an object that isn't there.
+
+        By the way that a download takes, so that a gateway that lets no download pass shows here too.
+        """
+        try:
+            self.download(bucket, f"neural-search/{uuid.uuid4()}", version="", max_bytes=0)
+        except ObjectNotFound:
+            return True
+        except NeuralSearchError:
+            return False
+        return False  # what has something under any name is no Storage
+
+    def upload(
+        self, bucket: str, name: str, data: bytes, *, mime_type: str, upsert: bool = False
+    ) -> dict[str, Any]:
+        """Stores an object as this identity. Returns Storage's answer, `{"Key", "Id"}`."""
+        url = f"{self._base}/object/{object_path(bucket, name)}"
+        form = {"cacheControl": "3600"}
+        file = {"file": (name.rsplit("/", 1)[-1], data, mime_type)}
+        headers = {"x-upsert": str(upsert).lower()}
+        with self._send("POST", url, headers=headers, data=form, files=file) as response:
+            return _json_object(response)
+
+    def sign(self, bucket: str, names: Sequence[str], *, seconds: int) -> dict[str, str]:
+        """Name -> a URL that shows the object to whoever has it, for those that this identity may read."""
+        url = f"{self._base}/object/sign/{quote(bucket, safe='')}"
+        with self._send("POST", url, json={"paths": list(names), "expiresIn": seconds}) as response:
+            rows = _json_list(response)
+        tokens = {row["path"]: _token(row.get("signedURL")) for row in rows if not row.get("error")}
+        return {
+            name: f"{self._public}/object/sign/{object_path(bucket, name)}?token={token}"
+            for name, token in tokens.items()
+            if token
+        }
+
+    def public_urls(self, bucket: str, names: Sequence[str]) -> dict[str, str]:
+        """Name -> the URL that anybody may read it at: all of `names` if the bucket is public, else none."""
+        try:
+            with self._send("GET", f"{self._base}/object/info/public/{object_path(bucket, names[0])}"):
+                pass
+        except (ObjectNotFound, StorageRefused, StorageForbidden):
+            return {}
+        return {name: f"{self._public}/object/public/{object_path(bucket, name)}" for name in names}
+
+    def sign_transformation(self, bucket: str, name: str, *, side: int, seconds: int) -> str | None:
+        """A URL that shows the object within `side` x `side` pixels; None where the project has no such."""
+        segments = (quote(part, safe=UNRESERVED) for part in name.split("/"))
+        url = f"{self._base}/object/sign/{quote(bucket, safe='')}/{'/'.join(segments)}"
+        transform = {"width": side, "height": side, "resize": "contain"}
+        with self._send("POST", url, json={"expiresIn": seconds, "transform": transform}) as response:
+            signed = str(_json_object(response).get("signedURL"))
+        if not signed.startswith("/render/image/sign/"):
+            return None
+        return f"{self._public}/render/image/sign/{object_path(bucket, name)}?token={_token(signed)}"
+
+    def public_transformation(self, bucket: str, name: str, *, side: int) -> str:
+        """The same for an object in a public bucket, without asking."""
+        bounds = f"width={side}&height={side}&resize=contain"
+        return f"{self._public}/render/image/public/{object_path(bucket, name)}?{bounds}"
+
+    def list_folder(self, bucket: str, folder: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
+        """A page of what lies in a folder ("" is the bucket's own), by name. Folders have the id null."""
+        url = f"{self._base}/object/list/{quote(bucket, safe='')}"
+        order = {"column": "name", "order": "asc"}
+        body = {"prefix": folder, "limit": limit, "offset": offset, "sortBy": order}
+        with self._send("POST", url, json=body) as response:
+            return _json_list(response)
+
+    def info(self, bucket: str, name: str) -> dict[str, Any]:
+        """What Storage knows of an object; `metadata` is what its uploader attached."""
+        with self._send("GET", f"{self._base}/object/info/{object_path(bucket, name)}") as response:
+            return _json_object(response)
+
+    @contextmanager
+    def _send(self, method: str, url: str, **content: Any) -> Iterator[requests.Response]:
+        headers = self._headers | content.pop("headers", {})
+        accepted = (200, content.pop("unchanged", 200))
+        request = requests.Request(method, url, headers=headers, **content).prepare()
+        request.url = url  # requests would resolve `..` and decode `%2E` in an object's name
+        surroundings = self._session.merge_environment_settings(url, {}, True, None, None)
+        try:
+            response = self._session.send(
+                request, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **surroundings
+            )
+            with response:
+                if response.status_code not in accepted:
+                    raise _refusal(response)
+                yield response
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise translate(error) from error
+
+
+def object_path(bucket: str, name: str) -> str:
+    """Bucket and name as they stand in a URL: nothing in them can end the path or climb out of it."""
+    # A bucket's slash is encoded, so that it stays one segment.
+    segments = [quote(bucket, safe=""), *(quote(part, safe="") for part in name.split("/"))]
+    dots = {".": "%2E", "..": "%2E%2E"}
+    return "/".join(dots.get(part, part) for part in segments)
+
+
+def translate(error: Exception) -> StorageError:
+    """Our error for what `requests` or urllib3 raised.
+
+    Only a Storage that can't be reached is everybody's trouble. One that falls silent within one object may
+    be that object's, so it counts as an attempt, or the object would be tried forever.
+    """
+    if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
+        return StorageError(f"Storage was silent for {READ_SECONDS} seconds. It will be asked again.")
+    cut_off = urllib3.exceptions.ProtocolError | IncompleteRead | requests.exceptions.ChunkedEncodingError
+    if isinstance(error, cut_off):
+        return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
+    unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
+    if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):
+        return StorageUnavailable(f"Storage can't be reached: {error}")
+    return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
+
+
+def _read(response: requests.Response, enough: int) -> bytes:
+    """The body, or somewhat more than its first `enough` bytes."""
+    deadline = time.monotonic() + TOTAL_SECONDS
+    data = bytearray()
+    # read1 returns what has arrived. `iter_content` waits until a chunk is full, and so past any deadline.
+    while part := response.raw.read1(CHUNK, decode_content=True):
+        data += part
+        if len(data) > enough:
+            break
+        if time.monotonic() > deadline:
+            raise StorageError(f"Storage's answer took more than {TOTAL_SECONDS} seconds.")
+    return bytes(data)
+
+
+def _check_fresh(response: requests.Response, data: bytes, size: int | None, etag: str | None) -> None:
+    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+    announced = response.headers.get("Content-Length", "")
+    if not encoded and announced.isdecimal() and int(announced) != len(data):
+        raise StaleObject(f"The download was cut off: {len(data)} of {announced} bytes arrived.")
+    if size is not None and size != len(data):
+        raise StaleObject(f"Storage sent {len(data)} bytes, the object's row says {size}.")
+    sent = response.headers.get("ETag") or _md5_where_it_is_one(etag, data)
+    if etag and sent and _bare(etag) != _bare(sent):
+        raise StaleObject(f"Storage sent the bytes with ETag {sent}, the object's row says {etag}.")
+
+
+def _md5_where_it_is_one(etag: str | None, data: bytes) -> str | None:
+    """The ETag that these bytes should have had, where the one that is expected is an MD5: not of parts."""
+    if not MD5.fullmatch(_bare(etag or "")):
+        return None
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _bare(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')  # a CDN that recompresses makes the tag a weak one
+
+
+def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
+    """The error that Storage's body tells of: HTTP says 400 to nearly everything, the body has the status.
+
+    Without such a body it wasn't Storage that answered but what stands before it, and it speaks of no object.
+    """
+    body = _error_body(response)
+    text = str(body.get("message") or body.get("error") or f"HTTP {response.status_code}")
+    status = str(body.get("statusCode") or response.status_code)
+    code = str(body.get("code") or body.get("error") or status)
+    if status.startswith("3"):
+        where = response.headers.get("Location")
+        return StorageUnavailable(f"Storage sends us on to {where!r} ({status}). Check SUPABASE_URL.")
+    if status == "404" and body:
+        return ObjectNotFound(f"Storage: {text}. There is no such object or bucket, or you may not read it.")
+    if status in ("401", "403"):
+        return StorageForbidden(f"Storage: {text} ({code}). Check the key and the policies.")
+    if status == "409":
+        return ObjectExists()
+    if status == "413":
+        return PayloadTooLarge(f"Storage: {text}.")
+    if status in BUSY or not body or (status.startswith("5") and status != "500"):
+        asked = response.headers.get("Retry-After")
+        wait = retry_after.seconds(asked) if asked or status in BUSY else None
+        return StorageUnavailable(f"Storage: {text} ({status}).", retry_after=wait)
+    if status.startswith("4"):
+        return StorageRefused(f"Storage: {text} ({code}).")
+    return StorageError(f"Storage: {text} ({status}).")
+
+
+def _error_body(response: requests.Response) -> dict[str, Any]:
+    try:
+        body = json.loads(_read(response, ERROR_BYTES))
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _json_object(response: requests.Response) -> dict[str, Any]:
+    body = _json(response)
+    if not isinstance(body, dict):
+        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON object.")
+    return body
+
+
+def _json_list(response: requests.Response) -> list[dict[str, Any]]:
+    body = _json(response)
+    if not isinstance(body, list):
+        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON list.")
+    return body
+
+
+def _json(response: requests.Response) -> Any:
+    try:
+        return json.loads(_read(response, ANSWER_BYTES))
+    except ValueError as error:
+        raise StorageError(f"Storage answered something that isn't JSON: {error}") from error
+
+
+def _token(signed_url: str | None) -> str:
+    return (signed_url or "").rpartition("?token=")[2]

@@ -1,0 +1,66 @@
+-- The words of documents: what images are called and what their metadata says.
+create table if not exists neural_search.words (
+  lexeme text not null,
+  document_id bigint not null references neural_search.documents (id) on delete cascade,
+  source smallint not null check (source between 1 and 3),
+  primary key (lexeme, document_id)
+);
+comment on table neural_search.words is
+  'The lexemes of each document''s path and metadata. Row level security lets no operator of text search use an index '
+  'for callers under policies; equality of text may.';
+comment on column neural_search.words.lexeme is 'As the configuration in neural_search.text_search makes it.';
+comment on column neural_search.words.document_id is 'neural_search.documents.id.';
+comment on column neural_search.words.source is 'Where it is from: 1 the path, 2 the metadata, 3 both.';
+
+create index if not exists words_document_id_idx on neural_search.words (document_id);
+comment on index neural_search.words_document_id_idx is 'What goes or changes with a document.';
+
+alter table neural_search.words enable row level security;
+
+create table if not exists neural_search.text_search (
+  id boolean primary key default true check (id),
+  configuration text not null
+);
+comment on table neural_search.text_search is 'How lexemes are made of words: one row.';
+comment on column neural_search.text_search.id is 'Always true.';
+comment on column neural_search.text_search.configuration is
+  'A text search configuration of Postgres, by name: a regconfig would be in the way of pg_upgrade.';
+insert into neural_search.text_search (configuration) values ('pg_catalog.simple') on conflict do nothing;
+
+alter table neural_search.text_search enable row level security;
+
+do $$
+begin
+  if not exists (select from pg_policy as p where p.polrelid = 'neural_search.words'::regclass) then
+    create policy "As the policy on documents says" on neural_search.words
+      for select to anon, authenticated using (false);
+  end if;
+
+  if to_regtype('neural_search.word_match') is null then
+    create type neural_search.word_match as (
+      id bigint,
+      share double precision,
+      source integer,
+      content text,
+      similarity double precision,
+      bucket_id text,
+      object_id uuid,
+      metadata jsonb,
+      object_version text
+    );
+    alter type neural_search.search
+      add attribute same double precision, add attribute strong double precision, add attribute related double precision,
+      add attribute threshold double precision;
+  end if;
+end
+$$;
+comment on type neural_search.word_match is
+  'A document that has words of a query: the share of them that it has, and where they are (words.source).';
+comment on type neural_search.search is
+  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
+  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
+  'those that may use an index, objects what they say of storage.objects as o; same, strong and related are the levels of '
+  'confidence.';
+
+-- An argument more.
+drop function if exists neural_search.check_page(jsonb, text);

@@ -1,0 +1,336 @@
+-- Words: what images are called and what their metadata says, beside what they show.
+-- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
+-- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
+-- the policy on neural_search.words, words_statement, find_words, ranked_words,
+-- check_words, search_documents.
+
+-- Definer, because callers may not read the table; how words are compared is no secret.
+create or replace function neural_search.text_configuration() returns regconfig
+language sql stable security definer set search_path = '' as $$
+  select t.configuration::regconfig from neural_search.text_search as t
+$$;
+comment on function neural_search.text_configuration is 'The text search configuration that lexemes are made by.';
+
+
+-- Camel case, digits and whatever of ASCII is no letter separate words: which other letters there are depends on the
+-- database's locale, and is left to the parser. Composed, because macOS uploads names in decomposed characters. What says
+-- nothing of a picture is left out by this list, since to go by frequency would tell of hidden rows. 4,000 characters,
+-- words of at most 64.
+create or replace function neural_search.lexemes(source text, configuration regconfig)
+returns table (lexeme text, place integer)
+language sql stable set search_path = '' as $$
+  with words as (
+    select lower(w.word) as word, w.place
+    from regexp_split_to_table(
+      regexp_replace(
+        regexp_replace(normalize(left(source, 4000), nfkc), '([[:lower:]])([[:upper:]])', '\1 \2', 'g'),
+        '([[:upper:]])([[:upper:]][[:lower:]])', '\1 \2', 'g'
+      ),
+      '[\u0001-\u0040\u005b-\u0060\u007b-\u007f]+'
+    ) with ordinality as w (word, place)
+  )
+  select l.lexeme, min(l.positions[1])::integer
+  from unnest(to_tsvector(configuration, (
+    select string_agg(w.word, ' ' order by w.place)
+    from words as w
+    where length(w.word) <= 64 and w.word !~ '^[a-z]?$' and w.word <> all (array[
+      'avif', 'bmp', 'gif', 'heic', 'heif', 'ico', 'jpeg', 'jpg', 'png', 'svg', 'tif', 'tiff', 'webp',
+      'cimg', 'dcim', 'dji', 'dsc', 'dscf', 'dscn', 'gopr', 'image', 'images', 'img', 'imgp', 'mvimg', 'photo', 'photos',
+      'pic', 'pict', 'pics', 'picture', 'pictures', 'pxl', 'vid',
+      'an', 'and', 'at', 'by', 'for', 'from', 'in', 'is', 'of', 'on', 'or', 'the', 'to', 'with'
+    ])
+  ))) as l
+  group by l.lexeme
+$$;
+comment on function neural_search.lexemes is
+  'The lexemes in a path or in any text, and where they come first; without numbers, single letters, file types, what '
+  'cameras call files, and little words.';
+
+
+-- The path without its file's type; of the metadata strings and lists of strings, not their keys. At most 100 in all.
+create or replace function neural_search.words_of(content text, metadata jsonb)
+returns table (lexeme text, source smallint)
+language sql stable set search_path = '' as $$
+  with configured as materialized (select neural_search.text_configuration() as configuration),
+  strings as (
+    select given.value #>> '{}' as string
+    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given
+    where jsonb_typeof(given.value) = 'string'
+    union all
+    select item.value #>> '{}'
+    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given,
+      jsonb_array_elements(case jsonb_typeof(given.value) when 'array' then given.value else '[]' end) as item
+    where jsonb_typeof(item.value) = 'string'
+  ),
+  found as (
+    select l.lexeme, l.place, 1 as source
+    from configured as c, neural_search.lexemes(content, c.configuration) as l
+    union all
+    select l.lexeme, l.place, 2
+    from configured as c,
+      neural_search.lexemes((
+        select string_agg(f.string, ' ')
+        from (select left(s.string, 4000) as string from strings as s limit 1000) as f
+      ), c.configuration) as l
+  )
+  select f.lexeme, bit_or(f.source)::smallint
+  from found as f
+  group by f.lexeme
+  order by min(f.source), min(f.place), f.lexeme limit 100
+$$;
+comment on function neural_search.words_of is
+  'The lexemes that a document is found by, and where each is from: 1 the path, 2 the metadata, 3 both.';
+
+
+create or replace function neural_search.write_words() returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  count bigint;
+begin
+  delete from neural_search.words as w where true;
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, d.id, w.source
+  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w;
+  get diagnostics count = row_count;
+  return count;
+end
+$$;
+comment on function neural_search.write_words is 'Makes the words of all documents anew; how many.';
+
+
+create or replace function neural_search.use_text_search(configuration text) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  found text;
+begin
+  select format('%I.%I', n.nspname, c.cfgname) into found
+  from pg_ts_config as c join pg_namespace as n on n.oid = c.cfgnamespace
+  where use_text_search.configuration in (c.cfgname, n.nspname || '.' || c.cfgname)
+  order by n.nspname = 'pg_catalog' desc, n.nspname limit 1;
+  if found is null then
+    raise exception 'configuration is %, which isn''t a text search configuration of this database.',
+      coalesce(quote_literal(left(use_text_search.configuration, 100)), 'null')
+      using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
+  end if;
+  lock table neural_search.documents in share mode; -- or what is uploaded meanwhile would keep words of the former kind
+  update neural_search.text_search as t set configuration = found where true;
+  return neural_search.write_words();
+end
+$$;
+comment on function neural_search.use_text_search is
+  'Has lexemes made by another text search configuration from now on, and those of all documents anew; how many.';
+
+
+-- It never raises, or an upload or a move could fail: such a document is found by its vector alone.
+create or replace function neural_search.on_document_change() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' then
+    if (old.content, old.metadata) is not distinct from (new.content, new.metadata) then
+      return null;
+    end if;
+    delete from neural_search.words as w where w.document_id = new.id;
+  end if;
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, new.id, w.source from neural_search.words_of(new.content, new.metadata) as w;
+  return null;
+exception when others then
+  raise warning 'neural-search could not write the words of document %: % (%)', new.id, sqlerrm, sqlstate;
+  return null;
+end
+$$;
+comment on function neural_search.on_document_change is 'Keeps words as the document''s path and metadata are.';
+
+
+create or replace function neural_search.attach_words() returns void
+language plpgsql set search_path = '' as $$
+begin
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
+  ) then
+    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
+      for each row execute function neural_search.on_document_change();
+    perform neural_search.write_words();
+  end if;
+end
+$$;
+comment on function neural_search.attach_words is
+  'Makes the trigger that keeps words, where it is missing, and the words of the documents that are there by then.';
+
+
+-- A scalar subquery, because the planner would turn an EXISTS into a hash of all documents that the caller may see.
+alter policy "As the policy on documents says" on neural_search.words
+  to anon, authenticated using (
+    coalesce((select true from neural_search.documents as d where d.id = words.document_id), false)
+  );
+comment on policy "As the policy on documents says" on neural_search.words is
+  'A word is seen by whoever sees its document.';
+
+
+-- Of each word the first 1,000 documents that the caller may see, and never the first 1,000 of all: what is found mustn't
+-- depend on hidden ones. Offset 0 keeps the planner from hashing all documents. $1 is the query, $2 its lexemes.
+create or replace function neural_search.words_statement(search neural_search.search) returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'with found as materialized ('
+    ' select first_ones.* from unnest($2) as asked (lexeme) cross join lateral ('
+    '  select d.*, w.source from neural_search.words as w cross join lateral ('
+    '   select * from neural_search.documents as d where d.id = w.document_id and d.model = %L%s offset 0) as d'
+    '  where w.lexeme = asked.lexeme order by w.document_id limit 1000) as first_ones'
+    '), named as materialized ('
+    ' select f.id, count(*) / cardinality($2)::double precision as share, bit_or(f.source)::integer as source'
+    ' from found as f group by f.id order by share desc, f.id limit 1000'
+    ') select distinct on (n.share, n.id) n.id, n.share, n.source, f.content,'
+    ' 1 - (f.embedding operator(extensions.<=>) $1) as similarity, f.bucket_id, f.object_id, f.metadata, f.object_version'
+    ' from named as n join found as f on f.id = n.id',
+    search.model, search.conditions
+  )
+$$;
+comment on function neural_search.words_statement is
+  'How documents that have some of a query''s words are found: at most 1,000, those with the greatest share of them.';
+
+
+create or replace function neural_search.find_words(search neural_search.search, lexemes text[])
+returns neural_search.word_match[]
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  found neural_search.word_match[];
+begin
+  if cardinality(lexemes) = 0 then
+    return '{}'::neural_search.word_match[];
+  end if;
+  execute format(
+    'select coalesce(array_agg(row(f.*)::neural_search.word_match), ''{}'') from (%s) as f',
+    neural_search.words_statement(search)
+  ) into found using search.query, lexemes;
+  return found;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  if not neural_search.policies_work() then
+    return '{}'::neural_search.word_match[];
+  elsif current_setting('neural_search.prepared', true) <> 'on' then
+    raise; -- can_see hides what a policy fails on: this failure is our own
+  end if;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.find_words(search, lexemes);
+end
+$$;
+comment on function neural_search.find_words is
+  'The documents that have some of these lexemes, of those that policies show to the caller and that fulfil all '
+  'conditions; whether their objects are still there is for seen_among to say.';
+
+
+-- By score, as one order for seen_among, which asks no further than it has to.
+create or replace function neural_search.ranked_words(
+  named neural_search.word_match[], weight double precision, page_after jsonb
+) returns neural_search.match[]
+language sql immutable set search_path = '' as $$
+  select array(
+    select row(n.id, n.content, n.similarity, n.bucket_id, n.object_id, n.metadata, n.object_version)::neural_search.match
+    from unnest(named) as n cross join lateral (select n.similarity + weight * n.share as score) as s
+    where page_after is null or s.score < (page_after ->> 'score')::double precision
+      or s.score = (page_after ->> 'score')::double precision and n.id > (page_after ->> 'id')::bigint
+    order by s.score desc, n.id
+  )
+$$;
+comment on function neural_search.ranked_words is 'What its words found, in the order of scores, from a page on.';
+
+
+create or replace function neural_search.check_words(words double precision) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if not words between 0 and 1 then
+    raise exception 'words is %, expected a number from 0 to 1.', words
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
+  end if;
+end
+$$;
+comment on function neural_search.check_words is 'Raises, with the remedy, for a weight of words that makes no sense.';
+
+
+create or replace function public.search_documents(
+  query_embedding extensions.vector,
+  query_text text,
+  words double precision default 0.5,
+  similarity_threshold double precision default 0,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  query_kind text default 'text',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
+  score double precision, found_by text[]
+)
+language plpgsql stable set search_path = ''
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as match_documents has them
+as $$
+#variable_conflict use_column
+declare
+  weight constant double precision := coalesce(search_documents.words, 0.5);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  names constant text[] := neural_search.search_parameters();
+  search neural_search.search;
+  lexemes text[];
+  former text[];
+  named neural_search.word_match[];
+  page neural_search.match[] := '{}'::neural_search.match[];
+begin
+  perform neural_search.check_words(weight);
+  if page_after is not null then
+    perform neural_search.check_page(page_after, 'score', 2.1);
+  end if;
+  search = neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'text'), min_confidence,
+    best_confidence
+  );
+  lexemes = array(
+    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+    where weight > 0 order by l.place limit 16
+  );
+  former = neural_search.set_parameters(names, neural_search.search_settings());
+  named = array(
+    select row(n.*)::neural_search.word_match from unnest(neural_search.find_words(search, lexemes)) as n
+    where n.similarity > search.threshold and n.similarity >= search.floor
+  );
+  search.conditions = search.conditions
+    || format(' and d.id <> all (%L)', array(select n.id from unnest(named) as n)::text);
+  if search.best_floor is null
+    or neural_search.seen_among(
+      array(
+        select m from unnest(neural_search.ranked_words(named, weight, null)) as m where m.similarity >= search.best_floor
+      ), 1, 0
+    ) <> '{}'
+    or neural_search.find_page(search, 1, 0, null, 'score') <> '{}'
+  then
+    search.best_floor = null;
+    page = neural_search.find_page(search, wanted + skipped, 0, page_after, 'score')
+      || neural_search.seen_among(neural_search.ranked_words(named, weight, page_after), wanted + skipped, 0);
+  end if;
+  former = neural_search.set_parameters(names, former);
+  perform neural_search.log_failures();
+
+  return query
+  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, s.score,
+    array_remove(array[
+      case when n.id is null or c.confidence <> 'unrelated' then 'image' end,
+      case when n.source & 1 > 0 then 'name' end,
+      case when n.source & 2 > 0 then 'metadata' end
+    ], null)
+  from unnest(page) as p
+  left join unnest(named) as n on n.id = p.id
+  cross join lateral (select p.similarity + coalesce(weight * n.share, 0) as score) as s
+  cross join lateral (
+    select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
+  ) as c
+  order by s.score desc, p.id limit wanted offset skipped;
+end
+$$;
+comment on function public.search_documents is
+  'match_documents, with the words of paths and metadata beside the images: score is similarity plus words times the share '
+  'of query_text''s words that a document has, the best first, equals by id; found_by says image, name, metadata.';

@@ -1,0 +1,290 @@
+"""search_documents: what images are called and what their metadata says, beside what they show."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+from support.databases import as_role, clone, make_crowd, vector
+
+ME = "00000000-0000-4000-8000-000000000001"
+ROWS = 3000
+
+
+def search(connection, text, *, columns="content", **arguments):
+    given = {"query_embedding": vector(1), "query_text": text, "words": 0.5, "similarity_threshold": -1.0}
+    arguments = given | arguments
+    named = ", ".join(f"{name} => %({name})s" for name in arguments)
+    return connection.execute(f"select {columns} from public.search_documents({named})", arguments).fetchall()
+
+
+def names(connection, text, **arguments):
+    return [name for (name,) in search(connection, text, **arguments)]
+
+
+def words(connection, content, metadata=None):
+    rows = connection.execute(
+        "select lexeme, source from neural_search.words_of(%s, %s)", [content, Jsonb(metadata or {})]
+    )
+    return dict(rows.fetchall())
+
+
+@pytest.fixture
+def levels(db):
+    db.execute("""
+        create or replace function neural_search.confidence_levels(
+          model text, query_kind text, query extensions.vector
+        ) returns table (same double precision, strong double precision, related double precision)
+        language sql stable set search_path = '' as $$ select 0.9::float8, 0.6::float8, 0.3::float8 $$
+    """)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("giraffe.jpg", {"giraffe"}),
+        ("trips/2024-07 Sri_Lanka/IMG_2034.HEIC", {"trips", "sri", "lanka"}),
+        ("oldWindmill/DSCN0042-redBarn.png", {"old", "windmill", "red", "barn"}),
+        ("PDFScan12page.tiff", {"pdf", "scan", "page"}),
+        ("über/Straße im Winter.webp", {"über", "straße", "im", "winter"}),
+        ("Cafe\u0301.jpg", {"caf\u00e9"}),  # as macOS uploads it
+        ("写真/犬.png", {"写真", "犬"}),
+        ("mr.dog/a%20b$c.jpeg", {"mr", "dog"}),
+        ("0001.png", set()),
+        ("", set()),
+    ],
+)
+def test_paths_are_split_into_words(db, path, expected):
+    assert words(db, path) == dict.fromkeys(expected, 1)
+
+
+def test_strings_and_lists_of_strings_are_the_metadata_s_words(db):
+    metadata = {"title": "Red Barn", "tags": ["farm", "barnDoor", 7], "nested": {"not": "this"}, "n": 5}
+    assert words(db, "barn.png", metadata) == {"barn": 3, "red": 2, "farm": 2, "door": 2}
+    assert words(db, "barn.png", ["no", "object"]) == {"barn": 1}
+
+
+def test_the_longest_path_and_a_megabyte_of_metadata_stay_bounded(db, make_document):
+    path = "/".join(f"w{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(256))[:1024]
+    letters = [f"{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}{chr(97 + n // 676)}" for n in range(5000)]
+    metadata = {"tags": letters * 40, "text": "x" * 800_000}
+    make_document(path, user_metadata=Jsonb(metadata))
+    ((count, longest),) = db.execute("select count(*), max(length(lexeme)) from neural_search.words")
+    assert count == 100 and longest <= 64
+    make_document("é" * 1020 + ".png")
+    assert db.execute("select count(*) from neural_search.words").fetchone() == (100,)
+
+
+def test_an_image_is_found_by_its_name_and_by_its_metadata(db, levels, make_document):
+    make_document("near.png", 10, 1)
+    make_document("zoo/giraffe.png", 1, 1)
+    make_document("b.png", 1, 2, user_metadata=Jsonb({"tags": ["Giraffe"]}))
+    make_document("far.png", -1, 1)
+    columns = "content, round(similarity::numeric, 3)::float, round(score::numeric, 3)::float, found_by"
+    assert search(db, "a giraffe", columns=columns) == [
+        ("zoo/giraffe.png", 0.707, 1.207, ["image", "name"]),
+        ("near.png", 0.995, 0.995, ["image"]),
+        ("b.png", 0.447, 0.947, ["image", "metadata"]),
+        ("far.png", -0.707, -0.707, ["image"]),
+    ]
+
+
+def test_what_is_unrelated_was_found_by_its_name_alone(db, levels, make_document):
+    make_document("giraffe.png", 0, 1), make_document("a.png", 1), make_document("b.png", 1, 20)
+    assert search(db, "giraffe", columns="content, confidence, found_by") == [
+        ("a.png", "same", ["image"]),
+        ("giraffe.png", "unrelated", ["name"]),
+        ("b.png", "unrelated", ["image"]),
+    ]
+    assert names(db, "giraffe", min_confidence="related") == ["a.png"]
+    assert names(db, "giraffe", best_confidence="same") == ["a.png", "giraffe.png", "b.png"]
+    assert names(db, "giraffe", query_embedding=vector(0, -1), best_confidence="related") == []
+    assert names(db, "giraffe", query_embedding=vector(0, 1), best_confidence="same")[0] == "giraffe.png"
+
+
+def test_the_bonus_is_the_share_of_the_query_s_words(db, make_document):
+    for name in ("old red barn.png", "red barn.png", "barn.png", "img_1.png"):
+        make_document(name, 1)
+    scores = search(db, "an old red barn", columns="content, round(score::numeric, 3)::float", words=0.3)
+    assert scores == [("old red barn.png", 1.3), ("red barn.png", 1.2), ("barn.png", 1.1), ("img_1.png", 1.0)]
+    assert {score for _, score in search(db, "img 12", columns="content, score")} == {1.0}
+
+
+def test_without_weight_it_finds_what_match_documents_finds(db, make_document):
+    for n in range(5):
+        make_document(f"giraffe/{n}.png", 1, n)
+    rows = search(db, "giraffe", words=0.0, columns="content, score, found_by")
+    found = db.execute("select content, similarity, array['image'] from match_documents(%s, -1)", [vector(1)])
+    assert rows == found.fetchall()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_weight_outside_0_to_1_is_refused(db, share):
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=r"words is .*, expected a number from 0 to 1"
+    ):
+        search(db, "a", words=share)
+
+
+@pytest.mark.parametrize("after", [{"similarity": 0.5, "id": 1}, {"score": 3, "id": 1}, {"score": 1}])
+def test_the_place_of_another_search_is_refused(db, after):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r'expected \{"score": …, "id": …'):
+        search(db, "a", page_after=Jsonb(after))
+
+
+def test_pages_follow_each_other_whatever_is_uploaded_and_deleted_in_between(db, make_document):
+    for n in range(12):
+        make_document(f"{'giraffe' if n % 3 == 0 else 'lion'} {n}.png", 1, n % 5)
+    expected = search(db, "giraffe", columns="content, score, id", match_count=100)
+    seen, after = [], None
+    for page in range(20):
+        rows = search(db, "giraffe", columns="content, score, id", match_count=2, page_after=after)
+        if not rows:
+            break
+        seen += rows
+        after = Jsonb({"score": rows[-1][1], "id": rows[-1][2], "rank": len(seen)})
+        make_document(f"giraffe new {page}.png", 2, 0.001 * page)  # comes before every page but the first
+    assert [row for row in seen if "new" not in row[0]] == expected
+    assert search(db, "giraffe", match_count=3, skip_count=2, filter=Jsonb({"prefix": "l"})) == [
+        (name,) for name in names(db, "giraffe", match_count=5, filter=Jsonb({"prefix": "l"}))[2:]
+    ]
+
+
+def test_a_filter_holds_for_words_too(db, make_document):
+    (
+        make_document("in/giraffe.png", 1, 1),
+        make_document("out/giraffe.png", 1, 1),
+        make_document("in/b.png", 1),
+    )
+    assert names(db, "giraffe", filter=Jsonb({"prefix": "in/"})) == ["in/giraffe.png", "in/b.png"]
+    assert names(db, "giraffe", filter=Jsonb({"metadata": {"no": 1}})) == []
+
+
+def test_words_follow_a_move_a_change_of_metadata_and_a_deletion_at_once(db, database, make_document):
+    object_id = make_document(
+        "a.png", 0, 1, user_metadata=Jsonb({"tags": ["lion"]}), metadata=Jsonb({"eTag": "1", "size": 1})
+    )
+    make_document("b.png", 1, 20)
+    assert names(db, "lion") == ["a.png", "b.png"] and names(db, "giraffe") == ["b.png", "a.png"]
+    with database.connect("supabase_storage_admin") as storage:
+        with storage.transaction(force_rollback=True):
+            storage.execute("update storage.objects set name = 'giraffe.png' where id = %s", [object_id])
+        assert own_words(db) == [("lion", 2)]
+        storage.execute("update storage.objects set name = 'giraffe.png' where id = %s", [object_id])
+        assert own_words(db) == [("giraffe", 1), ("lion", 2)]
+        change = "update storage.objects set user_metadata = %s where id = %s"
+        storage.execute(change, [Jsonb({"tags": ["zebra"]}), object_id])
+        assert own_words(db) == [("giraffe", 1), ("zebra", 2)]
+        storage.execute("set storage.allow_delete_query = 'true'")
+        storage.execute("delete from storage.objects where id = %s", [object_id])
+    assert own_words(db) == []
+
+
+def own_words(connection):
+    return connection.execute("select lexeme, source from neural_search.words order by 1").fetchall()
+
+
+def test_a_failure_of_words_fails_no_upload(db, make_document):
+    db.execute("update neural_search.text_search set configuration = 'gone'")
+    make_document("giraffe.png")
+    assert own_words(db) == []
+    assert names(db, "", words=0.0) == ["giraffe.png"]
+
+
+def test_a_project_chooses_its_text_search_configuration(db, make_document):
+    make_document("running dogs.png", 1, 1)
+    assert own_words(db) == [("dogs", 1), ("running", 1)]
+    ((count,),) = db.execute("select neural_search.use_text_search('english')")
+    assert count == 2 and own_words(db) == [("dog", 1), ("run", 1)]
+    make_document("cats.png", 1)
+    assert names(db, "a dog runs", words=1.0)[0] == "running dogs.png"
+    with pytest.raises(
+        psycopg.errors.UndefinedObject, match="configuration is 'klingon', which isn't"
+    ) as caught:
+        db.execute("select neural_search.use_text_search('klingon')")
+    assert "pg_ts_config" in caught.value.diag.message_hint
+
+
+@pytest.fixture(scope="module")
+def crowd(cluster, template):
+    """Thousands of documents, half of them called red, of which the caller owns one in a hundred."""
+    numbers = random.Random(0)
+    with clone(cluster, template) as database:
+        make_crowd(
+            database,
+            [[numbers.gauss(0, 1) for _ in range(8)] for _ in range(ROWS)],
+            names=[
+                f"{'red' if n % 2 else 'blue'}/{'rare' if n % 500 == 0 else ''}{n}.png" for n in range(ROWS)
+            ],
+            owners=[None if n % 100 else ME for n in range(ROWS)],
+        )
+        with database.connect() as connection:
+            connection.execute("select neural_search.write_words()")
+            connection.execute("vacuum analyze neural_search.words")
+        yield database
+
+
+def crowd_search(connection, text, columns="content, score, id", **arguments):
+    return search(connection, text, columns=columns, query_embedding=json.dumps([1.0] * 8), **arguments)
+
+
+def named(connection, text):
+    """Those that were found by their names."""
+    rows = crowd_search(connection, text, columns="content, found_by", match_count=1000, words=1.0)
+    return {content for content, found_by in rows if "name" in found_by}
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
+def test_words_are_found_by_their_index(crowd, role):
+    with crowd.connect() as connection, as_role(connection, role):
+        assert named(connection, "rare") == {f"blue/rare{n}.png" for n in range(0, ROWS, 500)}
+        ((whole, by_index),) = connection.execute("""
+            select pg_stat_get_xact_numscans('neural_search.words'::regclass),
+              pg_stat_get_xact_numscans('neural_search.words_pkey'::regclass)
+        """)
+        assert whole == 0 and by_index > 0
+
+
+def owners_alone(connection):
+    connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    connection.execute(
+        "create policy own on storage.objects for select to authenticated using (owner_id = auth.uid()::text)"
+    )
+
+
+def test_hidden_documents_take_no_place_from_seen_ones(crowd):
+    """1,500 are called blue, of which 30 are the caller's: all of those have their bonus."""
+    with crowd.connect("supabase_admin") as platform, platform.transaction(force_rollback=True):
+        owners_alone(platform)
+        platform.execute("set local role authenticated")
+        platform.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps({"sub": ME})])
+        assert len(named(platform, "blue")) == ROWS / 100
+        words = platform.execute(
+            "select count(*), count(distinct document_id) from neural_search.words"
+        ).fetchone()
+        assert words == (36, 30)
+
+
+def test_all_pages_hold_everything_once(crowd):
+    with crowd.connect() as connection, as_role(connection, "anon"):
+        whole = crowd_search(connection, "red rare", match_count=1000)
+        seen, after = [], None
+        while len(seen) < 600:
+            rows = crowd_search(connection, "red rare", match_count=100, page_after=after)
+            seen += rows
+            after = Jsonb({"score": rows[-1][1], "id": rows[-1][2], "rank": len(seen)})
+        assert seen == whole[:600]
+
+
+def test_a_policy_that_fails_on_one_object_hides_that_one_alone(crowd):
+    with crowd.connect("supabase_admin") as platform, platform.transaction(force_rollback=True):
+        platform.execute('drop policy "Demo: everybody may use images" on storage.objects')
+        platform.execute("""
+            create policy fails on storage.objects for select to anon
+              using (1 / (version::integer - 500) is not null)
+        """)
+        platform.execute("set local role anon")
+        assert named(platform, "rare") == {f"blue/rare{n}.png" for n in (0, 1000, 1500, 2000, 2500)}

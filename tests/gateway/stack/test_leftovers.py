@@ -1,0 +1,93 @@
+"""What was killed leaves nothing in the way of what takes its place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.gateway.storage.files import Files
+from local.processes import Child
+from shared.settings import bare_environment
+
+SERVER = """
+import pathlib, subprocess, sys, time
+sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path("pid.new").write_text(str(sleeper.pid))
+pathlib.Path("pid.new").rename("pid")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Child:
+    """A process that has a worker."""
+    (tmp_path / "server.py").write_text(SERVER)
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])}
+    return Child("server", ["server"], bare_environment(path), tmp_path / "server.log", tmp_path)
+
+
+def worker_of(folder: Path) -> psutil.Process:
+    while not (folder / "pid").exists():
+        time.sleep(0.01)
+    process = psutil.Process(int((folder / "pid").read_text()))
+    (folder / "pid").unlink()
+    return process
+
+
+def is_over(process: psutil.Process) -> bool:
+    """Whether it ended; where nobody collects it, it stays a zombie."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until_over(process: psutil.Process) -> None:
+    while not is_over(process):
+        time.sleep(0.01)
+
+
+def kill(server: Child) -> None:
+    assert server.pid
+    os.kill(server.pid, signal.SIGKILL)
+    while not server.has_ended:
+        time.sleep(0.01)
+
+
+def test_the_workers_of_a_server_that_was_killed_end_with_it(server: Child, tmp_path: Path) -> None:
+    server.start()
+    worker = worker_of(tmp_path)
+    kill(server)
+    assert not is_over(worker)
+    server.end_remains()
+    wait_until_over(worker)
+    server.end()
+
+
+def test_a_restart_ends_what_was_left_behind(server: Child, tmp_path: Path) -> None:
+    server.start()
+    worker = worker_of(tmp_path)
+    kill(server)
+    server.start(fresh_log=False)
+    wait_until_over(worker)
+    second = worker_of(tmp_path)
+    assert not is_over(second)
+    server.end()
+    wait_until_over(second)
+
+
+def test_half_written_files_are_removed_and_whole_ones_stay(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    whole, half = (files.path(str(uuid.uuid4())) for _ in range(2))
+    half = half.with_suffix(".partial")
+    for path in (whole, half):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"bytes")
+    files.remove_partial()
+    assert whole.exists() and not half.exists()

@@ -1,0 +1,379 @@
+"""What the page does with results besides showing them: narrow, sort, select, cut out, look closer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from support import npm_packages
+from support.fake_query import PHOTOS, Fake
+
+HERE = Path(__file__).parent
+VENDOR = HERE.parents[1] / "functions/query/page/vendor"
+CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
+BUSY = {"type": "busy", "title": "…", "status": 429, "detail": "Too many at once."}
+
+
+@pytest.fixture
+def page(site: str, page: Page) -> Page:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return page
+
+
+def open_results(page: Page, site: str, address: str = "?q=castle") -> None:
+    page.goto(site + address)
+    expect(page.locator("#status")).to_contain_text("most similar first")
+
+
+def choose(page: Page, *indices: int) -> list[str]:
+    page.get_by_role("button", name="Select", exact=True).click()
+    for index in indices:
+        page.locator(".tile .choice input").nth(index).check()
+    return [page.locator(".tile .name").nth(index).get_attribute("title") or "" for index in indices]
+
+
+def clipboard(page: Page) -> str:
+    text: str = page.evaluate("navigator.clipboard.readText()")
+    return text
+
+
+def test_filters_narrow_the_search_and_are_kept_by_the_address(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    page.get_by_role("button", name="Filters").click()
+    form = page.locator("#filters")
+    for label, value in (
+        ("Bucket", "images"),
+        ("Folder", "/monuments/"),
+        ("From", "2026-01-02"),
+        ("To", "2026-01-31"),
+        ("At least (MB)", "0.5"),
+        ("At most (MB)", "3"),
+        ("Metadata", "shots=3"),
+    ):
+        form.get_by_label(label).fill(value)
+    form.get_by_label("Type").select_option("image/jpeg")
+    expect(page).to_have_url(re.compile("type=image%2Fjpeg"))
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    wanted = {
+        "bucket": "images",
+        "prefix": "monuments/",
+        "mime_type": "image/jpeg",
+        "uploaded_after": "2026-01-02",
+        "uploaded_before": "2026-02-01",
+        "min_bytes": 500_000,
+        "max_bytes": 3_000_000,
+        "metadata": {"shots": 3},
+    }
+    assert fake.queries[-1]["filter"] == wanted
+    page.reload()
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert fake.queries[-1]["filter"] == wanted
+    expect(page.get_by_role("button", name="Filters (8)")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(page).to_have_url(re.compile(r"\?q=castle$"))
+
+
+def test_buckets_and_folders_are_offered(page: Page, site: str):
+    open_results(page, site)
+    page.get_by_role("button", name="Filters").click()
+    page.locator("#filters").get_by_label("Folder").focus()
+    expect(page.locator("#folders option")).to_have_count(6)
+    offered = page.locator("#buckets option").evaluate_all("options => options.map(one => one.value)")
+    assert offered == ["albums", "images"]
+
+
+def test_words_behind_a_minus_are_what_there_should_be_less_of(page: Page, site: str, fake: Fake):
+    page.goto(site)
+    page.fill("#text", 'well-lit castle -snow -"deep forest"')
+    page.press("#text", "Enter")
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert fake.queries[-1]["text"] == "well-lit castle"
+    assert fake.queries[-1]["unlike"] == [{"text": "snow"}, {"text": "deep forest"}]
+
+
+def test_an_examples_weight_is_chosen_on_its_chip(page: Page, site: str, fake: Fake):
+    open_results(page, site, "?like=images/animals/giraffe.jpg&like=images/animals/cow.jpg")
+    page.get_by_label("Weight of cow.jpg").select_option("2")
+    expect(page).to_have_url(re.compile("weight=2%2Cimages"))
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert fake.queries[-1]["like"] == [
+        "images/animals/giraffe.jpg",
+        {"name": "images/animals/cow.jpg", "weight": 2},
+    ]
+
+
+def test_examples_of_a_link_have_thumbnails(page: Page, site: str, fake: Fake):
+    fake.names = [name for name in fake.names if not name.startswith("tools/")]
+    open_results(page, site, "?like=images/tools/hammer1.jpg")
+    expect(page.locator(".chip img")).to_have_attribute("src", re.compile("hammer1.jpg"))
+
+
+def test_good_matches_can_be_sorted_by_date(page: Page, site: str, fake: Fake):
+    fake.found = 6
+    open_results(page, site)
+    before = page.locator(".tile .name").all_inner_texts()
+    page.get_by_label("Order").select_option("date")
+    expect(page.locator("#status")).to_contain_text("newest first among the similar")
+    sorted_ = page.locator(".tile .name").all_inner_texts()
+    assert sorted_ != before and sorted(sorted_[:6]) == sorted(before[:6]) and sorted_[6:] == before[6:]
+    page.get_by_label("Order").select_option("similarity")
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert page.locator(".tile .name").all_inner_texts() == before
+
+
+def test_selected_images_become_examples(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    names = choose(page, 0, 3)
+    expect(page.locator("#selected-count")).to_have_text("2 selected")
+    page.get_by_role("button", name="More like these").click()
+    expect(page.locator(".chip")).to_have_count(2)
+    expect(page.locator("#selection")).to_be_hidden()
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert fake.queries[-1]["like"] == names
+
+
+def test_links_of_selected_images_are_copied(page: Page, site: str):
+    open_results(page, site)
+    names = choose(page, 0, 1)
+    page.get_by_role("button", name="Copy links").click()
+    expect(page.locator("#selected-outcome")).to_contain_text("2 copied")
+    links = clipboard(page).split("\n")
+    assert [link.split("/photos/")[1] for link in links] == [f"{name[7:]}?token=t" for name in names]
+
+
+def test_selected_images_are_downloaded(page: Page, site: str):
+    open_results(page, site)
+    [name] = choose(page, 0)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == name.rsplit("/")[-1]
+    assert Path(download.value.path()).read_bytes() == (PHOTOS / name.removeprefix("images/")).read_bytes()
+
+
+def test_deleting_is_asked_once_more_and_says_what_was_not_allowed(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    names = choose(page, 0, 1)
+    fake.deletable = {names[0].removeprefix("images/")}
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#confirm-title")).to_have_text("Delete 2 images?")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".tile")).to_have_count(24)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.locator("#confirm-delete").get_by_role("button", name="Delete").click()
+    expect(page.locator(".tile")).to_have_count(23)
+    expect(page.locator("#status")).to_have_text("1 deleted; 1 not: you may not delete them.")
+    expect(page.locator(".tile .name").first).to_have_attribute("title", names[1])
+
+
+def test_back_closes_the_larger_view_and_leaves_the_results(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    page.locator(".tile .open").nth(2).click()
+    expect(page.locator("#viewer")).to_be_visible()
+    asked = len(fake.queries)
+    page.go_back()
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(page.locator(".tile .open").nth(2)).to_be_focused()
+    page.locator(".tile .open").nth(2).click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    assert len(fake.queries) == asked and page.url.endswith("?q=castle")
+
+
+def test_a_swipe_shows_the_next_image_and_one_down_closes(page: Page, site: str):
+    open_results(page, site)
+    page.locator(".tile .open").first.click()
+    first = page.locator("#viewer-name").inner_text()
+    swipe(page, -120, 10)
+    expect(page.locator("#viewer-name")).not_to_have_text(first)
+    swipe(page, 120, -10)
+    expect(page.locator("#viewer-name")).to_have_text(first)
+    swipe(page, 5, 200)
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+def swipe(page: Page, dx: int, dy: int) -> None:
+    page.locator(".stage").evaluate(
+        """(stage, [dx, dy]) => {
+            const touch = (x, y) => new Touch({ identifier: 1, target: stage, clientX: x, clientY: y });
+            const [from, to] = [touch(300, 300), touch(300 + dx, 300 + dy)];
+            stage.dispatchEvent(new TouchEvent("touchstart", { touches: [from], changedTouches: [from] }));
+            stage.dispatchEvent(new TouchEvent("touchend", { touches: [], changedTouches: [to] }));
+        }""",
+        [dx, dy],
+    )
+
+
+def test_the_larger_view_tells_what_is_known_and_copies_it(page: Page, site: str, fake: Fake):
+    fake.found_by = ["image", "name"]
+    open_results(page, site)
+    page.locator(".tile .open").first.click()
+    name = page.locator("#viewer-name").inner_text()
+    expect(page.locator("#viewer-facts")).to_contain_text("same image · found by its name")
+    expect(page.locator("#viewer-facts")).to_contain_text("image/jpeg · 1.23 MB · added")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#viewer-outcome")).to_contain_text("Link copied")
+    assert clipboard(page).endswith(f"/photos/{name.removeprefix('images/')}?token=t")
+    page.get_by_role("button", name="Copy snippet").click()
+    expect(page.locator("#viewer-outcome")).to_have_text("Snippet copied")
+    assert f'"{name}"' in clipboard(page) and f'fetch("{site}query"' in clipboard(page)
+
+
+def test_a_part_of_an_image_is_cut_out_and_searched(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    page.locator(".tile .open").first.click()
+    page.get_by_role("button", name="Search a part").click()
+    box = page.locator("#viewer-image").bounding_box()
+    assert box
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 30)
+    page.mouse.up()
+    drawn = page.locator("#crop-box").bounding_box()
+    assert drawn and (round(drawn["width"]), round(drawn["height"])) == (60, 30)
+    page.get_by_role("button", name="Search this part").click()
+    expect(page.locator(".chip")).to_contain_text("part of an image")
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert len(fake.queries[-1]["image"]) > 100 and "text" not in fake.queries[-1]
+
+
+def test_a_part_can_be_chosen_by_keys(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    page.locator(".tile .open").first.click()
+    page.get_by_role("button", name="Search a part").click()
+    before = page.locator("#crop-box").bounding_box()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    after = page.locator("#crop-box").bounding_box()
+    assert before and after and after["x"] > before["x"] and after["height"] > before["height"]
+    page.keyboard.press("Escape")
+    expect(page.locator("#crop")).to_be_hidden()
+    expect(page.locator("#viewer")).to_be_visible()
+    page.get_by_role("button", name="Search a part").click()
+    page.keyboard.press("Enter")
+    expect(page.locator(".chip")).to_contain_text("part of an image")
+    expect(page.locator("#status")).to_contain_text("most similar first")
+
+
+def test_keys_go_from_tile_to_tile_and_to_the_search(page: Page, site: str):
+    page.goto(site)
+    expect(page.locator("#text")).to_be_focused()
+    open_results(page, site)
+    page.locator(".tile .open").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".tile .open").nth(1)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    below = page.evaluate("document.activeElement.closest('.tile').offsetTop")
+    assert below > page.locator(".tile").nth(1).evaluate("tile => tile.offsetTop")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.closest('.tile').offsetTop") < below
+    page.keyboard.press("x")
+    expect(page.locator("#selected-count")).to_have_text("1 selected")
+    page.keyboard.press("/")
+    expect(page.locator("#text")).to_be_focused()
+    expect(page.locator("#text")).to_have_value("castle")
+
+
+def test_each_tile_is_one_tab_stop(page: Page, site: str):
+    open_results(page, site)
+    page.locator(".tile .open").first.focus()
+    page.keyboard.press("Tab")
+    expect(page.locator(".tile .open").nth(1)).to_be_focused()
+
+
+def test_a_busy_server_is_asked_again_when_it_said(page: Page, site: str, fake: Fake):
+    fake.problem, fake.retry_after = BUSY, 2
+    page.goto(site + "?q=castle")
+    expect(page.get_by_role("alert").first).to_contain_text(re.compile("Trying again in [12] s"))
+    asked = len(fake.queries)
+    fake.problem = None
+    expect(page.locator(".tile").first).to_be_visible()
+    assert len(fake.queries) == asked + 1
+
+
+def test_a_broken_preview_falls_back_to_the_original_and_then_to_the_name(page: Page, site: str, fake: Fake):
+    page.route("**/broken.webp", lambda route: route.fulfill(body="", content_type="image/webp"))
+    fake.preview = "broken.webp"
+    open_results(page, site)
+    expect(page.locator(".tile.loaded img").first).to_have_attribute("src", re.compile("photos/"))
+    page.route("**/photos/**", lambda route: route.fulfill(body="", content_type="image/jpeg"))
+    page.reload()
+    expect(page.locator(".tile.broken")).not_to_have_count(0)
+    expect(page.locator(".tile.broken .name").first).not_to_be_empty()
+    page.locator(".tile .open").first.click()
+    expect(page.locator("#viewer-broken")).to_have_text("This image can't be shown")
+
+
+def test_the_state_of_the_index_is_told_with_causes_and_retried(page: Page, site: str, fake: Fake):
+    fake.states = {"tools/hammer1.jpg": "failed", "tools/hammer2.jpg": "pending"}
+    page.route(
+        "**/storage/v1/object/images/**",
+        lambda route: (
+            route.fulfill(json={"Id": "a", "Key": "images/a"})
+            if route.request.method == "PUT"
+            else route.continue_()
+        ),
+    )
+    page.goto(site + "?folder=tools")
+    expect(page.locator(".tile").first).to_be_visible()
+    page.get_by_role("button", name="Index").click()
+    expect(page.locator("#state-summary")).to_have_text("36 searchable · 1 waiting · 1 failed")
+    page.get_by_role("button", name="Retry: tools/hammer1.jpg").click()
+    expect(page.locator("#state-list .outcome").first).to_contain_text("waiting: stored again")
+
+
+def test_the_panel_of_uploads_never_covers_the_search(page: Page, site: str):
+    for size in ({"width": 1280, "height": 860}, {"width": 390, "height": 844}):
+        page.set_viewport_size(size)
+        open_results(page, site)
+        page.get_by_role("button", name="Add images").click()
+        panel, box = page.locator("#uploads").bounding_box(), page.locator("#search").bounding_box()
+        assert panel and box and panel["y"] >= box["y"] + box["height"]
+
+
+def test_metadata_from_strangers_is_text(page: Page, site: str, fake: Fake):
+    markup = "<img src=x onerror=alert(1)>"
+    page.route("**/query", lambda route: route.fulfill(json=stranger(markup)))
+    open_results(page, site)
+    page.locator(".tile .open").first.click()
+    expect(page.locator("#viewer-metadata dt")).to_have_text(markup)
+    expect(page.locator("#viewer-metadata dd")).to_have_text(markup)
+    assert page.locator("#viewer img[src=x]").count() == 0
+
+
+def stranger(markup: str) -> dict[str, object]:
+    result = {
+        "id": 1,
+        "bucket": "images",
+        "name": f"{markup}.jpg",
+        "similarity": 0.5,
+        "confidence": "related",
+    }
+    result |= {"closest": None, "duplicates": [], "url": None, "metadata": {markup: markup}}
+    return {"model": "m", "results": [result], "next_cursor": None, "notice": None}
+
+
+def test_a_thousand_results_can_be_loaded(page: Page, site: str, fake: Fake):
+    fake.names = [f"{name}?{index}" for index, name in enumerate((fake.names * 5)[:1000])]
+    open_results(page, site)
+    for count in range(48, 1001, 24):
+        page.get_by_role("button", name="Load more").click()
+        expect(page.locator(".tile")).to_have_count(count)
+    page.get_by_role("button", name="Load more").click()
+    expect(page.locator(".tile")).to_have_count(1000)
+    expect(page.locator("#more")).to_be_hidden()
+
+
+def test_what_is_vendored_is_the_packages_own():
+    packages = npm_packages.install(HERE)
+    for name, source in (
+        ("supabase.js", "@supabase/supabase-js/dist/umd/supabase.js"),
+        ("any-ascii.js", "any-ascii/any-ascii.js"),
+        ("block.js", "any-ascii/block.js"),
+        ("LICENSE-supabase-js", "@supabase/supabase-js/LICENSE"),
+        ("LICENSE-any-ascii", "any-ascii/LICENSE"),
+    ):
+        assert (VENDOR / name).read_bytes() == (packages / source).read_bytes(), name

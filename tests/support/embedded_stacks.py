@@ -1,0 +1,32 @@
+"""The embedded stack as `neural-search up` starts it: real processes, and the default model."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli.stacks.running_stack import launched
+from local.stack import Stack
+from shared import settings
+
+
+@contextmanager
+def temporary_stack() -> Iterator[Stack]:
+    """On a port and in a folder of its own; with the demo's bucket `images`, empty."""
+    # Not tmp_path: as root Postgres runs as nobody, who can't enter pytest's folders.
+    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
+    folder.chmod(0o711)
+    try:
+        with launched(settings.load({"LOCAL_DATA": str(folder), "LOCAL_PORT": str(_free_port())})) as stack:
+            yield stack
+    finally:
+        shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -1,0 +1,279 @@
+"""What every command does alike: help, and errors as one line with the remedy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command_line import CommandLine, write_picture
+from typer.testing import CliRunner
+
+from cli.__main__ import app
+from cli.commands import query as query_command
+from shared import settings
+
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "doctor",
+    "demo",
+    "install",
+    "uninstall",
+    "buckets",
+    "buckets list",
+    "buckets index",
+    "buckets unindex",
+    "upload",
+    "delete",
+    "query",
+    "jobs",
+    "jobs retry",
+    "evaluate",
+    "backfill",
+    "worker",
+    "bench",
+    "bench embed",
+    "bench mixture",
+    "bench search",
+    "models",
+    "models quantise",
+)
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for names in settings.ENVIRONMENT.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCAL_DATA", str(tmp_path / "data"))
+
+
+def error(*arguments: str | Path, status: int = 1) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return str(result.stderr)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(command: str):
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0 and "Usage:" in result.stdout
+
+
+def test_help_comes_without_the_heavy_packages():
+    script = (
+        "import sys, cli.__main__\n"
+        "print({'torch', 'openvino', 'supabase', 'psycopg', 'numpy', 'rich'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        (("status",), "SUPABASE_URL"),
+        (("jobs",), "SUPABASE_URL"),
+        (("backfill",), "SUPABASE_URL"),
+        (("query", "--text", "a castle"), "QUERY_URL"),
+        (("install",), "DATABASE_URL"),
+        (("uninstall", "--yes"), "DATABASE_URL"),
+    ],
+)
+def test_a_missing_setting_is_named_in_one_line(arguments: tuple[str, ...], variable: str):
+    line = error(*arguments)
+    assert line.startswith(f"error: {variable} is not set.") and line.count("\n") == 1
+
+
+def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    assert "SUPABASE_SECRET_KEY or SUPABASE_SERVICE_ROLE_KEY is not set" in error("jobs")
+    assert "SUPABASE_PUBLISHABLE_KEY" in error("upload", write_picture(tmp_path / "a.png"))
+
+
+def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SUPABASE_URL", "my project")
+    assert "SUPABASE_URL is 'my project'" in error("status")
+
+
+def test_a_project_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_x")
+    monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", "sb_publishable_x")
+    for arguments in (("jobs",), ("query", "--text", "a castle")):
+        line = error(*arguments)
+        assert line.count("\n") == 1 and "neural-search up" in line
+        assert "sb_" not in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query",),
+        ("query", "--limit", "0", "--text", "x"),
+        ("upload",),
+        ("jobs", "--state", "lost"),
+        ("bench", "embed", "--seed", "-1"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...]):
+    error(*arguments, status=2)
+
+
+@pytest.mark.parametrize("name", ["bucket", "prefix"])
+def test_a_search_narrowed_twice_by_the_same_is_refused(name: str, monkeypatch: pytest.MonkeyPatch):
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(query_command, "search", lambda _, body: sent.append(body) or {"results": []})
+    arguments = ("query", "--text", "x", f"--{name}", "a", "--filter")
+    line = error(*arguments, f"{name}=b", status=2)
+    assert f"--{name} and --filter {name}=" in line and "Leave one of them out" in line
+    error(*arguments, "mime_type=image/png", status=0)
+    assert [body["filter"] for body in sent] == [{name: "a", "mime_type": ["image/png"]}]
+
+
+def test_words_are_searched_for_without_an_option(monkeypatch: pytest.MonkeyPatch):
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(query_command, "search", lambda _, body: sent.append(body) or {"results": []})
+    for arguments in (("a castle",), ("a", "castle"), ("--text", "a castle"), ("a castle", "--text", "snow")):
+        error("query", *arguments, status=0)
+    assert [body["text"] for body in sent] == ["a castle"] * 3 + [["a castle", "snow"]]
+
+
+def test_urls_are_never_broken_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    url = "https://abc.supabase.co/storage/v1/object/sign/images/a.jpg?token=" + "x" * 300
+    found = {
+        "name": "a.jpg",
+        "bucket": "images",
+        "similarity": 1.0,
+        "confidence": "same",
+        "duplicates": [],
+        "found_by": ["image"],
+    }
+    monkeypatch.setattr(query_command, "search", lambda *_: {"results": [found | {"url": url}]})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    query_command.query(texts=["x"], limit=10, with_urls=True)
+    assert url in capsys.readouterr().out
+
+
+def test_the_version_is_the_packages():
+    shown = CliRunner().invoke(app, ["--version"]).stdout
+    assert shown == f"neural-search {metadata.version('neural-search')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("quer",), "query"),
+        (("jobs", "rety"), "retry"),
+        (("buckets", "indx", "a"), "index"),
+        (("query", "--tex", "x"), "--text"),
+        (("upload", "--upser", "x"), "--upsert"),
+    ],
+)
+def test_a_typing_mistake_is_told_what_was_probably_meant(arguments: tuple[str, ...], meant: str):
+    assert meant in error(*arguments, status=2).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("buc", "buckets"), ("jobs re", "retry"), ("upload --ups", "--upsert")]
+)
+def test_the_shell_completes_commands_and_options(typed: str, offered: str):
+    asked = {
+        "_NEURAL_SEARCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"neural-search {typed}",
+        "COMP_CWORD": str(len(typed.split())),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "cli"], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert offered in done.stdout.split()
+
+
+def test_an_unreadable_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    assert "no.png" in error("query", "--image", tmp_path / "no.png")
+
+
+def test_a_demo_folder_that_is_not_there_is_named(tmp_path: Path):
+    assert "There is no folder" in error("demo", "--images", tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "There are no images" in error("demo", "--images", tmp_path / "empty")
+
+
+def test_a_malformed_database_url_is_refused_without_repeating_its_password(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres//postgres:hunter2@host/postgres")
+    line = error("install", "--embed-url", "https://embed.example.com")
+    assert "DATABASE_URL is no address" in line and "hunter2" not in line
+
+
+def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:hunter2@127.0.0.1:9/postgres")
+    line = error("install", "--embed-url", "https://embed.example.com")
+    assert "Check DATABASE_URL" in line and "hunter2" not in line and line.count("\n") == 1
+
+
+def test_the_stacks_own_settings_never_get_into_another_database(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:54321")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:hunter2@db.example.com/postgres")
+    assert "Set SUPABASE_URL and the keys of the same project" in error("install")
+
+
+def test_a_function_address_that_the_database_cannot_reach_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SUPABASE_URL", "https://abc.supabase.co")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:hunter2@db.example.com/postgres")
+    line = error("install", "--embed-url", "http://localhost:8080")
+    assert "can't reach http://localhost:8080" in line and "hunter2" not in line
+
+
+def test_a_data_folder_that_cannot_be_used_is_one_line(nowhere: CommandLine):
+    nowhere.folder.write_text("a file where the folder should be")
+    for arguments in (("up",), ("up", "--detach"), ("doctor",)):
+        done = nowhere.spawn(*arguments, status=1)
+        assert str(nowhere.folder) in done.stderr + done.stdout
+
+
+def test_status_of_a_project_that_does_not_answer_says_nothing_about_its_buckets(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_x")
+    shown = CliRunner().invoke(app, ["status"]).stdout
+    assert "The project doesn't answer. Start the embedded stack" in shown and "bucket" not in shown
+
+
+def test_down_without_a_stack_is_no_error(nowhere: CommandLine):
+    assert "wasn't running" in nowhere.run("down").stdout
+
+
+def test_an_unforeseen_error_is_one_line_unless_its_traceback_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(query_command, "search", broken)
+    line = error("query", "--text", "x")
+    assert line.startswith("error: two lines (RuntimeError)") and "--traceback" in line
+    result = CliRunner().invoke(app, ["--traceback", "query", "--text", "x"])
+    assert isinstance(result.exception, RuntimeError)
+
+
+def test_an_interruption_ends_quietly_with_its_status(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(query_command, "search", interrupted)
+    assert error("query", "--text", "x", status=130) == ""
+
+
+def test_doctor_says_what_to_do_where_nothing_is_set_up(tmp_path: Path):
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "WRONG    project: No embedded stack runs" in result.stdout

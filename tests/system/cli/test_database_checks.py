@@ -1,0 +1,63 @@
+"""What `doctor` finds in the database, each check by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.checks import database as checks
+from shared import settings
+from shared.errors import DatabaseError
+
+
+@pytest.fixture
+def target(database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", database.url())
+    return settings.load()
+
+
+def test_a_bucket_made_anew_is_told(target, database):
+    with database.connect() as connection:
+        connection.execute("select public.index_bucket('albums')")
+    assert checks.buckets(target) == "albums, images"
+    with database.connect("supabase_admin") as platform:
+        platform.execute("set session_replication_role = 'replica'")
+        platform.execute("delete from storage.buckets where id = 'images'")
+        assert checks.buckets(target) == "albums (indexed once and gone: images)"
+        platform.execute("select public.reconcile_documents()")
+        platform.execute("insert into storage.buckets (id, name) values ('images', 'images')")
+    with pytest.raises(DatabaseError, match=r"Made anew.*: images"):
+        checks.buckets(target)
+    with database.connect() as connection:
+        connection.execute("select public.index_bucket('images')")
+    assert checks.buckets(target) == "albums, images"
+
+
+INDEX = "reindex index concurrently neural_search.documents_efficientnet_lite0_concepts_idx"
+
+
+def test_the_version_of_pgvector_is_named(target, database):
+    with database.connect() as connection:
+        ((version,),) = connection.execute("select extversion from pg_extension where extname = 'vector'")
+    assert checks.pgvector(target) == version
+
+
+def test_an_older_pgvector_whose_newer_library_is_there_is_to_be_updated_and_its_indexes_rebuilt(
+    target, database
+):
+    with database.connect("supabase_admin") as platform:
+        platform.execute("update pg_extension set extversion = '0.8.0' where extname = 'vector'")
+    with pytest.raises(DatabaseError, match=r"pgvector is 0\.8\.0.*alter extension vector update") as raised:
+        checks.pgvector(target)
+    assert INDEX in str(raised.value)
+
+
+def test_an_older_pgvector_without_a_newer_one_is_told_with_what_to_do_later(target, database, monkeypatch):
+    monkeypatch.setattr(checks, "REPAIRED", (99,))
+    found = checks.pgvector(target)
+    assert "Upgrade the project as soon as" in found and "HNSW" in found and INDEX in found
+
+
+def test_what_doctor_advises_can_be_run(target, database):
+    with database.connect() as connection:
+        for command in checks._reindex(target).split("; "):
+            connection.execute(command)

@@ -1,0 +1,217 @@
+"""The commands on the embedded stack: real processes, a real Postgres, real HTTP."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.command_line import CommandLine, write_picture
+
+from cli.client.project import Project
+from shared.settings import CHECKOUT
+
+CAT = CHECKOUT / "examples" / "images" / "animals" / "cat.jpg"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good pictures under awkward names, and three files that no picture can be made of."""
+    folder = tmp_path_factory.mktemp("pictures")
+    write_picture(folder / "red.png", "red")
+    write_picture(folder / "sub" / "what? 50:50 & co.jpg", "green")
+    write_picture(folder / "sub" / "deep" / "blue.webp", "blue")
+    (folder / "fake.jpg").write_text("no picture")
+    (folder / "empty.png").touch()
+    (folder / "cut.jpg").write_bytes(CAT.read_bytes()[:4000])
+    (folder / "notes.txt").write_text("not to be uploaded")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uploaded(stack: CommandLine, folder: Path) -> dict[str, object]:
+    answer = stack.json("upload", folder, "--prefix", "mixed", "--wait", status=1)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _exports(stack: CommandLine) -> list[str]:
+    return stack.run("status", "--env").stdout.splitlines()
+
+
+def test_status_shows_every_part_answering_and_no_secret(stack: CommandLine):
+    assert [part["answers"] for part in stack.json("status")["parts"]] == [True, True, True]
+    assert "sb_secret_" not in stack.run("status").stdout
+
+
+def test_status_env_sets_a_shell_up_for_the_stack(stack: CommandLine):
+    lines = _exports(stack)
+    names = [line.removeprefix("export ").split("=")[0] for line in lines]
+    assert {"SUPABASE_URL", "SUPABASE_SECRET_KEY", "QUERY_URL", "DATABASE_URL"} <= set(names)
+    assert f"export SUPABASE_URL=http://127.0.0.1:{stack.port}" in lines
+
+
+def test_doctor_finds_nothing_wrong(stack: CommandLine):
+    findings = stack.json("doctor")
+    assert {finding["state"] for finding in findings} == {"OK"} and len(findings) > 15
+
+
+def test_upload_waits_until_each_good_image_is_searchable(uploaded: dict[str, object]):
+    good = ["mixed/red.png", "mixed/sub/deep/blue.webp", "mixed/sub/what? 50:50 & co.jpg"]
+    assert uploaded["searchable"] == good
+
+
+def test_upload_says_why_the_others_never_will_be(uploaded: dict[str, dict[str, str]]):
+    reasons = uploaded["not_searchable"]
+    assert sorted(reasons) == ["mixed/cut.jpg", "mixed/empty.png", "mixed/fake.jpg"]
+    assert "empty" in reasons["mixed/empty.png"] and "cut off" in reasons["mixed/cut.jpg"]
+
+
+def test_jobs_shows_skipped_and_failed_work_with_its_cause(stack: CommandLine, uploaded: dict[str, object]):
+    rows = {row["name"]: row for row in stack.json("jobs")["jobs"]}
+    assert rows["mixed/fake.jpg"]["state"] == "skipped"
+    assert rows["mixed/fake.jpg"]["error_class"] == "NotAnImage"
+    assert {row["name"] for row in stack.json("jobs", "--state", "skipped")["jobs"]} <= set(rows)
+    assert "mixed/fake.jpg" in stack.run("jobs").stdout
+
+
+def test_jobs_retry_counts_what_it_made_due_again(stack: CommandLine, uploaded: dict[str, object]):
+    assert stack.json("jobs", "retry", "--prefix", "mixed/fake")["retried"] == 1
+    assert "0 images" in stack.run("jobs", "retry", "--prefix", "nothing-there").stdout
+
+
+def test_an_upload_repeated_leaves_what_is_there_alone(stack: CommandLine, tmp_path: Path):
+    write_picture(tmp_path / "a.png")
+    assert stack.json("upload", tmp_path, "--prefix", "again")["uploaded"] == ["again/a.png"]
+    assert stack.json("upload", tmp_path, "--prefix", "again")["unchanged"] == ["again/a.png"]
+
+
+def test_other_bytes_under_a_taken_name_need_upsert(stack: CommandLine, tmp_path: Path):
+    stack.run("upload", write_picture(tmp_path / "one" / "b.png", "red"))
+    other = write_picture(tmp_path / "two" / "b.png", "blue")
+    assert "--upsert replaces it" in stack.json("upload", other, status=1)["not_uploaded"]["b.png"]
+    assert stack.json("upload", other, "--upsert", "--wait")["searchable"] == ["b.png"]
+
+
+def test_a_name_beyond_ascii_is_stored_in_latin_letters_and_told(stack: CommandLine, tmp_path: Path):
+    write_picture(tmp_path / "tür.png")
+    write_picture(tmp_path / "door.png")
+    told = stack.run("upload", tmp_path, "--prefix", "names").stdout
+    assert "tür.png is stored as names/tur.png" in told and "Uploaded: 2 files" in told
+
+
+def test_every_command_names_a_bucket_that_is_not_there(stack: CommandLine, tmp_path: Path):
+    picture = write_picture(tmp_path / "a.png")
+    given = dict(line.removeprefix("export ").split("=", 1) for line in _exports(stack))
+    mine = CommandLine(stack.folder, stack.port, {"DATABASE_URL": given["DATABASE_URL"].strip("'")})
+    for arguments in (
+        ("upload", picture, "--bucket", "imges"),
+        ("delete", "a.png", "--bucket", "imges", "--yes"),
+        ("query", "a castle", "--bucket", "imges"),
+        ("jobs", "--bucket", "imges"),
+        ("jobs", "retry", "--bucket", "imges"),
+        ("backfill", "--bucket", "imges"),
+        ("duplicates", "--bucket", "imges"),
+        ("evaluate", "bucket:imges"),
+        ("buckets", "index", "imges"),
+        ("buckets", "unindex", "imges", "--yes"),
+    ):
+        assert stack.error(*arguments) == "error: There is no bucket 'imges'. Did you mean 'images'?", (
+            arguments
+        )
+    assert "There is no bucket 'imges'" in mine.error("install", "--bucket", "imges")
+
+
+def test_a_bucket_is_indexed_listed_and_taken_out_again(stack: CommandLine, tmp_path: Path):
+    with Project(stack.target) as project:
+        project.storage.storage.create_bucket("shoes")
+    stack.run("upload", write_picture(tmp_path / "a.png"), "--bucket", "shoes")
+    assert (
+        "`neural-search buckets index shoes`"
+        in stack.run("upload", tmp_path, "--bucket", "shoes", "--wait", status=1).stderr
+    )
+    assert stack.json("buckets", "index", "shoes") == {"bucket": "shoes", "queued": 1}
+    stack.run("upload", tmp_path, "--bucket", "shoes", "--wait")
+    [row] = [row for row in stack.json("buckets", "list") if row["bucket"] == "shoes"]
+    assert row == {"bucket": "shoes", "public": False, "indexed": True, "images": 1, "searchable": 1}
+    assert stack.json("buckets", "unindex", "shoes", "--yes") == {"bucket": "shoes", "removed": 1}
+    assert "isn't indexed" in stack.error("buckets", "unindex", "shoes", "--yes")
+    assert "shoes" in stack.run("buckets", "list").stdout
+
+
+def test_deleted_images_leave_storage_and_the_search(stack: CommandLine, tmp_path: Path):
+    for name in ("a.png", "b.png", "deep/c.png", "deep/er/d.png"):
+        write_picture(tmp_path / name)
+    stack.run("upload", tmp_path, "--prefix", "gone", "--wait")
+    assert stack.json("delete", "gone/a.png", "--yes") == {"deleted": ["gone/a.png"], "not_deleted": []}
+    answer = stack.json("delete", "gone/deep/", "gone/none.png", "--yes", status=1)
+    assert answer == {"deleted": ["gone/deep/c.png", "gone/deep/er/d.png"], "not_deleted": ["gone/none.png"]}
+    found = stack.json("query", "--image", tmp_path / "a.png", "--prefix", "gone/")["results"]
+    assert [row["name"] for row in found] == ["gone/b.png"]
+    assert "nothing in the folder 'gone/deep/'" in stack.error("delete", "gone/deep/", "--yes")
+
+
+def test_an_image_finds_itself_first(stack: CommandLine, folder: Path, uploaded: dict[str, object]):
+    results = stack.json("query", "--image", folder / "red.png", "--prefix", "mixed/")["results"]
+    assert results[0]["name"] == "mixed/red.png" and results[0]["similarity"] > 0.99
+
+
+def test_texts_and_images_combine_and_the_limit_holds(
+    stack: CommandLine, folder: Path, uploaded: dict[str, object]
+):
+    given = ("--text", "a wall", "--text", "a door", "--image", folder / "red.png", "--bucket", "images")
+    assert len(stack.json("query", *given, "--limit", "1")["results"]) == 1
+
+
+def test_results_leave_out_the_examples(stack: CommandLine, uploaded: dict[str, object]):
+    examples = ["mixed/red.png", "mixed/sub/deep/blue.webp"]
+    results = stack.json("query", "--like", examples[0], "--unlike", examples[1])["results"]
+    assert not {result["name"] for result in results} & set(examples)
+
+
+def test_results_in_a_pipe_are_plain_lines(stack: CommandLine, folder: Path, uploaded: dict[str, object]):
+    query = ("query", "--image", folder / "red.png", "--limit", "1")
+    header, result = stack.spawn(*query).stdout.splitlines()
+    assert header.split() == ["similarity", "confidence", "found", "by", "bucket", "name"]
+    assert result.split() == ["1.000", "image", "images", "mixed/red.png"]
+    assert "/object/sign/images/mixed/red.png?token=" in stack.run(*query, "--urls").stdout
+
+
+def test_a_query_that_the_function_refuses_shows_its_reason(stack: CommandLine):
+    assert "no-such.png" in stack.error("query", "--like", "no-such.png")
+
+
+def test_a_wrong_key_is_named(stack: CommandLine):
+    given = dict(line.removeprefix("export ").split("=", 1) for line in _exports(stack))
+    wrong = {"SUPABASE_SECRET_KEY": "sb_secret_wrong", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_wrong"}
+    other = CommandLine(stack.folder, stack.port, {"SUPABASE_URL": given["SUPABASE_URL"], **wrong})
+    url = given["SUPABASE_URL"]
+    assert other.error("jobs") == f"error: {url} refuses the key: check SUPABASE_SECRET_KEY."
+    assert other.error("query", "a castle") == (
+        f"error: The query function at {url}/functions/v1/query refuses the key: "
+        "check SUPABASE_PUBLISHABLE_KEY."
+    )
+    assert other.error("upload", CAT) == "error: Storage refuses the key: check SUPABASE_SECRET_KEY."
+    findings = {row["check"]: row["state"] for row in other.json("doctor", status=1)}
+    assert {findings["Storage"], findings["secret key"], findings["publishable key"]} == {"WRONG"}
+
+
+def test_a_second_stack_on_the_same_folder_is_refused(stack: CommandLine):
+    assert "neural-search down" in stack.error("up")
+
+
+def test_a_port_in_use_is_named_with_a_remedy(nowhere: CommandLine):
+    with socket.create_server(("127.0.0.1", nowhere.port)):
+        done = nowhere.spawn("up", status=1)
+    assert done.stderr.count("\n") == 1 and f"Port {nowhere.port}" in done.stderr
+    assert "LOCAL_PORT" in done.stderr
+
+
+def test_the_demo_shows_results_for_a_folder_with_broken_images(stack: CommandLine, tmp_path: Path):
+    write_picture(tmp_path / "mine.png", "orange")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    Image.new("1", (1, 1)).save(tmp_path / "tiny.gif")
+    done = stack.run("demo", "--once", "--images", tmp_path)
+    assert "Query by image mine.png" in done.stdout and "broken.jpg: " in done.stderr
+    assert f"http://127.0.0.1:{stack.port}/functions/v1/query/" in done.stdout

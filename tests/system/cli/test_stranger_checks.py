@@ -1,0 +1,72 @@
+"""doctor asks the deployed functions as a stranger would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import responses
+from responses import matchers
+
+from cli.checks.functions import closed, strangers
+from shared import settings
+from shared.errors import NeuralSearchError
+
+PROJECT, QUERY = "http://project.invalid", "http://query.invalid"
+KEYS = {"SUPABASE_PUBLISHABLE_KEY": "sb_publishable_a", "SUPABASE_SECRET_KEY": "sb_secret_b"}
+TARGET = settings.load({"SUPABASE_URL": PROJECT, "QUERY_URL": QUERY, **KEYS})
+
+
+@pytest.fixture
+def documents(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """The ids that each key sees."""
+    seen = {"secret_key": [1, 2, 3], "publishable_key": [1, 3]}
+
+    def call_as(_project: Any, key: str, _function: str, **_: Any) -> list[dict[str, Any]]:
+        return [{"id": one, "bucket_id": "photos"} for one in seen[key]]
+
+    monkeypatch.setattr("cli.client.project.Project.call_as", call_as)
+    return seen
+
+
+def answers(status: int) -> None:
+    hidden = matchers.json_params_matcher({"like": 2, "limit": 1})
+    responses.post(QUERY, json={"detail": "…"}, status=status, match=[hidden])
+
+
+@responses.activate
+def test_a_function_that_shows_strangers_what_anon_may_not_see_is_named(
+    documents: dict[str, list[int]],
+) -> None:
+    answers(200)
+    with pytest.raises(NeuralSearchError, match="shows strangers document 2, which anon may not see"):
+        strangers(TARGET)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+@responses.activate
+def test_one_that_hides_it_is_in_order(documents: dict[str, list[int]], status: int) -> None:
+    answers(status)
+    assert strangers(TARGET) == "hides from them what is hidden from anon"
+    assert "apikey" not in responses.calls[0].request.headers
+
+
+@responses.activate
+def test_one_that_fails_is_no_proof(documents: dict[str, list[int]]) -> None:
+    answers(500)
+    with pytest.raises(NeuralSearchError, match="answered 500"):
+        strangers(TARGET)
+
+
+def test_where_nothing_is_hidden_nothing_is_claimed(documents: dict[str, list[int]]) -> None:
+    documents["publishable_key"] = [1, 2, 3]
+    assert "can't be told apart" in strangers(TARGET)
+
+
+@responses.activate
+def test_a_webhook_that_takes_a_call_without_the_secret_is_named() -> None:
+    responses.post("http://embed.invalid", json={"results": []})
+    with pytest.raises(NeuralSearchError, match=r"answered 200 without the webhook's secret\. Expected 401"):
+        closed("http://embed.invalid")
+    responses.replace("POST", "http://embed.invalid", json={"detail": "no"}, status=401)
+    assert closed("http://embed.invalid") == "refuses them"

@@ -1,0 +1,80 @@
+"""The deployment examples name what is really there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from support.dockerfiles import FUNCTIONS
+
+from shared.search import json_body
+from shared.settings import CHECKOUT, DEFAULTS, ENVIRONMENT, LEAST_DECODE_MEMORY
+
+DEPLOY = CHECKOUT / "deploy"
+MODEL = 200 * 1024**2  # bytes of a function's own process
+SECRET = {"SUPABASE_SECRET_KEY", "EMBED_WEBHOOK_SECRET"}
+KNOWN = {name for names in ENVIRONMENT.values() for name in names}
+NEEDED = {
+    "query": {"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY"},
+    "embed_on_upload": {"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY"} | SECRET,
+}
+
+
+def cloud_run(function: str) -> dict:
+    service = yaml.safe_load((DEPLOY / "cloud_run" / f"{function}.yaml").read_text())
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    return container
+
+
+def compose(function: str) -> dict:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][function.replace("_", "-")]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_is_given_what_it_needs_and_no_more(function):
+    beside = {"SUPABASE_PUBLIC_URL"} if function == "query" else set()  # another name than the container's
+    assert set(compose(function)["environment"]) == NEEDED[function] | beside <= KNOWN
+    assert {one["name"] for one in cloud_run(function)["env"]} == NEEDED[function] | {"MAX_DECODE_MEMORY"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_decoder_is_stopped_before_a_container_of_limited_memory_is(function):
+    container = cloud_run(function)
+    assert container["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}  # so two decoders
+    [memory] = [int(one["value"]) for one in container["env"] if one["name"] == "MAX_DECODE_MEMORY"]
+    assert LEAST_DECODE_MEMORY <= memory <= (1024**3 - MODEL) / 2
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_secrets_come_from_a_secret_store_or_the_environment(function):
+    values = {one["name"]: one for one in cloud_run(function)["env"]}
+    assert all("secretKeyRef" in values[name]["valueFrom"] for name in SECRET & values.keys())
+    mine = compose(function)["environment"]
+    assert all(mine[name].startswith("${") for name in SECRET & mine.keys())
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_container_gets_traffic_only_once_its_models_answer(function):
+    assert cloud_run(function)["startupProbe"]["httpGet"]["path"] == "/live"
+    assert "/live" in compose(function)["healthcheck"]["test"][-1]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_compose_builds_our_dockerfiles_and_leaves_the_containers_no_right_to_write(function):
+    service = compose(function)
+    folder = (DEPLOY / service["build"]["context"]).resolve()
+    assert (folder / service["build"]["dockerfile"]).samefile(
+        CHECKOUT / "functions" / function / "Dockerfile"
+    )
+    assert service["read_only"] and service["tmpfs"] == ["/tmp"] and service["cap_drop"] == ["ALL"]
+
+
+def test_compose_publishes_query_behind_a_proxy_that_buffers_requests():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    published = [name for name, service in services["services"].items() if "ports" in service]
+    assert published == ["proxy"]
+    proxy = services["configs"]["proxy"]["content"]
+    assert "proxy_request_buffering on" in proxy and "proxy_pass http://query:8080" in proxy
+    [most] = re.findall(r"client_max_body_size (\d+)m", proxy)
+    assert int(most) * 1024**2 > int(DEFAULTS["max_image_bytes"]) * 4 / 3 + json_body.MAX_BYTES

@@ -1,0 +1,53 @@
+"""What the images are built from is named, pinned by hash, and licensed as the notices say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from support.dockerfiles import FUNCTIONS
+
+from deploy import notices
+from deploy.lock import LOCK
+from deploy.requirements import requirements
+from shared.settings import CHECKOUT
+
+PIN = re.compile(r"^([\w.-]+)==([^\s\\;]+)", re.MULTILINE)
+
+
+def pins(text: str) -> set[tuple[str, str]]:
+    return {(name.lower().replace("_", "-"), version) for name, version in PIN.findall(text)}
+
+
+def test_the_lock_holds_what_serves_in_the_versions_that_are_tested():
+    locked = pins(LOCK.read_text())
+    wanted = pins("\n".join(requirements(CHECKOUT / "pyproject.toml", [])))
+    assert wanted <= locked, "run python -m deploy.lock"
+    tested = pins((CHECKOUT / "constraints.txt").read_text())
+    assert {one for one in locked if one[0] in {name for name, _ in tested}} <= tested
+
+
+def test_every_locked_package_has_hashes():
+    for entry in re.split(r"\n(?=\S)", LOCK.read_text().strip()):
+        assert entry.startswith("#") or "--hash=sha256:" in entry
+
+
+def test_the_notices_are_those_of_the_locked_packages():
+    assert notices.NOTICES.read_text() == notices.text(), "run python -m deploy.notices"
+    rows = [line.split(" | ") for line in notices.NOTICES.read_text().splitlines() if line.count(" | ") == 2]
+    assert [row for row in rows if not row[2].strip(" |")] == []
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_image_installs_by_hash_and_lists_what_it_holds(function: str):
+    built = (CHECKOUT / "functions" / function / "Dockerfile").read_text()
+    assert "install --require-hashes -r deploy/requirements.lock" in built
+    assert "cyclonedx-py environment" in built and "sbom.cdx.json" in built
+    assert "BASE=docker.io/library/python:3.13-slim@sha256:" in built
+
+
+def test_the_public_forge_runs_what_developers_run():
+    workflow = yaml.safe_load((CHECKOUT / ".github/workflows/ci.yml").read_text())
+    assert ".ci/run" in [step.get("run") for step in workflow["jobs"]["test"]["steps"]]
+    assert workflow["permissions"] == {"contents": "read"}

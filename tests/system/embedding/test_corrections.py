@@ -1,0 +1,71 @@
+"""A release that changes a family's vectors says which ones, and what is to be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support import tiny_checkpoints
+
+from cli.checks import machine
+from shared.embedding import artifacts, registry
+from shared.embedding.conversion import convert
+from shared.errors import NeuralSearchError
+from shared.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
+
+
+@pytest.fixture
+def twice_converted(configuration: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a model that an earlier release converted, and then this one."""
+    checkpoint = tmp_path / "vit"
+    checkpoint.mkdir()
+    tiny_checkpoints.vit(checkpoint)
+    for conversion in (4, 5):
+        monkeypatch.setattr(registry, "CONVERSION", conversion)
+        convert.convert(str(checkpoint), tmp_path / "cache")
+    return replace(configuration, embedding_cache=tmp_path / "cache", embedding_models=(str(checkpoint),))
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, **how: object) -> None:
+    change = registry.Change(conversion=5, **{"families": ("vit",), "images": False, "reason": "why"} | how)
+    monkeypatch.setattr(registry, "CHANGES", (change,))
+
+
+def test_a_corrected_text_side_leaves_the_images_alone(
+    twice_converted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(monkeypatch)
+    assert "text side was corrected (why), images keep their vectors" in machine.vectors(twice_converted)
+
+
+def test_corrected_images_are_to_be_embedded_anew(
+    twice_converted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(monkeypatch, images=True)
+    with pytest.raises(NeuralSearchError, match="Embed everything anew"):
+        machine.vectors(twice_converted)
+
+
+def test_other_families_and_other_machines_are_not_troubled(
+    twice_converted: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    changed(monkeypatch, families=("clip",))
+    assert machine.vectors(twice_converted) == "made as they are now"
+    changed(monkeypatch)
+    artifact = artifacts.find(twice_converted.embedding_models[0], twice_converted.embedding_cache)
+    assert artifact
+    for former in artifacts.former(artifact):
+        assert former.record.conversion == 4
+        artifacts._discard(former.folder)
+    assert machine.vectors(twice_converted) == "made as they are now"
+
+
+def test_a_change_is_of_a_known_family_and_of_a_conversion_that_there_was() -> None:
+    for change in registry.CHANGES:
+        assert set(change.families) <= {*registry.FAMILIES, *registry.PACKAGED}
+        assert 4 < change.conversion <= registry.CONVERSION

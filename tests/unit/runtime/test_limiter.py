@@ -1,0 +1,54 @@
+"""The gate: a few work, a few wait, the rest are told at once to come back."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from shared.errors import Busy
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.metrics import Metrics
+
+
+def test_who_finds_no_place_to_wait_gets_busy_and_is_remembered():
+    limiter = ConcurrencyLimiter(running=1, waiting=1)
+    inside, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with limiter.enter():
+            inside.set()
+            leave.wait()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    workers[0].start()
+    inside.wait()
+    inside.clear()
+    workers[1].start()
+    while limiter._places._value:  # until the second one waits
+        pass
+    with pytest.raises(Busy) as raised, limiter.enter():
+        pass
+    assert raised.value.retry_after
+    assert not inside.is_set()
+
+    leave.set()
+    for worker in workers:
+        worker.join()
+    assert inside.is_set()
+    assert (limiter.take_turned_away(), limiter.take_turned_away()) == (True, False)
+
+
+def test_a_place_is_free_again_after_a_failure():
+    limiter = ConcurrencyLimiter(running=1, waiting=0)
+    for _ in range(3):
+        with pytest.raises(ValueError), limiter.enter():
+            raise ValueError
+
+
+def test_how_many_are_inside_is_shown_as_a_metric():
+    limiter, metrics = ConcurrencyLimiter(running=2, waiting=0), Metrics()
+    metrics.watch(limiter)
+    with limiter.enter(), limiter.enter():
+        assert b"neural_search_in_flight 2.0" in metrics.text()
+    assert b"neural_search_in_flight 0.0" in metrics.text()

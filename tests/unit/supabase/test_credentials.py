@@ -1,0 +1,75 @@
+"""Who asks: which key and which token go on to Supabase."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from shared.errors import SettingsError, Unauthorized
+from shared.settings import Secret, load
+from shared.supabase import credentials
+
+OURS = Secret("sb_publishable_ours")
+
+
+def jwt(claims: object) -> str:
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.signature"
+
+
+def test_nobody_in_particular_is_anon_through_our_publishable_key():
+    assert credentials.caller({}, OURS).headers == {"apikey": OURS, "Authorization": f"Bearer {OURS}"}
+
+
+def test_a_users_token_goes_with_their_key_or_else_with_ours():
+    assert credentials.caller({"Authorization": "Bearer t"}, OURS).headers == {
+        "apikey": OURS,
+        "Authorization": "Bearer t",
+    }
+    assert credentials.caller({"Authorization": "Bearer t", "apikey": "theirs"}, OURS).apikey == "theirs"
+
+
+def test_a_key_as_bearer_is_sent_as_the_apikey_too():
+    assert credentials.caller({"Authorization": "Bearer sb_secret_x"}, OURS).apikey == "sb_secret_x"
+
+
+@pytest.mark.parametrize("header", ["Authorization", "apikey"])
+@pytest.mark.parametrize("token", ["é", "a\nb", "a\x01b", "a\tb"])
+def test_what_can_be_no_token_is_unauthorized(header: str, token: str):
+    with pytest.raises(Unauthorized) as refused:
+        credentials.caller({header: f"Bearer {token}"}, OURS)
+    assert token not in str(refused.value)
+
+
+def test_blanks_around_a_header_are_dropped():
+    headers = {"Authorization": " Bearer t ", "apikey": "\ttheirs "}
+    assert credentials.caller(headers, OURS).headers == {"apikey": "theirs", "Authorization": "Bearer t"}
+
+
+@pytest.mark.parametrize(
+    ("token", "expires"),
+    [
+        (jwt({"exp": 1000}), 1000.0),
+        (jwt({"role": "anon"}), None),
+        ("sb_publishable_x", None),
+        (jwt({"exp": "soon"}), 0.0),
+        (jwt([]), 0.0),
+        ("a.b.c", 0.0),
+        ("a.é.c", 0.0),
+    ],
+)
+def test_the_expiry_that_a_token_claims(token: str, expires: float | None):
+    who = credentials.Identity(apikey=OURS, authorization=Secret(f"Bearer {token}"))
+    assert who.expires_at == expires
+
+
+def test_the_service_needs_its_key():
+    with pytest.raises(SettingsError, match="SUPABASE_SECRET_KEY"):
+        credentials.service(load({"SUPABASE_URL": "http://x"}))
+
+
+def test_tokens_do_not_show_in_a_repr():
+    assert "theirs" not in repr(
+        credentials.caller({"apikey": "theirs", "Authorization": "Bearer theirs"}, OURS)
+    )

@@ -1,0 +1,296 @@
+"""Storage over HTTP: names that no URL parser may touch, and every way in which a download goes wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+import responses
+import urllib3
+
+from shared.errors import (
+    ImageTooLarge,
+    NeuralSearchError,
+    ObjectExists,
+    ObjectNotFound,
+    PayloadTooLarge,
+    StaleObject,
+    StorageError,
+    StorageForbidden,
+    StorageRefused,
+    StorageUnavailable,
+)
+from shared.settings import Secret
+from shared.supabase import credentials, retry_after, storage
+from shared.supabase.storage import Storage, object_path
+from shared.testing import md5
+
+URL = "http://supabase.test"
+CALLER = credentials.caller({"Authorization": "Bearer user"}, Secret("ours"))
+DATA = b"the bytes of an image"
+
+
+@pytest.fixture
+def fake() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+def client(url: str = URL) -> Storage:
+    return Storage(url, CALLER, requests.Session())
+
+
+def download(name: str = "a/b.png", **given: object) -> bytes:
+    return client().download("images", name, **{"version": "v1", "max_bytes": 1000, **given})  # type: ignore[arg-type]
+
+
+def get(fake: responses.RequestsMock, name: str = "a/b.png", **answer: object) -> None:
+    fake.get(f"{URL}/storage/v1/object/images/{name}", **{"body": DATA, **answer})  # type: ignore[arg-type]
+
+
+def test_a_download_asks_for_the_version_as_the_caller_and_uncompressed(fake: responses.RequestsMock):
+    get(fake)
+    assert download() == DATA
+    [call] = fake.calls
+    assert call.request.url == f"{URL}/storage/v1/object/images/a/b.png?v=v1"
+    assert call.request.headers["Authorization"] == "Bearer user"
+    assert call.request.headers["apikey"] == "ours"
+    assert call.request.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("what?.png", "what%3F.png"),
+        ("a#b.png", "a%23b.png"),
+        ("2025-01-01T12:30:00.png", "2025-01-01T12%3A30%3A00.png"),
+        ("a//b.png", "a//b.png"),
+        ("a/../b.png", "a/%2E%2E/b.png"),
+        ("./b.png", "%2E/b.png"),
+        ("a%20b.png", "a%2520b.png"),
+        ("a b+c&d=e.png", "a%20b%2Bc%26d%3De.png"),
+        ("žluť.png", "%C5%BElu%C5%A5.png"),
+    ],
+)
+def test_no_name_can_ask_for_another_object(name: str, path: str):
+    assert object_path("images", name) == f"images/{path}"
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[[bytes], tuple[str, list[bytes]]]]:
+    """A server that sends the given bytes and hangs up, with a record of what it was asked."""
+    sockets: list[socket.socket] = []
+
+    def start(answer: bytes) -> tuple[str, list[bytes]]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        sockets.append(listener)
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            listener.close()
+            with connection:
+                asked.append(connection.recv(65536))
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+
+    yield start
+    for listener in sockets:
+        listener.close()
+
+
+def test_the_path_reaches_the_server_as_it_was_quoted(server: Callable[[bytes], tuple[str, list[bytes]]]):
+    url, asked = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+    assert client(url).download("images", "a/../b//c?.png", version="v1", max_bytes=10) == b"ok"
+    assert asked[0].startswith(b"GET /storage/v1/object/images/a/%2E%2E/b//c%3F.png?v=v1 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf of it",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\nhalf of it",
+    ],
+    ids=["length", "chunked"],
+)
+def test_a_body_that_is_cut_off_is_stale(server: Callable[[bytes], tuple[str, list[bytes]]], answer: bytes):
+    url, _ = server(answer)
+    with pytest.raises(StaleObject, match="cut off"):
+        client(url).download("images", "a.png", version="v1", max_bytes=1000)
+
+
+def test_a_server_that_hangs_up_or_is_not_there_is_unavailable(
+    server: Callable[[bytes], tuple[str, list[bytes]]],
+):
+    url, _ = server(b"")
+    for _attempt in ("hangs up", "refuses"):
+        with pytest.raises(StorageUnavailable, match="can't be reached"):
+            client(url).download("images", "a.png", version="v1", max_bytes=1000)
+
+
+def test_more_bytes_than_allowed_are_not_read(fake: responses.RequestsMock):
+    get(fake, body=b"x" * 1001)
+    with pytest.raises(ImageTooLarge, match="more than 1000 bytes"):
+        download()
+
+
+def test_bytes_of_another_size_or_etag_are_stale(fake: responses.RequestsMock):
+    get(fake, headers={"ETag": md5(b"older bytes")})
+    with pytest.raises(StaleObject, match="the object's row says 7"):
+        download(size=7)
+    with pytest.raises(StaleObject, match="ETag"):
+        download(size=len(DATA), etag=md5(DATA))
+
+
+@pytest.mark.parametrize("sent", [md5(DATA), f"W/{md5(DATA)}", md5(DATA).strip('"')])
+def test_the_right_bytes_are_recognised_however_the_etag_is_written(fake: responses.RequestsMock, sent: str):
+    get(fake, headers={"ETag": sent})
+    assert download(size=len(DATA), etag=md5(DATA)) == DATA
+
+
+def refusal(status: str, code: str = "Code") -> str:
+    return json.dumps({"statusCode": status, "error": "error", "message": "why", "code": code})
+
+
+@pytest.mark.parametrize(
+    ("http", "body", "kind"),
+    [
+        (400, refusal("404", "NoSuchKey"), ObjectNotFound),
+        (400, refusal("403", "AccessDenied"), StorageForbidden),
+        (400, refusal("401", "InvalidJWT"), StorageForbidden),
+        (400, refusal("409", "KeyAlreadyExists"), ObjectExists),
+        (400, refusal("413", "EntityTooLarge"), PayloadTooLarge),
+        (400, refusal("415", "InvalidMimeType"), StorageRefused),
+        (400, refusal("400", "InvalidKey"), StorageRefused),
+        (429, refusal("429", "SlowDown"), StorageUnavailable),
+        (400, refusal("429", "SlowDown"), StorageUnavailable),
+        (544, refusal("544", "DatabaseTimeout"), StorageUnavailable),
+        (500, refusal("500", "InternalError"), StorageError),
+        (502, "<html>Bad Gateway</html>", StorageUnavailable),
+        (503, "", StorageUnavailable),
+        (404, "[]", StorageUnavailable),
+        (400, "<html>Bad Request</html>", StorageUnavailable),
+        (500, "<html>Internal Server Error</html>", StorageUnavailable),
+        (540, '{"message": "Project paused"}', StorageUnavailable),
+        (413, "<html>Request Entity Too Large</html>", PayloadTooLarge),
+        (302, "", StorageUnavailable),
+    ],
+)
+def test_the_status_is_read_from_storages_error_body(
+    fake: responses.RequestsMock, http: int, body: str, kind: type[NeuralSearchError]
+):
+    get(fake, status=http, body=body)
+    with pytest.raises(NeuralSearchError) as raised:
+        download()
+    assert type(raised.value) is kind
+
+
+def test_storages_own_retry_after_is_kept(fake: responses.RequestsMock):
+    get(fake, status=429, body=refusal("429"), headers={"Retry-After": "42"})
+    with pytest.raises(StorageUnavailable) as raised:
+        download()
+    assert raised.value.retry_after == 42
+
+
+@pytest.mark.parametrize("etag", [None, md5(DATA)])
+def test_without_an_etag_in_the_answer_the_bytes_themselves_are_compared(
+    fake: responses.RequestsMock, etag: str | None
+):
+    get(fake)
+    assert download(etag=etag) == DATA
+    with pytest.raises(StaleObject, match="ETag"):
+        download(size=len(DATA), etag=md5(b"newer bytes"))
+    assert (
+        download(etag='"0123456789abcdef0123456789abcdef-2"') == DATA
+    )  # of parts: says nothing of the whole
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("42", 42),
+        ("0", 1),
+        ("999999", 3600),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 3600),
+        ("Wed, 21 Oct 2099 07:28:00 -0000", 3600),
+        ("9" * 5000, 10),
+        ("Wed, 21 Oct 99999999999 07:28:00 GMT", 10),
+        ("soon", 10),
+        ("-5", 10),
+        ("", 10),
+        (None, 10),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date_and_never_absurd(header: str | None, wait: int):
+    assert retry_after.seconds(header) == wait
+
+
+def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from subclasses(child)
+
+
+FOREIGN = {*subclasses(requests.RequestException), *subclasses(urllib3.exceptions.HTTPError), OSError}
+
+
+@pytest.mark.parametrize("foreign", sorted(FOREIGN, key=repr), ids=lambda error: error.__name__)
+def test_no_error_of_requests_or_urllib3_is_left_unmapped(foreign: type[Exception]):
+    error = foreign.__new__(foreign)
+    error.args = ("why",)
+    error.__dict__.update(partial=1, expected=2, length="x", response=None)
+    translated = storage.translate(error)
+    assert isinstance(translated, StorageError)
+
+
+def test_a_storage_that_cannot_be_reached_is_everybodys_trouble_and_silence_is_one_objects():
+    assert type(storage.translate(requests.ConnectTimeout())) is StorageUnavailable
+    assert type(storage.translate(requests.ConnectionError())) is StorageUnavailable
+    assert type(storage.translate(requests.ReadTimeout())) is StorageError
+
+
+def test_an_upload_says_what_it_is_and_whether_it_may_overwrite(fake: responses.RequestsMock):
+    fake.post(f"{URL}/storage/v1/object/images/a/b.png", json={"Key": "images/a/b.png", "Id": "7"})
+    answer = client().upload("images", "a/b.png", DATA, mime_type="image/png", upsert=True)
+    assert answer["Id"] == "7"
+    [call] = fake.calls
+    assert call.request.headers["x-upsert"] == "true"
+    assert b"Content-Type: image/png" in call.request.body
+    assert b'filename="b.png"' in call.request.body
+
+
+def test_signing_leaves_out_what_the_caller_may_not_read(fake: responses.RequestsMock):
+    rows = [
+        {"error": None, "path": "a?.png", "signedURL": "/object/sign/images/a?.png?token=t.o.k"},
+        {"error": "Either the object does not exist or …", "path": "b.png", "signedURL": None},
+    ]
+    fake.post(f"{URL}/storage/v1/object/sign/images", json=rows)
+    signed = client().sign("images", ["a?.png", "b.png"], seconds=600)
+    assert signed == {"a?.png": f"{URL}/storage/v1/object/sign/images/a%3F.png?token=t.o.k"}
+    assert json.loads(fake.calls[0].request.body) == {"paths": ["a?.png", "b.png"], "expiresIn": 600}
+
+
+def test_only_a_public_bucket_has_urls_for_everybody(fake: responses.RequestsMock):
+    info = f"{URL}/storage/v1/object/info/public"
+    fake.get(f"{info}/open/a%3F.png", json={"name": "a?.png"})
+    assert client().public_urls("open", ["a?.png", "b.png"]) == {
+        "a?.png": f"{URL}/storage/v1/object/public/open/a%3F.png",
+        "b.png": f"{URL}/storage/v1/object/public/open/b.png",
+    }
+    gone = {"statusCode": "404", "error": "Bucket not found", "message": "Bucket not found"}
+    fake.get(f"{info}/closed/a.png", status=400, json=gone)
+    assert client().public_urls("closed", ["a.png"]) == {}
+
+
+@pytest.mark.parametrize("body", ["<html>", "{}", "7"])
+def test_a_signing_answer_that_makes_no_sense_is_storages_error(fake: responses.RequestsMock, body: str):
+    fake.post(f"{URL}/storage/v1/object/sign/images", body=body)
+    with pytest.raises(StorageError, match="Storage answered"):
+        client().sign("images", ["a.png"], seconds=600)
