@@ -79,13 +79,24 @@ COSTS = {
 }
 SUGGESTIONS = (
     Suggestion(
+        name="efficientnet-lite0-concepts",
+        purposes=(CPU,),
+        dimensions=1408,
+        languages="English nouns",
+        licence="Apache-2.0, text MIT",
+        commercial=True,
+        retrieval="see docs/evaluation.md",
+        shape="EfficientNet-Lite0, 224",
+        known=Known.loaded,
+    ),
+    Suggestion(
         name="efficientnet-lite0",
         purposes=(CPU,),
         dimensions=1280,
         languages="English nouns",
         licence="Apache-2.0, text MIT",
         commercial=True,
-        retrieval="see the README's table",
+        retrieval="see docs/evaluation.md",
         shape="EfficientNet-Lite0, 224",
         known=Known.loaded,
     ),

@@ -73,7 +73,9 @@ class Project(RuleBasedStateMachine):
         self.work = []  # every job that was ever handed out
         self.recorded = True  # False from the loss of an event to the next reconciliation
         self.platform.execute("set session_replication_role = 'replica'")
-        self.platform.execute("truncate storage.objects, neural_search.jobs, neural_search.documents")
+        self.platform.execute(
+            "truncate storage.objects, neural_search.jobs, neural_search.documents, neural_search.words"
+        )
         self.platform.execute(
             "insert into storage.buckets (id, name) values ('attic', 'attic') on conflict do nothing"
         )

@@ -148,7 +148,7 @@ def test_the_report_has_it_all(db, one_of_each):
         "stale": 0,
         "orphaned": 0,
     }
-    assert report["reconciled"]["at"] and report["unindexed"] == ["attic"]
+    assert report["reconciled"]["at"] and report["unindexed"] == ["albums", "attic"]
 
 
 def test_the_report_of_an_empty_project_has_the_same_parts(db):
@@ -159,7 +159,7 @@ def test_the_report_of_an_empty_project_has_the_same_parts(db):
         "failures": [],
         "freshness": [],
         "reconciled": None,
-        "unindexed": ["images"],
+        "unindexed": ["albums", "images"],
     }
 
 
