@@ -18,6 +18,7 @@ from shared import settings
 
 TABLE = Path(__file__).with_name("plain_words.tsv")
 FLOOR = 36  # of the words, by pixels alone
+FLOOR_WITH_NAMES = 52  # as search_documents finds them by default
 
 
 def read() -> dict[str, frozenset[str]]:

@@ -78,6 +78,13 @@ def search(request: flask.Request) -> flask.Response:
     return handlers.answer({"model": model.name, **asdict(found)})
 
 
+def vector(request: flask.Request) -> flask.Response:
+    """The vector of a text or an image, for whoever calls the SQL functions."""
+    model = _authentication().authenticate(_caller(request))  # before anything of the body is looked at
+    made = _search().vector(model, _read_query(request))
+    return handlers.answer({"model": model.name, "dimensions": model.dimensions, "vector": made})
+
+
 def upload(request: flask.Request) -> flask.Response:
     """Stores an image as the caller; with `?wait=1`, answers once it is searchable or never will be."""
     caller = _caller(request)
@@ -175,6 +182,7 @@ ROUTES: handlers.Routes = {
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
     "/preview": {"GET": preview},
+    "/vector": {"POST": vector},
     **{f"/{file}": {"GET": page} for file in FILES},
     "/config.json": {"GET": page_configuration},
     "/openapi.json": {"GET": openapi},

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.errors import InvalidLimit, StorageError
+from shared.errors import InvalidLimit, InvalidQuery, StorageError
 from shared.images import Decode
 from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
@@ -106,6 +106,13 @@ class Search:
             next_cursor=_next(query, model, start, matches),
             notice=_notice(query, start, matches),
         )
+
+    def vector(self, model: ActiveModel, query: Query) -> list[float]:
+        """The vector, (dimensions,) of unit length, of the one text or image in `query`."""
+        if not is_plain(query):
+            raise InvalidQuery("Expected one text or one image, as text or image, and nothing beside it.")
+        (vector,) = self._embedding.embed(model, query.like).values()
+        return [float(value) for value in vector]
 
     def _urls(self, caller: Identity, matches: Sequence[Match]) -> URLs:
         names: defaultdict[str, list[str]] = defaultdict(list)

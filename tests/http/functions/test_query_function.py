@@ -122,6 +122,23 @@ def test_examples_of_every_kind_are_taken_with_weights(client: FlaskClient, post
     assert np.allclose(asked["unlikes"][0]["embedding"], ColourEmbedder().embed_texts(["red"])[0])
 
 
+@pytest.mark.parametrize(
+    "request_", [{"json": {"text": "red"}}, {"data": RED, "content_type": "image/png"}], ids=["text", "image"]
+)
+def test_a_vector_is_what_a_search_would_search_by(
+    client: FlaskClient, postgrest: RpcTransport, request_: dict[str, Any]
+):
+    answer = client.post("/vector", **request_)
+    assert (answer.status_code, answer.json["model"], answer.json["dimensions"]) == (200, "colours", 4)
+    client.post("/", **request_)
+    assert np.allclose(answer.json["vector"], asked(postgrest)["query_embedding"])
+
+
+@pytest.mark.parametrize("body", [{"text": ["red", "lime"]}, {"like": 7}, {"text": "red", "unlike": 7}])
+def test_a_vector_is_made_of_one_text_or_image(client: FlaskClient, body: dict[str, Any]):
+    assert refused(client.post("/vector", json=body)) == (400, "invalid-query")
+
+
 def test_a_page_leads_to_the_next(client: FlaskClient, postgrest: RpcTransport):
     cursor = client.post("/", json={"text": "red", "limit": 1}).json["next_cursor"]
     again = client.post("/", json={"text": "red", "limit": 1, "cursor": cursor})
@@ -335,7 +352,7 @@ def test_a_caller_without_any_key_is_anon(client: FlaskClient, postgrest: RpcTra
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/query", "/embeddings", "/live"])
+@pytest.mark.parametrize("path", ["/", "/query", "/embeddings", "/vector", "/live"])
 def test_a_browser_may_ask_from_anywhere(client: FlaskClient, path: str):
     answer = client.options(path, headers={"Origin": "https://app.test"})
     assert answer.status_code == 204

@@ -91,6 +91,8 @@ FIELDS: list[tuple[dict[str, Any], tuple[int, str]]] = [
     ({"min_confidence": "certain"}, INVALID),
     ({"min_confidence": 1}, INVALID),
     ({"best_confidence": "certain"}, INVALID),
+    ({"words": -0.1}, (400, "invalid-words")),
+    ({"words": "1"}, (400, "invalid-words")),
     ({"strategy": "guess"}, INVALID),
     ({"strategy": []}, INVALID),
     ({"diversity": -0.1}, INVALID),
@@ -227,7 +229,7 @@ def test_a_body_of_another_kind_is_refused(anon: Caller):
 
 
 # Invariant 7: refused before any of it is decoded.
-@pytest.mark.parametrize("path", ["/", "/query", "/embeddings"])
+@pytest.mark.parametrize("path", ["/", "/query", "/embeddings", "/vector"])
 def test_a_body_over_the_limit_is_refused(project: Running, path: str):
     app = project.apps["query"]
     most = app.extensions["settings"].max_image_bytes * 4 // 3 + json_body.MAX_BYTES
@@ -394,6 +396,19 @@ WRONG = [
     ("match_documents", {"query_embedding": VECTOR, "filter": {"owner": []}}, 400),
     ("match_documents", {"query_embedding": VECTOR, "filter": {"metadata": "x"}}, 400),
     ("match_documents", {"query_embedding": VECTOR, "filter": {"prefix": "\0"}}, 400),
+    ("search_documents", {"query_embedding": VECTOR}, 404),
+    ("search_documents", {"query_embedding": VECTOR, "query_text": "x", "words": 2}, 400),
+    ("search_documents", {"query_embedding": VECTOR, "query_text": "x", "words": "many"}, 400),
+    ("search_documents", {"query_embedding": None, "query_text": "x"}, 400),
+    ("search_documents", {"query_embedding": VECTOR, "query_text": "x\0"}, 400),
+    (
+        "search_documents",
+        {"query_embedding": VECTOR, "query_text": "x", "page_after": {"similarity": 1, "id": 1}},
+        400,
+    ),
+    ("search_documents", {"query_embedding": VECTOR, "query_text": "x", "skip_count": -1}, 400),
+    ("similar_documents", {"name": "none.png"}, 404),
+    ("similar_documents", {"name": None}, 404),
     ("match_documents", {"query_embedding": VECTOR, "page_after": []}, 400),
     ("match_documents", {"query_embedding": VECTOR, "page_after": {"id": "x"}}, 400),
     ("match_documents", {"query_embedding": VECTOR, "page_after": {"similarity": "NaN", "id": 1}}, 400),

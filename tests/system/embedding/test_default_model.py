@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.databases import Clone, make_crowd
 from support.sample_photographs import SAMPLES, Photographs
 
 from evaluation import plain_words
@@ -195,3 +196,17 @@ def test_plain_words_find_what_they_name_first(photographs: Photographs) -> None
     right = [plain_words.stem(key) in names for key, names in zip(found, words.values(), strict=True)]
     assert len(right) == 60
     assert sum(right) >= plain_words.FLOOR
+
+
+def test_plain_words_with_the_photographs_names_find_more(photographs: Photographs, database: Clone) -> None:
+    make_crowd(database, photographs.vectors.tolist(), photographs.names, [None] * len(photographs.names))
+    words = plain_words.read()
+    first = "select content from search_documents(%s::real[]::extensions.vector, %s, match_count => 1)"
+    with database.connect() as connection:
+        connection.execute("select neural_search.write_words()")
+        found = [
+            connection.execute(first, [vector.tolist(), word]).fetchall()[0][0]
+            for word, vector in zip(words, photographs.embedder.embed_texts([*words]), strict=True)
+        ]
+    right = [plain_words.stem(key) in names for key, names in zip(found, words.values(), strict=True)]
+    assert sum(right) >= plain_words.FLOOR_WITH_NAMES
