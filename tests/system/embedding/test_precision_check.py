@@ -23,7 +23,7 @@ from shared.settings import Settings
 @pytest.fixture
 def artifact(converted: Settings, tmp_path: Path) -> Artifact:
     """The default model, never compared on this machine."""
-    found = artifacts.find("efficientnet-lite0", converted.embedding_cache)
+    found = artifacts.find("efficientnet-lite0-concepts", converted.embedding_cache)
     assert found
     copytree(found.folder, tmp_path / "model", ignore=lambda *_: {openvino_precision.FOLDER, "compiled"})
     return Artifact(folder=tmp_path / "model", record=found.record)

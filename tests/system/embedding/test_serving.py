@@ -22,7 +22,7 @@ from shared.embedding import Embedder, artifacts, loading, registry
 from shared.errors import ModelBroken, SettingsError, UnknownModel
 from shared.settings import Settings
 
-NAME = "efficientnet-lite0"
+NAME = "efficientnet-lite0-concepts"
 
 
 def run(code: str, environment: dict[str, str]) -> str:
@@ -79,8 +79,8 @@ def test_the_record_tells_how_images_and_texts_are_prepared(converted: Settings)
     artifact = artifacts.find(NAME, converted.embedding_cache)
     assert artifact
     record = json.loads((artifact.folder / "record.json").read_text())
-    assert record["dimensions"] == 1280
-    assert record["image"]["size"] == [224, 224] and record["image"]["resize"] == "crop"
+    assert record["dimensions"] == 1408
+    assert record["image"]["size"] == [224, 224] and record["image"]["resize"] == "pad"
     assert record["text"] == {"max_length": 256, "padding": "longest", "attention_mask": True}
 
 
@@ -174,7 +174,7 @@ def test_without_the_original_the_newest_conversion_is_served(
 ) -> None:
     gone = replace(registry.PACKAGED[NAME], packages=("no-such-distribution",))
     monkeypatch.setitem(registry.PACKAGED, NAME, gone)
-    assert embedding.load(configuration=converted).dimensions == 1280
+    assert embedding.load(configuration=converted).dimensions == 1408
 
 
 def test_another_version_of_the_original_is_converted_anew(

@@ -80,8 +80,8 @@ def test_an_input_that_the_streams_refuse_leaves_all_of_them_usable(served: Embe
     for count in (1, 4, 4, 4):
         with pytest.raises(RuntimeError):
             served.engine.images([np.zeros((count, 224, 224, 1), np.uint8)])
-    assert served.engine.images([PIXELS]).shape == (8, 1280)
-    assert served.engine.images([PIXELS[:1]]).shape == (1, 1280)
+    assert served.engine.images([PIXELS]).shape == (8, 1408)
+    assert served.engine.images([PIXELS[:1]]).shape == (1, 1408)
 
 
 def test_a_lone_image_takes_all_cores_and_batches_and_company_a_share_each(
