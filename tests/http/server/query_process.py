@@ -33,7 +33,10 @@ def main(port: str) -> None:
     app = functions_framework.create_app("query", str(CHECKOUT / "functions/query/main.py"))
     mine = settings.load(ENVIRONMENT)
     answers = RpcTransport(
-        active_model=[{"name": "colours", "dimensions": 4}], match_documents=[], recommend_documents=[]
+        active_model=[{"name": "colours", "dimensions": 4}],
+        match_documents=[],
+        search_documents=[],
+        recommend_documents=[],
     )
     app.extensions["settings"] = mine
     app.extensions["http"] = http_client(answers)
