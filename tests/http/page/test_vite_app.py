@@ -169,5 +169,5 @@ def test_errors_are_shown_in_the_problems_own_words(
     expect(page.locator("#status")).to_have_text("Invalid login credentials", timeout=SOON)
     signed_in_page(page, site, ADA)
     page.locator("#upload").set_input_files(fake)
-    expect(page.locator("#status")).to_contain_text("The file is no image that we can read", timeout=SOON)
+    expect(page.locator("#status")).to_contain_text("The file is no image. Upload", timeout=SOON)
     page.close()
