@@ -87,7 +87,7 @@ def test_a_name_that_looks_like_a_url_is_downloaded_and_signed_all_the_same(proj
     [
         (b"<html>not found</html>", "skipped", "NotAnImage"),
         (b"", "skipped", "EmptyImage"),
-        (picture(size=(300, 300))[:-40], "failed", "BrokenImage"),
+        (picture(size=(300, 300))[:120], "failed", "IncompleteImage"),
     ],
     ids=["html", "empty", "cut off"],
 )

@@ -11,7 +11,7 @@ from support import npm_packages
 from support.fake_query import PHOTOS, Fake
 
 HERE = Path(__file__).parent
-VENDOR = HERE.parents[1] / "functions/query/page/vendor"
+VENDOR = HERE.parents[2] / "functions/query/page/vendor"
 CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
 BUSY = {"type": "busy", "title": "…", "status": 429, "detail": "Too many at once."}
 

@@ -94,7 +94,9 @@ def test_a_missing_setting_is_named_in_one_line(arguments: tuple[str, ...], vari
 
 def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
-    assert "SUPABASE_SECRET_KEY or SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEYS is not set" in error("jobs")
+    assert "SUPABASE_SECRET_KEY or SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEYS is not set" in error(
+        "jobs"
+    )
     assert "SUPABASE_PUBLISHABLE_KEY" in error("upload", write_picture(tmp_path / "a.png"))
 
 

@@ -65,7 +65,7 @@ def test_upload_waits_until_each_good_image_is_searchable(uploaded: dict[str, ob
 def test_upload_says_why_the_others_never_will_be(uploaded: dict[str, dict[str, str]]):
     reasons = uploaded["not_searchable"]
     assert sorted(reasons) == ["mixed/cut.jpg", "mixed/empty.png", "mixed/fake.jpg"]
-    assert "empty" in reasons["mixed/empty.png"] and "cut off" in reasons["mixed/cut.jpg"]
+    assert "empty" in reasons["mixed/empty.png"] and "rows are in the file" in reasons["mixed/cut.jpg"]
 
 
 def test_jobs_shows_skipped_and_failed_work_with_its_cause(stack: CommandLine, uploaded: dict[str, object]):
@@ -174,7 +174,7 @@ def test_results_in_a_pipe_are_plain_lines(stack: CommandLine, folder: Path, upl
     query = ("query", "--image", folder / "red.png", "--limit", "1")
     header, result = stack.spawn(*query).stdout.splitlines()
     assert header.split() == ["similarity", "confidence", "found", "by", "bucket", "name"]
-    assert result.split() == ["1.000", "image", "images", "mixed/red.png"]
+    assert result.split() == ["1.000", "strong", "image", "images", "mixed/red.png"]
     assert "/object/sign/images/mixed/red.png?token=" in stack.run(*query, "--urls").stdout
 
 
