@@ -145,7 +145,7 @@ def _activate(connection: Connection, model: str, dimensions: int) -> None:
         [model, dimensions],
     )
     ((index,),) = connection.execute("select neural_search.index_name(%s)", [model]).fetchall()
-    connection.execute(f'drop index if exists public."{index}"'.encode())
+    connection.execute(f'drop index if exists neural_search."{index}"'.encode())
 
 
 def _match(connection: Connection, collection: Collection) -> Match:

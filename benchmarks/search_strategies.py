@@ -56,7 +56,7 @@ def measure(connection: Connection, collection: Collection, show: Show) -> list[
         turns = take_turns(connection, collection, {name: statement}, rounds=rounds, seconds=SECONDS)[name]
         found.append(_measurement(name, collection, turns, build_seconds, weight))
         if name == "lsh":
-            connection.execute("drop index by_hand_lsh")
+            connection.execute("drop index neural_search.by_hand_lsh")
             connection.execute("vacuum (full, analyze) neural_search.documents")  # each row was written twice
     return sorted(found, key=lambda one: ("exact", "hnsw", "lsh").index(one.strategy))
 
@@ -67,7 +67,7 @@ def build_hnsw(connection: Connection, model: str, dimensions: int) -> None:
         "select neural_search.index_name(%s), neural_search.index_definition(%s, %s, 'hnsw')",
         [model, model, dimensions],
     ).fetchall()
-    connection.execute(f'drop index if exists public."{row[0]}"'.encode())
+    connection.execute(f'drop index if exists neural_search."{row[0]}"'.encode())
     connection.execute(f'create index "{row[0]}" on neural_search.documents {row[1]}'.encode())
 
 
@@ -103,7 +103,7 @@ def _lsh(connection: Connection, collection: Collection) -> tuple[str, str, floa
     connection.execute(f"set hnsw.ef_search = {LSH_CANDIDATES}".encode())
     connection.execute("set enable_sort = off")  # as match_documents has it: sorting can look cheaper
     order = f"lsh::bit({bits}) <~> (select neural_search.lsh_bits(%(query)s, '{model}')::bit({bits}))"
-    weight = _size(connection, "pg_relation_size('public.by_hand_lsh')") / len(collection.stored) + bits / 8
+    weight = _size(connection, "pg_relation_size('neural_search.by_hand_lsh')") / len(collection.stored) + bits / 8
     return "lsh", _ranked(model, order, LSH_CANDIDATES), seconds, weight
 
 

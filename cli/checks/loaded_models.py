@@ -72,7 +72,9 @@ def indexes(target: Settings) -> str:
             where neural_search.index_name(m.name, m.search_strategy) = c.relname)
         from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
         where i.indrelid = 'neural_search.documents'::regclass and a.amname = 'hnsw'
-          and pg_relation_size(i.indexrelid) > 2 * current_setting('block_size')::integer -- not an empty one
+          -- The migrations make those of the packaged models, for which there may be no document.
+          and obj_description(c.oid, 'pg_class') is distinct from
+            'For match_documents while this model is active.'
           and c.relname ~ '^documents_.*_idx$'
         order by 1
         """,

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'fe2c155b03cbc987c3127077d488bef9090b9cdd489ddfd9fa9d5af9d3697bed'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a41f84a1815fc3a40f13324cb49cf2fe28f60f1a570f4684d3bbe1cc7b3a83aa'
     ) then
       return;
     end if;
@@ -83,6 +83,7 @@ alter table neural_search.migrations enable row level security;
 
 -- The table of documents moves into the private schema; views and foreign keys that use it follow.
 select set_config('lock_timeout', '10s', true);
+lock table neural_search.jobs in access exclusive mode; -- before documents, as workers take them
 
 do $$
 begin
@@ -3826,7 +3827,8 @@ declare
     else liked operator(extensions.+) neural_search.scaled(liked operator(extensions.-) unliked, strength)
   end;
 begin
-  if extensions.vector_norm(average) < 1e-6 then
+  -- Likes that cancel each other out leave nothing that a result could be judged by.
+  if extensions.vector_norm(average) < 1e-6 or extensions.vector_norm(liked) < 1e-6 then
     raise exception 'The examples cancel each other out.'
       using errcode = 'invalid_parameter_value', hint = 'Leave one of them out, or weigh them differently.';
   end if;
@@ -4548,7 +4550,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'fe2c155b03cbc987c3127077d488bef9090b9cdd489ddfd9fa9d5af9d3697bed', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'a41f84a1815fc3a40f13324cb49cf2fe28f60f1a570f4684d3bbe1cc7b3a83aa', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -127,7 +127,8 @@ declare
     else liked operator(extensions.+) neural_search.scaled(liked operator(extensions.-) unliked, strength)
   end;
 begin
-  if extensions.vector_norm(average) < 1e-6 then
+  -- Likes that cancel each other out leave nothing that a result could be judged by.
+  if extensions.vector_norm(average) < 1e-6 or extensions.vector_norm(liked) < 1e-6 then
     raise exception 'The examples cancel each other out.'
       using errcode = 'invalid_parameter_value', hint = 'Leave one of them out, or weigh them differently.';
   end if;

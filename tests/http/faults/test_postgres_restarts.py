@@ -158,9 +158,8 @@ def test_a_crash_after_an_upload_loses_the_kick_and_not_the_job(
     project: FaultyProject, postgres: Crashing, name: str
 ):
     with closing(psycopg.connect(project.running.database_url(SUPERUSER))) as holder:
-        holder.execute(
-            "lock table net._http_response"
-        )  # before it sends anything, pg_net's worker writes there
+        # Before it sends anything, pg_net's worker writes there; a kick only reads.
+        holder.execute("lock table net._http_response in share row exclusive mode")
         project.connect_webhook(True)
         project.upload(f"{name}.png", picture("red") + name.encode())
         project.connect_webhook(False)

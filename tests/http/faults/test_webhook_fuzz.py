@@ -47,6 +47,7 @@ def played(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFac
         project = Project(told)
         project.prepare()
         with project.connect() as connection:
+            connection.execute("select neural_search.limit_kicks(100)")  # a webhook for each event
             project.reschedule(connection, "neural-search-kick", "1 second")
             project.reschedule(connection, "neural-search-reconcile", "2 seconds")
         project.send_webhooks_to(proxy.url)

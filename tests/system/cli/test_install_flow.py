@@ -30,6 +30,8 @@ def project(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         stack.wait_ready()
         given = settings.environment(stack.settings)
         _store_images(stack, tmp_path_factory.mktemp("pictures"))
+        with psycopg.connect(given["DATABASE_URL"]) as connection:
+            connection.execute("create policy shown on storage.objects for select to anon using (true)")
         yield CommandLine(data_folder, port, {name: value for name, value in given.items() if value})
 
 
