@@ -201,7 +201,7 @@ def _ratio(turns: dict[str, Turns], by_hand: str) -> float | None:
 def _hnsw(collection: Collection, condition: str = "true") -> str:
     half = f"halfvec({collection.dimensions})"
     return f"""
-        select content, 1 - (embedding <=> %(query)s) from documents
+        select content, 1 - (embedding <=> %(query)s) from neural_search.documents
         where model = '{collection.model}' and {condition}
         order by embedding::{half} <=> %(query)s::vector::{half} limit {K}
         """
@@ -209,7 +209,7 @@ def _hnsw(collection: Collection, condition: str = "true") -> str:
 
 def _exact(collection: Collection, condition: str) -> str:
     return f"""
-        select content, 1 - (embedding <=> %(query)s) from documents
+        select content, 1 - (embedding <=> %(query)s) from neural_search.documents
         where model = '{collection.model}' and {condition}
         order by embedding <=> %(query)s limit {K}
         """

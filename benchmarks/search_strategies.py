@@ -85,7 +85,7 @@ def _hnsw(connection: Connection, collection: Collection) -> tuple[str, str, flo
     half = f"halfvec({collection.dimensions})"
     order = f"embedding::{half} <=> %(query)s::vector::{half}"
     name = _size(connection, "neural_search.index_name(%s)", collection.model, of=str)
-    weight = _size(connection, "pg_relation_size(%s)", f"public.{name}") / len(collection.stored)
+    weight = _size(connection, "pg_relation_size(%s)", f"neural_search.{name}") / len(collection.stored)
     return "hnsw", _ranked(collection.model, order, HNSW_CANDIDATES), seconds, weight
 
 
@@ -103,20 +103,24 @@ def _lsh(connection: Connection, collection: Collection) -> tuple[str, str, floa
     connection.execute(f"set hnsw.ef_search = {LSH_CANDIDATES}".encode())
     connection.execute("set enable_sort = off")  # as match_documents has it: sorting can look cheaper
     order = f"lsh::bit({bits}) <~> (select neural_search.lsh_bits(%(query)s, '{model}')::bit({bits}))"
-    weight = _size(connection, "pg_relation_size('neural_search.by_hand_lsh')") / len(collection.stored) + bits / 8
+    weight = (
+        _size(connection, "pg_relation_size('neural_search.by_hand_lsh')") / len(collection.stored) + bits / 8
+    )
     return "lsh", _ranked(model, order, LSH_CANDIDATES), seconds, weight
 
 
 def _nearest(model: str) -> str:
-    return f"select content, 1 - (embedding <=> %(query)s) from documents where model = '{model}'"
+    return (
+        f"select content, 1 - (embedding <=> %(query)s) from neural_search.documents where model = '{model}'"
+    )
 
 
 def _ranked(model: str, order: str, candidates: int) -> str:
     """The first by `order`, ordered again exactly."""
     return f"""
         select content, 1 - distance from (
-          select content, embedding <=> %(query)s as distance from documents where model = '{model}'
-          order by {order} limit {candidates}
+          select content, embedding <=> %(query)s as distance from neural_search.documents
+          where model = '{model}' order by {order} limit {candidates}
         ) as near order by distance limit {K}
         """
 

@@ -59,7 +59,8 @@ def test_an_uploaded_image_is_found_by_itself_and_by_words(run: Run):
     assert done.returncode == 0, done.stderr
     like_it, by_words = done.stdout.split("\na panda:\n")
     assert like_it.startswith("Like panda.jpg:\n")
-    assert FOUND.findall(like_it)[0] == FOUND.findall(by_words)[0] == "examples/panda.jpg"
+    # Other tests may have stored the same picture in this project.
+    assert all("examples/panda.jpg" in FOUND.findall(part)[:3] for part in (like_it, by_words))
 
 
 def test_an_image_that_is_there_already_is_replaced(run: Run):
