@@ -10,6 +10,12 @@ import pytest
 from shared.runtime import logs
 
 
+@pytest.fixture(autouse=True)
+def outside_any_request() -> None:
+    """Other tests of this process may have named one."""
+    logs.request_id.set("")
+
+
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
