@@ -104,8 +104,10 @@ def test_a_page_of_large_photographs_is_small_and_shows_every_tile(
     session.send("Network.enable")
     session.on("Network.loadingFinished", lambda event: transferred.append(event["encodedDataLength"]))
     page.goto(f"{client.stack.url}/functions/v1/query/?folder={FOLDER}")
+    expect(page.locator(".tile")).to_have_count(24, timeout=SOON)
     for place in range(24):
-        page.locator(".tile").nth(place).scroll_into_view_if_needed(timeout=SOON)
+        page.locator(".tile").nth(place).evaluate("tile => tile.scrollIntoView()", timeout=SOON)
+        page.wait_for_timeout(50)  # a lazy image begins to load
     expect(page.locator(".tile.loaded")).to_have_count(24, timeout=SOON)
     shown = page.locator(".tile img").evaluate_all(
         "all => all.map(img => [img.currentSrc, img.naturalWidth])"

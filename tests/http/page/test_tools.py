@@ -80,6 +80,7 @@ def test_buckets_and_folders_are_offered(page: Page, site: str):
     page.get_by_role("button", name="Filters").click()
     page.locator("#filters").get_by_label("Folder").focus()
     expect(page.locator("#folders option")).to_have_count(6)
+    expect(page.locator("#buckets option")).to_have_count(2)
     offered = page.locator("#buckets option").evaluate_all("options => options.map(one => one.value)")
     assert offered == ["albums", "images"]
 
