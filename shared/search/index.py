@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from shared.errors import InvalidQuery, Unauthorized
 from shared.supabase.database import Database
 
-MOST = 1000  # results of one call of the search functions
+Row = TypeVar("Row", "Match", "WordMatch", "Recommendation", "Named", "ObjectState")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,36 @@ class ActiveModel:
 
     name: str
     dimensions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The arguments that all search functions have in common."""
+
+    model: str
+    kind: str  # what the query was made from: image, text or mixed
+    limit: int
+    offset: int = 0
+    after: dict[str, Any] | None = None  # the last result before the page
+    threshold: float | None = None
+    min_confidence: str | None = None
+    best_confidence: str | None = None
+    filter: Mapping[str, Any]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """By the SQL functions' names; None where the database's default holds."""
+        return {
+            "model": self.model,
+            "query_kind": self.kind,
+            "match_count": self.limit,
+            "skip_count": self.offset,
+            "page_after": self.after,
+            "similarity_threshold": self.threshold,
+            "min_confidence": self.min_confidence,
+            "best_confidence": self.best_confidence,
+            "filter": self.filter or None,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +64,35 @@ class Match:
     metadata: dict[str, Any] | None
     confidence: str | None  # same, strong, related or unrelated; None where the model has no levels
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """Its place in the order of results, as `after` takes it."""
+        return {"similarity": self.similarity, "id": self.id}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Recommendation(Match):
+class Scored(Match):
+    """A document whose place a score decides."""
+
+    score: float
+
+    @property
+    def key(self) -> dict[str, Any]:
+        return {"score": self.score, "id": self.id}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation(Scored):
     """One document that is like some examples."""
 
-    score: float  # orders the results
     closest: int | None  # the place in likes of the nearest; None where there are only unlikes
     duplicates: list[dict[str, Any]]  # its copies, {id, bucket, name}, where they are collapsed
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordMatch(Match):
-    """One document that a search by image and words found."""
+class WordMatch(Scored):
+    """One document that a search by image and words found: its score is similarity and a bonus for words."""
 
-    score: float  # orders the results: similarity, and what its words add
     found_by: list[str]  # image, name, metadata
 
 
@@ -81,93 +125,66 @@ def active_model(database: Database) -> ActiveModel | None:
     return ActiveModel(name=rows[0]["name"], dimensions=rows[0]["dimensions"]) if rows else None
 
 
-def match(
-    database: Database,
-    embedding: np.ndarray,
-    *,
-    model: str,
-    kind: str,
-    limit: int,
-    offset: int = 0,
-    after: dict[str, Any] | None = None,
-    threshold: float | None = None,
-    min_confidence: str | None = None,
-    best_confidence: str | None = None,
-    filter: Mapping[str, Any] | None = None,
-    query: tuple[str, float | None] | None = None,
-) -> list[Match]:
-    """The documents most similar to `embedding`, which `model` made of an image, a text or both (`kind`).
-
-    With `query`, a text and the weight of words (None: the database's default), paths and metadata count too:
-    `WordMatch`es.
-    """
-    text, words = query or (None, None)
-    rows = database.call(
-        "search_documents" if query else "match_documents",
-        query_embedding=embedding.astype(float).tolist(),
-        model=model,
-        query_kind=kind,
-        match_count=limit,
-        skip_count=offset,
-        page_after=after,
-        similarity_threshold=threshold,
-        min_confidence=min_confidence,
-        best_confidence=best_confidence,
-        filter=filter or None,
-        **({"query_text": text, "words": words} if query else {}),
+def match(database: Database, embedding: np.ndarray, options: Options) -> list[Match]:
+    """The documents most similar to `embedding`."""
+    return _read(
+        Match, database.call("match_documents", query_embedding=_listed(embedding), **options.arguments)
     )
-    found = WordMatch if query else Match
-    return [found(**{field.name: row[field.name] for field in fields(found)}) for row in rows]
+
+
+def match_words(
+    database: Database, embedding: np.ndarray, text: str, words: float | None, options: Options
+) -> list[WordMatch]:
+    """The documents whose images are similar to `embedding`, made of `text`, or whose paths and metadata have
+    its words, which weigh `words` (None: the database's default)."""
+    rows = database.call(
+        "search_documents",
+        query_embedding=_listed(embedding),
+        query_text=text,
+        words=words,
+        **options.arguments,
+    )
+    return _read(WordMatch, rows)
 
 
 def recommend(
     database: Database,
     likes: Sequence[dict[str, Any]],
     unlikes: Sequence[dict[str, Any]],
+    options: Options,
     *,
-    model: str,
-    kind: str,
     strategy: str,
     diversity: float,
     collapse: str | None,
-    limit: int,
-    offset: int,
-    after: dict[str, Any] | None = None,
-    threshold: float | None = None,
-    min_confidence: str | None = None,
-    best_confidence: str | None = None,
-    filter: Mapping[str, Any] | None = None,
 ) -> list[Recommendation]:
-    """What is like some examples, {id} or {embedding} each with a weight, and unlike others."""
+    """The documents like some examples, {id} or {embedding} each with a weight, and unlike others."""
     rows = database.call(
         "recommend_documents",
         likes=likes,
         unlikes=unlikes,
-        model=model,
-        query_kind=kind,
         strategy=strategy,
         diversity=diversity,
         collapse=collapse,
-        match_count=limit,
-        skip_count=offset,
-        page_after=after,
-        similarity_threshold=threshold,
-        min_confidence=min_confidence,
-        best_confidence=best_confidence,
-        filter=filter or None,
+        **options.arguments,
     )
-    return [
-        Recommendation(**{field.name: row[field.name] for field in fields(Recommendation)}) for row in rows
-    ]
+    return _read(Recommendation, rows)
 
 
 def named(database: Database, names: Sequence[str], *, model: str) -> list[Named]:
     """The documents of `path` or `bucket/path`, in whichever bucket; their vectors stay in the database."""
     columns = [field.name for field in fields(Named)]
-    rows = database.call("get_embeddings", columns, names=list(names), model=model)
-    return [Named(**row) for row in rows]
+    return _read(Named, database.call("get_embeddings", columns, names=list(names), model=model))
 
 
 def object_states(database: Database, bucket: str, names: Sequence[str]) -> list[ObjectState]:
-    rows = database.call("object_states", bucket=bucket, names=list(names))
-    return [ObjectState(**{field: row[field] for field in ObjectState.__annotations__}) for row in rows]
+    return _read(ObjectState, database.call("object_states", bucket=bucket, names=list(names)))
+
+
+def _read(kind: type[Row], rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Of each row the columns that its dataclass names."""
+    return [kind(**{field.name: row[field.name] for field in fields(kind)}) for row in rows]
+
+
+def _listed(embedding: np.ndarray) -> list[float]:
+    listed: list[float] = embedding.astype(float).tolist()
+    return listed

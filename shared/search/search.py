@@ -17,7 +17,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
 from shared.search import cursors, index, query_vectors
 from shared.search.cursors import Start
-from shared.search.index import ActiveModel, Match, Recommendation, WordMatch
+from shared.search.index import ActiveModel, Match, Options, Recommendation, WordMatch
 from shared.search.preview_links import PreviewLinks
 from shared.search.query import Query
 from shared.search.query_examples import Example
@@ -98,9 +98,10 @@ class Search:
                 else _recommend(database, ids, vectors, model, query, start)
             )
         with self._metrics.step("sign"):
-            urls = self._urls(caller, matches)
+            storage = self._storage(caller)
+            urls = _sign(storage, matches)
             shown = {place: urls[place] for match in matches if (place := _place(match)) in urls}
-            previews = self._previews.of(self._storage(caller), shown, seconds=URL_SECONDS)
+            previews = self._previews.of(storage, shown, seconds=URL_SECONDS)
         return Page(
             results=[_found(match, query, urls, previews) for match in matches],
             next_cursor=_next(query, model, start, matches),
@@ -114,26 +115,6 @@ class Search:
         (vector,) = self._embedding.embed(model, query.like).values()
         return [float(value) for value in vector]
 
-    def _urls(self, caller: Identity, matches: Sequence[Match]) -> URLs:
-        names: defaultdict[str, list[str]] = defaultdict(list)
-        for match in matches:
-            names[match.bucket_id].append(match.content)
-            for copy in _copies(match):
-                names[copy["bucket"]].append(copy["name"])
-        storage = self._storage(caller)
-        urls: URLs = {}
-        for bucket, paths in names.items():
-            try:
-                found = storage.sign(bucket, paths, seconds=URL_SECONDS)
-                if unsigned := [path for path in paths if path not in found]:
-                    # A public bucket needs no policies, and without one Storage signs nothing.
-                    found |= storage.public_urls(bucket, unsigned)
-            except StorageError as error:  # the results are worth answering without pictures
-                logs.write("not signed", severity="WARNING", error=error, bucket=bucket)
-                continue
-            urls |= {(bucket, path): url for path, url in found.items()}
-        return urls
-
 
 def is_plain(query: Query) -> bool:
     """Whether one vector is all that it takes: match_documents is the shorter way then."""
@@ -146,23 +127,34 @@ def is_plain(query: Query) -> bool:
     )
 
 
+def _sign(storage: Storage, matches: Sequence[Match]) -> URLs:
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for match in matches:
+        names[match.bucket_id].append(match.content)
+        for copy in _copies(match):
+            names[copy["bucket"]].append(copy["name"])
+    urls: URLs = {}
+    for bucket, paths in names.items():
+        try:
+            found = storage.sign(bucket, paths, seconds=URL_SECONDS)
+            if unsigned := [path for path in paths if path not in found]:
+                # A public bucket needs no policies, and without one Storage signs nothing.
+                found |= storage.public_urls(bucket, unsigned)
+        except StorageError as error:  # the results are worth answering without pictures
+            logs.write("not signed", severity="WARNING", error=error, bucket=bucket)
+            continue
+        urls |= {(bucket, path): url for path, url in found.items()}
+    return urls
+
+
 def _match(
     database: Database, vector: np.ndarray, model: ActiveModel, query: Query, start: Start
 ) -> Sequence[Match]:
-    return index.match(
-        database,
-        vector,
-        model=model.name,
-        kind=query_vectors.kind_of(query),
-        limit=query.limit,
-        offset=0 if start.after else start.skip,
-        after=start.after,
-        threshold=_threshold(query),
-        min_confidence=query.min_confidence,
-        best_confidence=query.best_confidence,
-        filter=query.filter,
-        query=(query.like[0].value, query.words) if query.like[0].kind == "text" else None,
-    )
+    options = _options(model, query, start)
+    (example,) = query.like
+    if example.kind == "text":
+        return index.match_words(database, vector, example.value, query.words, options)
+    return index.match(database, vector, options)
 
 
 def _recommend(
@@ -177,11 +169,17 @@ def _recommend(
         database,
         query_vectors.as_json(query.like, ids, vectors),
         query_vectors.as_json(query.unlike, ids, vectors),
-        model=model.name,
-        kind=query_vectors.kind_of(query),
+        _options(model, query, start),
         strategy=query.strategy,
         diversity=query.diversity,
         collapse=query.collapse,
+    )
+
+
+def _options(model: ActiveModel, query: Query, start: Start) -> Options:
+    return Options(
+        model=model.name,
+        kind=query_vectors.kind_of(query),
         limit=_count(query, start),
         offset=0 if start.after else start.skip,
         after=start.after,
@@ -220,12 +218,7 @@ def _next(query: Query, model: ActiveModel, start: Start, matches: Sequence[Matc
         return None
     if _is_pooled(query):
         return cursors.write(query, model.name, Start(skip=seen)) if seen < POOL else None
-    last = matches[-1]
-    if isinstance(last, Recommendation | WordMatch):
-        key = {"score": last.score}
-    else:
-        key = {"similarity": last.similarity}
-    return cursors.write(query, model.name, Start(skip=seen, after={**key, "id": last.id, "rank": seen}))
+    return cursors.write(query, model.name, Start(skip=seen, after={**matches[-1].key, "rank": seen}))
 
 
 def _notice(query: Query, start: Start, matches: Sequence[Match]) -> str | None:

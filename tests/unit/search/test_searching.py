@@ -27,7 +27,7 @@ from shared.errors import (
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
-from shared.search import cursors, index
+from shared.search import cursors
 from shared.search.index import ActiveModel
 from shared.search.preview_links import PreviewLinks
 from shared.search.query import Query
@@ -428,7 +428,7 @@ def test_a_cursor_that_is_none_is_refused(postgrest: RpcTransport, fields: bytes
 
 def test_the_pool_is_the_databases():
     source = (CHECKOUT / "supabase/sql/recommend.sql").read_text()
-    assert f"when is_pooled then {POOL} else {index.MOST} - stored" in source
+    assert f"when is_pooled then {POOL} else 1000 - stored" in source
 
 
 def test_a_model_that_is_not_loaded_here_is_named(postgrest: RpcTransport):
