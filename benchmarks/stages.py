@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import requests
 from requests.adapters import HTTPAdapter
 
 from benchmarks.bucket import Bucket
 from shared import embedding
-from shared.images import DECODER_VERSION, DecodedImage
-from shared.images.perceptual_hash import perceptual_hash
+from shared.images import DecodedImage
 from shared.images.sandbox.pool import start
-from shared.indexing import queue
+from shared.indexing import job_runner, queue
 from shared.indexing.queue import Job
 from shared.supabase import credentials
 from shared.supabase.database import Database, http_client
@@ -61,29 +61,12 @@ def measure(bucket: Bucket, threads: int) -> Stages:
         storage = Storage(url, service, session)
 
         def download(job: Job) -> bytes:
-            return storage.download(
-                job.bucket_id,
-                job.name,
-                version=job.version,
-                size=job.size,
-                etag=job.etag,
-                max_bytes=mine.max_image_bytes,
-            )
+            return job_runner.download(storage, job, mine.max_image_bytes)
 
-        def store(work: tuple[Job, bytes, DecodedImage, object]) -> str:
+        def store(work: tuple[Job, bytes, DecodedImage, np.ndarray]) -> str:
             job, data, decoded, vector = work
-            return queue.finish(
-                Database(url, service, http),
-                job,
-                vector,  # type: ignore[arg-type]
-                content_hash=hashlib.sha256(data).hexdigest(),
-                width=decoded.width,
-                height=decoded.height,
-                mime_type=decoded.mime_type,
-                perceptual_hash=perceptual_hash(decoded.picture),
-                shown=decoded.shown,
-                decoder_version=DECODER_VERSION,
-            )
+            content_hash = hashlib.sha256(data).hexdigest()
+            return job_runner.store(Database(url, service, http), job, decoded, vector, content_hash)
 
         claimed = _claim_all(Database(url, service, http), name, bucket.name)
         decode = partial(decoders.decode, min_side=embedder.image_size)

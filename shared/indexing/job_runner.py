@@ -21,7 +21,7 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.images import DECODER_VERSION, Decode
+from shared.images import DECODER_VERSION, Decode, DecodedImage
 from shared.images.perceptual_hash import perceptual_hash
 from shared.indexing import queue
 from shared.indexing.queue import Job
@@ -112,29 +112,11 @@ class JobRunner:
         with self._metrics.step("embed"):
             vector = self._vector(database, job, embedder, decoded.picture)
         with self._metrics.step("store"):
-            return queue.finish(
-                database,
-                job,
-                vector,
-                content_hash=content_hash,
-                width=decoded.width,
-                height=decoded.height,
-                mime_type=decoded.mime_type,
-                perceptual_hash=perceptual_hash(decoded.picture),
-                shown=decoded.shown,
-                decoder_version=DECODER_VERSION,
-            )
+            return store(database, job, decoded, vector, content_hash)
 
     def _download(self, job: Job) -> bytes:
         try:
-            return self._storage.download(
-                job.bucket_id,
-                job.name,
-                version=job.version,
-                size=job.size,
-                etag=job.etag,
-                max_bytes=self._max_bytes,
-            )
+            return download(self._storage, job, self._max_bytes)
         except (StorageForbidden, StorageUnavailable) as refusal:
             # A firewall may dislike one object's name or bytes: then the others must not wait for it.
             if refusal.retry_after or not self._storage.answers(job.bucket_id):
@@ -164,6 +146,34 @@ class JobRunner:
             cause = ModelBroken(f"The model broke down on this image: {type(error).__name__}: {error}")
             queue.fail(database, job, "doubtful", cause)
             raise broken from error
+
+
+def download(storage: Storage, job: Job, max_bytes: int) -> bytes:
+    """The bytes of the object's version that the job speaks of."""
+    return storage.download(
+        job.bucket_id,
+        job.name,
+        version=job.version,
+        size=job.size,
+        etag=job.etag,
+        max_bytes=max_bytes,
+    )
+
+
+def store(database: Database, job: Job, decoded: DecodedImage, vector: np.ndarray, content_hash: str) -> str:
+    """Finishes the job with its vector and the facts of its picture: embedded, superseded or gone."""
+    return queue.finish(
+        database,
+        job,
+        vector,
+        content_hash=content_hash,
+        width=decoded.width,
+        height=decoded.height,
+        mime_type=decoded.mime_type,
+        perceptual_hash=perceptual_hash(decoded.picture),
+        shown=decoded.shown,
+        decoder_version=DECODER_VERSION,
+    )
 
 
 def _check_worth_a_download(job: Job, max_bytes: int) -> None:
