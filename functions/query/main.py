@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import flask
 import functions_framework
 import requests
 
+from functions.query import pages
 from shared import settings
 from shared.errors import Busy, InvalidQuery
 from shared.http import bodies, handlers, services
@@ -35,18 +33,12 @@ from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
 from shared.supabase.storage import Storage
 
-HERE = Path(__file__).parent
-PAGE = HERE / "page"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the page is made of
-FILES = [file.relative_to(PAGE).as_posix() for file in sorted(PAGE.rglob("*")) if file.suffix in TYPES]
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5
 READING = 5  # bodies that threads wait for
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
-REFERENCE = HERE / "reference"
-RENDERER = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -119,77 +111,21 @@ def preview(request: flask.Request) -> flask.Response:
     return response
 
 
-def page(request: flask.Request) -> flask.Response:
-    """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
-    path = PAGE / (handlers.normal_path(request).strip("/") or "index.html")
-    return _negotiated(request, _file(path.read_bytes(), path.suffix))
-
-
-def _negotiated(request: flask.Request, response: flask.Response) -> flask.Response:
-    """Compressed where the browser takes that, and empty where it has the same."""
-    response.vary.add("Accept-Encoding")
-    if request.accept_encodings.quality("gzip"):
-        response.set_data(gzip.compress(response.get_data(), mtime=0))
-        response.headers["Content-Encoding"] = "gzip"
-    response.add_etag()
-    response.make_conditional(request)
-    return response
-
-
-def _file(data: bytes, suffix: str) -> flask.Response:
-    response = flask.Response(data, mimetype=TYPES[suffix])
-    response.headers["Content-Security-Policy"] = _content_policy()
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"  # a signed URL is a key
-    response.headers["Cache-Control"] = "no-cache"
-    return response
-
-
-def page_configuration(_request: flask.Request) -> flask.Response:
-    """What the page's supabase-js needs: both are public, and open nothing that policies don't."""
-    mine = services.configuration()
-    url, key = mine.need("public_url"), mine.need("publishable_key")
-    return handlers.answer({"supabase_url": url, "publishable_key": key})
-
-
-def openapi(_request: flask.Request) -> flask.Response:
-    return flask.Response((HERE / "openapi.json").read_bytes(), mimetype="application/json")
-
-
 def health(_request: flask.Request) -> flask.Response:
     anon = credentials.caller({}, services.configuration().publishable_key)
     return report(services.models(), lambda: active_model(services.database(anon)))
 
 
-def reference(request: flask.Request) -> flask.Response:
-    """The API's page, drawn by Swagger UI from openapi.json; at /docs/, so that its files are relative."""
-    name = handlers.normal_path(request).removeprefix("/docs").strip("/")
-    if not name and not request.path.endswith("/"):
-        return flask.Response(status=308, headers={"Location": "docs/"})
-    path = REFERENCE / (name or "index.html")
-    compressed = path.with_name(f"{path.name}.gz")
-    if not compressed.exists():
-        return _file(path.read_bytes(), path.suffix)
-    if not request.accept_encodings.quality("gzip"):
-        return _file(gzip.decompress(compressed.read_bytes()), path.suffix)
-    response = _file(compressed.read_bytes(), path.suffix)
-    response.headers["Content-Encoding"] = "gzip"
-    return response
-
-
 ROUTES: handlers.Routes = {
-    "/": {"GET": page, "POST": search},
+    "/": {"GET": pages.page, "POST": search},
     "/query": {"POST": search},
     "/embeddings": {"POST": upload},
     "/preview": {"GET": preview},
     "/vector": {"POST": vector},
-    **{f"/{file}": {"GET": page} for file in FILES},
-    "/config.json": {"GET": page_configuration},
-    "/openapi.json": {"GET": openapi},
     "/live": {"GET": services.live},
     "/health": {"GET": health},
     "/metrics": {"GET": partial(services.counters, metrics)},
-    **{path: {"GET": reference} for path in ("/docs", *(f"/docs/{name}" for name in RENDERER))},
+    **pages.ROUTES,
 }
 
 
@@ -253,18 +189,6 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
         # Whatever clients and tracing libraries add: none of it means anything to us.
         response.headers["Access-Control-Allow-Headers"] = asked
     return handlers.finished(response)
-
-
-def _content_policy() -> str:
-    mine = services.configuration()
-    address = urlsplit(mine.need("public_url"))
-    project = f"{address.scheme}://{address.netloc}"
-    frames = " ".join(mine.page_frame_origins) or "'none'"
-    return (
-        f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {project}; "
-        f"img-src 'self' data: blob: {project}; "
-        f"base-uri 'none'; form-action 'self'; frame-ancestors {frames}"
-    )
 
 
 def _decode(data: bytes, *, min_side: int | None) -> DecodedImage:

@@ -31,7 +31,7 @@ def schemas(described: dict[str, Any]) -> dict[str, Any]:
 def main_files() -> list[str]:
     import main  # as the framework has loaded it
 
-    files: list[str] = main.FILES
+    files: list[str] = main.pages.FILES
     return files
 
 
