@@ -135,7 +135,7 @@ def transfer(
         running = {pool.submit(_put, remote, file, upsert, outage): file for file in files}
         while running:
             done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=lambda one: running[one].name):
                 _record(running.pop(future), future, report, watch)
             show("uploading", len(files) - len(running))
             if watch:

@@ -259,7 +259,8 @@ def test_what_is_less_similar_is_shown_too_and_says_so_quietly(page: Page, site:
     expect(page.locator(".tile .confidence").nth(5)).to_have_text("less similar")
     expect(page.locator(".divider")).to_have_count(1)
     assert (
-        page.locator(".divider + .tile .name").inner_text() == page.locator(".tile .name").nth(5).inner_text()
+        page.locator(".divider + .tile .name").text_content()
+        == page.locator(".tile .name").nth(5).text_content()
     )
     colours = [
         page.locator(".tile .name").nth(rank).evaluate("name => getComputedStyle(name).color")

@@ -114,14 +114,14 @@ def test_examples_of_a_link_have_thumbnails(page: Page, site: str, fake: Fake):
 def test_good_matches_can_be_sorted_by_date(page: Page, site: str, fake: Fake):
     fake.found = 6
     open_results(page, site)
-    before = page.locator(".tile .name").all_inner_texts()
+    before = page.locator(".tile .name").all_text_contents()
     page.get_by_label("Order").select_option("date")
     expect(page.locator("#status")).to_contain_text("newest first among the similar")
-    sorted_ = page.locator(".tile .name").all_inner_texts()
+    sorted_ = page.locator(".tile .name").all_text_contents()
     assert sorted_ != before and sorted(sorted_[:6]) == sorted(before[:6]) and sorted_[6:] == before[6:]
     page.get_by_label("Order").select_option("similarity")
     expect(page.locator("#status")).to_contain_text("most similar first")
-    assert page.locator(".tile .name").all_inner_texts() == before
+    assert page.locator(".tile .name").all_text_contents() == before
 
 
 def test_selected_images_become_examples(page: Page, site: str, fake: Fake):
