@@ -1,4 +1,4 @@
-"""What both functions build once per process, and the two paths that only speak of the process."""
+"""Per-process services of both functions, and the handlers of /live and /metrics."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class WebhookHandler:
     def _work_for_others(self, until: float) -> None:
         """The database makes few calls at a time, and in a burst some get Busy: what they leave is done here.
 
-        Asked when our place is free again: whoever found it taken is known by now, nobody finds it so later.
+        Runs after our slot is released, so no rejected call is missed.
         All that is due is done: a job that we take may be that of a call that waits, not of one that left.
         """
         try:

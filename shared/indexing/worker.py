@@ -112,7 +112,7 @@ def build_worker(
     concurrency: int,
     on_given_back: Callable[[int], None] = lambda _jobs: None,
 ) -> Worker:
-    """A worker with its pipeline and its leases. `on_given_back` hears of how many jobs."""
+    """A worker with its job runner and its leases. `on_given_back` gets the number of jobs."""
     return Worker(
         database=database,
         runner=JobRunner(storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes),

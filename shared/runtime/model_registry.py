@@ -72,7 +72,7 @@ class ModelRegistry:
         return sorted(self._loaded)
 
     def proven(self, name: str) -> LoadedModel:
-        """The model, which has embedded a test picture since it was last found broken; else ModelBroken."""
+        """The model, after a successful self-test. Raises ModelBroken."""
         embedder = self.get(name)
         if name not in self._proven:
             _check(embedder)

@@ -13,7 +13,16 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from shared.errors import InvalidFilter
 from shared.images import mime_types
-from shared.search.validation import ABSENT, Body, Expected, is_storable, refusal, validated
+from shared.search.validation import (
+    ABSENT,
+    Body,
+    Expected,
+    is_storable,
+    json_fields,
+    json_or_text,
+    refusal,
+    validated,
+)
 
 MAX_TEXT = 1000  # characters of one value
 MAX_METADATA = 8192  # characters of JSON
@@ -129,12 +138,7 @@ class Filter(Body):
 
 
 KEYS = tuple(Filter.model_fields)
-# What a form holds as JSON, since it is no text.
-JSON_KEYS = tuple(
-    name
-    for name, schema in Filter.model_json_schema()["properties"].items()
-    if schema.get("type") in ("integer", "number", "object")
-)
+JSON_KEYS = json_fields(Filter)
 
 
 def parse(value: Any) -> dict[str, Any]:
@@ -153,14 +157,9 @@ def as_matched(checked: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_text(key: str, texts: list[str]) -> Any:
-    """A form field's values in JSON's type; what doesn't parse stays text, and `parse` refuses it."""
+    """A form field's values in JSON's type."""
     if key == "mime_type":
         return texts
     if len(texts) != 1:
         raise InvalidFilter(f"{key} is given {len(texts)} times. Give it once.", value=key)
-    if key not in JSON_KEYS:
-        return texts[0]
-    try:
-        return json.loads(texts[0])
-    except (ValueError, RecursionError):
-        return texts[0]
+    return json_or_text(texts[0]) if key in JSON_KEYS else texts[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -15,7 +14,7 @@ from shared.errors import InvalidFilter, InvalidLimit, InvalidQuery, InvalidWord
 from shared.search import filters, json_body, query_examples
 from shared.search.filters import Filter
 from shared.search.query_examples import Example, File, Given, Text
-from shared.search.validation import ABSENT, Body, Expected, refusal, validated
+from shared.search.validation import ABSENT, Body, Expected, json_fields, json_or_text, refusal, validated
 
 Strategy = Literal["average", "best_score"]
 Confidence = Literal["same", "strong", "related", "unrelated"]
@@ -92,13 +91,13 @@ class QueryBody(Body):
     )
     min_confidence: Annotated[Confidence, Expected(" or ".join(CONFIDENCES))] = Field(
         ABSENT,
-        description="Only results of this confidence or better. While the database can't tell (fewer than 32 "
-        "images), nothing is cut off.",
+        description="Only results of this confidence or better. With a model that has no levels for such a "
+        "query, nothing is cut off.",
     )
     best_confidence: Annotated[Confidence, Expected(" or ".join(CONFIDENCES))] = Field(
         ABSENT,
         description="No result at all unless the best one has this confidence or better. The same on every "
-        "page. While the database can't tell (fewer than 32 images), nothing is held back.",
+        "page. With a model that has no levels for such a query, nothing is held back.",
     )
     words: Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1", InvalidWords)] = Field(
         ABSENT,
@@ -128,15 +127,7 @@ def _check_count(found: str, count: int, most: int) -> None:
 
 
 FIELDS = tuple(QueryBody.model_fields)
-# What a form holds as JSON, since it is no text.
-JSON_FIELDS = (
-    *(
-        name
-        for name, schema in QueryBody.model_json_schema()["properties"].items()
-        if schema.get("type") in ("integer", "number")
-    ),
-    "filter",
-)
+JSON_FIELDS = (*json_fields(QueryBody), "filter")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +180,7 @@ def from_form(form: Mapping[str, Sequence[str]], images: Sequence[bytes]) -> Que
         elif len(values) != 1:
             raise InvalidQuery(f"{name} is given {len(values)} times. Give it once.", value=name)
         else:
-            fields[name] = _from_text(name, values[0])
+            fields[name] = json_or_text(values[0]) if name in JSON_FIELDS else values[0]
     if narrow and "filter" in fields:
         raise InvalidQuery(
             f"{next(iter(narrow))} is given beside filter. Put it into filter.", value=[*narrow]
@@ -219,13 +210,3 @@ def parse(fields: dict[str, Any]) -> Query:
     if not query.examples:
         raise InvalidQuery()
     return query
-
-
-def _from_text(name: str, text: str) -> Any:
-    """A form field's value in JSON's type; what doesn't parse stays text, and `parse` refuses it."""
-    if name not in JSON_FIELDS:
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

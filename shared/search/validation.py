@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from dataclasses import dataclass
@@ -94,6 +95,22 @@ def _translated(found: ErrorDetails) -> InvalidQuery:
     name = ".".join(part for part in map(str, found["loc"]) if part.isidentifier())  # neither places nor tags
     said = context.get("said") or f"is {brief(value)}. Expected {context['expected']}."
     return error(f"{name} {said}", value=value)
+
+
+def json_fields(model: type[BaseModel]) -> tuple[str, ...]:
+    """The model's fields that a form holds as JSON: numbers and plain objects."""
+    properties = model.model_json_schema()["properties"]
+    return tuple(
+        name for name, schema in properties.items() if schema.get("type") in ("integer", "number", "object")
+    )
+
+
+def json_or_text(text: str) -> Any:
+    """A form field's value in JSON's type. Anything else stays text, which the model refuses."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def brief(value: Any) -> str:

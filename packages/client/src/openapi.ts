@@ -572,12 +572,12 @@ export interface components {
             /** @description Only results above this. Without it nothing is cut off. */
             min_similarity?: number;
             /**
-             * @description Only results of this confidence or better. While the database can't tell (fewer than 32 images), nothing is cut off.
+             * @description Only results of this confidence or better. With a model that has no levels for such a query, nothing is cut off.
              * @enum {string}
              */
             min_confidence?: "same" | "strong" | "related" | "unrelated";
             /**
-             * @description No result at all unless the best one has this confidence or better. The same on every page. While the database can't tell (fewer than 32 images), nothing is held back.
+             * @description No result at all unless the best one has this confidence or better. The same on every page. With a model that has no levels for such a query, nothing is held back.
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
@@ -616,12 +616,12 @@ export interface components {
             /** @description Only results above this. Without it nothing is cut off. */
             min_similarity?: number;
             /**
-             * @description Only results of this confidence or better. While the database can't tell (fewer than 32 images), nothing is cut off.
+             * @description Only results of this confidence or better. With a model that has no levels for such a query, nothing is cut off.
              * @enum {string}
              */
             min_confidence?: "same" | "strong" | "related" | "unrelated";
             /**
-             * @description No result at all unless the best one has this confidence or better. The same on every page. While the database can't tell (fewer than 32 images), nothing is held back.
+             * @description No result at all unless the best one has this confidence or better. The same on every page. With a model that has no levels for such a query, nothing is held back.
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
@@ -729,7 +729,7 @@ export interface components {
             /** @description 1 - cosine distance to what was searched; with best_score, to the closest example. */
             similarity: number;
             /**
-             * @description What that similarity means in this collection; null while that can't be told.
+             * @description What that similarity means with this model; null where it has no levels for such a query.
              * @enum {unknown}
              */
             confidence: "same" | "strong" | "related" | "unrelated" | null;

@@ -1,4 +1,4 @@
-"""Who else is calling: what decides between all cores for one caller and a share for each."""
+"""Counts concurrent callers: a lone caller gets all cores, several get one stream each."""
 
 from __future__ import annotations
 
