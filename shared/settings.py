@@ -30,6 +30,7 @@ class Settings:
     public_url: str  # the same, as browsers reach it
     publishable_key: Secret  # sb_publishable_… or the legacy anon JWT: acts as anon
     secret_key: Secret  # sb_secret_… or the legacy service_role JWT: acts as service_role
+    user_token: Secret  # a user's access token, for commands that look through their eyes
     query_url: str  # where the query function answers
     embed_url: str  # where embed_on_upload answers
     storage_transformations: str  # on where the project has Storage's image transformation, else off
@@ -44,6 +45,7 @@ class Settings:
     max_image_pixels: int
     max_decode_seconds: int  # of the CPU, for one image, and for all of a request
     max_decode_memory: int  # bytes, of one decoder process
+    log_level: str  # of the functions: debug, info or warning
     database_url: Secret  # only for commands that need a direct connection
     local_data: Path  # the embedded stack's folder
     local_port: int  # the embedded stack's gateway
@@ -65,6 +67,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "public_url": ("SUPABASE_PUBLIC_URL",),
     "publishable_key": ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "SUPABASE_PUBLISHABLE_KEYS"),
     "secret_key": ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEYS"),
+    "user_token": ("SUPABASE_USER_TOKEN",),
     "query_url": ("QUERY_URL",),
     "embed_url": ("EMBED_URL",),
     "storage_transformations": ("STORAGE_TRANSFORMATIONS",),
@@ -79,6 +82,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "max_image_pixels": ("MAX_IMAGE_PIXELS",),
     "max_decode_seconds": ("MAX_DECODE_SECONDS",),
     "max_decode_memory": ("MAX_DECODE_MEMORY",),
+    "log_level": ("LOG_LEVEL",),
     "database_url": ("DATABASE_URL",),
     "local_data": ("LOCAL_DATA",),
     "local_port": ("LOCAL_PORT",),
@@ -96,6 +100,7 @@ DEFAULTS: dict[str, str] = {
     "max_image_pixels": str(100_000_000),
     "max_decode_seconds": "20",
     "max_decode_memory": str(2 * 1024**3),
+    "log_level": "info",
     "local_data": str(CHECKOUT / ".local"),
     "local_port": "54321",
     "local_jwt_algorithm": "ES256",
@@ -108,6 +113,7 @@ CHOICES = {
     "embedding_device": ("auto", "cpu", "cuda"),
     "embedding_engine": ("auto", "openvino", "torch"),
     "embedding_precision": ("auto", "int8"),
+    "log_level": ("debug", "info", "warning"),
     "local_jwt_algorithm": ("ES256", "HS256"),
 }
 
@@ -138,6 +144,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         public_url=_url(text["public_url"], "SUPABASE_PUBLIC_URL") or url,
         publishable_key=_key(environ, "publishable_key", "anon"),
         secret_key=_key(environ, "secret_key", "service_role") if not for_callers else Secret(""),
+        user_token=Secret(text["user_token"]),
         query_url=_url(text["query_url"], "QUERY_URL") or (functions and f"{functions}/query"),
         embed_url=_url(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
         storage_transformations=_choice(text, "storage_transformations"),
@@ -152,6 +159,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         max_image_pixels=_positive(text, "max_image_pixels"),
         max_decode_seconds=_positive(text, "max_decode_seconds"),
         max_decode_memory=_positive(text, "max_decode_memory", least=LEAST_DECODE_MEMORY),
+        log_level=_choice(text, "log_level"),
         database_url=Secret(text["database_url"]),
         local_data=Path(text["local_data"]).expanduser().resolve(),
         local_port=_port(text["local_port"]),

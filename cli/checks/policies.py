@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +21,18 @@ create policy "Signed-in users see images" on storage.objects for select to auth
 using (bucket_id = '{bucket}');"""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Caller:
-    role: str
-    user: str | None = None  # the claim `sub`
+    """Whose policies are asked: the claims of a token, unverified."""
+
+    claims: Mapping[str, Any]
 
     @property
-    def claims(self) -> str:
-        return json.dumps({"role": self.role, **({"sub": self.user} if self.user else {})})
+    def role(self) -> str:
+        return str(self.claims["role"])
+
+
+ANON = Caller({"role": "anon"})
 
 
 def policies(target: Settings) -> str:
@@ -42,8 +48,8 @@ def policies(target: Settings) -> str:
         ).fetchall()
         if not objects:
             return "nothing is indexed yet"
-        by_anon = sum(_sees(database, Caller(role="anon"), one) for one in objects)
-        by_owner = sum(_sees(database, Caller(role="authenticated", user=one[3]), one) for one in objects)
+        by_anon = sum(sees(database, ANON, *one[:3]) for one in objects)
+        by_owner = sum(sees(database, _owner(one[3]), *one[:3]) for one in objects)
     if not by_anon and not by_owner:
         bucket = objects[0][1].replace("'", "''")
         raise DatabaseError(
@@ -53,24 +59,36 @@ def policies(target: Settings) -> str:
     return f"of {len(objects)} images anon sees {by_anon}, their signed-in owners {by_owner}"
 
 
-def _sees(database: Database, caller: Caller, stored: tuple[Any, ...]) -> bool:
+def _owner(user: str | None) -> Caller:
+    return Caller({"role": "authenticated", **({"sub": user} if user else {})})
+
+
+def sees(database: Database, caller: Caller, object_id: Any, bucket: str, name: str) -> bool:
+    """Whether the policies show this object; DatabaseError names one that fails on it."""
     try:
-        with database.transaction(force_rollback=True):
-            _become(database, caller)
-            database.execute(sql.SQL("set local role {}").format(sql.Identifier(caller.role)))
-            return bool(column(database, "select 1 from storage.objects where id = %s", [stored[0]]))
+        with impersonated(database, caller):
+            return bool(column(database, "select 1 from storage.objects where id = %s", [object_id]))
     except psycopg.Error as error:
-        policy = _failing(database, caller, stored[0])
+        policy = _failing(database, caller, object_id)
         raise DatabaseError(
             f"A SELECT policy on storage.objects{f' ({policy!r})' if policy else ''} fails for "
-            f"{stored[1]}/{stored[2]} as {caller.role} ({error.sqlstate}: {error.diag.message_primary}). "
+            f"{bucket}/{name} as {caller.role} ({error.sqlstate}: {error.diag.message_primary}). "
             "Searches hide the object; Storage's own requests fail. Have the policy answer false instead."
         ) from error
 
 
+@contextmanager
+def impersonated(database: Database, caller: Caller) -> Iterator[None]:
+    """A transaction as PostgREST makes it for `caller`, of which nothing stays."""
+    with database.transaction(force_rollback=True):
+        _become(database, caller)
+        database.execute(sql.SQL("set local role {}").format(sql.Identifier(caller.role)))
+        yield
+
+
 def _become(database: Database, caller: Caller) -> None:
     for name, value in (
-        ("request.jwt.claims", caller.claims),
+        ("request.jwt.claims", json.dumps(dict(caller.claims))),
         ("storage.operation", "storage.object.get_authenticated"),
         ("search_path", "storage, public, extensions"),
     ):

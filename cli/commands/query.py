@@ -127,9 +127,14 @@ def _require_bucket(target: Settings, bucket: str | None) -> None:
 
 def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
     """The query function's answer {model, results}; its problem details become an error."""
+    return post(target, "", body, expected="results")
+
+
+def post(target: Settings, path: str, body: dict[str, Any], *, expected: str) -> dict[str, Any]:
+    """The query function's answer at `path`, which has the field `expected`, as the publishable key."""
     import requests  # 0.1 s to import
 
-    url = target.need("query_url")
+    url = target.need("query_url") + path
     headers = {"apikey": str(target.need("publishable_key"))}
     try:
         response = requests.post(url, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
@@ -143,7 +148,7 @@ def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:
             f"The query function at {url} doesn't answer. Start the embedded stack with `neural-search up`, "
             "or check QUERY_URL."
         ) from error
-    if not response.ok or not isinstance(answer, dict) or "results" not in answer:
+    if not response.ok or not isinstance(answer, dict) or expected not in answer:
         if response.status_code == 401:
             raise Unauthorized(refused(f"The query function at {url}", "SUPABASE_PUBLISHABLE_KEY"))
         raise NeuralSearchError(f"{_problem(answer)} ({response.status_code} from {url})")

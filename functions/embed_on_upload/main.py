@@ -32,6 +32,7 @@ malloc.give_back_what_is_freed()
 
 @functions_framework.http
 def embed_on_upload(request: flask.Request) -> flask.Response:
+    services.prepare_log()
     return _counted(request, handlers.dispatch(request, ROUTES, MAX_BODY))
 
 

@@ -55,6 +55,7 @@ malloc.give_back_what_is_freed()
 @functions_framework.http
 def query(request: flask.Request) -> flask.Response:
     handlers.once("settings", partial(settings.load, for_callers=True))
+    services.prepare_log()
     return _finished(request, handlers.dispatch(request, ROUTES, _max_body()))
 
 

@@ -25,6 +25,11 @@ def configuration() -> Settings:
     return handlers.once("settings", settings.load)
 
 
+def prepare_log() -> None:
+    """Sets the log's level as LOG_LEVEL says, once."""
+    handlers.once("log_level", lambda: logs.set_level(configuration().log_level))
+
+
 def models() -> ModelRegistry:
     mine = configuration()
     load = partial(embedding.load, configuration=mine)

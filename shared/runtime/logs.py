@@ -25,6 +25,11 @@ def write(event: str, *, severity: str = "INFO", error: BaseException | None = N
     logger.log(level, event, extra={"fields": fields}, exc_info=error)
 
 
+def set_level(name: str) -> None:
+    """Leaves out what is less than `name`: debug, info or warning."""
+    logger.setLevel(name.upper())
+
+
 def begin_request(told: str) -> None:
     """Names the request in what is logged from here on: as the caller does, if that makes a name."""
     request_id.set(told if WELL_FORMED.fullmatch(told) else uuid.uuid4().hex)

@@ -15,6 +15,7 @@ from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
+from shared.runtime.stopwatch import Stopwatch
 from shared.search import cursors, index, query_vectors
 from shared.search.cursors import Start
 from shared.search.index import ActiveModel, Match, Options, Recommendation, WordMatch
@@ -89,19 +90,25 @@ class Search:
         """A page of the best results for `query`, without the stored images that it starts from."""
         start = cursors.start(query, model.name)
         database = self._connect(caller)
+        stopwatch = Stopwatch()
         ids = query_vectors.ids_of(database, model, query)
+        stopwatch.ends("names")
         vectors = self._embedding.embed(model, query.examples)
+        stopwatch.ends("embed")
         with self._metrics.step("match"):
             matches = (
                 _match(database, vectors[query.like[0]], model, query, start)
                 if is_plain(query)
                 else _recommend(database, ids, vectors, model, query, start)
             )
+        stopwatch.ends("match")
         with self._metrics.step("sign"):
             storage = self._storage(caller)
             urls = _sign(storage, matches)
             shown = {place: urls[place] for match in matches if (place := _place(match)) in urls}
             previews = self._previews.of(storage, shown, seconds=URL_SECONDS)
+        stopwatch.ends("sign")
+        _log(query, model, start, matches, stopwatch)
         return Page(
             results=[_found(match, query, urls, previews) for match in matches],
             next_cursor=_next(query, model, start, matches),
@@ -114,6 +121,31 @@ class Search:
             raise InvalidQuery("Expected one text or one image, as text or image, and nothing beside it.")
         (vector,) = self._embedding.embed(model, query.like).values()
         return [float(value) for value in vector]
+
+
+def _log(
+    query: Query, model: ActiveModel, start: Start, matches: Sequence[Match], stopwatch: Stopwatch
+) -> None:
+    """One line of a search. Neither texts nor names nor a filter's values: the log is no place for them."""
+    logs.write(
+        "searched",
+        severity="DEBUG",
+        way=_way(query),
+        model=model.name,
+        examples=len(query.examples),
+        filter=sorted(query.filter),
+        looked_at=start.skip + query.limit,
+        found=len(matches),
+        best=matches[0].similarity if matches else None,
+        ms=stopwatch.ms,
+    )
+
+
+def _way(query: Query) -> str:
+    """The SQL function that answers it."""
+    if not is_plain(query):
+        return "recommend_documents"
+    return "search_documents" if query.like[0].kind == "text" else "match_documents"
 
 
 def is_plain(query: Query) -> bool:

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a41f84a1815fc3a40f13324cb49cf2fe28f60f1a570f4684d3bbe1cc7b3a83aa'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23'
     ) then
       return;
     end if;
@@ -28,6 +28,7 @@ begin
     'claim_object',
     'confirm_duplicates',
     'embedding_report',
+    'explain_object',
     'fail_embedding_job',
     'finish_embedding_job',
     'get_embeddings',
@@ -3104,6 +3105,62 @@ comment on function public.object_states is
   'not yours to see).';
 
 
+-- From sql/explain.sql
+
+-- Explain: the facts about one object that decide whether a search finds it.
+-- Callers: `neural-search explain`, as service_role or through a direct connection.
+-- Objects: explain_object.
+
+create or replace function public.explain_object(
+  bucket text, name text, query_embedding extensions.vector default null, filter jsonb default '{}',
+  query_kind text default 'image'
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  active constant text := (select m.name from neural_search.searchable_model(null) as m);
+  object record;
+  document record;
+  work record;
+  level record;
+  narrow constant jsonb := coalesce(filter, '{}');
+  given record;
+  fulfilled boolean;
+  kept jsonb := '{}';
+begin
+  perform neural_search.check_filter(narrow);
+  select o.id, coalesce(o.version, '') as version, o.created_at, o.owner_id into object
+  from neural_search.live_objects() as o where o.bucket_id = bucket and o.name = explain_object.name;
+  select p.state, p.attempts, p.next_attempt_at, p.error_class, p.error_message into work
+  from neural_search.progress as p where p.object_id = object.id and p.model = active;
+  select d.id, d.object_version, d.decoder_version, d.embedded_at,
+    1 - (d.embedding operator(extensions.<=>) query_embedding) as similarity into document
+  from neural_search.documents as d where d.object_id = object.id and d.model = active;
+  select l.* into level from neural_search.confidence_levels(active, query_kind, query_embedding) as l;
+  for given in select * from jsonb_each(narrow) loop
+    execute 'select exists (select from neural_search.documents as d where d.id = $1'
+      || neural_search.filter_conditions(jsonb_build_object(given.key, given.value), true)
+      || neural_search.filter_conditions(jsonb_build_object(given.key, given.value), false) || ')'
+    into fulfilled using document.id;
+    kept = kept || jsonb_build_object(given.key, fulfilled);
+  end loop;
+  return jsonb_build_object(
+    'model', active,
+    'object', case when object.id is not null then to_jsonb(object) end,
+    'indexed', exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket),
+    'state', work.state,
+    'job', case when work.state <> 'searchable' then to_jsonb(work) end,
+    'document', case when document.id is not null then to_jsonb(document) end,
+    'confidence', case when document.similarity is not null
+      then neural_search.confidence_of(document.similarity, level.same, level.strong, level.related) end,
+    'filter', kept
+  );
+end
+$$;
+comment on function public.explain_object is
+  'What is known of the live object of this name: object, whether its bucket is indexed, state, job, document of the '
+  'active model, which keys of a filter it fulfils, and how similar it is to a query.';
+
+
 -- From sql/words.sql
 
 -- Words: what images are called and what their metadata says, beside what they show.
@@ -4468,7 +4525,7 @@ revoke execute on function
   public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
   public.fail_embedding_job, public.release_embedding_jobs,
   public.list_models, public.add_model, public.activate_model, public.remove_model,
-  public.index_status, public.list_embedding_jobs, public.embedding_report,
+  public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
@@ -4481,7 +4538,7 @@ grant execute on function
   public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
   public.fail_embedding_job, public.release_embedding_jobs,
   public.list_models, public.add_model, public.activate_model, public.remove_model,
-  public.index_status, public.list_embedding_jobs, public.embedding_report,
+  public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
   public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
   public.reconcile_documents,
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
@@ -4550,7 +4607,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'a41f84a1815fc3a40f13324cb49cf2fe28f60f1a570f4684d3bbe1cc7b3a83aa', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -22,6 +22,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from shared.errors import ModelBroken
+from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.search import uploads
 from shared.settings import CHECKOUT
@@ -579,6 +580,47 @@ def test_an_answer_names_its_request_as_its_log_does(
     told = [answer.headers["x-request-id"] for answer in (named, unnamed)]
     assert logged == told and told[0] == "from-the-proxy" != told[1]
     assert client.get("/live").headers["x-request-id"] not in told
+
+
+@pytest.fixture
+def restored_level() -> Iterator[None]:
+    """The log is the process's, other tests' too."""
+    yield
+    logs.set_level("info")
+
+
+@pytest.mark.usefixtures("restored_level")
+@pytest.mark.parametrize(
+    ("body", "way"),
+    [
+        ({"text": "red"}, "search_documents"),
+        ({"image": base64.b64encode(RED).decode()}, "match_documents"),
+        ({"like": 7, "text": "red"}, "recommend_documents"),
+    ],
+)
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_a_search_logs_one_line_at_debug_level_and_none_of_its_words(
+    serve: Callable[..., Flask],
+    postgrest: RpcTransport,
+    storage: responses.RequestsMock,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+    body: dict[str, Any],
+    way: str,
+):
+    client = serve("query", postgrest, SUPABASE_SECRET_KEY="", LOG_LEVEL=level).test_client()
+    narrow = {"prefix": "secret/"}
+    client.post("/", json=body | {"limit": 5, "filter": narrow}, headers={"x-request-id": "traced"})
+    lines = capsys.readouterr().err.splitlines()
+    if level == "info":
+        assert lines == []
+        return
+    line = json.loads(lines.pop())
+    assert lines == [] and "secret" not in str(line) and "red" not in str(line["examples"])
+    assert (line["severity"], line["event"], line["request_id"]) == ("DEBUG", "searched", "traced")
+    assert (line["way"], line["looked_at"], line["found"], line["best"]) == (way, 5, 1, 0.9)
+    assert [*line["ms"]] == ["names", "embed", "match", "sign"]
+    assert (line["filter"], line["examples"]) == (["prefix"], len(body))
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "werkzeug"])
