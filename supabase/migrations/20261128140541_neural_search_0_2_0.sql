@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '81cb17cb074d6b17fde1eb46c886a602aee014b3ff89cfa62695e92767796fd8'
     ) then
       return;
     end if;
@@ -285,7 +286,7 @@ create table if not exists neural_search.kicks (
 );
 alter table neural_search.kicks enable row level security;
 comment on table neural_search.kicks is 'A row for each call of embed_on_upload that may be in flight at a time.';
-comment on column neural_search.kicks.slot is 'The first is kept for the schedule, where there are more.';
+comment on column neural_search.kicks.slot is 'The first is kept for the schedule.';
 comment on column neural_search.kicks.request_id is 'The id that pg_net gave to its latest call.';
 comment on column neural_search.kicks.kicked_at is 'When that was. After 15 seconds it doesn''t count as in flight any more.';
 insert into neural_search.kicks (slot) select s from generate_series(1, 4) as s
@@ -296,7 +297,7 @@ drop function if exists neural_search.try_kick(jsonb);
 -- Uploads come before what is caught up with.
 alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
 comment on column neural_search.jobs.priority is
-  '0: an upload; 1: backfill, which comes after all uploads that are due.';
+  '0: an upload; 1: backfill and retries, which come after all uploads that are due.';
 drop index if exists neural_search.jobs_due_idx;
 create index jobs_due_idx on neural_search.jobs (model, priority, next_attempt_at, object_id) where state = 'pending';
 comment on index neural_search.jobs_due_idx is 'For claims: the jobs of a model and priority in the order of their turns.';
@@ -1368,9 +1369,10 @@ comment on function public.remove_model is
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$
 begin
-  if most is null or most not between 1 and 100 then
-    raise exception 'most is %, expected 1 to 100', coalesce(most::text, 'null')
-      using errcode = 'invalid_parameter_value';
+  if most is null or most not between 2 and 100 then
+    raise exception 'most is %, expected 2 to 100', coalesce(most::text, 'null')
+      using errcode = 'invalid_parameter_value',
+        hint = 'One is kept for the schedule, or a transaction that uploads and stays open would keep all from being called.';
   end if;
   delete from neural_search.kicks as k where k.slot > most;
   insert into neural_search.kicks (slot) select s from generate_series(1, most) as s on conflict do nothing;
@@ -1387,7 +1389,7 @@ language plpgsql set search_path = '' as $$ -- the schema net may come later
 begin
   return (
     select k.slot from neural_search.kicks as k
-    where (scheduled or k.slot > 1 or not exists (select from neural_search.kicks as other where other.slot > 1))
+    where (scheduled or k.slot > 1)
       and (
         k.kicked_at < clock_timestamp() - interval '15 seconds'
         or k.request_id in (select r.id from net._http_response as r where r.created > now() - interval '15 seconds')
@@ -1618,7 +1620,8 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at,
   d.shown, coalesce(d.mime_type, o.metadata ->> 'mimetype') as mime_type,
-  coalesce(d.decoder_version, j.decoder_version) as decoder_version
+  coalesce(d.decoder_version, j.decoder_version) as decoder_version,
+  coalesce(greatest(o.created_at, o.updated_at) > greatest(b.created_at, m.created_at), false) as is_upload
 from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
@@ -1629,7 +1632,8 @@ left join neural_search.jobs as j
 where o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
 comment on view neural_search.progress is
   'Each object in an indexed bucket with each model that is kept up to date: searchable, due, waiting (for the next '
-  'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version.';
+  'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version. An upload came '
+  'after its bucket and its model were registered; the rest is backfill.';
 
 
 create or replace view neural_search.backlog with (security_invoker = true) as
@@ -1781,7 +1785,7 @@ comment on function public.embedding_report is
 -- Callers: the command line as service_role, and the schedule.
 -- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
 
--- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
+-- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
 -- right by whoever finishes it.
 create or replace function neural_search.queue_missing(
   most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
@@ -1791,10 +1795,12 @@ declare
   object_ids uuid[];
   models text[];
   versions text[];
+  priorities smallint[];
 begin
-  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version) into object_ids, models, versions
+  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version), array_agg(u.priority)
+  into object_ids, models, versions, priorities
   from (
-    select p.object_id, p.model, p.version
+    select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end as priority
     from neural_search.progress as p
     where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
         and neural_search.is_outdated(p.mime_type, p.decoder_version, queue_missing.decoder_before))
@@ -1814,8 +1820,8 @@ begin
   get diagnostics outdated = row_count;
 
   insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
-  select u.object_id, u.model, u.version, queue_missing.decoder_before, 1
-  from unnest(object_ids, models, versions) as u (object_id, model, version)
+  select u.object_id, u.model, u.version, queue_missing.decoder_before, u.priority
+  from unnest(object_ids, models, versions, priorities) as u (object_id, model, version, priority)
   on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
   return next;
@@ -4608,6 +4614,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '81cb17cb074d6b17fde1eb46c886a602aee014b3ff89cfa62695e92767796fd8', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

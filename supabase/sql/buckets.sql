@@ -2,7 +2,7 @@
 -- Callers: the command line as service_role, and the schedule.
 -- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
 
--- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
+-- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
 -- right by whoever finishes it.
 create or replace function neural_search.queue_missing(
   most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
@@ -12,10 +12,12 @@ declare
   object_ids uuid[];
   models text[];
   versions text[];
+  priorities smallint[];
 begin
-  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version) into object_ids, models, versions
+  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version), array_agg(u.priority)
+  into object_ids, models, versions, priorities
   from (
-    select p.object_id, p.model, p.version
+    select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end as priority
     from neural_search.progress as p
     where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
         and neural_search.is_outdated(p.mime_type, p.decoder_version, queue_missing.decoder_before))
@@ -35,8 +37,8 @@ begin
   get diagnostics outdated = row_count;
 
   insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
-  select u.object_id, u.model, u.version, queue_missing.decoder_before, 1
-  from unnest(object_ids, models, versions) as u (object_id, model, version)
+  select u.object_id, u.model, u.version, queue_missing.decoder_before, u.priority
+  from unnest(object_ids, models, versions, priorities) as u (object_id, model, version, priority)
   on conflict (object_id, model) do nothing;
   get diagnostics queued = row_count;
   return next;

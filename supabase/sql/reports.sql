@@ -15,7 +15,8 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at,
   d.shown, coalesce(d.mime_type, o.metadata ->> 'mimetype') as mime_type,
-  coalesce(d.decoder_version, j.decoder_version) as decoder_version
+  coalesce(d.decoder_version, j.decoder_version) as decoder_version,
+  coalesce(greatest(o.created_at, o.updated_at) > greatest(b.created_at, m.created_at), false) as is_upload
 from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
@@ -26,7 +27,8 @@ left join neural_search.jobs as j
 where o.name not like '%.emptyFolderPlaceholder'; -- by which the dashboard makes a folder: no image that is missing
 comment on view neural_search.progress is
   'Each object in an indexed bucket with each model that is kept up to date: searchable, due, waiting (for the next '
-  'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version.';
+  'attempt), running, skipped, failed, or unrecorded: neither a document nor a job of its present version. An upload came '
+  'after its bucket and its model were registered; the rest is backfill.';
 
 
 create or replace view neural_search.backlog with (security_invoker = true) as

@@ -6,9 +6,10 @@
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$
 begin
-  if most is null or most not between 1 and 100 then
-    raise exception 'most is %, expected 1 to 100', coalesce(most::text, 'null')
-      using errcode = 'invalid_parameter_value';
+  if most is null or most not between 2 and 100 then
+    raise exception 'most is %, expected 2 to 100', coalesce(most::text, 'null')
+      using errcode = 'invalid_parameter_value',
+        hint = 'One is kept for the schedule, or a transaction that uploads and stays open would keep all from being called.';
   end if;
   delete from neural_search.kicks as k where k.slot > most;
   insert into neural_search.kicks (slot) select s from generate_series(1, most) as s on conflict do nothing;
@@ -25,7 +26,7 @@ language plpgsql set search_path = '' as $$ -- the schema net may come later
 begin
   return (
     select k.slot from neural_search.kicks as k
-    where (scheduled or k.slot > 1 or not exists (select from neural_search.kicks as other where other.slot > 1))
+    where (scheduled or k.slot > 1)
       and (
         k.kicked_at < clock_timestamp() - interval '15 seconds'
         or k.request_id in (select r.id from net._http_response as r where r.created > now() - interval '15 seconds')

@@ -271,14 +271,19 @@ def test_a_rolled_back_upload_uses_up_no_slot(database, db, make_object, callabl
 
 
 def test_how_many_calls_may_be_in_flight_can_be_set(db, make_object, callable_function):
-    for most, calls in ((1, 1), (9, 8)):
+    for most, calls in ((2, 1), (9, 8)):
         db.execute("select neural_search.limit_kicks(%s)", [most])
         db.execute("update neural_search.kicks set kicked_at = '-infinity'")
         for _ in range(12):
             make_object()
         assert len(sent(db)) == calls
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="most is 0, expected 1 to 100"):
-        db.execute("select neural_search.limit_kicks(0)")
+
+
+@pytest.mark.parametrize("most", [None, 0, 1, 101])
+def test_the_schedule_keeps_a_call_of_its_own(db, most):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="expected 2 to 100") as refused:
+        db.execute("select neural_search.limit_kicks(%s)", [most])
+    assert "One is kept for the schedule" in str(refused.value)
 
 
 def test_nothing_is_kicked_while_200_requests_wait(db, make_object, callable_function):

@@ -617,8 +617,8 @@ def claimed_names(db, most):
 
 def test_uploads_come_before_backfill_however_long_that_waits(db, silent, make_object):
     silent.execute(
-        "insert into storage.objects (bucket_id, name)"
-        " select 'images', n || '.old' from generate_series(1, 50) as n"
+        "insert into storage.objects (bucket_id, name, created_at, updated_at)"
+        " select 'images', n || '.old', '2020-01-01', '2020-01-01' from generate_series(1, 50) as n"
     )
     db.execute("select public.backfill_documents('images')")
     db.execute("update neural_search.jobs set next_attempt_at = now() - interval '1 hour'")
@@ -631,11 +631,48 @@ def test_uploads_come_before_backfill_however_long_that_waits(db, silent, make_o
 
 
 def test_an_overwrite_of_what_waits_in_the_backfill_is_an_upload(db, silent, make_object):
-    silent.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
+    silent.execute(
+        "insert into storage.objects (bucket_id, name, version, created_at, updated_at)"
+        " values ('images', 'a.png', 'v1', '2020-01-01', '2020-01-01')"
+    )
     db.execute("select public.backfill_documents('images')")
     assert db.execute("select priority from neural_search.jobs").fetchall() == [(1,)]
     make_object("a.png", version="v2")
     assert db.execute("select priority from neural_search.jobs").fetchall() == [(0,)]
+
+
+LOST = """
+insert into storage.objects (bucket_id, name, version, created_at, updated_at) values
+  ('images', 'old.png', 'v1', '2020-01-01', '2020-01-01'),
+  ('images', 'overwritten.png', 'v2', '2020-01-01', now()), ('images', 'new.png', 'v1', now(), now())
+"""
+
+
+@pytest.mark.parametrize("find", ["reconcile_documents", "backfill_documents"])
+def test_an_upload_whose_event_was_lost_comes_before_what_the_bucket_had(db, silent, find):
+    silent.execute(LOST)
+    db.execute(f"select public.{find}()")
+    assert sorted(claimed_names(db, 10)) == ["new.png", "overwritten.png"]
+    assert claimed_names(db, 10) == ["old.png"]
+
+
+def test_what_a_bucket_has_when_it_is_registered_is_backfill(db, silent):
+    silent.execute(LOST)
+    db.execute("select public.index_bucket('images')")
+    assert db.execute("select priority from neural_search.jobs").fetchall() == [(1,)] * 3
+
+
+def test_what_a_new_model_lacks_is_backfill(db, make_document):
+    make_document("a.png")
+    db.execute("select public.add_model('other', 4)")
+    db.execute("select public.reconcile_documents()")
+    assert db.execute("select model, priority from neural_search.jobs").fetchall() == [("other", 1)]
+
+
+def test_a_document_of_an_older_decoder_is_decoded_again_after_uploads(db, make_document):
+    make_document("a.png")
+    assert db.execute("select public.backfill_documents(decoder_before => 2)").fetchone() == (1,)
+    assert db.execute("select priority from neural_search.jobs").fetchall() == [(1,)]
 
 
 def test_a_claim_reads_none_of_the_backfill_where_uploads_are_due(db, make_object):

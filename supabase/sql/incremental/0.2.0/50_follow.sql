@@ -10,7 +10,7 @@ create table if not exists neural_search.kicks (
 );
 alter table neural_search.kicks enable row level security;
 comment on table neural_search.kicks is 'A row for each call of embed_on_upload that may be in flight at a time.';
-comment on column neural_search.kicks.slot is 'The first is kept for the schedule, where there are more.';
+comment on column neural_search.kicks.slot is 'The first is kept for the schedule.';
 comment on column neural_search.kicks.request_id is 'The id that pg_net gave to its latest call.';
 comment on column neural_search.kicks.kicked_at is 'When that was. After 15 seconds it doesn''t count as in flight any more.';
 insert into neural_search.kicks (slot) select s from generate_series(1, 4) as s
@@ -21,7 +21,7 @@ drop function if exists neural_search.try_kick(jsonb);
 -- Uploads come before what is caught up with.
 alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
 comment on column neural_search.jobs.priority is
-  '0: an upload; 1: backfill, which comes after all uploads that are due.';
+  '0: an upload; 1: backfill and retries, which come after all uploads that are due.';
 drop index if exists neural_search.jobs_due_idx;
 create index jobs_due_idx on neural_search.jobs (model, priority, next_attempt_at, object_id) where state = 'pending';
 comment on index neural_search.jobs_due_idx is 'For claims: the jobs of a model and priority in the order of their turns.';
