@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '81cb17cb074d6b17fde1eb46c886a602aee014b3ff89cfa62695e92767796fd8'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f6aeddfb840a27533e04128f43f02279f198b32bf4f3ea64a51bc0ed19d5d711'
     ) then
       return;
     end if;
@@ -4613,8 +4612,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '81cb17cb074d6b17fde1eb46c886a602aee014b3ff89cfa62695e92767796fd8', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'f6aeddfb840a27533e04128f43f02279f198b32bf4f3ea64a51bc0ed19d5d711', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
