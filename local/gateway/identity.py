@@ -27,6 +27,7 @@ class Caller:
 
     role: str
     claims: Mapping[str, Any] = field(default_factory=dict)
+    known: bool = True  # by a token; else whoever it may be counts as anon
 
     @property
     def user_id(self) -> str | None:
@@ -35,7 +36,7 @@ class Caller:
         return subject if isinstance(subject, str) else None
 
 
-ANON = Caller(role="anon", claims={"role": "anon"})
+ANON = Caller(role="anon", claims={"role": "anon"}, known=False)
 SERVICE = Caller(role="service_role", claims={"role": "service_role"})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -12,14 +11,19 @@ from starlette.responses import JSONResponse, Response
 
 from local.gateway.database import Connection
 from local.gateway.storage import faults, objects
+from local.gateway.storage.body import Body
 from local.gateway.storage.call import Call
 
 COLUMNS: LiteralString = (
-    "id, name, owner, public, type, file_size_limit, allowed_mime_types, created_at, updated_at"
+    "id, name, owner, public, file_size_limit, allowed_mime_types, created_at, updated_at"
 )
+MAX_BYTES = 50 * 1024 * 1024  # a file's limit in a free project and in `supabase start`
 VALID_NAME = re.compile(r"(\w|[!\-.*'() &$@=;:+,?])+", re.ASCII)
+LONGEST_NAME, LONGEST_TYPE = 100, 1000
 UNITS = {"gb": 10**9, "mb": 10**6, "kb": 10**3, "b": 1}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)(gb|mb|kb|b)", re.IGNORECASE)
+MIME_TYPE = re.compile(r"[a-zA-Z0-9\-+.]+/[a-zA-Z0-9\-+.]+(;\s*charset=[a-zA-Z0-9\-]+)?|.*\*")
+CHANGEABLE = ("public", "file_size_limit", "allowed_mime_types")
 
 
 async def find_bucket(call: Call, bucket: str) -> dict[str, Any]:
@@ -31,25 +35,24 @@ async def find_bucket(call: Call, bucket: str) -> dict[str, Any]:
 async def list_all(call: Call) -> Response:
     """GET /bucket."""
     async with call.transaction() as connection:
-        cursor = await connection.execute(f"select {COLUMNS} from storage.buckets order by name")
-        return JSONResponse([_presentable(row) for row in await cursor.fetchall()])
+        cursor = await connection.execute(f"select {COLUMNS}, type from storage.buckets order by name")
+        return JSONResponse([objects.presentable(row) for row in await cursor.fetchall()])
 
 
 async def get(call: Call) -> Response:
     """GET /bucket/{bucket}."""
-    return JSONResponse(_presentable(await find_bucket(call, call.bucket)))
+    return JSONResponse(objects.presentable(await find_bucket(call, call.bucket)))
 
 
 async def create(call: Call) -> Response:
     """POST /bucket {id, name, public, file_size_limit, allowed_mime_types}."""
     body = await call.body()
-    name = body.get("name")
-    if not isinstance(name, str):
-        raise faults.invalid_body("body must have required property 'name'")
-    identifier = body.get("id") or name
-    if not isinstance(identifier, str) or not VALID_NAME.fullmatch(identifier):
+    body.require("name")
+    name = body.text("name")
+    if len(name) > LONGEST_NAME or name != name.strip() or not VALID_NAME.fullmatch(name):
         raise faults.invalid_bucket_name()
-    values = {"id": identifier, "name": name, **_fields(body), **objects.owned_by(call.caller)}
+    named = {"id": body.text("id") or name, "name": name}
+    values = {**named, **_fields(body), **objects.owned_by(call.caller)}
     statement = sql.SQL("insert into storage.buckets ({}) values ({})").format(
         sql.SQL(", ").join(map(sql.Identifier, values)),
         sql.SQL(", ").join([sql.Placeholder()] * len(values)),
@@ -59,29 +62,31 @@ async def create(call: Call) -> Response:
             await connection.execute(statement, list(values.values()))
         except psycopg.errors.UniqueViolation as error:
             raise faults.duplicate("BucketAlreadyExists") from error
-    return JSONResponse({"name": identifier})
+    return JSONResponse({"name": name})
 
 
 async def update(call: Call) -> Response:
     """PUT /bucket/{bucket}: what is not given stays as it is."""
-    values = _fields(await call.body())
+    body = await call.body()
+    if not any(field in body for field in CHANGEABLE):
+        missing = ", ".join(f"body must have required property '{field}'" for field in CHANGEABLE)
+        raise faults.invalid_body(f"{missing}, body must match a schema in anyOf")
+    values = _fields(body)
+    changes = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(key)) for key in values)
     async with call.transaction() as connection:
-        await _existing(connection, call.bucket)
-        if values:
-            changes = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(key)) for key in values)
-            cursor = await connection.execute(
-                sql.SQL("update storage.buckets set {} where id = %s").format(changes),
-                [*values.values(), call.bucket],
-            )
-            if cursor.rowcount == 0:
-                raise faults.no_such_bucket()
+        cursor = await connection.execute(
+            sql.SQL("update storage.buckets set {} where id = %s").format(changes),
+            [*values.values(), call.bucket],
+        )
+        if cursor.rowcount == 0:
+            raise faults.no_such_bucket()
     return JSONResponse({"message": "Successfully updated"})
 
 
 async def delete(call: Call) -> Response:
     """DELETE /bucket/{bucket}: an empty one."""
-    await find_bucket(call, call.bucket)
     async with call.as_service.transaction() as connection:
+        await _existing(connection, call.bucket)
         cursor = await connection.execute(
             "select 1 from storage.objects where bucket_id = %s limit 1", [call.bucket]
         )
@@ -101,25 +106,37 @@ async def _existing(connection: Connection, bucket: str) -> dict[str, Any]:
     raise faults.no_such_bucket()
 
 
-def _fields(body: dict[str, Any]) -> dict[str, Any]:
-    fields = {key: body[key] for key in ("public", "allowed_mime_types") if body.get(key) is not None}
+def _fields(body: Body) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if "public" in body:
+        fields["public"] = body.flag("public")
     if "file_size_limit" in body:
-        fields["file_size_limit"] = _bytes(body["file_size_limit"])
+        fields["file_size_limit"] = _bytes(body)
+    if "allowed_mime_types" in body:
+        fields["allowed_mime_types"] = _mime_types(body)
     return fields
 
 
-def _bytes(limit: object) -> int | None:
+def _bytes(body: Body) -> int | None:
     """10485760, "10485760" and "10MB" all say how large a file may be; null lifts the limit."""
-    if limit is None:
+    if body.values["file_size_limit"] is None:
         return None
-    if isinstance(limit, int) or str(limit).isdecimal():
-        return int(str(limit))
-    if match := SIZE.fullmatch(str(limit)):
-        return int(float(match[1]) * UNITS[match[2].lower()])
-    message = "Invalid file size format, hint: use 20GB / 20MB / 30KB / 3B"
-    raise faults.Fault(400, "InvalidRequest", message)
+    text = body.text("file_size_limit")
+    match = SIZE.fullmatch(text)
+    if not (match or text.isdecimal()):
+        raise faults.invalid_body("body/file_size_limit must be a number of bytes, or such as 20MB")
+    size = int(float(match[1]) * UNITS[match[2].lower()]) if match else int(text)
+    if size > MAX_BYTES:
+        raise faults.too_large()
+    return size
 
 
-def _presentable(row: dict[str, Any]) -> dict[str, Any]:
-    shown = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in row.items()}
-    return shown | {"owner": str(row["owner"] or "")}
+def _mime_types(body: Body) -> list[str] | None:
+    """Types such as image/png, image/* and *; null and no type at all allow every one."""
+    if body.values["allowed_mime_types"] is None:
+        return None
+    types = [kind for kind in body.texts("allowed_mime_types") if kind]
+    for kind in types:
+        if len(kind) > LONGEST_TYPE or not MIME_TYPE.fullmatch(kind):
+            raise faults.invalid_mime_type(kind)
+    return types

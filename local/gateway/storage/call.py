@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import psycopg
 from starlette.requests import Request
@@ -15,11 +14,14 @@ from starlette.requests import Request
 from local.gateway.database import STORAGE, Connection, Database
 from local.gateway.identity import SERVICE, Caller
 from local.gateway.storage import faults
+from local.gateway.storage.body import Body
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus.pending import Pending
 from local.keys import Keys
 
 STATEMENT_TIMEOUT = "30s"
+JSON = "application/json"
+MEDIA_TYPE = re.compile(r"[\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+", re.ASCII)
 VALID_KEY = re.compile(r"(\w|[/!\-.*'() &$@=;:+,?])+", re.ASCII)
 
 
@@ -49,17 +51,22 @@ class Call:
         """The same call with Storage's own rights, past row level security."""
         return replace(self, caller=SERVICE)
 
-    async def body(self) -> dict[str, Any]:
-        """The JSON object that was sent."""
-        try:
-            body = json.loads(await self.request.body() or b"{}")
-        except (ValueError, RecursionError):
-            raise faults.invalid_body(
-                "Body is not valid JSON but content-type is set to 'application/json'"
-            ) from None
-        if not isinstance(body, dict):
+    async def body(self) -> Body:
+        """The JSON object that was sent, as JSON."""
+        sent = await self.request.body()
+        if media_type(self.request) != JSON:
             raise faults.invalid_body("body must be object")
-        return body
+        if not sent:
+            raise faults.unreadable_body(f"Body cannot be empty when content-type is set to '{JSON}'")
+        try:
+            values = json.loads(sent)
+        except (ValueError, RecursionError):
+            raise faults.unreadable_body(
+                f"Body is not valid JSON but content-type is set to '{JSON}'"
+            ) from None
+        if not isinstance(values, dict):
+            raise faults.invalid_body("body must be object")
+        return Body(values)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -83,6 +90,15 @@ class Call:
             "search_path": "storage, public, extensions",
             "statement_timeout": STATEMENT_TIMEOUT,
         }
+
+
+def media_type(request: Request) -> str:
+    """The Content-Type without its parameters; a fault for one that can't be read."""
+    given = request.headers.get("content-type", "")
+    kind = given.partition(";")[0].strip().lower()
+    if given and not MEDIA_TYPE.fullmatch(kind):
+        raise faults.invalid_content_type()
+    return kind
 
 
 def valid_key(key: object) -> str:

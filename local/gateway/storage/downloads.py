@@ -51,6 +51,8 @@ async def info_public(call: Call) -> Response:
 
 async def _readable(call: Call) -> objects.Row:
     bucket = await find_bucket(call.as_service, call.bucket)
+    if not (call.caller.known or bucket["public"]):
+        raise faults.no_such_bucket()
     # A public bucket is read without asking the policies.
     reader = call.as_service if bucket["public"] else call
     async with reader.transaction() as connection:
@@ -122,6 +124,7 @@ def _headers(call: Call, row: objects.Row) -> dict[str, str]:
     mime_type = metadata.get("mimetype") or "application/octet-stream"
     headers = {
         "accept-ranges": "bytes",
+        "x-robots-tag": "none",
         # HTML is never served as such: a page from here could act as the project's own.
         "content-type": "text/plain" if "text/html" in mime_type else mime_type,
         "etag": metadata.get("eTag") or f'"{row["version"]}"',
@@ -131,7 +134,7 @@ def _headers(call: Call, row: objects.Row) -> dict[str, str]:
     name = call.request.query_params.get("download")
     if name is not None:
         encoded = quote(name, safe="")
-        filename = f" filename={encoded}; filename*=UTF-8''{encoded};" if name else ""
+        filename = f" filename={encoded}; filename*=UTF-8''{encoded}" if name else ""
         headers["content-disposition"] = f"attachment;{filename}"
     return headers
 

@@ -38,8 +38,8 @@ def duplicate(code: str) -> Fault:
     return Fault(409, code, "The resource already exists", error="Duplicate")
 
 
-def access_denied(message: str) -> Fault:
-    return Fault(403, "AccessDenied", message, error="Unauthorized")
+def access_denied(message: str, *, http: int | None = None) -> Fault:
+    return Fault(403, "AccessDenied", message, error="Unauthorized", http=http)
 
 
 def invalid_key(key: str) -> Fault:
@@ -51,11 +51,15 @@ def invalid_bucket_name() -> Fault:
 
 
 def bucket_not_empty() -> Fault:
-    return Fault(409, "InvalidRequest", "The bucket you tried to delete is not empty")
+    return Fault(409, "ResourceNotEmpty", "The bucket you tried to delete is not empty")
 
 
 def invalid_mime_type(mime_type: str) -> Fault:
     return Fault(415, "InvalidMimeType", f"mime type {mime_type} is not supported", error="invalid_mime_type")
+
+
+def invalid_content_type() -> Fault:
+    return Fault(415, "InvalidMimeType", "Invalid Content-Type header", error="invalid_mime_type")
 
 
 def too_large(what: str = "object") -> Fault:
@@ -81,11 +85,15 @@ def precondition_failed() -> Fault:
 
 
 def invalid_range() -> Fault:
-    return Fault(400, "InvalidRange", "invalid range provided", error="invalid_range")
+    return Fault(416, "InvalidRange", "invalid range provided", error="invalid_range", http=416)
 
 
-def invalid_signature() -> Fault:
-    return Fault(400, "InvalidSignature", "Invalid signature")
+def invalid_signature(message: str = "Invalid signature") -> Fault:
+    return Fault(400, "InvalidSignature", message)
+
+
+def invalid_parameter(parameter: str) -> Fault:
+    return Fault(400, "InvalidParameter", f"Invalid Parameter {parameter}")
 
 
 def invalid_jwt(message: str) -> Fault:
@@ -94,7 +102,12 @@ def invalid_jwt(message: str) -> Fault:
 
 def invalid_body(message: str) -> Fault:
     """What the framework of the real server says of a body that doesn't fit its schema."""
-    return Fault(400, "Error", message)
+    return Fault(400, "InvalidRequest", message, error="Error")
+
+
+def unreadable_body(message: str) -> Fault:
+    """What that framework says of a body that is no JSON."""
+    return Fault(400, "InvalidRequest", message, error="FastifyError")
 
 
 def from_database(error: psycopg.Error) -> Fault:

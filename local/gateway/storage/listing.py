@@ -1,71 +1,78 @@
-"""Listing one folder of a bucket: its folders, then its objects."""
+"""Listing one folder of a bucket, by offset: folders and files mixed, ignoring case, as storage.search does.
+
+By time, its folders come first.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from psycopg import sql
 from starlette.responses import JSONResponse, Response
 
-from local.gateway.storage import faults, uploads
+from local.gateway.storage import objects
+from local.gateway.storage.body import Body
 from local.gateway.storage.call import Call
 
 SORTABLE = ("name", "created_at", "updated_at", "last_accessed_at")
 ORDERS = {"asc": sql.SQL("asc"), "desc": sql.SQL("desc")}
-STAMPS = ("updated_at", "created_at", "last_accessed_at")
+MOST = 1500
 
-# `tail` is what follows the folder's own path; a name that goes on after a slash is a folder, told once.
+# A name that goes on after a slash is in a folder, which is told once. `place` is what entries are sorted by.
 STATEMENT = """
 with inside as (
-    select *, substr(name, length(%(prefix)s) + 1) as tail from storage.objects
-    where bucket_id = %(bucket)s and starts_with(name, %(prefix)s)
+    select *, strpos(substr(name, length(%(start)s) + 1), '/') as slash from storage.objects
+    where bucket_id = %(bucket)s and starts_with(lower(name), lower(%(start)s))
+), folders as (
+    select left(name, length(%(start)s) + slash) as place, name from inside where slash > 0
+), told as (
+    select distinct on ({same}) true as is_folder, rtrim(place, '/') as path, place, null::uuid as id,
+        null::timestamptz as updated_at, null::timestamptz as created_at,
+        null::timestamptz as last_accessed_at, null::jsonb as metadata
+    from folders order by {same}, lower(name) collate "C" {order}
 ), entries as (
-    select 0 as rank, split_part(tail, '/', 1) as entry, null::uuid as id, null::timestamptz as updated_at,
-        null::timestamptz as created_at, null::timestamptz as last_accessed_at, null::jsonb as metadata
-    from inside where strpos(tail, '/') > 0 group by 2
+    select * from told
     union all
-    select 1, tail, id, updated_at, created_at, last_accessed_at, metadata
-    from inside where strpos(tail, '/') = 0
+    select false, name, name, id, updated_at, created_at, last_accessed_at, metadata
+    from inside where slash = 0
 )
-select entry as name, id, updated_at, created_at, last_accessed_at, metadata from entries
-where entry ilike %(search)s order by rank, {column} {order}, entry limit %(limit)s offset %(offset)s
+select substr(path, length(%(prefix)s) + 1) as name, id, updated_at, created_at, last_accessed_at, metadata
+from entries order by {first} {order}, place collate "C" {order}
+limit %(limit)s offset %(offset)s
 """
 
 
 async def list_folder(call: Call) -> Response:
     """POST /object/list/{bucket} {prefix, limit, offset, sortBy, search}: what the caller may see."""
     body = await call.body()
-    sort = body.get("sortBy") or {}
-    column, order = sort.get("column") or "name", sort.get("order") or "asc"
-    if column not in SORTABLE or order not in ORDERS:
-        raise faults.invalid_body(f"body/sortBy must name one of {', '.join(SORTABLE)} and asc or desc")
-    statement = sql.SQL(STATEMENT).format(
-        column=sql.Identifier("entry" if column == "name" else column), order=ORDERS[order]
-    )
-    async with call.transaction() as connection:
-        cursor = await connection.execute(statement, _parameters(call, body))
-        return JSONResponse([_presentable(row) for row in await cursor.fetchall()])
-
-
-def _parameters(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    prefix, search = str(body.get("prefix") or "").strip("/"), str(body.get("search") or "")
-    escaped = search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    return {
+    body.require("prefix")
+    prefix = body.text("prefix")
+    folder = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
+    parameters = {
         "bucket": call.bucket,
-        "prefix": f"{prefix}/" if prefix else "",
-        "search": f"{escaped}%",
-        "limit": _count(body, "limit", 100),
-        "offset": _count(body, "offset", 0),
+        "prefix": folder,
+        "start": folder + body.text("search"),
+        "limit": min(body.number("limit", 100, least=1), MOST),
+        "offset": body.number("offset", 0, least=0),
     }
+    statement = _statement(*sorting(body, SORTABLE))
+    async with call.transaction() as connection:
+        cursor = await connection.execute(statement, parameters)
+        return JSONResponse([objects.presentable(row) for row in await cursor.fetchall()])
 
 
-def _count(body: dict[str, Any], key: str, default: int) -> int:
-    value = body.get(key, default)
-    if not isinstance(value, int) or value < 0:
-        raise faults.invalid_body(f"body/{key} must be integer")
-    return value
+def sorting(body: Body, columns: Sequence[str]) -> tuple[str, str]:
+    """Which of `columns` to sort by, and in which order."""
+    sort = body.part("sortBy")
+    if "sortBy" in body:
+        sort.require("column")
+    return sort.choice("column", columns, "name"), sort.choice("order", ORDERS, "asc")
 
 
-def _presentable(row: dict[str, Any]) -> dict[str, Any]:
-    stamps = {key: row[key] and uploads.timestamp(row[key]) for key in STAMPS}
-    return row | stamps | {"id": row["id"] and str(row["id"])}
+def _statement(column: str, order: str) -> sql.Composed:
+    by_name, by_time = sql.SQL('lower(place) collate "C"'), sql.SQL("not is_folder, {}")
+    return sql.SQL(STATEMENT).format(
+        same=by_name if column == "name" else sql.SQL("place"),
+        first=by_name if column == "name" else by_time.format(sql.Identifier(column)),
+        order=ORDERS[order],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -119,6 +120,26 @@ def owned_by(caller: Caller) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         owner["owner"] = UUID(caller.user_id)
     return owner
+
+
+def presentable(row: Row) -> dict[str, Any]:
+    """A row, of an object or a bucket, as JSON has it: nobody as owner is an empty text."""
+    shown = {column: _presentable(value) for column, value in row.items()}
+    return shown | {owner: shown[owner] or "" for owner in ("owner", "owner_id") if owner in shown}
+
+
+def _presentable(value: object) -> object:
+    match value:
+        case datetime():
+            return timestamp(value)
+        case UUID():
+            return str(value)
+    return value
+
+
+def timestamp(moment: datetime) -> str:
+    """As JavaScript writes it: milliseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _insertion(values: Mapping[str, Any]) -> tuple[sql.Composed, sql.Composed]:

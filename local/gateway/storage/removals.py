@@ -7,10 +7,10 @@ import logging
 
 from starlette.responses import JSONResponse, Response
 
+from local.gateway.identity import SERVICE
 from local.gateway.storage import faults, objects, uploads
 from local.gateway.storage.buckets import find_bucket
 from local.gateway.storage.call import Call
-from local.gateway.storage.transfers import presentable
 
 BATCH = 500
 EMPTYING = "Empty bucket has been queued. Completion may take up to an hour."
@@ -23,23 +23,25 @@ async def remove(call: Call) -> Response:
     async with call.as_service.transaction() as connection:
         await objects.existing(connection, call.bucket, call.name, for_update=True)
     if not await _delete(call, [call.name]):
-        raise faults.no_such_key()
+        raise faults.access_denied("Access denied")
     return JSONResponse({"message": "Successfully deleted"})
 
 
 async def remove_many(call: Call) -> Response:
     """DELETE /object/{bucket} {prefixes}: by full name; what is missing or forbidden is left out silently."""
-    names = (await call.body()).get("prefixes")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise faults.invalid_body("body must have required property 'prefixes', a list of names")
+    body = await call.body()
+    body.require("prefixes")
+    names = body.texts("prefixes", least=1)
     deleted: list[objects.Row] = []
     for start in range(0, len(names), BATCH):
         deleted += await _delete(call, names[start : start + BATCH])
-    return JSONResponse([presentable(row) for row in deleted])
+    return JSONResponse([objects.presentable(row) for row in deleted])
 
 
 async def empty(call: Call) -> Response:
-    """POST /bucket/{bucket}/empty: answers at once and deletes afterwards."""
+    """POST /bucket/{bucket}/empty: answers at once and deletes afterwards; with the secret key alone."""
+    if call.caller.role != SERVICE.role:
+        raise faults.access_denied("Access denied: Invalid role", http=403)
     await find_bucket(call, call.bucket)
     tasks: set[asyncio.Task[None]] = call.request.app.state.tasks
     task = asyncio.create_task(_empty(call))

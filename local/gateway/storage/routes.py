@@ -12,8 +12,18 @@ from starlette.routing import Route
 
 from local.gateway.database import Database
 from local.gateway.identity import ANON, Caller, KeyRefused, caller_from, token_of
-from local.gateway.storage import buckets, downloads, faults, listing, removals, signing, transfers, uploads
-from local.gateway.storage.call import Call
+from local.gateway.storage import (
+    buckets,
+    downloads,
+    faults,
+    listing,
+    pages,
+    removals,
+    signing,
+    transfers,
+    uploads,
+)
+from local.gateway.storage.call import Call, media_type
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus import handlers as tus
 from local.gateway.storage.tus.pending import Pending
@@ -32,6 +42,7 @@ TABLE: list[tuple[str, str, str, str, Handler]] = [
     ("DELETE", "/bucket/{bucket}", "bucket.delete", KNOWN, buckets.delete),
     ("POST", "/bucket/{bucket}/empty", "bucket.empty", KNOWN, removals.empty),
     ("POST", "/object/list/{bucket}", "object.list", KNOWN, listing.list_folder),
+    ("POST", "/object/list-v2/{bucket}", "object.list_v2", KNOWN, pages.list_page),
     ("POST", "/object/move", "object.move", KNOWN, transfers.move),
     ("POST", "/object/copy", "object.copy", KNOWN, transfers.copy),
     ("POST", "/object/sign/{bucket}", "object.sign_many", KNOWN, signing.sign_many),
@@ -95,6 +106,8 @@ def routes(prefix: str, database: Database, files: Files, pending: Pending, keys
     def endpoint(operation: str, who: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
+                if request.method not in ("GET", "HEAD"):
+                    media_type(request)  # a fault for one that can't be read, whoever calls
                 call = Call(
                     request=request,
                     caller=_caller(request, keys, who),

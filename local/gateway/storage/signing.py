@@ -9,6 +9,7 @@ import jwt
 from starlette.responses import JSONResponse, Response
 
 from local.gateway.storage import faults, objects
+from local.gateway.storage.body import Body
 from local.gateway.storage.call import Call, valid_key
 from local.keys import Keys
 
@@ -28,11 +29,8 @@ async def sign(call: Call) -> Response:
 async def sign_many(call: Call) -> Response:
     """POST /object/sign/{bucket} {paths, expiresIn}: one answer per path, those that fail among them."""
     body = await call.body()
-    lifetime, paths = _lifetime(body), body.get("paths")
-    if not isinstance(paths, list) or not 1 <= len(paths) <= MAX_PATHS:
-        raise faults.invalid_body(f"body/paths must be a list of 1 to {MAX_PATHS} items")
-    if not all(isinstance(path, str) for path in paths):
-        raise faults.invalid_body("body/paths must hold strings")
+    body.require("expiresIn", "paths")
+    lifetime, paths = _lifetime(body), body.texts("paths", least=1, most=MAX_PATHS)
     async with call.transaction() as connection:
         visible = await objects.find_names(connection, call.bucket, paths)
     return JSONResponse(
@@ -59,7 +57,9 @@ def verified(keys: Keys, token: str, url: str, scope: str) -> dict[str, Any]:
         claims = keys.verify(token)
     except jwt.PyJWTError as error:
         raise faults.invalid_jwt(jwt_message(error)) from error
-    if claims.get("url") != url or claims.get("scope") != scope:
+    if claims.get("scope") != scope:
+        raise faults.invalid_signature(f"Token is not scoped for {scope}")
+    if claims.get("url") != url:
         raise faults.invalid_signature()
     return claims
 
@@ -95,11 +95,6 @@ def _token(call: Call, claims: dict[str, Any], lifetime: int) -> str:
     return jwt.encode({**claims, "iat": now, "exp": now + lifetime}, call.keys.jwt_secret)
 
 
-def _lifetime(body: dict[str, Any]) -> int:
-    try:
-        lifetime = int(body["expiresIn"])  # supabase-py sends it as a string
-    except (KeyError, TypeError, ValueError, OverflowError):  # the last for Infinity
-        raise faults.invalid_body("body must have required property 'expiresIn', in seconds") from None
-    if lifetime < 1:
-        raise faults.invalid_body("body/expiresIn must be >= 1")
-    return lifetime
+def _lifetime(body: Body) -> int:
+    body.require("expiresIn")
+    return body.number("expiresIn", 0, least=1)

@@ -9,6 +9,7 @@ from uuid import uuid4
 from starlette.responses import JSONResponse, Response
 
 from local.gateway.storage import faults, objects, signing, uploads
+from local.gateway.storage.body import Body
 from local.gateway.storage.call import Call, valid_key
 
 
@@ -58,7 +59,9 @@ async def copy(call: Call) -> Response:
     }
     copied, replaced = await uploads.complete(call, target_bucket, target, values)
     await uploads.discard(call, replaced)
-    return JSONResponse({"Id": str(copied["id"]), "Key": f"{target_bucket}/{target}", **presentable(copied)})
+    return JSONResponse(
+        {"Id": str(copied["id"]), "Key": f"{target_bucket}/{target}", **objects.presentable(copied)}
+    )
 
 
 async def sign_upload(call: Call) -> Response:
@@ -68,29 +71,14 @@ async def sign_upload(call: Call) -> Response:
     return JSONResponse(signing.upload_url(call, upsert=upsert))
 
 
-def presentable(row: objects.Row) -> dict[str, Any]:
-    """A row as JSON has it."""
-    return {
-        column: uploads.timestamp(value)
-        if isinstance(value, datetime)
-        else value
-        if value is None or isinstance(value, dict)
-        else str(value)
-        for column, value in row.items()
-    }
+def _ends(body: Body) -> tuple[str, str, str, str]:
+    body.require("bucketId", "sourceKey", "destinationKey")
+    bucket, source = body.text("bucketId"), body.text("sourceKey")
+    return bucket, source, body.text("destinationBucket") or bucket, valid_key(body.text("destinationKey"))
 
 
-def _ends(body: dict[str, Any]) -> tuple[str, str, str, str]:
-    for required in ("bucketId", "sourceKey", "destinationKey"):
-        if not isinstance(body.get(required), str):
-            raise faults.invalid_body(f"body must have required property '{required}'")
-    target_bucket = str(body.get("destinationBucket") or body["bucketId"])
-    return body["bucketId"], body["sourceKey"], target_bucket, valid_key(body["destinationKey"])
-
-
-def _given_metadata(body: dict[str, Any]) -> dict[str, Any]:
-    given = body.get("metadata")
-    return {} if body.get("copyMetadata", True) or not isinstance(given, dict) else given
+def _given_metadata(body: Body) -> dict[str, Any]:
+    return {} if body.flag("copyMetadata", True) else dict(body.part("metadata").values)
 
 
 async def _probe_move(call: Call, bucket: str, name: str, change: dict[str, Any]) -> None:
@@ -112,4 +100,4 @@ async def _copy_bytes(call: Call, version: str, new_version: str) -> None:
 
 
 def _now() -> str:
-    return uploads.timestamp(datetime.now(UTC))
+    return objects.timestamp(datetime.now(UTC))

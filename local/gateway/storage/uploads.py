@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +12,11 @@ from starlette.responses import JSONResponse, Response
 
 from local.gateway.identity import Caller
 from local.gateway.storage import faults, objects, signing
-from local.gateway.storage.buckets import find_bucket
+from local.gateway.storage.buckets import MAX_BYTES, find_bucket
 from local.gateway.storage.call import Call, valid_key
 from local.gateway.storage.files import Stored
 from local.gateway.storage.incoming import Incoming, receive
 
-MAX_BYTES = 50 * 1024 * 1024  # the limit of a free project and of `supabase start`
 FOLDER_PLACEHOLDER = ".emptyFolderPlaceholder"  # what the dashboard uploads to make a folder; always empty
 
 log = logging.getLogger(__name__)
@@ -30,19 +28,22 @@ class Rollback(Exception):
 
 async def upload(call: Call) -> Response:
     """POST /object/{bucket}/{name}: a new object, or with `x-upsert: true` also new bytes for an old one."""
-    return await _upload(call, call.name, upsert=call.request.headers.get("x-upsert") == "true")
+    return _stored(
+        call, await _upload(call, call.name, upsert=call.request.headers.get("x-upsert") == "true")
+    )
 
 
 async def overwrite(call: Call) -> Response:
     """PUT /object/{bucket}/{name}: always an upsert."""
-    return await _upload(call, call.name, upsert=True)
+    return _stored(call, await _upload(call, call.name, upsert=True))
 
 
 async def upload_signed(call: Call) -> Response:
     """PUT /object/upload/sign/{bucket}/{name}?token=…: the permission was probed when the URL was signed."""
     claims = signing.check(call, "upload")
     signed = on_behalf_of(call, claims.get("owner"))
-    return await _upload(signed, call.name, upsert=bool(claims.get("upsert")))
+    await _upload(signed, call.name, upsert=bool(claims.get("upsert")))
+    return JSONResponse({"Key": f"{call.bucket}/{call.name}"})
 
 
 def on_behalf_of(call: Call, owner: str | None) -> Call:
@@ -108,18 +109,13 @@ def described(stored: Stored, mime_type: str, cache_control: str) -> dict[str, A
         "size": stored.size,
         "mimetype": mime_type,
         "cacheControl": cache_control,
-        "lastModified": timestamp(stored.modified),
+        "lastModified": objects.timestamp(stored.modified),
         "contentLength": stored.size,
         "httpStatusCode": 200,
     }
 
 
-def timestamp(moment: datetime) -> str:
-    """As JavaScript writes it: milliseconds and Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-async def _upload(call: Call, name: str, *, upsert: bool) -> Response:
+async def _upload(call: Call, name: str, *, upsert: bool) -> objects.Row:
     bucket = await find_bucket(call.as_service, call.bucket)
     incoming = await receive(call.request)
     check_mime_type(name, incoming.mime_type, bucket["allowed_mime_types"])
@@ -129,7 +125,11 @@ async def _upload(call: Call, name: str, *, upsert: bool) -> Response:
     stored = await call.files.write(version, incoming.chunks, _limit(name, bucket["file_size_limit"]))
     row, replaced = await complete(call, call.bucket, name, _row(call, version, stored, incoming))
     await discard(call, replaced)
-    return JSONResponse({"Key": f"{call.bucket}/{name}", "Id": str(row["id"])})
+    return row
+
+
+def _stored(call: Call, row: objects.Row) -> Response:
+    return JSONResponse({"Key": f"{call.bucket}/{row['name']}", "Id": str(row["id"])})
 
 
 def _row(call: Call, version: str, stored: Stored, incoming: Incoming) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from local.gateway.storage import faults as storage_faults
 from local.gateway.storage import signing, uploads
-from local.gateway.storage.buckets import VALID_NAME, find_bucket
+from local.gateway.storage.buckets import MAX_BYTES, VALID_NAME, find_bucket
 from local.gateway.storage.call import Call, valid_key
 from local.gateway.storage.tus import faults, headers, receiving
 from local.gateway.storage.tus.addresses import address, named
@@ -65,7 +65,7 @@ async def tell(call: Call) -> Response:
         "tus-resumable": faults.VERSION,
         "tus-version": faults.VERSION,
         "tus-extension": EXTENSIONS,
-        "tus-max-size": str(uploads.MAX_BYTES),
+        "tus-max-size": str(MAX_BYTES),
     }
     return Response(status_code=204, headers=told)
 
@@ -229,4 +229,4 @@ async def _probe(call: Call, upload: Upload, upsert: bool) -> None:
 
 
 def _limit(bucket: dict[str, Any]) -> int:
-    return min(uploads.MAX_BYTES, bucket["file_size_limit"] or uploads.MAX_BYTES)
+    return min(MAX_BYTES, bucket["file_size_limit"] or MAX_BYTES)
