@@ -1,6 +1,6 @@
 // The images in the current search, each removable.
 
-import { byId, fromTemplate } from "./dom.js";
+import { byId, element, fill, fromTemplate } from "./dom.js";
 import { blobOf, showBlob } from "./images.js";
 import { KINDS, baseName } from "./query.js";
 
@@ -8,64 +8,50 @@ const list = byId("chips");
 const WORDS = { like: "More like", unlike: "Less like", image: "Like" };
 const WEIGHTS = [0.5, 1, 2, 4];
 
-/** `thumbnails` maps names to addresses; `remove(kind, name)` and `weigh(name, weight)` when a chip is used. */
-export function showChips(query, thumbnails, { remove, weigh }) {
-  const weight = (name) => query.weights[name] ?? 1;
-  const chips = KINDS.flatMap((kind) => query[kind].map((name) => weighable(example(kind, name, thumbnails.get(name), remove), name, weight(name), weigh)));
-  if (query.image) chips.unshift(ownImage(query.image, remove));
-  list.replaceChildren(...chips);
-  list.hidden = chips.length === 0;
+/** `remove(kind, name)` and `weigh(name, weight)` when a chip is used. */
+export function showChips(query, { remove, weigh }) {
+  const examples = KINDS.flatMap((kind) => query[kind].map((name) => weighable(chip(kind, name, remove), name, query.weights[name] ?? 1, weigh)));
+  list.replaceChildren(...(query.image ? [ownImage(query.image, remove)] : []), ...examples);
+  list.hidden = !list.hasChildNodes();
 }
 
 function weighable(item, name, weight, weigh) {
   const choice = item.querySelector("select");
   choice.hidden = false;
   choice.ariaLabel = `Weight of ${baseName(name)}`;
-  choice.append(...new Set([...WEIGHTS, weight]).values().map((one) => new Option(`×${one}`, one, one === weight, one === weight)));
+  choice.append(...[...new Set([...WEIGHTS, weight])].map((one) => new Option(`×${one}`, one, one === weight, one === weight)));
   choice.addEventListener("change", () => weigh(name, Number(choice.value)));
   return item;
 }
 
-/** Shows the thumbnails that came later, by name. */
-export function addThumbnails(found) {
+/** Shows those of `thumbnails`, addresses by name, that aren't shown yet. */
+export function addThumbnails(thumbnails) {
   for (const item of list.children) {
-    const url = found.get(item.querySelector(".name").title);
-    if (!url || item.querySelector("img")) continue;
-    const img = Object.assign(document.createElement("img"), { alt: "", src: url });
-    img.addEventListener("error", () => img.remove());
-    item.prepend(img);
+    const url = thumbnails.get(item.querySelector(".name").title);
+    if (url && !item.querySelector("img")) item.prepend(element("img", { alt: "", src: url, onerror: ({ target }) => target.remove() }));
   }
 }
 
 export function focusChip() {
-  const button = list.querySelector("button") ?? byId("text");
-  button.focus();
-}
-
-function example(kind, name, thumbnail, remove) {
-  const item = chip(kind, name, remove);
-  const img = item.querySelector("img");
-  if (thumbnail) img.src = thumbnail;
-  else img.remove();
-  img.addEventListener("error", () => img.remove());
-  return item;
+  (list.querySelector("button") ?? byId("text")).focus();
 }
 
 function ownImage({ key, name }, remove) {
   const item = chip("image", name, remove);
   const blob = blobOf(key);
-  if (blob) showBlob(item.querySelector("img"), blob);
-  else item.querySelector("img").remove();
+  if (!blob) return item;
+  item.prepend(element("img", { alt: "" }));
+  showBlob(item.firstChild, blob);
   return item;
 }
 
 function chip(kind, name, remove) {
   const item = fromTemplate("chip-template");
   item.dataset.kind = kind;
-  item.querySelector(".kind").textContent = WORDS[kind];
-  item.querySelector(".name").textContent = baseName(name);
+  fill(item, { ".kind": WORDS[kind], ".name": baseName(name) });
   item.querySelector(".name").title = name;
-  item.querySelector("button").ariaLabel = `Remove: ${WORDS[kind].toLowerCase()} ${baseName(name)}`;
-  item.querySelector("button").addEventListener("click", () => remove(kind, name));
+  const button = item.querySelector("button");
+  button.ariaLabel = `Remove: ${WORDS[kind].toLowerCase()} ${baseName(name)}`;
+  button.addEventListener("click", () => remove(kind, name));
   return item;
 }

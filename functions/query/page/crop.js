@@ -1,6 +1,6 @@
 // A part of an image to search with: a rectangle over it, by pointer or by keys.
 
-import { byId } from "./dom.js";
+import { byId, onClick } from "./dom.js";
 import { cutOut } from "./images.js";
 
 const STEP = 0.04; // of the image's side, for each press of an arrow key
@@ -26,8 +26,7 @@ export function end() {
 
 frame.addEventListener("pointerdown", draw);
 byId("crop-box").addEventListener("keydown", move);
-byId("crop-search").addEventListener("click", cut);
-byId("crop-cancel").addEventListener("click", end);
+onClick({ "crop-search": cut, "crop-cancel": end });
 window.addEventListener("resize", () => isActive() && place(part));
 
 /** Where the picture itself lies within its element, which leaves room beside it. */
@@ -39,15 +38,11 @@ function area() {
 }
 
 function place(next) {
-  const within = (value, most) => Math.min(most, Math.max(0, value));
-  const [w, h] = [within(Math.max(next.w, LEAST), 1), within(Math.max(next.h, LEAST), 1)];
-  part = { x: within(next.x, 1 - w), y: within(next.y, 1 - h), w, h };
+  const [w, h] = [clamp(next.w, LEAST, 1), clamp(next.h, LEAST, 1)];
+  part = { x: clamp(next.x, 0, 1 - w), y: clamp(next.y, 0, 1 - h), w, h };
   const [{ left, top, width, height }, outer] = [area(), frame.getBoundingClientRect()];
-  const style = byId("crop-box").style;
-  style.left = `${left - outer.left + part.x * width}px`;
-  style.top = `${top - outer.top + part.y * height}px`;
-  style.width = `${part.w * width}px`;
-  style.height = `${part.h * height}px`;
+  const sides = { left: left - outer.left + part.x * width, top: top - outer.top + part.y * height, width: w * width, height: h * height };
+  for (const [side, pixels] of Object.entries(sides)) byId("crop-box").style[side] = `${pixels}px`;
 }
 
 function draw(event) {
@@ -55,7 +50,7 @@ function draw(event) {
   event.preventDefault();
   frame.setPointerCapture(event.pointerId);
   const { left, top, width, height } = area();
-  const at = ({ clientX, clientY }) => [clamp((clientX - left) / width), clamp((clientY - top) / height)];
+  const at = ({ clientX, clientY }) => [clamp((clientX - left) / width, 0, 1), clamp((clientY - top) / height, 0, 1)];
   const [x0, y0] = at(event);
   const stretch = (now) => {
     const [x, y] = at(now);
@@ -67,7 +62,7 @@ function draw(event) {
   frame.addEventListener("pointercancel", stop, { once: true });
 }
 
-const clamp = (value) => Math.min(1, Math.max(0, value));
+const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
 
 /** Arrows move the rectangle, with Shift its far corner. */
 function move(event) {

@@ -4,20 +4,19 @@ import { byId } from "./dom.js";
 import { imageFiles } from "./images.js";
 
 const overlay = byId("dropping");
-let depth = 0; // dragenter and dragleave fire for every element on the way
 
 /** `onSearch(files)` and `onUpload(files)` by the zone that was hit; `onNothing()` where no file is an image. */
 export function start({ onSearch, onUpload, onNothing }) {
-  const take = (files, act) => (files.length ? act(files) : onNothing());
-  window.addEventListener("dragenter", (event) => carriesFiles(event) && show(1));
-  window.addEventListener("dragleave", (event) => carriesFiles(event) && show(-1));
-  window.addEventListener("dragover", (event) => carriesFiles(event) && hover(event));
-  window.addEventListener("drop", (event) => {
-    if (!carriesFiles(event)) return;
+  const listen = (type, act) => window.addEventListener(type, (event) => event.dataTransfer?.types.includes("Files") && act(event));
+  listen("dragleave", ({ relatedTarget }) => { overlay.hidden = relatedTarget === null; }); // out of the window
+  listen("dragover", hover);
+  listen("drop", (event) => {
     event.preventDefault();
-    const act = zoneOf(event)?.dataset.drop === "upload" ? onUpload : onSearch;
-    hide();
-    take(imageFiles(event.dataTransfer.files), act);
+    overlay.hidden = true;
+    const files = imageFiles(event.dataTransfer.files);
+    if (!files.length) onNothing();
+    else if (zoneOf(event)?.dataset.drop === "upload") onUpload(files);
+    else onSearch(files);
   });
   window.addEventListener("paste", (event) => {
     const files = imageFiles(event.clipboardData?.files);
@@ -25,23 +24,11 @@ export function start({ onSearch, onUpload, onNothing }) {
   });
 }
 
-const carriesFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-
 const zoneOf = (event) => event.target.closest?.("[data-drop]");
-
-function show(step) {
-  depth += step;
-  if (depth <= 0) hide();
-  else overlay.hidden = false;
-}
 
 function hover(event) {
   event.preventDefault(); // or the browser opens the file instead
+  overlay.hidden = false;
   const zone = zoneOf(event);
   for (const other of overlay.children) other.classList.toggle("over", other === zone);
-}
-
-function hide() {
-  depth = 0;
-  overlay.hidden = true;
 }

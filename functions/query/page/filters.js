@@ -1,12 +1,13 @@
 // What narrows a search: the form above the results, as plain text fields that the address keeps.
 
-import { byId } from "./dom.js";
+import { byId, disclosure } from "./dom.js";
 import { data, project } from "./project.js";
 import { FILTERS } from "./query.js";
 
 const form = byId("filters");
 const seen = new Set(); // buckets that results came from: not everybody may list them
 const MB = 1e6;
+const open = disclosure(byId("open-filters"), form, offerBuckets);
 
 /** `onChange(filter)` when the visitor narrows the search otherwise. */
 export function start(onChange) {
@@ -14,7 +15,6 @@ export function start(onChange) {
   form.addEventListener("change", changed);
   form.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
   form.addEventListener("reset", () => setTimeout(changed));
-  byId("open-filters").addEventListener("click", toggle);
   form.elements.folder.addEventListener("focus", offerFolders);
 }
 
@@ -22,7 +22,7 @@ export function show(filter) {
   for (const name of FILTERS) form.elements[name].value = filter[name] ?? "";
   const count = Object.keys(filter).length;
   byId("open-filters").querySelector("span").textContent = count ? `Filters (${count})` : "Filters";
-  if (count && form.hidden) toggle();
+  if (count && form.hidden) open(true);
 }
 
 export function noteBuckets(results) {
@@ -62,10 +62,7 @@ function pair(text) {
   }
 }
 
-async function toggle() {
-  form.hidden = !form.hidden;
-  byId("open-filters").ariaExpanded = String(!form.hidden);
-  if (form.hidden) return;
+async function offerBuckets() {
   offer("buckets", seen);
   const buckets = await listed((client) => client.storage.listBuckets());
   offer("buckets", [...seen, ...buckets.map(({ id }) => id)]);

@@ -1,10 +1,11 @@
 // The grid of results. Rows are justified: each tile grows with its image's proportions, so that nothing is cropped.
 
-import { byId, fromTemplate } from "./dom.js";
+import { byId, element, fill, fromTemplate } from "./dom.js";
 import { nameOf } from "./objects.js";
 import { baseName } from "./query.js";
 
 const list = byId("results");
+const FIRST_ROW = 4; // loaded before all else
 const FIRST_ROWS = 12; // loaded at once, the rest as they come near
 const WAIT_FOR_SHAPES = 400; // ms that new tiles wait for their images' proportions: less jumping about
 const SKELETONS = [1.5, 1, 1.33, 0.75, 1.5, 1.33, 1.5, 0.8, 1.33, 1.5, 1, 1.4];
@@ -35,8 +36,7 @@ export function showSkeletons() {
 }
 
 function skeleton(ratio) {
-  const tile = document.createElement("li");
-  tile.className = "tile skeleton";
+  const tile = element("li", { className: "tile skeleton" });
   tile.style.setProperty("--ratio", ratio);
   return tile;
 }
@@ -44,7 +44,7 @@ function skeleton(ratio) {
 /** Replaces what is shown, or adds to it; `divided` draws a line above the first that is less similar.
  *  `on` has open(result), example(kind, result) and choose(result, box). */
 export async function showResults(results, { added, ranked, divided, current, ...on }) {
-  const tiles = results.map((result, index) => tile(result, { eager: index < FIRST_ROWS, ranked, on }));
+  const tiles = results.map((result, index) => tile(result, { place: index, ranked, on }));
   await shapesOf(tiles.slice(0, FIRST_ROWS));
   if (!current()) return; // another search began meanwhile
   list.ariaBusy = "false";
@@ -56,12 +56,8 @@ export async function showResults(results, { added, ranked, divided, current, ..
 function divide() {
   const first = list.querySelector(".tile.less");
   if (!first || list.querySelector(".divider")) return;
-  const [filler, line] = [document.createElement("li"), document.createElement("li")];
-  filler.className = "filler"; // the row above keeps its height
-  filler.ariaHidden = "true";
-  line.className = "divider";
-  line.textContent = "Less similar";
-  first.before(filler, line);
+  const filler = element("li", { className: "filler", ariaHidden: "true" }); // the row above keeps its height
+  first.before(filler, element("li", { className: "divider", textContent: "Less similar" }));
 }
 
 /** Puts the tiles of `results` into their order, above everything else. */
@@ -110,17 +106,13 @@ function nextRow(tiles, index, key) {
   return best;
 }
 
-function tile(result, { eager, ranked, on }) {
+function tile(result, { place, ranked, on }) {
   const item = fromTemplate("tile-template");
   const name = baseName(result.name);
   item.dataset.key = nameOf(result);
-  item.querySelector(".name").textContent = name;
+  fill(item, { ".name": name, ".copies": result.duplicates.length ? `+ ${copies(result.duplicates.length)}` : "" });
   item.querySelector(".name").title = nameOf(result);
-  item.querySelector(".similarity").textContent = ranked ? rounded(result.similarity) : "";
-  item.querySelector(".confidence").textContent = ranked ? confidence(result) : "";
-  item.classList.toggle("less", Boolean(ranked) && isLess(result));
-  item.dataset.confidence = ranked ? result.confidence ?? "" : "";
-  item.querySelector(".copies").textContent = result.duplicates.length ? `+ ${copies(result.duplicates.length)}` : "";
+  if (ranked) rank(item, result);
   item.querySelector(".open").addEventListener("click", () => on.open(result));
   const box = item.querySelector(".choice input");
   box.ariaLabel = `Select ${name}`;
@@ -129,14 +121,21 @@ function tile(result, { eager, ranked, on }) {
     button.ariaLabel = `${button.title}: ${name}`;
     button.addEventListener("click", () => on.example(button.dataset.kind, result));
   }
-  showImage(item, result, eager);
+  showImage(item, result, place);
   return item;
 }
 
-function showImage(item, result, eager) {
+function rank(item, result) {
+  fill(item, { ".similarity": rounded(result.similarity), ".confidence": confidence(result) });
+  item.classList.toggle("less", isLess(result));
+  item.dataset.confidence = result.confidence ?? "";
+}
+
+function showImage(item, result, place) {
   const img = item.querySelector("img");
   img.alt = baseName(result.name);
-  img.loading = eager ? "eager" : "lazy";
+  img.loading = place < FIRST_ROWS ? "eager" : "lazy";
+  img.fetchPriority = place < FIRST_ROW ? "high" : "auto";
   img.addEventListener("load", () => shape(item, img));
   showFirst(img, [result.preview, result.url], () => item.classList.add("broken")); // its name stays readable
 }

@@ -1,6 +1,6 @@
 // What the page has to say: problems above the results, and a message in their place where there are none.
 
-import { byId, fromTemplate } from "./dom.js";
+import { byId, fill, fromTemplate } from "./dom.js";
 
 const notices = byId("notices");
 const message = byId("message");
@@ -14,9 +14,7 @@ export function hideMessage() {
 /** Shows `words` ({title, remedy, act}); `onAct` runs when the offered button is used. */
 export function showNotice(words, detail, onAct) {
   const notice = fromTemplate("notice-template");
-  notice.querySelector("strong").textContent = words.title;
-  notice.querySelector("p").textContent = words.remedy;
-  notice.querySelector(".detail").textContent = detail ?? "";
+  fill(notice, { strong: words.title, p: words.remedy, ".detail": detail ?? "" });
   prepare(notice.querySelector("[data-act]"), words.act, onAct);
   notice.querySelector("[data-dismiss]").addEventListener("click", () => notice.remove());
   notices.replaceChildren(notice);
@@ -29,9 +27,8 @@ export function sayRemedy(words) {
 }
 
 export function showMessage(title, text, act, onAct) {
-  byId("message-title").textContent = title;
-  byId("message-text").textContent = text;
-  prepare(byId("message-act"), act, onAct);
+  fill(message, { h2: title, p: text });
+  prepare(message.querySelector("button"), act, onAct);
   message.hidden = false;
 }
 

@@ -1,5 +1,6 @@
 // What can be done with stored images, as the visitor: links, facts, downloads, deletion.
 
+import { element } from "./dom.js";
 import { data, project } from "./project.js";
 
 export const nameOf = ({ bucket, name }) => `${bucket}/${name}`;
@@ -40,7 +41,7 @@ export async function download(objects) {
 
 function save(blob, name) {
   const url = URL.createObjectURL(blob);
-  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  element("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 

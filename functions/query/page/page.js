@@ -1,7 +1,7 @@
 // Puts the parts together: what the address says is searched, and every change of the search goes through the address.
 
 import { addThumbnails, focusChip, showChips } from "./chips.js";
-import { byId } from "./dom.js";
+import { byId, onClick } from "./dom.js";
 import * as drop from "./drop.js";
 import * as filters from "./filters.js";
 import { imageFiles, isKept, remember } from "./images.js";
@@ -23,9 +23,8 @@ start();
 
 async function start() {
   byId("search").addEventListener("submit", submitted);
-  byId("pick").addEventListener("click", () => byId("pick-file").click());
+  onClick({ pick: () => byId("pick-file").click(), home: goHome });
   byId("pick-file").addEventListener("change", picked);
-  byId("home").addEventListener("click", goHome);
   byId("varied").addEventListener("change", vary);
   window.addEventListener("popstate", wentBack);
   document.addEventListener("keydown", jumpToSearch);
@@ -55,9 +54,10 @@ function follow() {
   if (!byId("text").disabled) byId("text").value = query.text;
   document.title = [describe(query), "Image search"].filter(Boolean).join(" · ");
   byId("varied").checked = query.varied;
-  document.body.dataset.view = isEmpty(query) ? "start" : "results";
+  document.documentElement.dataset.view = isEmpty(query) ? "start" : "results";
   filters.show(query.filter);
-  showChips(query, thumbnails, { remove: removeChip, weigh });
+  showChips(query, { remove: removeChip, weigh });
+  addThumbnails(thumbnails);
   findThumbnails();
   if (query.image && !isKept(query.image.key)) sayImageIsGone();
   else results.run(query);

@@ -1,5 +1,7 @@
 // The Supabase project behind the search, through supabase-js: fetched only when something needs it.
 
+import { element } from "./dom.js";
+
 const REST = (path) => new URL(path, import.meta.url);
 export const SESSION_KEY = "neural-search-session"; // where supabase-js keeps the session
 const TOKEN_KEY = "neural-search-token"; // a pasted token: for this tab alone
@@ -37,9 +39,8 @@ function asJson(response) {
 function script(path) {
   if (window.supabase) return null;
   return new Promise((resolve, reject) => {
-    const element = Object.assign(document.createElement("script"), { src: REST(path), onload: resolve });
-    element.onerror = () => reject(new Error("supabase-js can't be loaded."));
-    document.head.append(element);
+    const onerror = () => reject(new Error("supabase-js can't be loaded."));
+    document.head.append(element("script", { src: REST(path), onload: resolve, onerror }));
   });
 }
 

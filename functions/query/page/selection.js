@@ -1,6 +1,6 @@
 // Several images at once: chosen by their boxes, dealt with from the bar below.
 
-import { byId } from "./dom.js";
+import { byId, onClick } from "./dom.js";
 import { nameOf } from "./objects.js";
 import * as objects from "./objects.js";
 import { baseName } from "./query.js";
@@ -12,13 +12,15 @@ let on = {};
 /** `callbacks`: likeThese(results), removed(names), tell(words). */
 export function start(callbacks) {
   on = callbacks;
-  byId("select").addEventListener("click", () => setMode(byId("select").ariaPressed !== "true"));
-  byId("selected-like").addEventListener("click", () => on.likeThese(taken()));
-  byId("selected-copy").addEventListener("click", copyLinks);
-  byId("selected-download").addEventListener("click", download);
-  byId("selected-delete").addEventListener("click", confirm);
-  byId("selected-none").addEventListener("click", () => setMode(false));
-  byId("confirm-delete").addEventListener("close", ({ target }) => target.returnValue === "delete" && remove());
+  onClick({
+    "select": () => setMode(byId("select").ariaPressed !== "true"),
+    "selected-like": () => on.likeThese(taken()),
+    "selected-copy": () => attempt(copyLinks),
+    "selected-download": () => attempt(download),
+    "selected-delete": confirm,
+    "selected-none": () => setMode(false),
+  });
+  byId("confirm-delete").addEventListener("close", ({ target }) => target.returnValue === "delete" && attempt(remove));
 }
 
 export function toggle(result, box) {
@@ -55,6 +57,7 @@ function show() {
 
 const say = (words) => { byId("selected-outcome").textContent = words; };
 
+/** Does `act` with what is chosen; what it returns is said. */
 async function attempt(act) {
   say("One moment …");
   try {
@@ -64,19 +67,15 @@ async function attempt(act) {
   }
 }
 
-function copyLinks() {
-  attempt(async (results) => {
-    const found = await objects.links(results);
-    await navigator.clipboard.writeText([...found.values()].join("\n"));
-    return `${found.size} copied. Whoever has a link sees its image for an hour.`;
-  });
+async function copyLinks(results) {
+  const found = await objects.links(results);
+  await navigator.clipboard.writeText([...found.values()].join("\n"));
+  return `${found.size} copied. Whoever has a link sees its image for an hour.`;
 }
 
-function download() {
-  attempt(async (results) => {
-    const failed = await objects.download(results);
-    return failed.length ? `Not downloaded: ${failed.join(", ")}` : "Downloaded";
-  });
+async function download(results) {
+  const failed = await objects.download(results);
+  return failed.length ? `Not downloaded: ${failed.join(", ")}` : "Downloaded";
 }
 
 function confirm() {
@@ -86,14 +85,12 @@ function confirm() {
   byId("confirm-delete").showModal();
 }
 
-function remove() {
-  attempt(async (results) => {
-    const gone = await objects.remove(results);
-    on.removed(gone);
-    for (const name of gone) chosen.delete(name);
-    if (!chosen.size) setMode(false);
-    const kept = results.length - gone.size;
-    on.tell(kept ? `${gone.size} deleted; ${kept} not: you may not delete them.` : `${gone.size} deleted`);
-    return kept ? `${kept} not deleted: you may not.` : "";
-  });
+async function remove(results) {
+  const gone = await objects.remove(results);
+  on.removed(gone);
+  for (const name of gone) chosen.delete(name);
+  if (!chosen.size) setMode(false);
+  const kept = results.length - gone.size;
+  on.tell(kept ? `${gone.size} deleted; ${kept} not: you may not delete them.` : `${gone.size} deleted`);
+  return kept ? `${kept} not deleted: you may not.` : "";
 }

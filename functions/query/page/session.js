@@ -1,6 +1,6 @@
 // Who the visitor is: nobody, somebody signed in through Supabase Auth, or whoever a pasted token names.
 
-import { byId } from "./dom.js";
+import { byId, onClick } from "./dom.js";
 import { SESSION_KEY, data, keepToken, pastedToken, project } from "./project.js";
 
 const dialog = byId("sign-in");
@@ -11,9 +11,7 @@ let changed = () => {};
 /** `onChange(words)` after signing in or out; `words` ({title, remedy}) where the visitor didn't ask for it. */
 export async function start(onChange) {
   changed = onChange;
-  byId("open-sign-in").addEventListener("click", open);
-  byId("close-sign-in").addEventListener("click", () => dialog.close());
-  byId("sign-out").addEventListener("click", signOut);
+  onClick({ "open-sign-in": open, "sign-out": signOut });
   byId("password-form").addEventListener("submit", (event) => attempt(event, byPassword));
   byId("token-form").addEventListener("submit", (event) => attempt(event, byToken));
   if (pastedToken() || localStorage.getItem(SESSION_KEY)) await restore();
@@ -24,8 +22,6 @@ export async function authorization() {
   const token = pastedToken() ?? (signedIn ? await currentToken() : null);
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
-
-export const isSignedIn = () => signedIn;
 
 /** The API refused the token: forgets it, with a word. False where nobody was signed in. */
 export async function expire() {

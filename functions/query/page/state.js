@@ -1,25 +1,18 @@
 // The state of the index, as far as the visitor may see it: searchable, waiting, failed with cause, retry.
 
-import { byId, fromTemplate } from "./dom.js";
+import { byId, disclosure, fill, fromTemplate } from "./dom.js";
 import { storeAgain } from "./objects.js";
 import { data, project, states } from "./project.js";
 
 const [PAGE, BATCH, MOST] = [1000, 250, 5000];
-const panel = byId("state");
 const WORDS = { searchable: "searchable", pending: "waiting", failed: "failed", skipped: "skipped", ignored: "not indexed" };
 let target = () => ({});
 
 /** `where()` tells the bucket and folder to look at. */
 export function start(where) {
   target = where;
-  byId("open-state").addEventListener("click", toggle);
+  disclosure(byId("open-state"), byId("state"), look);
   byId("refresh-state").addEventListener("click", look);
-}
-
-function toggle() {
-  panel.hidden = !panel.hidden;
-  byId("open-state").ariaExpanded = String(!panel.hidden);
-  if (!panel.hidden) look();
 }
 
 async function look() {
@@ -66,8 +59,7 @@ function show(bucket, found, more) {
 
 function line(bucket, { name, state, reason }) {
   const item = fromTemplate("state-template");
-  item.querySelector(".name").textContent = name;
-  item.querySelector(".outcome").textContent = [WORDS[state] ?? state, reason].filter(Boolean).join(": ");
+  fill(item, { ".name": name, ".outcome": [WORDS[state] ?? state, reason].filter(Boolean).join(": ") });
   const button = item.querySelector("button");
   button.hidden = state === "pending";
   button.ariaLabel = `Retry: ${name}`;
@@ -77,13 +69,12 @@ function line(bucket, { name, state, reason }) {
 
 async function retry(item, button, object) {
   button.disabled = true;
-  const outcome = item.querySelector(".outcome");
   try {
     await storeAgain(object);
-    outcome.textContent = "waiting: stored again";
+    fill(item, { ".outcome": "waiting: stored again" });
     button.hidden = true;
   } catch (error) {
-    outcome.textContent = `Not retried: ${error.message}`;
+    fill(item, { ".outcome": `Not retried: ${error.message}` });
     button.disabled = false;
   }
 }

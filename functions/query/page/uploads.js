@@ -1,7 +1,7 @@
 // Adding images: a panel with one line per file, from waiting to searchable.
 
 import { upload } from "./api.js";
-import { byId, fromTemplate } from "./dom.js";
+import { byId, disclosure, element, fill, fromTemplate, onClick } from "./dom.js";
 import { showBlob } from "./images.js";
 import { asProblem } from "./problems.js";
 import { states } from "./project.js";
@@ -11,12 +11,12 @@ const AT_ONCE = 3;
 const [LOOK_AFTER, LOOK_AT_MOST] = [1000, 8000]; // ms between two looks at what isn't searchable yet
 const PATIENCE = 60; // seconds of Retry-After that are waited for, without a word of the visitor's
 const KEPT = "uploads"; // in the tab's storage: what became of them is told after a reload, too
-const UNSETTLED = ["waiting", "sending", "embedding", "pending"];
+const SENDING = ["waiting", "sending", "embedding"];
+const UNSETTLED = [...SENDING, "pending"];
 const tasks = [];
 const panel = byId("uploads");
-const opener = byId("open-uploads");
+const open = disclosure(byId("open-uploads"), panel, () => byId("choose").focus());
 const waiting = [];
-const counts = { total: 0, done: 0, searchable: 0 };
 let running = 0;
 let targetChosen = false;
 let whenSearchable = () => {};
@@ -34,10 +34,8 @@ const OUTCOMES = {
 export function start({ onSearchable, onFind }) {
   whenSearchable = onSearchable;
   findSimilar = onFind;
-  opener.addEventListener("click", () => (panel.hidden ? openPanel() : closePanel()));
-  byId("close-uploads").addEventListener("click", closePanel);
   panel.addEventListener("keydown", (event) => event.key === "Escape" && closePanel());
-  byId("choose").addEventListener("click", () => byId("choose-files").click());
+  onClick({ "close-uploads": closePanel, "choose": () => byId("choose-files").click() });
   byId("choose-files").addEventListener("change", chosen);
   for (const id of ["bucket", "folder"]) byId(id).addEventListener("input", retarget);
   window.addEventListener("beforeunload", warn);
@@ -56,7 +54,7 @@ function keep() {
 
 function restore() {
   const left = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-  if (left.length) openPanel({ focus: false });
+  if (left.length) [panel.hidden, byId("open-uploads").ariaExpanded] = [false, "true"]; // without taking the focus
   for (const { bucket, name } of left) {
     const task = { bucket, name, row: fromTemplate("file-template"), restored: true };
     task.row.querySelector("img").remove();
@@ -69,27 +67,16 @@ function restore() {
 /** Looks again and again until it is searchable or never will be. */
 async function followUp(task, pause = LOOK_AFTER) {
   const row = await states(task.bucket, [task.name]).then((found) => found.get(task.name)).catch(() => null);
-  if (task.restored && row?.state === "unknown") return interrupted(task);
+  if (task.restored && row?.state === "unknown") return report(task, "failed", "Interrupted before it was stored. Choose the file again.");
   if (row && row.state !== "pending") return finish(task, row);
   setTimeout(() => followUp(task, Math.min(pause * 1.5, LOOK_AT_MOST)), pause);
 }
 
-function interrupted(task) {
-  report(task, "failed", "Interrupted before it was stored. Choose the file again.");
-  counts.done += 1;
-  summarize();
-}
-
-export function openPanel({ focus = true } = {}) {
-  panel.hidden = false;
-  opener.ariaExpanded = "true";
-  if (focus) byId("choose").focus();
-}
+export const openPanel = () => open(true);
 
 function closePanel() {
-  panel.hidden = true;
-  opener.ariaExpanded = "false";
-  opener.focus();
+  open(false);
+  byId("open-uploads").focus();
 }
 
 /** Proposes the bucket that results come from, until the visitor has chosen one. */
@@ -133,7 +120,6 @@ function add(file, name) {
 function show(task) {
   byId("files").prepend(task.row);
   tasks.push(task);
-  counts.total += 1;
 }
 
 function enqueue(task) {
@@ -147,7 +133,7 @@ async function work() {
   running += 1;
   await send(waiting.shift());
   running -= 1;
-  if (running === 0 && waiting.length === 0 && counts.searchable) whenSearchable();
+  if (running === 0 && waiting.length === 0 && count(isSearchable)) whenSearchable();
   work();
 }
 
@@ -182,20 +168,14 @@ function finish(task, { state, reason }) {
   }
   const outcome = OUTCOMES[state] ?? ((why) => `${state}${why ? `: ${why}` : ""}`);
   report(task, state, outcome(reason ?? "no reason was given"));
-  counts.done += 1;
-  if (state === "searchable") {
-    counts.searchable += 1;
-    if (running === 0) whenSearchable(); // followed, after its batch
-    offer(task, { "Find similar": () => findSimilar(`${task.bucket}/${task.name}`) });
-  }
-  summarize();
+  if (state !== "searchable") return;
+  if (running === 0) whenSearchable(); // followed, after its batch
+  offer(task, { "Find similar": () => findSimilar(`${task.bucket}/${task.name}`) });
 }
 
 function fail(task, problem) {
   if (problem.type === "object-exists") offerNames(task, problem);
   else offerRetry(task, problem);
-  counts.done += 1;
-  summarize();
 }
 
 function offerNames(task, problem) {
@@ -213,7 +193,6 @@ function offerRetry(task, problem) {
 }
 
 function retry(task, changes) {
-  counts.done -= 1;
   offer(task, {});
   byId("choose").focus(); // the button that was used is gone
   enqueue(Object.assign(task, changes));
@@ -227,11 +206,11 @@ function nextName(name) {
 
 function report(task, state, words) {
   task.state = task.row.dataset.state = state;
-  task.row.querySelector(".name").textContent = task.file && !task.name.endsWith(task.file.name) ? `${task.file.name} → ${task.name}` : task.name;
+  const renamed = task.file && !task.name.endsWith(task.file.name);
+  fill(task.row, { ".name": renamed ? `${task.file.name} → ${task.name}` : task.name, ".outcome": words });
   task.row.querySelector(".name").title = task.name;
-  task.row.querySelector(".outcome").textContent = words;
   const progress = task.row.querySelector("progress");
-  progress.hidden = !["waiting", "sending", "embedding"].includes(state);
+  progress.hidden = !SENDING.includes(state);
   if (state === "embedding") progress.removeAttribute("value"); // how long that takes isn't known
   if (state === "waiting") progress.value = 0;
   keep();
@@ -244,18 +223,16 @@ function offer(task, acts) {
 }
 
 function actButton(task, label, act) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button small";
-  button.textContent = label;
-  button.ariaLabel = `${label}: ${task.name}`;
-  button.addEventListener("click", act);
-  return button;
+  return element("button", { type: "button", className: "button small", textContent: label, ariaLabel: `${label}: ${task.name}`, onclick: act });
 }
 
+const count = (wanted) => tasks.filter(wanted).length;
+
+const isSearchable = ({ state }) => state === "searchable";
+
 function summarize() {
-  const { total, done, searchable } = counts;
-  const words = done < total ? `${done} of ${total} done` : `Done: ${searchable} of ${total} searchable`;
+  const [total, done] = [tasks.length, count(({ state }) => !UNSETTLED.includes(state))];
+  const words = done < total ? `${done} of ${total} done` : `Done: ${count(isSearchable)} of ${total} searchable`;
   const summary = byId("upload-summary");
   if (summary.textContent !== words) summary.textContent = words; // announced only when it changes
 }

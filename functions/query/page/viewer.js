@@ -1,7 +1,7 @@
 // One result, large, over the page. It has an entry of its own in the history, so that Back closes it.
 
 import * as crop from "./crop.js";
-import { byId } from "./dom.js";
+import { byId, element, onClick } from "./dom.js";
 import { confidence, copies, rounded, showFirst, sourcesOf } from "./grid.js";
 import { about, links, nameOf } from "./objects.js";
 import { isEmpty, nameOfClosest } from "./query.js";
@@ -33,13 +33,16 @@ const close = () => history.back();
 /** `callbacks`: example(kind, result), part(file), closed(index) with the image last seen. */
 export function start(callbacks) {
   on = callbacks;
-  byId("previous").addEventListener("click", () => step(-1));
-  byId("next").addEventListener("click", () => step(1));
-  byId("close-viewer").addEventListener("click", close);
-  for (const kind of ["like", "unlike"]) byId(`viewer-${kind}`).addEventListener("click", () => choose(kind));
-  byId("viewer-part").addEventListener("click", () => crop.begin(image, (file) => { viewer.close(); on.part(file); }));
-  byId("viewer-link").addEventListener("click", () => copyText("link", linkOf));
-  byId("viewer-snippet").addEventListener("click", () => copyText("snippet", snippetOf));
+  onClick({
+    "previous": () => step(-1),
+    "next": () => step(1),
+    "close-viewer": close,
+    "viewer-like": () => choose("like"),
+    "viewer-unlike": () => choose("unlike"),
+    "viewer-part": () => crop.begin(image, (file) => { viewer.close(); on.part(file); }),
+    "viewer-link": () => copyText("link", linkOf),
+    "viewer-snippet": () => copyText("snippet", snippetOf),
+  });
   image.addEventListener("load", limitSize);
   viewer.addEventListener("keydown", turnPages);
   viewer.addEventListener("click", (event) => event.target === viewer && close()); // beside the picture
@@ -157,18 +160,13 @@ const snippetOf = (result) => `const response = await fetch(${JSON.stringify(new
 const { results } = await response.json();`;
 
 function copy({ url, name, bucket }) {
-  const item = document.createElement("li");
-  const link = document.createElement(url ? "a" : "span");
-  link.textContent = `${bucket}/${name}`;
-  if (url) Object.assign(link, { href: url, target: "_blank", rel: "noopener noreferrer" });
-  item.append(link);
+  const item = element("li");
+  const textContent = `${bucket}/${name}`;
+  item.append(url ? element("a", { textContent, href: url, target: "_blank", rel: "noopener noreferrer" }) : textContent);
   return item;
 }
 
 function entry([key, value]) {
-  const term = document.createElement("dt");
-  const detail = document.createElement("dd");
-  term.textContent = key;
-  detail.textContent = typeof value === "string" ? value : JSON.stringify(value);
-  return [term, detail];
+  const words = typeof value === "string" ? value : JSON.stringify(value);
+  return [element("dt", { textContent: key }), element("dd", { textContent: words })];
 }

@@ -7,6 +7,7 @@ import errno
 import gzip
 import io
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -484,9 +485,10 @@ def test_the_page_is_sent_compressed_and_only_when_it_changed(client: FlaskClien
 
 
 def test_every_module_is_fetched_at_once(client: FlaskClient):
-    start = client.get("/").text
-    modules = [path.name for path in (CHECKOUT / "functions/query/page").glob("*.js")]
-    assert [name for name in modules if f'"{name}"' not in start] == []
+    preloaded = client.get("/").headers["Link"]
+    page = CHECKOUT / "functions/query/page"
+    modules = {path.name for path in page.glob("*.js") if re.search(r"(?m)^(im|ex)port ", path.read_text())}
+    assert set(re.findall("<([^>]+)>; rel=modulepreload", preloaded)) == modules
 
 
 def test_the_page_is_shown_in_frames_of_the_origins_that_the_operator_names(serve: Callable[..., Flask]):

@@ -87,6 +87,28 @@ def test_text_finds_images_with_their_similarity(page: Page, site: str, fake: Fa
     expect(page).to_have_title("a castle · Image search")
 
 
+def test_images_load_before_their_tiles_are_shown_so_that_these_have_their_shape(page: Page, site: str):
+    page.add_init_script(
+        """addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+            if (document.querySelector(".open img")) window.shownAt ??= performance.now();
+        }).observe(document.getElementById("results"), { childList: true }));"""
+    )
+    open_results(page, site)
+    asked = "performance.getEntriesByType('resource').find(({ name }) => name.includes('photos/')).startTime"
+    assert page.evaluate(f"{asked} < shownAt")
+
+
+def test_an_address_with_a_search_is_drawn_as_results_from_the_first(page: Page, site: str):
+    page.route("**/page.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    for address, view in (
+        ("?q=castle", "results"),
+        ("?like=images/a.jpg", "results"),
+        ("?folder=a", "start"),
+    ):
+        page.goto(site + address)
+        expect(page.locator("html")).to_have_attribute("data-view", view)
+
+
 def test_back_and_reload_show_the_search_of_the_address(page: Page, site: str):
     open_results(page, site)
     search(page, "windmill")
