@@ -9,6 +9,8 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f6aeddfb840a27533e04128f43f02279f198b32bf4f3ea64a51bc0ed19d5d711'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd0cf3e5c0518d3c5164b59506ed5330a86f0d079053e4b9c7f5545127ca3f76c'
     ) then
       return;
     end if;
@@ -261,11 +263,6 @@ end
 $$;
 comment on type neural_search.word_match is
   'A document that has words of a query: the share of them that it has, and where they are (words.source).';
-comment on type neural_search.search is
-  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
-  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
-  'those that may use an index, objects what they say of storage.objects as o; same, strong and related are the levels of '
-  'confidence.';
 
 -- An argument more.
 drop function if exists neural_search.check_page(jsonb, text);
@@ -426,6 +423,32 @@ insert into neural_search.blanks (model, embedding) values
 on conflict (model) do nothing;
 
 
+-- From sql/incremental/0.2.0/80_declared.sql
+
+-- What the operator declares of a bucket's policies, for index_bucket and searches to narrow by.
+alter table neural_search.buckets add column if not exists visible_by jsonb;
+comment on column neural_search.buckets.visible_by is
+  'What its images are like that a caller may see, by the keys of declared_keys: an SQL expression each. Null where nothing '
+  'is declared.';
+drop function if exists public.index_bucket(text, boolean);
+
+do $$
+begin
+  if not exists (
+    select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+    where c.oid = to_regclass('neural_search.search') and a.attname = 'declared' and not a.attisdropped
+  ) then
+    alter type neural_search.search add attribute declared boolean;
+  end if;
+end
+$$;
+comment on type neural_search.search is
+  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
+  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
+  'those that may use an index, declared whether visible_by is among them, objects what they say of storage.objects as o; '
+  'same, strong and related are the levels of confidence.';
+
+
 -- From sql/documents.sql
 
 -- Documents: the view through which the service reads and writes them.
@@ -545,7 +568,7 @@ comment on function neural_search.lock_live_object is
 -- The one rule for whether a registration holds: a bucket made anew under an old name inherits neither that it is indexed
 -- nor who may search it.
 create or replace view neural_search.indexed_buckets with (security_invoker = true) as
-select b.bucket_id, b.public_search, b.created_at
+select b.bucket_id, b.public_search, b.created_at, b.visible_by
 from neural_search.buckets as b
 join storage.buckets as s on s.id = b.bucket_id and (s.created_at > b.created_at) is not true;
 comment on view neural_search.indexed_buckets is
@@ -1832,19 +1855,34 @@ comment on function neural_search.queue_missing is
   'documents too.';
 
 
-create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
+create or replace function public.index_bucket(
+  bucket_id text, public_search boolean default false, visible_by jsonb default null
+) returns bigint
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
+  hidden record;
   queued bigint;
 begin
   if not exists (select from storage.buckets as b where b.id = index_bucket.bucket_id) then
     raise exception 'There is no bucket %.', quote_nullable(index_bucket.bucket_id)
       using errcode = 'invalid_parameter_value', hint = 'Create it in Storage first.';
   end if;
-  insert into neural_search.buckets as b (bucket_id, public_search, created_at)
-  values (index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp())
-  on conflict (bucket_id) do update set public_search = excluded.public_search, created_at = excluded.created_at;
+  if index_bucket.visible_by is not null then
+    perform neural_search.check_declaration(index_bucket.visible_by);
+  end if;
+  insert into neural_search.buckets as b (bucket_id, public_search, created_at, visible_by)
+  values (
+    index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp(), index_bucket.visible_by
+  )
+  on conflict (bucket_id) do update set
+    public_search = excluded.public_search, created_at = excluded.created_at, visible_by = excluded.visible_by;
+  select h.* into hidden from neural_search.hidden_by_declaration(index_bucket.bucket_id) as h limit 1;
+  if found then
+    raise exception 'visible_by hides % from %, who may see it by the policies.', quote_literal(hidden.content),
+      hidden.caller using errcode = 'invalid_parameter_value',
+        hint = 'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.';
+  end if;
 
   -- What goes beyond this many is queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
   -- large bucket fits into a time-out.
@@ -1854,7 +1892,8 @@ begin
 end
 $$;
 comment on function public.index_bucket is
-  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for what is in it already.';
+  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for what is in it already. visible_by '
+  'declares what its images are like that a caller may see ({"owner": "auth.uid()"}), which makes searches faster.';
 
 
 create or replace function public.unindex_bucket(bucket_id text) returns bigint
@@ -2383,6 +2422,163 @@ comment on function neural_search.visible_objects is
   'chokes on.';
 
 
+-- From sql/declared.sql
+
+-- Declared visibility: what an operator who knows the policies says of a bucket, so that searches can begin with the few
+-- images that a caller may see. It narrows and never grants: the policies are asked for each result all the same.
+-- Callers: searches, as the caller; index_bucket and `neural-search doctor`, as the operator.
+-- Objects: declared_keys, declarations, declared_values, declared_conditions, hidden_by_declaration, check_declaration.
+
+-- Leakproof conditions, each with an index, as those of filter_keys. A new one is a row here.
+create or replace function neural_search.declared_keys() returns table (key text, condition text)
+language sql immutable set search_path = '' as $$
+  values
+    ('owner', 'd.owner_id = %L'),
+    ('folder', 'd.content ^@ (%L || ''/'')'),
+    ('prefix', 'd.content ^@ %L')
+$$;
+comment on function neural_search.declared_keys is
+  'By what visible_by may narrow: the key, and the condition for each value that its expression has for the caller.';
+
+
+-- Definer, because callers may not read the registered buckets. One where everybody may search is narrowed by nothing.
+create or replace function neural_search.declarations(bucket text)
+returns table (bucket_id text, key text, expression text)
+language sql stable security definer set search_path = '' as $$
+  select b.bucket_id, declared.key, declared.value
+  from neural_search.indexed_buckets as b
+  left join lateral jsonb_each_text(b.visible_by) as declared on not b.public_search
+  where (declarations.bucket is null or b.bucket_id = declarations.bucket)
+    and exists (select from neural_search.buckets as one where one.visible_by is not null)
+$$;
+comment on function neural_search.declarations is
+  'What is declared of the indexed buckets, or of this one: a row for each key, or one without; none where nothing is.';
+
+
+-- As the caller, with the search path that policies have: an expression may call what they call.
+create or replace function neural_search.declared_values(expression text) returns text[]
+language plpgsql stable strict set search_path = storage, public, extensions as $$
+declare
+  answer jsonb;
+begin
+  execute format('select to_jsonb(v.found) from (select (%s) as found) as v', expression) into answer;
+  return case when jsonb_typeof(answer) = 'array' then array(select jsonb_array_elements_text(answer))
+    when answer is not null then array[answer #>> '{}'] end;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  raise exception 'What is declared of a bucket''s visibility failed (SQLSTATE %).', sqlstate
+    using errcode = 'object_not_in_prerequisite_state',
+      hint = '`neural-search doctor` names it. Index the bucket anew with another declaration, or without.';
+end
+$$;
+comment on function neural_search.declared_values is
+  'The values that an expression of visible_by has for the caller; null where it narrows nothing for them.';
+
+
+-- Every value becomes a condition of the statement: more than a hundred would take longer to plan than they spare.
+create or replace function neural_search.declared_conditions(bucket text) returns text
+language sql stable set search_path = '' as $$
+  with declared as (
+    select d.bucket_id,
+      case when bool_and(v.found is not null) and sum(cardinality(v.found)) <= 100
+        then coalesce(string_agg(c.condition, ' or '), 'false')
+        else 'true'
+      end as condition
+    from neural_search.declarations(declared_conditions.bucket) as d
+    left join neural_search.declared_keys() as k on k.key = d.key
+    cross join lateral (select neural_search.declared_values(d.expression) as found) as v
+    cross join lateral (
+      select string_agg(format(k.condition, one), ' or ') as condition from unnest(v.found) as one
+    ) as c
+    group by d.bucket_id
+  )
+  select ' and (' || string_agg(format('d.bucket_id = %L and (%s)', d.bucket_id, d.condition), ' or ') || ')'
+  from declared as d having not bool_and(d.condition = 'true')
+$$;
+comment on function neural_search.declared_conditions is
+  'What is declared for the caller, as conditions on documents as d; null where nothing is.';
+
+
+create or replace function neural_search.check_declaration(visible_by jsonb) returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+  keys constant text := (select string_agg(k.key, ', ') from neural_search.declared_keys() as k);
+  wrong text;
+begin
+  if jsonb_typeof(visible_by) <> 'object' or visible_by = '{}' then
+    raise exception 'visible_by is %, expected an object.', left(visible_by::text, 100)
+      using errcode = 'invalid_parameter_value', hint = format('Give an SQL expression for one or more of %s.', keys);
+  end if;
+  select given.key into wrong
+  from jsonb_each(visible_by) as given left join neural_search.declared_keys() as k on k.key = given.key
+  where k.key is null or jsonb_typeof(given.value) <> 'string' limit 1;
+  if found then
+    raise exception 'visible_by has %, expected a string for one or more of %.', quote_literal(left(wrong, 100)), keys
+      using errcode = 'invalid_parameter_value', hint = 'For example {"owner": "auth.uid()"}.';
+  end if;
+end
+$$;
+comment on function neural_search.check_declaration is 'Raises, with the remedy, for a visible_by that makes no sense.';
+
+
+create or replace function neural_search.sample_callers(document_ids bigint[]) returns jsonb[]
+language plpgsql stable set search_path = '' as $$
+declare
+  owners jsonb[] := array(
+    select jsonb_build_object('role', 'authenticated', 'sub', d.owner_id)
+    from neural_search.documents as d where d.id = any (document_ids) and d.owner_id is not null
+    group by d.owner_id limit 20
+  );
+  users jsonb[] := '{}';
+begin
+  if has_table_privilege(to_regclass('auth.users'), 'select') then
+    users = array(
+      select jsonb_build_object(
+        'role', 'authenticated', 'sub', u.id, 'email', u.email,
+        'app_metadata', u.raw_app_meta_data, 'user_metadata', u.raw_user_meta_data
+      )
+      from auth.users as u order by u.last_sign_in_at desc nulls last limit 20
+    );
+  end if;
+  return array['{"role": "anon"}'::jsonb] || owners || users;
+end
+$$;
+comment on function neural_search.sample_callers is
+  'The claims of some who may search: anon, owners of these documents and, where the table may be read, the latest users.';
+
+
+-- Takes on each caller's role, as PostgREST does, and lays it down again.
+create or replace function neural_search.hidden_by_declaration(bucket text)
+returns table (caller text, content text)
+language plpgsql set search_path = '' as $$
+declare
+  sample constant bigint[] := array(
+    select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200
+  );
+  former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
+  claims jsonb;
+begin
+  if not exists (select from neural_search.declarations(bucket) as d where d.key is not null) then
+    return;
+  end if;
+  foreach claims in array neural_search.sample_callers(sample) loop
+    perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
+    execute format(
+      'select d.content from neural_search.documents as d where d.id = any ($1) and not (true%s) limit 1',
+      neural_search.declared_conditions(bucket)
+    ) into content using sample;
+    perform set_config('role', former[1], true), set_config('request.jwt.claims', former[2], true);
+    if content is not null then
+      caller = coalesce('the user ' || (claims ->> 'sub'), claims ->> 'role');
+      return next;
+    end if;
+  end loop;
+end
+$$;
+comment on function neural_search.hidden_by_declaration is
+  'For each of some callers an image that the policies show to them and that what is declared of the bucket hides.';
+
+
 -- From sql/search.sql
 
 -- Search: the functions that find documents.
@@ -2786,7 +2982,7 @@ begin
   end if;
 
   -- 3. All that the caller may see, read exactly.
-  if narrowed < total / 20 then
+  if narrowed < total / 20 or search.declared then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
   search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy fail only now
@@ -2815,6 +3011,7 @@ declare
   narrow constant jsonb := coalesce(filter, '{}');
   searched record;
   level record;
+  declared text;
   search neural_search.search;
 begin
   select * into searched from neural_search.searchable_model(model);
@@ -2847,6 +3044,11 @@ begin
     -- Not even whoever no policy applies to is to find what isn't there any more.
     search.conditions = search.conditions || ' and (select true from storage.objects as o'
       ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
+  else
+    declared = neural_search.declared_conditions(narrow ->> 'bucket');
+    search.declared = declared is not null;
+    search.narrowing = search.narrowing || coalesce(declared, '');
+    search.conditions = search.conditions || coalesce(declared, '');
   end if;
   search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
     || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
@@ -4569,6 +4771,8 @@ grant execute on function
   neural_search.confidence_of,
   neural_search.live_objects, neural_search.check_failure, neural_search.note_failure, neural_search.log_failures,
   neural_search.policies_work,
+  neural_search.declared_keys, neural_search.declarations, neural_search.declared_values,
+  neural_search.declared_conditions,
   neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
   neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
@@ -4613,6 +4817,8 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'f6aeddfb840a27533e04128f43f02279f198b32bf4f3ea64a51bc0ed19d5d711', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd0cf3e5c0518d3c5164b59506ed5330a86f0d079053e4b9c7f5545127ca3f76c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

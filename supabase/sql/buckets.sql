@@ -50,19 +50,34 @@ comment on function neural_search.queue_missing is
   'documents too.';
 
 
-create or replace function public.index_bucket(bucket_id text, public_search boolean default false) returns bigint
+create or replace function public.index_bucket(
+  bucket_id text, public_search boolean default false, visible_by jsonb default null
+) returns bigint
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
+  hidden record;
   queued bigint;
 begin
   if not exists (select from storage.buckets as b where b.id = index_bucket.bucket_id) then
     raise exception 'There is no bucket %.', quote_nullable(index_bucket.bucket_id)
       using errcode = 'invalid_parameter_value', hint = 'Create it in Storage first.';
   end if;
-  insert into neural_search.buckets as b (bucket_id, public_search, created_at)
-  values (index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp())
-  on conflict (bucket_id) do update set public_search = excluded.public_search, created_at = excluded.created_at;
+  if index_bucket.visible_by is not null then
+    perform neural_search.check_declaration(index_bucket.visible_by);
+  end if;
+  insert into neural_search.buckets as b (bucket_id, public_search, created_at, visible_by)
+  values (
+    index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp(), index_bucket.visible_by
+  )
+  on conflict (bucket_id) do update set
+    public_search = excluded.public_search, created_at = excluded.created_at, visible_by = excluded.visible_by;
+  select h.* into hidden from neural_search.hidden_by_declaration(index_bucket.bucket_id) as h limit 1;
+  if found then
+    raise exception 'visible_by hides % from %, who may see it by the policies.', quote_literal(hidden.content),
+      hidden.caller using errcode = 'invalid_parameter_value',
+        hint = 'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.';
+  end if;
 
   -- What goes beyond this many is queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
   -- large bucket fits into a time-out.
@@ -72,7 +87,8 @@ begin
 end
 $$;
 comment on function public.index_bucket is
-  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for what is in it already.';
+  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for what is in it already. visible_by '
+  'declares what its images are like that a caller may see ({"owner": "auth.uid()"}), which makes searches faster.';
 
 
 create or replace function public.unindex_bucket(bucket_id text) returns bigint

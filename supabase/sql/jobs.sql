@@ -54,7 +54,7 @@ comment on function neural_search.lock_live_object is
 -- The one rule for whether a registration holds: a bucket made anew under an old name inherits neither that it is indexed
 -- nor who may search it.
 create or replace view neural_search.indexed_buckets with (security_invoker = true) as
-select b.bucket_id, b.public_search, b.created_at
+select b.bucket_id, b.public_search, b.created_at, b.visible_by
 from neural_search.buckets as b
 join storage.buckets as s on s.id = b.bucket_id and (s.created_at > b.created_at) is not true;
 comment on view neural_search.indexed_buckets is

@@ -399,7 +399,7 @@ begin
   end if;
 
   -- 3. All that the caller may see, read exactly.
-  if narrowed < total / 20 then
+  if narrowed < total / 20 or search.declared then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
   search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy fail only now
@@ -428,6 +428,7 @@ declare
   narrow constant jsonb := coalesce(filter, '{}');
   searched record;
   level record;
+  declared text;
   search neural_search.search;
 begin
   select * into searched from neural_search.searchable_model(model);
@@ -460,6 +461,11 @@ begin
     -- Not even whoever no policy applies to is to find what isn't there any more.
     search.conditions = search.conditions || ' and (select true from storage.objects as o'
       ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
+  else
+    declared = neural_search.declared_conditions(narrow ->> 'bucket');
+    search.declared = declared is not null;
+    search.narrowing = search.narrowing || coalesce(declared, '');
+    search.conditions = search.conditions || coalesce(declared, '');
   end if;
   search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
     || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');

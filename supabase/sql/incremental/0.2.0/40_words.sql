@@ -56,11 +56,6 @@ end
 $$;
 comment on type neural_search.word_match is
   'A document that has words of a query: the share of them that it has, and where they are (words.source).';
-comment on type neural_search.search is
-  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
-  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
-  'those that may use an index, objects what they say of storage.objects as o; same, strong and related are the levels of '
-  'confidence.';
 
 -- An argument more.
 drop function if exists neural_search.check_page(jsonb, text);

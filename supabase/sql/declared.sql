@@ -1,0 +1,153 @@
+-- Declared visibility: what an operator who knows the policies says of a bucket, so that searches can begin with the few
+-- images that a caller may see. It narrows and never grants: the policies are asked for each result all the same.
+-- Callers: searches, as the caller; index_bucket and `neural-search doctor`, as the operator.
+-- Objects: declared_keys, declarations, declared_values, declared_conditions, hidden_by_declaration, check_declaration.
+
+-- Leakproof conditions, each with an index, as those of filter_keys. A new one is a row here.
+create or replace function neural_search.declared_keys() returns table (key text, condition text)
+language sql immutable set search_path = '' as $$
+  values
+    ('owner', 'd.owner_id = %L'),
+    ('folder', 'd.content ^@ (%L || ''/'')'),
+    ('prefix', 'd.content ^@ %L')
+$$;
+comment on function neural_search.declared_keys is
+  'By what visible_by may narrow: the key, and the condition for each value that its expression has for the caller.';
+
+
+-- Definer, because callers may not read the registered buckets. One where everybody may search is narrowed by nothing.
+create or replace function neural_search.declarations(bucket text)
+returns table (bucket_id text, key text, expression text)
+language sql stable security definer set search_path = '' as $$
+  select b.bucket_id, declared.key, declared.value
+  from neural_search.indexed_buckets as b
+  left join lateral jsonb_each_text(b.visible_by) as declared on not b.public_search
+  where (declarations.bucket is null or b.bucket_id = declarations.bucket)
+    and exists (select from neural_search.buckets as one where one.visible_by is not null)
+$$;
+comment on function neural_search.declarations is
+  'What is declared of the indexed buckets, or of this one: a row for each key, or one without; none where nothing is.';
+
+
+-- As the caller, with the search path that policies have: an expression may call what they call.
+create or replace function neural_search.declared_values(expression text) returns text[]
+language plpgsql stable strict set search_path = storage, public, extensions as $$
+declare
+  answer jsonb;
+begin
+  execute format('select to_jsonb(v.found) from (select (%s) as found) as v', expression) into answer;
+  return case when jsonb_typeof(answer) = 'array' then array(select jsonb_array_elements_text(answer))
+    when answer is not null then array[answer #>> '{}'] end;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  raise exception 'What is declared of a bucket''s visibility failed (SQLSTATE %).', sqlstate
+    using errcode = 'object_not_in_prerequisite_state',
+      hint = '`neural-search doctor` names it. Index the bucket anew with another declaration, or without.';
+end
+$$;
+comment on function neural_search.declared_values is
+  'The values that an expression of visible_by has for the caller; null where it narrows nothing for them.';
+
+
+-- Every value becomes a condition of the statement: more than a hundred would take longer to plan than they spare.
+create or replace function neural_search.declared_conditions(bucket text) returns text
+language sql stable set search_path = '' as $$
+  with declared as (
+    select d.bucket_id,
+      case when bool_and(v.found is not null) and sum(cardinality(v.found)) <= 100
+        then coalesce(string_agg(c.condition, ' or '), 'false')
+        else 'true'
+      end as condition
+    from neural_search.declarations(declared_conditions.bucket) as d
+    left join neural_search.declared_keys() as k on k.key = d.key
+    cross join lateral (select neural_search.declared_values(d.expression) as found) as v
+    cross join lateral (
+      select string_agg(format(k.condition, one), ' or ') as condition from unnest(v.found) as one
+    ) as c
+    group by d.bucket_id
+  )
+  select ' and (' || string_agg(format('d.bucket_id = %L and (%s)', d.bucket_id, d.condition), ' or ') || ')'
+  from declared as d having not bool_and(d.condition = 'true')
+$$;
+comment on function neural_search.declared_conditions is
+  'What is declared for the caller, as conditions on documents as d; null where nothing is.';
+
+
+create or replace function neural_search.check_declaration(visible_by jsonb) returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+  keys constant text := (select string_agg(k.key, ', ') from neural_search.declared_keys() as k);
+  wrong text;
+begin
+  if jsonb_typeof(visible_by) <> 'object' or visible_by = '{}' then
+    raise exception 'visible_by is %, expected an object.', left(visible_by::text, 100)
+      using errcode = 'invalid_parameter_value', hint = format('Give an SQL expression for one or more of %s.', keys);
+  end if;
+  select given.key into wrong
+  from jsonb_each(visible_by) as given left join neural_search.declared_keys() as k on k.key = given.key
+  where k.key is null or jsonb_typeof(given.value) <> 'string' limit 1;
+  if found then
+    raise exception 'visible_by has %, expected a string for one or more of %.', quote_literal(left(wrong, 100)), keys
+      using errcode = 'invalid_parameter_value', hint = 'For example {"owner": "auth.uid()"}.';
+  end if;
+end
+$$;
+comment on function neural_search.check_declaration is 'Raises, with the remedy, for a visible_by that makes no sense.';
+
+
+create or replace function neural_search.sample_callers(document_ids bigint[]) returns jsonb[]
+language plpgsql stable set search_path = '' as $$
+declare
+  owners jsonb[] := array(
+    select jsonb_build_object('role', 'authenticated', 'sub', d.owner_id)
+    from neural_search.documents as d where d.id = any (document_ids) and d.owner_id is not null
+    group by d.owner_id limit 20
+  );
+  users jsonb[] := '{}';
+begin
+  if has_table_privilege(to_regclass('auth.users'), 'select') then
+    users = array(
+      select jsonb_build_object(
+        'role', 'authenticated', 'sub', u.id, 'email', u.email,
+        'app_metadata', u.raw_app_meta_data, 'user_metadata', u.raw_user_meta_data
+      )
+      from auth.users as u order by u.last_sign_in_at desc nulls last limit 20
+    );
+  end if;
+  return array['{"role": "anon"}'::jsonb] || owners || users;
+end
+$$;
+comment on function neural_search.sample_callers is
+  'The claims of some who may search: anon, owners of these documents and, where the table may be read, the latest users.';
+
+
+-- Takes on each caller's role, as PostgREST does, and lays it down again.
+create or replace function neural_search.hidden_by_declaration(bucket text)
+returns table (caller text, content text)
+language plpgsql set search_path = '' as $$
+declare
+  sample constant bigint[] := array(
+    select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200
+  );
+  former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
+  claims jsonb;
+begin
+  if not exists (select from neural_search.declarations(bucket) as d where d.key is not null) then
+    return;
+  end if;
+  foreach claims in array neural_search.sample_callers(sample) loop
+    perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
+    execute format(
+      'select d.content from neural_search.documents as d where d.id = any ($1) and not (true%s) limit 1',
+      neural_search.declared_conditions(bucket)
+    ) into content using sample;
+    perform set_config('role', former[1], true), set_config('request.jwt.claims', former[2], true);
+    if content is not null then
+      caller = coalesce('the user ' || (claims ->> 'sub'), claims ->> 'role');
+      return next;
+    end if;
+  end loop;
+end
+$$;
+comment on function neural_search.hidden_by_declaration is
+  'For each of some callers an image that the policies show to them and that what is declared of the bucket hides.';

@@ -1,0 +1,173 @@
+"""What an operator declares of a bucket's policies makes searches begin with the few that a caller may see."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+from support.databases import as_role, vector
+
+ME = "00000000-0000-4000-8000-000000000001"
+YOU = "00000000-0000-4000-8000-000000000002"
+OWN = "owner_id = (select auth.uid())::text"
+
+
+@pytest.fixture(autouse=True)
+def mine_and_yours(db, make_document):
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    allow(db, OWN)
+    for owner in (ME, YOU):
+        for n in range(3):
+            make_document(f"{owner}/{n}.png", n + 1, 1, owner_id=owner)
+
+
+def allow(db, policy, name="test"):
+    db.execute(f"drop policy if exists {name} on storage.objects")
+    db.execute(f"create policy {name} on storage.objects for select using ({policy})")
+
+
+def declare(db, **visible_by):
+    db.execute(
+        "select public.index_bucket('images', visible_by => %s)", [Jsonb(visible_by) if visible_by else None]
+    )
+
+
+def found(db, user, **claims):
+    role = "authenticated" if user else "anon"
+    with as_role(db, role, {"sub": user, **claims}):
+        rows = db.execute(
+            "select content from public.match_documents(%s, similarity_threshold => -1)", [vector(1)]
+        ).fetchall()
+        db.execute("reset role")
+    return sorted(row[0] for row in rows)
+
+
+def conditions(db, user, bucket=None, **claims):
+    with as_role(db, "authenticated", {"sub": user, **claims}):
+        ((text,),) = db.execute("select neural_search.declared_conditions(%s)", [bucket])
+        db.execute("reset role")
+    return text
+
+
+MINE = [f"{ME}/{n}.png" for n in range(3)]
+YOURS = [f"{YOU}/{n}.png" for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "visible_by",
+    [
+        {"owner": "auth.uid()"},
+        {"folder": "auth.jwt() ->> 'sub'"},
+        {"prefix": "array[auth.uid()::text || '/0', auth.uid() || '/1', auth.uid() || '/2']"},
+        {"owner": "null"},
+        {"owner": "'{}'::text[]", "folder": "array['x', auth.uid()::text]"},
+    ],
+)
+def test_a_declaration_as_the_policy_changes_no_result(db, visible_by):
+    declare(db, **visible_by)
+    assert found(db, ME) == MINE
+    assert found(db, YOU) == YOURS
+    assert found(db, None) == []
+
+
+def test_a_declaration_grants_nothing(db):
+    declare(db, prefix="''")
+    assert found(db, ME) == MINE
+    assert found(db, None) == []
+
+
+def test_a_declaration_narrows_by_what_the_caller_has(db):
+    declare(db, owner="auth.uid()")
+    assert conditions(db, ME) == f" and (d.bucket_id = 'images' and (d.owner_id = '{ME}'))"
+    assert conditions(db, None) is None  # of whom it says nothing
+
+
+def test_values_are_quoted(db):
+    declare(db, owner="auth.jwt() ->> 'sub'")
+    assert found(db, "' or true or '") == []
+
+
+def test_other_buckets_are_searched_as_ever(db, make_document):
+    db.execute("insert into storage.buckets (id, name) values ('attic', 'attic') on conflict do nothing")
+    db.execute("select public.index_bucket('attic')")
+    allow(db, f"bucket_id = 'attic' or {OWN}")
+    make_document("a.png", 1, bucket_id="attic")
+    declare(db, owner="auth.uid()")
+    assert found(db, ME) == [*MINE, "a.png"]
+    assert conditions(db, ME, "attic") is None
+    assert "owner_id" in conditions(db, ME, "images")
+
+
+@pytest.mark.parametrize("users_own", [True, False])
+def test_one_that_hides_what_may_be_seen_is_refused(db, users_own):
+    allow(db, f"bucket_id = 'images' and ({OWN} or {str(not users_own).lower()})")
+    wrong = {"folder": "'elsewhere'"} if users_own else {"owner": "coalesce(auth.uid()::text, 'nobody')"}
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match="visible_by hides '.*' from (anon|the user)"
+    ):
+        with db.transaction():
+            declare(db, **wrong)
+    assert conditions(db, ME) is None
+
+
+def test_what_policies_show_later_is_told(db):
+    declare(db, owner="auth.uid()")
+    tell = "select caller, content from neural_search.hidden_by_declaration('images')"
+    assert db.execute(tell).fetchall() == []
+    allow(db, "true")
+    told = db.execute(tell).fetchall()
+    assert {f"the user {ME}", f"the user {YOU}"} <= {caller for caller, _ in told}
+    assert all(content not in (MINE if ME in caller else YOURS) for caller, content in told)
+    assert db.execute("select current_user, auth.uid()").fetchone() == ("postgres", None)
+
+
+def test_the_service_may_declare_by_the_api(db):
+    with as_role(db, "service_role"):
+        declare(db, owner="auth.uid()")
+        db.execute("reset role")
+    assert "owner_id" in conditions(db, ME)
+    declare(db)
+    assert conditions(db, ME) is None
+
+
+@pytest.mark.parametrize(
+    ("visible_by", "named"),
+    [
+        ([], "expected an object"),
+        ({}, "expected an object"),
+        ({"owner": 1}, "'owner', expected a string"),
+        ({"size": "1"}, "'size', expected a string for one or more of owner, folder, prefix"),
+    ],
+)
+def test_a_declaration_that_makes_no_sense_is_refused(db, visible_by, named):
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+        db.execute("select public.index_bucket('images', visible_by => %s)", [Jsonb(visible_by)])
+    assert named in caught.value.diag.message_primary
+    assert caught.value.diag.message_hint
+
+
+@pytest.mark.parametrize(
+    "expression", ["1 / 0", "nonsense", "(select secret from vault.nothing)", "auth.uid("]
+)
+def test_an_expression_that_fails_is_refused_in_our_words(db, expression):
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
+        declare(db, owner=expression)
+    assert "SQLSTATE" in caught.value.diag.message_primary
+    assert "division" not in str(caught.value)
+
+
+def test_a_bucket_for_everybody_is_narrowed_by_nothing(db):
+    db.execute("update storage.buckets set public = true where id = 'images'")
+    db.execute("select public.index_bucket('images', true, %s)", [json.dumps({"owner": "auth.uid()"})])
+    assert found(db, None) == sorted([*MINE, *YOURS])
+
+
+def test_many_values_narrow_nothing(db):
+    declare(
+        db,
+        folder="array(select n || '/' || auth.uid() from generate_series(1, 101) as n) || auth.uid()::text",
+    )
+    assert conditions(db, ME) is None
+    assert found(db, ME) == MINE
