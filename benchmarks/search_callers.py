@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ POLICIES = {
     "owner": f"owner_id = (select auth.uid())::text or {IS_ADMIN}",
     "folder": f"(storage.foldername(name))[1] = (select auth.uid())::text or {IS_ADMIN}",
 }
+DECLARED = {policy: {policy: f"case when {IS_ADMIN} then null else auth.uid() end"} for policy in POLICIES}
 MATCH = """
 select content, similarity from public.match_documents(
   query_embedding => %(query)s::vector, similarity_threshold => -1, match_count => 10{more}
@@ -50,6 +51,7 @@ class Case:
     visible: NDArray[np.bool_]  # (n,): what may be found
     filter: dict[str, Any] = field(default_factory=dict)
     condition: str = "true"  # the filter by hand
+    visible_by: dict[str, str] | None = None  # what is declared of all buckets
 
     @property
     def narrowed(self) -> bool:
@@ -61,6 +63,7 @@ class Result:
     """What came of a case. Times in milliseconds, ratios of match_documents' time to that by hand."""
 
     case: str
+    declared: bool  # by visible_by
     visible: int
     count: int  # the fewest rows that match_documents returned
     recall: float  # its mean recall@10 against exact search over what is visible
@@ -89,7 +92,8 @@ def callers(rows: Sequence[Row]) -> Iterator[Case]:
         for share in reversed(SHARES):
             who = owner(share)
             name = f"sees {share}, by {policy}"
-            yield Case(name=name, policy=policy, claims={"sub": who}, visible=owners == who)
+            case = Case(name=name, policy=policy, claims={"sub": who}, visible=owners == who)
+            yield from (case, replace(case, name=f"{name}, declared", visible_by=DECLARED[policy]))
 
 
 def filters(rows: Sequence[Row]) -> Iterator[Case]:
@@ -124,6 +128,7 @@ def measure(
     results = []
     for done, case in enumerate(cases):
         show("match_documents beside statements by hand", done, len(cases))
+        declare(connection, case)
         with policy(connection, case.policy), acting(connection, "authenticated", case.claims):
             results.append(_measured(connection, collection, case))
     return results
@@ -135,6 +140,11 @@ def make_view(connection: Connection) -> None:
     connection.execute("create or replace view by_hand.documents as select * from neural_search.documents")
     connection.execute("grant usage on schema by_hand to authenticated")
     connection.execute("grant select on by_hand.documents to authenticated")
+
+
+def declare(connection: Connection, case: Case) -> None:
+    declared = json.dumps(case.visible_by) if case.visible_by else None
+    connection.execute("update neural_search.buckets set visible_by = %s", [declared])
 
 
 @contextmanager
@@ -177,6 +187,7 @@ def _result(case: Case, quick: dict[str, Turns], slow: dict[str, Turns]) -> Resu
     every = [*ours.milliseconds, *slow["match"].milliseconds]
     return Result(
         case=case.name,
+        declared=case.visible_by is not None,
         visible=int(case.visible.sum()),
         count=min(*ours.counts, *slow["match"].counts),
         recall=float(np.mean([*ours.recalls, *slow["match"].recalls])),

@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 from cli.checks.kicks import kicks
 from cli.checks.policies import policies
+from cli.checks.visibility import visibility
 from cli.installer import former_record, migrations
 from cli.installer.connection import connect
 from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
@@ -39,6 +40,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "kicks": kicks,
         "indexed buckets": buckets,
         "policies": policies,
+        "declared visibility": visibility,
         "decoder": decoder,
     }
     yield (

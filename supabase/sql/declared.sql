@@ -1,7 +1,8 @@
 -- Declared visibility: what an operator who knows the policies says of a bucket, so that searches can begin with the few
 -- images that a caller may see. It narrows and never grants: the policies are asked for each result all the same.
 -- Callers: searches, as the caller; index_bucket and `neural-search doctor`, as the operator.
--- Objects: declared_keys, declarations, declared_values, declared_conditions, hidden_by_declaration, check_declaration.
+-- Objects: declared_keys, declarations, declared_values, declared_condition, declared_conditions, check_declaration,
+-- sample_callers, hidden_by_declaration.
 
 -- Leakproof conditions, each with an index, as those of filter_keys. A new one is a row here.
 create or replace function neural_search.declared_keys() returns table (key text, condition text)
@@ -17,16 +18,18 @@ comment on function neural_search.declared_keys is
 
 -- Definer, because callers may not read the registered buckets. One where everybody may search is narrowed by nothing.
 create or replace function neural_search.declarations(bucket text)
-returns table (bucket_id text, key text, expression text)
+returns table (bucket_ids text[], visible_by jsonb)
 language sql stable security definer set search_path = '' as $$
-  select b.bucket_id, declared.key, declared.value
+  select array_agg(b.bucket_id order by b.bucket_id), declared.visible_by
   from neural_search.indexed_buckets as b
-  left join lateral jsonb_each_text(b.visible_by) as declared on not b.public_search
+  cross join lateral (select case when not b.public_search then b.visible_by end as visible_by) as declared
   where (declarations.bucket is null or b.bucket_id = declarations.bucket)
     and exists (select from neural_search.buckets as one where one.visible_by is not null)
+  group by declared.visible_by
 $$;
 comment on function neural_search.declarations is
-  'What is declared of the indexed buckets, or of this one: a row for each key, or one without; none where nothing is.';
+  'What is declared of all indexed buckets, or of this one: a row for each declaration, one for none; no row where nothing '
+  'is declared anywhere.';
 
 
 -- As the caller, with the search path that policies have: an expression may call what they call.
@@ -50,27 +53,30 @@ comment on function neural_search.declared_values is
 
 
 -- Every value becomes a condition of the statement: more than a hundred would take longer to plan than they spare.
+create or replace function neural_search.declared_condition(visible_by jsonb) returns text
+language sql stable strict set search_path = '' as $$
+  select case when bool_and(v.found is not null) and sum(cardinality(v.found)) <= 100
+    then coalesce(string_agg(c.condition, ' or '), 'false') end
+  from jsonb_each_text(visible_by) as given
+  join neural_search.declared_keys() as k on k.key = given.key
+  cross join lateral (select neural_search.declared_values(given.value) as found) as v
+  cross join lateral (select string_agg(format(k.condition, one), ' or ') as condition from unnest(v.found) as one) as c
+$$;
+comment on function neural_search.declared_condition is
+  'A declaration as a condition on documents as d, for the caller; null where it narrows nothing for them.';
+
+
 create or replace function neural_search.declared_conditions(bucket text) returns text
 language sql stable set search_path = '' as $$
-  with declared as (
-    select d.bucket_id,
-      case when bool_and(v.found is not null) and sum(cardinality(v.found)) <= 100
-        then coalesce(string_agg(c.condition, ' or '), 'false')
-        else 'true'
-      end as condition
-    from neural_search.declarations(declared_conditions.bucket) as d
-    left join neural_search.declared_keys() as k on k.key = d.key
-    cross join lateral (select neural_search.declared_values(d.expression) as found) as v
-    cross join lateral (
-      select string_agg(format(k.condition, one), ' or ') as condition from unnest(v.found) as one
-    ) as c
-    group by d.bucket_id
-  )
-  select ' and (' || string_agg(format('d.bucket_id = %L and (%s)', d.bucket_id, d.condition), ' or ') || ')'
-  from declared as d having not bool_and(d.condition = 'true')
+  select ' and (' || string_agg(
+    format('d.bucket_id = any (%L) and (%s)', d.bucket_ids, coalesce(c.condition, 'true')), ' or '
+  ) || ')'
+  from neural_search.declarations(bucket) as d
+  cross join lateral (select neural_search.declared_condition(d.visible_by) as condition) as c
+  having count(c.condition) > 0
 $$;
 comment on function neural_search.declared_conditions is
-  'What is declared for the caller, as conditions on documents as d; null where nothing is.';
+  'What is declared of all buckets or of one, as conditions on documents as d; null where it narrows nothing.';
 
 
 create or replace function neural_search.check_declaration(visible_by jsonb) returns void
@@ -132,7 +138,7 @@ declare
   former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
   claims jsonb;
 begin
-  if not exists (select from neural_search.declarations(bucket) as d where d.key is not null) then
+  if not exists (select from neural_search.declarations(bucket) as d where d.visible_by is not null) then
     return;
   end if;
   foreach claims in array neural_search.sample_callers(sample) loop

@@ -67,7 +67,7 @@ grant execute on function
   neural_search.live_objects, neural_search.check_failure, neural_search.note_failure, neural_search.log_failures,
   neural_search.policies_work,
   neural_search.declared_keys, neural_search.declarations, neural_search.declared_values,
-  neural_search.declared_conditions,
+  neural_search.declared_condition, neural_search.declared_conditions,
   neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
   neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,

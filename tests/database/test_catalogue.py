@@ -21,6 +21,7 @@ OURS = "('public'::regnamespace, 'neural_search'::regnamespace)"
 # Run as their owner, each with a comment above it that says why.
 DEFINERS = {
     "neural_search.confidence_levels",
+    "neural_search.declarations",
     "neural_search.find_public",
     "neural_search.is_public",
     "neural_search.last_document_id",
@@ -64,6 +65,11 @@ HELPERS = {
     "neural_search.compared",
     "neural_search.confidence_levels",
     "neural_search.confidence_of",
+    "neural_search.declarations",
+    "neural_search.declared_condition",
+    "neural_search.declared_conditions",
+    "neural_search.declared_keys",
+    "neural_search.declared_values",
     "neural_search.diversified",
     "neural_search.expected_rows",
     "neural_search.filter_conditions",
@@ -181,7 +187,8 @@ def test_every_view_reads_as_its_caller(catalogue):
 
 
 ASKING = (
-    "can_see", "find_matches", "find_seen", "find_words", "policies_work", "seen_among", "visible_objects"
+    "can_see", "declared_values", "find_matches", "find_seen", "find_words", "policies_work", "seen_among",
+    "visible_objects",
 )  # fmt: skip
 INLINED = {"neural_search.copied_columns", "neural_search.live_objects"}  # planned where they are called
 

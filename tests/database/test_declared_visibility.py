@@ -1,4 +1,4 @@
-"""What an operator declares of a bucket's policies makes searches begin with the few that a caller may see."""
+"""What an operator declares of a bucket makes searches begin with the few that a caller may see."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_declaration_grants_nothing(db):
 
 def test_a_declaration_narrows_by_what_the_caller_has(db):
     declare(db, owner="auth.uid()")
-    assert conditions(db, ME) == f" and (d.bucket_id = 'images' and (d.owner_id = '{ME}'))"
+    assert conditions(db, ME) == f" and (d.bucket_id = any ('{{images}}') and (d.owner_id = '{ME}'))"
     assert conditions(db, None) is None  # of whom it says nothing
 
 
@@ -104,11 +104,13 @@ def test_other_buckets_are_searched_as_ever(db, make_document):
 def test_one_that_hides_what_may_be_seen_is_refused(db, users_own):
     allow(db, f"bucket_id = 'images' and ({OWN} or {str(not users_own).lower()})")
     wrong = {"folder": "'elsewhere'"} if users_own else {"owner": "coalesce(auth.uid()::text, 'nobody')"}
-    with pytest.raises(
-        psycopg.errors.InvalidParameterValue, match="visible_by hides '.*' from (anon|the user)"
+    with (
+        pytest.raises(
+            psycopg.errors.InvalidParameterValue, match=r"visible_by hides '.*' from (anon|the user)"
+        ),
+        db.transaction(),
     ):
-        with db.transaction():
-            declare(db, **wrong)
+        declare(db, **wrong)
     assert conditions(db, ME) is None
 
 

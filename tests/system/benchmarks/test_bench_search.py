@@ -99,6 +99,9 @@ def test_strategies_find_what_they_promise(
     assert indexed
 
 
+CHOSEN = ("sees 100%", "sees 0.1%, by owner", "sees 0.1%, by folder", "sees 1%, by folder, declared")
+
+
 def test_each_caller_and_filter_gets_a_full_page_of_the_nearest(
     filled: search_rows.Connection, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ):
@@ -107,8 +110,9 @@ def test_each_caller_and_filter_gets_a_full_page_of_the_nearest(
     search_strategies.build_hnsw(filled, collection.model, collection.dimensions)
     made = list(search_rows.rows(COUNT, seed=1))
     callers, filters = list(search_callers.callers(made)), list(search_callers.filters(made))
-    assert Counter(case.policy for case in callers) == {"owner": 4, "folder": 3} and len(filters) == 12
-    chosen = [callers[0], callers[1], callers[4], *filters[:4]]
+    assert Counter(case.policy for case in callers) == {"owner": 7, "folder": 6} and len(filters) == 12
+    named = {case.name: case for case in callers}
+    chosen = [named[name] for name in CHOSEN] + filters[:4]
     for result in search_callers.measure(filled, collection, chosen, SILENT):
         assert result.complete, result
         assert result.recall >= 0.95, result
@@ -138,6 +142,7 @@ def test_ratios_are_of_the_same_rounds_and_an_empty_page_is_told():
 
 def result(case: str, **changes: float) -> Result:
     about = {"visible": 100, "count": 10, "recall": 1.0, "p50_ms": 5.0, "p95_ms": 6.0, "most_ms": 7.0}
+    about |= {"declared": case.endswith("declared")}
     ratios = {"to_hnsw": 1.0, "hnsw_recall": 1.0, "to_exact": 0.5, "to_exact_as_caller": 0.1}
     return Result(case=case, **{**about, **ratios, **changes})
 
@@ -158,6 +163,7 @@ MEASURED = search.Measured(
         result("sees 100%", visible=1000),
         result("sees 10%", to_exact=1.1, count=4),
         result("sees 0.1%", visible=20, most_ms=3200),
+        result("sees 0.1%, declared", visible=20, p50_ms=16.0),
     ],
     filters=[result("bucket of 1%", to_hnsw=2.5), result("metadata of 1%", to_hnsw=9, recall=0.9)],
     http=Http(sql=[5.0, 5.0], rest=[8.0, 9.0], by_image=[50.0, 70.0]),
@@ -169,10 +175,11 @@ def test_each_target_is_held_against_the_worst_case():
     verdicts = {what: (round(one.value, 2), one.met) for what, one in found.items()}
     assert verdicts == {
         "match_documents ÷ HNSW by hand, of 100% visible": (1.0, True),
-        "callers with a full page, of all who are measured": (66.67, False),
+        "callers with a full page, of all who are measured": (75.0, False),
         "least recall@10 of a caller": (1.0, True),
         "match_documents ÷ exact search by hand over the visible, at most": (1.1, True),
         "match_documents ÷ exact search by hand as the same caller, at most": (0.1, True),
+        "match_documents where visibility is declared ÷ HNSW by hand, of 100% visible, at most": (3.2, False),
         "slowest search of who sees 0.1%": (3.2, False),
         "match_documents narrowed by bucket, prefix or owner ÷ HNSW by hand, not narrowed, at most": (
             2.5,

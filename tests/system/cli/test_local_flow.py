@@ -132,6 +132,8 @@ def test_a_bucket_is_indexed_listed_and_taken_out_again(stack: CommandLine, tmp_
         in stack.run("upload", tmp_path, "--bucket", "shoes", "--wait", status=1).stderr
     )
     assert stack.json("buckets", "index", "shoes") == {"bucket": "shoes", "queued": 1}
+    assert "visible_by has 'size'" in stack.error("buckets", "index", "shoes", "--visible-by", "size=1")
+    stack.run("buckets", "index", "shoes", "--visible-by", "owner", "--visible-by", "folder=auth.uid()")
     stack.run("upload", tmp_path, "--bucket", "shoes", "--wait")
     [row] = [row for row in stack.json("buckets", "list") if row["bucket"] == "shoes"]
     assert row == {"bucket": "shoes", "public": False, "indexed": True, "images": 1, "searchable": 1}

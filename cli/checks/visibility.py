@@ -1,0 +1,77 @@
+"""What `visible_by` declares of buckets, compared with the policies, and what it could."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+
+from cli.installer.connection import Database, connect
+from shared.errors import DatabaseError
+from shared.settings import Settings
+
+# The policies of Supabase's guides by which callers see their own, as PostgreSQL prints them without NOISE.
+SHAPES = {"owner_id = auth.uid": "owner", "storage.foldernamename[1] = auth.uid": "folder"}
+NOISE = re.compile(r"SELECT | AS \w+|[()\s]*::text|[()]")
+BUCKET = re.compile(r"bucket_id = '(.*)'")
+
+
+def visibility(target: Settings) -> str:
+    """What is declared and hides nothing that sampled callers may see, and what could be declared besides.
+    DatabaseError where a declaration fails, or hides an image from somebody who may see it."""
+    with connect(str(target.database_url)) as database:
+        buckets = database.execute(
+            "select bucket_id, visible_by, public_search from neural_search.indexed_buckets order by 1"
+        ).fetchall()
+        declared = [bucket for bucket, visible_by, _ in buckets if visible_by]
+        for bucket in declared:
+            _compare(database, bucket)
+        hints = [
+            _suggestion(database, bucket)
+            for bucket, visible_by, public in buckets
+            if not (visible_by or public)
+        ]
+    found = f"declared of {', '.join(declared)}, as the policies say" if declared else "nothing is declared"
+    return ". ".join([found, *filter(None, hints)])
+
+
+def _compare(database: Database, bucket: str) -> None:
+    try:
+        hidden = database.execute(
+            "select caller, content from neural_search.hidden_by_declaration(%s)", [bucket]
+        ).fetchone()
+    except psycopg.Error as error:
+        raise DatabaseError(
+            f"What is declared of the bucket {bucket} fails ({error.diag.message_primary}). Index it anew: "
+            f"`neural-search buckets index {bucket}`, with another --visible-by or without."
+        ) from error
+    if hidden:
+        raise DatabaseError(
+            f"What is declared of the bucket {bucket} hides {hidden[1]} from {hidden[0]}, who may see it. "
+            f"Index it anew: `neural-search buckets index {bucket}`, with another --visible-by or without."
+        )
+
+
+def _suggestion(database: Database, bucket: str) -> str:
+    """A declaration that follows from the text of the policies; empty where one of them has another shape."""
+    conditions = database.execute(
+        """
+        select qual from pg_policies where schemaname = 'storage' and tablename = 'objects'
+          and permissive = 'PERMISSIVE' and cmd in ('SELECT', 'ALL')
+          and roles && array['public', 'anon', 'authenticated']::name[]
+        """
+    ).fetchall()
+    keys = {key for (condition,) in conditions for key in _keys(str(condition), bucket)}
+    if not keys or None in keys:
+        return ""
+    options = " ".join(f"--visible-by {key}" for key in sorted(filter(None, keys)))
+    return f"Searches in {bucket} can be made faster: `neural-search buckets index {bucket} {options}`"
+
+
+def _keys(condition: str, bucket: str) -> list[str | None]:
+    """By which keys a policy's condition narrows the bucket: none where it is about
+    others, [None] where it isn't known."""
+    parts = " ".join(NOISE.sub("", condition).split()).split(" AND ")
+    if any(found[1] != bucket for part in parts if (found := BUCKET.fullmatch(part))):
+        return []
+    return [next((SHAPES[part] for part in parts if part in SHAPES), None)]
