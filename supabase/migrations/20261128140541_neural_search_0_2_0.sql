@@ -12,6 +12,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd0cf3e5c0518d3c5164b59506ed5330a86f0d079053e4b9c7f5545127ca3f76c'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f2cacfed361eeb1653b368d01e3042634da8c77a19aabee4d9e5ea7437f618ba'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '7e0891f3d17d0c4b9c194d0577a960f03601ec67014ec1487e5e2b46d3add982'
     ) then
       return;
     end if;
@@ -2213,7 +2214,7 @@ language plpgsql immutable set search_path = '' as $$
 begin
   if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
     raise exception 'The database broke off the search (SQLSTATE %).', code
-      using errcode = code, hint = 'Try again; where it goes on, narrow the search by a filter.';
+      using errcode = code, hint = 'Try again; where it goes on, narrow the search by a filter, or declare its bucket''s visible_by.';
   end if;
 end
 $$;
@@ -4827,6 +4828,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'd0cf3e5c0518d3c5164b59506ed5330a86f0d079053e4b9c7f5545127ca3f76c', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'f2cacfed361eeb1653b368d01e3042634da8c77a19aabee4d9e5ea7437f618ba', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '7e0891f3d17d0c4b9c194d0577a960f03601ec67014ec1487e5e2b46d3add982', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -12,7 +12,7 @@ language plpgsql immutable set search_path = '' as $$
 begin
   if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
     raise exception 'The database broke off the search (SQLSTATE %).', code
-      using errcode = code, hint = 'Try again; where it goes on, narrow the search by a filter.';
+      using errcode = code, hint = 'Try again; where it goes on, narrow the search by a filter, or declare its bucket''s visible_by.';
   end if;
 end
 $$;
