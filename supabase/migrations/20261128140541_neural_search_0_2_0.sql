@@ -8,11 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f6aeddfb840a27533e04128f43f02279f198b32bf4f3ea64a51bc0ed19d5d711'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd0cf3e5c0518d3c5164b59506ed5330a86f0d079053e4b9c7f5545127ca3f76c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f2cacfed361eeb1653b368d01e3042634da8c77a19aabee4d9e5ea7437f618ba'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '7e0891f3d17d0c4b9c194d0577a960f03601ec67014ec1487e5e2b46d3add982'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3'
     ) then
       return;
     end if;
@@ -4824,11 +4820,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'f6aeddfb840a27533e04128f43f02279f198b32bf4f3ea64a51bc0ed19d5d711', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'c856cf191bbf1b46c5116ca2f45c84eebf35751c169160aa5b3eaa94f98bcb23', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'd0cf3e5c0518d3c5164b59506ed5330a86f0d079053e4b9c7f5545127ca3f76c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'f2cacfed361eeb1653b368d01e3042634da8c77a19aabee4d9e5ea7437f618ba', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '7e0891f3d17d0c4b9c194d0577a960f03601ec67014ec1487e5e2b46d3add982', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
