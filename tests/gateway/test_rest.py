@@ -346,6 +346,23 @@ class TestReading:
         beyond = http.get("/rest/v1/animals?offset=9", headers={"prefer": "count=exact"})
         assert (beyond.status_code, beyond.json()["code"]) == (416, "PGRST103")
 
+    def test_a_planned_count_is_the_planners_guess(self, gateway: Gateway, http: httpx.Client) -> None:
+        """https://docs.postgrest.org/en/stable/references/api/preferences.html#counting"""
+        with gateway.database.connect() as connection:
+            connection.execute("create table public.many as select n from generate_series(1, 3000) as n")
+            connection.execute("grant select on public.many to service_role")
+            connection.execute("analyze public.many")
+            connection.execute("delete from public.many where n <= 200")
+        for count, total in (("planned", 3000), ("estimated", 3000), ("exact", 2800)):
+            answer = http.get("/rest/v1/many?limit=2", headers={"prefer": f"count={count}"})
+            assert answer.headers["content-range"] == f"0-1/{total}"
+        few = http.get("/rest/v1/many?n=lt.300", headers={"prefer": "count=estimated"})
+        assert few.headers["content-range"] == "0-98/99"
+
+    def test_a_planned_count_of_a_function_tells_nothing(self, http: httpx.Client) -> None:
+        answer = post(http, "counted_rows", prefer="count=planned")
+        assert answer.headers["content-range"] == "0-2/*"
+
     def test_head_counts_without_rows(self, client: Client) -> None:
         answer = client.table("animals").select("*", count="exact", head=True).execute()
         assert (answer.data, answer.count) == ([], 5)

@@ -12,6 +12,7 @@ from local.gateway.rest import faults
 
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "is", "like", "ilike")
 IS_VALUES = ("null", "not_null", "true", "false", "unknown")
+COUNTS = ("exact", "planned", "estimated")
 RESERVED = ("select", "order", "limit", "offset", "columns", "on_conflict", "apikey")
 UNSUPPORTED = ("or", "and", "not.or", "not.and")
 MAX_ROWS = 1000  # what hosted projects start with
@@ -53,17 +54,23 @@ class Preferences:
     """The Prefer header: https://docs.postgrest.org/en/stable/references/api/preferences.html"""
 
     returning: str = "minimal"
-    count: str | None = None
+    count: str | None = None  # exact, planned or estimated
     resolution: str | None = None
     missing: str = "null"
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether rows are counted; a planned count is the planner's guess alone."""
+        return self.count in ("exact", "estimated")
 
     @classmethod
     def of(cls, request: Request) -> Preferences:
         parts = ",".join(request.headers.getlist("prefer")).split(",")
         told = dict(part.strip().split("=", 1) for part in parts if "=" in part)
+        count = told.get("count")
         return cls(
             returning=told.get("return", "minimal"),
-            count=told.get("count"),
+            count=count if count in COUNTS else None,
             resolution=told.get("resolution"),
             missing=told.get("missing", "null"),
         )

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from local.gateway.database import REST, Connection, Database, set_locally
 from local.gateway.identity import Caller, KeyRefused, caller_from, token_of
 from local.gateway.rest import catalog, faults, statements
-from local.gateway.rest.parameters import RESERVED, Parameters
+from local.gateway.rest.parameters import MAX_ROWS, RESERVED, Parameters
 from local.keys import Keys
 
 JSON = "application/json; charset=utf-8"
@@ -81,7 +81,19 @@ async def read(connection: Connection, request: Request, caller: Caller) -> Resp
     table = await catalog.find_table(connection, request.path_params["table"])
     wishes = Parameters.of(request)
     await _act(connection, request, caller, {}, read_only=True)
-    return _rows(await _run(connection, statements.read(table, wishes)), wishes, request)
+    row = await _run(connection, statements.read(table, wishes))
+    return _rows({**row, "total": await _total(connection, table, wishes, row["total"])}, wishes, request)
+
+
+async def _total(
+    connection: Connection, table: catalog.Table, wishes: Parameters, counted: int | None
+) -> int | None:
+    """Rows in all: counted, planned or, where the count passes a page, the larger of both."""
+    count = wishes.preferences.count
+    if count != "planned" and not (count == "estimated" and (counted or 0) > MAX_ROWS):
+        return counted
+    explained = await _run(connection, statements.plan(table, wishes))
+    return max(counted or 0, int(explained["QUERY PLAN"][0]["Plan"]["Plan Rows"]))
 
 
 async def write(connection: Connection, request: Request, caller: Caller) -> Response:
