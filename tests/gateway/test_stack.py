@@ -50,7 +50,7 @@ with contextlib.suppress(KeyboardInterrupt), Stack(settings.load(), functions=Fa
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """One data folder for all: making a database cluster takes the longest."""
-    # Not tmp_path: as root the server runs as nobody, who can't enter pytest's folders.
+    # Not tmp_path: as root the server runs as somebody else, who can't enter pytest's folders.
     path = Path(tempfile.mkdtemp(prefix="neural-search-stack-"))
     path.chmod(0o711)
     yield path

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from soak import crasher, fuzz, load, mutations
+from soak import costs, crasher, fuzz, hostile, load, mutations
 from soak.outcome import Outcome, table
 
 Part = Callable[[argparse.Namespace], Outcome]
@@ -21,6 +21,8 @@ PARTS: dict[str, Part] = {
     "crasher": lambda given: crasher.run(given.operations, given.seed),
     "fuzz": lambda given: fuzz.run(given.webhooks, given.seed),
     "mutations": lambda given: mutations.run(given.mutations, given.seed),
+    "hostile": lambda given: hostile.run(given.harm, given.seed),
+    "costs": lambda _: costs.run(),
     "ingest": lambda given: load.run(given.sustained, given.burst, given.seed),
 }
 
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--operations", type=int, default=2000, help="of the crasher (default 2000)")
     parser.add_argument("--webhooks", type=int, default=1000, help="operations of the fuzz (default 1000)")
     parser.add_argument("--mutations", type=int, default=10_000, help="mutated images (default 10000)")
+    parser.add_argument("--harm", type=float, default=60, help="seconds of each hostile act (default 60)")
     parser.add_argument("--sustained", type=int, default=5000, help="images uploaded in a row (default 5000)")
     parser.add_argument("--burst", type=int, default=1000, help="images uploaded at once (default 1000)")
     given = parser.parse_args()

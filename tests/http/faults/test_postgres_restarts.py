@@ -61,7 +61,7 @@ class Crashing:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Crashing]:
-    # Not tmp_path: as root the server runs as nobody, who can't enter pytest's folders.
+    # Not tmp_path: as root the server runs as somebody else, who can't enter pytest's folders.
     folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
     folder.chmod(0o711)
     try:

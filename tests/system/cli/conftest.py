@@ -13,7 +13,7 @@ from support.command_line import CommandLine, free_port
 
 @pytest.fixture(scope="module")
 def data_folder() -> Iterator[Path]:
-    # Not tmp_path: as root Postgres runs as nobody, who can't enter pytest's folders.
+    # Not tmp_path: as root Postgres runs as somebody else, who can't enter pytest's folders.
     folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
     folder.chmod(0o711)
     yield folder

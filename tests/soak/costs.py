@@ -1,0 +1,193 @@
+"""One request costs at most so much, by who sends it: the figures in docs/security.md.
+
+Measured on an embedded stack with a few hundred images, one request at a time: CPU seconds, memory and
+connections of the function, and CPU seconds of Postgres. How a search grows with the collection is in
+docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import httpx
+from PIL import Image
+from soak.outcome import Outcome
+from soak.processes import Use, address, measured, postgres, process
+from support.embedded_stacks import temporary_stack
+from support.hostile_bodies import BODIES
+from support.hostile_images import many_scans
+from support.waiting import eventually
+
+from local import keys
+from local.stack import Stack
+from shared.settings import CHECKOUT
+
+IMAGES = 200
+TRIES = 3
+REFUSED_CPU_SECONDS = 0.5
+REFUSED_BYTES = 100_000_000  # beside four times the body
+SEARCHABLE_WITHIN = 300.0
+USER = "00000000-0000-4000-8000-000000000001"
+
+Send = Callable[[], httpx.Response]
+
+
+@dataclass(frozen=True)
+class Cost:
+    who: str
+    request: str
+    status: int
+    function: Use
+    database: Use
+
+    def __str__(self) -> str:
+        return (
+            f"| {self.who} | {self.request} | {self.status} | {self.function.cpu_seconds:.2f} | "
+            f"{self.database.cpu_seconds:.2f} | {self.function.bytes / 1e6:.0f} MB | "
+            f"{self.function.connections} |"
+        )
+
+
+def run() -> Outcome:
+    """All requests; it fails where a refused body costs more than is said."""
+    began = time.monotonic()
+    with temporary_stack() as stack:
+        names = _fill(stack)
+        costs, evidence = _refused(stack)
+        for who, request, function, send in _requests(stack, names):
+            costs.append(_measure(stack, who, request, function, send))
+            print(costs[-1], flush=True)
+    print("| who | request | status | CPU s, function | CPU s, Postgres | memory | connections |")
+    print("\n".join(map(str, costs)))
+    return Outcome(
+        part="costs", operations=len(costs), seconds=time.monotonic() - began, evidence=tuple(evidence)
+    )
+
+
+def _fill(stack: Stack) -> list[str]:
+    """The sample photographs, searchable; their names."""
+    service = _client(stack, "service")
+    files = sorted((CHECKOUT / "examples" / "images").rglob("*.jpg"))[:IMAGES]
+    names = [f"{file.parent.name}/{file.name}" for file in files]
+    for name, file in zip(names, files, strict=True):
+        headers = {"Content-Type": "image/jpeg"}
+        answer = service.post(f"/storage/v1/object/images/{name}", content=file.read_bytes(), headers=headers)
+        answer.raise_for_status()
+
+    def searchable() -> bool:
+        rows = service.post("/rest/v1/rpc/object_states", json={"bucket": "images", "names": names}).json()
+        return all(row["state"] == "searchable" for row in rows)
+
+    eventually(searchable, SEARCHABLE_WITHIN)
+    return names
+
+
+def _client(stack: Stack, caller: str) -> httpx.Client:
+    """At the gateway, as `anon`, `user` or `service`."""
+    own = keys.load(stack.settings.local_data)
+    key = own.secret if caller == "service" else own.publishable
+    bearer = own.mint("authenticated", {"sub": USER}) if caller == "user" else key
+    headers = {"apikey": key, "Authorization": f"Bearer {bearer}"}
+    return httpx.Client(base_url=stack.url, headers=headers, timeout=300)
+
+
+def _refused(stack: Stack) -> tuple[list[Cost], list[str]]:
+    """The dearest of all hostile bodies, and those that cost more than is said."""
+    url, costs, evidence = address(stack, "query"), [], []
+    for kind, (headers, build) in BODIES.items():
+        body = build()
+        send = partial(httpx.post, url, content=body, headers=headers, timeout=120)
+        measure = partial(_measure, stack, "anybody", f"refused body: {kind}", "query", send)
+        # Others work on this machine too: the cheapest of several times counts.
+        cost = min((measure() for _ in range(TRIES)), key=lambda one: one.function.cpu_seconds)
+        costs.append(cost)
+        limit = REFUSED_BYTES + 4 * len(body)
+        if cost.function.cpu_seconds > REFUSED_CPU_SECONDS or cost.function.bytes > limit:
+            evidence.append(str(cost))
+    dearest = max(costs, key=lambda cost: cost.function.cpu_seconds)
+    largest = max(costs, key=lambda cost: cost.function.bytes)
+    return [dearest, largest], evidence
+
+
+def _measure(stack: Stack, who: str, request: str, function: str, send: Send) -> Cost:
+    with measured(process(stack, function)) as used, measured(postgres(stack)) as database:
+        answer = send()
+        time.sleep(0.2)  # for the processes to come to rest
+    return Cost(who, request, answer.status_code, used, database)
+
+
+def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]]:
+    """Who sends what to which function; calls of PostgREST count for Postgres alone."""
+    query, embed = address(stack, "query"), address(stack, "embed_on_upload")
+    texts = [f"a picture of {'something ' * 96}{n}" for n in range(32)]
+    images = _eight(many_scans(100, (6000, 4000)))
+    honest = _eight(_photograph())
+    vector = httpx.post(f"{query}/vector", json={"text": "red"}, timeout=120).json()["vector"]
+    post = partial(_post, query)
+
+    def rpc(caller: str, function: str, **arguments: Any) -> Send:
+        return partial(_client(stack, caller).post, f"/rest/v1/rpc/{function}", json=arguments)
+
+    wide = {"query_embedding": vector, "similarity_threshold": -1, "match_count": 500}
+    examples = [{"embedding": vector}] * 32
+    secret = keys.load(stack.settings.local_data).webhook
+    of_anybody: list[tuple[str, Send]] = [
+        ("32 texts of 1,000 characters", post({"text": texts, "limit": 100})),
+        ("eight images of 12 megapixels", post({"image": honest, "limit": 100})),
+        ("eight JPEGs of 24 megapixels in 100 scans", post({"image": images})),
+        ("32 examples, by the best score, the last page", post(_deep(names))),
+    ]
+    of_callers = [
+        ("`match_documents`, 500 rows", "match_documents", wide),
+        ("`search_documents`, 500 rows", "search_documents", {**wide, "query_text": "red " * 30}),
+        ("`recommend_documents`, 32 likes, by the best score", "recommend_documents",
+         {"likes": examples, "strategy": "best_score", "similarity_threshold": -1, "match_count": 500}),
+        ("`object_states`, 1000 names", "object_states", {"bucket": "images", "names": (names * 5)[:1000]}),
+        ("`get_embeddings`, 1000 names", "get_embeddings", {"names": (names * 5)[:1000], "bucket": "images"}),
+        ("`list_fingerprints`", "list_fingerprints", {}),
+    ]  # fmt: skip
+    kick = {"type": "KICK", "limit": 100}
+    return [
+        *(("anybody", request, "query", send) for request, send in of_anybody),
+        *(
+            (who, request, "query", rpc(caller, function, **arguments))
+            for who, caller in (("anon", "anon"), ("a user", "user"), ("service_role", "service"))
+            for request, function, arguments in of_callers
+        ),
+        (
+            "service_role", "the view `documents`, 1000 rows", "query",
+            partial(_client(stack, "service").get, "/rest/v1/documents"),
+        ),
+        ("anybody", "a webhook without the secret", "embed_on_upload", _post(embed, kick)),
+        (
+            "who has the webhook's secret", "a kick", "embed_on_upload",
+            _post(embed, kick, {"x-webhook-secret": secret}),
+        ),
+    ]  # fmt: skip
+
+
+def _deep(names: list[str]) -> dict[str, Any]:
+    return {"like": names[:32], "strategy": "best_score", "limit": 100, "offset": 100}
+
+
+def _eight(file: bytes) -> list[str]:
+    """Differing ones: equal images are embedded once."""
+    return [base64.b64encode(file + bytes([n])).decode() for n in range(8)]
+
+
+def _photograph() -> bytes:
+    file = BytesIO()
+    Image.open(CHECKOUT / "examples/images/animals/cat.jpg").resize((4000, 3000)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def _post(url: str, body: object, headers: Mapping[str, str] | None = None) -> Send:
+    given = {"Content-Type": "application/json", **(headers or {})}
+    return partial(httpx.post, url, content=json.dumps(body), headers=given, timeout=300)
