@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from shared.errors import NeuralSearchError
 
-INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+INTERRUPTED = 130  # a shell's exit status for a process ended by Ctrl-C
 
 
 class Commands(TyperGroup):
@@ -32,7 +32,7 @@ class Commands(TyperGroup):
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong and what to do, without line breaks."""
+    """The fault and its remedy, without line breaks."""
     if isinstance(error, NeuralSearchError):
         return " ".join(str(error).split())
     text = " ".join(str(error).split()) or "no message"

@@ -55,7 +55,7 @@ class Container:
             )
 
     def run(self, *command: str) -> str:
-        """What a command in the container prints."""
+        """The output of a command in the container."""
         return _output("run", "--cap-drop=all", *self._environment, self._name, "--", *command)
 
     def wait(self, seconds: float) -> int:
@@ -76,7 +76,7 @@ class Container:
         return [process for process in every if "buildah" not in process.name() and process.uids().real != 0]
 
     def remove(self) -> None:
-        """Stop it as an orchestrator would, and delete what it wrote."""
+        """Stop it as an orchestrator would, and delete its files."""
         if self._process and not self.has_ended():
             for process in self.processes()[:1]:
                 process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`python -m deploy.lock`: writes requirements.lock: what the images install to serve, by hash.
+"""`python -m deploy.lock`: writes requirements.lock, the packages that the images install to serve, by hash.
 
 Needs uv (https://docs.astral.sh/uv). The versions are those of constraints.txt.
 """

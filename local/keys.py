@@ -26,7 +26,7 @@ ES256, HS256 = "ES256", "HS256"
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """What a Supabase project has in its API settings, and the secret of the upload webhook."""
+    """The keys of a Supabase project's API settings, and the secret of the upload webhook."""
 
     jwt_secret: Secret  # signs the legacy keys and signed URLs, and users' tokens where they are HS256
     signing_key: Secret  # a private JWK: signs users' tokens (ES256)
@@ -34,7 +34,7 @@ class Keys:
     secret: Secret  # sb_secret_…: acts as service_role
     anon: Secret  # the legacy form of the publishable key, a JWT
     service_role: Secret  # the legacy form of the secret key, a JWT
-    webhook: Secret  # what the database sends in x-webhook-secret
+    webhook: Secret  # the database sends it in x-webhook-secret
 
     algorithm: str = ES256  # of users' tokens: ES256, or HS256 as projects had it
 

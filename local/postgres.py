@@ -62,7 +62,7 @@ class Cluster:
     """One PostgreSQL server, reached only through a unix socket that its user and root can open.
 
     `folder` holds everything. PostgreSQL refuses to run as root, so root runs it under a user id that is the
-    folder's own: whoever shares the server's id owns its data. Where that user can't reach `folder`, the data
+    folder's own: any user of the server's id owns its data. Where that user can't reach `folder`, the data
     live in /var/tmp, in a private folder named after a hash of `folder`'s path. `folder` then holds a note of
     it: where `folder`, and the note with it, was removed, the next start removes those data as well.
     `durable=False` trades safety in a power cut for speed, for tests.
@@ -167,7 +167,7 @@ class Cluster:
         folder.chmod(0o700)
 
     def _remove_abandoned(self) -> None:
-        """Remove what is left of a folder that was deleted, so that a new one doesn't inherit its rows."""
+        """Remove the remains of a folder that was deleted, so that a new one doesn't inherit its rows."""
         if not self._home.exists():
             return
         if self.is_running():
@@ -247,7 +247,7 @@ class Cluster:
             ) from error
 
     def _run(self, program: str, *arguments: str, user: int | None = None) -> None:
-        # Without these, initdb and the server would take the locale and settings of whoever starts them.
+        # Without these, initdb and the server would take the locale and settings of the caller.
         foreign = ("PG", "LC_", "LANG")
         kept = {name: text for name, text in child_environment({}).items() if not name.startswith(foreign)}
         # A file and not a pipe: the server inherits it and would keep a pipe open for ever.
@@ -276,7 +276,7 @@ class Cluster:
 
 
 def prepare_database(cluster: Cluster, name: str = "postgres") -> None:
-    """Create database `name` where it is missing, and put into it what the Supabase platform provides."""
+    """Create database `name` where it is missing, and put the parts of the Supabase platform into it."""
     with psycopg.connect(cluster.url(SUPERUSER), autocommit=True) as connection:
         found = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
         if not found:

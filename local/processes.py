@@ -20,7 +20,7 @@ GRACE = 6.0  # seconds between asking a process to end and making it
 LINES_SHOWN = 10
 PRIVATE = 0o600
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a restart
-BY_AND_BY = (502, 503, 504)  # the statuses of what may answer yet
+BY_AND_BY = (502, 503, 504)  # the statuses of a function that may answer yet
 SETTLED = 10.0  # seconds of running after which an end counts as the first again
 
 
@@ -89,7 +89,7 @@ class Child:
         self._let_go()
 
     def end_remains(self) -> None:
-        """Kill what a process that ended has left behind.
+        """Kill the remains of a process that ended.
 
         A server's workers outlive it by up to half a minute, and keep its port and the requests to it.
         """
@@ -133,7 +133,7 @@ class Child:
             return False
 
     def failure(self) -> StackError:
-        """What to tell of a process that ended: how, and the last lines of its log."""
+        """The error for a process that ended: how, and the last lines of its log."""
         code = self._process.returncode if self._process else None
         lines = self.log.read_text(errors="replace").splitlines()[-LINES_SHOWN:]
         shown = "\n".join(lines) or "(its log is empty)"
@@ -141,7 +141,7 @@ class Child:
 
 
 def _detail(refusal: urllib.error.HTTPError) -> str:
-    """What the answer's problem details say, or its status."""
+    """The answer's problem details, or its status."""
     try:
         return str(json.loads(refusal.read())["detail"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -68,7 +68,7 @@ class Stack:
 
     @staticmethod
     def running(settings: Settings) -> Running | None:
-        """The stack that runs on this data folder, whoever started it; None where none does."""
+        """The stack that runs on this data folder, of any process; None where none does."""
         folder = settings.local_data
         with usable(folder), contextlib.suppress(FileNotFoundError):
             descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
@@ -184,7 +184,7 @@ class Stack:
             ) from None
         self._lock = descriptor
         self._stopping.clear()
-        self._forget()  # what a stack that was killed has left
+        self._forget()  # the remains of a stack that was killed
 
     def _forget(self) -> None:
         for name in (INFO_FILE, STACK_FILE, GATEWAY_FILE):
@@ -246,7 +246,7 @@ class Stack:
         partial.replace(self._folder / name)
 
     def _keep_running(self) -> None:
-        """Restart what ends by itself, until the stack is stopped."""
+        """Restart processes that end by themselves, until the stack is stopped."""
         restarts: dict[str, float] = {}
         while not self._stopping.wait(LOOK_EVERY):
             self._revive_postgres()
@@ -276,7 +276,7 @@ class Stack:
 
 
 def _function_environment(name: str, settings: Settings) -> dict[str, str]:
-    """What a function gets to know; the one that answers queries holds no key that opens everything."""
+    """The environment of a function; the one that answers queries holds no key that opens everything."""
     hidden: dict[str, object] = {"database_url": Secret("")}
     if name == "query":
         hidden["secret_key"] = Secret("")
@@ -287,7 +287,7 @@ def _function_environment(name: str, settings: Settings) -> dict[str, str]:
 
 
 def _as_lines(settings: Settings) -> str:
-    """stack.env: what a client needs to find this stack, for shared.settings."""
+    """stack.env: a client's settings for this stack, as shared.settings reads them."""
     names = ("supabase_url", "publishable_key", "secret_key", "query_url", "embed_url", "webhook_secrets")
     variables = [configuration.ENVIRONMENT[name][0] for name in (*names, "database_url", "local_port")]
     values = configuration.environment(settings)

@@ -60,7 +60,7 @@ def secret_key(report: Report) -> str:
 
 
 def queue(report: Report, due_jobs: Callable[[], list[dict[str, Any]]]) -> str:
-    """Whether somebody works on what is due."""
+    """Whether somebody works on the jobs that are due."""
     backlog = report()["backlog"]
     due, running, over = (
         sum(row[state] for row in backlog for state in states)

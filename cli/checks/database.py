@@ -1,4 +1,4 @@
-"""The database, through DATABASE_URL: what `neural-search install` puts there."""
+"""The database, through DATABASE_URL: the parts that `neural-search install` puts there."""
 
 from __future__ import annotations
 

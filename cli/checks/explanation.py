@@ -30,7 +30,7 @@ class Search:
     """The search that is asked about."""
 
     vector: list[float]
-    kind: str  # text or image: what the vector was made from
+    kind: str  # text or image: the vector's source
     text: str | None = None
     words: float | None = None
     limit: int = 10
@@ -58,7 +58,7 @@ class Search:
 
 
 def stored(facts: Row) -> Iterator[Condition]:
-    """The conditions that depend on nobody and no search, of what `explain_object` answered."""
+    """The conditions that depend on nobody and no search, by the answer of `explain_object`."""
     found = facts["object"]
     if found is None:
         yield Condition(

@@ -1,4 +1,4 @@
-"""The models: whether each has its index and somebody who loads it, and what is left of removed ones."""
+"""The models: whether each has its index and a process that loads it, and the remains of removed ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.console.output import count
 from shared.errors import DatabaseError, ModelNotLoaded
 from shared.settings import Settings
 
-SILENCE = 600.0  # seconds; while anything is due, whoever can load the model asks for it every 15
+SILENCE = 600.0  # seconds; while jobs are due, a process that can load the model asks for some every 15
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ def models(target: Settings) -> str:
 
 
 def judged(registered: list[Row]) -> str:
-    """What `list_models` answers, in a line; an error with the remedy where a model isn't as it should be."""
+    """The answer of `list_models` in a line; an error with the remedy where a model isn't as it should be."""
     for row in registered:
         _judge(row)
     if not any(row["state"] == "active" for row in registered):

@@ -29,7 +29,7 @@ class SqlCaller(Protocol):
 
 
 class DirectCaller:
-    """Over DATABASE_URL as the role and claims of `caller`. `log` has what the database wrote meanwhile."""
+    """Over DATABASE_URL as the role and claims of `caller`. `log` has the database's lines."""
 
     def __init__(self, connection: Database, caller: Caller):
         self._connection = connection
@@ -76,7 +76,7 @@ def through_api(target: Settings, token: Secret) -> Iterator[SqlCaller]:
 
 
 def read_token(token: Secret) -> Caller:
-    """The caller that a token names, anon where there is none. Its signature isn't checked: whoever has
+    """The caller that a token names, anon where there is none. Its signature isn't checked: an owner of
     DATABASE_URL may be anybody."""
     if not token:
         return ANON

@@ -1,4 +1,4 @@
-"""Queueing what has neither an up-to-date vector nor a job, as the secret key."""
+"""Queueing objects with neither an up-to-date vector nor a job, as the secret key."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MIB = 1024 * 1024
-# Of a part: what the AWS SDK uploads by default, what resumable uploads send, and rarer choices.
+# Of a part: the AWS SDK's default, that of resumable uploads, and rarer choices.
 PART_SIZES = (5 * MIB, 6 * MIB, 8 * MIB, 16 * MIB, 50 * MIB)
 
 

@@ -14,7 +14,7 @@ from anyascii import anyascii
 
 from shared.errors import RequestError
 
-REFUSED = re.compile(r"[^A-Za-z0-9_/!\-.*'() &$@=;:+,?]+")  # what Storage takes in no object's name
+REFUSED = re.compile(r"[^A-Za-z0-9_/!\-.*'() &$@=;:+,?]+")  # taken by Storage in no object's name
 
 # Not in every platform's table of types.
 IMAGE_TYPES = {
@@ -56,8 +56,8 @@ def find_files(
     """The files to upload, by object name, and those left out: neither name nor bytes are an image's.
 
     A file named on its own is taken under its own name; a folder's images keep their path below it. A broken
-    image keeps its place among the others: the index tells its fault. What Storage takes in no name becomes
-    Latin letters, as on the page.
+    image keeps its place among the others: the index tells its fault. Characters that Storage takes in no
+    name become Latin letters, as on the page.
     """
     found: dict[str, LocalFile] = {}
     left_out: list[Path] = []

@@ -74,7 +74,7 @@ class Project:
             raise SettingsError(f"SUPABASE_URL or the key makes no sense: {error}. Check both.") from error
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """A database function's answer, for whoever the key is."""
+        """A database function's answer, with the key's rights."""
         return self.call_as(
             "secret_key" if self.settings.secret_key else "publishable_key", function, **arguments
         )
@@ -122,7 +122,7 @@ def unknown_bucket(name: str, known: list[str]) -> str:
 
 @contextmanager
 def storage_errors(key_variable: str = "the key") -> Iterator[None]:
-    """Translates what supabase-py raises for Storage, by the status in the body: HTTP's own is mostly 400."""
+    """Translates supabase-py's exceptions, by the status in the body: HTTP's own is mostly 400."""
     import httpx
     from storage3.exceptions import StorageApiError
 

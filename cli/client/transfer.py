@@ -39,7 +39,7 @@ PATIENCE_SECONDS = 120.0  # without a single image settling
 
 @dataclass(kw_only=True)
 class Report:
-    """What became of the files, by object name."""
+    """The files' outcomes, by object name."""
 
     uploaded: dict[str, float] = field(default_factory=dict)  # when Storage had them, by the monotonic clock
     unchanged: list[str] = field(default_factory=list)  # Storage has the same bytes already
@@ -54,7 +54,7 @@ class Report:
 
 
 class Watch:
-    """Asks the index for the state of what was uploaded until each is settled."""
+    """Asks the index for the uploads' states until each is settled."""
 
     def __init__(self, project: Project, bucket: str, report: Report):
         self.project, self.bucket, self.report = project, bucket, report
@@ -201,7 +201,7 @@ def _put_once(remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> bool:
 
 
 def _info(remote: SyncBucketProxy, name: str) -> dict[str, Any] | None:
-    """What is there, as far as this key may know."""
+    """The stored object, as far as this key may know."""
     try:
         with storage_errors():
             found: dict[str, Any] = remote.info(name)

@@ -19,7 +19,7 @@ BUCKET = "albums"  # supabase/seed.sql makes it, and these users
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A user whom everybody may try."""
+    """A user for everybody to try."""
 
     email: str
     password: str

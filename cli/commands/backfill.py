@@ -1,4 +1,4 @@
-"""`neural-search backfill`: queue what has no up-to-date vector, as images older than the installation."""
+"""`neural-search backfill`: queue images without an up-to-date vector, as those before the installation."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def backfill(
 ) -> None:
     """Queue every image in the indexed buckets that has neither an up-to-date vector nor a job.
 
-    What was skipped or failed has a job: `neural-search jobs retry` makes that due again. What is embedded
-    anew stays searchable meanwhile.
+    Skipped and failed images have a job: `neural-search jobs retry` makes those due again. Images that are
+    embedded anew stay searchable meanwhile.
     """
     place = {"bucket": bucket, "name_prefix": prefix, "decoder_before": decoder_before}
     with Project(settings.load()) as project:

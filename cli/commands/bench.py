@@ -1,4 +1,4 @@
-"""`neural-search bench`: how fast it is on this machine, beside what the machine allows and others reach."""
+"""`neural-search bench`: the speed on this machine, beside the machine's limit and the alternatives'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`neural-search demo`: everything at once on this machine, which is what `make demo` runs."""
+"""`neural-search demo`: everything at once on this machine, as `make demo` runs it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.errors import NeuralSearchError, RequestError, StackError
 from shared.settings import CHECKOUT, Settings
 
 SAMPLES = CHECKOUT / "examples" / "images"
-BUCKET = "images"  # what supabase/seed.sql makes
+BUCKET = "images"  # made by supabase/seed.sql
 RESULTS = 6
 SAMPLE_IMAGE = "energy/windmill_1.jpg"
 SAMPLE_TEXTS = ("a castle", "renewable energy")
@@ -95,7 +95,7 @@ def _files(images: Path) -> list[LocalFile]:
 
 
 def _index(project: Project, files: list[LocalFile], *, strict: bool) -> list[LocalFile]:
-    """Uploads what isn't there yet and waits; those that are searchable.
+    """Uploads the missing files and waits; those that are searchable.
 
     Broken images are reported, and an error where `strict`, or where nothing else is there.
     """

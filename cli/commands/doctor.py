@@ -1,4 +1,4 @@
-"""`neural-search doctor`: every part checked, and the remedy for what is wrong."""
+"""`neural-search doctor`: every part checked, with the remedy for each fault."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NO_PROJECT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a check found."""
+    """A check's finding."""
 
     check: str
     state: str  # OK, WRONG or SKIPPED
-    detail: str  # what was found, or what is wrong with its remedy, or which setting is missing
+    detail: str  # the finding, or the fault with its remedy, or the missing setting
 
 
 def register(app: typer.Typer) -> None:

@@ -44,7 +44,7 @@ def duplicates(
 
 
 def _fingerprints(project: Project, bucket: str | None, prefix: str | None) -> list[Row]:
-    """Every searchable image's, read by key: none is missed or told twice, whatever changes meanwhile."""
+    """Every searchable image's, read by key: none is missed or told twice through changes meanwhile."""
     rows: list[Row] = []
     last = 0
     with _counting("Images") as show:
@@ -58,7 +58,7 @@ def _fingerprints(project: Project, bucket: str | None, prefix: str | None) -> l
 
 
 def _groups(project: Project, rows: list[Row]) -> list[list[Row]]:
-    """The rows of each group, the largest picture first; the database confirms what may be one."""
+    """The rows of each group, the largest picture first; the database confirms each."""
     from shared.search.duplicate_pairs import Groups, pairs  # with numpy, which other commands start without
 
     found = Groups()
@@ -124,6 +124,6 @@ def _megabytes(groups: list[list[Row]]) -> str:
 
 @contextmanager
 def _counting(label: str) -> Iterator[Any]:
-    """What is done so far, where nobody knows of how many."""
+    """The progress so far, where nobody knows of how many."""
     with output.progress(label, total=None) as show:
         yield lambda done: show(label, done)

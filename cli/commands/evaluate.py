@@ -237,7 +237,7 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _judge(changes: list[Change], drops: list[Change], max_drop: float, quiet: bool) -> None:
-    """Says what fell, and ends with status 1 where anything did."""
+    """Names the figures that fell; ends with status 1 where any did."""
     if not quiet:
         verdict = "worse" if drops else "no worse"
         output.say(

@@ -133,7 +133,7 @@ def _conditions(
 
 
 def _facts(target: Settings, database: Database | None, *, search: Search | None, **place: str) -> Any:
-    """What `explain_object` answers."""
+    """The answer of `explain_object`."""
     query = {
         "query_embedding": search and search.vector,
         "filter": dict(search.filter) if search else {},

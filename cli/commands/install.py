@@ -125,7 +125,7 @@ def _embed_url(target: Settings, option: str) -> str:
 
 
 def _webhook_secret(target: Settings) -> str:
-    """The first of two while rotating: what the database shall send from now on."""
+    """The first of two while rotating: the one for the database to send from now on."""
     return str(target.webhook_secrets[0]) if target.webhook_secrets else ""
 
 

@@ -137,7 +137,7 @@ def _row(row: Row) -> tuple[Any, ...]:
 
 
 def _when(row: Row) -> str:
-    """When it is tried next, or its lease ends; nothing for what is over or hasn't begun."""
+    """When it is tried next, or its lease ends; nothing for a job that is over or hasn't begun."""
     if row["state"] not in ("waiting", "running"):
         return ""
     wait = datetime.fromisoformat(row["next_attempt_at"]) - datetime.now(UTC)

@@ -27,8 +27,9 @@ def write(
 ) -> None:
     """Write one migration into your own repository, for `supabase db push` to bring with your own.
 
-    It holds everything and does what isn't done yet, whether `neural-search install` or an earlier such file
-    did the rest. The function's address, the secret and the buckets remain for `neural-search install`.
+    It holds everything and does the part that isn't done yet, whether `neural-search install` or an earlier
+    such file did the rest. The function's address, the secret and the buckets remain for
+    `neural-search install`.
     """
     from cli.installer import written_migration  # imports psycopg
 

@@ -71,7 +71,7 @@ def add(
     """Have a second model embed everything in the background, while the first one is searched.
 
     It makes the model's index, registers it and queues every image. It can be run again at any time, and then
-    makes what is missing.
+    makes the missing parts.
     """
     target = settings.load()
     added = switch.add(target, name, strategy and strategy.value)
@@ -174,7 +174,7 @@ def remove(
 ) -> None:
     """Delete a model's documents, jobs and index. Searches with the active one go on meanwhile.
 
-    Interrupted, it can be run again; `models add` takes back what is left.
+    Interrupted, it can be run again; `models add` takes back the rest.
     """
     from cli.installer.connection import connect
     from cli.models import vector_index  # psycopg
@@ -186,7 +186,7 @@ def remove(
         if not yes:
             question = f"Delete {count(row['documents'], 'document')} of {name} in {target.supabase_url}?"
             typer.confirm(question, abort=True)
-        # One row, and it is retired: nothing comes after what is deleted.
+        # One row, and it is retired: nothing comes after the deletion.
         removed = project.call_as("secret_key", "remove_model", name=name, max_rows=1)[0]["removed"]
         dropped = bool(vector_index.drop_others(database, name))  # first: without it deleting is faster
         removed += _delete(project, name, row["documents"] + row["pending"] + row["given_up"])

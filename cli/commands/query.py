@@ -110,7 +110,7 @@ def query(
 
 
 def _filter(pairs: Sequence[str], **options: str | None) -> dict[str, Any]:
-    """What the pairs of --filter and the options of their own say together."""
+    """The filter of --filter's pairs and the options of their own together."""
     narrowed = read_filter(pairs)
     for name, value in options.items():
         if value and name in narrowed:
@@ -170,8 +170,8 @@ def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
 
 
 def _less_similar(results: list[dict[str, Any]]) -> int | None:
-    """The place of the line above what is unrelated and was found by no word; None where there is none, or it
-    is mixed with the others."""
+    """The place of the line above results that are unrelated and found by no word; None where there are none,
+    or they are mixed with the others."""
     unrelated = [
         result["confidence"] == "unrelated" and result["found_by"] == ["image"] for result in results
     ]

@@ -89,7 +89,7 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what runs where, and how many images are searchable. Exit status 1 where a part doesn't answer."""
+    """Show the running parts and how many images are searchable; exit status 1 where one doesn't answer."""
     target = settings.load()
     target.need("supabase_url")
     if env:
@@ -174,7 +174,7 @@ def _print_environment(target: Settings) -> None:
 
 
 def _look(target: Settings) -> dict[str, Any]:
-    """Where things are, whether they answer, and what the index holds (which takes a secret key)."""
+    """Where things are, whether they answer, and the index's content (which takes a secret key)."""
     from local.stack import Stack
 
     checked = {

@@ -36,7 +36,7 @@ def upload(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all of them are searchable.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload images. What is there already with the same bytes is left alone, so it can be repeated.
+    """Upload images. Those that are there with the same bytes are left alone, so it can be repeated.
 
     A lost connection is waited for, two minutes long. A name that Storage doesn't take is spelt in plain
     letters, and the new name is shown.

@@ -1,4 +1,4 @@
-"""`neural-search worker`: embeds what is due, without any webhook."""
+"""`neural-search worker`: embeds the images that are due, without any webhook."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def worker(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed what is due from this machine, without any webhook, until Ctrl-C or SIGTERM.
+    """Embed the images that are due from this machine, without any webhook, until Ctrl-C or SIGTERM.
 
     It needs SUPABASE_URL and SUPABASE_SECRET_KEY. Any number of workers may run, beside the function or
-    instead of it. Told to stop, it gives back what it hasn't begun.
+    instead of it. Told to stop, it gives back the jobs that it hasn't begun.
     """
     mine = settings.load()
     names = tuple(model or mine.embedding_models)

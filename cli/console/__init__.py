@@ -1,1 +1,1 @@
-"""What commands print: tables, progress, reports."""
+"""The output of commands: tables, progress, reports."""

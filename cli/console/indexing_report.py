@@ -1,4 +1,4 @@
-"""How far the search is, for people: what is searchable, what isn't and why, how long it takes."""
+"""How far the search is, for people: searchable images, the others with their causes, the time needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def show(report: Row) -> None:
-    """Prints what the database function `embedding_report` answers."""
+    """Prints the answer of the database function `embedding_report`."""
     for line in headlines(report["backlog"]):
         output.say(line)
     if report["backlog"]:

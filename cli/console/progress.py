@@ -13,7 +13,7 @@ from cli.console import output
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-Show = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Show = Callable[[str, int, int], None]  # the step, how many are done, of how many
 
 
 @contextmanager

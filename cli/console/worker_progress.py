@@ -1,4 +1,4 @@
-"""What a worker has done so far, counted and told now and then."""
+"""A worker's finished jobs, counted and told now and then."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def connect(url: str) -> Iterator[Database]:
 
 
 def column(database: Database, query: LiteralString, values: list[Any] | None = None) -> list[Any]:
-    """The first column of what `query` answers."""
+    """The first column of the answer to `query`."""
     return [row[0] for row in database.execute(query, values)]
 
 

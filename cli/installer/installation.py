@@ -1,6 +1,6 @@
 """Putting the project into any Supabase project's database, as the non-superuser `postgres`.
 
-Everything is idempotent: what is in place already is left as it is.
+Everything is idempotent: parts that are in place are left as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.settings import Secret
 
 @dataclass(kw_only=True)
 class Installation:
-    """What `install` did."""
+    """The changes that `install` made."""
 
     migrations: list[str] = field(default_factory=list)  # applied now
     vault: dict[str, str] = field(default_factory=dict)  # secret's name -> created, updated or unchanged
@@ -39,8 +39,8 @@ def install(
 ) -> Installation:
     """Applies the migrations, fills Vault and registers `buckets`.
 
-    `release_record` deletes what an older installation wrote into the record of the user's own migrations.
-    An empty `embed_url` or `webhook_secret` keeps what Vault has; SettingsError where it has no URL,
+    `release_record` deletes an older installation's rows from the record of the user's own migrations.
+    An empty `embed_url` or `webhook_secret` keeps Vault's value; SettingsError where it has no URL,
     and a new secret where it has none.
     """
     done = Installation()

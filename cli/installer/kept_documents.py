@@ -35,9 +35,9 @@ def set_aside(database: Database, home: str = "public") -> None:
 
 
 def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
-    """Puts back what is in `buckets` or another indexed bucket; how many, and how many wait for theirs.
+    """Puts back the documents of `buckets` or another indexed bucket; how many, and how many wait for theirs.
 
-    What isn't indexed isn't searched either, so the others stay aside until their bucket is. Documents whose
+    Buckets that aren't indexed aren't searched, so the others stay aside until theirs is. Documents whose
     object has other bytes by now, or is gone, are forgotten.
     """
     if not _is_aside(database):

@@ -13,7 +13,7 @@ from shared.errors import SettingsError
 ONE_AT_A_TIME = 0x6E65_7572  # the advisory lock's number, "neur"
 BEGIN, END = "execute $statements$\n", "$statements$;\n"
 
-# Before the record, which 0.2.0 brought: what a chapter makes says whether it has been run.
+# Before the record, which 0.2.0 brought: a chapter's objects say whether it has been run.
 FIRST_RELEASE = """\
 -- Part of neural-search {release}. Does nothing where it has been run before.
 do $migration$
@@ -68,7 +68,7 @@ def wrap_first(statements: str, *, release: str, in_place: str) -> str:
 
 
 def wrap(statements: str, *, name: str, release: str, earlier: list[tuple[str, str, str]]) -> str:
-    """A later release's file; it records itself and, by (name, hash, release), what never recorded itself."""
+    """A later release's file; it records itself and, by (name, hash, release), those that never did."""
     rows = [f"('{stem}', '{sha256}', '{of}', by_whom)" for stem, sha256, of in earlier]
     return LATER_RELEASE.format(
         release=release,

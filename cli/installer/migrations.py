@@ -37,7 +37,7 @@ class Migration:
 
 
 def apply(database_url: str) -> list[str]:
-    """Applies what hasn't been run yet, each migration in a transaction of its own; their names.
+    """Applies the pending migrations, each in a transaction of its own; their names.
 
     Makes the trigger and the schedules again if they were lost. DatabaseError names the migration that
     failed, of which nothing stays.
@@ -71,7 +71,7 @@ def known() -> list[Migration]:
 
 
 def _require_released(database: Database) -> None:
-    """DatabaseError where what is in place comes from a version before the first release."""
+    """DatabaseError for an installation from before the first release."""
     if _has_record(database) or not column(
         database, "select 1 where to_regnamespace('neural_search') is not null"
     ):

@@ -55,7 +55,7 @@ def source_text(supabase: Path = SUPABASE) -> str:
 
 
 def incremental(version: str, supabase: Path = SUPABASE) -> list[Path]:
-    """What is done once on the way to this version, in order; it runs before the sources."""
+    """The changes made once on the way to this version, in order; they run before the sources."""
     return sorted((supabase / "sql" / "incremental" / version).glob("*.sql"))
 
 
@@ -66,7 +66,7 @@ def next_version(supabase: Path = SUPABASE) -> str:
 
 
 def statements(version: str, supabase: Path = SUPABASE) -> str:
-    """What leads to this version: incremental files, then all sources."""
+    """The way to this version: incremental files, then all sources."""
     guard = FREE_NAMES.format(names=_public_names(source_text(supabase)))
     chapters = [
         f"-- From {path.relative_to(supabase)}\n\n{path.read_text()}"

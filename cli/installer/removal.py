@@ -12,7 +12,7 @@ from cli.installer.installation import require_project
 
 
 def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
-    """Takes everything out; what went. Without `data` the documents stay, out of everybody's reach.
+    """Takes everything out; the parts that went. Without `data` the documents stay, out of everybody's reach.
 
     Of the record of the user's own migrations nothing goes, but for our rows of an older version where
     `release_record` asks for it.

@@ -1,1 +1,1 @@
-"""What `neural-search models` does, step by step."""
+"""The steps of `neural-search models`."""

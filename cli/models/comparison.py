@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 def compare(database_url: str, models: tuple[str, str], most: int) -> Row:
-    """What `models compare --json` prints, of `most` images at most."""
+    """The output of `models compare --json`, of `most` images at most."""
     with connect(database_url) as database:
         sample = stored_vectors.read(database, models, most)
     return compared(sample, models)
@@ -79,7 +79,7 @@ def _quality(sample: Sample, models: tuple[str, str]) -> Row | None:
     return {
         "queries": len(next(iter(one.values()))),
         "models": {name: _figures(values) for name, values in zip(models, (one, other), strict=True)},
-        # Of the same queries, so what makes a query hard for both drops out.
+        # Of the same queries, so that a query's difficulty for both drops out.
         "difference": _figures({metric: other[metric] - one[metric] for metric in one}),
     }
 

@@ -34,7 +34,7 @@ def import_model(
 
 
 def imported(folder: Path, target: Settings) -> Row:
-    """What `models import --json` prints."""
+    """The output of `models import --json`."""
     from shared.embedding import artifacts, catalogue, exported
     from shared.embedding.conversion import exported_checks, import_exported  # openvino
 
@@ -58,7 +58,7 @@ def imported(folder: Path, target: Settings) -> Row:
 
 
 def show(found: Row) -> None:
-    """What was found, and what comes next."""
+    """The findings, and the next step."""
     texts = f"texts of {found['tokens']} tokens" if found["tokens"] else "no texts"
     height, width = found["size"]
     output.say(

@@ -20,7 +20,7 @@ COLUMNS = (
     "documents",
     "still to do",
 )
-# Of `list_models`, as they are; empty for what isn't added.
+# Of `list_models`, as they are; empty for models that aren't added.
 REGISTERED = (
     "documents",
     "objects",
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 def rows(target: Settings, registered: dict[str, Row], with_speed: bool) -> list[Row]:
-    """What `models list --json` prints: the models known here, then those that only the project has."""
+    """The output of `models list --json`: the models known here, then those that only the project has."""
     from shared.embedding import catalogue
 
     known = {one.name: one for one in catalogue.known(target)}

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 def quantise(name: str, configuration: Settings) -> Row:
-    """What `models quantise --json` prints. The first way of 8 bits that passes is kept."""
+    """The output of `models quantise --json`. The first way of 8 bits that passes is kept."""
     configuration = replace(
         configuration, embedding_engine="openvino", embedding_device="cpu", embedding_precision="auto"
     )
@@ -54,7 +54,7 @@ def quantise(name: str, configuration: Settings) -> Row:
 
 
 def show(found: Row) -> None:
-    """The ways that were tried in a table, and what came of it."""
+    """The ways that were tried in a table, and the outcome."""
     output.print_table(COLUMNS, [_cells(row) for row in found["ways"]])
     if not found["kept"]:
         output.say(f"\n{found['name']} isn't offered in 8 bits: no way keeps what float32 finds.")

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 def add(target: Settings, name: str, strategy: str | None = None) -> Row:
-    """Makes the model's index, registers it and queues every image: what `models add --json` prints."""
+    """Makes the model's index, registers it and queues every image; the output of `models add --json`."""
     from cli.installer.connection import connect
     from cli.models import vector_index  # psycopg
     from shared import embedding
@@ -38,7 +38,7 @@ def add(target: Settings, name: str, strategy: str | None = None) -> Row:
 
 
 def activate(target: Settings, name: str, force: bool = False) -> Row:
-    """Has searches use the model: what `models activate --json` prints. RequestError where it isn't there."""
+    """Has searches use the model; the output of `models activate --json`. RequestError without it."""
     with Project(target) as project:
         require(_registered(project), name)
         _require_loaded(target, name)

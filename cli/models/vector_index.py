@@ -8,7 +8,7 @@ from cli.console import output
 from cli.installer.connection import Database, column
 
 WITH_INDEX = ("hnsw", "lsh")
-BATCH = 100  # documents that get their bits in one transaction; whoever overwrites one waits 200 ms at most
+BATCH = 100  # documents that get their bits in one transaction; an overwrite of one waits 200 ms at most
 
 
 def ensure(database: Database, name: str, dimensions: int, strategy: str) -> str:

@@ -37,7 +37,7 @@ PARAMETERS = {
 
 @contextmanager
 def places() -> Iterator[Places]:
-    """A folder in the system's temporary one and a free port, whatever stack the settings name."""
+    """A folder in the system's temporary one and a free port, apart from any stack that the settings name."""
     from benchmarks.search import Places
 
     # Not a private folder: as root the server runs as somebody else, who must be able to pass through it.

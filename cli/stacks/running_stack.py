@@ -49,7 +49,7 @@ def launched(target: Settings) -> Iterator[Stack]:
 
 
 def as_client(target: Settings) -> Settings:
-    """A running stack's own address and keys, whatever SUPABASE_URL says."""
+    """A running stack's own address and keys, in spite of SUPABASE_URL."""
     own = settings.load({"LOCAL_DATA": str(target.local_data), "LOCAL_PORT": str(target.local_port)})
     return replace(target, **{field: getattr(own, field) for field in OF_A_PROJECT})
 

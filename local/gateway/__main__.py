@@ -1,4 +1,4 @@
-"""`python -m local.gateway FILE`: the gateway as a process of its own, told by a JSON file what to serve."""
+"""`python -m local.gateway FILE`: the gateway as a process of its own, configured by a JSON file."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def create_app(
 
 
 async def _failed(_request: Request, error: Exception) -> Response:
-    """For what nobody expected, such as a full disk: JSON as well, with the system's own cause."""
+    """For unexpected faults, such as a full disk: JSON as well, with the system's own cause."""
     cause = error.strerror if isinstance(error, OSError) and error.strerror else "Internal Server Error"
     body = {"statusCode": "500", "error": "Internal", "code": "InternalError", "message": cause}
     return JSONResponse(body, 500)

@@ -1,4 +1,4 @@
-"""The worker of pg_cron: runs the jobs of cron.job when they are due, as whoever scheduled them."""
+"""The worker of pg_cron: runs the jobs of cron.job when they are due, as the role that scheduled them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Scheduler:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def tick(self, connection: Connection, now: datetime) -> None:
-        """Start what is due at `now` and doesn't run; a new job waits for its next time."""
+        """Start the jobs that are due at `now` and don't run; a new job waits for its next time."""
         cursor = await connection.execute("select * from cron.job where active")
         jobs = {(job["jobid"], job["schedule"]): job for job in await cursor.fetchall()}
         self._due = {key: self._due.get(key) or next_time(key[1], now) for key in jobs}

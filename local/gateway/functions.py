@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-TIMEOUT = httpx.Timeout(150, connect=5)  # 150 s is what hosted functions may take
-# Each connection's own affair (RFC 9110, 7.6.1), and what the client library states anew.
+TIMEOUT = httpx.Timeout(150, connect=5)  # 150 s is the limit of hosted functions
+# Each connection's own affair (RFC 9110, 7.6.1), and the headers that the client library states anew.
 NOT_PASSED_ON = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade "
     b"host".split()

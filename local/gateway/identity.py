@@ -27,11 +27,11 @@ class Caller:
 
     role: str
     claims: Mapping[str, Any] = field(default_factory=dict)
-    known: bool = True  # by a token; else whoever it may be counts as anon
+    known: bool = True  # by a token; otherwise the caller counts as anon
 
     @property
     def user_id(self) -> str | None:
-        """The user's id (the token's `sub`), which becomes the owner of what they upload."""
+        """The user's id (the token's `sub`), which becomes the owner of their uploads."""
         subject = self.claims.get("sub")
         return subject if isinstance(subject, str) else None
 
@@ -71,7 +71,7 @@ def token_of(request: Request, keys: Keys, *, key_required: bool = True) -> str 
 
 
 def bearer_of(request: Request) -> str | None:
-    """What follows `Bearer` in the Authorization header."""
+    """The token after `Bearer` in the Authorization header."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 

@@ -72,7 +72,7 @@ async def token(connection: Connection, request: Request, keys: Keys) -> Respons
 
 
 async def user(connection: Connection, request: Request, keys: Keys) -> Response:
-    """GET /user: whoever the token in Authorization names, while their session lasts."""
+    """GET /user: the user whom the token in Authorization names, while their session lasts."""
     claims = _claims(request, keys)
     await sessions.check(connection, claims.get("session_id"))
     return JSONResponse(_presentable(await sessions.find_user(connection, claims["sub"])))

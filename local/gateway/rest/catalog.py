@@ -1,4 +1,4 @@
-"""What `public` holds, looked up in the catalogue at each request: nothing here can be out of date."""
+"""The content of `public`, looked up in the catalogue at each request: nothing here can be out of date."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def find_table(connection: Connection, name: str) -> Table:
 
 
 async def role_settings(connection: Connection, role: str) -> dict[str, str]:
-    """What `alter role … set` says, which Postgres itself applies at login only."""
+    """The settings of `alter role … set`, which Postgres itself applies at login only."""
     cursor = await connection.execute(ROLE_SETTINGS, [role])
     return {row["name"]: row["value"] for row in await cursor.fetchall()}
 

@@ -126,7 +126,7 @@ def unknown_table(name: str) -> Fault:
 
 
 def needs_where(statement: str) -> Fault:
-    """What the extension safeupdate, loaded on hosted projects, says."""
+    """The refusal of the extension safeupdate, loaded on hosted projects."""
     return Fault(400, "21000", f"{statement} requires a WHERE clause")
 
 

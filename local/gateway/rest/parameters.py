@@ -1,4 +1,4 @@
-"""What the query string and the headers ask for, parsed; nothing of it is ever pasted into SQL."""
+"""The wishes in the query string and the headers, parsed; nothing of them is ever pasted into SQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IS_VALUES = ("null", "not_null", "true", "false", "unknown")
 COUNTS = ("exact", "planned", "estimated")
 RESERVED = ("select", "order", "limit", "offset", "columns", "on_conflict", "apikey")
 UNSUPPORTED = ("or", "and", "not.or", "not.and")
-MAX_ROWS = 1000  # what hosted projects start with
+MAX_ROWS = 1000  # the default of hosted projects
 NAME = r'(?:"(?:[^"\\]|\\.)*"|[^",.:()]+)'
 SELECTED = re.compile(rf"(?:(?P<alias>{NAME}):(?!:))?(?P<column>{NAME})")
 ORDERED = re.compile(rf"(?P<column>{NAME})(?:\.(?P<order>asc|desc))?(?:\.(?P<nulls>nullsfirst|nullslast))?")

@@ -188,7 +188,7 @@ def _is_argument(key: str, value: str) -> bool:
 
 
 def _rows(row: dict[str, Any], wishes: Parameters, request: Request) -> Response:
-    """The rows that were read, with what the range says of them."""
+    """The rows that were read, with their range."""
     if wishes.single:
         return _single(row, request, 200)
     rows, total = row["rows"], row["total"]

@@ -66,7 +66,7 @@ async def create(call: Call) -> Response:
 
 
 async def update(call: Call) -> Response:
-    """PUT /bucket/{bucket}: what is not given stays as it is."""
+    """PUT /bucket/{bucket}: fields that are not given stay as they are."""
     body = await call.body()
     if not any(field in body for field in CHANGEABLE):
         missing = ", ".join(f"body must have required property '{field}'" for field in CHANGEABLE)

@@ -31,7 +31,7 @@ class Call:
 
     request: Request
     caller: Caller
-    operation: str  # what policies see in storage.operation(), such as storage.object.upload
+    operation: str  # storage.operation() for policies, such as storage.object.upload
     database: Database
     files: Files
     pending: Pending
@@ -70,7 +70,7 @@ class Call:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A transaction as the caller, with what Storage tells triggers and policies; faults for errors."""
+        """A transaction as the caller with Storage's settings for triggers and policies; errors as faults."""
         try:
             async with self.database.transaction(STORAGE, self._settings()) as connection:
                 yield connection

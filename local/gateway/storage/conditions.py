@@ -1,6 +1,6 @@
 """Conditional requests: which of them a download answers without the bytes (RFC 9110, 13.2.2).
 
-If-Range is not looked at, as by the real server: its range is served whatever the object is by now.
+If-Range is not looked at, as by the real server: its range is served even of an object that has changed.
 """
 
 from __future__ import annotations

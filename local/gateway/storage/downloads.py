@@ -32,7 +32,7 @@ async def download_public(call: Call) -> Response:
 
 
 async def download_signed(call: Call) -> Response:
-    """GET /object/sign/{bucket}/{name}?token=…: whoever holds the URL may read until it expires."""
+    """GET /object/sign/{bucket}/{name}?token=…: everybody with the URL may read until it expires."""
     signing.check(call, "download")
     async with call.as_service.transaction() as connection:
         row = await objects.existing(connection, call.bucket, call.name)

@@ -101,12 +101,12 @@ def invalid_jwt(message: str) -> Fault:
 
 
 def invalid_body(message: str) -> Fault:
-    """What the framework of the real server says of a body that doesn't fit its schema."""
+    """The words of the real server's framework for a body that doesn't fit its schema."""
     return Fault(400, "InvalidRequest", message, error="Error")
 
 
 def unreadable_body(message: str) -> Fault:
-    """What that framework says of a body that is no JSON."""
+    """The words of that framework for a body that is no JSON."""
     return Fault(400, "InvalidRequest", message, error="FastifyError")
 
 

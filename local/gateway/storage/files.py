@@ -21,7 +21,7 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What was written: its size in bytes, its hex MD5, and when."""
+    """A written file: its size in bytes, its hex MD5, and when."""
 
     size: int
     md5: str
@@ -35,7 +35,7 @@ class Files:
         self._folder = folder
 
     def remove_partial(self) -> None:
-        """Remove what a gateway that was killed has left half written. Only while nobody writes."""
+        """Remove the half-written files of a gateway that was killed. Only while nobody writes."""
         for path in self._folder.glob(f"??/*{PARTIAL}"):
             path.unlink(missing_ok=True)
 
@@ -45,7 +45,7 @@ class Files:
         return self._folder / digits[:2] / digits
 
     async def write(self, version: str, chunks: AsyncIterator[bytes], limit: int) -> Stored:
-        """Write what `chunks` yields; `too_large` beyond `limit` bytes. Nothing is left after a failure."""
+        """Write the bytes of `chunks`; `too_large` beyond `limit` bytes. Nothing is left after a failure."""
         path = self.path(version)
         partial = path.with_suffix(PARTIAL)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -101,7 +101,7 @@ def _append(file: BinaryIO, md5: hashlib._Hash, chunk: bytes) -> None:
 
 
 def sync(file: BinaryIO) -> None:
-    """Return when what was written is on disk."""
+    """Return when the written bytes are on disk."""
     file.flush()
     os.fsync(file.fileno())
 

@@ -21,7 +21,7 @@ MAX_FIELD = 1024 * 1024  # of a form field, user metadata among them
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """What is known of a file before its bytes are read, and the bytes."""
+    """The facts about a file before its bytes are read, and the bytes."""
 
     mime_type: str
     cache_control: str

@@ -18,7 +18,7 @@ SORTABLE = ("name", "created_at", "updated_at", "last_accessed_at")
 ORDERS = {"asc": sql.SQL("asc"), "desc": sql.SQL("desc")}
 MOST = 1500
 
-# A name that goes on after a slash is in a folder, which is told once. `place` is what entries are sorted by.
+# A name that goes on after a slash is in a folder, which is told once. `place` is the key of their order.
 STATEMENT = """
 with inside as (
     select *, strpos(substr(name, length(%(start)s) + 1), '/') as slash from storage.objects
@@ -43,7 +43,7 @@ limit %(limit)s offset %(offset)s
 
 
 async def list_folder(call: Call) -> Response:
-    """POST /object/list/{bucket} {prefix, limit, offset, sortBy, search}: what the caller may see."""
+    """POST /object/list/{bucket} {prefix, limit, offset, sortBy, search}: objects that the caller sees."""
     body = await call.body()
     body.require("prefix")
     prefix = body.text("prefix")

@@ -61,7 +61,7 @@ async def create(connection: Connection, values: Mapping[str, Any]) -> None:
 
 
 async def upsert(connection: Connection, values: Mapping[str, Any]) -> Row:
-    """Insert, or give the row that has this name what is new about it; its id stays."""
+    """Insert, or update the row that has this name; its id stays."""
     columns, places = _insertion(values)
     changes = sql.SQL(", ").join(
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column))
@@ -91,7 +91,7 @@ async def update(connection: Connection, bucket: str, name: str, values: Mapping
 
 
 async def delete(connection: Connection, bucket: str, names: Sequence[str]) -> list[Row]:
-    """Delete by name what the transaction's role may delete, and return it."""
+    """Delete by name the objects that the transaction's role may delete, and return them."""
     cursor = await connection.execute(
         f"delete from storage.objects where bucket_id = %s and name = any(%s) returning {COLUMNS}",
         [bucket, list(names)],

@@ -28,7 +28,7 @@ async def remove(call: Call) -> Response:
 
 
 async def remove_many(call: Call) -> Response:
-    """DELETE /object/{bucket} {prefixes}: by full name; what is missing or forbidden is left out silently."""
+    """DELETE /object/{bucket} {prefixes}: by full name; missing or forbidden ones are left out silently."""
     body = await call.body()
     body.require("prefixes")
     names = body.texts("prefixes", least=1)
@@ -54,7 +54,7 @@ async def _empty(call: Call) -> None:
     try:
         while names := await _some_names(call):
             if not await _delete(call, names):
-                break  # what the caller may see but not delete
+                break  # objects that the caller may see but not delete
     except faults.Fault:
         log.exception("Bucket %s wasn't emptied", call.bucket)
 

@@ -107,7 +107,7 @@ def routes(prefix: str, database: Database, files: Files, pending: Pending, keys
         async def answer(request: Request) -> Response:
             try:
                 if request.method not in ("GET", "HEAD"):
-                    media_type(request)  # a fault for one that can't be read, whoever calls
+                    media_type(request)  # a fault for one that can't be read, for every caller
                 call = Call(
                     request=request,
                     caller=_caller(request, keys, who),
@@ -155,7 +155,7 @@ def _caller(request: Request, keys: Keys, who: str) -> Caller:
 
 
 async def _drain(request: Request) -> None:
-    """Read what is still being sent: a client that can't finish sending may not read the answer."""
+    """Read the rest of the request: a client that can't finish sending may not read the answer."""
     with contextlib.suppress(RuntimeError, ClientDisconnect):  # nothing is left, or nobody is there any more
         async for _ in request.stream():
             pass

@@ -73,7 +73,7 @@ def upload_url(call: Call, *, upsert: bool) -> dict[str, str]:
 
 
 def jwt_message(error: jwt.PyJWTError) -> str:
-    """What the library of the real server says of a bad token."""
+    """The words of the real server's library for a bad token."""
     match error:
         case jwt.ExpiredSignatureError():
             return '"exp" claim timestamp check failed'

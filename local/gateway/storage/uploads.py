@@ -17,7 +17,7 @@ from local.gateway.storage.call import Call, valid_key
 from local.gateway.storage.files import Stored
 from local.gateway.storage.incoming import Incoming, receive
 
-FOLDER_PLACEHOLDER = ".emptyFolderPlaceholder"  # what the dashboard uploads to make a folder; always empty
+FOLDER_PLACEHOLDER = ".emptyFolderPlaceholder"  # the dashboard uploads it to make a folder; always empty
 
 log = logging.getLogger(__name__)
 

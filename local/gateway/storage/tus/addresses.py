@@ -13,7 +13,7 @@ from local.gateway.storage.tus.pending import Upload
 
 
 def address(request: Request, upload: Upload) -> str:
-    """Absolute, as the client that creates the upload reaches us, through whatever proxy."""
+    """Absolute, as the client that creates the upload reaches us, through any proxy."""
     scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
     host = request.headers.get("x-forwarded-host", request.url.netloc)
     identity = base64.urlsafe_b64encode(f"{upload.bucket}/{upload.name}/{upload.version}".encode())
@@ -21,7 +21,7 @@ def address(request: Request, upload: Upload) -> str:
 
 
 def named(request: Request) -> Upload:
-    """What a request's address says of its upload; a fault for one that we never gave."""
+    """The upload that a request's address names; a fault for one that we never gave."""
     encoded = str(request.path_params["upload"])
     try:
         text = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()

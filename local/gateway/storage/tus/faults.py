@@ -21,7 +21,7 @@ class TusFault(Fault):
 
 
 def translated(fault: Fault) -> TusFault:
-    """What Storage's own fault looks like here."""
+    """Storage's own fault in this protocol's form."""
     return TusFault(int(fault.body["statusCode"]), fault.body["message"])
 
 

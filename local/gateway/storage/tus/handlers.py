@@ -60,7 +60,7 @@ def _protocol(handler: Handler) -> Handler:
 
 
 async def tell(call: Call) -> Response:
-    """OPTIONS: what this server can do."""
+    """OPTIONS: the server's abilities."""
     told = {
         "tus-resumable": faults.VERSION,
         "tus-version": faults.VERSION,
@@ -123,7 +123,7 @@ async def patch(call: Call) -> Response:
 
 @_protocol
 async def show(call: Call) -> Response:
-    """HEAD /upload/resumable[/sign]/{upload}: how many bytes there are. Whoever knows the URL may ask."""
+    """HEAD /upload/resumable[/sign]/{upload}: how many bytes there are. Everybody with the URL may ask."""
     told = named(call.request)
     _authorized(call, told)
     async with call.pending.turn(told.version):
@@ -209,9 +209,9 @@ async def _current(call: Call, told: Upload) -> Upload:
 
 
 def _authorized(call: Call, upload: Upload) -> tuple[Call, bool]:
-    """The call as the one who uploads, and whether they may replace what is there.
+    """The call as the uploader, and whether they may replace an object.
 
-    At a signed address that is whoever signed, otherwise the caller.
+    At a signed address that is the signer, otherwise the caller.
     """
     if not call.operation.endswith("_signed"):
         return call, call.request.headers.get("x-upsert") == "true"

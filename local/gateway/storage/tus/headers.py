@@ -1,4 +1,4 @@
-"""The protocol's request headers: what each must look like, and what it says."""
+"""The protocol's request headers: their forms and their values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = re.compile(r"[\x00-\x1f\x21-\x2b\x2d-\x7f]+")  # ASCII without space and c
 
 
 def check(headers: Headers) -> None:
-    """A fault for a header that the protocol doesn't allow, whatever the method."""
+    """A fault for a header that the protocol allows with no method."""
     if not headers.get("tus-resumable"):
         raise faults.TusFault(412, "Tus-Resumable Required\n")
     wrong = [name for name in headers if name in RULES and not RULES[name](headers[name])]

@@ -51,7 +51,7 @@ class _Turn:
 
 
 class Pending:
-    """The folder of uploads: for each, what is known of it and the bytes so far."""
+    """The folder of uploads: for each, its facts and the bytes so far."""
 
     def __init__(self, folder: Path, files: Files):
         self._folder = folder
@@ -62,7 +62,7 @@ class Pending:
     async def turn(self, version: str) -> AsyncIterator[asyncio.Event]:
         """Exclusive use of an upload; the event says that somebody waits for it.
 
-        Whoever waits is served soon: a client that lost its connection comes back before the server has
+        The waiting request is served soon: a client that lost its connection comes back before the server has
         noticed, and then the request that it left behind gives way. A fault where it doesn't in 5 seconds.
         """
         turn = self._turns.setdefault(version, _Turn())
@@ -109,7 +109,7 @@ class Pending:
         return changed
 
     async def append(self, upload: Upload, chunks: AsyncIterator[bytes], limit: int) -> int:
-        """Add what `chunks` yields; the new offset. What came before an interruption stays.
+        """Add the bytes of `chunks`; the new offset. Those before an interruption stay.
 
         Beyond `limit` bytes in all it is a fault, and the upload stays as it was.
         """
@@ -205,7 +205,7 @@ async def _acquire(turn: _Turn) -> None:
 
 def _write_out(file: BinaryIO, chunk: bytes) -> None:
     file.write(chunk)
-    file.flush()  # the size tells how far the upload is, whatever happens to this process
+    file.flush()  # the size tells how far the upload is, even if this process is killed
 
 
 def _md5(path: Path) -> str:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 async def sweep(pending: Pending, files: Files, database: Database) -> None:
-    """Remove what expired, at once and then every ten minutes, until cancelled."""
+    """Remove expired uploads, at once and then every ten minutes, until cancelled."""
     while True:
         try:
             await remove_expired(pending, files, database)
@@ -27,7 +27,7 @@ async def sweep(pending: Pending, files: Files, database: Database) -> None:
 
 
 async def remove_expired(pending: Pending, files: Files, database: Database) -> None:
-    """One round: what is expired, and files that no upload knows."""
+    """One round: expired uploads, and files that no upload knows."""
     for upload in pending.everything():
         if upload.is_expired:
             with contextlib.suppress(faults.Fault):  # in use at this moment: the next round finds it again
