@@ -71,7 +71,7 @@ grant execute on function
   neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
   neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
-  neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,
+  neural_search.filter_conditions, neural_search.ids_with_metadata, neural_search.set_parameters, neural_search.search_statement,
   neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows, neural_search.nearest,
   neural_search.find_public, neural_search.find_seen, neural_search.state_of,
   neural_search.read_search, neural_search.find_page, neural_search.search_parameters,
