@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Measure the speed on this machine.")
     group.command()(embed)
     group.command()(search)
+    group.command()(queue)
     group.command()(mixture)
     app.add_typer(group, name="bench")
 
@@ -85,6 +86,30 @@ def search(
         output.say(f"\n{title}")
         output.print_table(columns, rows)
     output.say(f"\nMeasured in {output.seconds(report['seconds'])}.")
+
+
+def queue(
+    minutes: Annotated[float, typer.Option(min=0, help="How long the transaction stays open.")] = 5,
+    backfill: Annotated[int, typer.Option(min=1, help="Images that are queued behind uploads.")] = 100_000,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the table into this file, e.g. docs/speed.md."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the queue beside a transaction that stays open, and uploads beside a backfill: ten minutes."""
+    from benchmarks import figures, job_queue, speed
+    from cli.stacks.benchmark_stack import database
+
+    with database() as url:
+        found, where = job_queue.measure(url, output.warn, minutes=minutes, backfill=backfill)
+    if record:
+        speed.replace(record, "queue", job_queue.markdown(found, where))
+    if as_json:
+        output.print_json({"measured": where, "figures": [figure.as_json() for figure in found]})
+        return
+    output.print_table(figures.COLUMNS, figures.cells(found))
+    output.say(f"\n{where}")
 
 
 def mixture(

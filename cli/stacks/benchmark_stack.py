@@ -57,6 +57,18 @@ def places() -> Iterator[Places]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def database() -> Iterator[str]:
+    """The URL of the superuser of a database with the migrations; PostgreSQL has its own parameters."""
+    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
+    folder.chmod(0o711)
+    try:
+        with Cluster(folder / "postgres") as cluster:
+            yield _make(cluster)
+    finally:
+        shutil.rmtree(folder)
+
+
 def _own_settings(folder: Path) -> settings.Settings:
     """The default model, loaded as this process would load it."""
     given = settings.load()
