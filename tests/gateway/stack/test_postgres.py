@@ -198,5 +198,5 @@ def test_root_copies_binaries_that_the_server_cant_reach(folder, postgres_major,
         (tmp_path / name).symlink_to(package.with_name(name))
     monkeypatch.setattr(postgres, "_package_folder", lambda: tmp_path / package.name)
     with Cluster(folder, postgres_major, durable=False) as running:
-        assert folder in running._binaries().parents
+        assert folder in running.binaries().parents
         assert answer(running, "create extension vector", "select '[1]'::vector::text") == "[1]"

@@ -10,7 +10,6 @@ installation has it, and pgvector 0.8 or newer, name its folder (the one that ho
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +19,10 @@ import pytest
 from bridge import bridge
 from repository import Repository
 from support.databases import Clone, clone
+from support.installed_postgres import installed
 from support.memory_folder import quick_folder
 
 from cli.installer import migrations
-from local import postgres
 from local.postgres import SUPERUSER, Cluster, prepare_database
 
 INSTALLATION = os.environ.get("PLPGSQL_CHECK_POSTGRES", "")
@@ -33,11 +32,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def checked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
+def checked() -> Iterator[Clone]:
     """A database with the extension, and with everything of ours."""
-    told = subprocess.run([f"{INSTALLATION}/bin/postgres", "--version"], capture_output=True, text=True)
-    major = int(re.findall(r"\d+", told.stdout)[0])
-    monkeypatch.setitem(postgres.INSTALLATIONS, major, INSTALLATION)
+    major = installed(INSTALLATION)
     with quick_folder() as folder, Cluster(folder / "postgres", major, durable=False) as cluster:
         prepare_database(cluster, "platform")
         with psycopg.connect(cluster.url(SUPERUSER, "platform")) as platform:
