@@ -19,6 +19,7 @@ class ObjectChanged:
     """An object was uploaded, overwritten or moved."""
 
     object_id: str
+    wait: bool = True  # for what becomes of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,10 @@ class ObjectDeleted:
 
 @dataclass(frozen=True, kw_only=True)
 class Kick:
-    """Work off what is due, up to so many jobs."""
+    """Work off what is due: up to so many jobs, or all of it where nobody waits for what becomes of it."""
 
     limit: int
+    wait: bool = True
 
 
 Event = ObjectChanged | ObjectDeleted | Kick
@@ -46,13 +48,14 @@ def parse(body: bytes) -> Event:
     kind = payload.get("type")
     if kind not in TYPES:
         raise InvalidPayload(f"type is {kind!r:.100}. Expected one of: {', '.join(TYPES)}.", value=kind)
+    wait = _wait(payload.get("wait", True))
     if kind == "KICK":
-        return Kick(limit=_limit(payload.get("limit", DEFAULT_LIMIT)))
+        return Kick(limit=_limit(payload.get("limit", DEFAULT_LIMIT)), wait=wait)
     _check_table(payload)
     if kind == "DELETE":
         row = _row(payload, "old_record")
         return ObjectDeleted(object_id=_id(row), bucket_id=row.get("bucket_id"), name=row.get("name"))
-    return ObjectChanged(object_id=_id(_row(payload, "record")))
+    return ObjectChanged(object_id=_id(_row(payload, "record")), wait=wait)
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -75,6 +78,12 @@ def _limit(limit: Any) -> int:
             f"limit is {limit!r:.100}. Expected a whole number from 1 to {MAX_LIMIT}.", value=limit
         )
     return limit
+
+
+def _wait(wait: Any) -> bool:
+    if not isinstance(wait, bool):
+        raise InvalidPayload(f"wait is {wait!r:.100}. Expected true or false.", value=wait)
+    return wait
 
 
 def _check_table(payload: dict[str, Any]) -> None:

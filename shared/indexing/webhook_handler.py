@@ -9,8 +9,9 @@ from collections.abc import Callable
 from shared.errors import Busy
 from shared.images import Decode
 from shared.indexing import queue
+from shared.indexing.background_worker import BackgroundWorker
 from shared.indexing.job_runner import Result
-from shared.indexing.webhook import MAX_LIMIT, Event, Kick, ObjectChanged, ObjectDeleted
+from shared.indexing.webhook import Event, Kick, ObjectChanged, ObjectDeleted
 from shared.indexing.worker import build_worker
 from shared.indexing.worker_pool import Leased
 from shared.runtime import logs
@@ -21,8 +22,10 @@ from shared.supabase.database import Database
 from shared.supabase.storage import Storage
 
 CONCURRENCY = 4  # jobs that one kick runs at a time: there are no more decoders
-# Then a call claims no more and answers: pg_net waits 10 s, and other webhooks of the project wait with it.
-WORKING_SECONDS = 7.0
+WORKING_SECONDS = 7.0  # then a kick claims no more and answers: pg_net waits 10 s
+# pg_net sends in batches, and the project's other webhooks wait for the slowest call of a batch.
+# Where a platform gives a process its CPU during calls alone, some work is done in this time.
+PATIENCE_SECONDS = 0.5
 
 # What claim_object answers besides claimed jobs -> what we tell the caller.
 UNCLAIMED = {
@@ -74,37 +77,31 @@ class WebhookHandler:
             max_bytes=max_bytes,
             concurrency=CONCURRENCY,
         )
+        self._background = BackgroundWorker(self._worker, stopping)
 
     def handle(self, event: Event) -> list[Result]:
         """Acts on an event. Raises Busy before anything is claimed, faults after giving it back."""
         if isinstance(event, ObjectDeleted):
             reason = "It was deleted, and its documents with it: nothing to do."
             return [_result(event.object_id, event.bucket_id, event.name, "gone", reason)]
-        until = time.monotonic() + WORKING_SECONDS
         with self._limiter.enter():
             if self._stopping.is_set():
                 raise Busy("This process is about to end. The image stays due.", retry_after=5)
-            results = self._act(event, until)
-        if self._limiter.take_turned_away() or isinstance(event, ObjectChanged):
-            self._work_for_others(until)
+            if not event.wait:
+                self._background.wake(PATIENCE_SECONDS)
+                return []
+            return self._changed(event.object_id) if isinstance(event, ObjectChanged) else self._kicked(event)
+
+    def _changed(self, object_id: str) -> list[Result]:
+        results = self.work_on(object_id)
+        self._background.wake()  # few calls are made at a time: what came beside this one is done too
         return results
 
-    def _act(self, event: ObjectChanged | Kick, until: float) -> list[Result]:
-        return self.work_off(event.limit, until) if isinstance(event, Kick) else self.work_on(event.object_id)
-
-    def _work_for_others(self, until: float) -> None:
-        """The database makes few calls at a time, and in a burst some get Busy: what they leave is done here.
-
-        Runs after our slot is released, so no rejected call is missed.
-        All that is due is done: a job that we take may be that of a call that waits, not of one that left.
-        """
-        try:
-            with self._limiter.enter():
-                self.work_off(MAX_LIMIT, until)
-        except Busy:
-            pass  # others are here, and will ask in their turn
-        except Exception as fault:  # our own caller's work is done, and that is what it is told
-            logs.write("others' work left to the schedule", severity="WARNING", error=fault)
+    def _kicked(self, kick: Kick) -> list[Result]:
+        results: list[Result] = []
+        stop = Deadline(time.monotonic() + WORKING_SECONDS, self._stopping)
+        self._worker.run(results.append, limit=kick.limit, stop=stop)
+        return results
 
     def work_on(self, object_id: str) -> list[Result]:
         """Embeds one object with every model that wants it, or says why there is nothing to do."""
@@ -120,12 +117,6 @@ class WebhookHandler:
         status = UNCLAIMED[claim.status]
         logs.write(status, object_id=object_id, bucket=claim.bucket_id, name=claim.name, reason=claim.reason)
         return [_result(object_id, claim.bucket_id, claim.name, status, claim.reason)]
-
-    def work_off(self, limit: int, until: float) -> list[Result]:
-        """Embeds what is due, up to `limit` jobs; what hasn't begun by `until` (monotonic) is given back."""
-        results: list[Result] = []
-        self._worker.run(results.append, limit=limit, stop=Deadline(until, self._stopping))
-        return results
 
 
 def _result(object_id: str, bucket: str | None, name: str | None, status: str, reason: str | None) -> Result:

@@ -10,16 +10,12 @@ from shared.errors import Busy
 
 
 class ConcurrencyLimiter:
-    """Lets a few through at a time while a few more wait; the rest get Busy at once.
-
-    It remembers that somebody was turned away, so that whoever got through can do that work too.
-    """
+    """Lets a few through at a time while a few more wait; the rest get Busy at once."""
 
     def __init__(self, *, running: int, waiting: int):
         self._places = threading.Semaphore(running + waiting)
         self._running = threading.Semaphore(running)
         self._inside = 0
-        self._turned_away = False
         self._lock = threading.Lock()
 
     @property
@@ -30,8 +26,6 @@ class ConcurrencyLimiter:
     @contextmanager
     def enter(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
-            with self._lock:
-                self._turned_away = True
             raise Busy(retry_after=5)
         self._count(1)
         try:
@@ -44,9 +38,3 @@ class ConcurrencyLimiter:
     def _count(self, change: int) -> None:
         with self._lock:
             self._inside += change
-
-    def take_turned_away(self) -> bool:
-        """Whether somebody was turned away since this was last asked."""
-        with self._lock:
-            taken, self._turned_away = self._turned_away, False
-            return taken

@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'fbf6a84be75c96a9a5f7cdacf49ac535b3617e4a54574cb9cdb17e79fd8efa67'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '282c7a29d1b9819f0cdac46d179c1fe457d63e645e2eea4aa8454d60e76dfb76'
     ) then
       return;
     end if;
@@ -287,6 +288,10 @@ insert into neural_search.kicks (slot) select s from generate_series(1, 4) as s
 where not exists (select from neural_search.kicks);
 drop function if exists neural_search.kick(jsonb);
 drop function if exists neural_search.try_kick(jsonb);
+
+alter table neural_search.models add column if not exists burst_at timestamptz;
+comment on column neural_search.models.burst_at is
+  'When somebody last took as many uploads as they could, give or take half a second. In seconds they come back for more.';
 
 -- Uploads come before what is caught up with.
 alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
@@ -676,6 +681,21 @@ $$;
 comment on function neural_search.note_request is 'Notes that somebody who can load these models asks for work.';
 
 
+create or replace function neural_search.note_burst(model_name text) returns void
+language sql set search_path = '' as $$
+  update neural_search.models as m set burst_at = clock_timestamp()
+  from (
+    select s.name from neural_search.models as s
+    where s.name = model_name
+      and (s.burst_at is null or s.burst_at < clock_timestamp() - interval '0.5 seconds')
+    for no key update skip locked
+  ) as stale
+  where m.name = stale.name
+$$;
+comment on function neural_search.note_burst is
+  'Notes that somebody took as many of a model''s uploads as they could, so that they come back for more.';
+
+
 -- So that whoever downloads the bytes asks reuse_embedding only where it will answer. By their size and not by an eTag,
 -- which needn't be a hash of the content: identical bytes may have different ones, where a file came in parts.
 create or replace function neural_search.known_hashes(model_name text, size bigint) returns text[]
@@ -746,6 +766,7 @@ language plpgsql set search_path = '' as $$
 declare
   model_name text;
   job_priority smallint;
+  leased integer;
 begin
   perform neural_search.check_lease_seconds(lease_seconds);
   perform neural_search.note_request(loaded_models);
@@ -758,7 +779,11 @@ begin
     order by m.state = 'active' desc, m.name, p
   loop
     return query select * from neural_search.lease_due(model_name, job_priority, max_jobs, lease_seconds, claim_id);
-    exit when found;
+    get diagnostics leased = row_count;
+    if leased = max_jobs and leased > 0 and job_priority = 0 then
+      perform neural_search.note_burst(model_name);
+    end if;
+    exit when leased > 0;
   end loop;
 end
 $$;
@@ -1383,7 +1408,7 @@ comment on function public.remove_model is
 
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
--- Objects: neural_search.limit_kicks, free_slot, kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
+-- Objects: neural_search.limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
 -- itself is made in the last chapter.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
@@ -1422,6 +1447,18 @@ comment on function neural_search.free_slot is
   'Locks a slot whose call has been answered or is forgotten after 15 seconds; null where there is none.';
 
 
+-- Asked of the clock and not of the transaction, which may have begun long ago.
+create or replace function neural_search.in_burst() returns boolean
+language sql volatile set search_path = '' as $$
+  select exists (
+    select from neural_search.models as m
+    where m.state = 'active' and m.burst_at > clock_timestamp() - interval '3 seconds'
+  )
+$$;
+comment on function neural_search.in_burst is
+  'Whether somebody works on uploads of the active model and will come back for more within seconds: no call is needed.';
+
+
 create or replace function neural_search.kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -1432,7 +1469,7 @@ declare
     select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret'
   );
 begin
-  if url is null or secret is null then
+  if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
   -- One slow batch of pg_net holds up all that follows it; the schedule comes back for what isn't kicked now.
@@ -1440,7 +1477,7 @@ begin
     return false;
   end if;
   -- More calls at a time than are answered would fill pg_net's batches, and the project's other webhooks wait for those.
-  -- The calls in flight work on beyond their own objects.
+  -- Who is called works on beyond the object that it is called for.
   free_slot = neural_search.free_slot(scheduled);
   if free_slot is null then
     return false;
@@ -1461,8 +1498,8 @@ begin
 end
 $$;
 comment on function neural_search.kick is
-  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, or '
-  'too much is waiting to be sent.';
+  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, '
+  'too much is waiting to be sent, or an upload''s call isn''t needed in a burst.';
 
 
 create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
@@ -1480,8 +1517,11 @@ comment on function neural_search.try_kick is 'As kick, but a failure is a warni
 create or replace function neural_search.kick_due() returns integer
 language plpgsql set search_path = '' as $$
 declare
-  per_kick constant integer := 50; -- a call does more in its seconds where it can
-  most_kicks constant integer := (select count(*) from neural_search.kicks);
+  per_kick constant integer := 50; -- who is called does all that is due; the limit is for a function of 0.1.0
+  -- In a burst one tells one more instance of the function, where there are several.
+  most_kicks constant integer := (
+    select case when neural_search.in_burst() then 1 else count(*) end from neural_search.kicks
+  );
   kicks integer;
 begin
   perform neural_search.give_up_exhausted();
@@ -1502,7 +1542,7 @@ begin
   ) as due
   where m.state in ('active', 'standby');
   for _ in 1 .. kicks loop
-    exit when not neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', 10 * per_kick), true);
+    exit when not neural_search.try_kick(jsonb_build_object('type', 'KICK', 'wait', false, 'limit', 10 * per_kick), true);
   end loop;
   return kicks;
 end
@@ -1613,7 +1653,8 @@ begin
   if due then
     -- A block of its own: what fails here doesn't undo the record.
     perform neural_search.try_kick(jsonb_build_object(
-      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before));
+      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before,
+      'wait', false));
   end if;
   return null;
 end
@@ -4838,6 +4879,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'fbf6a84be75c96a9a5f7cdacf49ac535b3617e4a54574cb9cdb17e79fd8efa67', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '282c7a29d1b9819f0cdac46d179c1fe457d63e645e2eea4aa8454d60e76dfb76', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

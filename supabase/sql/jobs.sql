@@ -164,6 +164,21 @@ $$;
 comment on function neural_search.note_request is 'Notes that somebody who can load these models asks for work.';
 
 
+create or replace function neural_search.note_burst(model_name text) returns void
+language sql set search_path = '' as $$
+  update neural_search.models as m set burst_at = clock_timestamp()
+  from (
+    select s.name from neural_search.models as s
+    where s.name = model_name
+      and (s.burst_at is null or s.burst_at < clock_timestamp() - interval '0.5 seconds')
+    for no key update skip locked
+  ) as stale
+  where m.name = stale.name
+$$;
+comment on function neural_search.note_burst is
+  'Notes that somebody took as many of a model''s uploads as they could, so that they come back for more.';
+
+
 -- So that whoever downloads the bytes asks reuse_embedding only where it will answer. By their size and not by an eTag,
 -- which needn't be a hash of the content: identical bytes may have different ones, where a file came in parts.
 create or replace function neural_search.known_hashes(model_name text, size bigint) returns text[]
@@ -234,6 +249,7 @@ language plpgsql set search_path = '' as $$
 declare
   model_name text;
   job_priority smallint;
+  leased integer;
 begin
   perform neural_search.check_lease_seconds(lease_seconds);
   perform neural_search.note_request(loaded_models);
@@ -246,7 +262,11 @@ begin
     order by m.state = 'active' desc, m.name, p
   loop
     return query select * from neural_search.lease_due(model_name, job_priority, max_jobs, lease_seconds, claim_id);
-    exit when found;
+    get diagnostics leased = row_count;
+    if leased = max_jobs and leased > 0 and job_priority = 0 then
+      perform neural_search.note_burst(model_name);
+    end if;
+    exit when leased > 0;
   end loop;
 end
 $$;

@@ -1,6 +1,6 @@
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
--- Objects: neural_search.limit_kicks, free_slot, kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
+-- Objects: neural_search.limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
 -- itself is made in the last chapter.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
@@ -39,6 +39,18 @@ comment on function neural_search.free_slot is
   'Locks a slot whose call has been answered or is forgotten after 15 seconds; null where there is none.';
 
 
+-- Asked of the clock and not of the transaction, which may have begun long ago.
+create or replace function neural_search.in_burst() returns boolean
+language sql volatile set search_path = '' as $$
+  select exists (
+    select from neural_search.models as m
+    where m.state = 'active' and m.burst_at > clock_timestamp() - interval '3 seconds'
+  )
+$$;
+comment on function neural_search.in_burst is
+  'Whether somebody works on uploads of the active model and will come back for more within seconds: no call is needed.';
+
+
 create or replace function neural_search.kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -49,7 +61,7 @@ declare
     select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret'
   );
 begin
-  if url is null or secret is null then
+  if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
   -- One slow batch of pg_net holds up all that follows it; the schedule comes back for what isn't kicked now.
@@ -57,7 +69,7 @@ begin
     return false;
   end if;
   -- More calls at a time than are answered would fill pg_net's batches, and the project's other webhooks wait for those.
-  -- The calls in flight work on beyond their own objects.
+  -- Who is called works on beyond the object that it is called for.
   free_slot = neural_search.free_slot(scheduled);
   if free_slot is null then
     return false;
@@ -78,8 +90,8 @@ begin
 end
 $$;
 comment on function neural_search.kick is
-  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, or '
-  'too much is waiting to be sent.';
+  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, '
+  'too much is waiting to be sent, or an upload''s call isn''t needed in a burst.';
 
 
 create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
@@ -97,8 +109,11 @@ comment on function neural_search.try_kick is 'As kick, but a failure is a warni
 create or replace function neural_search.kick_due() returns integer
 language plpgsql set search_path = '' as $$
 declare
-  per_kick constant integer := 50; -- a call does more in its seconds where it can
-  most_kicks constant integer := (select count(*) from neural_search.kicks);
+  per_kick constant integer := 50; -- who is called does all that is due; the limit is for a function of 0.1.0
+  -- In a burst one tells one more instance of the function, where there are several.
+  most_kicks constant integer := (
+    select case when neural_search.in_burst() then 1 else count(*) end from neural_search.kicks
+  );
   kicks integer;
 begin
   perform neural_search.give_up_exhausted();
@@ -119,7 +134,7 @@ begin
   ) as due
   where m.state in ('active', 'standby');
   for _ in 1 .. kicks loop
-    exit when not neural_search.try_kick(jsonb_build_object('type', 'KICK', 'limit', 10 * per_kick), true);
+    exit when not neural_search.try_kick(jsonb_build_object('type', 'KICK', 'wait', false, 'limit', 10 * per_kick), true);
   end loop;
   return kicks;
 end
@@ -230,7 +245,8 @@ begin
   if due then
     -- A block of its own: what fails here doesn't undo the record.
     perform neural_search.try_kick(jsonb_build_object(
-      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before));
+      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before,
+      'wait', false));
   end if;
   return null;
 end

@@ -247,7 +247,7 @@ def test_the_scheduled_kick_asks_for_what_is_due(db, make_object):
     db.execute("delete from net.http_request_queue")
     assert db.execute("select neural_search.kick_due()").fetchone() == (1,)
     assert db.execute("select convert_from(body, 'UTF8')::jsonb from net.http_request_queue").fetchall() == [
-        ({"type": "KICK", "limit": 500},)
+        ({"type": "KICK", "wait": False, "limit": 500},)
     ]
     finish(db, object_id, vector(1))
     assert db.execute("select neural_search.kick_due()").fetchone() == (0,)

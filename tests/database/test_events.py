@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from support.databases import as_role, finish, vector
+from support.databases import MODEL, as_role, finish, vector
 
 JOBS = "select object_id, version, state, attempts, lease_id is not null from neural_search.jobs"
 DOCUMENTS = "select object_id, bucket_id, content, object_version from neural_search.documents"
@@ -247,6 +247,49 @@ def test_a_call_that_never_answers_is_forgotten_after_15_seconds(db, make_object
     for _ in range(5):
         make_object()
     assert len(sent(db)) == 3
+
+
+CLAIM = "select count(*) from public.claim_embedding_jobs(%s, %s)"
+
+
+def test_uploads_make_no_call_while_somebody_takes_all_they_can(db, make_object, callable_function):
+    """Who took as many uploads as they could comes back for more; the schedule tells one more instance."""
+    for _ in range(60):
+        make_object()
+    sent(db)
+    db.execute("update neural_search.kicks set kicked_at = '-infinity'")
+    assert db.execute(CLAIM, [[MODEL], 5]).fetchone() == (5,)
+    make_object()
+    assert sent(db) == []
+    assert db.execute("select neural_search.kick_due()").fetchone() == (1,)
+    db.execute("update neural_search.models set burst_at = burst_at - interval '3 seconds'")
+    make_object()
+    assert len(sent(db)) == 2
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_an_upload_makes_a_call_beside_backfill_and_when_a_claim_left_nothing(
+    db, silent, make_object, callable_function, most
+):
+    silent.execute(
+        "insert into storage.objects (bucket_id, name, created_at, updated_at)"
+        " select 'images', n, '2020-01-01', '2020-01-01' from generate_series(1, 9) as n"
+    )
+    db.execute("select public.backfill_documents()")
+    make_object("a.png")
+    db.execute("delete from net.http_request_queue")
+    assert db.execute(CLAIM, [[MODEL], 2]).fetchone() == (1,)  # fewer than it wanted
+    assert db.execute(CLAIM, [[MODEL], most]).fetchone() == (most,)  # of the backfill
+    make_object("b.png")
+    assert len(sent(db)) == 1
+
+
+def test_a_claim_waits_for_nobody_who_notes_a_burst(database, db, make_object):
+    make_object()
+    with database.connect() as other, other.transaction():
+        other.execute("select neural_search.note_burst(%s)", [MODEL])
+        db.execute("set statement_timeout = '5s'")
+        assert db.execute(CLAIM, [[MODEL], 1]).fetchone() == (1,)
 
 
 def test_uploads_at_the_same_time_wait_for_no_slot(database, db, make_object, callable_function):

@@ -21,12 +21,12 @@ def temporary_stack() -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
     folder.chmod(0o711)
     try:
-        with launched(settings.load({"LOCAL_DATA": str(folder), "LOCAL_PORT": str(_free_port())})) as stack:
+        with launched(settings.load({"LOCAL_DATA": str(folder), "LOCAL_PORT": str(free_port())})) as stack:
             yield stack
     finally:
         shutil.rmtree(folder)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

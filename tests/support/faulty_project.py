@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,15 @@ from psycopg.rows import dict_row
 
 from support.faulty_proxy import Proxy
 from support.running_project import Running, running
+from support.waiting import eventually
 
 EMBED_URL = "neural_search_embed_url"
 PNG = {"content-type": "image/png"}
+
+
+def rested() -> None:
+    """Nothing is at work any more after its call was answered: it takes no later job."""
+    eventually(lambda: all(thread.name != "background worker" for thread in threading.enumerate()))
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,9 @@ class FaultyProject:
 
     def _call(self, body: dict[str, Any]) -> httpx.Response:
         headers = {"x-webhook-secret": str(self.running.keys.webhook)}
-        return self.running.post("embed_on_upload", json=body, headers=headers)
+        answer = self.running.post("embed_on_upload", json=body, headers=headers)
+        rested()
+        return answer
 
     def time_passes(self) -> None:
         """Every back-off is over, and every lease of a worker that vanished."""
@@ -100,6 +109,7 @@ class FaultyProject:
             self.connect_webhook(False)
             # What is on its way has an answer once it leaves the queue, and takes no later test's job.
             self.running.eventually(lambda: self.rows("select from net.http_request_queue"), [])
+            rested()
 
     def connect_webhook(self, connected: bool) -> None:
         names = ("hidden", EMBED_URL) if connected else (EMBED_URL, "hidden")

@@ -132,8 +132,8 @@ def test_a_kick_does_what_no_webhook_announced(project: Running, name: str):
         answer = webhook(project, {"type": "KICK", "limit": 50})
     finally:
         project.execute(rename, "neural_search_embed_url", "hidden")
-    assert set(answer.json()) == {"embedded"}
-    assert project.state(f"{name}.2.png")[0] == "searchable"
+    assert set(answer.json()) <= {"embedded"}  # an earlier call may still be at work and take them
+    project.eventually(lambda: project.state(f"{name}.2.png")[0], "searchable")
 
 
 def test_a_bucket_that_is_not_indexed_is_left_alone(project: Running, name: str):

@@ -36,6 +36,7 @@ def test_unknown_keys_are_no_error():
 def test_a_kick_has_a_limit():
     assert parse(b'{"type": "KICK", "limit": 3}') == Kick(limit=3)
     assert parse(b'{"type": "KICK"}') == Kick(limit=50)
+    assert parse(b'{"type": "KICK", "wait": false}') == Kick(limit=50, wait=False)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,7 @@ def test_a_kick_has_a_limit():
         (webhook(record={"id": "seven"}), "id is 'seven'"),
         (b'{"type": "KICK", "limit": 0}', "limit is 0. Expected a whole number from 1 to 1000"),
         (b'{"type": "KICK", "limit": true}', "limit is True"),
+        (b'{"type": "KICK", "wait": "no"}', "wait is 'no'. Expected true or false"),
         (b'{"type": "KICK", "limit": "9"}', "limit is '9'"),
         (b'{"type": "KICK", "limit": 1001}', "limit is 1001"),
     ],

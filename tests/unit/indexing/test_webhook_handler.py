@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import requests
 import responses
+from support.waiting import eventually
 
 from shared import images
 from shared.errors import (
@@ -84,6 +85,21 @@ def storage() -> Iterator[responses.RequestsMock]:
 
 def holds(storage: responses.RequestsMock, number: int = 1, body: bytes = RED, **answer: Any) -> None:
     storage.get(f"{URL}/storage/v1/object/images/{number}.png", body=body, **answer)
+
+
+@pytest.fixture(autouse=True)
+def background(
+    storage: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], None]]:
+    """Waits until nothing is at work any more."""
+    monkeypatch.setattr("shared.indexing.background_worker.LINGERING_SECONDS", 0.0)
+    monkeypatch.setattr("shared.indexing.webhook_handler.PATIENCE_SECONDS", 0.0)
+
+    def settle() -> None:
+        eventually(lambda: all(thread.name != "background worker" for thread in threading.enumerate()))
+
+    yield settle
+    settle()
 
 
 @pytest.fixture
@@ -433,28 +449,29 @@ def test_a_kick_works_until_its_limit_or_until_nothing_is_due(
     assert len(build(postgrest).handle(Kick(limit=50))) == 2
 
 
-def test_a_call_works_on_beyond_its_own_object(postgrest: RpcTransport, storage: responses.RequestsMock):
-    """Few calls are made at a time; uploads beside them make none."""
+def test_what_is_due_beside_an_object_is_done_when_its_call_has_answered(
+    postgrest: RpcTransport, storage: responses.RequestsMock, background: Callable[[], None]
+):
+    """Few calls are made at a time, uploads beside them make none, and who called isn't kept waiting."""
     holds(storage)
     holds(storage, 2)
+    answered = threading.Event()
     due = [job(2)]
-    postgrest.answers["claim_embedding_jobs"] = lambda _: [due.pop()] if due else []
+
+    def claim(_arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        answered.wait(10)
+        return [due.pop()] if due else []
+
+    postgrest.answers["claim_embedding_jobs"] = claim
     [result] = build(postgrest).handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
-    assert result.name == "1.png"
+    assert result.name == "1.png" and len(due) == 1
+    answered.set()
+    background()
     assert len(postgrest.called("finish_embedding_job")) == 2
 
 
-@pytest.mark.parametrize("event", [Kick(limit=1000), ObjectChanged(object_id=str(uuid.UUID(int=1)))])
-def test_a_call_stops_claiming_in_time_to_answer(
-    postgrest: RpcTransport,
-    storage: responses.RequestsMock,
-    monkeypatch: pytest.MonkeyPatch,
-    event: Kick | ObjectChanged,
-):
-    """There is always more that is due, so it ends by the time alone; it leaves nothing leased."""
-    monkeypatch.setattr("shared.indexing.webhook_handler.WORKING_SECONDS", 0.5)
+def always_due(postgrest: RpcTransport, leased: list[str]) -> None:
     numbers = iter(range(2, 100_000))
-    leased: list[str] = []
 
     def claim(arguments: dict[str, Any]) -> list[dict[str, Any]]:
         batch = [job(next(numbers), name="1.png") for _ in range(arguments["max_jobs"])]
@@ -462,13 +479,94 @@ def test_a_call_stops_claiming_in_time_to_answer(
         return batch
 
     postgrest.answers["claim_embedding_jobs"] = claim
-    holds(storage)
-    build(postgrest).handle(event)
+
+
+def check_nothing_stays_leased(postgrest: RpcTransport, leased: list[str]) -> None:
     numbers_done = {uuid.UUID(stored["object_id"]).int for stored in postgrest.called("finish_embedding_job")}
     done = {str(uuid.UUID(int=100 + number)) for number in numbers_done}
     given_back = postgrest.called("release_embedding_jobs")
     assert {call["delay_seconds"] for call in given_back} == {0}
     assert set(leased) - done == {lease for call in given_back for lease in call["lease_ids"]}
+
+
+def test_a_kick_that_is_waited_for_stops_claiming_in_time_to_answer(
+    postgrest: RpcTransport, storage: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("shared.indexing.webhook_handler.WORKING_SECONDS", 0.5)
+    leased: list[str] = []
+    always_due(postgrest, leased)
+    holds(storage)
+    build(postgrest).handle(Kick(limit=1000))
+    check_nothing_stays_leased(postgrest, leased)
+
+
+FIRST = ObjectChanged(object_id=str(uuid.UUID(int=1)))
+
+
+@pytest.mark.parametrize("event", [Kick(limit=1, wait=False), replace(FIRST, wait=False), FIRST])
+def test_what_goes_on_after_the_answer_ends_with_the_process(
+    postgrest: RpcTransport,
+    storage: responses.RequestsMock,
+    background: Callable[[], None],
+    event: Kick | ObjectChanged,
+):
+    leased: list[str] = []
+    stopping = threading.Event()
+    always_due(postgrest, leased)
+    holds(storage)
+    assert len(build(postgrest, stopping=stopping).handle(event)) == event.wait
+    eventually(lambda: len(postgrest.called("finish_embedding_job")) > 20)
+    stopping.set()
+    background()
+    check_nothing_stays_leased(postgrest, leased)
+
+
+def test_calls_that_come_meanwhile_start_no_second_run(
+    postgrest: RpcTransport, storage: responses.RequestsMock, background: Callable[[], None]
+):
+    """But one more look, as the first may have been over when theirs came to be due."""
+    looking, go_on = threading.Event(), threading.Event()
+
+    def claim(_arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        looking.set()
+        assert go_on.wait(10)
+        return []
+
+    postgrest.answers["claim_embedding_jobs"] = claim
+    ingest = build(postgrest)
+    ingest.handle(Kick(limit=1, wait=False))
+    assert looking.wait(10)
+    for _ in range(5):
+        ingest.handle(Kick(limit=1, wait=False))
+    assert len(postgrest.called("claim_embedding_jobs")) == 1
+    go_on.set()
+    background()
+    assert len(postgrest.called("claim_embedding_jobs")) == 4
+
+
+def test_a_call_that_doesnt_wait_for_what_becomes_of_it_still_waits_a_little(
+    postgrest: RpcTransport, storage: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+):
+    """Where a platform gives a process its CPU during calls alone, that much is done."""
+    monkeypatch.setattr("shared.indexing.webhook_handler.PATIENCE_SECONDS", 10.0)
+    monkeypatch.setattr("shared.indexing.background_worker.LINGERING_SECONDS", 0.1)
+    holds(storage)
+    due = [job(1)]
+    postgrest.answers["claim_embedding_jobs"] = lambda _: [due.pop()] if due else []
+    build(postgrest).handle(replace(FIRST, wait=False))
+    assert len(postgrest.called("finish_embedding_job")) == 1
+
+
+def test_a_kick_ends_at_its_limit_and_nothing_goes_on(
+    postgrest: RpcTransport, storage: responses.RequestsMock, background: Callable[[], None]
+):
+    holds(storage)
+    postgrest.answers["claim_embedding_jobs"] = lambda arguments: [
+        job(number, name="1.png") for number in range(1, arguments["max_jobs"] + 1)
+    ]
+    assert len(build(postgrest).handle(Kick(limit=2))) == 2
+    background()
+    assert len(postgrest.called("finish_embedding_job")) == 2
 
 
 @pytest.mark.parametrize("event", [Kick(limit=10), ObjectChanged(object_id=str(uuid.UUID(int=1)))])
@@ -507,7 +605,7 @@ def test_a_process_that_is_to_end_gives_back_what_it_has_leased(
 
 
 def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got_in(
-    postgrest: RpcTransport, storage: responses.RequestsMock
+    postgrest: RpcTransport, storage: responses.RequestsMock, background: Callable[[], None]
 ):
     holds(storage)
     holds(storage, 2)
@@ -520,6 +618,7 @@ def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got
     due = [job(2)]
     postgrest.answers["claim_embedding_jobs"] = lambda _: [due.pop()] if due else []
     ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
+    background()
     assert [stored["object_id"] for stored in postgrest.called("finish_embedding_job")] == [
         str(uuid.UUID(int=1)),
         str(uuid.UUID(int=2)),
@@ -527,7 +626,7 @@ def test_busy_is_said_before_anything_is_claimed_and_the_work_is_done_by_who_got
 
 
 def test_a_fault_in_the_work_of_those_turned_away_is_not_told_to_who_got_in(
-    postgrest: RpcTransport, storage: responses.RequestsMock
+    postgrest: RpcTransport, storage: responses.RequestsMock, background: Callable[[], None]
 ):
     holds(storage)
     limiter = ConcurrencyLimiter(running=1, waiting=0)
@@ -537,6 +636,7 @@ def test_a_fault_in_the_work_of_those_turned_away_is_not_told_to_who_got_in(
     postgrest.answers["claim_embedding_jobs"] = DOWN
     [result] = ingest.handle(ObjectChanged(object_id=str(uuid.UUID(int=1))))
     assert result.status == "embedded"
+    background()
     assert len(postgrest.called("claim_embedding_jobs")) == 1
 
 

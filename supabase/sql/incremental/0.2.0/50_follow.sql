@@ -18,6 +18,10 @@ where not exists (select from neural_search.kicks);
 drop function if exists neural_search.kick(jsonb);
 drop function if exists neural_search.try_kick(jsonb);
 
+alter table neural_search.models add column if not exists burst_at timestamptz;
+comment on column neural_search.models.burst_at is
+  'When somebody last took as many uploads as they could, give or take half a second. In seconds they come back for more.';
+
 -- Uploads come before what is caught up with.
 alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
 comment on column neural_search.jobs.priority is
