@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'fbf6a84be75c96a9a5f7cdacf49ac535b3617e4a54574cb9cdb17e79fd8efa67'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '282c7a29d1b9819f0cdac46d179c1fe457d63e645e2eea4aa8454d60e76dfb76'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c'
     ) then
       return;
     end if;
@@ -4878,8 +4877,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'fbf6a84be75c96a9a5f7cdacf49ac535b3617e4a54574cb9cdb17e79fd8efa67', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '282c7a29d1b9819f0cdac46d179c1fe457d63e645e2eea4aa8454d60e76dfb76', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
