@@ -66,7 +66,8 @@ def measure(bucket: Bucket, threads: int) -> Stages:
         def store(work: tuple[Job, bytes, DecodedImage, np.ndarray]) -> str:
             job, data, decoded, vector = work
             content_hash = hashlib.sha256(data).hexdigest()
-            return job_runner.store(Database(url, service, http), job, decoded, vector, content_hash)
+            made = job_runner.embedded(job, decoded, vector, content_hash)
+            return queue.finish(Database(url, service, http), made)
 
         claimed = _claim_all(Database(url, service, http), name, bucket.name)
         decode = partial(decoders.decode, min_side=embedder.image_size)

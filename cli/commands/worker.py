@@ -23,7 +23,8 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from shared.indexing.worker import Worker
 
-CONCURRENCY = 8  # on two cores: enough to keep the model busy while others download and store
+CONCURRENCY = 24  # on two cores: enough to keep the model busy while half of them wait to be stored together
+BATCH_SECONDS = 0.2  # for which a vector waits for others: nobody looks for a single image here
 LONGEST_PAUSE = 30.0  # seconds, after faults in a row
 PATIENCE = 6  # faults in a row after which --once gives up: about a minute
 
@@ -129,6 +130,7 @@ def _opened(
             metrics=Metrics(),
             max_bytes=mine.max_image_bytes,
             concurrency=concurrency,
+            patience=BATCH_SECONDS,
             on_given_back=progress.add_given_back,
         )
 

@@ -24,7 +24,8 @@ from shared.errors import (
 from shared.images import DECODER_VERSION, Decode, DecodedImage
 from shared.images.perceptual_hash import perceptual_hash
 from shared.indexing import queue
-from shared.indexing.queue import Job
+from shared.indexing.group_commit import GroupCommit
+from shared.indexing.queue import Embedded, Job
 from shared.indexing.single_flight import SingleFlight
 from shared.runtime import logs
 from shared.runtime.metrics import Metrics
@@ -55,12 +56,14 @@ class JobRunner:
         decode: Decode,
         metrics: Metrics,
         max_bytes: int,
+        commits: GroupCommit,
     ):
         self._storage = storage
         self._models = models
         self._decode = decode
         self._metrics = metrics
         self._max_bytes = max_bytes
+        self._commits = commits
         self._single_flight = SingleFlight()
 
     def run(self, database: Database, job: Job, claimed_at: float) -> Result:
@@ -112,7 +115,7 @@ class JobRunner:
         with self._metrics.step("embed"):
             vector = self._vector(database, job, embedder, decoded.picture)
         with self._metrics.step("store"):
-            return store(database, job, decoded, vector, content_hash)
+            return self._commits.store(database, embedded(job, decoded, vector, content_hash))
 
     def _download(self, job: Job) -> bytes:
         try:
@@ -160,12 +163,11 @@ def download(storage: Storage, job: Job, max_bytes: int) -> bytes:
     )
 
 
-def store(database: Database, job: Job, decoded: DecodedImage, vector: np.ndarray, content_hash: str) -> str:
-    """Finishes the job with its vector and the facts of its picture: embedded, superseded or gone."""
-    return queue.finish(
-        database,
-        job,
-        vector,
+def embedded(job: Job, decoded: DecodedImage, vector: np.ndarray, content_hash: str) -> Embedded:
+    """What is to be stored: the job's vector with the facts of its picture."""
+    return Embedded(
+        job=job,
+        embedding=vector,
         content_hash=content_hash,
         width=decoded.width,
         height=decoded.height,

@@ -42,6 +42,21 @@ class Claim:
     reason: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """A job's vector, and the facts of its file as a document keeps them."""
+
+    job: Job
+    embedding: np.ndarray
+    content_hash: str
+    width: int
+    height: int
+    mime_type: str
+    perceptual_hash: str  # 64 binary digits
+    shown: float  # share of the rows that the file has
+    decoder_version: int
+
+
 def claim(database: Database, models: Sequence[str], limit: int, claim_id: str) -> list[Job]:
     """Up to `limit` jobs that are due, for models that this process can load.
 
@@ -71,35 +86,22 @@ def claim_object(database: Database, object_id: str, models: Sequence[str], clai
     return Claim(jobs=jobs, **about)
 
 
-def finish(
-    database: Database,
-    job: Job,
-    embedding: np.ndarray,
-    *,
-    content_hash: str,
-    width: int,
-    height: int,
-    mime_type: str,
-    perceptual_hash: str,
-    shown: float,
-    decoder_version: int,
-) -> str:
+def finish(database: Database, made: Embedded) -> str:
     """Stores the vector if the object still has the job's version: embedded, superseded or gone."""
-    answer: str = database.call(
-        "finish_embedding_job",
-        object_id=job.object_id,
-        model=job.model,
-        object_version=job.version,
-        embedding=_vector(embedding),
-        content_hash=content_hash,
-        width=width,
-        height=height,
-        mime_type=mime_type,
-        perceptual_hash=perceptual_hash,
-        shown=shown,
-        decoder_version=decoder_version,
-    )
+    answer: str = database.call("finish_embedding_job", **_columns(made))
     return answer
+
+
+def finish_all(database: Database, batch: Sequence[Embedded]) -> list[str]:
+    """As `finish` for up to 64 in one round trip, a status for each.
+
+    It may also be busy, while somebody else holds the image's rows, or refused: `finish` tells more of it.
+    """
+    rows = [_columns(made) for made in batch]
+    statuses: list[str] = database.call(
+        "finish_embedding_jobs", **{PLURAL[name]: [row[name] for row in rows] for name in rows[0]}
+    )
+    return statuses
 
 
 def reuse(database: Database, job: Job, content_hash: str, decoder_version: int) -> str:
@@ -150,6 +152,29 @@ def release(
         error_message=_text(error),
     )
     return answer
+
+
+def _columns(made: Embedded) -> dict[str, Any]:
+    """The arguments of finish_embedding_job."""
+    about = {field.name: getattr(made, field.name) for field in fields(Embedded) if field.name != "job"}
+    job = {"object_id": made.job.object_id, "model": made.job.model, "object_version": made.job.version}
+    return job | about | {"embedding": _vector(made.embedding)}
+
+
+# Of each argument of finish_embedding_job the name of finish_embedding_jobs' array.
+PLURAL = {
+    "object_id": "object_ids",
+    "model": "models",
+    "object_version": "object_versions",
+    "embedding": "embeddings",
+    "content_hash": "content_hashes",
+    "width": "widths",
+    "height": "heights",
+    "mime_type": "mime_types",
+    "perceptual_hash": "perceptual_hashes",
+    "shown": "shown",
+    "decoder_version": "decoder_versions",
+}
 
 
 def _job(row: dict[str, Any]) -> Job:

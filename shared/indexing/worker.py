@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from shared.images import Decode
 from shared.indexing import queue
+from shared.indexing.group_commit import GroupCommit
 from shared.indexing.job_runner import JobRunner, Result
 from shared.indexing.leases import Leases
 from shared.indexing.worker_pool import Leased, WorkerPool
@@ -110,12 +111,25 @@ def build_worker(
     metrics: Metrics,
     max_bytes: int,
     concurrency: int,
+    patience: float = 0.0,
+    largest: int | None = None,
     on_given_back: Callable[[int], None] = lambda _jobs: None,
 ) -> Worker:
-    """A worker with its job runner and its leases. `on_given_back` gets the number of jobs."""
+    """A worker with its job runner and its leases.
+
+    A vector waits for others for `patience` seconds, to be stored with them in one round trip, `largest` at
+    most. `on_given_back` gets the number of jobs.
+    """
     return Worker(
         database=database,
-        runner=JobRunner(storage=storage, models=models, decode=decode, metrics=metrics, max_bytes=max_bytes),
+        runner=JobRunner(
+            storage=storage,
+            models=models,
+            decode=decode,
+            metrics=metrics,
+            max_bytes=max_bytes,
+            commits=GroupCommit(concurrency, patience, largest),
+        ),
         leases=Leases(on_given_back),
         models=models,
         concurrency=concurrency,

@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ece9517b2fb323a10fbe4277a34ce0a4b1952b4e771b08787c27ffa08cc1b501'
     ) then
       return;
     end if;
@@ -31,6 +32,7 @@ begin
     'explain_object',
     'fail_embedding_job',
     'finish_embedding_job',
+    'finish_embedding_jobs',
     'get_embeddings',
     'index_bucket',
     'index_status',
@@ -957,6 +959,52 @@ end
 $$;
 comment on function public.finish_embedding_job is
   'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
+
+
+-- Whoever changes an object of the batch waits for all of it. So it waits for no row that another holds, lest two wait
+-- for each other, and begins no image after half a second. Each is written in a subtransaction of its own: Postgres has
+-- 64 of a session at hand, with more all sessions get slow.
+create or replace function public.finish_embedding_jobs(
+  object_ids uuid[], models text[], object_versions text[], embeddings text[], content_hashes text[], widths integer[],
+  heights integer[], mime_types text[], perceptual_hashes text[], shown real[], decoder_versions integer[]
+) returns text[]
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+  lengths constant integer[] := array[
+    cardinality(object_ids), cardinality(models), cardinality(object_versions), cardinality(embeddings),
+    cardinality(content_hashes), cardinality(widths), cardinality(heights), cardinality(mime_types),
+    cardinality(perceptual_hashes), cardinality(shown), cardinality(decoder_versions)
+  ];
+  statuses text[] := '{}';
+begin
+  if (lengths[1] between 1 and 64 and lengths[1] = all (lengths)) is not true then
+    raise exception 'The arrays have % elements, expected as many in each, 1 to 64', lengths
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  for i in 1 .. lengths[1] loop
+    statuses[i] = 'busy';
+    continue when clock_timestamp() > statement_timestamp() + interval '500ms';
+    begin
+      perform from storage.objects as o where o.id = object_ids[i] for share nowait;
+      perform from neural_search.jobs as j where j.object_id = object_ids[i] and j.model = models[i]
+        for update nowait;
+      statuses[i] = public.finish_embedding_job(
+        object_ids[i], models[i], object_versions[i], embeddings[i]::extensions.vector, content_hashes[i], widths[i],
+        heights[i], mime_types[i], perceptual_hashes[i], shown[i], decoder_versions[i]
+      );
+    exception
+      when lock_not_available then null;
+      when data_exception or integrity_constraint_violation then statuses[i] = 'refused';
+    end;
+  end loop;
+  return statuses;
+end
+$$;
+comment on function public.finish_embedding_jobs is
+  'As finish_embedding_job, for 1 to 64 images in one round trip: a status for each, in the order given. An image that '
+  'can''t be stored here harms no other: busy where somebody else holds its rows or time is up, refused where its values '
+  'aren''t valid. Ask finish_embedding_job for those: it waits, and tells why.';
 
 
 -- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
@@ -4790,7 +4838,8 @@ grant select, insert, update, delete on public.documents to service_role;
 
 revoke execute on all functions in schema neural_search from public, anon, authenticated, service_role;
 revoke execute on function
-  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
+  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job,
+  public.finish_embedding_jobs, public.reuse_embedding,
   public.fail_embedding_job, public.release_embedding_jobs,
   public.list_models, public.add_model, public.activate_model, public.remove_model,
   public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
@@ -4803,7 +4852,8 @@ revoke execute on function
 -- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
 grant execute on function
-  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
+  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job,
+  public.finish_embedding_jobs, public.reuse_embedding,
   public.fail_embedding_job, public.release_embedding_jobs,
   public.list_models, public.add_model, public.activate_model, public.remove_model,
   public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
@@ -4878,6 +4928,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'ece9517b2fb323a10fbe4277a34ce0a4b1952b4e771b08787c27ffa08cc1b501', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

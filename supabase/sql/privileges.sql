@@ -24,7 +24,8 @@ grant select, insert, update, delete on public.documents to service_role;
 
 revoke execute on all functions in schema neural_search from public, anon, authenticated, service_role;
 revoke execute on function
-  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
+  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job,
+  public.finish_embedding_jobs, public.reuse_embedding,
   public.fail_embedding_job, public.release_embedding_jobs,
   public.list_models, public.add_model, public.activate_model, public.remove_model,
   public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
@@ -37,7 +38,8 @@ revoke execute on function
 -- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
 grant execute on function
-  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, public.reuse_embedding,
+  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job,
+  public.finish_embedding_jobs, public.reuse_embedding,
   public.fail_embedding_job, public.release_embedding_jobs,
   public.list_models, public.add_model, public.activate_model, public.remove_model,
   public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
