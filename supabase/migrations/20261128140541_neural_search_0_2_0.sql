@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ece9517b2fb323a10fbe4277a34ce0a4b1952b4e771b08787c27ffa08cc1b501'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697'
     ) then
       return;
     end if;
@@ -4927,8 +4926,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'ece9517b2fb323a10fbe4277a34ce0a4b1952b4e771b08787c27ffa08cc1b501', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
