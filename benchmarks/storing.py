@@ -159,7 +159,8 @@ def _cpu(bucket: Bucket) -> dict[str, float]:
 
 def _tree(root: psutil.Process) -> float:
     ended = sum(root.cpu_times()[2:4])  # Postgres' connections come and go
-    return ended + sum(sum(process.cpu_times()[:2]) for process in [root, *root.children(recursive=True)])
+    living = [root, *root.children(recursive=True)]
+    return float(ended + sum(sum(process.cpu_times()[:2]) for process in living))
 
 
 def table(report: dict[str, Any]) -> str:
