@@ -27,6 +27,7 @@ from shared.settings import Settings
 NATIVE = "efficientnet-lite0"
 NATIVE_DIMENSIONS, OTHER_DIMENSIONS = 1280, 512
 QUERIES = 100
+CANDIDATES = 52  # of an index, which match_documents looks at for a page of ten of 100,000: as many by hand
 GROWTH_ROUNDS, GROWTH_SECONDS = 60, 5.0
 
 
@@ -161,7 +162,7 @@ def _match(connection: Connection, collection: Collection) -> Match:
 
 def _as_callers(connection: Connection, collection: Collection, seed: int, show: Show) -> dict[str, Any]:
     connection.execute("create policy everything on storage.objects for select to anon using (true)")
-    connection.execute("reset hnsw.ef_search")
+    connection.execute(f"set hnsw.ef_search = {CANDIDATES}".encode())
     connection.execute("reset enable_sort")
     made = list(rows(len(collection.stored), seed))
     return {
@@ -183,7 +184,7 @@ def _of_callers(results: Sequence[Result]) -> list[Figure]:
             what="match_documents ÷ HNSW by hand, of 100% visible",
             value=everything.to_hnsw,
             unit="x",
-            target=1.25,
+            target=1.4,
             at_most=True,
             note=f"{everything.p50_ms:.1f} ms; recall {everything.recall:.3f}, "
             f"by hand {everything.hnsw_recall:.3f}",
@@ -231,6 +232,7 @@ def _of_callers(results: Sequence[Result]) -> list[Figure]:
 def _of_filters(results: Sequence[Result]) -> list[Figure]:
     narrowed = [one for one in results if not one.case.startswith("metadata")]
     worst = max(narrowed, key=lambda one: one.to_hnsw or 0)
+    rare = next(one for one in results if one.case == "metadata of 0.1%")
     return [
         Figure(
             row="filters",
@@ -240,6 +242,14 @@ def _of_filters(results: Sequence[Result]) -> list[Figure]:
             target=3.0,
             at_most=True,
             note=f"{worst.case}, {worst.p50_ms:.1f} ms",
+        ),
+        Figure(
+            row="filters",
+            what="match_documents narrowed to 0.1% by metadata, p50",
+            value=rare.p50_ms,
+            unit="ms",
+            target=25.0,
+            at_most=True,
         ),
         _completeness("filters", "filters with a full page, of all that are measured", results),
         _recall("filters", "least recall@10 of a filter", results),

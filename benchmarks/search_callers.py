@@ -1,8 +1,8 @@
 """What callers who may see only some of the documents get, and how long it takes beside statements by hand.
 
 Everything of one case takes turns: the same connection, role and claims, warm. By hand are written
-* `hnsw`: the ten nearest by the index in half precision, of the documents, under its policy; pgvector's
-  own defaults but for an iterative scan in strict order, without which hidden rows would leave pages empty.
+* `hnsw`: the ten nearest by the index in half precision, of the documents, under its policy; of as
+  many candidates, by an iterative scan in strict order, without which hidden rows would leave pages empty.
 * `hnsw, narrowed`: the same with the case's filter as a condition.
 * `exact`: the ten nearest of neural_search.documents by comparing all, under its policy, as the same caller.
 * `exact, joined`: the same without our policy on documents: joined with storage.objects, whose own policies
