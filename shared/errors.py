@@ -37,6 +37,7 @@ NeuralSearchError
 │   └── StorageUnavailable
 ├── DatabaseError               the database refused or failed
 │   ├── DatabaseForbidden
+│   ├── DatabaseOutdated
 │   └── DatabaseUnavailable
 ├── ModelError
 │   ├── UnknownModel
@@ -317,6 +318,13 @@ class DatabaseForbidden(DatabaseError):
     """The database doesn't let this key do that. Check the key and that the migrations were applied."""
 
     status = 403
+    outcome = "release"
+
+
+class DatabaseOutdated(DatabaseError):
+    """The database's migrations are of another version than this. Run `neural-search install`."""
+
+    status = 503
     outcome = "release"
 
 

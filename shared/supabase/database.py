@@ -15,6 +15,7 @@ from supabase.lib.client_options import SyncClientOptions
 from shared.errors import (
     DatabaseError,
     DatabaseForbidden,
+    DatabaseOutdated,
     DatabaseUnavailable,
     InvalidQuery,
     NeuralSearchError,
@@ -147,6 +148,8 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     text = f"{function}: {(error.message or 'no message').removesuffix('.')} ({code})"
     if kind is Unauthorized:
         text += ". Send a valid key or token"
+    elif kind is DatabaseOutdated:
+        text += ". The migrations are of another version than this process. Run `neural-search install`"
     elif kind in (DatabaseError, InvalidQuery, ObjectNotFound) and error.hint:
         text += f". {error.hint}"
     value = error.details if kind is ObjectNotFound else None  # the id that isn't there
@@ -157,6 +160,7 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
 MEANINGS: Meanings = (
     (("PGRST301", "PGRST302", "PGRST303"), Unauthorized),  # the token is expired, forged or malformed
     (("42501",), DatabaseForbidden),
+    (("PGRST202",), DatabaseOutdated),
     (
         ("PGRST00", "08", "40", "53", "55P03", "57", "58", "25006"),
         DatabaseUnavailable,
