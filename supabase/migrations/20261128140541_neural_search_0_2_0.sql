@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8b257e7141f79e1af2f871d0ba3e7b14ed007f6ba502885b87d8332724734885'
     ) then
       return;
     end if;
@@ -4043,11 +4044,8 @@ create or replace function public.confirm_duplicates(first_ids bigint[], second_
 returns table (first_id bigint, second_id bigint)
 language plpgsql stable set search_path = '' as $$
 begin
-  if greatest(cardinality(first_ids), cardinality(second_ids)) > 1000 then
-    raise exception 'first_ids and second_ids are % and %, expected at most 1000 each.',
-      cardinality(first_ids), cardinality(second_ids)
-      using errcode = 'invalid_parameter_value', hint = 'Ask for some pairs at a time.';
-  end if;
+  perform neural_search.check_count('first_ids', cardinality(first_ids));
+  perform neural_search.check_count('second_ids', cardinality(second_ids));
   if not neural_search.policies_work() then
     return;
   end if;
@@ -4562,41 +4560,36 @@ create or replace function neural_search.check_recommendation(
   page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
+declare
+  wrong record;
 begin
-  if examples not between 1 and 100 then
-    raise exception 'likes and unlikes are % in all, expected 1 to 100.', examples
-      using errcode = 'invalid_parameter_value', hint = 'Give at least one of either.';
-  end if;
-  if strategy not in ('average', 'best_score') then
-    raise exception 'strategy is %, expected average or best_score.', to_jsonb(left(strategy, 100))
-      using errcode = 'invalid_parameter_value', hint = 'average searches the middle of the likes, best_score each.';
-  end if;
-  if not diversity between 0 and 1 then
-    raise exception 'diversity is %, expected 0 to 1.', diversity
-      using errcode = 'invalid_parameter_value', hint = 'Begin with 0.3; 0 is off.';
-  end if;
-  if collapse <> 'duplicates' then
-    raise exception 'collapse is %, expected duplicates or null.', to_jsonb(left(collapse, 100))
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out to see every copy.';
+  select c.message, c.hint into wrong from (values
+    (examples between 1 and 100, format('likes and unlikes are %s in all, expected 1 to 100.', examples),
+      'Give at least one of either.'),
+    (strategy in ('average', 'best_score'),
+      format('strategy is %s, expected average or best_score.', to_jsonb(left(strategy, 100))),
+      'average searches the middle of the likes, best_score each.'),
+    (diversity between 0 and 1, format('diversity is %s, expected 0 to 1.', diversity), 'Begin with 0.3; 0 is off.'),
+    (collapse is null or collapse = 'duplicates',
+      format('collapse is %s, expected duplicates or null.', to_jsonb(left(collapse, 100))),
+      'Leave it out to see every copy.'),
+    (match_count >= 0 and skip_count >= 0,
+      format('match_count is %s and skip_count %s, expected 0 or more.', match_count, skip_count),
+      'Leave them out for the first 10.'),
+    (page_after is null or pool_size <> 200 and skip_count = 0,
+      'page_after is given beside skip_count, diversity or collapse.',
+      'Page by skip_count there, and by page_after alone elsewhere.'),
+    (match_count::bigint + skip_count <= pool_size,
+      format('match_count and skip_count are %s in all, expected at most %s.', match_count::bigint + skip_count, pool_size),
+      'With diversity or collapse the best 200 are all there is, else 1000 less the stored examples.')
+  ) as c (is_met, message, hint) where not c.is_met limit 1;
+  if found then
+    raise exception '%', wrong.message using errcode = 'invalid_parameter_value', hint = wrong.hint;
   end if;
   perform neural_search.check_confidence('min_confidence', min_confidence);
   perform neural_search.check_confidence('best_confidence', best_confidence);
-  if match_count < 0 or skip_count < 0 then
-    raise exception 'match_count is % and skip_count %, expected 0 or more.', match_count, skip_count
-      using errcode = 'invalid_parameter_value', hint = 'Leave them out for the first 10.';
-  end if;
   if page_after is not null then
-    if pool_size = 200 or skip_count > 0 then
-      raise exception 'page_after is given beside skip_count, diversity or collapse.'
-        using errcode = 'invalid_parameter_value', hint = 'Page by skip_count there, and by page_after alone elsewhere.';
-    end if;
     perform neural_search.check_page(page_after, 'score');
-  end if;
-  if (match_count::bigint + skip_count > pool_size) then
-    raise exception 'match_count and skip_count are % in all, expected at most %.',
-      match_count::bigint + skip_count, pool_size
-      using errcode = 'invalid_parameter_value',
-        hint = 'With diversity or collapse the best 200 are all there is, else 1000 less the stored examples.';
   end if;
 end
 $$;
@@ -4927,6 +4920,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8b257e7141f79e1af2f871d0ba3e7b14ed007f6ba502885b87d8332724734885', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -79,11 +79,8 @@ create or replace function public.confirm_duplicates(first_ids bigint[], second_
 returns table (first_id bigint, second_id bigint)
 language plpgsql stable set search_path = '' as $$
 begin
-  if greatest(cardinality(first_ids), cardinality(second_ids)) > 1000 then
-    raise exception 'first_ids and second_ids are % and %, expected at most 1000 each.',
-      cardinality(first_ids), cardinality(second_ids)
-      using errcode = 'invalid_parameter_value', hint = 'Ask for some pairs at a time.';
-  end if;
+  perform neural_search.check_count('first_ids', cardinality(first_ids));
+  perform neural_search.check_count('second_ids', cardinality(second_ids));
   if not neural_search.policies_work() then
     return;
   end if;

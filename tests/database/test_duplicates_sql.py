@@ -128,7 +128,7 @@ def test_no_more_than_a_thousand_pairs_are_confirmed_at_once(db, make, other):
             psycopg.errors.InvalidParameterValue, match=r"1001.*, expected at most 1000"
         ) as caught:
             db.execute(both, ids)
-        assert "some pairs at a time" in caught.value.diag.message_hint
+        assert "some at a time" in caught.value.diag.message_hint
 
 
 def test_fingerprints_are_of_the_bucket_and_the_names_asked_for(db, make):
