@@ -145,8 +145,20 @@ def searched(facts: Row, viewer: SqlCaller, search: Search) -> list[Condition]:
     ranked = without.run(viewer, facts["model"])
     if search.best_confidence:
         conditions.append(_best(ranked, search.best_confidence))
+    rank = _place(ranked, document["id"])
+    if rank is None and len(ranked) < DEEPEST and facts["declared"]:  # all that this caller is searched for
+        return [*conditions, _declared(facts["declared"])]
     explained = any(one.met is False for one in conditions)
-    return [*conditions, _rank(_place(ranked, document["id"]), search.limit, explained)]
+    return [*conditions, _rank(rank, search.limit, explained)]
+
+
+def _declared(visible_by: Mapping[str, str]) -> Condition:
+    listed = ", ".join(f"{key}: {expression}" for key, expression in visible_by.items())
+    detail = (
+        f"the bucket declares {listed}, which doesn't hold here, though the policies show the image. "
+        "`neural-search buckets index` with another --visible-by, or without, corrects it."
+    )
+    return Condition(name="visible_by", met=False, detail=detail)
 
 
 def _best(ranked: list[Row], wanted: str) -> Condition:

@@ -10,6 +10,7 @@ begin
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8b257e7141f79e1af2f871d0ba3e7b14ed007f6ba502885b87d8332724734885'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4c6681e299426df4f643e817a75864ca764ab6064f678d70364d07a79a3f63fb'
     ) then
       return;
     end if;
@@ -3463,6 +3464,9 @@ begin
     'model', active,
     'object', case when object.id is not null then to_jsonb(object) end,
     'indexed', exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket),
+    'declared', (
+      select b.visible_by from neural_search.indexed_buckets as b where b.bucket_id = bucket and not b.public_search
+    ),
     'state', work.state,
     'job', case when work.state <> 'searchable' then to_jsonb(work) end,
     'document', case when document.id is not null then to_jsonb(document) end,
@@ -3473,8 +3477,8 @@ begin
 end
 $$;
 comment on function public.explain_object is
-  'What is known of the live object of this name: object, whether its bucket is indexed, state, job, document of the '
-  'active model, which keys of a filter it fulfils, and how similar it is to a query.';
+  'The facts about the live object of this name: its job, its document of the active model, its bucket''s declaration, the '
+  'keys of a filter that it fulfils, and its similarity to a query.';
 
 
 -- From sql/words.sql
@@ -4921,6 +4925,7 @@ $statements$;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '8b257e7141f79e1af2f871d0ba3e7b14ed007f6ba502885b87d8332724734885', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '4c6681e299426df4f643e817a75864ca764ab6064f678d70364d07a79a3f63fb', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

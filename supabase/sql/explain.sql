@@ -38,6 +38,9 @@ begin
     'model', active,
     'object', case when object.id is not null then to_jsonb(object) end,
     'indexed', exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket),
+    'declared', (
+      select b.visible_by from neural_search.indexed_buckets as b where b.bucket_id = bucket and not b.public_search
+    ),
     'state', work.state,
     'job', case when work.state <> 'searchable' then to_jsonb(work) end,
     'document', case when document.id is not null then to_jsonb(document) end,
@@ -48,5 +51,5 @@ begin
 end
 $$;
 comment on function public.explain_object is
-  'What is known of the live object of this name: object, whether its bucket is indexed, state, job, document of the '
-  'active model, which keys of a filter it fulfils, and how similar it is to a query.';
+  'The facts about the live object of this name: its job, its document of the active model, its bucket''s declaration, the '
+  'keys of a filter that it fulfils, and its similarity to a query.';

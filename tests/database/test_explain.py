@@ -20,8 +20,8 @@ def explain(db, name, query=None, **narrow):
 def test_an_object_that_is_not_there_has_no_facts_but_its_bucket(db):
     facts = explain(db, "nothing.png")
     assert facts == {
-        "model": MODEL, "object": None, "indexed": True, "state": None, "job": None, "document": None,
-        "confidence": None, "filter": {},
+        "model": MODEL, "object": None, "indexed": True, "declared": None, "state": None, "job": None,
+        "document": None, "confidence": None, "filter": {},
     }  # fmt: skip
 
 
@@ -76,6 +76,13 @@ def test_a_bucket_that_is_not_indexed_is_named_so(db, make_document):
     db.execute("select public.unindex_bucket('images')")
     facts = explain(db, "a.png")
     assert facts["object"] and (facts["indexed"], facts["state"], facts["document"]) == (False, None, None)
+
+
+def test_a_bucket_has_its_declaration_unless_everybody_may_search_it(db):
+    db.execute("""select public.index_bucket('images', visible_by => '{"owner": "auth.uid()"}')""")
+    assert explain(db, "a.png")["declared"] == {"owner": "auth.uid()"}
+    db.execute("update neural_search.buckets set public_search = true")
+    assert explain(db, "a.png")["declared"] is None
 
 
 def test_the_service_may_ask_and_nobody_else(db, make_document):

@@ -147,6 +147,22 @@ def test_what_the_user_may_not_see_is_hidden_from_them_alone(operator: CommandLi
         project.execute('drop policy "By folder" on storage.objects')
 
 
+def test_a_declaration_that_the_policies_contradict_is_named(operator: CommandLine, project: Running):
+    service = project.service()
+    declared = {"bucket_id": "images", "visible_by": {"owner": "auth.uid()"}}
+    service.rpc("index_bucket", declared).execute()
+    try:
+        mine = as_user(operator, project.user(ME))
+        dropped_by, conditions = explained(mine, "images/red.png", "--text", "red")
+        assert dropped_by == "visible_by" and conditions["visible"][0]
+        assert "the bucket declares owner: auth.uid()" in conditions["visible_by"][1]
+        assert (
+            explained(operator, "images/red.png", "--text", "red")[0] is None
+        )  # it narrows nothing for anon
+    finally:
+        service.rpc("index_bucket", {"bucket_id": "images"}).execute()
+
+
 def test_the_database_tells_its_way_over_a_direct_connection(operator: CommandLine):
     way = explained(operator, "images/red.png", "--text", "red")[1].get("way")
     if "DATABASE_URL" in operator.settings:
