@@ -8,9 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8b257e7141f79e1af2f871d0ba3e7b14ed007f6ba502885b87d8332724734885'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4c6681e299426df4f643e817a75864ca764ab6064f678d70364d07a79a3f63fb'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '299c727e7750a44e6538027025acc6f018f7cccac9790f2a1089ff98de852d04'
     ) then
       return;
     end if;
@@ -4923,9 +4921,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '8b257e7141f79e1af2f871d0ba3e7b14ed007f6ba502885b87d8332724734885', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '4c6681e299426df4f643e817a75864ca764ab6064f678d70364d07a79a3f63fb', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '299c727e7750a44e6538027025acc6f018f7cccac9790f2a1089ff98de852d04', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
