@@ -167,6 +167,8 @@ def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
     if place is not None:
         rows.insert(place, ("", "less similar", *("" for _ in columns[2:])))
     output.print_table(columns, rows, folded=not with_urls)
+    if answer.get("notice"):
+        output.say(answer["notice"])
 
 
 def _less_similar(results: list[dict[str, Any]]) -> int | None:

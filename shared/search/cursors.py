@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shared.errors import InvalidCursor
@@ -20,6 +20,7 @@ class Start:
     """Where a page begins."""
 
     skip: int = 0  # how many results come before it
+    folded: int = 0  # and how many copies that are folded into these
     after: dict[str, Any] | None = None  # the last result before it, as page_after takes it
 
 
@@ -30,7 +31,8 @@ def start(query: Query, model: str) -> Start:
     try:
         fields = json.loads(base64.urlsafe_b64decode(query.cursor))
         of_query, of_model, skip, after = (fields[name] for name in ("query", "model", "skip", "after"))
-        found = Start(skip=_whole(skip), after=after and _place(after))
+        folded = _whole(fields.get("folded", 0))
+        found = Start(skip=_whole(skip), folded=folded, after=after and _place(after))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InvalidCursor(value=query.cursor) from error
     if of_query != _digest(query):
@@ -45,7 +47,7 @@ def start(query: Query, model: str) -> Start:
 
 def write(query: Query, model: str, begin: Start) -> str:
     """The cursor of the page that begins there."""
-    fields = {"query": _digest(query), "model": model, "skip": begin.skip, "after": begin.after}
+    fields = {"query": _digest(query), "model": model, **asdict(begin)}
     return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
 
 

@@ -34,8 +34,11 @@ NOTICE = (  # fixed, so that an empty answer tells nothing of hidden images
     "storage.objects lets you see an image; nothing is indexed yet; the images are in another bucket or "
     "outside the filter; min_similarity, min_confidence or best_confidence holds them back."
 )
-POOL_NOTICE = "With diversity or collapse the best 200 results are all there are."
-POOL = 200  # results that recommend_documents has in all with diversity or collapse
+POOL_NOTICE = (
+    "With diversity or collapse, folded copies included, only the best 200 images are looked at: these are "
+    "all. Narrow the search to see others."
+)
+POOL = 200  # images that recommend_documents looks at with diversity or collapse
 URLs = dict[tuple[str, str], str]
 
 
@@ -249,14 +252,24 @@ def _next(query: Query, model: ActiveModel, start: Start, matches: Sequence[Matc
     if len(matches) < query.limit:
         return None
     if _is_pooled(query):
-        return cursors.write(query, model.name, Start(skip=seen)) if seen < POOL else None
+        following = Start(skip=seen, folded=_folded(start, matches))
+        return None if _ends_the_pool(query, start, matches) else cursors.write(query, model.name, following)
     return cursors.write(query, model.name, Start(skip=seen, after={**matches[-1].key, "rank": seen}))
 
 
 def _notice(query: Query, start: Start, matches: Sequence[Match]) -> str | None:
     if not matches and not start.skip:
         return NOTICE
-    return POOL_NOTICE if _is_pooled(query) and start.skip + len(matches) >= POOL else None
+    return POOL_NOTICE if _ends_the_pool(query, start, matches) else None
+
+
+def _ends_the_pool(query: Query, start: Start, matches: Sequence[Match]) -> bool:
+    return _is_pooled(query) and start.skip + len(matches) + _folded(start, matches) >= POOL
+
+
+def _folded(start: Start, matches: Sequence[Match]) -> int:
+    """How many copies were folded into the results up to these."""
+    return start.folded + sum(len(_copies(match)) for match in matches)
 
 
 def _copies(match: Match) -> list[dict[str, Any]]:

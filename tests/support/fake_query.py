@@ -45,6 +45,7 @@ class Fake:
     deletable: set[str] | None = None  # names; None: all of them
     preview: str | None = None  # of every result
     found_by: list[str] | None = None
+    end: str | None = None  # the notice of the last page
     queries: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
 
@@ -61,7 +62,9 @@ class Fake:
         results = [self.result(name, rank) for rank, name in enumerate(ranked)]
         page, cursor = results[offset : offset + limit], str(offset + limit)
         more = cursor if len(page) == limit and len(results) > offset + limit else None
-        notice = None if page else "You may see no image here, for one of several reasons."
+        notice = self.end if page and not more else None
+        if not page:
+            notice = "You may see no image here, for one of several reasons."
         answer = {
             "model": "efficientnet-lite0-concepts",
             "results": page,

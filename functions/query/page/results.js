@@ -69,6 +69,7 @@ function begin(asked) {
   selection.clear();
   clearInterval(counting);
   byId("more").hidden = true;
+  byId("end").textContent = "";
   byId("status").textContent = isEmpty(query) ? "" : "Searching …";
   return () => !signal.aborted;
 }
@@ -117,6 +118,7 @@ function tiles() {
 function shown(answer) {
   next = answer.next_cursor;
   offerMore();
+  byId("end").textContent = answer.notice ?? "";
   byId("status").title = `Model: ${answer.model}`;
   sayHowMany();
   on.found(results);

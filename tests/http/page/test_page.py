@@ -339,6 +339,14 @@ def test_more_variety_is_a_switch_that_the_address_keeps(page: Page, site: str, 
     expect(page).not_to_have_url(re.compile("varied"))
 
 
+def test_where_only_the_best_exist_the_page_says_so_at_its_end(page: Page, site: str, fake: Fake):
+    fake.end, fake.names = "Only the best 200 are looked at.", fake.names[:30]
+    open_results(page, site)
+    expect(page.locator("#end")).to_be_empty()
+    page.get_by_role("button", name="Load more").click()
+    expect(page.locator("#end")).to_have_text("Only the best 200 are looked at.")
+
+
 def test_skeletons_hold_the_place_while_a_search_takes_long(page: Page, site: str, fake: Fake):
     fake.delay = 1.0
     page.goto(site + "?q=castle")

@@ -32,7 +32,7 @@ from shared.search.index import ActiveModel
 from shared.search.preview_links import PreviewLinks
 from shared.search.query import Query
 from shared.search.query_examples import Example
-from shared.search.search import NOTICE, POOL, Found, Search
+from shared.search.search import NOTICE, POOL, POOL_NOTICE, Found, Search
 from shared.settings import CHECKOUT, Secret
 from shared.supabase import credentials
 from shared.supabase.database import Database, http_client
@@ -386,10 +386,26 @@ def test_varied_results_end_with_the_pool_that_they_are_drawn_from(
     varied = stored_query(7, limit=10, offset=195, diversity=0.5)
     search.find(CALLER, MODEL, varied)
     assert postgrest.called("recommend_documents")[0]["match_count"] == 5
-    last = replace(varied, limit=2, offset=198)
-    assert search.find(CALLER, MODEL, last).next_cursor is None
+    last = search.find(CALLER, MODEL, replace(varied, limit=2, offset=198))
+    assert (last.next_cursor, last.notice) == (None, POOL_NOTICE)
+    assert search.find(CALLER, MODEL, replace(varied, limit=2, offset=196)).notice is None
     with pytest.raises(InvalidLimit, match="the best 200 results are all there are"):
         search.find(CALLER, MODEL, replace(varied, offset=200))
+
+
+def test_folded_copies_count_among_the_200_that_are_looked_at(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    search = build(postgrest)
+    copies = [{"id": number, "bucket": "images", "name": f"{number}.png"} for number in range(98)]
+    full = [recommended(1, duplicates=copies), recommended(2)]
+    postgrest.answers["recommend_documents"] = full
+    first = search.find(CALLER, MODEL, stored_query(7, limit=2, collapse="duplicates"))
+    assert first.next_cursor and first.notice is None
+    second = search.find(
+        CALLER, MODEL, stored_query(7, limit=2, collapse="duplicates", cursor=first.next_cursor)
+    )
+    assert (second.next_cursor, second.notice) == (None, POOL_NOTICE)
 
 
 def test_a_cursor_is_worth_nothing_for_another_search_or_model(
