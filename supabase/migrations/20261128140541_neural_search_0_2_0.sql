@@ -9,6 +9,10 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '299c727e7750a44e6538027025acc6f018f7cccac9790f2a1089ff98de852d04'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448'
     ) then
       return;
     end if;
@@ -236,35 +240,45 @@ insert into neural_search.text_search (configuration) values ('pg_catalog.simple
 alter table neural_search.text_search enable row level security;
 
 do $$
+declare
+  added text;
 begin
   if not exists (select from pg_policy as p where p.polrelid = 'neural_search.words'::regclass) then
     create policy "As the policy on documents says" on neural_search.words
       for select to anon, authenticated using (false);
   end if;
 
-  if to_regtype('neural_search.word_match') is null then
-    create type neural_search.word_match as (
-      id bigint,
-      share double precision,
-      source integer,
-      content text,
-      similarity double precision,
-      bucket_id text,
-      object_id uuid,
-      metadata jsonb,
-      object_version text
-    );
-    alter type neural_search.search
-      add attribute same double precision, add attribute strong double precision, add attribute related double precision,
-      add attribute threshold double precision;
-  end if;
+  for added in
+    select format('alter type neural_search.%s add attribute %I %s', n.type, n.attribute, n.kind)
+    from (
+      values ('match', 'score', 'double precision'), ('match', 'source', 'smallint'),
+        ('search', 'same', 'double precision'), ('search', 'strong', 'double precision'),
+        ('search', 'related', 'double precision'), ('search', 'threshold', 'double precision'),
+        ('search', 'weight', 'double precision'), ('search', 'lexemes', 'text[]'), ('search', 'read_lexemes', 'text[]')
+    ) as n (type, attribute, kind)
+    where not exists (
+      select from pg_attribute as a
+      where a.attrelid = format('neural_search.%s', n.type)::regclass and a.attname = n.attribute
+    )
+  loop
+    execute added;
+  end loop;
 end
 $$;
 comment on type neural_search.word_match is
   'A document that has words of a query: the share of them that it has, and where they are (words.source).';
+comment on type neural_search.match is
+  'A document that a search came across; its score, and where it has words of the query (words.source).';
+comment on type neural_search.search is
+  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
+  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
+  'those that may use an index, objects what they say of storage.objects as o; same, strong and related are the levels of '
+  'confidence; lexemes are the words to be found, which weigh so much, read_lexemes those whose documents are all read.';
 
--- An argument more.
+-- Other arguments.
 drop function if exists neural_search.check_page(jsonb, text);
+drop function if exists neural_search.expected_rows(neural_search.search);
+drop function if exists neural_search.find_page(neural_search.search, integer, integer, jsonb, text);
 
 
 -- From sql/incremental/0.2.0/50_follow.sql
@@ -2957,26 +2971,54 @@ begin
       ') %1$s from found as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
     )
+    -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
+    when 'words' then format(
+      'select d.* from ('
+      ' select w.document_id, count(*) as count from neural_search.words as w where w.lexeme = any (%L) group by 1 offset 0'
+      ') as named cross join lateral (%s from neural_search.documents as d'
+      ' where d.id = named.document_id and d.model = %L%s offset 0'
+      ') as d where d.similarity >= %L order by d.similarity + $3 * (named.count + ('
+      ' select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)'
+      ')) / cardinality($4) desc, d.id limit $2',
+      search.read_lexemes::text, matches, search.model, search.conditions, search.floor,
+      array(select unnest(search.lexemes) except select unnest(search.read_lexemes))::text
+    )
   end;
 end
 $$;
 comment on function neural_search.search_statement is
-  'How matches are found: hnsw and lsh may miss some; documents, objects and visible read all there are, beginning '
+  'How matches are found: hnsw and lsh may miss some; documents, objects, visible and words read all there are, beginning '
   'there.';
+
+
+-- The words of those that were found, and no others, add to their scores. $3 is what words weigh, $4 the query's lexemes.
+create or replace function neural_search.scored_statement(search neural_search.search, way text) returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'select coalesce(array_agg(row(f.*, %s)::neural_search.match order by %s desc, f.id), ''{}'') from (%s) as f%s',
+    case when search.lexemes <> '{}' then 'f.similarity + $3 * named.count / cardinality($4), named.source'
+      else 'f.similarity, null' end,
+    case when way = 'words' then 'f.similarity + $3 * named.count / cardinality($4)' else 'f.similarity' end,
+    neural_search.search_statement(search, way),
+    case when search.lexemes <> '{}' then
+      ' cross join lateral ('
+      ' select count(*) as count, bit_or(w.source) as source from neural_search.words as w'
+      ' where w.document_id = f.id and w.lexeme = any ($4)'
+      ') as named'
+    end
+  )
+$$;
+comment on function neural_search.scored_statement is 'search_statement, with each one''s score, in one array.';
 
 
 create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
 declare
-  statement constant text := neural_search.search_statement(search, way);
   found neural_search.match[];
 begin
   begin
-    execute format(
-      'select coalesce(array_agg(row(f.*)::neural_search.match order by f.similarity desc, f.id), ''{}'') '
-      'from (%s) as f', statement
-    ) into found using search.query, depth;
+    execute neural_search.scored_statement(search, way) into found using search.query, depth, search.weight, search.lexemes;
     if current_setting('neural_search.explain', true) = 'on' then
       raise log 'neural-search looked for % by the way of %: % found', depth, way, cardinality(found);
     end if;
@@ -2997,7 +3039,8 @@ begin
 end
 $$;
 comment on function neural_search.find_matches is
-  'So many matches or all there are, found in this way, the best first.';
+  'So many matches or all there are, found in this way, the nearest first, or those with the best score where words are '
+  'read.';
 
 
 -- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
@@ -3034,31 +3077,31 @@ comment on function neural_search.seen_among is
 
 -- What the planner expects is good enough: what depends on it is how long a search takes, not what it finds. Volatile,
 -- because no other function may use EXPLAIN.
-create or replace function neural_search.expected_rows(search neural_search.search) returns double precision
+create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
 language plpgsql volatile set search_path = '' as $$
 declare
   plan json;
 begin
-  execute format(
-    'explain (format json) select from neural_search.documents as d where d.model = %L%s', search.model, search.narrowing
-  ) into plan;
+  execute 'explain (format json) select from ' || tables_and_conditions into plan;
   return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
 end
 $$;
-comment on function neural_search.expected_rows is
-  'How many documents the planner expects to fulfil the conditions that may use an index.';
+comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
 
 
--- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
--- table's size let expect; what is found doesn't.
-create or replace function neural_search.nearest(search neural_search.search, depth integer)
+create or replace function neural_search.expected_objects() returns double precision
+language sql stable set search_path = '' as $$
+  select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
+$$;
+comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
+
+
+-- Null where it brings too few: not even whatever is missing is known then.
+create or replace function neural_search.walked(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  total constant double precision := greatest((
-    select c.reltuples from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
-  ), 0);
-  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(search) end;
+  total constant double precision := neural_search.expected_objects();
   -- What the first look into the index brings. No more than are wanted would miss some, and of more documents more: of
   -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
   looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
@@ -3068,22 +3111,46 @@ declare
   bound constant integer := least(greatest(25 * depth, total / 100), 20000);
   found neural_search.match[];
 begin
+  if search.strategy = 'exact' then
+    return null;
+  end if;
+  perform neural_search.set_parameters(
+    array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
+    array['relaxed_order', looked::text, bound::text]
+  );
+  found = neural_search.find_matches(search, search.strategy, enough);
+  if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
+      or found[1].similarity < search.best_floor then
+    return found;
+  end if;
+  return null;
+end
+$$;
+comment on function neural_search.walked is
+  'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index.';
+
+
+-- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
+-- table's size let expect; what is found doesn't.
+create or replace function neural_search.nearest(search neural_search.search, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  total constant double precision := neural_search.expected_objects();
+  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
+  ) end;
+  found neural_search.match[];
+begin
   -- 1. A filter that leaves few is answered from its own index, exactly.
   if narrowed < sqrt(total * depth) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
   -- 2. One scan of the vectors' index.
-  if search.strategy <> 'exact' then
-    perform neural_search.set_parameters(
-      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
-      array['relaxed_order', looked::text, bound::text]
-    );
-    found = neural_search.find_matches(search, search.strategy, enough);
-    if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
-        or found[1].similarity < search.best_floor then
-      return found;
-    end if;
+  found = neural_search.walked(search, depth);
+  if found is not null then
+    return found;
   end if;
 
   -- 3. All that the caller may see, read exactly.
@@ -3166,40 +3233,66 @@ $$;
 comment on function neural_search.read_search is 'The arguments of a search, checked; raises, with the remedy.';
 
 
--- `ranked_by` names what page_after, checked, has the similarity of the last result in.
+create or replace function neural_search.first_depth(count integer, page_after jsonb) returns integer
+language sql immutable set search_path = '' as $$
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  select count + 2 + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end
+$$;
+comment on function neural_search.first_depth is 'How many to look at first for so many after a page.';
+
+
+create or replace function neural_search.check_depth(depth bigint) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if depth > 50000 then -- each round reads four times as much, and holds it
+    raise exception 'The page lies deeper than % results.', depth
+      using errcode = 'invalid_parameter_value',
+        hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
+  end if;
+end
+$$;
+comment on function neural_search.check_depth is 'Raises, with the remedy, where a page lies too deep.';
+
+
+-- page_after, checked, has the score of the last result in its similarity or score.
+create or replace function neural_search.following(
+  matches neural_search.match[], search neural_search.search, page_after jsonb
+) returns neural_search.match[]
+language plpgsql immutable set search_path = '' as $$
+declare
+  after_score constant double precision := coalesce(page_after ->> 'score', page_after ->> 'similarity')::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
+begin
+  return array(
+    select row(m.*)::neural_search.match from (select distinct on (m.score, m.id) m.* from unnest(matches) as m) as m
+    where m.similarity > search.threshold and m.similarity >= search.floor
+      and (page_after is null or m.score < after_score or m.score = after_score and m.id > after_id)
+    order by m.score desc, m.id
+  );
+end
+$$;
+comment on function neural_search.following is 'Of these matches those that follow a page, each once, by score.';
+
+
 create or replace function neural_search.find_page(
-  search neural_search.search, wanted integer, skipped integer, page_after jsonb, ranked_by text
+  search neural_search.search, wanted integer, skipped integer, page_after jsonb
 ) returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  after_similarity constant double precision := (page_after ->> ranked_by)::double precision;
-  after_id constant bigint := (page_after ->> 'id')::bigint;
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  depth integer := wanted + skipped + 2
-    + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
+  depth integer := neural_search.first_depth(wanted + skipped, page_after);
   found neural_search.match[];
   page neural_search.match[];
   worst double precision;
 begin
   loop
     found = neural_search.nearest(search, depth);
-    page = array(
-      select row(m.*)::neural_search.match from unnest(found) as m
-      where m.similarity > search.threshold and m.similarity >= search.floor
-        and (page_after is null
-          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
-    );
-    page = neural_search.seen_among(page, wanted, skipped);
+    page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, skipped);
     worst = found[cardinality(found)].similarity;
     exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
       -- Equals are to come in the order of their ids, as long as they aren't a thousand.
       or cardinality(page) = wanted
         and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
-    if depth > 50000 then -- each round reads four times as much, and holds it
-      raise exception 'The page lies deeper than % results.', depth
-        using errcode = 'invalid_parameter_value',
-          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
-    end if;
+    perform neural_search.check_depth(depth);
     depth = 4 * depth;
   end loop;
   -- The best of all decides for every page; what comes after it says enough where that is as near.
@@ -3269,7 +3362,7 @@ begin
     perform neural_search.check_page(page_after, 'similarity');
   end if;
   former = neural_search.set_parameters(names, neural_search.search_settings());
-  page = neural_search.find_page(search, wanted, skipped, page_after, 'similarity');
+  page = neural_search.find_page(search, wanted, skipped, page_after);
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
@@ -3484,7 +3577,7 @@ comment on function public.explain_object is
 -- Words: what images are called and what their metadata says, beside what they show.
 -- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- the policy on neural_search.words, words_statement, find_words, ranked_words,
+-- the policy on neural_search.words, rarest_first, nearest_with_words, last_one, find_page_by_words,
 -- check_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
@@ -3651,73 +3744,109 @@ comment on policy "As the policy on documents says" on neural_search.words is
   'A word is seen by whoever sees its document.';
 
 
--- Of each word the first 1,000 documents that the caller may see, and never the first 1,000 of all: what is found mustn't
--- depend on hidden ones. Offset 0 keeps the planner from hashing all documents. $1 is the query, $2 its lexemes.
-create or replace function neural_search.words_statement(search neural_search.search) returns text
-language sql immutable set search_path = '' as $$
-  select format(
-    'with found as materialized ('
-    ' select first_ones.* from unnest($2) as asked (lexeme) cross join lateral ('
-    '  select d.*, w.source from neural_search.words as w cross join lateral ('
-    '   select * from neural_search.documents as d where d.id = w.document_id and d.model = %L%s offset 0) as d'
-    '  where w.lexeme = asked.lexeme order by w.document_id limit 1000) as first_ones'
-    '), named as materialized ('
-    ' select f.id, count(*) / cardinality($2)::double precision as share, bit_or(f.source)::integer as source'
-    ' from found as f group by f.id order by share desc, f.id limit 1000'
-    ') select distinct on (n.share, n.id) n.id, n.share, n.source, f.content,'
-    ' 1 - (f.embedding operator(extensions.<=>) $1) as similarity, f.bucket_id, f.object_id, f.metadata, f.object_version'
-    ' from named as n join found as f on f.id = n.id',
-    search.model, search.conditions
-  )
+-- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
+-- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too, and so
+-- does how long a search takes; what it finds doesn't. Of a policy the planner expects that half of the rows pass it.
+create or replace function neural_search.rarest_first(lexemes text[], depth integer)
+returns table (lexeme text, is_common boolean)
+language sql stable set search_path = '' as $$
+  select e.lexeme, sum(e.rows) over (order by e.rows, e.lexeme) > sqrt(neural_search.expected_objects() * depth) / 2
+  from unnest(lexemes) as l (lexeme) cross join lateral (
+    select l.lexeme, neural_search.expected_rows(format('neural_search.words as w where w.lexeme = %L', l.lexeme)) as rows
+  ) as e
+  order by e.rows, e.lexeme
 $$;
-comment on function neural_search.words_statement is
-  'How documents that have some of a query''s words are found: at most 1,000, those with the greatest share of them.';
+comment on function neural_search.rarest_first is
+  'Lexemes by how many documents the planner expects to have them, and where those become too many to read them all.';
 
 
-create or replace function neural_search.find_words(search neural_search.search, lexemes text[])
-returns neural_search.word_match[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+create or replace function neural_search.nearest_with_words(
+  search neural_search.search, rarest_first text[], fewest integer, depth integer
+) returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
 declare
-  found neural_search.word_match[];
+  narrowed neural_search.search := search;
+  found neural_search.match[];
 begin
-  if cardinality(lexemes) = 0 then
-    return '{}'::neural_search.word_match[];
+  narrowed.conditions = search.conditions || format(
+    ' and (select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)) >= %s',
+    rarest_first::text, fewest
+  );
+  found = neural_search.walked(narrowed, depth);
+  if found is null then -- who has two of three words has one of any two
+    search.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
+    found = neural_search.find_matches(search, 'words', depth);
   end if;
-  execute format(
-    'select coalesce(array_agg(row(f.*)::neural_search.word_match), ''{}'') from (%s) as f',
-    neural_search.words_statement(search)
-  ) into found using search.query, lexemes;
   return found;
-exception when query_canceled or assert_failure or others then
-  perform neural_search.check_failure(sqlstate);
-  if not neural_search.policies_work() then
-    return '{}'::neural_search.word_match[];
-  elsif current_setting('neural_search.prepared', true) <> 'on' then
-    raise; -- can_see hides what a policy fails on: this failure is our own
-  end if;
-  perform set_config('neural_search.prepared', 'off', true);
-  return neural_search.find_words(search, lexemes);
 end
 $$;
-comment on function neural_search.find_words is
-  'The documents that have some of these lexemes, of those that policies show to the caller and that fulfil all '
-  'conditions; whether their objects are still there is for seen_among to say.';
+comment on function neural_search.nearest_with_words is
+  'So many or more of the documents that the caller may see and that have so many of these lexemes, or all there are.';
 
 
--- By score, as one order for seen_among, which asks no further than it has to.
-create or replace function neural_search.ranked_words(
-  named neural_search.word_match[], weight double precision, page_after jsonb
-) returns neural_search.match[]
+create or replace function neural_search.last_one(
+  search neural_search.search, found neural_search.match[], depth integer
+) returns neural_search.match
 language sql immutable set search_path = '' as $$
-  select array(
-    select row(n.id, n.content, n.similarity, n.bucket_id, n.object_id, n.metadata, n.object_version)::neural_search.match
-    from unnest(named) as n cross join lateral (select n.similarity + weight * n.share as score) as s
-    where page_after is null or s.score < (page_after ->> 'score')::double precision
-      or s.score = (page_after ->> 'score')::double precision and n.id > (page_after ->> 'id')::bigint
-    order by s.score desc, n.id
-  )
+  select case when cardinality(found) >= depth and found[cardinality(found)].similarity >= search.floor
+    then found[cardinality(found)] end
 $$;
-comment on function neural_search.ranked_words is 'What its words found, in the order of scores, from a page on.';
+comment on function neural_search.last_one is 'The last of so many matches; null where these are all that may be wanted.';
+
+
+-- The threshold algorithm of Fagin, Lotem and Naor (Optimal aggregation algorithms for middleware, 2003): the nearest
+-- documents, those with rare words, and those with so many of the common ones are read until no other can have a better
+-- score than the last of the page.
+create or replace function neural_search.find_page_by_words(
+  search neural_search.search, wanted integer, page_after jsonb
+) returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  depth integer := neural_search.first_depth(wanted, page_after);
+  bonus constant double precision := search.weight / cardinality(search.lexemes);
+  rare text[];
+  common text[];
+  looked integer;
+  found neural_search.match[];
+  named neural_search.match[];
+  page neural_search.match[];
+  beyond double precision; -- no other document is more similar
+  best double precision; -- nor has any that was to be found by its words a better score
+begin
+  loop
+    select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
+        coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
+      into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
+    -- Where words are common, the nearest may have them.
+    looked = case when common = '{}' then depth else 4 * depth end;
+    found = neural_search.nearest(search, looked);
+    beyond = (neural_search.last_one(search, found, looked)).similarity;
+    best = null;
+    if rare <> '{}' and beyond is not null then
+      search.read_lexemes = rare;
+      named = neural_search.find_matches(search, 'words', depth);
+      found = found || named;
+      best = (neural_search.last_one(search, named, depth)).score;
+    end if;
+    for fewest in reverse cardinality(common) .. 0 loop
+      page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
+      if beyond is null and best is null or cardinality(page) = wanted and (
+        wanted = 0 or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001 or fewest = 0 and depth > 1000 + wanted
+      ) then
+        return page;
+      end if;
+      exit when fewest = 0;
+      named = neural_search.nearest_with_words(search, common, fewest, depth);
+      found = found || named;
+      best = greatest(best, (neural_search.last_one(search, named, depth)).score);
+    end loop;
+    perform neural_search.check_depth(depth);
+    depth = 4 * depth;
+  end loop;
+end
+$$;
+comment on function neural_search.find_page_by_words is
+  'A page of the documents with the best scores that the caller may see.';
 
 
 create or replace function neural_search.check_words(words double precision) returns void
@@ -3759,9 +3888,7 @@ declare
   skipped constant integer := coalesce(skip_count, 0);
   names constant text[] := neural_search.search_parameters();
   search neural_search.search;
-  lexemes text[];
   former text[];
-  named neural_search.word_match[];
   page neural_search.match[] := '{}'::neural_search.match[];
 begin
   perform neural_search.check_words(weight);
@@ -3772,46 +3899,30 @@ begin
     query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'text'), min_confidence,
     best_confidence
   );
-  lexemes = array(
-    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
-    where weight > 0 order by l.place limit 16
-  );
   former = neural_search.set_parameters(names, neural_search.search_settings());
-  named = array(
-    select row(n.*)::neural_search.word_match from unnest(neural_search.find_words(search, lexemes)) as n
-    where n.similarity > search.threshold and n.similarity >= search.floor
-  );
-  search.conditions = search.conditions
-    || format(' and d.id <> all (%L)', array(select n.id from unnest(named) as n)::text);
-  if search.best_floor is null
-    or neural_search.seen_among(
-      array(
-        select m from unnest(neural_search.ranked_words(named, weight, null)) as m where m.similarity >= search.best_floor
-      ), 1, 0
-    ) <> '{}'
-    or neural_search.find_page(search, 1, 0, null, 'score') <> '{}'
-  then
+  if search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
     search.best_floor = null;
-    page = neural_search.find_page(search, wanted + skipped, 0, page_after, 'score')
-      || neural_search.seen_among(neural_search.ranked_words(named, weight, page_after), wanted + skipped, 0);
+    search.weight = weight;
+    search.lexemes = array(
+      select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+      where weight > 0 order by l.place limit 16
+    );
+    page = case when search.lexemes = '{}' then neural_search.find_page(search, wanted, skipped, page_after)
+      else (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:] end;
   end if;
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
-  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, s.score,
+  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, p.score,
     array_remove(array[
-      case when n.id is null or c.confidence <> 'unrelated' then 'image' end,
-      case when n.source & 1 > 0 then 'name' end,
-      case when n.source & 2 > 0 then 'metadata' end
+      case when p.source is null or c.confidence <> 'unrelated' then 'image' end,
+      case when p.source & 1 > 0 then 'name' end,
+      case when p.source & 2 > 0 then 'metadata' end
     ], null)
-  from unnest(page) as p
-  left join unnest(named) as n on n.id = p.id
-  cross join lateral (select p.similarity + coalesce(weight * n.share, 0) as score) as s
-  cross join lateral (
+  from unnest(page) as p cross join lateral (
     select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
-  ) as c
-  order by s.score desc, p.id limit wanted offset skipped;
+  ) as c;
 end
 $$;
 comment on function public.search_documents is
@@ -4883,11 +4994,15 @@ grant execute on function
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
   neural_search.filter_conditions, neural_search.ids_with_metadata, neural_search.set_parameters, neural_search.search_statement,
   neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows, neural_search.nearest,
+  neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,
+  neural_search.scored_statement, neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows,
+  neural_search.expected_objects, neural_search.walked, neural_search.nearest,
   neural_search.find_public, neural_search.find_seen, neural_search.state_of,
-  neural_search.read_search, neural_search.find_page, neural_search.search_parameters,
+  neural_search.read_search, neural_search.first_depth, neural_search.check_depth, neural_search.following,
+  neural_search.find_page, neural_search.search_parameters,
   neural_search.search_settings,
-  neural_search.text_configuration, neural_search.lexemes, neural_search.words_statement, neural_search.find_words,
-  neural_search.ranked_words,
+  neural_search.text_configuration, neural_search.lexemes, neural_search.rarest_first,
+  neural_search.nearest_with_words, neural_search.last_one, neural_search.find_page_by_words,
   neural_search.check_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.lsh_statement,
   neural_search.are_duplicates, neural_search.last_document_id,
@@ -4922,6 +5037,10 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '299c727e7750a44e6538027025acc6f018f7cccac9790f2a1089ff98de852d04', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

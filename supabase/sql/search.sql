@@ -283,26 +283,54 @@ begin
       ') %1$s from found as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions
     )
+    -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
+    when 'words' then format(
+      'select d.* from ('
+      ' select w.document_id, count(*) as count from neural_search.words as w where w.lexeme = any (%L) group by 1 offset 0'
+      ') as named cross join lateral (%s from neural_search.documents as d'
+      ' where d.id = named.document_id and d.model = %L%s offset 0'
+      ') as d where d.similarity >= %L order by d.similarity + $3 * (named.count + ('
+      ' select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)'
+      ')) / cardinality($4) desc, d.id limit $2',
+      search.read_lexemes::text, matches, search.model, search.conditions, search.floor,
+      array(select unnest(search.lexemes) except select unnest(search.read_lexemes))::text
+    )
   end;
 end
 $$;
 comment on function neural_search.search_statement is
-  'How matches are found: hnsw and lsh may miss some; documents, objects and visible read all there are, beginning '
+  'How matches are found: hnsw and lsh may miss some; documents, objects, visible and words read all there are, beginning '
   'there.';
+
+
+-- The words of those that were found, and no others, add to their scores. $3 is what words weigh, $4 the query's lexemes.
+create or replace function neural_search.scored_statement(search neural_search.search, way text) returns text
+language sql immutable set search_path = '' as $$
+  select format(
+    'select coalesce(array_agg(row(f.*, %s)::neural_search.match order by %s desc, f.id), ''{}'') from (%s) as f%s',
+    case when search.lexemes <> '{}' then 'f.similarity + $3 * named.count / cardinality($4), named.source'
+      else 'f.similarity, null' end,
+    case when way = 'words' then 'f.similarity + $3 * named.count / cardinality($4)' else 'f.similarity' end,
+    neural_search.search_statement(search, way),
+    case when search.lexemes <> '{}' then
+      ' cross join lateral ('
+      ' select count(*) as count, bit_or(w.source) as source from neural_search.words as w'
+      ' where w.document_id = f.id and w.lexeme = any ($4)'
+      ') as named'
+    end
+  )
+$$;
+comment on function neural_search.scored_statement is 'search_statement, with each one''s score, in one array.';
 
 
 create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
 declare
-  statement constant text := neural_search.search_statement(search, way);
   found neural_search.match[];
 begin
   begin
-    execute format(
-      'select coalesce(array_agg(row(f.*)::neural_search.match order by f.similarity desc, f.id), ''{}'') '
-      'from (%s) as f', statement
-    ) into found using search.query, depth;
+    execute neural_search.scored_statement(search, way) into found using search.query, depth, search.weight, search.lexemes;
     if current_setting('neural_search.explain', true) = 'on' then
       raise log 'neural-search looked for % by the way of %: % found', depth, way, cardinality(found);
     end if;
@@ -323,7 +351,8 @@ begin
 end
 $$;
 comment on function neural_search.find_matches is
-  'So many matches or all there are, found in this way, the best first.';
+  'So many matches or all there are, found in this way, the nearest first, or those with the best score where words are '
+  'read.';
 
 
 -- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
@@ -360,31 +389,31 @@ comment on function neural_search.seen_among is
 
 -- What the planner expects is good enough: what depends on it is how long a search takes, not what it finds. Volatile,
 -- because no other function may use EXPLAIN.
-create or replace function neural_search.expected_rows(search neural_search.search) returns double precision
+create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
 language plpgsql volatile set search_path = '' as $$
 declare
   plan json;
 begin
-  execute format(
-    'explain (format json) select from neural_search.documents as d where d.model = %L%s', search.model, search.narrowing
-  ) into plan;
+  execute 'explain (format json) select from ' || tables_and_conditions into plan;
   return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
 end
 $$;
-comment on function neural_search.expected_rows is
-  'How many documents the planner expects to fulfil the conditions that may use an index.';
+comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
 
 
--- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
--- table's size let expect; what is found doesn't.
-create or replace function neural_search.nearest(search neural_search.search, depth integer)
+create or replace function neural_search.expected_objects() returns double precision
+language sql stable set search_path = '' as $$
+  select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
+$$;
+comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
+
+
+-- Null where it brings too few: not even whatever is missing is known then.
+create or replace function neural_search.walked(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  total constant double precision := greatest((
-    select c.reltuples from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
-  ), 0);
-  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(search) end;
+  total constant double precision := neural_search.expected_objects();
   -- What the first look into the index brings. No more than are wanted would miss some, and of more documents more: of
   -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
   looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
@@ -394,22 +423,46 @@ declare
   bound constant integer := least(greatest(25 * depth, total / 100), 20000);
   found neural_search.match[];
 begin
+  if search.strategy = 'exact' then
+    return null;
+  end if;
+  perform neural_search.set_parameters(
+    array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
+    array['relaxed_order', looked::text, bound::text]
+  );
+  found = neural_search.find_matches(search, search.strategy, enough);
+  if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
+      or found[1].similarity < search.best_floor then
+    return found;
+  end if;
+  return null;
+end
+$$;
+comment on function neural_search.walked is
+  'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index.';
+
+
+-- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
+-- table's size let expect; what is found doesn't.
+create or replace function neural_search.nearest(search neural_search.search, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  total constant double precision := neural_search.expected_objects();
+  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
+  ) end;
+  found neural_search.match[];
+begin
   -- 1. A filter that leaves few is answered from its own index, exactly.
   if narrowed < sqrt(total * depth) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
   -- 2. One scan of the vectors' index.
-  if search.strategy <> 'exact' then
-    perform neural_search.set_parameters(
-      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
-      array['relaxed_order', looked::text, bound::text]
-    );
-    found = neural_search.find_matches(search, search.strategy, enough);
-    if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
-        or found[1].similarity < search.best_floor then
-      return found;
-    end if;
+  found = neural_search.walked(search, depth);
+  if found is not null then
+    return found;
   end if;
 
   -- 3. All that the caller may see, read exactly.
@@ -492,40 +545,66 @@ $$;
 comment on function neural_search.read_search is 'The arguments of a search, checked; raises, with the remedy.';
 
 
--- `ranked_by` names what page_after, checked, has the similarity of the last result in.
+create or replace function neural_search.first_depth(count integer, page_after jsonb) returns integer
+language sql immutable set search_path = '' as $$
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  select count + 2 + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end
+$$;
+comment on function neural_search.first_depth is 'How many to look at first for so many after a page.';
+
+
+create or replace function neural_search.check_depth(depth bigint) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if depth > 50000 then -- each round reads four times as much, and holds it
+    raise exception 'The page lies deeper than % results.', depth
+      using errcode = 'invalid_parameter_value',
+        hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
+  end if;
+end
+$$;
+comment on function neural_search.check_depth is 'Raises, with the remedy, where a page lies too deep.';
+
+
+-- page_after, checked, has the score of the last result in its similarity or score.
+create or replace function neural_search.following(
+  matches neural_search.match[], search neural_search.search, page_after jsonb
+) returns neural_search.match[]
+language plpgsql immutable set search_path = '' as $$
+declare
+  after_score constant double precision := coalesce(page_after ->> 'score', page_after ->> 'similarity')::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
+begin
+  return array(
+    select row(m.*)::neural_search.match from (select distinct on (m.score, m.id) m.* from unnest(matches) as m) as m
+    where m.similarity > search.threshold and m.similarity >= search.floor
+      and (page_after is null or m.score < after_score or m.score = after_score and m.id > after_id)
+    order by m.score desc, m.id
+  );
+end
+$$;
+comment on function neural_search.following is 'Of these matches those that follow a page, each once, by score.';
+
+
 create or replace function neural_search.find_page(
-  search neural_search.search, wanted integer, skipped integer, page_after jsonb, ranked_by text
+  search neural_search.search, wanted integer, skipped integer, page_after jsonb
 ) returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  after_similarity constant double precision := (page_after ->> ranked_by)::double precision;
-  after_id constant bigint := (page_after ->> 'id')::bigint;
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  depth integer := wanted + skipped + 2
-    + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end;
+  depth integer := neural_search.first_depth(wanted + skipped, page_after);
   found neural_search.match[];
   page neural_search.match[];
   worst double precision;
 begin
   loop
     found = neural_search.nearest(search, depth);
-    page = array(
-      select row(m.*)::neural_search.match from unnest(found) as m
-      where m.similarity > search.threshold and m.similarity >= search.floor
-        and (page_after is null
-          or m.similarity < after_similarity or m.similarity = after_similarity and m.id > after_id)
-    );
-    page = neural_search.seen_among(page, wanted, skipped);
+    page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, skipped);
     worst = found[cardinality(found)].similarity;
     exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
       -- Equals are to come in the order of their ids, as long as they aren't a thousand.
       or cardinality(page) = wanted
         and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
-    if depth > 50000 then -- each round reads four times as much, and holds it
-      raise exception 'The page lies deeper than % results.', depth
-        using errcode = 'invalid_parameter_value',
-          hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
-    end if;
+    perform neural_search.check_depth(depth);
     depth = 4 * depth;
   end loop;
   -- The best of all decides for every page; what comes after it says enough where that is as near.
@@ -595,7 +674,7 @@ begin
     perform neural_search.check_page(page_after, 'similarity');
   end if;
   former = neural_search.set_parameters(names, neural_search.search_settings());
-  page = neural_search.find_page(search, wanted, skipped, page_after, 'similarity');
+  page = neural_search.find_page(search, wanted, skipped, page_after);
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 

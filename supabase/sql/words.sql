@@ -1,7 +1,7 @@
 -- Words: what images are called and what their metadata says, beside what they show.
 -- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- the policy on neural_search.words, words_statement, find_words, ranked_words,
+-- the policy on neural_search.words, rarest_first, nearest_with_words, last_one, find_page_by_words,
 -- check_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
@@ -168,73 +168,109 @@ comment on policy "As the policy on documents says" on neural_search.words is
   'A word is seen by whoever sees its document.';
 
 
--- Of each word the first 1,000 documents that the caller may see, and never the first 1,000 of all: what is found mustn't
--- depend on hidden ones. Offset 0 keeps the planner from hashing all documents. $1 is the query, $2 its lexemes.
-create or replace function neural_search.words_statement(search neural_search.search) returns text
-language sql immutable set search_path = '' as $$
-  select format(
-    'with found as materialized ('
-    ' select first_ones.* from unnest($2) as asked (lexeme) cross join lateral ('
-    '  select d.*, w.source from neural_search.words as w cross join lateral ('
-    '   select * from neural_search.documents as d where d.id = w.document_id and d.model = %L%s offset 0) as d'
-    '  where w.lexeme = asked.lexeme order by w.document_id limit 1000) as first_ones'
-    '), named as materialized ('
-    ' select f.id, count(*) / cardinality($2)::double precision as share, bit_or(f.source)::integer as source'
-    ' from found as f group by f.id order by share desc, f.id limit 1000'
-    ') select distinct on (n.share, n.id) n.id, n.share, n.source, f.content,'
-    ' 1 - (f.embedding operator(extensions.<=>) $1) as similarity, f.bucket_id, f.object_id, f.metadata, f.object_version'
-    ' from named as n join found as f on f.id = n.id',
-    search.model, search.conditions
-  )
+-- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
+-- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too, and so
+-- does how long a search takes; what it finds doesn't. Of a policy the planner expects that half of the rows pass it.
+create or replace function neural_search.rarest_first(lexemes text[], depth integer)
+returns table (lexeme text, is_common boolean)
+language sql stable set search_path = '' as $$
+  select e.lexeme, sum(e.rows) over (order by e.rows, e.lexeme) > sqrt(neural_search.expected_objects() * depth) / 2
+  from unnest(lexemes) as l (lexeme) cross join lateral (
+    select l.lexeme, neural_search.expected_rows(format('neural_search.words as w where w.lexeme = %L', l.lexeme)) as rows
+  ) as e
+  order by e.rows, e.lexeme
 $$;
-comment on function neural_search.words_statement is
-  'How documents that have some of a query''s words are found: at most 1,000, those with the greatest share of them.';
+comment on function neural_search.rarest_first is
+  'Lexemes by how many documents the planner expects to have them, and where those become too many to read them all.';
 
 
-create or replace function neural_search.find_words(search neural_search.search, lexemes text[])
-returns neural_search.word_match[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+create or replace function neural_search.nearest_with_words(
+  search neural_search.search, rarest_first text[], fewest integer, depth integer
+) returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
 declare
-  found neural_search.word_match[];
+  narrowed neural_search.search := search;
+  found neural_search.match[];
 begin
-  if cardinality(lexemes) = 0 then
-    return '{}'::neural_search.word_match[];
+  narrowed.conditions = search.conditions || format(
+    ' and (select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)) >= %s',
+    rarest_first::text, fewest
+  );
+  found = neural_search.walked(narrowed, depth);
+  if found is null then -- who has two of three words has one of any two
+    search.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
+    found = neural_search.find_matches(search, 'words', depth);
   end if;
-  execute format(
-    'select coalesce(array_agg(row(f.*)::neural_search.word_match), ''{}'') from (%s) as f',
-    neural_search.words_statement(search)
-  ) into found using search.query, lexemes;
   return found;
-exception when query_canceled or assert_failure or others then
-  perform neural_search.check_failure(sqlstate);
-  if not neural_search.policies_work() then
-    return '{}'::neural_search.word_match[];
-  elsif current_setting('neural_search.prepared', true) <> 'on' then
-    raise; -- can_see hides what a policy fails on: this failure is our own
-  end if;
-  perform set_config('neural_search.prepared', 'off', true);
-  return neural_search.find_words(search, lexemes);
 end
 $$;
-comment on function neural_search.find_words is
-  'The documents that have some of these lexemes, of those that policies show to the caller and that fulfil all '
-  'conditions; whether their objects are still there is for seen_among to say.';
+comment on function neural_search.nearest_with_words is
+  'So many or more of the documents that the caller may see and that have so many of these lexemes, or all there are.';
 
 
--- By score, as one order for seen_among, which asks no further than it has to.
-create or replace function neural_search.ranked_words(
-  named neural_search.word_match[], weight double precision, page_after jsonb
-) returns neural_search.match[]
+create or replace function neural_search.last_one(
+  search neural_search.search, found neural_search.match[], depth integer
+) returns neural_search.match
 language sql immutable set search_path = '' as $$
-  select array(
-    select row(n.id, n.content, n.similarity, n.bucket_id, n.object_id, n.metadata, n.object_version)::neural_search.match
-    from unnest(named) as n cross join lateral (select n.similarity + weight * n.share as score) as s
-    where page_after is null or s.score < (page_after ->> 'score')::double precision
-      or s.score = (page_after ->> 'score')::double precision and n.id > (page_after ->> 'id')::bigint
-    order by s.score desc, n.id
-  )
+  select case when cardinality(found) >= depth and found[cardinality(found)].similarity >= search.floor
+    then found[cardinality(found)] end
 $$;
-comment on function neural_search.ranked_words is 'What its words found, in the order of scores, from a page on.';
+comment on function neural_search.last_one is 'The last of so many matches; null where these are all that may be wanted.';
+
+
+-- The threshold algorithm of Fagin, Lotem and Naor (Optimal aggregation algorithms for middleware, 2003): the nearest
+-- documents, those with rare words, and those with so many of the common ones are read until no other can have a better
+-- score than the last of the page.
+create or replace function neural_search.find_page_by_words(
+  search neural_search.search, wanted integer, page_after jsonb
+) returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  depth integer := neural_search.first_depth(wanted, page_after);
+  bonus constant double precision := search.weight / cardinality(search.lexemes);
+  rare text[];
+  common text[];
+  looked integer;
+  found neural_search.match[];
+  named neural_search.match[];
+  page neural_search.match[];
+  beyond double precision; -- no other document is more similar
+  best double precision; -- nor has any that was to be found by its words a better score
+begin
+  loop
+    select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
+        coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
+      into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
+    -- Where words are common, the nearest may have them.
+    looked = case when common = '{}' then depth else 4 * depth end;
+    found = neural_search.nearest(search, looked);
+    beyond = (neural_search.last_one(search, found, looked)).similarity;
+    best = null;
+    if rare <> '{}' and beyond is not null then
+      search.read_lexemes = rare;
+      named = neural_search.find_matches(search, 'words', depth);
+      found = found || named;
+      best = (neural_search.last_one(search, named, depth)).score;
+    end if;
+    for fewest in reverse cardinality(common) .. 0 loop
+      page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
+      if beyond is null and best is null or cardinality(page) = wanted and (
+        wanted = 0 or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001 or fewest = 0 and depth > 1000 + wanted
+      ) then
+        return page;
+      end if;
+      exit when fewest = 0;
+      named = neural_search.nearest_with_words(search, common, fewest, depth);
+      found = found || named;
+      best = greatest(best, (neural_search.last_one(search, named, depth)).score);
+    end loop;
+    perform neural_search.check_depth(depth);
+    depth = 4 * depth;
+  end loop;
+end
+$$;
+comment on function neural_search.find_page_by_words is
+  'A page of the documents with the best scores that the caller may see.';
 
 
 create or replace function neural_search.check_words(words double precision) returns void
@@ -276,9 +312,7 @@ declare
   skipped constant integer := coalesce(skip_count, 0);
   names constant text[] := neural_search.search_parameters();
   search neural_search.search;
-  lexemes text[];
   former text[];
-  named neural_search.word_match[];
   page neural_search.match[] := '{}'::neural_search.match[];
 begin
   perform neural_search.check_words(weight);
@@ -289,46 +323,30 @@ begin
     query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'text'), min_confidence,
     best_confidence
   );
-  lexemes = array(
-    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
-    where weight > 0 order by l.place limit 16
-  );
   former = neural_search.set_parameters(names, neural_search.search_settings());
-  named = array(
-    select row(n.*)::neural_search.word_match from unnest(neural_search.find_words(search, lexemes)) as n
-    where n.similarity > search.threshold and n.similarity >= search.floor
-  );
-  search.conditions = search.conditions
-    || format(' and d.id <> all (%L)', array(select n.id from unnest(named) as n)::text);
-  if search.best_floor is null
-    or neural_search.seen_among(
-      array(
-        select m from unnest(neural_search.ranked_words(named, weight, null)) as m where m.similarity >= search.best_floor
-      ), 1, 0
-    ) <> '{}'
-    or neural_search.find_page(search, 1, 0, null, 'score') <> '{}'
-  then
+  if search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
     search.best_floor = null;
-    page = neural_search.find_page(search, wanted + skipped, 0, page_after, 'score')
-      || neural_search.seen_among(neural_search.ranked_words(named, weight, page_after), wanted + skipped, 0);
+    search.weight = weight;
+    search.lexemes = array(
+      select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+      where weight > 0 order by l.place limit 16
+    );
+    page = case when search.lexemes = '{}' then neural_search.find_page(search, wanted, skipped, page_after)
+      else (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:] end;
   end if;
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
-  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, s.score,
+  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, p.score,
     array_remove(array[
-      case when n.id is null or c.confidence <> 'unrelated' then 'image' end,
-      case when n.source & 1 > 0 then 'name' end,
-      case when n.source & 2 > 0 then 'metadata' end
+      case when p.source is null or c.confidence <> 'unrelated' then 'image' end,
+      case when p.source & 1 > 0 then 'name' end,
+      case when p.source & 2 > 0 then 'metadata' end
     ], null)
-  from unnest(page) as p
-  left join unnest(named) as n on n.id = p.id
-  cross join lateral (select p.similarity + coalesce(weight * n.share, 0) as score) as s
-  cross join lateral (
+  from unnest(page) as p cross join lateral (
     select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
-  ) as c
-  order by s.score desc, p.id limit wanted offset skipped;
+  ) as c;
 end
 $$;
 comment on function public.search_documents is

@@ -56,6 +56,7 @@ HELPERS = {
     "neural_search.can_see",
     "neural_search.check_confidence",
     "neural_search.check_count",
+    "neural_search.check_depth",
     "neural_search.check_example",
     "neural_search.check_failure",
     "neural_search.check_filter",
@@ -72,20 +73,24 @@ HELPERS = {
     "neural_search.declared_keys",
     "neural_search.declared_values",
     "neural_search.diversified",
+    "neural_search.expected_objects",
     "neural_search.expected_rows",
     "neural_search.filter_conditions",
     "neural_search.filter_keys",
     "neural_search.find_matches",
     "neural_search.find_page",
+    "neural_search.find_page_by_words",
     "neural_search.find_public",
     "neural_search.find_seen",
-    "neural_search.find_words",
+    "neural_search.first_depth",
+    "neural_search.following",
     "neural_search.ids_with_metadata",
     "neural_search.is_confident",
     "neural_search.is_kind",
     "neural_search.is_public",
     "neural_search.is_time",
     "neural_search.last_document_id",
+    "neural_search.last_one",
     "neural_search.leaders",
     "neural_search.level_of",
     "neural_search.lexemes",
@@ -96,14 +101,16 @@ HELPERS = {
     "neural_search.lsh_length",
     "neural_search.lsh_statement",
     "neural_search.nearest",
+    "neural_search.nearest_with_words",
     "neural_search.note_failure",
     "neural_search.policies_work",
     "neural_search.public_buckets",
-    "neural_search.ranked_words",
+    "neural_search.rarest_first",
     "neural_search.read_examples",
     "neural_search.read_search",
     "neural_search.reweighed",
     "neural_search.scaled",
+    "neural_search.scored_statement",
     "neural_search.search_parameters",
     "neural_search.search_settings",
     "neural_search.search_statement",
@@ -115,8 +122,8 @@ HELPERS = {
     "neural_search.stored_ids",
     "neural_search.text_configuration",
     "neural_search.visible_objects",
+    "neural_search.walked",
     "neural_search.weighted_mean",
-    "neural_search.words_statement",
 }
 # Not even the service: only their owner and its triggers and schedules.
 NOBODY = {
@@ -189,8 +196,7 @@ def test_every_view_reads_as_its_caller(catalogue):
 
 
 ASKING = (
-    "can_see", "declared_values", "find_matches", "find_seen", "find_words", "policies_work", "seen_among",
-    "visible_objects",
+    "can_see", "declared_values", "find_matches", "find_seen", "policies_work", "seen_among", "visible_objects"
 )  # fmt: skip
 INLINED = {"neural_search.copied_columns", "neural_search.live_objects"}  # planned where they are called
 

@@ -28,7 +28,6 @@ DYNAMIC = {
     "neural_search.enable",
     "neural_search.expected_rows",
     "neural_search.find_matches",
-    "neural_search.find_words",
 }
 
 

@@ -30,32 +30,35 @@ insert into neural_search.text_search (configuration) values ('pg_catalog.simple
 alter table neural_search.text_search enable row level security;
 
 do $$
+declare
+  added text;
 begin
   if not exists (select from pg_policy as p where p.polrelid = 'neural_search.words'::regclass) then
     create policy "As the policy on documents says" on neural_search.words
       for select to anon, authenticated using (false);
   end if;
 
-  if to_regtype('neural_search.word_match') is null then
-    create type neural_search.word_match as (
-      id bigint,
-      share double precision,
-      source integer,
-      content text,
-      similarity double precision,
-      bucket_id text,
-      object_id uuid,
-      metadata jsonb,
-      object_version text
-    );
-    alter type neural_search.search
-      add attribute same double precision, add attribute strong double precision, add attribute related double precision,
-      add attribute threshold double precision;
-  end if;
+  for added in
+    select format('alter type neural_search.%s add attribute %I %s', n.type, n.attribute, n.kind)
+    from (
+      values ('match', 'score', 'double precision'), ('match', 'source', 'smallint'),
+        ('search', 'same', 'double precision'), ('search', 'strong', 'double precision'),
+        ('search', 'related', 'double precision'), ('search', 'threshold', 'double precision'),
+        ('search', 'weight', 'double precision'), ('search', 'lexemes', 'text[]'), ('search', 'read_lexemes', 'text[]')
+    ) as n (type, attribute, kind)
+    where not exists (
+      select from pg_attribute as a
+      where a.attrelid = format('neural_search.%s', n.type)::regclass and a.attname = n.attribute
+    )
+  loop
+    execute added;
+  end loop;
 end
 $$;
-comment on type neural_search.word_match is
-  'A document that has words of a query: the share of them that it has, and where they are (words.source).';
+comment on type neural_search.match is
+  'A document that a search came across; its score, and where it has words of the query (words.source).';
 
--- An argument more.
+-- Other arguments.
 drop function if exists neural_search.check_page(jsonb, text);
+drop function if exists neural_search.expected_rows(neural_search.search);
+drop function if exists neural_search.find_page(neural_search.search, integer, integer, jsonb, text);

@@ -19,4 +19,5 @@ comment on type neural_search.search is
   'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
   'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
   'those that may use an index, declared whether visible_by is among them, objects what they say of storage.objects as o; '
-  'same, strong and related are the levels of confidence.';
+  'same, strong and related are the levels of confidence; lexemes are the words to be found, which weigh so much, '
+  'read_lexemes those whose documents are all read.';
