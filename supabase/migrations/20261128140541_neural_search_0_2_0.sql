@@ -13,6 +13,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1'
     ) then
       return;
     end if;
@@ -265,15 +266,8 @@ begin
   end loop;
 end
 $$;
-comment on type neural_search.word_match is
-  'A document that has words of a query: the share of them that it has, and where they are (words.source).';
 comment on type neural_search.match is
   'A document that a search came across; its score, and where it has words of the query (words.source).';
-comment on type neural_search.search is
-  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
-  'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
-  'those that may use an index, objects what they say of storage.objects as o; same, strong and related are the levels of '
-  'confidence; lexemes are the words to be found, which weigh so much, read_lexemes those whose documents are all read.';
 
 -- Other arguments.
 drop function if exists neural_search.check_page(jsonb, text);
@@ -463,7 +457,8 @@ comment on type neural_search.search is
   'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
   'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
   'those that may use an index, declared whether visible_by is among them, objects what they say of storage.objects as o; '
-  'same, strong and related are the levels of confidence.';
+  'same, strong and related are the levels of confidence; lexemes are the words to be found, which weigh so much, '
+  'read_lexemes those whose documents are all read.';
 
 
 -- From sql/documents.sql
@@ -5041,6 +5036,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
