@@ -14,6 +14,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0fb71e5bbc9d1548c75c1b372f9ee198b26e3a25dcbb76a43b202706d8474cf9'
     ) then
       return;
     end if;
@@ -4987,11 +4988,9 @@ grant execute on function
   neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
   neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
-  neural_search.filter_conditions, neural_search.ids_with_metadata, neural_search.set_parameters, neural_search.search_statement,
-  neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows, neural_search.nearest,
-  neural_search.filter_conditions, neural_search.set_parameters, neural_search.search_statement,
-  neural_search.scored_statement, neural_search.find_matches, neural_search.seen_among, neural_search.expected_rows,
-  neural_search.expected_objects, neural_search.walked, neural_search.nearest,
+  neural_search.filter_conditions, neural_search.ids_with_metadata, neural_search.set_parameters,
+  neural_search.search_statement, neural_search.scored_statement, neural_search.find_matches, neural_search.seen_among,
+  neural_search.expected_rows, neural_search.expected_objects, neural_search.walked, neural_search.nearest,
   neural_search.find_public, neural_search.find_seen, neural_search.state_of,
   neural_search.read_search, neural_search.first_depth, neural_search.check_depth, neural_search.following,
   neural_search.find_page, neural_search.search_parameters,
@@ -5037,6 +5036,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '0fb71e5bbc9d1548c75c1b372f9ee198b26e3a25dcbb76a43b202706d8474cf9', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
