@@ -15,6 +15,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0fb71e5bbc9d1548c75c1b372f9ee198b26e3a25dcbb76a43b202706d8474cf9'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '962753393832a0aa05dd84741fecdc5f7e100f652edc908f6630be3b7817f112'
     ) then
       return;
     end if;
@@ -5037,6 +5038,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '0fb71e5bbc9d1548c75c1b372f9ee198b26e3a25dcbb76a43b202706d8474cf9', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '962753393832a0aa05dd84741fecdc5f7e100f652edc908f6630be3b7817f112', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
