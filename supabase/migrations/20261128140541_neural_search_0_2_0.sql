@@ -8,14 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '299c727e7750a44e6538027025acc6f018f7cccac9790f2a1089ff98de852d04'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0fb71e5bbc9d1548c75c1b372f9ee198b26e3a25dcbb76a43b202706d8474cf9'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '962753393832a0aa05dd84741fecdc5f7e100f652edc908f6630be3b7817f112'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '211609ca2f9b31b1021ceae4bf4e2036cf82975d84963f52b9a734f25720f3d1'
     ) then
       return;
     end if;
@@ -5031,14 +5024,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '299c727e7750a44e6538027025acc6f018f7cccac9790f2a1089ff98de852d04', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '5a1760b738822e88d11a67908cef031579602574e3934b7563a556d8bcfd3697', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'cfed68781ba70bb099a031492de2acd22d1173e05db5f957086074314c7c7e3c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'd9ca3d62719f2177315155fd0ed95ec6de7d2149946288a40200c70ee81b6ee3', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'ec2c4f2ea9b918708e1f875ea6af60bee676b529c459c074d3cb00b41ef79448', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'db32ce0eb3794f3b68d4364c86bf712376250b60794e4519a1e5bcd46589c1d1', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '0fb71e5bbc9d1548c75c1b372f9ee198b26e3a25dcbb76a43b202706d8474cf9', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '962753393832a0aa05dd84741fecdc5f7e100f652edc908f6630be3b7817f112', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '211609ca2f9b31b1021ceae4bf4e2036cf82975d84963f52b9a734f25720f3d1', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
