@@ -196,7 +196,8 @@ def test_every_view_reads_as_its_caller(catalogue):
 
 
 ASKING = (
-    "can_see", "declared_values", "find_matches", "find_seen", "policies_work", "seen_among", "visible_objects"
+    "can_see", "declared_values", "find_matches", "find_seen", "policies_work", "seen_among",
+    "visible_objects",
 )  # fmt: skip
 INLINED = {"neural_search.copied_columns", "neural_search.live_objects"}  # planned where they are called
 
