@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cli.checks.sql_callers import SqlCaller
+from cli.client.visibility import missing_policy
 from shared.search.index import Options
 from shared.search.query import CONFIDENCES
 
@@ -118,7 +119,7 @@ def visible(viewer: SqlCaller, who: str, bucket: str, name: str) -> Condition:
         name="visible",
         met=False,
         detail=f"no SELECT policy on storage.objects shows it to {who}, or one fails on it (told apart where "
-        "DATABASE_URL is set)",
+        f"DATABASE_URL is set). To show the bucket: {missing_policy(bucket, who.split()[0])}",
     )
 
 

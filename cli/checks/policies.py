@@ -11,14 +11,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from cli.client.visibility import missing_policy
 from cli.installer.connection import Database, column, connect
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
 SAMPLE = 200
-MISSING_POLICY = """\
-create policy "Signed-in users see images" on storage.objects for select to authenticated \
-using (bucket_id = '{bucket}');"""
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,9 @@ def policies(target: Settings) -> str:
         by_anon = sum(sees(database, ANON, *one[:3]) for one in objects)
         by_owner = sum(sees(database, _owner(one[3]), *one[:3]) for one in objects)
     if not by_anon and not by_owner:
-        bucket = objects[0][1].replace("'", "''")
         raise DatabaseError(
             f"Of {len(objects)} indexed images anon sees none, and no signed-in owner sees their own, so "
-            f"searches find nothing. Allow it, for example: {MISSING_POLICY.format(bucket=bucket)}"
+            f"searches find nothing. Allow it, for example: {missing_policy(objects[0][1], 'authenticated')}"
         )
     return f"of {len(objects)} images anon sees {by_anon}, their signed-in owners {by_owner}"
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client.project import Project, refused
+from cli.client.visibility import nothing_visible
 from cli.console import output
 from cli.console.output import AsJson
 from shared import settings
@@ -101,12 +102,13 @@ def query(
     answer = search(
         target, {"limit": limit} | {key: value for key, value in given.items() if value or value == 0}
     )
-    if not answer["results"]:
-        _require_bucket(target, given["filter"].get("bucket"))
+    why = None if answer["results"] else _why_nothing(target, given["filter"].get("bucket"))
     if as_json:
         output.print_json(answer)
     else:
         _print_results(answer, with_urls)
+    if why and not as_json:
+        output.say(why)
 
 
 def _filter(pairs: Sequence[str], **options: str | None) -> dict[str, Any]:
@@ -118,11 +120,13 @@ def _filter(pairs: Sequence[str], **options: str | None) -> dict[str, Any]:
     return narrowed | {name: value for name, value in options.items() if value}
 
 
-def _require_bucket(target: Settings, bucket: str | None) -> None:
-    """The function never tells its callers of buckets; here the secret key can."""
-    if bucket and target.secret_key:
-        with Project(target) as project:
-            project.require_bucket(bucket)
+def _why_nothing(target: Settings, bucket: str | None) -> str | None:
+    """What the secret key tells of an empty answer, and the function never tells its callers."""
+    if not target.secret_key:
+        return None
+    with Project(target) as project:
+        project.require_bucket(bucket)
+        return nothing_visible(project)
 
 
 def search(target: Settings, body: dict[str, Any]) -> dict[str, Any]:

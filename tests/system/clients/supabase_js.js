@@ -1,5 +1,6 @@
 // An unmodified supabase-js at the end of a pipe: one JSON request a line, one JSON answer a line.
-// {"on": ["storage", "images"] | ["rpc"] | ["functions"] | ["auth"], "call": name, "args": [...]}; bytes are {"base64": ...}.
+// {"on": ["storage", "images"] | ["rpc"] | ["functions"] | ["auth"], "call": name, "args": [...]}; bytes are {"base64": ...}, which may be
+// `as` a File, Blob or ArrayBuffer.
 import { createInterface } from 'node:readline'
 import { createClient } from '@supabase/supabase-js'
 
@@ -14,7 +15,15 @@ function target([part, bucket]) {
 }
 
 function revive(value) {
-  return value?.base64 === undefined ? value : Buffer.from(value.base64, 'base64')
+  if (value?.body?.base64 !== undefined) return { ...value, body: revive(value.body) }
+  if (value?.base64 === undefined) return value
+  const bytes = Buffer.from(value.base64, 'base64')
+  const kinds = {
+    File: () => new File([bytes], 'a.png', { type: 'image/png' }),
+    Blob: () => new Blob([bytes]),
+    ArrayBuffer: () => new Uint8Array(bytes).buffer,
+  }
+  return value.as ? kinds[value.as]() : bytes
 }
 
 async function plain({ data, error }) {

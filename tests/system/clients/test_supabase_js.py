@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,8 @@ from client_actions import SupabaseJs
 from support.running_project import Running
 
 from shared.testing import picture
+
+KINDS = ("File", "Blob", "ArrayBuffer")
 
 
 @pytest.fixture
@@ -93,6 +96,22 @@ def test_the_query_function_is_invoked(project: Running, supabase_js: SupabaseJs
     [found] = answer["results"]
     assert (found["name"], found["bucket"]) == (red, "images")
     assert httpx.get(found["url"]).content == picture("red")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"base64": base64.b64encode(picture("red")).decode(), "as": kind} for kind in KINDS),
+        '{"text": "red"}',
+    ],
+    ids=[*KINDS, "JSON string"],
+)
+def test_the_query_function_takes_any_body_that_invoke_sends(
+    project: Running, supabase_js: SupabaseJs, red: str, body: Any
+):
+    project.eventually(lambda: project.state(red)[0], "searchable")
+    answer = supabase_js.call("invoke", "query", {"body": body}, on="functions")
+    assert answer["results"]
 
 
 def test_errors_are_the_real_servers(supabase_js: SupabaseJs, folder: str):
