@@ -38,6 +38,12 @@ def test_each_function_is_given_what_it_needs_and_no_more(function):
     assert {one["name"] for one in cloud_run(function)["env"]} == NEEDED[function] | {"MAX_DECODE_MEMORY"}
 
 
+def test_the_function_that_works_on_after_its_answer_keeps_its_processor():
+    service = yaml.safe_load((DEPLOY / "cloud_run" / "embed_on_upload.yaml").read_text())
+    annotations = service["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["run.googleapis.com/cpu-throttling"] == "false"
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_decoder_is_stopped_before_a_container_of_limited_memory_is(function):
     container = cloud_run(function)
