@@ -15,8 +15,10 @@ FILE = Path(__file__).with_name("openapi.json")
 BY_HAND = ("Answer", "Found", "Uploaded", "Problem")
 REFERENCE = "#/components/schemas/{model}"
 BINARY = {"type": "string", "format": "binary"}
-STORED = {"type": "string", "minLength": 1, "description": "`path` or `bucket/path`; of digits alone an id."}
-JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
+STORED = {
+    "description": "`path` or `bucket/path`; of digits alone an id.",
+    "anyOf": [{"type": "string", "pattern": "[^0-9]"}, {"type": "integer", "minimum": 1}],
+}
 
 
 def generated() -> dict[str, Any]:
@@ -34,21 +36,34 @@ def text(described: dict[str, Any]) -> str:
 def _schemas() -> dict[str, Any]:
     query = _plain(QueryBody.model_json_schema(ref_template=REFERENCE))
     parts = query.pop("$defs")
-    return {"Query": query, "QueryForm": _form(query, parts["Filter"]), **parts}
+    query["dependentSchemas"] = {"cursor": _without("offset")}
+    form = _form(query, parts["Filter"])
+    query["properties"] = {name: _or_null(schema) for name, schema in query["properties"].items()}
+    return {"Query": query, "QueryForm": form, **parts}
 
 
 def _form(query: dict[str, Any], narrow: dict[str, Any]) -> dict[str, Any]:
-    about = "As Query. Fields that take several are repeated; a like or unlike names a stored image."
+    about = (
+        "As Query. Fields that take several are repeated; a like or unlike names a stored image. "
+        "Objects are JSON; the keys of filter may be fields of their own instead."
+    )
     properties = query["properties"] | {
         "image": _one_or_more(BINARY),
         "like": _one_or_more(STORED),
         "unlike": _one_or_more(STORED),
-        "filter": JSON_TEXT | {"description": "As in Query, or its keys as fields."},
     }
-    keys = narrow["properties"] | {
-        "metadata": JSON_TEXT | {"description": narrow["properties"]["metadata"]["description"]}
-    }
-    return query | {"description": about, "properties": properties | keys}
+    keys = narrow["properties"]
+    either = query["dependentSchemas"] | {"filter": _without(*keys)}
+    return query | {"description": about, "properties": properties | keys, "dependentSchemas": either}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """JSON's null says what a field that is left out says."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _without(*names: str) -> dict[str, Any]:
+    return {"properties": dict.fromkeys(names, False)}
 
 
 def _one_or_more(schema: dict[str, Any]) -> dict[str, Any]:

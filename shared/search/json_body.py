@@ -34,10 +34,16 @@ def load(body: bytes, most_long: int) -> Any:
     literals = {f"0.{secrets.randbits(64)}": literal for _, literal in long}
 
     def number(text: str) -> Any:
-        return _string(literals.pop(text)) if text in literals else float(text)
+        return _string(literals.pop(text)) if text in literals else whole_or_float(text)
 
     skeleton = _without(body, [piece for piece, _ in long], list(literals))
     return json.loads(skeleton.decode("utf-8-sig"), parse_float=number)
+
+
+def whole_or_float(text: str) -> int | float:
+    """JSON Schema's integers have no fractional part, however they are written: 25.0 is one."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _string(literal: bytes) -> Any:

@@ -95,7 +95,15 @@ Text = Annotated[
 File = Annotated[
     bytes,
     PlainValidator(_file),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "Also as a data URL."}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "byte",
+            "minLength": 1,
+            "contentEncoding": "base64",
+            "description": "Also as a data URL.",
+        }
+    ),
 ]
 
 

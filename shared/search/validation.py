@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from shared.errors import InvalidQuery
+from shared.search.json_body import whole_or_float
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -108,7 +109,7 @@ def json_fields(model: type[BaseModel]) -> tuple[str, ...]:
 def json_or_text(text: str) -> Any:
     """A form field's value in JSON's type. Anything else stays text, which the model refuses."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=whole_or_float)
     except (ValueError, RecursionError):
         return text
 

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from soak import burst, costs, crasher, fuzz, hostile, load, mutations, vectors
+from soak import burst, contract, costs, crasher, fuzz, hostile, load, mutations, vectors
 from soak.outcome import Outcome, table
 
 Part = Callable[[argparse.Namespace], Outcome]
@@ -23,6 +23,7 @@ PARTS: dict[str, Part] = {
     "mutations": lambda given: mutations.run(given.mutations, given.seed),
     "hostile": lambda given: hostile.run(given.harm, given.seed),
     "costs": lambda _: costs.run(),
+    "contract": lambda given: contract.run(given.examples),
     "ingest": lambda given: load.run(given.sustained, given.burst, given.seed),
     "burst": lambda given: burst.run(given.burst, given.seed),
     "vectors": lambda given: vectors.run(given.documents, given.seed),
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--webhooks", type=int, default=1000, help="operations of the fuzz (default 1000)")
     parser.add_argument("--mutations", type=int, default=10_000, help="mutated images (default 10000)")
     parser.add_argument("--harm", type=float, default=60, help="seconds of each hostile act (default 60)")
+    parser.add_argument("--examples", type=int, default=100, help="of the contract (default 100)")
     parser.add_argument("--sustained", type=int, default=5000, help="images uploaded in a row (default 5000)")
     parser.add_argument("--burst", type=int, default=1000, help="images uploaded at once (default 1000)")
     parser.add_argument("--documents", type=int, default=20_000, help="of the vectors (default 20000)")

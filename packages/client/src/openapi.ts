@@ -543,10 +543,28 @@ export interface components {
     schemas: {
         /** @description At least one of text, image, like and unlike; at most 32 of them in all, 8 of them images. */
         Query: {
+            text?: (string | string[]) | null;
+            image?: (string | string[]) | null;
+            like?: (components["schemas"]["Given"] | components["schemas"]["Given"][]) | null;
+            unlike?: (components["schemas"]["Given"] | components["schemas"]["Given"][]) | null;
+            strategy?: ("average" | "best_score") | null;
+            diversity?: number | null;
+            collapse?: "duplicates" | null;
+            limit?: number | null;
+            offset?: number | null;
+            cursor?: string | null;
+            min_similarity?: number | null;
+            min_confidence?: ("same" | "strong" | "related" | "unrelated") | null;
+            best_confidence?: ("same" | "strong" | "related" | "unrelated") | null;
+            words?: number | null;
+            filter?: components["schemas"]["Filter"] | null;
+        };
+        /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image. Objects are JSON; the keys of filter may be fields of their own instead. */
+        QueryForm: {
             text?: string | string[];
             image?: string | string[];
-            like?: components["schemas"]["Given"] | components["schemas"]["Given"][];
-            unlike?: components["schemas"]["Given"] | components["schemas"]["Given"][];
+            like?: (string | number) | (string | number)[];
+            unlike?: (string | number) | (string | number)[];
             /**
              * @description average: near the middle of everything liked, away from what isn't; best_score: near to any of it, and nearer than to what isn't liked. As Qdrant defines them.
              * @default average
@@ -584,51 +602,6 @@ export interface components {
             /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
             words?: number;
             filter?: components["schemas"]["Filter"];
-        };
-        /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image. */
-        QueryForm: {
-            text?: string | string[];
-            image?: string | string[];
-            like?: string | string[];
-            unlike?: string | string[];
-            /**
-             * @description average: near the middle of everything liked, away from what isn't; best_score: near to any of it, and nearer than to what isn't liked. As Qdrant defines them.
-             * @default average
-             * @enum {string}
-             */
-            strategy?: "average" | "best_score";
-            /**
-             * @description How much results should differ from each other (maximal marginal relevance). Above 0, the best 200 are all there are.
-             * @default 0
-             */
-            diversity?: number;
-            /**
-             * @description Folds copies, also resized or recompressed, into the best of them. The best 200 are all there are then.
-             * @constant
-             */
-            collapse?: "duplicates";
-            /** @default 10 */
-            limit?: number;
-            /** @default 0 */
-            offset?: number;
-            /** @description The next_cursor of an answer to the same search, instead of an offset. */
-            cursor?: string;
-            /** @description Only results above this. Without it nothing is cut off. */
-            min_similarity?: number;
-            /**
-             * @description Only results of this confidence or better. With a model that has no levels for such a query, nothing is cut off.
-             * @enum {string}
-             */
-            min_confidence?: "same" | "strong" | "related" | "unrelated";
-            /**
-             * @description No result at all unless the best one has this confidence or better. The same on every page. With a model that has no levels for such a query, nothing is held back.
-             * @enum {string}
-             */
-            best_confidence?: "same" | "strong" | "related" | "unrelated";
-            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
-            words?: number;
-            /** @description As in Query, or its keys as fields. */
-            filter?: string;
             /** @description Only in this bucket. */
             bucket?: string;
             /** @description Only names that begin so. */
@@ -648,7 +621,9 @@ export interface components {
             /** @description Only what this user uploaded (owner_id). */
             owner?: string;
             /** @description Only objects whose user metadata contains this (jsonb containment). */
-            metadata?: string;
+            metadata?: {
+                [key: string]: unknown;
+            };
         };
         /** @description Each key narrows; None where it isn't given. */
         Filter: {
@@ -682,7 +657,10 @@ export interface components {
              * @default 1
              */
             weight?: number;
-            /** @description Also as a data URL. */
+            /**
+             * Format: byte
+             * @description Also as a data URL.
+             */
             image: string;
         };
         StoredById: {
@@ -1010,6 +988,12 @@ export interface operations {
         parameters: {
             query?: {
                 wait?: "0" | "1" | "true" | "false";
+                /** @description Beside an image as the body. */
+                bucket?: string;
+                /** @description Beside an image as the body. */
+                name?: string;
+                /** @description Beside an image as the body. */
+                upsert?: boolean;
             };
             header?: never;
             path?: never;

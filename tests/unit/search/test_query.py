@@ -39,6 +39,12 @@ def test_a_text_alone_is_a_query():
     assert read(text=" a castle ") == Query(like=(CASTLE,), limit=10, offset=0)
 
 
+def test_a_whole_number_is_one_however_it_is_written():
+    assert read(text="x", limit=25.0, offset=1e2) == read(text="x", limit=25, offset=100)
+    assert query.from_form({"text": ["x"], "limit": ["25.0"]}, []).limit == 25
+    assert read(text="x", min_similarity=1.0).min_similarity == 1
+
+
 def test_everything_combines_and_may_be_given_more_than_once():
     query = read(
         text=["a castle", "a tower"],

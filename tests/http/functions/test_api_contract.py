@@ -1,0 +1,14 @@
+"""The query function keeps to openapi.json, whatever is asked: `make soak SOAK_ARGS=contract` asks more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support import api_contract
+from support.embedded_stacks import temporary_stack
+
+
+def test_schemathesis_finds_no_violation(tmp_path: Path):
+    with temporary_stack() as stack:  # its own: uploads are among the requests
+        url = f"{stack.url}/functions/v1/query"
+        assert api_contract.violations(url, tmp_path, phases="examples,fuzzing", examples=20) == ""
