@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '211609ca2f9b31b1021ceae4bf4e2036cf82975d84963f52b9a734f25720f3d1'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b3ecb33593220cda52c1c380d77c87575143b0166dad27c06d508fbed3b0ea9b'
     ) then
       return;
     end if;
@@ -1141,7 +1141,7 @@ comment on function public.release_embedding_jobs is
 -- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
 -- list_models, add_model, activate_model, remove_model.
 
--- A readable name that no two models share; whatever isn't plain gets a digest. Each strategy has its own, so that one
+-- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
 -- index can be made while the other serves.
 create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
 language sql immutable set search_path = '' as $$
@@ -1151,7 +1151,7 @@ language sql immutable set search_path = '' as $$
       || '_' || left(md5(model_name), 8)
   end || case search_strategy when 'lsh' then '_lsh' else '' end || '_idx'
 $$;
-comment on function neural_search.index_name is 'What the index over a model''s documents is called, where its strategy has one.';
+comment on function neural_search.index_name is 'The name of the index over a model''s documents, where its strategy has one.';
 
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
@@ -1175,7 +1175,7 @@ begin
 end
 $$;
 comment on function neural_search.index_definition is
-  'What follows `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
+  'The rest of `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
 
 
 -- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
@@ -1293,8 +1293,8 @@ begin
 end
 $$;
 comment on function public.add_model is
-  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues what '
-  'is there already. For one that is registered it sets the strategy, and takes it back from being retired.';
+  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues the '
+  'objects that are there. For one that is registered it sets the strategy, and takes it back from being retired.';
 
 
 create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
@@ -1311,8 +1311,8 @@ $$;
 comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index isn''t complete.';
 
 
--- What has just been uploaded has a job for each model. It is missing for the active one as well, so a switch takes it
--- from nobody, and where uploads never stop there always is some.
+-- A new upload has a job for each model. The active one lacks it as well, so a switch takes it from nobody, and where
+-- uploads never stop there always is one.
 create or replace function neural_search.readiness(model_name text)
 returns table (searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
 language plpgsql stable set search_path = '' as $$
@@ -1381,8 +1381,8 @@ comment on function public.activate_model is
   'Raises 55000 while its index isn''t complete or, unless forced, objects aren''t accounted for.';
 
 
--- What somebody has locked, as an uploader who goes on to the next object, is left for a later call: waiting, with locks
--- of our own held, might be waiting in a circle. Only where nothing else is left is it waited for, so that 0 is true.
+-- Rows locked by others, as by an uploader who goes on to the next object, are left for a later call: waiting, with locks
+-- of our own held, might be waiting in a circle. Only where no others are left are they waited for, so that 0 is true.
 -- As arrays, because a subquery with a limit that is joined may be run, and lock others, more than once.
 create or replace function neural_search.delete_rows_of(model_name text, most integer) returns bigint
 language plpgsql set search_path = '' as $$
@@ -2205,12 +2205,12 @@ comment on function neural_search.tidy is 'Forgets old reconciliations and old r
 
 -- From sql/confidence.sql
 
--- Confidence: how much a similarity means, by what copies and strangers reach with this model.
+-- Confidence: how much a similarity means, by the similarities of copies and strangers with this model.
 -- Callers: match_documents and recommend_documents, as the caller.
--- Objects: calibrations, blanks, is_blank, confidence_levels; what is made of levels: check_confidence, level_of,
+-- Objects: calibrations, blanks, is_blank, confidence_levels; made of levels: check_confidence, level_of,
 -- confidence_of.
 
--- What is the same as a picture without content is one itself, so that it is enough to know the query.
+-- A picture that equals one without content has none itself, so that it is enough to know the query.
 create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
 language sql stable set search_path = '' as $$
   select exists (
@@ -2223,7 +2223,7 @@ comment on function neural_search.is_blank is
 
 
 -- Definer, because callers may not read the tables. It looks at nothing that is indexed: no bucket moves another's levels,
--- and none tells of what its caller may not see. In plpgsql, which keeps the plan: it is called once for each search.
+-- and none tells of hidden images. In plpgsql, which keeps the plan: it is called once for each search.
 create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
@@ -2282,7 +2282,7 @@ language sql immutable set search_path = '' as $$
   end
 $$;
 comment on function neural_search.confidence_of is
-  'What a similarity is worth by the levels of a query; null where there are none.';
+  'A similarity''s confidence by the levels of a query; null where there are none.';
 
 
 -- From sql/visible.sql
@@ -2358,7 +2358,7 @@ comment on function neural_search.policies_work is
 
 
 -- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
--- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
+-- object and version whose id the caller already holds, from the object's own row and not from our copies.
 -- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
 create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
 language plpgsql stable security definer set search_path = '' as $$
@@ -2431,14 +2431,14 @@ alter policy "As the policies on storage.objects say" on neural_search.documents
     end
   );
 comment on policy "As the policies on storage.objects say" on neural_search.documents is
-  'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
+  'Who sees an object sees its document, as long as the object has the bytes that were embedded.';
 
 
--- Runs as the caller, so that the caller's policies decide and nothing but what they show is ever known here. Reads
+-- Runs as the caller, so that the caller's policies decide and nothing but their answers is ever known here. Reads
 -- ranges of the table's own places, (block, line), each in a subtransaction: a range with an object that a policy
--- chokes on is read again in parts, and such an object by itself is left out. No index would do: whoever may not see
--- the names or ids can't tell where to halve between them, while the places are known from the table's size alone. They
--- are also in the order of the disk, and what was uploaded together, into one folder, mostly lies together. Rows stay
+-- chokes on is read again in parts, and such an object by itself is left out. No index would do: who may not see the
+-- names or ids can't tell where to halve between them, while the places are known from the table's size alone. They
+-- are also in the order of the disk, and images uploaded together, into one folder, mostly lie together. Rows stay
 -- in their places as far as one snapshot is concerned, and all that a stable function reads is of one.
 --
 -- The part read next is twice as long after a success and a 16th after a failure, down to a single place. Measured in
@@ -2461,7 +2461,7 @@ declare
   length bigint;
   ids uuid[];
 begin
-  -- What this transaction has read nobody rewrites before its end: rows keep their places after a failure, too.
+  -- Nobody rewrites this transaction's rows before its end: they keep their places after a failure, too.
   if not neural_search.policies_work() then
     return;
   end if;
@@ -3990,7 +3990,7 @@ begin
   for place in 1 .. bits loop
     select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
     from generate_series(1, known.dimensions);
-    -- Less its shadows on those before it (Gram and Schmidt); what rounding leaves of them goes the second time.
+    -- Less its shadows on those before it (Gram and Schmidt); rounding's remainder of them goes the second time.
     for _ in 1 .. 2 loop
       select extensions.l2_normalize(coalesce(drawn operator(extensions.-) extensions.sum(
         p.normal::extensions.vector operator(extensions.*) array_fill(
@@ -4011,7 +4011,7 @@ comment on function neural_search.prepare_lsh is
 
 
 -- From after_id on by the primary key (without sorting, the planner reads in no other way), so that no call reads again
--- what others before it have filled. What somebody else has locked, as a second caller does, comes last.
+-- the rows filled before. Rows locked by others, as by a second caller, come last.
 create or replace function neural_search.fill_lsh(
   model_name text, max_rows integer default 1000, after_id bigint default 0,
   out filled integer, out last_id bigint
@@ -4070,7 +4070,7 @@ comment on function neural_search.lsh_statement is
 -- Callers: recommend_documents, as the caller; the command line, with either key.
 -- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
 
--- Written for precision: what `python -m evaluation.duplicate_measures` measures is in docs/confidence.md. An embedding alone
+-- Written for precision: docs/confidence.md has the figures of `python -m evaluation.duplicate_measures`. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
 create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)
@@ -4099,10 +4099,10 @@ language sql stable security definer set search_path = '' as $$
   select coalesce(max(d.id), 0) / 10000 * 10000 + 10000 from neural_search.documents as d
 $$;
 comment on function neural_search.last_document_id is
-  'The ids of all documents lie below this multiple of 10,000: where whoever pages through them is done.';
+  'The ids of all documents lie below this multiple of 10,000, where paging through them ends.';
 
 
--- To ask can_see of 10,000 documents takes half a second: whoever may see few of them gets few in a page, or none.
+-- To ask can_see of 10,000 documents takes half a second: a caller who may see few of them gets few in a page, or none.
 create or replace function public.list_fingerprints(
   bucket text default null, name_prefix text default null, after_id bigint default 0, max_rows integer default 1000
 ) returns table (
@@ -4138,7 +4138,7 @@ begin
 end
 $$;
 comment on function public.list_fingerprints is
-  'What documents that the caller may see are told apart by, without their embeddings: of the active model, by id. The '
+  'The fingerprints of documents that the caller may see, without their embeddings: of the active model, by id. The '
   'last row''s id is the next page''s after_id. Where a page ends before max_rows and more may come, that row has an id '
   'alone, which is no document''s.';
 
@@ -4171,10 +4171,10 @@ comment on function public.confirm_duplicates is
 
 -- From sql/recommend.sql
 
--- Recommendation: what is like some examples and unlike others; more varied, or without copies.
+-- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the types example and candidate, recommend_documents and what it is made of, similar_documents. No tables: everything is found
--- by match_documents and get_embeddings, as the caller.
+-- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by match_documents and
+-- get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -4325,12 +4325,12 @@ language sql immutable set search_path = '' as $$
   from unnest(likes) as l
 $$;
 comment on function neural_search.liked_kind is
-  'What the likes were made from: image, text, or mixed where both; what is given where they don''t say.';
+  'The likes'' source: image, text, or mixed where both; the given one where they don''t say.';
 
 
--- What is subtracted turns the query to where nothing is near: its similarities say what comes first, not what it is
--- worth. So confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the
--- direction away from them is all there is to judge by.
+-- Subtraction turns the query to where nothing is near: its similarities order the results and don't tell their worth. So
+-- confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the direction away
+-- from them is all there is to judge by.
 create or replace function neural_search.average_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, with_embeddings boolean,
   page_after jsonb, options neural_search.search_options
@@ -4382,7 +4382,7 @@ begin
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, the best first, with what they are worth by their similarity to the likes.';
+  'So many documents nearest to average_vector, the best first, with their confidence by the similarity to the likes.';
 
 
 create or replace function neural_search.average_candidates(
@@ -4423,7 +4423,7 @@ comment on function neural_search.average_candidates is
   'few of the 1000 nearest have min_confidence.';
 
 
--- x / (1 + |x|), moved to between 0 and 1: what Qdrant makes scores of.
+-- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
 create or replace function neural_search.squashed(similarity double precision) returns double precision
 language sql immutable set search_path = '' as $$
   select 0.5 * (similarity / (1 + abs(similarity)) + 1)
@@ -4469,8 +4469,8 @@ comment on function neural_search.compared is
 
 
 -- Qdrant's strategy best_score: a document is compared with every example; where the nearest is a like, its score is
--- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So whatever is nearer to a like than
--- to every unlike comes first. Weights, which Qdrant doesn't know, multiply the similarities.
+-- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So documents nearer to a like
+-- than to every unlike come first. Weights, which Qdrant doesn't know, multiply the similarities.
 -- https://qdrant.tech/documentation/search/explore/#best-score-strategy
 -- https://github.com/qdrant/qdrant/blob/master/lib/segment/src/vector_storage/query/reco_query.rs
 --
@@ -4478,8 +4478,8 @@ comment on function neural_search.compared is
 -- opposite. Why that can be enough: a document in no list is no nearer to a like than the last of that like's list, so
 -- its best similarity is at most the greatest of these lasts, the reach. A candidate that reaches so far, and is nearer
 -- to a like than to every unlike, comes before every document outside: it is proven. With likes alone and equal weights
--- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone what counts is the
--- nearest of them, so that a document outside one of the lists reaches at most the last of that list.
+-- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone the nearest of
+-- them counts, so that a document outside one of the lists reaches at most the last of that list.
 create or replace function neural_search.best_score_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
 ) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
@@ -4511,7 +4511,7 @@ begin
     ) as m
   ),
   lists as (
-    -- What a list that ended before its depth doesn't hold is at most as similar as the threshold.
+    -- Documents missing in a list that ended before its depth are at most as similar as the threshold.
     select count(f.id) < depth as ended,
       case when count(f.id) < depth then a.weight * a.threshold else min(f.reach) end as reach
     from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
@@ -4555,7 +4555,7 @@ begin
 end
 $$;
 comment on function neural_search.best_score_pool is
-  'What the lists of the nearest documents hold, which of it comes before everything else, and whether it is all.';
+  'The documents in the lists of the nearest, which of them come before all others, and whether these are all.';
 
 
 create or replace function neural_search.best_score_candidates(
@@ -4610,7 +4610,7 @@ begin
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
-    -- To call the rule takes a while: only for what comes near to it.
+    -- To call the rule takes a while: only for pairs that come near to it.
     where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
       and neural_search.are_duplicates(a.document, b.document)
     order by 1, 2
@@ -4733,7 +4733,7 @@ declare
   unliked constant neural_search.example[] :=
     array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
   stored constant integer := cardinality(neural_search.stored_ids(liked || unliked));
-  -- What is looked at as a whole is always the same, so that pages follow each other.
+  -- The pool is the same for every page, so that pages follow each other.
   is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
   pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
   depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
@@ -4759,7 +4759,7 @@ begin
     );
   end if;
 
-  -- The best of all is in every page's pool; what comes after another page is searched for by average alone.
+  -- The best of all is in every page's pool; later pages are searched for by average alone.
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
     return;
   end if;
@@ -4792,7 +4792,7 @@ begin
 end
 $$;
 comment on function public.recommend_documents is
-  'What is like some documents or embeddings and unlike others, without those documents: score orders the results, '
+  'Documents like some documents or embeddings and unlike others, without those: score orders the results, '
   'similarity is that to the query or the closest like, closest the place of that like. None where the best has less '
   'than best_confidence.';
 
@@ -4836,13 +4836,13 @@ begin
 end
 $$;
 comment on function public.similar_documents is
-  'What is like the stored image of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
+  'Images like the stored one of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
   'image, PT409 where several have the path.';
 
 
 -- From sql/attach.sql
 
--- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
+-- Attach: where the project takes hold of things not its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
 -- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
 
@@ -5024,7 +5024,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '211609ca2f9b31b1021ceae4bf4e2036cf82975d84963f52b9a734f25720f3d1', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b3ecb33593220cda52c1c380d77c87575143b0166dad27c06d508fbed3b0ea9b', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

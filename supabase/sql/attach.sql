@@ -1,4 +1,4 @@
--- Attach: where the project takes hold of what isn't its own, the table of Storage and the schedule.
+-- Attach: where the project takes hold of things not its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
 -- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
 

@@ -1,9 +1,9 @@
--- Confidence: how much a similarity means, by what copies and strangers reach with this model.
+-- Confidence: how much a similarity means, by the similarities of copies and strangers with this model.
 -- Callers: match_documents and recommend_documents, as the caller.
--- Objects: calibrations, blanks, is_blank, confidence_levels; what is made of levels: check_confidence, level_of,
+-- Objects: calibrations, blanks, is_blank, confidence_levels; made of levels: check_confidence, level_of,
 -- confidence_of.
 
--- What is the same as a picture without content is one itself, so that it is enough to know the query.
+-- A picture that equals one without content has none itself, so that it is enough to know the query.
 create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
 language sql stable set search_path = '' as $$
   select exists (
@@ -16,7 +16,7 @@ comment on function neural_search.is_blank is
 
 
 -- Definer, because callers may not read the tables. It looks at nothing that is indexed: no bucket moves another's levels,
--- and none tells of what its caller may not see. In plpgsql, which keeps the plan: it is called once for each search.
+-- and none tells of hidden images. In plpgsql, which keeps the plan: it is called once for each search.
 create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
@@ -75,4 +75,4 @@ language sql immutable set search_path = '' as $$
   end
 $$;
 comment on function neural_search.confidence_of is
-  'What a similarity is worth by the levels of a query; null where there are none.';
+  'A similarity''s confidence by the levels of a query; null where there are none.';

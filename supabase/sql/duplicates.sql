@@ -2,7 +2,7 @@
 -- Callers: recommend_documents, as the caller; the command line, with either key.
 -- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
 
--- Written for precision: what `python -m evaluation.duplicate_measures` measures is in docs/confidence.md. An embedding alone
+-- Written for precision: docs/confidence.md has the figures of `python -m evaluation.duplicate_measures`. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
 create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)
@@ -31,10 +31,10 @@ language sql stable security definer set search_path = '' as $$
   select coalesce(max(d.id), 0) / 10000 * 10000 + 10000 from neural_search.documents as d
 $$;
 comment on function neural_search.last_document_id is
-  'The ids of all documents lie below this multiple of 10,000: where whoever pages through them is done.';
+  'The ids of all documents lie below this multiple of 10,000, where paging through them ends.';
 
 
--- To ask can_see of 10,000 documents takes half a second: whoever may see few of them gets few in a page, or none.
+-- To ask can_see of 10,000 documents takes half a second: a caller who may see few of them gets few in a page, or none.
 create or replace function public.list_fingerprints(
   bucket text default null, name_prefix text default null, after_id bigint default 0, max_rows integer default 1000
 ) returns table (
@@ -70,7 +70,7 @@ begin
 end
 $$;
 comment on function public.list_fingerprints is
-  'What documents that the caller may see are told apart by, without their embeddings: of the active model, by id. The '
+  'The fingerprints of documents that the caller may see, without their embeddings: of the active model, by id. The '
   'last row''s id is the next page''s after_id. Where a page ends before max_rows and more may come, that row has an id '
   'alone, which is no document''s.';
 

@@ -66,7 +66,7 @@ begin
   for place in 1 .. bits loop
     select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
     from generate_series(1, known.dimensions);
-    -- Less its shadows on those before it (Gram and Schmidt); what rounding leaves of them goes the second time.
+    -- Less its shadows on those before it (Gram and Schmidt); rounding's remainder of them goes the second time.
     for _ in 1 .. 2 loop
       select extensions.l2_normalize(coalesce(drawn operator(extensions.-) extensions.sum(
         p.normal::extensions.vector operator(extensions.*) array_fill(
@@ -87,7 +87,7 @@ comment on function neural_search.prepare_lsh is
 
 
 -- From after_id on by the primary key (without sorting, the planner reads in no other way), so that no call reads again
--- what others before it have filled. What somebody else has locked, as a second caller does, comes last.
+-- the rows filled before. Rows locked by others, as by a second caller, come last.
 create or replace function neural_search.fill_lsh(
   model_name text, max_rows integer default 1000, after_id bigint default 0,
   out filled integer, out last_id bigint

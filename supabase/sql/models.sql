@@ -3,7 +3,7 @@
 -- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
 -- list_models, add_model, activate_model, remove_model.
 
--- A readable name that no two models share; whatever isn't plain gets a digest. Each strategy has its own, so that one
+-- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
 -- index can be made while the other serves.
 create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
 language sql immutable set search_path = '' as $$
@@ -13,7 +13,7 @@ language sql immutable set search_path = '' as $$
       || '_' || left(md5(model_name), 8)
   end || case search_strategy when 'lsh' then '_lsh' else '' end || '_idx'
 $$;
-comment on function neural_search.index_name is 'What the index over a model''s documents is called, where its strategy has one.';
+comment on function neural_search.index_name is 'The name of the index over a model''s documents, where its strategy has one.';
 
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
@@ -37,7 +37,7 @@ begin
 end
 $$;
 comment on function neural_search.index_definition is
-  'What follows `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
+  'The rest of `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
 
 
 -- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
@@ -155,8 +155,8 @@ begin
 end
 $$;
 comment on function public.add_model is
-  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues what '
-  'is there already. For one that is registered it sets the strategy, and takes it back from being retired.';
+  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues the '
+  'objects that are there. For one that is registered it sets the strategy, and takes it back from being retired.';
 
 
 create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
@@ -173,8 +173,8 @@ $$;
 comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index isn''t complete.';
 
 
--- What has just been uploaded has a job for each model. It is missing for the active one as well, so a switch takes it
--- from nobody, and where uploads never stop there always is some.
+-- A new upload has a job for each model. The active one lacks it as well, so a switch takes it from nobody, and where
+-- uploads never stop there always is one.
 create or replace function neural_search.readiness(model_name text)
 returns table (searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
 language plpgsql stable set search_path = '' as $$
@@ -243,8 +243,8 @@ comment on function public.activate_model is
   'Raises 55000 while its index isn''t complete or, unless forced, objects aren''t accounted for.';
 
 
--- What somebody has locked, as an uploader who goes on to the next object, is left for a later call: waiting, with locks
--- of our own held, might be waiting in a circle. Only where nothing else is left is it waited for, so that 0 is true.
+-- Rows locked by others, as by an uploader who goes on to the next object, are left for a later call: waiting, with locks
+-- of our own held, might be waiting in a circle. Only where no others are left are they waited for, so that 0 is true.
 -- As arrays, because a subquery with a limit that is joined may be run, and lock others, more than once.
 create or replace function neural_search.delete_rows_of(model_name text, most integer) returns bigint
 language plpgsql set search_path = '' as $$

@@ -1,7 +1,7 @@
--- Recommendation: what is like some examples and unlike others; more varied, or without copies.
+-- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: the types example and candidate, recommend_documents and what it is made of, similar_documents. No tables: everything is found
--- by match_documents and get_embeddings, as the caller.
+-- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by match_documents and
+-- get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -152,12 +152,12 @@ language sql immutable set search_path = '' as $$
   from unnest(likes) as l
 $$;
 comment on function neural_search.liked_kind is
-  'What the likes were made from: image, text, or mixed where both; what is given where they don''t say.';
+  'The likes'' source: image, text, or mixed where both; the given one where they don''t say.';
 
 
--- What is subtracted turns the query to where nothing is near: its similarities say what comes first, not what it is
--- worth. So confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the
--- direction away from them is all there is to judge by.
+-- Subtraction turns the query to where nothing is near: its similarities order the results and don't tell their worth. So
+-- confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the direction away
+-- from them is all there is to judge by.
 create or replace function neural_search.average_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, with_embeddings boolean,
   page_after jsonb, options neural_search.search_options
@@ -209,7 +209,7 @@ begin
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, the best first, with what they are worth by their similarity to the likes.';
+  'So many documents nearest to average_vector, the best first, with their confidence by the similarity to the likes.';
 
 
 create or replace function neural_search.average_candidates(
@@ -250,7 +250,7 @@ comment on function neural_search.average_candidates is
   'few of the 1000 nearest have min_confidence.';
 
 
--- x / (1 + |x|), moved to between 0 and 1: what Qdrant makes scores of.
+-- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
 create or replace function neural_search.squashed(similarity double precision) returns double precision
 language sql immutable set search_path = '' as $$
   select 0.5 * (similarity / (1 + abs(similarity)) + 1)
@@ -296,8 +296,8 @@ comment on function neural_search.compared is
 
 
 -- Qdrant's strategy best_score: a document is compared with every example; where the nearest is a like, its score is
--- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So whatever is nearer to a like than
--- to every unlike comes first. Weights, which Qdrant doesn't know, multiply the similarities.
+-- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So documents nearer to a like
+-- than to every unlike come first. Weights, which Qdrant doesn't know, multiply the similarities.
 -- https://qdrant.tech/documentation/search/explore/#best-score-strategy
 -- https://github.com/qdrant/qdrant/blob/master/lib/segment/src/vector_storage/query/reco_query.rs
 --
@@ -305,8 +305,8 @@ comment on function neural_search.compared is
 -- opposite. Why that can be enough: a document in no list is no nearer to a like than the last of that like's list, so
 -- its best similarity is at most the greatest of these lasts, the reach. A candidate that reaches so far, and is nearer
 -- to a like than to every unlike, comes before every document outside: it is proven. With likes alone and equal weights
--- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone what counts is the
--- nearest of them, so that a document outside one of the lists reaches at most the last of that list.
+-- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone the nearest of
+-- them counts, so that a document outside one of the lists reaches at most the last of that list.
 create or replace function neural_search.best_score_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
 ) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
@@ -338,7 +338,7 @@ begin
     ) as m
   ),
   lists as (
-    -- What a list that ended before its depth doesn't hold is at most as similar as the threshold.
+    -- Documents missing in a list that ended before its depth are at most as similar as the threshold.
     select count(f.id) < depth as ended,
       case when count(f.id) < depth then a.weight * a.threshold else min(f.reach) end as reach
     from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
@@ -382,7 +382,7 @@ begin
 end
 $$;
 comment on function neural_search.best_score_pool is
-  'What the lists of the nearest documents hold, which of it comes before everything else, and whether it is all.';
+  'The documents in the lists of the nearest, which of them come before all others, and whether these are all.';
 
 
 create or replace function neural_search.best_score_candidates(
@@ -437,7 +437,7 @@ begin
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
-    -- To call the rule takes a while: only for what comes near to it.
+    -- To call the rule takes a while: only for pairs that come near to it.
     where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
       and neural_search.are_duplicates(a.document, b.document)
     order by 1, 2
@@ -560,7 +560,7 @@ declare
   unliked constant neural_search.example[] :=
     array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
   stored constant integer := cardinality(neural_search.stored_ids(liked || unliked));
-  -- What is looked at as a whole is always the same, so that pages follow each other.
+  -- The pool is the same for every page, so that pages follow each other.
   is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
   pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
   depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
@@ -586,7 +586,7 @@ begin
     );
   end if;
 
-  -- The best of all is in every page's pool; what comes after another page is searched for by average alone.
+  -- The best of all is in every page's pool; later pages are searched for by average alone.
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
     return;
   end if;
@@ -619,7 +619,7 @@ begin
 end
 $$;
 comment on function public.recommend_documents is
-  'What is like some documents or embeddings and unlike others, without those documents: score orders the results, '
+  'Documents like some documents or embeddings and unlike others, without those: score orders the results, '
   'similarity is that to the query or the closest like, closest the place of that like. None where the best has less '
   'than best_confidence.';
 
@@ -663,5 +663,5 @@ begin
 end
 $$;
 comment on function public.similar_documents is
-  'What is like the stored image of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
+  'Images like the stored one of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
   'image, PT409 where several have the path.';

@@ -69,7 +69,7 @@ comment on function neural_search.policies_work is
 
 
 -- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
--- object and version whose id the caller already holds, from the object's own row and not from what we copied of it.
+-- object and version whose id the caller already holds, from the object's own row and not from our copies.
 -- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
 create or replace function neural_search.is_public(target_object_id uuid, target_version text) returns boolean
 language plpgsql stable security definer set search_path = '' as $$
@@ -142,14 +142,14 @@ alter policy "As the policies on storage.objects say" on neural_search.documents
     end
   );
 comment on policy "As the policies on storage.objects say" on neural_search.documents is
-  'A document is seen by whoever sees its object, as long as the object has the bytes that were embedded.';
+  'Who sees an object sees its document, as long as the object has the bytes that were embedded.';
 
 
--- Runs as the caller, so that the caller's policies decide and nothing but what they show is ever known here. Reads
+-- Runs as the caller, so that the caller's policies decide and nothing but their answers is ever known here. Reads
 -- ranges of the table's own places, (block, line), each in a subtransaction: a range with an object that a policy
--- chokes on is read again in parts, and such an object by itself is left out. No index would do: whoever may not see
--- the names or ids can't tell where to halve between them, while the places are known from the table's size alone. They
--- are also in the order of the disk, and what was uploaded together, into one folder, mostly lies together. Rows stay
+-- chokes on is read again in parts, and such an object by itself is left out. No index would do: who may not see the
+-- names or ids can't tell where to halve between them, while the places are known from the table's size alone. They
+-- are also in the order of the disk, and images uploaded together, into one folder, mostly lie together. Rows stay
 -- in their places as far as one snapshot is concerned, and all that a stable function reads is of one.
 --
 -- The part read next is twice as long after a success and a 16th after a failure, down to a single place. Measured in
@@ -172,7 +172,7 @@ declare
   length bigint;
   ids uuid[];
 begin
-  -- What this transaction has read nobody rewrites before its end: rows keep their places after a failure, too.
+  -- Nobody rewrites this transaction's rows before its end: they keep their places after a failure, too.
   if not neural_search.policies_work() then
     return;
   end if;
