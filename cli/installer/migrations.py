@@ -39,13 +39,15 @@ class Migration:
 def apply(database_url: str) -> list[str]:
     """Applies the pending migrations, each in a transaction of its own; their names.
 
-    Makes the trigger and the schedules again if they were lost. DatabaseError names the migration that
-    failed, of which nothing stays.
+    Makes the trigger and the schedules again if they were lost, and words that are missing. DatabaseError
+    names the migration that failed, of which nothing stays.
     """
     with connect(database_url) as database:
         _require_released(database)
         applied = [str(migration) for migration in _missing(database) if _apply_one(database, migration)]
         database.execute("select neural_search.attach()")
+        while column(database, "select neural_search.write_missing_words(1000)") != [0]:
+            pass  # each in a transaction of its own, so that no upload waits for long
     return applied
 
 

@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b3ecb33593220cda52c1c380d77c87575143b0166dad27c06d508fbed3b0ea9b'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cd55e7035105f16cbe89bc530d022e5edc32b014a84f985022a9268eb2f480b7'
     ) then
       return;
     end if;
@@ -231,6 +232,9 @@ comment on table neural_search.text_search is 'How lexemes are made of words: on
 comment on column neural_search.text_search.id is 'Always true.';
 comment on column neural_search.text_search.configuration is
   'A text search configuration of Postgres, by name: a regconfig would be in the way of pg_upgrade.';
+alter table neural_search.text_search add column if not exists missing int8range not null default 'empty';
+comment on column neural_search.text_search.missing is
+  'The ids between which documents are that were there before words, and may have none yet.';
 insert into neural_search.text_search (configuration) values ('pg_catalog.simple') on conflict do nothing;
 
 alter table neural_search.text_search enable row level security;
@@ -2176,6 +2180,7 @@ begin
   select m.queued - m.outdated, stale + m.outdated into missing, stale
   from neural_search.queue_missing(100000) as m;
   insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
+  perform neural_search.write_missing_words(2000);
   if missing + stale > 0 then
     perform neural_search.kick_due();
   end if;
@@ -3567,6 +3572,7 @@ comment on function public.explain_object is
 -- Words: what images are called and what their metadata says, beside what they show.
 -- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
+-- write_missing_words,
 -- the policy on neural_search.words, rarest_first, nearest_with_words, last_one, find_page_by_words,
 -- check_words, search_documents.
 
@@ -3679,7 +3685,7 @@ begin
       using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
   end if;
   lock table neural_search.documents in share mode; -- or what is uploaded meanwhile would keep words of the former kind
-  update neural_search.text_search as t set configuration = found where true;
+  update neural_search.text_search as t set configuration = found, missing = 'empty' where true;
   return neural_search.write_words();
 end
 $$;
@@ -3717,12 +3723,43 @@ begin
   ) then
     create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
       for each row execute function neural_search.on_document_change();
-    perform neural_search.write_words();
+    update neural_search.text_search as t
+      set missing = int8range(0, (select coalesce(max(d.id), -1) + 1 from neural_search.documents as d)) where true;
   end if;
 end
 $$;
 comment on function neural_search.attach_words is
-  'Makes the trigger that keeps words, where it is missing, and the words of the documents that are there by then.';
+  'Makes the trigger that keeps words, where it is missing; write_missing_words makes those of the documents that are there.';
+
+
+-- So many at a time, because a million documents take minutes, and whoever moves or overwrites one of these waits.
+create or replace function neural_search.write_missing_words(max_documents integer) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  ids constant int8range := (select t.missing from neural_search.text_search as t for update);
+  written bigint[];
+begin
+  if isempty(ids) then
+    return 0;
+  end if;
+  select coalesce(array_agg(d.id), '{}') into written from (
+    select d.id from neural_search.documents as d
+    where d.id >= lower(ids) and d.id < upper(ids) order by d.id limit max_documents for share
+  ) as d;
+  delete from neural_search.words as w where w.document_id = any (written);
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, d.id, w.source
+  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w
+  where d.id = any (written);
+  update neural_search.text_search as t set missing = case
+    when cardinality(written) < max_documents then 'empty'
+    else int8range(written[cardinality(written)] + 1, upper(ids))
+  end where true;
+  return cardinality(written);
+end
+$$;
+comment on function neural_search.write_missing_words is
+  'Makes the words of some documents that were there before the trigger; how many documents these were.';
 
 
 -- A scalar subquery, because the planner would turn an EXISTS into a hash of all documents that the caller may see.
@@ -5025,6 +5062,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'b3ecb33593220cda52c1c380d77c87575143b0166dad27c06d508fbed3b0ea9b', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'cd55e7035105f16cbe89bc530d022e5edc32b014a84f985022a9268eb2f480b7', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

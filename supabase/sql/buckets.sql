@@ -282,6 +282,7 @@ begin
   select m.queued - m.outdated, stale + m.outdated into missing, stale
   from neural_search.queue_missing(100000) as m;
   insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
+  perform neural_search.write_missing_words(2000);
   if missing + stale > 0 then
     perform neural_search.kick_due();
   end if;

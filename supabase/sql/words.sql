@@ -1,6 +1,7 @@
 -- Words: what images are called and what their metadata says, beside what they show.
 -- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
+-- write_missing_words,
 -- the policy on neural_search.words, rarest_first, nearest_with_words, last_one, find_page_by_words,
 -- check_words, search_documents.
 
@@ -113,7 +114,7 @@ begin
       using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
   end if;
   lock table neural_search.documents in share mode; -- or what is uploaded meanwhile would keep words of the former kind
-  update neural_search.text_search as t set configuration = found where true;
+  update neural_search.text_search as t set configuration = found, missing = 'empty' where true;
   return neural_search.write_words();
 end
 $$;
@@ -151,12 +152,43 @@ begin
   ) then
     create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
       for each row execute function neural_search.on_document_change();
-    perform neural_search.write_words();
+    update neural_search.text_search as t
+      set missing = int8range(0, (select coalesce(max(d.id), -1) + 1 from neural_search.documents as d)) where true;
   end if;
 end
 $$;
 comment on function neural_search.attach_words is
-  'Makes the trigger that keeps words, where it is missing, and the words of the documents that are there by then.';
+  'Makes the trigger that keeps words, where it is missing; write_missing_words makes those of the documents that are there.';
+
+
+-- So many at a time, because a million documents take minutes, and whoever moves or overwrites one of these waits.
+create or replace function neural_search.write_missing_words(max_documents integer) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  ids constant int8range := (select t.missing from neural_search.text_search as t for update);
+  written bigint[];
+begin
+  if isempty(ids) then
+    return 0;
+  end if;
+  select coalesce(array_agg(d.id), '{}') into written from (
+    select d.id from neural_search.documents as d
+    where d.id >= lower(ids) and d.id < upper(ids) order by d.id limit max_documents for share
+  ) as d;
+  delete from neural_search.words as w where w.document_id = any (written);
+  insert into neural_search.words (lexeme, document_id, source)
+  select w.lexeme, d.id, w.source
+  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w
+  where d.id = any (written);
+  update neural_search.text_search as t set missing = case
+    when cardinality(written) < max_documents then 'empty'
+    else int8range(written[cardinality(written)] + 1, upper(ids))
+  end where true;
+  return cardinality(written);
+end
+$$;
+comment on function neural_search.write_missing_words is
+  'Makes the words of some documents that were there before the trigger; how many documents these were.';
 
 
 -- A scalar subquery, because the planner would turn an EXISTS into a hash of all documents that the caller may see.

@@ -99,6 +99,38 @@ def test_an_upgrade_keeps_the_data_and_ends_as_a_fresh_installation(older, db):
     assert migrations.apply(older.url()) == migrations.pending(older.url()) == []
 
 
+def test_an_upgrade_writes_words_after_its_transaction_and_some_documents_at_a_time(older):
+    names = """
+        select distinct d.content from neural_search.words w
+        join neural_search.documents d on d.id = w.document_id
+    """
+    with older.connect() as upgraded:
+        upgraded.execute("update public.documents set content = 'windmill.png'")
+        upgraded.execute("""
+            insert into public.documents (object_id, bucket_id, content, model, embedding, object_version)
+            select gen_random_uuid(), bucket_id, 'giraffe.png', model, embedding, object_version
+            from public.documents
+        """)
+        upgraded.execute(migrations.known()[-1].path.read_bytes())  # as `supabase db push` does
+        assert upgraded.execute(names).fetchall() == []
+        for expected, found in ((1, "windmill.png"), (1, "giraffe.png"), (0, None)):
+            assert upgraded.execute("select neural_search.write_missing_words(1)").fetchone() == (expected,)
+            assert found is None or (found,) in upgraded.execute(names).fetchall()
+
+
+def test_install_and_the_schedule_write_the_words_that_an_upgrade_left(older):
+    migrations.apply(older.url())
+    with older.connect() as upgraded:
+        for step in (
+            lambda: migrations.apply(older.url()),
+            lambda: upgraded.execute("select public.reconcile_documents()"),
+        ):
+            upgraded.execute("update neural_search.text_search set missing = '[0,100)'")
+            step()
+            ((missing,),) = upgraded.execute("select missing::text from neural_search.text_search")
+            assert missing == "empty"
+
+
 def test_an_upgrade_needs_no_record_of_the_older_installation(older, db):
     """`supabase migration repair` may have removed it, on the advice of the Supabase CLI."""
     with older.connect() as repaired:

@@ -251,3 +251,14 @@ def embeddings(database: Database, names: str) -> psycopg.Cursor[Any]:
     return database.execute(
         "select content, embedding::text from neural_search.documents where content like %s", [names]
     )
+
+
+def test_documents_without_their_words_after_an_upgrade_are_counted(stack: CommandLine, database: Database):
+    unwritten = "update neural_search.text_search set missing = int8range(0, (select max(id) + 1 from {}))"
+    ((count,),) = database.execute("select count(*) from neural_search.documents").fetchall()
+    database.execute(unwritten.format("neural_search.documents").encode())
+    try:
+        told = {row["check"]: row for row in stack.json("doctor", status=1)}["words"]
+        assert (told["state"], f"{count:,} documents aren't found" in told["detail"]) == ("WRONG", True)
+    finally:
+        database.execute("select neural_search.write_missing_words(100000)")

@@ -25,6 +25,9 @@ comment on table neural_search.text_search is 'How lexemes are made of words: on
 comment on column neural_search.text_search.id is 'Always true.';
 comment on column neural_search.text_search.configuration is
   'A text search configuration of Postgres, by name: a regconfig would be in the way of pg_upgrade.';
+alter table neural_search.text_search add column if not exists missing int8range not null default 'empty';
+comment on column neural_search.text_search.missing is
+  'The ids between which documents are that were there before words, and may have none yet.';
 insert into neural_search.text_search (configuration) values ('pg_catalog.simple') on conflict do nothing;
 
 alter table neural_search.text_search enable row level security;
