@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b3ecb33593220cda52c1c380d77c87575143b0166dad27c06d508fbed3b0ea9b'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cd55e7035105f16cbe89bc530d022e5edc32b014a84f985022a9268eb2f480b7'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bb7ccee1bead5a50fc26e834c4fd88c682425fd02712ee18bb439ad771738847'
     ) then
       return;
     end if;
@@ -5061,8 +5060,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'b3ecb33593220cda52c1c380d77c87575143b0166dad27c06d508fbed3b0ea9b', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'cd55e7035105f16cbe89bc530d022e5edc32b014a84f985022a9268eb2f480b7', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'bb7ccee1bead5a50fc26e834c4fd88c682425fd02712ee18bb439ad771738847', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
