@@ -79,7 +79,7 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
             name = "PNG" if is_png else name
             if not is_png:
                 check_size(ico.size(data), max_pixels)
-    if size := webp.size(data):
+    if size := isobmff.size(data) if name in ("AVIF", "HEIF") else webp.size(data):
         check_size(size, max_pixels)
     profile = png.profile(data) if name == "PNG" else b""
     data = _cleaned(name, data)
@@ -101,7 +101,13 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
 
 def _cleaned(name: str, data: bytes) -> bytes:
     """The file without what may be broken beside its pixels."""
-    cleaners = {"JPEG": jpeg.clean, "PNG": png.clean, "WEBP": webp.clean, "BMP": bmp.clean}
+    cleaners = {
+        "JPEG": jpeg.clean,
+        "PNG": png.clean,
+        "WEBP": webp.clean,
+        "BMP": bmp.clean,
+        "AVIF": isobmff.clean,
+    }
     with _translated(name, data):
         return cleaners[name](data) if name in cleaners else data
 
@@ -228,6 +234,8 @@ def _unsupported(name: str, data: bytes, error: Exception) -> str | None:
     if name == "BMP":
         return bmp.refusal(data)
     if name == "AVIF":
+        if "Conversion from YUV failed" in str(error):
+            return "AVIF with colours in a form that its decoder doesn't know"
         return _alpha_of_avif(data)
     return isobmff.refusal(data) if name == "HEIF" else None
 

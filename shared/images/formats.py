@@ -17,10 +17,7 @@ SIGNATURES = (
     (b"BM", "BMP"),
     (b"\0\0\1\0", "ICO"),
     *((start, "TIFF") for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    *(
-        (start, "RAW")
-        for start in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
-    ),
+    *((start, "RAW") for start in RAW),
 )
 # Signature -> the name of what isn't decoded.
 OTHERS = (
@@ -45,6 +42,7 @@ OTHERS = (
     (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF)"),
     (b"AT&TFORM", "a DjVu document"),
     (b"SIMPLE  =", "a FITS image"),
+    (b"II\x1a\0\0\0HEAPCCDR", "a Canon CRW raw file"),
     (b"\x0a\x05\x01", "a PCX image"),
     (b"\x01\xda", "an SGI image"),
     (b"PK\x03\x04", "a ZIP archive or an office document"),
@@ -70,7 +68,8 @@ def identify(data: bytes) -> str:
 
 def _other(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
-        return "a video or audio file (MP4)"
+        is_small = data[8:12] == b"mif3"
+        return "an AVIF or HEIF in its low-overhead form" if is_small else "a video or audio file (MP4)"
     if data[-18:-2] == b"TRUEVISION-XFILE":
         return "a Targa image (TGA)"
     for signature, name in OTHERS:

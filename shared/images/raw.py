@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 
 from shared.errors import UnsupportedImage
@@ -12,6 +13,9 @@ START = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]")
 MAX_PREVIEWS = 64  # places that look like one; a sensor's noise does now and then
 LEAST_SHARE = 0.8  # of the sensor's longer side
 LEAST_SIDE = 1600  # pixels, where the sensor's size can't be told
+HEAD = 64 * 1024  # bytes in which a CR3 tells of its picture
+SIDES = (2, 3)  # Panasonic's tags for the sensor's
+FUJI_SIZE, MAX_ENTRIES = 0x111, 256
 # How a file begins, or what its maker is called -> its type
 TYPES = (
     (b"IIR", "image/x-olympus-orf"),
@@ -29,14 +33,23 @@ def preview(data: bytes) -> tuple[bytes, int]:
 
     UnsupportedImage where there is none of full size: a thumbnail isn't the picture.
     """
-    tags = [*tiff.directories(data)] if data[:2] in (b"II", b"MM") else []
+    tags = _directories(data)
     found = max(_previews(data), key=lambda one: one[1] * one[2], default=None)
-    sensor = max([side for one in tags for side in _sides(one)], default=0)
+    sensor = max([side for one in tags for side in _sides(one)] + _sides_in_head(data), default=0)
+    if data[8:12] in tiff.PHASE_ONE:
+        sensor = 0  # their tags are the thumbnail's
     least = LEAST_SHARE * sensor if sensor else LEAST_SIDE
     if found is None or max(found[1:]) < least:
         raise UnsupportedImage.variant("A camera's raw file without a preview of full size")
     orientation = next((one[tiff.ORIENTATION] for one in tags if tiff.ORIENTATION in one), 1)
     return data[found[0] :], orientation if isinstance(orientation, int) else 1
+
+
+def _directories(data: bytes) -> list[tiff.Tags]:
+    if data[4:8] == b"ftyp":  # a CR3 has one for the picture in a box
+        place = data.find(b"CMT1", 0, HEAD) + 4
+        return [*tiff.directories(data[place : place + HEAD])] if place > 4 else []
+    return [*tiff.directories(data)] if data[:2] in (b"II", b"MM") else []
 
 
 def _previews(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -49,7 +62,23 @@ def _previews(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _sides(tags: tiff.Tags) -> list[int]:
-    return [tags[tag] for tag in (tiff.WIDTH, tiff.LENGTH) if isinstance(tags.get(tag), int)]
+    return [tags[tag] for tag in (*SIDES, tiff.WIDTH, tiff.LENGTH) if isinstance(tags.get(tag), int)]
+
+
+def _sides_in_head(data: bytes) -> list[int]:
+    """The sensor's, of the makers that have no TIFF tags for them."""
+    if data.startswith(b"FOVb"):
+        return [*struct.unpack("<II", data[28:36])] if len(data) >= 36 else []
+    if not data.startswith(b"FUJIFILM"):
+        return []
+    place = int.from_bytes(data[92:96], "big")  # of a number of entries, each with its tag and its length
+    count, place = min(int.from_bytes(data[place : place + 4], "big"), MAX_ENTRIES), place + 4
+    for _ in range(count):
+        tag, length = struct.unpack(">HH", data[place : place + 4].ljust(4, b"\0"))
+        if tag == FUJI_SIZE and length == 4:
+            return [*struct.unpack(">HH", data[place + 4 : place + 8].ljust(4, b"\0"))]
+        place += 4 + length
+    return []
 
 
 def mime_type(data: bytes) -> str:

@@ -20,6 +20,7 @@ RAW_PHOTOMETRICS = {32803, 34892}  # colour filter array, linear raw
 RAW_COMPRESSIONS = {32767, 32770, 34713, 65535}  # Sony's, Samsung's, Nikon's, Pentax's
 PHOTOMETRICS = {5: "CMYK", 6: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32844: "LogL", 32845: "LogLuv"}
 COMPRESSIONS = {34712: "JPEG 2000", 34887: "LERC", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}
+PHASE_ONE = (b"IIII", b"MMMM")  # behind the first eight bytes
 MAX_DIRECTORIES = 32
 Tags = dict[int, Any]
 
@@ -62,7 +63,7 @@ def _directory(data: bytes, place: int, big: bool) -> Tags:
 
 def is_raw(data: bytes) -> bool:
     """Whether it is a camera's raw file, whose first image is but a thumbnail."""
-    if data[8:10] == b"CR":
+    if data[8:10] == b"CR" or data[8:12] in PHASE_ONE:
         return True
     return any(
         DNG_VERSION in tags

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageDraw
+from PIL.AvifImagePlugin import AvifImageFile
 from test_decoding import at, chunk, decoded, same, saved, scene
 
-from shared.errors import ImageError, ImageTooLong, IncompleteImage, NotAnImage, UnsupportedImage
+from shared.errors import (
+    ImageError,
+    ImageTooLong,
+    IncompleteImage,
+    NotAnImage,
+    TooManyPixels,
+    UnsupportedImage,
+)
 from shared.images import decode
 
 CASES = Path(__file__).parent / "cases"
@@ -401,7 +411,108 @@ def test_every_raw_format_is_treated_so(start: bytes) -> None:
         decoded(head + saved(scene((640, 480)), "JPEG"))
 
 
+def panasonic(preview: bytes) -> bytes:
+    return b"IIU\0" + tiff("<", {2: (3, [2200]), 3: (3, [1650])}, preview)[4:]
+
+
+def fuji(preview: bytes) -> bytes:
+    sizes = struct.pack(">IHHIHHHH", 2, 0x100, 4, 0, 0x111, 4, 1650, 2200)
+    return b"FUJIFILMCCD-RAW 0201".ljust(92, b"\0") + struct.pack(">I", 96) + sizes + preview
+
+
+def sigma(preview: bytes) -> bytes:
+    return b"FOVb".ljust(28, b"\0") + struct.pack("<II", 2200, 1650) + preview
+
+
+def canon(preview: bytes) -> bytes:
+    about = tiff("<", {256: (3, [2200]), 257: (3, [1650]), 274: (3, [6])}, b"\0")
+    boxes = [(b"ftyp", b"crx isom"), (b"CMT1", about), (b"mdat", preview)]
+    return b"".join(struct.pack(">I", len(content) + 8) + kind + content for kind, content in boxes)
+
+
+def phase_one(preview: bytes) -> bytes:
+    return tiff("<", header(4, 4, [8], 1), b"IIII".ljust(16, b"\0") + preview)  # tells of no size
+
+
+@pytest.mark.parametrize("camera", [panasonic, fuji, sigma, canon, phase_one])
+def test_each_maker_tells_how_large_the_picture_is(camera: Callable[[bytes], bytes]) -> None:
+    image = decoded(camera(saved(scene((2200, 1650)), "JPEG")))
+    assert {image.width, image.height} == {2200, 1650}
+    assert image.height == (2200 if camera is canon else 1650)  # held upright
+    small = (1500, 1100) if camera is phase_one else (1700, 1130)
+    with pytest.raises(UnsupportedImage, match="preview of full size"):
+        decoded(camera(saved(scene(small), "JPEG")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (b"avc1", "compressed with H.264"),
+        (b"j2k1", "compressed with JPEG 2000"),
+        (b"vvc1", "compressed with VVC"),
+        (b"unci", "uncompressed"),
+        (b"lhv1", "in layers"),
+    ],
+)
+def test_a_heif_of_another_codec_is_refused_by_its_name(kind: bytes, told: str) -> None:
+    file = saved(scene((64, 64)), "HEIF").replace(b"hvc1\0", kind + b"\0")
+    assert kind in file
+    with pytest.raises(UnsupportedImage, match=f"^HEIF {told} isn't supported"):
+        decoded(file)
+
+
+def as_old_encoders_wrote(avif: bytes) -> bytes:
+    """The same picture, with a table of properties for each item."""
+    place = avif.index(b"ipma") - 4
+    length = int.from_bytes(avif[place : place + 4], "big")
+    head, entries = avif[place + 4 : place + 12], avif[place + 16 : place + length]
+    cut = 3 + entries[2]  # behind the first item's number, its count of properties, and these
+    rest = struct.pack(">I", int.from_bytes(avif[place + 12 : place + 16], "big") - 1) + entries[cut:]
+    tables = [head + content for content in (struct.pack(">I", 1) + entries[:cut], rest)]
+    boxes = b"".join(struct.pack(">I", len(table) + 4) + table for table in tables)
+    data = bytearray(avif[:place] + boxes + avif[place + length :])
+    for kind in (b"meta", b"iprp"):
+        at = data.index(kind) - 4
+        data[at : at + 4] = struct.pack(">I", struct.unpack_from(">I", data, at)[0] + 16)
+    for number in range(2):  # where the pixels of both begin
+        at = avif.index(b"iloc") + 18 + 14 * number
+        data[at : at + 4] = struct.pack(">I", struct.unpack_from(">I", data, at)[0] + 16)
+    return bytes(data)
+
+
+def test_an_avif_of_old_encoders_keeps_its_alpha() -> None:
+    picture = scene((64, 64)).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    new = saved(picture, "AVIF")
+    old = as_old_encoders_wrote(new)
+    with pytest.raises(SyntaxError):
+        AvifImageFile(BytesIO(old))
+    assert np.array_equal(decoded(old).picture, decoded(new).picture)
+
+
+def test_an_avif_whose_alpha_has_no_size_is_refused_as_such() -> None:
+    picture = scene((64, 64)).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    data = bytearray(saved(picture, "AVIF"))
+    place = data.index(b"ipma") + 12
+    place += 3 + data[place + 2]  # the second item's properties, of which the first is its size
+    data[place + 3] = data[place + 4]
+    with pytest.raises(UnsupportedImage, match="AVIF with an alpha channel as old"):
+        decoded(bytes(data))
+
+
+@pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+def test_too_many_pixels_are_said_before_a_codec_looks(form: str) -> None:
+    data = bytearray(saved(scene((64, 64)), form))
+    place = data.index(b"ispe") + 8
+    data[place : place + 8] = struct.pack(">II", 17_000, 17_000)
+    with pytest.raises(TooManyPixels, match="17000 x 17000"):
+        decoded(bytes(data))
+
+
 OTHERS = {
+    "an AVIF or HEIF in its low-overhead form": b"\0\0\0\x10ftypmif3avif",
+    "a Canon CRW raw file": b"II\x1a\0\0\0HEAPCCDR",
     "an SVG drawing": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
     "an HTML or XML document": b"<!doctype html><title>404</title>",
     "a PDF document": b"%PDF-1.7\n",
