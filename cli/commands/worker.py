@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -23,7 +24,6 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from shared.indexing.worker import Worker
 
-CONCURRENCY = 24  # on two cores: enough to keep the model busy while half of them wait to be stored together
 BATCH_SECONDS = 0.2  # for which a vector waits for others: nobody looks for a single image here
 LONGEST_PAUSE = 30.0  # seconds, after faults in a row
 PATIENCE = 6  # faults in a row after which --once gives up: about a minute
@@ -35,7 +35,10 @@ def register(app: typer.Typer) -> None:
 
 def worker(
     once: Annotated[bool, typer.Option("--once", help="End when nothing is due.")] = False,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Images at a time.")] = CONCURRENCY,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Images at a time.", show_default="24; on a GPU two batches"),
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Work for this model only (repeatable; EMBEDDING_MODELS).")
     ] = None,
@@ -51,7 +54,8 @@ def worker(
     progress = WorkerProgress()
     with _stopping_on_signals() as stop, _opened(mine, names, concurrency, progress) as worker:
         output.warn(
-            f"Working for {mine.supabase_url} with {', '.join(names)}, {concurrency} images at a time. "
+            f"Working for {mine.supabase_url} with {', '.join(names)}, "
+            f"{worker.concurrency} images at a time. "
             + ("It ends when nothing is due." if once else "Ctrl-C ends it.")
         )
         progress.begin()
@@ -89,11 +93,9 @@ def _line(fault: Exception) -> str:
 
 @contextmanager
 def _opened(
-    mine: Settings, names: tuple[str, ...], concurrency: int, progress: WorkerProgress
+    mine: Settings, names: tuple[str, ...], concurrency: int | None, progress: WorkerProgress
 ) -> Iterator[Worker]:
     """The drain, with its models loaded: a wrong name is told before anything is claimed."""
-    from functools import partial
-
     import requests
     from requests.adapters import HTTPAdapter
 
@@ -101,7 +103,7 @@ def _opened(
 
     # They take seconds to import, which `--help` does without.
     from shared.images.sandbox import pool
-    from shared.indexing.worker import build_worker
+    from shared.indexing.worker import build_worker, jobs_at_a_time
     from shared.runtime import logs, malloc
     from shared.runtime.metrics import Metrics
     from shared.runtime.model_registry import ModelRegistry
@@ -111,9 +113,9 @@ def _opened(
 
     url, service = mine.need("supabase_url"), credentials.service(mine)
     malloc.give_back_what_is_freed()
-    models = ModelRegistry(names, partial(embedding.load, configuration=mine))
-    for name in names:
-        models.get(name)
+    loaded = {name: embedding.load(name, configuration=mine) for name in names}
+    joined = max(embedder.joined for embedder in loaded.values())
+    concurrency = concurrency or jobs_at_a_time(joined=joined, decoders=os.cpu_count() or 1)
     with (
         logs.silenced(),  # each result is told by the tally
         closing(pool.start(mine, most=concurrency)) as decoding,
@@ -125,7 +127,7 @@ def _opened(
         yield build_worker(
             database=lambda: Database(url, service, http),
             storage=Storage(url, service, session),
-            models=models,
+            models=ModelRegistry(names, loaded.__getitem__),
             decode=decoding.decode,
             metrics=Metrics(),
             max_bytes=mine.max_image_bytes,

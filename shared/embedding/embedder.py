@@ -48,7 +48,7 @@ class Embedder:
     ):
         self.record = record
         self.engine = engine
-        self._images = Batcher(engine.images, engine.batch_size) if engine.joins_calls else engine.images
+        self._images = Batcher(engine.images, self.joined) if engine.joins_calls else engine.images
         self._tokenizer = tokenizer
         self._max_image_bytes = max_image_bytes
         self._max_image_pixels = max_image_pixels
@@ -69,6 +69,11 @@ class Embedder:
     def image_size(self) -> int:
         """The shorter side, in pixels, that a picture needs: `min_side` of `shared.images.decode`."""
         return self.record.image.side
+
+    @property
+    def joined(self) -> int:
+        """How many images of concurrent calls it takes at once; 1 where together they are no faster."""
+        return self.engine.batch_size if self.engine.joins_calls else 1
 
     def embed_images(self, pictures: Sequence[bytes | Image.Image]) -> Vectors:
         """Files' bytes or pictures to float32 (n, dimensions), rows of unit length.

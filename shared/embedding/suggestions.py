@@ -45,7 +45,8 @@ class Suggestion:
     def row(self) -> tuple[str, ...]:
         """As in the docs and in `models list --suggested`; see COLUMNS."""
         name = f"{self.name} (open_clip's, to be exported)" if self.exported else self.name
-        cost = f"{COSTS[self.shape]} ms" if self.shape in COSTS else ""
+        milliseconds, times = COSTS[self.shape]
+        cost = f"{milliseconds} ms, {times} x"
         about = (name, str(self.dimensions), self.languages, self.terms, self.retrieval)
         return (*about, self.shape, cost, self.known.value)
 
@@ -70,12 +71,22 @@ COLUMNS = (
 
 IMMICH = "XM3600 English / German, mean of recall@1, 5, 10 (immich)"
 CPU, GPU, LANGUAGES, IMAGES = Purpose
-# Image tower -> milliseconds of processor time an image: python -m benchmarks.baselines.shapes on an AMD EPYC
-# with AVX512-BF16, in bfloat16 on one thread, while others used its 2 cores as well.
+# Image tower -> milliseconds of processor time an image, and how many times the default model's in the same
+# run: python -m benchmarks.baselines.shapes on an AMD EPYC with AVX512-BF16, in bfloat16 on one thread, with
+# random weights, while others used its 2 cores as well.
 COSTS = {
-    "ViT-S/14, 224": 74,
-    "ViT-B/32, 224": 59,
-    "ViT-B/32, 256": 72,
+    "EfficientNet-Lite0, 224": (7, 1),
+    "FastViT-MCi0, 256": (42, 6.7),
+    "ViT-S/16, 224": (55, 9.2),
+    "ViT-S/14, 224": (72, 11),
+    "ViT-B/32, 224": (56, 9.2),
+    "ViT-B/32, 256": (70, 11),
+    "ViT-B/16, 224": (206, 33),
+    "ViT-B/14, 224": (259, 42),
+    "ViT-L/16, 256": (895, 142),
+    "ViT-L/14, 336": (2116, 327),
+    "ViT-H/14, 224": (1802, 279),
+    "So400m/14, 384": (3648, 581),
 }
 SUGGESTIONS = (
     Suggestion(
@@ -141,7 +152,7 @@ SUGGESTIONS = (
         licence="Apple's, for research",
         commercial=False,
         retrieval="none that we have read",
-        shape="",
+        shape="FastViT-MCi0, 256",
         known=Known.read,
         exported=True,
     ),
@@ -187,7 +198,7 @@ SUGGESTIONS = (
         licence="see its card; MetaCLIP 1's is CC-BY-NC-4.0",
         commercial=None,
         retrieval="none that we have read",
-        shape="",
+        shape="ViT-H/14, 224",
         known=Known.tried,
     ),
     Suggestion(
@@ -210,7 +221,7 @@ SUGGESTIONS = (
         licence="CC-BY-NC-4.0 (v1)",
         commercial=False,
         retrieval=f"72.4 / 88.6 {IMMICH}",
-        shape="",
+        shape="ViT-H/14, 224",
         known=Known.read,
         exported=True,
     ),
@@ -263,7 +274,7 @@ SUGGESTIONS = (
 
 def of(purpose: Purpose) -> list[Suggestion]:
     """Those for a purpose, the cheapest first."""
-    return [suggestion for suggestion in SUGGESTIONS if purpose in suggestion.purposes]
+    return sorted((one for one in SUGGESTIONS if purpose in one.purposes), key=lambda one: COSTS[one.shape])
 
 
 def terms(name: str) -> str | None:

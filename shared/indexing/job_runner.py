@@ -103,13 +103,14 @@ class JobRunner:
                     status = queue.reuse(database, job, content_hash, DECODER_VERSION)
                 if status != "unknown":
                     return status
-            return self._make(database, job, embedder, data, content_hash)
+            with self._metrics.step("decode"):
+                decoded = self._decode(data, min_side=embedder.image_size)
+            del data  # many may wait for the model at a time, with no more than their pictures
+            return self._make(database, job, embedder, decoded, content_hash)
 
     def _make(
-        self, database: Database, job: Job, embedder: LoadedModel, data: bytes, content_hash: str
+        self, database: Database, job: Job, embedder: LoadedModel, decoded: DecodedImage, content_hash: str
     ) -> str:
-        with self._metrics.step("decode"):
-            decoded = self._decode(data, min_side=embedder.image_size)
         if decoded.shown < 1:
             logs.write("cut off", severity="WARNING", shown=round(decoded.shown, 3), **_about(job))
         with self._metrics.step("embed"):

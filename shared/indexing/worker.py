@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from shared.images import Decode
 from shared.indexing import queue
-from shared.indexing.group_commit import GroupCommit
+from shared.indexing.group_commit import LARGEST, GroupCommit
 from shared.indexing.job_runner import JobRunner, Result
 from shared.indexing.leases import Leases
 from shared.indexing.worker_pool import Leased, WorkerPool
@@ -18,6 +18,17 @@ from shared.supabase.database import Database
 from shared.supabase.storage import Storage
 
 IDLE_SECONDS = 1.0  # between two looks at an empty queue
+LEAST = 24  # jobs at a time: on two cores enough to keep the model busy while half of them wait to be stored
+PER_DECODER = 8  # at a time: more would wait for their turn until their leases end
+
+
+def jobs_at_a_time(*, joined: int, decoders: int) -> int:
+    """As many as keep a model busy that takes `joined` images at once.
+
+    Two batches: one is computed, the decoders fill the next; and those that wait to be stored together. No
+    more files or pictures are held in memory.
+    """
+    return max(LEAST, min(2 * joined, PER_DECODER * decoders) + LARGEST)
 
 
 class Worker:
@@ -37,7 +48,7 @@ class Worker:
         self.runner = runner
         self.leases = leases
         self._models = models
-        self._concurrency = concurrency
+        self.concurrency = concurrency
 
     def run(
         self,
@@ -53,7 +64,7 @@ class Worker:
         what hasn't begun is given back uncharged, what runs comes to its end, the fault is raised, once.
         """
         stop = stop or threading.Event()
-        pool = WorkerPool(self._concurrency, self._database, self.runner, self.leases, report, stop)
+        pool = WorkerPool(self.concurrency, self._database, self.runner, self.leases, report, stop)
         self._manage(pool, lambda: self._feed(pool, limit, forever, stop))
 
     def work(self, batch: Sequence[Leased], report: Callable[[Result], None], stop: threading.Event) -> None:

@@ -16,6 +16,7 @@ from shared.indexing.leases import Leases
 from shared.indexing.queue import Job
 from shared.supabase.database import Database
 
+MOST_AHEAD = 64  # claimed jobs that wait: at 4 images a second the last one begins in time
 BEGIN_SECONDS = 20.0  # of a lease's 120: after them the rest may not suffice for the slowest image
 GRACE_SECONDS = 5.0  # how long running jobs may take to end once the run was told to stop
 TICK_SECONDS = 0.25  # how soon a stop is seen: a signal's handler can't wake a thread that waits
@@ -60,10 +61,11 @@ class WorkerPool:
 
         At most twice as many wait as run: few enough for their leases, and a claim costs little per job.
         """
+        ahead = min(2 * self._size, MOST_AHEAD)
         with self._changed:
             while not (self.fault or self._stop.is_set()):
-                room = 3 * self._size - len(self._running) - len(self._ahead)
-                if room >= self._size:
+                room = self._size + ahead - len(self._running) - len(self._ahead)
+                if room >= ahead // 2:
                     return room
                 self._changed.wait(TICK_SECONDS)
             return 0
