@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+from cli.client.missing_policy import nothing_visible
 from cli.client.project import Project, storage_errors
-from cli.client.visibility import nothing_visible
 from cli.console import output
 from cli.console.indexing_report import age, headlines
 from shared.errors import DatabaseError
@@ -20,7 +20,7 @@ Report = Callable[[], dict[str, Any]]
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
     if not target.supabase_url:
-        names = ("Storage", "publishable key", "visibility", "secret key", "queue")
+        names = ("Storage", "publishable key", "seen by anon", "secret key", "queue")
         yield "SUPABASE_URL is not set", dict.fromkeys(names, str)
         return
     with Project(target) as project:
@@ -30,7 +30,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         yield missing, {"publishable key": lambda: publishable_key(project)}
         missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
         keys = "" if target.publishable_key and target.secret_key else "both keys are not set"
-        yield keys, {"visibility": lambda: visibility(project)}
+        yield keys, {"seen by anon": lambda: seen_by_anon(project)}
         report = cache(lambda: project.call_as("secret_key", "embedding_report"))
         yield (
             missing,
@@ -55,7 +55,7 @@ def publishable_key(project: Project) -> str:
     return f"works; the active model is {rows[0]['name']} ({rows[0]['dimensions']} dimensions)"
 
 
-def visibility(project: Project) -> str:
+def seen_by_anon(project: Project) -> str:
     """Not a fault by itself: the images may be for signed-in users. `policies` asks for those as well."""
     return nothing_visible(project) or "the publishable key sees indexed images, or there are none yet"
 

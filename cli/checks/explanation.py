@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cli.checks.sql_callers import SqlCaller
-from cli.client.visibility import missing_policy
+from cli.client.missing_policy import missing_policy
 from shared.search.index import Options
 from shared.search.query import CONFIDENCES
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cli.client.visibility import missing_policy
+from cli.client.missing_policy import missing_policy
 from cli.installer.connection import Database, column, connect
 from shared.errors import DatabaseError
 from shared.settings import Settings

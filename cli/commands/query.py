@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.client.missing_policy import nothing_visible
 from cli.client.project import Project, refused
-from cli.client.visibility import nothing_visible
 from cli.console import output
 from cli.console.output import AsJson
 from shared import settings

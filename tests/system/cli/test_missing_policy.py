@@ -39,9 +39,9 @@ def command(project: Running, folder: Path, **keys: str) -> CommandLine:
     return CommandLine(folder, free_port(), address | keys)
 
 
-def visibility(operator: CommandLine) -> str:
+def seen_by_anon(operator: CommandLine) -> str:
     findings = operator.json("doctor")
-    [said] = [str(finding) for finding in findings if finding["check"] == "visibility"]
+    [said] = [str(finding) for finding in findings if finding["check"] == "seen by anon"]
     return said
 
 
@@ -49,12 +49,12 @@ def test_who_has_the_secret_key_is_told_and_given_the_policy(project: Running, t
     operator = command(project, tmp_path, SUPABASE_SECRET_KEY=str(project.keys.secret))
     told = " ".join(operator.run("query", "red").stdout.split())
     assert "the publishable key sees none" in told
-    assert "create policy" in visibility(operator)
+    assert "create policy" in seen_by_anon(operator)
     assert operator.json("query", "red")["results"] == []  # as it was
     [policy] = POLICY.findall(told)
     project.execute(policy)
     assert [found["name"] for found in operator.json("query", "red")["results"]] == ["red.png"]
-    assert "create policy" not in visibility(operator)
+    assert "create policy" not in seen_by_anon(operator)
 
 
 def test_a_caller_without_it_gets_the_notice_alone(project: Running, tmp_path: Path):

@@ -1,0 +1,38 @@
+"""A message advises only commands that exist, with options that they have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import click
+import pytest
+import typer
+
+from cli.__main__ import app
+from shared.settings import CHECKOUT
+
+PLACES = ("cli", "shared", "local", "functions", "supabase/sql")
+ADVICE = re.compile(r"`neural-search ([a-z][^`{]*)")
+BROKEN_LINE = re.compile(r'"\s*\n\s*f?"')  # a text that goes on in the next line
+
+
+def advice() -> Iterator[str]:
+    for place in PLACES:
+        for path in sorted((CHECKOUT / place).rglob("*")):
+            if path.suffix in (".py", ".sql") and path.is_file():
+                yield from ADVICE.findall(BROKEN_LINE.sub("", path.read_text()))
+
+
+@pytest.mark.parametrize("words", sorted(set(advice())))
+def test_what_is_advised_exists(words: str):
+    command: click.Command = typer.main.get_command(app)
+    for word in words.split():
+        if isinstance(command, click.Group):
+            assert word in command.commands, f"there is no command {word!r}"
+            command = command.commands[word]
+        elif word.startswith("--"):
+            options = {name for parameter in command.params for name in parameter.opts}
+            assert word.rstrip(",.") in options, f"{command.name} has no option {word!r}"
+        elif not word.isupper():
+            break  # an argument, or what the sentence goes on with
