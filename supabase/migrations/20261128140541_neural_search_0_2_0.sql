@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bb7ccee1bead5a50fc26e834c4fd88c682425fd02712ee18bb439ad771738847'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e6d6239dd22d4eeb839fc608f16a5baf4349f946e36f555b5c976c7cb5f86e69'
     ) then
       return;
     end if;
@@ -723,8 +723,9 @@ create or replace function neural_search.lease_due(
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
 -- Without sorting, jobs are read in the order of jobs_due_idx until there are enough. Statistics from before a burst
--- would have the planner sort all that is due, which takes most of a second for 100,000.
-language plpgsql set search_path = '' set enable_sort = off as $$
+-- would have the planner sort all that is due, which takes most of a second for 100,000. Before PostgreSQL 18 the setting
+-- makes a plan look so dear that it would be compiled, which takes a second for each claim.
+language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -4052,7 +4053,7 @@ create or replace function neural_search.fill_lsh(
   model_name text, max_rows integer default 1000, after_id bigint default 0,
   out filled integer, out last_id bigint
 )
-language plpgsql set search_path = '' set enable_sort = off as $$
+language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 declare
   without bigint[];
 begin
@@ -5060,7 +5061,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'bb7ccee1bead5a50fc26e834c4fd88c682425fd02712ee18bb439ad771738847', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'e6d6239dd22d4eeb839fc608f16a5baf4349f946e36f555b5c976c7cb5f86e69', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -199,8 +199,9 @@ create or replace function neural_search.lease_due(
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
 -- Without sorting, jobs are read in the order of jobs_due_idx until there are enough. Statistics from before a burst
--- would have the planner sort all that is due, which takes most of a second for 100,000.
-language plpgsql set search_path = '' set enable_sort = off as $$
+-- would have the planner sort all that is due, which takes most of a second for 100,000. Before PostgreSQL 18 the setting
+-- makes a plan look so dear that it would be compiled, which takes a second for each claim.
+language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query

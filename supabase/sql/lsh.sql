@@ -92,7 +92,7 @@ create or replace function neural_search.fill_lsh(
   model_name text, max_rows integer default 1000, after_id bigint default 0,
   out filled integer, out last_id bigint
 )
-language plpgsql set search_path = '' set enable_sort = off as $$
+language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 declare
   without bigint[];
 begin

@@ -326,3 +326,12 @@ def test_parameters_of_no_two_functions_of_a_name_can_be_confused(catalogue):
         group by pronamespace, proname having count(*) > 1
     """).fetchall()
     assert rows == []
+
+
+def test_what_forbids_a_kind_of_plan_forbids_its_compilation(db):
+    """Before PostgreSQL 18 a forbidden step has a prohibitive cost, beyond that of what is compiled."""
+    rows = db.execute("""
+        select p.oid::regprocedure::text, 'jit=off' = any(p.proconfig) from pg_proc as p
+        where array_to_string(p.proconfig, ' ') like '%enable_%=off%'
+    """).fetchall()
+    assert len(rows) >= 3 and [function for function, compiled_never in rows if not compiled_never] == []
