@@ -47,7 +47,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _examine() -> Iterator[Finding]:
     # They import psycopg, supabase and requests.
-    from cli.checks import api, database, functions, loaded_models, machine
+    from cli.checks import api, database, functions, host, loaded_models
 
     try:
         target = settings.load()
@@ -58,7 +58,7 @@ def _examine() -> Iterator[Finding]:
         yield Finding(check="project", state=OK, detail=target.supabase_url)
     else:
         yield Finding(check="project", state=WRONG, detail=NO_PROJECT)
-    for part in (machine, database, api, loaded_models, functions):
+    for part in (host, database, api, loaded_models, functions):
         for missing, checks in part.checks(target):
             yield from (_run(name, check, missing) for name, check in checks.items())
 

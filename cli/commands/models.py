@@ -106,7 +106,7 @@ def compare(
     from cli.commands.evaluate import need_the_extra
 
     need_the_extra()
-    from cli.models import comparison
+    from cli.models import model_comparison
 
     target = settings.load()
     registered = _registered(target)
@@ -115,11 +115,11 @@ def compare(
         switch.require(registered, name)
     if names[0] == names[1]:
         raise RequestError(f"{one!r} can't be compared with itself. Name another model.")
-    found = comparison.compare(target.need("database_url"), names, sample)
+    found = model_comparison.compare(target.need("database_url"), names, sample)
     if as_json:
         output.print_json(found)
     else:
-        comparison.show(found)
+        model_comparison.show(found)
 
 
 @commands.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import tiny_checkpoints
 
-from cli.checks import machine
+from cli.checks import host
 from shared.embedding import artifacts, registry
 from shared.embedding.conversion import convert
 from shared.errors import NeuralSearchError
@@ -40,7 +40,7 @@ def test_a_corrected_text_side_leaves_the_images_alone(
     twice_converted: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed(monkeypatch)
-    assert "text side was corrected (why), images keep their vectors" in machine.vectors(twice_converted)
+    assert "text side was corrected (why), images keep their vectors" in host.vectors(twice_converted)
 
 
 def test_corrected_images_are_to_be_embedded_anew(
@@ -48,21 +48,21 @@ def test_corrected_images_are_to_be_embedded_anew(
 ) -> None:
     changed(monkeypatch, images=True)
     with pytest.raises(NeuralSearchError, match="Embed everything anew"):
-        machine.vectors(twice_converted)
+        host.vectors(twice_converted)
 
 
 def test_other_families_and_other_machines_are_not_troubled(
     twice_converted: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     changed(monkeypatch, families=("clip",))
-    assert machine.vectors(twice_converted) == "made as they are now"
+    assert host.vectors(twice_converted) == "made as they are now"
     changed(monkeypatch)
     artifact = artifacts.find(twice_converted.embedding_models[0], twice_converted.embedding_cache)
     assert artifact
     for former in artifacts.former(artifact):
         assert former.record.conversion == 4
         artifacts._discard(former.folder)
-    assert machine.vectors(twice_converted) == "made as they are now"
+    assert host.vectors(twice_converted) == "made as they are now"
 
 
 def test_a_change_is_of_a_known_family_and_of_a_conversion_that_there_was() -> None:

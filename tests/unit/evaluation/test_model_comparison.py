@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cli.models import comparison as model_comparison
+from cli.models import model_comparison
 from cli.models.stored_vectors import Sample
 from evaluation import comparison
 from evaluation.comparison import Vectors
