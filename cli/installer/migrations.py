@@ -10,7 +10,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from cli.installer import former_record, releases
 from cli.installer.connection import LOCK_TIMEOUT, Database, column, connect, translate
@@ -112,9 +112,21 @@ def _apply_one(database: Database, migration: Migration) -> bool:
             database.execute(migration.path.read_bytes())
     except psycopg.Error as error:
         ours = translate(error)
-        hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
-        raise type(ours)(f"Migration {migration} was not applied. {ours}{hint}") from error
+        raise type(ours)(f"Migration {migration} was not applied. {ours}{_remedy(error)}") from error
     return True
+
+
+def _remedy(error: psycopg.Error) -> str:
+    """Names what of the project's own is in the way; else the database's hint."""
+    if isinstance(error, errors.DependentObjectsStillExist):
+        found = "; ".join((error.diag.message_detail or "").splitlines())  # Postgres hints at DROP CASCADE
+        return (
+            f" {found}. Save the definition of each of them and drop it, run this again, then make it anew: "
+            "CHANGELOG.md says what took the place of what it used."
+        )
+    if isinstance(error, errors.FeatureNotSupported):
+        return " Give that column another type or drop it, and run this again."
+    return f" {error.diag.message_hint}" if error.diag.message_hint else ""
 
 
 def _missing(database: Database) -> list[Migration]:

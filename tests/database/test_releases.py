@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import datetime
 
+import psycopg
 import pytest
 from support.databases import MODEL, Clone
 from support.first_release import ACTIVE, DATA, catalogue, fill, install_0_1_0
@@ -97,6 +98,61 @@ def test_an_upgrade_keeps_the_data_and_ends_as_a_fresh_installation(older, db):
         assert upgraded.execute(record).fetchall() == db.execute(record).fetchall()
     assert db.execute("select name from public.active_model()").fetchone() == (MODEL,)
     assert migrations.apply(older.url()) == migrations.pending(older.url()) == []
+
+
+SURVIVING = {
+    "view": "create view public.mine as select * from public.documents",
+    "materialized view": "create materialized view public.mine as select id from public.documents",
+    "foreign key": "create table public.mine (id bigint references public.documents (id) on delete cascade)",
+    "policy": """
+        create table public.mine (id bigint); alter table public.mine enable row level security;
+        create policy mine on public.mine
+          using (exists (select from public.documents as d where d.id = mine.id))
+    """,
+    "trigger": """
+        create function public.mine() returns trigger language plpgsql as 'begin return new; end';
+        create trigger mine before insert on public.documents for each row execute function public.mine()
+    """,
+    "function's rows": """
+        create function public.mine() returns setof public.documents language sql
+        as 'select * from public.documents'
+    """,
+    "view of a search": """
+        create view public.mine as select m.content
+        from public.documents as d cross join lateral public.match_documents(d.embedding) as m
+    """,
+}
+IN_THE_WAY = {
+    "create view public.mine as select * from public.recommend_documents('[]')":
+        r"view mine depends on function recommend_documents\(.*Save the definition of each.*run this again",
+    "create view public.mine as select * from neural_search.backlog":
+        r"view mine depends on view neural_search.backlog.*Save the definition",
+    "create table public.mine (document public.documents)":
+        r'column "mine.document" uses its row type.*Give that column another type or drop it',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("built", SURVIVING)
+def test_an_upgrade_keeps_what_a_project_built_on_documents(older, built):
+    with older.connect() as project:
+        project.execute(SURVIVING[built].encode())
+        assert migrations.apply(older.url()) == [NEWEST]
+        if "view" in built:
+            assert project.execute("select count(*) from public.mine").fetchone() == (1,)
+        elif built == "foreign key":
+            with pytest.raises(psycopg.errors.ForeignKeyViolation):
+                project.execute("insert into public.mine values (1000)")
+
+
+@pytest.mark.parametrize("built", IN_THE_WAY)
+def test_an_upgrade_names_what_is_in_its_way_and_the_remedy(older, built):
+    with older.connect() as project:
+        project.execute(built.encode())
+        before = catalogue(project)
+        with pytest.raises(DatabaseError, match=IN_THE_WAY[built]) as caught:
+            migrations.apply(older.url())
+        assert "CASCADE" not in str(caught.value)
+        assert catalogue(project) == before
 
 
 def test_an_upgrade_writes_words_after_its_transaction_and_some_documents_at_a_time(older):
