@@ -39,6 +39,8 @@ def _schemas() -> dict[str, Any]:
     query["dependentSchemas"] = {"cursor": _without("offset")}
     form = _form(query, parts["Filter"])
     query["properties"] = {name: _or_null(schema) for name, schema in query["properties"].items()}
+    for weighted in (part for part in parts.values() if "weight" in part.get("properties", {})):
+        weighted["properties"]["weight"] = _or_null(weighted["properties"]["weight"])
     return {"Query": query, "QueryForm": form, **parts}
 
 

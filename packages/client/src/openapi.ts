@@ -652,11 +652,7 @@ export interface components {
         };
         Given: number | string | (components["schemas"]["StoredById"] | components["schemas"]["StoredByName"] | components["schemas"]["Words"] | components["schemas"]["Sent"]);
         Sent: {
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
+            weight?: number | null;
             /**
              * Format: byte
              * @description Also as a data URL.
@@ -664,29 +660,17 @@ export interface components {
             image: string;
         };
         StoredById: {
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
+            weight?: number | null;
             /** @description A document's id. */
             id: number;
         };
         StoredByName: {
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
+            weight?: number | null;
             /** @description `path` or `bucket/path` of a stored image. */
             name: string;
         };
         Words: {
-            /**
-             * @description How much it counts beside the others.
-             * @default 1
-             */
-            weight?: number;
+            weight?: number | null;
             text: string;
         };
         Answer: {
