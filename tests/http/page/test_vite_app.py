@@ -35,6 +35,7 @@ Open = Callable[[], Page]
 def site(embedded_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app as it is built for this stack, at an origin of its own."""
     built = tmp_path_factory.mktemp("app")
+    npm_packages.install(CHECKOUT / "packages/client")  # first: its build needs its own packages
     npm_packages.install(APP)
     subprocess.run(
         ["npm", "run", "build", "--", "--outDir", built, "--emptyOutDir"],
