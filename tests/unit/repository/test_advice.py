@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -26,13 +26,21 @@ def advice() -> Iterator[str]:
 
 @pytest.mark.parametrize("words", sorted(set(advice())))
 def test_what_is_advised_exists(words: str):
-    command: click.Command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     for word in words.split():
-        if isinstance(command, click.Group):
-            assert word in command.commands, f"there is no command {word!r}"
-            command = command.commands[word]
+        if subcommands := getattr(command, "commands", None):
+            assert word in subcommands, f"there is no command {word!r}"
+            command = subcommands[word]
         elif word.startswith("--"):
             options = {name for parameter in command.params for name in parameter.opts}
             assert word.rstrip(",.") in options, f"{command.name} has no option {word!r}"
         elif not word.isupper():
             break  # an argument, or what the sentence goes on with
+
+
+@pytest.mark.parametrize(
+    "words", ["frobnicate", "buckets remove NAME", "models add NAME --nope", "backfill --buckets NAME"]
+)
+def test_what_does_not_exist_is_noticed(words: str):
+    with pytest.raises(AssertionError, match=r"there is no command|has no option"):
+        test_what_is_advised_exists(words)
