@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -473,3 +475,17 @@ def test_operations_are_named_for_the_policies(
     assert len(anon.list()) == 1
     with pytest.raises(StorageApiError, match="Object not found"):
         anon.download("a.png")
+
+
+def test_a_full_disk_is_answered_in_json_and_leaves_nothing(
+    gateway: Gateway, http: httpx.Client, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("local.gateway.storage.files._append", full)
+    before = set(gateway.stored())
+    answer = http.post(f"/storage/v1/object/{bucket}/a.png", content=PNG, headers=OPTIONS)
+    assert (answer.status_code, answer.json()["message"]) == (500, "No space left on device")
+    assert http.post(f"/storage/v1/object/list/{bucket}", json={"prefix": ""}).json() == []
+    assert set(gateway.stored()) <= before
