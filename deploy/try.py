@@ -25,6 +25,7 @@ import requests
 
 from deploy import buildah
 from deploy.buildah import Container
+from deploy.environment import encoders
 from shared import settings
 from shared.settings import CHECKOUT, Settings
 
@@ -95,7 +96,9 @@ def _look_inside(function: str) -> None:
         assert uid.split() == ["65532", "False"], f"expected uid 65532 that can't write, found {uid}"
         others = [path for path in (container.root / "app/functions").iterdir() if path.name != function]
         assert not others, f"the image of {function} holds {others}"
-    _say(f"{function}: uid 65532, no torch, no transformers, no pip, no other function")
+        left = encoders(container.root / "opt/venv")
+        assert not left, f"the image of {function} holds encoders under the GPL: {left}"
+    _say(f"{function}: uid 65532, no torch, transformers or pip, no encoder under the GPL, no other function")
 
 
 def _refuses_an_unbaked_model(folder: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 from support.dockerfiles import FUNCTIONS
 
-from deploy import notices
+from deploy import environment, notices
 from deploy.lock import LOCK
 from deploy.requirements import requirements
 from shared.settings import CHECKOUT
@@ -51,3 +53,19 @@ def test_the_public_forge_runs_what_developers_run():
     workflow = yaml.safe_load((CHECKOUT / ".github/workflows/ci.yml").read_text())
     assert ".ci/run" in [step.get("run") for step in workflow["jobs"]["test"]["steps"]]
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_an_encoder_under_the_gpl_is_found_where_it_is():
+    """pillow-heif makes test files; pi-heif serves."""
+    site = Path(str(importlib.metadata.distribution("pillow-heif").locate_file("")))
+    [found] = environment.encoders(site / "pillow_heif.libs")
+    assert found.name.startswith("libx265")
+    assert environment.encoders(site / "pi_heif.libs") == []
+
+
+def test_the_environment_is_built_by_the_dockerfiles_own_steps(tmp_path: Path):
+    made = environment.steps(environment.DOCKERFILE.read_text(), tmp_path, "/base/python3")
+    assert made[0].startswith(f"/base/python3 -m venv {tmp_path}/pip && /base/python3 -m venv --without-pip")
+    assert f"{tmp_path}/pip/bin/pip --python {tmp_path}/venv/bin/python3 install --require-hashes" in made[1]
+    assert made[-1].startswith(f"{tmp_path}/venv/bin/python3 deploy/slim.py {tmp_path}/venv/lib")
+    assert not any("/opt/" in step for step in made)
