@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import IO, Any, Literal
 
 import flask
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
@@ -36,8 +37,11 @@ def read(request: flask.Request, readers: ConcurrencyLimiter) -> bytes:
     What isn't there yet holds a thread while it comes, so only as many as `readers` lets in are waited for.
     """
     is_there = request.content_length is not None and request.content_length <= BUFFERED
-    with nullcontext() if is_there else readers.enter():
-        return _read(request)
+    try:
+        with nullcontext() if is_there else readers.enter():
+            return _read(request)
+    except ParseException as error:  # the server reads chunks, and what follows them, no sooner than we do
+        raise RequestError(f"The body's chunks can't be read: {error!s:.100}") from error
 
 
 def _read(request: flask.Request) -> bytes:

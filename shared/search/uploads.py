@@ -37,13 +37,16 @@ class Upload:
                 f"bucket is {self.bucket!r:.100}. Expected a bucket's name; folders are part of `name`.",
                 value=self.bucket,
             )
+        if not self.name.isprintable():
+            text = f"name is {self.name!r:.100}. Expected a path without control characters."
+            raise InvalidQuery(text, value=self.name)
 
 
 def store(storage: Storage, upload: Upload, *, limiter: ConcurrencyLimiter, decode: Decode) -> str:
     """Puts the image into its bucket, with the type that its bytes show. Returns the object's id.
 
     Raises an ImageError for what could never be searched: better now than later in `neural-search jobs`;
-    Busy where `gate` lets no more images be decoded at once.
+    Busy where `limiter` lets no more images be decoded at once.
     """
     with limiter.enter():
         decoded = decode(upload.data, min_side=1)

@@ -64,6 +64,23 @@ def test_a_head_without_an_end_is_refused(served: Served, open_: ExitStack):
     assert client.recv(100).startswith(b"HTTP/1.1 431 ")
 
 
+CHUNKED = HEAD + IMAGE + b"Transfer-Encoding: chunked\r\n\r\n"
+BROKEN_CHUNKS = {
+    "a size that is no number": b"zz\r\nhe",
+    "a chunk longer than its size": b"5\r\nhelloXX\r\n",
+    "an extension without an end": b"1;" + b"a" * 100_000,
+    "thousands of trailers": b"1\r\na\r\n0\r\n" + b"a: b\r\n" * 20_000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("chunks", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS)
+def test_chunks_that_cant_be_read_are_the_callers_fault(served: Served, open_: ExitStack, chunks: bytes):
+    client = connect(served, open_)
+    client.sendall(CHUNKED + chunks)
+    answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ") and b'"type": "request-error"' in answer
+
+
 def test_a_body_that_comes_in_pieces_is_whole(served: Served, open_: ExitStack):
     client = connect(served, open_)
     whole = HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(QUERY) + QUERY

@@ -260,6 +260,7 @@ UPLOADS: list[tuple[dict[str, str], tuple[int, ...]]] = [
     ({"bucket": "images", "name": ""}, (400,)),
     ({"bucket": "images", "name": "/"}, (400,)),
     ({"bucket": "images", "name": "a\0b.png"}, (400,)),
+    ({"bucket": "images", "name": "a\nb.png"}, (400,)),
     ({"bucket": "images", "name": "caf\xe9.png"}, (400,)),
     ({"bucket": "images", "name": "a.png", "upsert": "perhaps"}, (400,)),
     ({"bucket": "a\0b", "name": "a.png"}, (400,)),
