@@ -129,7 +129,7 @@ def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]
     """Who sends what to which function; calls of PostgREST count for Postgres alone."""
     query, embed = address(stack, "query"), address(stack, "embed_on_upload")
     texts = [f"a picture of {'something ' * 96}{n}" for n in range(32)]
-    images = _eight(many_scans(100, (4000, 3000)))
+    images = _eight(many_scans(100, (9900, 9900)))
     honest = _eight(_photograph())
     vector = httpx.post(f"{query}/vector", json={"text": "red"}, timeout=120).json()["vector"]
     post = partial(_post, query)
@@ -143,7 +143,7 @@ def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]
     of_anybody: list[tuple[str, Send]] = [
         ("32 texts of 1,000 characters", post({"text": texts, "limit": 100})),
         ("eight images of 12 megapixels", post({"image": honest, "limit": 100})),
-        ("eight JPEGs of 12 megapixels in 100 scans", post({"image": images})),
+        ("eight JPEGs of 98 megapixels in 100 scans", post({"image": images})),
         ("32 examples, by the best score, the last page", post(_deep(names))),
     ]
     of_callers = [
