@@ -28,6 +28,7 @@ def test_a_thousand_results_are_drawn_only_where_they_are_seen(site: str, page: 
     for shown in range(24, MANY, 24):
         page.get_by_role("button", name="Load more").click()
         expect(tiles).to_have_count(min(shown + 24, MANY))
+    expect(page.get_by_role("button", name="Load more")).to_be_hidden()
     print("Long tasks while loading, in ms:", page.evaluate("longTasks.splice(0)"))
     for part in range(11):
         page.evaluate(SCROLL, part / 10)

@@ -357,17 +357,6 @@ def stranger(markup: str) -> dict[str, object]:
     return {"model": "m", "results": [result], "next_cursor": None, "notice": None}
 
 
-def test_a_thousand_results_can_be_loaded(page: Page, site: str, fake: Fake):
-    fake.names = [f"{name}?{index}" for index, name in enumerate((fake.names * 5)[:1000])]
-    open_results(page, site)
-    for count in range(48, 1001, 24):
-        page.get_by_role("button", name="Load more").click()
-        expect(page.locator(".tile")).to_have_count(count)
-    page.get_by_role("button", name="Load more").click()
-    expect(page.locator(".tile")).to_have_count(1000)
-    expect(page.locator("#more")).to_be_hidden()
-
-
 def test_what_is_vendored_is_the_packages_own():
     packages = npm_packages.install(HERE)
     for name, source in (
