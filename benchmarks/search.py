@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import mixture, search_callers, search_http, search_strategies
+from benchmarks import mixture, search_callers, search_http, search_strategies, search_words
 from benchmarks.figures import Figure
 from benchmarks.search_callers import MATCH, Result
 from benchmarks.search_http import Http
@@ -66,6 +66,7 @@ class Measured:
     matches: dict[tuple[int, int], Match]  # (dimensions, vectors) -> match_documents
     callers: Sequence[Result]
     filters: Sequence[Result]
+    words: Sequence[Figure]
     http: Http
 
 
@@ -91,6 +92,7 @@ def measure(places: Places, sizes: Sizes, command: str, show: Show, *, seed: int
             strategies=sorted(strategies, key=lambda one: (-one.dimensions, one.vectors)),
             matches=matches,
             **_as_callers(connection, collection, seed, show),
+            words=search_words.measure(connection, collection, show),
             http=search_http.measure(connection, collection, places.settings, show),
         )
     return {
@@ -111,6 +113,7 @@ def figures(measured: Measured) -> list[Figure]:
     return [
         *_of_callers(measured.callers),
         *_of_filters(measured.filters),
+        *measured.words,
         *_of_growth(measured.matches),
         *_of_http(measured.http),
     ]

@@ -166,6 +166,7 @@ MEASURED = search.Measured(
         result("sees 0.1%, declared", visible=20, p50_ms=16.0),
     ],
     filters=[result("bucket of 1%", to_hnsw=2.5), result("metadata of 0.1%", to_hnsw=9, recall=0.9)],
+    words=[],
     http=Http(sql=[5.0, 5.0], rest=[8.0, 9.0], by_image=[50.0, 70.0]),
 )
 
