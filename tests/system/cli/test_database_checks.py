@@ -61,3 +61,32 @@ def test_what_doctor_advises_can_be_run(target, database):
     with database.connect() as connection:
         for command in checks._reindex(target).split("; "):
             connection.execute(command)
+
+
+def test_the_policies_are_counted_by_anon_and_owners_and_one_that_fails_is_named(
+    target, database, make_document
+):
+    assert checks.policies(target) == "nothing is indexed yet"
+    with database.connect() as connection:
+        connection.execute("select public.index_bucket('albums')")
+    make_document("open.png")
+    make_document("own.png", bucket="albums", owner_id="00000000-0000-4000-8000-000000000001")
+    assert checks.policies(target) == "of 2 images anon sees 1, their signed-in owners 2"
+    with database.connect() as connection:
+        connection.execute("""
+            create policy broken on storage.objects for select to anon using ((name)::integer > 0)
+        """)
+    with pytest.raises(
+        DatabaseError, match=r"\('broken'\) fails for (images/open|albums/own).png as anon \(22P02"
+    ):
+        checks.policies(target)
+
+
+def test_a_project_whose_policies_show_nothing_to_anybody_is_told_the_missing_one(
+    target, database, make_document
+):
+    make_document("a.png")
+    with database.connect() as connection:
+        connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    with pytest.raises(DatabaseError, match=r"anon sees none.*: create policy .* to authenticated"):
+        checks.policies(target)
