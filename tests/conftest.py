@@ -48,7 +48,7 @@ def cluster(postgres_major: int) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def template(cluster: Cluster) -> str:
-    """What a project has after `install` and the demo's seed, with one bucket indexed."""
+    """A project after `install` and the demo's seed, with one bucket indexed."""
     prepare_database(cluster, TEMPLATE)
     migrations.apply(cluster.url("postgres", TEMPLATE))
     with psycopg.connect(cluster.url("postgres", TEMPLATE)) as connection:
@@ -59,7 +59,7 @@ def template(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def bare_template(cluster: Cluster) -> str:
-    """What a project has before anything of ours."""
+    """A project before anything of ours."""
     prepare_database(cluster, "template_platform")
     return "template_platform"
 

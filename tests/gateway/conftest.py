@@ -1,4 +1,4 @@
-"""The gateway, served over HTTP, with a database of its own that holds only what the platform provides."""
+"""The gateway, served over HTTP, with a database of its own, as the platform provides it."""
 
 from __future__ import annotations
 

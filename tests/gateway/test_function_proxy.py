@@ -1,4 +1,4 @@
-"""/functions/v1: what passes through the gateway to a function and back."""
+"""/functions/v1: the way through the gateway to a function and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads to a signed URL: what it permits, and the real server's answers to one that permits nothing."""
+"""Uploads to a signed URL: its permissions, and the real server's answers to one without any."""
 
 from __future__ import annotations
 

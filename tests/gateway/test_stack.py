@@ -1,4 +1,4 @@
-"""The embedded stack as processes: how it starts, what it survives, and that nothing of it stays behind."""
+"""The embedded stack as processes: how it starts, survives, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_a_process_that_ends_at_its_start_is_told_with_its_log(tmp_path: Path) -
 
 @pytest.fixture
 def silent(tmp_path: Path) -> Child:
-    """Stands for a process that runs; what is at its address is the test's affair."""
+    """Stands for a process that runs; its address is the test's affair."""
     return Child("query", [], {}, tmp_path / "query.log", CHECKOUT)
 
 

@@ -1,4 +1,4 @@
-"""What Storage's clients see besides the rows: identities, limits, headers, URLs, listings, buckets."""
+"""Storage as its clients see it, besides the rows: identities, limits, headers, URLs, listings, buckets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pg_net's and pg_cron's workers: what they do with the rows of the database."""
+"""pg_net's and pg_cron's workers, and the rows of the database."""
 
 from __future__ import annotations
 

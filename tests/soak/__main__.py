@@ -1,4 +1,4 @@
-"""`make soak`: what takes minutes to prove, on embedded stacks of its own, with the real functions and model.
+"""`make soak`: proofs that take minutes, on embedded stacks of its own, with the real functions and model.
 
 Every part runs by itself as well: `make soak SOAK_ARGS="crasher --seed 3"`. A seed makes the clients' wishes,
 the kills and the mishaps the same again; when which of them meets which stays up to the machine.
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _play(part: str, given: argparse.Namespace) -> Outcome:
-    """What became of a part; one that breaks off has failed, and the others go on."""
+    """A part's outcome; one that breaks off has failed, and the others go on."""
     began = time.monotonic()
     try:
         return PARTS[part](given)

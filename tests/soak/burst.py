@@ -44,7 +44,7 @@ from net._http_response as r where r.id > %s and r.id <> all (%s)
 
 @dataclass(frozen=True, kw_only=True)
 class Burst:
-    """What pg_net sent and got while a burst was worked off."""
+    """pg_net's requests and answers while a burst was worked off."""
 
     seconds: float  # from the first upload to the last searchable image
     calls: int

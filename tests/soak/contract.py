@@ -12,7 +12,7 @@ from support.embedded_stacks import temporary_stack
 
 
 def run(examples: int = 100) -> Outcome:
-    """Asks for each operation's edges, and `examples` of whatever its schema allows."""
+    """Asks for each operation's edges, and `examples` of all that its schema allows."""
     began = time.monotonic()
     with temporary_stack() as stack, tempfile.TemporaryDirectory() as folder:
         url = f"{stack.url}/functions/v1/query"

@@ -126,7 +126,7 @@ def _measure(stack: Stack, who: str, request: str, function: str, send: Send) ->
 
 
 def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]]:
-    """Who sends what to which function; calls of PostgREST count for Postgres alone."""
+    """Caller, body and function; calls of PostgREST count for Postgres alone."""
     query, embed = address(stack, "query"), address(stack, "embed_on_upload")
     texts = [f"a picture of {'something ' * 96}{n}" for n in range(32)]
     images = _eight(many_scans(100, (9900, 9900)))

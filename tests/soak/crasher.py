@@ -31,7 +31,7 @@ from shared.settings import CHECKOUT, Settings
 CLIENTS = 6
 RATE = 12.0  # operations per second, so that many kills fall among them
 PAUSE = 2.5  # mean seconds between two kills
-# A lease (120 s) may have to run out, and what failed for its surroundings' sake rests for up to 450 s.
+# A lease (120 s) may have to run out, and a job that met a fault rests for up to 450 s.
 CONVERGES_WITHIN = 700.0
 LOOK_EVERY = 0.5  # seconds between two looks at the worker
 REPORT_EVERY = 10.0  # seconds

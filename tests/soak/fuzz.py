@@ -32,7 +32,7 @@ DRAINS_WITHIN = 240.0
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """One kind of tampering, and what may help against it besides the schedules."""
+    """One kind of tampering, and its remedy besides the schedules."""
 
     name: str
     tampering: Tampering

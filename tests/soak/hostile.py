@@ -1,4 +1,4 @@
-"""Strangers who mean harm, several at once: `/live` answers within a second, and nobody gets what fails.
+"""Strangers who mean harm, several at once: `/live` answers within a second, and no answer is a failure.
 
 Each act goes on for some seconds against `query` of an embedded stack, without any key: bodies made to be
 expensive to parse, images made to be expensive to decode, half of them hung up on, and connections that
@@ -43,7 +43,7 @@ QUERY = b'{"text":"red"}'
 
 @dataclass
 class Act:
-    """One kind of harm, and what became of it."""
+    """One kind of harm, and its outcome."""
 
     name: str
     statuses: Counter[str] = field(default_factory=Counter)

@@ -1,7 +1,7 @@
 """Whether anything is lost, left behind or wrong: Storage's rows and bytes against the documents.
 
 It reads `storage.objects`, the bytes through Storage's HTTP API and the documents, and knows nothing of
-the queue. Only of an object without a document it asks, as an operator would, what the jobs say.
+the queue. Only of an object without a document it asks the jobs, as an operator would.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BLAME_THE_BYTES = frozenset(
 )
 
 Row = dict[str, Any]
-Explanation = tuple[str, str]  # its class and what it says
+Explanation = tuple[str, str]  # its class and message
 Explanations = Mapping[tuple[str, str], Explanation]  # (object id, model) -> why it will have no document
 Read = Callable[[str, str], bytes | None]  # bucket, name -> the bytes; None where Storage has none
 Embed = Callable[[Sequence[bytes]], np.ndarray]
@@ -57,7 +57,7 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was looked at, and what is wrong with it."""
+    """The checked objects, and their violations."""
 
     objects: int  # live ones in indexed buckets
     documents: int
@@ -99,7 +99,7 @@ def check(
     sample: int = 200,
     seed: int = 0,
 ) -> Verdict:
-    """Judge what is there now, while nothing changes it. `sample` documents are embedded again."""
+    """Judge the present state, while nothing changes it. `sample` documents are embedded again."""
     now = snapshot(database)
     explanations = explain() if now.missing else {}
     with ThreadPoolExecutor(READERS) as pool:
@@ -240,13 +240,13 @@ def _is_sound(data: bytes | None) -> bool:
     try:
         with Image.open(BytesIO(data or b"")) as image:
             image.load()
-    except Exception:  # whatever a hostile file makes Pillow raise
+    except Exception:  # a hostile file makes Pillow raise anything
         return False
     return True
 
 
 def terminal(rows: Iterable[Row]) -> dict[tuple[str, str], Explanation]:
-    """What `list_embedding_jobs` answers as explanations: the skipped and the failed ones."""
+    """The answer of `list_embedding_jobs` as explanations: the skipped and the failed ones."""
     return {
         (str(row["object_id"]), row["model"]): (row["error_class"] or "", row["error_message"] or "")
         for row in rows

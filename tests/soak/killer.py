@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, as the kernel sends it to what takes too much memory."""
+"""SIGKILL at random moments, as the kernel sends it to a process that takes too much memory."""
 
 from __future__ import annotations
 

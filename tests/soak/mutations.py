@@ -1,6 +1,6 @@
 """Thousands of damaged images of every format: each is decoded or refused, and costs nothing but itself.
 
-What a mutation is follows from the seed and its number alone, so that each can be made again:
+A mutation follows from the seed and its number alone, so that each can be made again:
 `mutant(originals(), seed, number)`.
 """
 
@@ -33,7 +33,7 @@ HEADER = 400  # bytes in which damage is likelier to mean something
 
 
 def run(count: int = 10_000, seed: int = 1) -> Outcome:
-    """Decodes `count` mutations. It fails where one raises what no image should, or memory grows."""
+    """Decodes `count` mutations. It fails where one raises an error that no image should, or memory grows."""
     malloc.give_back_what_is_freed()  # as the functions do
     began, mine, replaced = time.monotonic(), load({}), Counter[str]()
     decoders = DecoderPool(
@@ -89,7 +89,7 @@ def outcome(decoders: DecoderPool, data: bytes) -> str:
 
 
 def weight(decoders: DecoderPool) -> int:
-    """What this process and the decoders take in kB, shared pages in equal parts."""
+    """The memory of this process and the decoders in kB, shared pages in equal parts."""
     return sum(_pss(pid) for pid in ("self", *decoders.pids))
 
 

@@ -1,4 +1,4 @@
-"""What a part of the soak has to tell: its row in the final table, and the evidence against it."""
+"""A part's outcome: its row in the final table, and the evidence against it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLUMNS = ("part", "operations", "kills", "faults", "images lost", "ghosts", "wr
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One part's numbers; what isn't counted in a part is None."""
+    """One part's numbers; those that it doesn't count are None."""
 
     part: str
     operations: int

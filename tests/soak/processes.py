@@ -48,7 +48,7 @@ class Use:
 
 @contextmanager
 def measured(root: psutil.Process) -> Iterator[Use]:
-    """Fills in the use of what is done inside; memory and connections at their most, by samples."""
+    """Fills in the use of the block; memory and connections at their most, by samples."""
     use, done = Use(), threading.Event()
     cpu, weight, connected = _cpu(root), _bytes(root), _connections(root)
 

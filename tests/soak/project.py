@@ -14,7 +14,7 @@ from soak.workload import INDEXED, UNINDEXED, Storage
 from shared.settings import Settings
 
 RECONCILE_EVERY = "10 seconds"  # five minutes outside of a soak
-LOOK_EVERY = 1.0  # seconds between two looks at what is still missing
+LOOK_EVERY = 1.0  # seconds between two looks at the backlog
 PAGE = 1000  # jobs per call
 
 Database = psycopg.Connection[tuple[object, ...]]
@@ -45,7 +45,7 @@ class Project:
             self.reschedule(database, "neural-search-reconcile", RECONCILE_EVERY)
 
     def reschedule(self, database: Database, name: str, schedule: str) -> None:
-        """Run what `neural-search install` has scheduled under this name more often."""
+        """Run `neural-search install`'s schedule of this name more often."""
         rescheduled = database.execute(
             "select cron.schedule(jobname, %s, command) from cron.job where jobname = %s", [schedule, name]
         )
@@ -60,7 +60,7 @@ class Project:
             )
 
     def explain(self) -> Explanations:
-        """What an operator is told of the images that will have no document."""
+        """An operator's view of the images that will have no document."""
         return invariants.terminal(row for state in ("skipped", "failed") for row in self._jobs(state))
 
     def _jobs(self, state: str) -> Iterator[dict[str, object]]:
@@ -76,7 +76,7 @@ class Project:
             after = {"after_object_id": rows[-1]["object_id"], "after_model": rows[-1]["model"]}
 
     def repaired(self) -> str:
-        """What the triggers had missed and reconcile has found."""
+        """The objects that the triggers had missed and reconcile has found."""
         with self.connect() as database:
             [(missing, stale, orphaned)] = database.execute(
                 "select coalesce(sum(r.missing), 0), coalesce(sum(r.stale), 0), coalesce(sum(r.orphaned), 0) "

@@ -1,4 +1,4 @@
-"""What the network does to webhooks: between the database's net worker and embed_on_upload."""
+"""The network's mishaps with webhooks, between the database's net worker and embed_on_upload."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NO_WEBHOOKS = Tampering(drop=1.0)
 
 
 class WebhookProxy:
-    """Takes every webhook, answers 200 at once, and delivers what it pleases, when it pleases."""
+    """Takes every webhook, answers 200 at once, and delivers some, when it pleases."""
 
     def __init__(self, target: str, seed: int):
         self.tampering = NOTHING
@@ -70,7 +70,7 @@ class WebhookProxy:
                 self._held = [(body, headers)] * copies
             else:
                 self._send_in(late, [(body, headers)] * copies)
-            # Just after what came after them; what nothing overtakes goes a little later.
+            # Just after a later webhook; where none comes, a little later.
             self._send_in(0.01, overtaken)
             self._wake.notify()
 

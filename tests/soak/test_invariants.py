@@ -1,4 +1,4 @@
-"""The soak's checker can fail: it finds what is planted, and nothing where nothing is wrong."""
+"""The soak's checker can fail: it finds planted faults, and nothing where nothing is wrong."""
 
 from __future__ import annotations
 

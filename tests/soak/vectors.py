@@ -25,7 +25,7 @@ MODEL = "soak"
 ASKED = 200  # queries
 WORSE_BY = 0.01  # recall at 10, of which the fresh index may have so much more
 MATCH = "select content from public.match_documents(%(query)s::extensions.vector, -1, 10)"
-# The graph itself, at pgvector's own ef_search, without what our searches do to miss nothing.
+# The graph itself, at pgvector's own ef_search, without our searches' measures to miss nothing.
 WALK = """
 select content from neural_search.documents where model = 'soak'
 order by embedding::extensions.halfvec(1280)

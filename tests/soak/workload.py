@@ -1,6 +1,6 @@
 """A random life of some buckets: clients upload, overwrite, move, copy and delete over Storage's HTTP API.
 
-An operation whose answer was lost has happened or not: the clients go on, and nobody relies on it. What was
+An operation whose answer was lost has happened or not: the clients go on, and nobody relies on it. One
 answered with 200 under a name that no other operation touches must be there at the end.
 """
 
@@ -78,7 +78,7 @@ class Workload:
     def __init__(
         self, connect: Callable[[], Storage], *, operations: int, clients: int, rate: float, seed: int
     ):
-        self.kept: dict[tuple[str, str], str] = {}  # what must be there at the end: place -> SHA-256
+        self.kept: dict[tuple[str, str], str] = {}  # must be there at the end: place -> SHA-256
         self.outcomes: Counter[str] = Counter()  # "upload 200" -> how often
         self.done = 0
         self._connect = connect

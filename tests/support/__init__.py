@@ -1,1 +1,1 @@
-"""What tests have in common."""
+"""Shared parts of the tests."""

@@ -15,7 +15,7 @@ FIXED = ("--generation-deterministic", "--no-color", "--continue-on-failure")
 
 
 def violations(url: str, folder: Path, *, phases: str, examples: int) -> str:
-    """What the query function at `url` doesn't do as its schema says, or "". Files are left in `folder`."""
+    """Where the query function at `url` breaks its schema, or "". Files are left in `folder`."""
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(SETTINGS), "run", str(SCHEMA)]
     options = ["--url", url, "--phases", phases, "--max-examples", str(examples), "--workers", "1", *FIXED]
     done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, check=False)

@@ -41,7 +41,7 @@ class CommandLine:
 
     @property
     def target(self) -> Settings:
-        """What the commands load."""
+        """The settings that the commands load."""
         return load(self.environment)
 
     def spawn(self, *arguments: str | Path, status: int = 0) -> Done:

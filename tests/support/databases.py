@@ -1,4 +1,4 @@
-"""Databases for tests: clones of a template, and what uploaders, callers and workers do to them."""
+"""Databases for tests: clones of a template, and the deeds of uploaders, callers and workers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def clone(cluster: Cluster, source: str) -> Iterator[Clone]:
 
 
 def _disconnect(connection: Connection, name: str) -> None:
-    """End the others' connections: dropping would look only every tenth of a second if they have gone."""
+    """End the others' connections: dropping would look for them only every tenth of a second."""
     connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
     deadline = time.monotonic() + 5
     while connection.execute("select from pg_stat_activity where datname = %s", [name]).rowcount:
@@ -76,7 +76,7 @@ def vector(*leading: float) -> str:
 
 
 def finish(connection: Connection, object_id: uuid.UUID, embedding: str, version: str | None = None) -> str:
-    """What a worker reports once it has embedded this version (the present one by default)."""
+    """A worker's report that this version (the present one by default) is embedded."""
     ((result,),) = connection.execute(
         """
         select public.finish_embedding_job(%(id)s, %(model)s,

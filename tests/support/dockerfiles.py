@@ -42,7 +42,7 @@ def stages(function: str) -> dict[str, Stage]:
 
 
 def copied(stage: Stage) -> list[str]:
-    """What the stage takes from the build's context."""
+    """The stage's sources in the build's context."""
     own = [text.split() for text in stage.arguments("COPY") if "--from=" not in text]
     return [source for *sources, _ in own for source in sources]
 

@@ -1,4 +1,4 @@
-"""An HTTP server that answers with what it was asked, and fails on demand."""
+"""An HTTP server that answers with the request itself, and fails on demand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Echo:
-    """Keeps what it received. `/status/503`, `/gzip`, `/cookies`, `/cut` and `/hold` do as they are named."""
+    """Keeps the requests. `/status/503`, `/gzip`, `/cookies`, `/cut` and `/hold` do as they are named."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []

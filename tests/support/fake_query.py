@@ -1,4 +1,4 @@
-"""A stand-in for the query function, after its HTTP contract: for what the real one won't show on demand."""
+"""A stand-in for the query function, after its HTTP contract, for answers that the real one gives rarely."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ POLICY = (
 
 @dataclass
 class Fake:
-    """What the fake answers next, and what it was asked."""
+    """The fake's next answers, and the requests that it got."""
 
     names: list[str] = field(default_factory=lambda: photo_names())
     problem: dict[str, Any] | None = None  # answered to every query
     upload: dict[str, Any] = field(default_factory=lambda: {"state": "searchable", "reason": None})
     delay: float = 0.0  # seconds before each answer
-    found: int | None = None  # how many images come close to what is searched
+    found: int | None = None  # how many images come close to the query
     shows_photos: bool = True
-    tells: bool = True  # what a similarity means
+    tells: bool = True  # the confidence of each result
     copies: int = 0  # of the best result
     retry_after: int | None = None  # seconds, with the problem
     states: dict[str, str] = field(default_factory=dict)  # of objects by name; searchable where it isn't told

@@ -39,11 +39,11 @@ class FaultyProject:
         self.bucket.upload(name, data, {**PNG, **options})
 
     def kick(self) -> httpx.Response:
-        """What the schedule does, at once and with the function's answer."""
+        """The schedule's call, at once and with the function's answer."""
         return self._call({"type": "KICK", "limit": 50})
 
     def webhook(self, name: str) -> httpx.Response:
-        """What the trigger does for one object, likewise."""
+        """The trigger's call for one object, likewise."""
         [row] = self.rows("select to_jsonb(o) as row from storage.objects as o where o.name = %s", name)
         event = {"type": "INSERT", "table": "objects", "schema": "storage", "old_record": None}
         return self._call({**event, "record": row["row"]})
@@ -59,7 +59,7 @@ class FaultyProject:
         self.running.execute("update neural_search.jobs set next_attempt_at = now() where state = 'pending'")
 
     def converge(self) -> None:
-        """What the schedule makes of it, now that nothing is wrong any more."""
+        """Let the schedule repair the rest, now that nothing is wrong any more."""
         for _round in range(5):
             if not self.rows("select from neural_search.jobs where state = 'pending'"):
                 return
@@ -107,7 +107,7 @@ class FaultyProject:
         finally:
             self.running.execute(schedule, "15 seconds")
             self.connect_webhook(False)
-            # What is on its way has an answer once it leaves the queue, and takes no later test's job.
+            # A request that has left the queue is answered, and takes no later test's job.
             self.running.eventually(lambda: self.rows("select from net.http_request_queue"), [])
             rested()
 

@@ -1,4 +1,4 @@
-"""A proxy that passes everything on to the project, except for what a test says is to go wrong."""
+"""A proxy that passes everything on to the project, but for a test's faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "content-lengt
 
 @dataclass(frozen=True)
 class Answer:
-    """What the project said to one request."""
+    """The project's answer to one request."""
 
     status: int
     headers: dict[str, str]
@@ -31,7 +31,7 @@ class Answer:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request on its way. A fault decides what becomes of it with the methods from `forward` on."""
+    """One request on its way. A fault decides its fate with the methods from `forward` on."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -52,7 +52,7 @@ class Exchange(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer
 
     def log_message(self, *_: object) -> None:
-        """Says nothing: what matters is asserted."""
+        """Says nothing: the tests assert."""
 
     def forward(self) -> Answer:
         """Lets the project do what it is asked, and returns its answer without telling it."""
@@ -119,7 +119,7 @@ class Proxy:
 
     @contextmanager
     def fault(self, path: str, fault: Fault) -> Iterator[list[str]]:
-        """Every request whose path contains `path` meets `fault`, until the block ends. Who met it."""
+        """Requests whose path contains `path` meet `fault` until the block ends; yields their paths."""
         met: list[str] = []
 
         def noting(exchange: Exchange) -> None:
@@ -205,7 +205,7 @@ def lost_in_silence(exchange: Exchange) -> None:
 
 
 def instead(body: bytes, **headers: str) -> Fault:
-    """The project's answer with another body: what a cache still holds."""
+    """The project's answer with another body, as an outdated cache gives it."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()

@@ -59,7 +59,7 @@ def catalogue(connection: Connection) -> list[str]:
 
 
 def install_0_1_0(database: Clone, chapters: int = 13) -> None:
-    """What the first release's `install` did: run the statements and record them as the Supabase CLI does."""
+    """The first release's `install`: run the statements and record them as the Supabase CLI does."""
     with database.connect() as connection:
         for migration in FIRST[:chapters]:
             connection.execute(migration.statements.encode())

@@ -3,7 +3,7 @@
     image   a1   a2   b1   a3   b2
     angle   0    10   25   45   70     degrees; the smaller the difference, the more alike
 
-What each finds, nearest first, with the difference and whether the label is the same:
+The results of each, nearest first, with the difference and whether the label is the same:
 
     a1:  a2 10 +   b1 25 -   a3 45 +   b2 70 -     2 to find
     a2:  a1 10 +   b1 15 -   a3 35 +   b2 60 -     2 to find

@@ -23,7 +23,7 @@ PICTURE = picture("red")
 RED = ColourEmbedder("", DIMENSIONS).embed_texts(["red"])[0].astype(float).tolist()
 EVERYTHING = {"limit": 100, "min_similarity": -1, "best_confidence": "unrelated"}
 PAGE = 3
-WORDS = re.compile(r"[a-z]{2,}.*\.")  # what has a word in its path, as the scene's names have them
+WORDS = re.compile(r"[a-z]{2,}.*\.")  # a name with a word in its path, as the scene has them
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Caller:
 
     name: str
     http: httpx.Client
-    buckets: Mapping[str, scenario.Bucket] = field(default_factory=lambda: scenario.BUCKETS)  # what there is
+    buckets: Mapping[str, scenario.Bucket] = field(default_factory=lambda: scenario.BUCKETS)
     database_url: str = ""
 
     @property
     def expected(self) -> Seen:
-        """What all ways to search should show, as written by hand."""
+        """The objects that all ways to search should show, as written by hand."""
         return {(bucket, name) for bucket in self.buckets for name in scenario.seen(self.name, bucket)}
 
     def post(self, path: str, **request: Any) -> httpx.Response:
@@ -177,7 +177,7 @@ def by_best_score(caller: Caller) -> Seen:
 
 
 def by_copies(caller: Caller) -> Seen:
-    """All pictures are copies of one: whatever is folded into a result is as visible as it."""
+    """All pictures are copies of one: those folded into a result are as visible as it."""
     rows = caller.recommend(collapse="duplicates")
     return _pairs(rows) | {pair for row in rows for pair in _pairs(row["duplicates"], "bucket", "name")}
 
@@ -275,7 +275,7 @@ STORAGE: dict[str, Callable[[Caller, str], set[str]]] = {
 
 
 def anonymised(answer: httpx.Response, *words: str) -> tuple[int, str]:
-    """Status and body, with what the caller itself said cut out."""
+    """Status and body, without the caller's own words."""
     text = json.dumps(answer.json())
     for word in words:
         text = text.replace(json.dumps(word).strip('"'), "…")

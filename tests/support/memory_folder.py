@@ -1,4 +1,4 @@
-"""A folder in memory, for what makes and removes hundreds of files per test."""
+"""A folder in memory, for tests that make and remove hundreds of files each."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--
 
 
 def install(folder: Path) -> Path:
-    """The folder `node_modules` beside `folder`'s package.json, with what that names. Git ignores it."""
+    """The folder `node_modules` beside `folder`'s package.json, with its packages. Git ignores it."""
     need("node", HOW_TO_GET_IT)
     need("npm", HOW_TO_GET_IT)
     done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=120)

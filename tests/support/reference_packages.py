@@ -23,7 +23,7 @@ for name in ("nms", "qnms"):
 
 
 def run(code: str, folder: Path) -> str:
-    """What `code` prints, run in `folder` with the packages."""
+    """The output of `code`, run in `folder` with the packages."""
     environment = os.environ | {"PYTHONPATH": str(_packages())}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PREAMBLE + code],

@@ -33,7 +33,7 @@ from support.waiting import eventually
 
 MODEL = "efficientnet-lite0-concepts"  # the one that the migrations make active
 DIMENSIONS = 1408
-PATIENCE = 60.0  # seconds for what happens by itself
+PATIENCE = 60.0  # seconds for the functions' own work
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Running:
         return httpx.post(f"{self.url}/functions/v1/{path}", timeout=60, **request)
 
     def search(self, token: str | None = None, **query: Any) -> list[str]:
-        """What a search finds, as bucket/name."""
+        """The results of a search, as bucket/name."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         answer = self.post("query", json=query, headers=headers)
         assert answer.status_code == 200, answer.text
@@ -91,7 +91,7 @@ def running(
     folder: Path,
     between: Callable[[str], AbstractContextManager[str]] = nullcontext,
 ) -> Iterator[Running]:
-    """Everything, with the webhook connected; the functions reach the project through what is `between`."""
+    """Everything, with the webhook connected; the functions reach the project through `between`."""
     mine = keys.load(folder)
     functions: dict[str, str] = {}
     apps: dict[str, Any] = {}

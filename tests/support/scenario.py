@@ -1,4 +1,4 @@
-"""A project with one bucket for each way to say who may see what, and by hand who that is."""
+"""A project with one bucket for each kind of policy, and by hand who sees which objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Bucket:
     """Who may see which of its objects, and the policies that say so."""
 
     seen_by: Mapping[str, str]  # an object's name -> the callers who see it
-    policies: tuple[str, ...] = ()  # what follows `create policy … on storage.objects`
+    policies: tuple[str, ...] = ()  # the rest of `create policy … on storage.objects`
     public: bool = False
     public_search: bool = False
     told_by: tuple[str, ...] = (LISTED, DOWNLOADED)  # which answers of Storage the search must agree with
@@ -44,7 +44,7 @@ BUCKETS = {
         owners={"owners.png": "owner", "members.png": "member"},
         policies=("for select to authenticated using (bucket_id = 'owned' and owner_id = auth.uid()::text)",),
     ),
-    "unlisted": Bucket(  # its names are the secret: whoever knows one may download
+    "unlisted": Bucket(  # its names are the secret: to know one is to be able to download it
         seen_by={"listed/a.png": USERS, "4711/b.png": "service"},
         policies=(
             "for select to authenticated using (bucket_id = 'unlisted' and starts_with(name, 'listed/'))",
@@ -93,7 +93,7 @@ BUCKETS = {
             "using (bucket_id <> 'restricted' or auth.jwt() ->> 'aal' = 'aal2')",
         ),
     ),
-    "downloads": Bucket(  # may be downloaded by whoever knows the name, but not listed
+    "downloads": Bucket(  # may be downloaded by name, but not listed
         seen_by={"shown/a.png": EVERYBODY, "b.png": "service"},
         policies=(
             "for select to anon, authenticated using (bucket_id = 'downloads' "
@@ -160,7 +160,7 @@ $$;
 MEMBERS = [(OWNER, "reds"), (MEMBER, "reds"), (MEMBER, "blues")]
 
 
-# Without what makes the search ask about each object by itself: the faster ways that it has then count too.
+# Without the buckets for which the search asks about each object by itself: its faster ways count too.
 CALM = {
     name: about
     for name, about in BUCKETS.items()
@@ -169,12 +169,12 @@ CALM = {
 
 
 def seen(caller: str, bucket: str) -> set[str]:
-    """What this caller may see there, as written by hand above."""
+    """The names that this caller may see there, as written by hand above."""
     return {name for name, callers in BUCKETS[bucket].seen_by.items() if caller in callers.split()}
 
 
 def token(project: Running, caller: str) -> str:
-    """What this caller sends as a bearer token."""
+    """This caller's bearer token."""
     if caller in CLAIMS:
         return project.keys.mint("authenticated", CLAIMS[caller])
     return project.keys.secret if caller == "service" else project.keys.publishable
@@ -206,7 +206,7 @@ def _build(project: Running, name: str, bucket: Bucket) -> None:
         project.execute(f'create policy "{name} {number}" on storage.objects {policy}')
     for object_name in bucket.seen_by:
         owner = CLAIMS.get(bucket.owners.get(object_name, ""), {})
-        # Storage's own rights, in the name of a user: whose object it is, is all that this tells policies.
+        # Storage's own rights, in the name of a user: the owner is all that this tells policies.
         project.supabase(project.keys.mint("service_role", owner)).storage.from_(name).upload(
             object_name, picture("red"), {"content-type": "image/png", "metadata": SECRET}
         )

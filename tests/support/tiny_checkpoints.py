@@ -121,7 +121,7 @@ class Kind:
     write: Callable[[Path], None]
     processor: Any = None  # None: it has no text side
     tokenizer: Any = None  # None: the one that AutoTokenizer finds
-    texts: dict[str, Any] | None = None  # what the processor is called with for texts
+    texts: dict[str, Any] | None = None  # the processor's arguments for texts
 
 
 LONGEST = {"padding": True, "truncation": True}

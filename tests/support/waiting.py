@@ -1,4 +1,4 @@
-"""Waiting for what happens by itself."""
+"""Waiting for a change that comes by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parallel processes share out (`pytest -n 2`): files, and together what needs the same thing."""
+"""How parallel processes share the tests (`pytest -n 2`): by file, and by costly fixture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from shared.settings import CHECKOUT
 
-POSTGRES = re.compile(r"\[(\d\d)[\]-]")  # the first parameter of what runs on each PostgreSQL
+POSTGRES = re.compile(r"\[(\d\d)[\]-]")  # the first parameter of a test that runs on each PostgreSQL
 
 
 class Sharing(LoadScopeScheduling):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What the real Storage server answers: each check holds there, by its source and by running it, and here."""
+"""The real Storage server's answers: each check holds there, by its source and by running it, and here."""
 
 from __future__ import annotations
 

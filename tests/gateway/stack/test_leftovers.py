@@ -1,4 +1,4 @@
-"""What was killed leaves nothing in the way of what takes its place."""
+"""A killed process leaves nothing in the way of its successor."""
 
 from __future__ import annotations
 

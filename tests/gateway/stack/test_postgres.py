@@ -1,4 +1,4 @@
-"""The embedded server: it comes up after whatever happened to it, and lets nobody else in."""
+"""The embedded server: it comes up after any mishap, and lets nobody else in."""
 
 from __future__ import annotations
 

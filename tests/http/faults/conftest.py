@@ -1,4 +1,4 @@
-"""A project for each file, whose functions meet what the file's tests let go wrong."""
+"""A project for each file, whose functions meet the faults of the file's tests."""
 
 from __future__ import annotations
 

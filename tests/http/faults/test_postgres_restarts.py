@@ -1,4 +1,4 @@
-"""Postgres that crashes and starts again in the middle of each step: whatever was begun comes to its end."""
+"""Postgres that crashes and starts again in the middle of each step: work once begun comes to its end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DOCUMENTS, JOBS = "neural_search.documents", "neural_search.jobs"
 
 
 class Crashing:
-    """A server of its own: what it says is committed must be there after a crash, and others need theirs."""
+    """A server of its own: its commits must survive a crash, and others need theirs."""
 
     def __init__(self, cluster: Cluster):
         self.cluster = cluster
@@ -73,7 +73,7 @@ def postgres() -> Iterator[Crashing]:
 
 @pytest.fixture(scope="module")
 def prompt() -> Iterator[None]:
-    """The gateway connects again without its seconds of back-off, which aren't what is tested."""
+    """The gateway connects again without its seconds of back-off, which aren't tested here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AttemptWithBackoff, "INITIAL_DELAY", 0.1)
         patch.setattr(AttemptWithBackoff, "DELAY_BACKOFF", 1.0)
@@ -99,7 +99,7 @@ def project(
 
 @contextmanager
 def slow_writes(project: FaultyProject, table: str) -> Iterator[None]:
-    """Whoever inserts into `table` is still at it when the server crashes."""
+    """An insert into `table` is still under way when the server crashes."""
     name = sql.SQL(table).as_string()
     project.running.execute(
         "create function public.sleep_long() returns trigger language plpgsql as"

@@ -31,7 +31,7 @@ def refused(code: str, error: str) -> dict[str, str]:
     return {"statusCode": code, "error": error, "code": error, "message": error}
 
 
-# What can't be an image's fault: the whole batch is given back, and nobody is charged.
+# No image's fault: the whole batch is given back, and nobody is charged.
 EVERYBODYS: dict[str, Fault] = {
     "429": status(429, refused("429", "SlowDown"), Retry_After="7"),
     "429 in a 400": status(400, refused("429", "SlowDown")),
@@ -47,7 +47,7 @@ EVERYBODYS: dict[str, Fault] = {
     "reset": reset,
 }
 
-# What may be this object's trouble alone: only it waits, and it isn't charged for some time either.
+# Perhaps this object's trouble alone: only it waits, and it isn't charged for some time either.
 DOUBTFUL: dict[str, Fault] = {
     "500": status(500, refused("500", "InternalError")),
     "cut off": cut_off,
@@ -60,7 +60,7 @@ DOUBTFUL: dict[str, Fault] = {
     "longer": instead(picture("blue") + b"more"),
 }
 
-# What stands before Storage, and dislikes this object's name or bytes.
+# From a server before Storage that dislikes this object's name or bytes.
 BLOCKED: dict[str, Fault] = {
     "403 of a firewall": status(403, HTML),
     "403 of a firewall in JSON": status(403, {"message": "blocked by rule 942100"}),

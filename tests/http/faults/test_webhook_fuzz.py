@@ -66,7 +66,7 @@ def played(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFac
 
 
 def work_off(told: Settings) -> None:
-    """What `neural-search worker --once` does, with a model that weighs nothing."""
+    """`neural-search worker --once`, with a model that weighs nothing."""
     service = credentials.service(told)
     models = ModelRegistry([MODEL], lambda model: EMBEDDER)
     with requests.Session() as session, http_client() as http:

@@ -1,4 +1,4 @@
-"""The functions as the framework serves them, with stand-ins for what a test doesn't mean."""
+"""The functions as the framework serves them, with stand-ins for all that a test doesn't try."""
 
 from __future__ import annotations
 

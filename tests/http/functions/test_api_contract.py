@@ -1,4 +1,4 @@
-"""The query function keeps to openapi.json, whatever is asked: `make soak SOAK_ARGS=contract` asks more."""
+"""The query function keeps to openapi.json with any request: `make soak SOAK_ARGS=contract` asks more."""
 
 from __future__ import annotations
 

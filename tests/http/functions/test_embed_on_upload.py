@@ -1,4 +1,4 @@
-"""embed_on_upload over HTTP: who may call, what is understood, and what the answers mean."""
+"""embed_on_upload over HTTP: callers, bodies and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole path over real HTTP and a real Postgres: uploads become searchable, for whom the policies say."""
+"""The whole path over real HTTP and a real Postgres: uploads become searchable, as the policies say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openapi.json says what the query function does: paths, fields, limits, answers."""
+"""openapi.json describes the query function: paths, fields, limits, answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET /preview of query: what Storage hands out for the token in its address, as a small WebP."""
+"""GET /preview of query: the object that the token in its address is for, as a small WebP."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_the_same_bytes_are_embedded_once_and_found_under_every_name(project: Ru
     searchable(*everywhere)
     assert embedded(project) - before == 1
     assert documents(project) == sorted(everywhere)
-    assert sorted(project.search(text="teal")) == ["images/copy.png", "images/moved.png"]  # what anon may see
+    assert sorted(project.search(text="teal")) == ["images/copy.png", "images/moved.png"]  # as anon
 
     images.upload("moved.png", picture("red"), {**PNG, "upsert": "true"})
     searchable(("images", "moved.png"))

@@ -1,4 +1,4 @@
-"""Functions and schema of two releases side by side: they work, or say what to do and lose nothing."""
+"""Functions and schema of two releases side by side: they work, or name the remedy and lose nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.postgres import Cluster
 from shared.runtime.model_registry import ModelRegistry
 from shared.testing import ColourEmbedder, picture
 
-# What the functions of 0.1.0 read of the answers.
+# The fields that the functions of 0.1.0 read.
 JOB = {
     "object_id", "model", "version", "bucket_id", "name", "size", "mime_type", "etag", "attempt",
     "waited_seconds", "lease_id", "known_hashes",

@@ -47,7 +47,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    """A page in a browser profile of its own. Whatever the browser complains of fails the test, a
+    """A page in a browser profile of its own. Any complaint of the browser fails the test, a
     breach of the Content-Security-Policy too."""
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
     page = context.new_page()

@@ -7,7 +7,7 @@ from support.fake_query import Fake
 
 MANY = 1000
 DRAWN = 150  # tiles near the screen, at most
-LAYOUTS = 30  # of three key presses, with what else moves; one for each tile would be a thousand
+LAYOUTS = 30  # of three key presses, and other moves; one for each tile would be a thousand
 LONG_TASKS = """window.longTasks = [];
 new PerformanceObserver((list) => longTasks.push(...list.getEntries().map(({ duration }) => duration | 0)))
   .observe({ type: "longtask" });"""

@@ -1,4 +1,4 @@
-"""The page before a stand-in for the query function: its states, its errors, and what it sends."""
+"""The page before a stand-in for the query function: its states, its errors, and its requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.fake_query import PHOTOS, Fake
 from shared import errors
 
 CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
-FOLDED = {"collapse": "duplicates"}  # copies, in whatever is searched
+FOLDED = {"collapse": "duplicates"}  # copies, in every search
 DOWN = {
     "type": "database-unavailable",
     "title": "…",
@@ -27,7 +27,7 @@ DOWN = {
 
 @pytest.fixture
 def page(site: str, page: Page) -> Page:
-    """Closed before the site is: it must not miss what it still loads."""
+    """Closed before the site is: it must not miss files that it still loads."""
     return page
 
 

@@ -53,7 +53,7 @@ class Client:
         return [row["state"] for row in answer.json()] == ["searchable"] * len(names)
 
     def preview_of(self, name: str) -> dict[str, str]:
-        """What the address of a result's preview says."""
+        """The claims in the address of a result's preview."""
         query = {"text": "a house", "limit": 100, "filter": {"bucket": "images", "prefix": f"{FOLDER}/"}}
         url = f"{self.stack.url}/functions/v1/query"
         found = requests.post(url, json=query, headers=self.headers, timeout=60).json()["results"]

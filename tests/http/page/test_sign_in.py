@@ -43,7 +43,7 @@ def key(stack: Stack) -> dict[str, str]:
 
 
 def store(stack: Stack, bucket: str, name: str, headers: dict[str, str]) -> None:
-    """And wait until it is searchable for whoever stored it."""
+    """And wait until its owner can find it."""
     headers = {**key(stack), **headers}
     url = f"{stack.url}/storage/v1/object/{bucket}/{name}"
     upsert = {"Content-Type": "image/jpeg", "x-upsert": "true"}

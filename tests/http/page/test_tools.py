@@ -1,4 +1,4 @@
-"""What the page does with results besides showing them: narrow, sort, select, cut out, look closer."""
+"""The page's tools for results: narrow, sort, select, cut out, look closer."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def site(embedded_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def albums(embedded_stack: Stack) -> dict[tuple[str, str], set[str]]:
     """The names of each user's own images, all of them searchable, and nobody else's."""
     service = {"apikey": str(embedded_stack.settings.secret_key)}
-    url = f"{embedded_stack.url}/storage/v1/bucket/images/empty"  # what other tests left there
+    url = f"{embedded_stack.url}/storage/v1/bucket/images/empty"  # of other tests' images
     requests.post(url, headers=service, timeout=30).raise_for_status()
     return {user: fill(embedded_stack, user, pattern) for user, pattern in OWN.items()}
 
@@ -122,7 +122,7 @@ def test_each_user_sees_their_own_images_and_finds_what_is_similar_to_one(
     chosen = sorted(albums[user])[0]
     expect(page.get_by_role("button", name=f"Similar images to {chosen}")).to_be_visible(timeout=SOON)
     others = set().union(*(names for one, names in albums.items() if one != user))
-    assert shown(page) >= albums[user] and not shown(page) & others  # beside what everybody may see
+    assert shown(page) >= albums[user] and not shown(page) & others  # beside everybody's images
     page.get_by_role("button", name=f"Similar images to {chosen}").click()
     expect(heading(page)).to_have_text(f"Similar to {chosen}", timeout=SOON)
     assert shown(page) >= albums[user] - {chosen} and not shown(page) & {chosen, *others}
@@ -132,7 +132,7 @@ def test_each_user_sees_their_own_images_and_finds_what_is_similar_to_one(
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds wrong."""
+    """axe's findings."""
     page.evaluate((npm_packages.install(HERE / "reference") / "axe-core" / "axe.min.js").read_text())
     found: list[str] = page.evaluate(
         "async () => (await axe.run()).violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`)"

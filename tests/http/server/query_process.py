@@ -23,7 +23,7 @@ ENVIRONMENT = {
 
 
 class Model(ColourEmbedder):
-    """To whom all words are red."""
+    """All words are red to it."""
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         return super().embed_texts(["red"] * len(texts))

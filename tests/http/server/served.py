@@ -1,4 +1,4 @@
-"""The query function as a process with its real server, and what it costs."""
+"""The query function as a process with its real server, and its costs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PATIENCE = 60.0
 
 @dataclass
 class Cost:
-    """What the function's process used meanwhile, and whether /live answered."""
+    """The use of the function's process meanwhile, and whether /live answered."""
 
     cpu_seconds: float = 0.0
-    bytes: int = 0  # beyond what it had
+    bytes: int = 0  # beyond those before
     alive: bool = True
 
 
@@ -36,7 +36,7 @@ class Served:
 
     @contextmanager
     def measured(self) -> Iterator[Cost]:
-        """Fills in the cost of what is done inside; /live is asked all the while."""
+        """Fills in the cost of the block; /live is asked all the while."""
         cost, done = Cost(), threading.Event()
         watcher = threading.Thread(target=self._watch, args=(cost, done))
         folder = Path(f"/proc/{self.worker.pid}")

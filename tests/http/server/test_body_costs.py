@@ -1,4 +1,4 @@
-"""Whatever a stranger sends is refused before it costs: in CPU seconds and memory of the serving process."""
+"""A stranger's bodies are refused before they cost: in CPU seconds and memory of the serving process."""
 
 from __future__ import annotations
 

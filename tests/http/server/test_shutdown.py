@@ -1,4 +1,4 @@
-"""What the functions' server does at SIGTERM."""
+"""The functions' server at SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the function's server refuses early arrives through the gateway too."""
+"""The function's early refusals arrive through the gateway too."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from shared.runtime.model_registry import ModelRegistry
 from shared.search import json_body
 from shared.testing import ColourEmbedder
 
-DEEP = 100_000  # levels; what parses by recursion ends long before
+DEEP = 100_000  # levels; a recursive parser ends long before
 PNG = {"Content-Type": "image/png"}
 JSON = {"Content-Type": "application/json"}
 ROUTES = ("query", "query/query", "query/embeddings?bucket=images&name=a.png")

@@ -31,7 +31,7 @@ def asker(request: pytest.FixtureRequest, project: Running) -> Caller:
 
 @pytest.fixture(scope="module")
 def hidden_row(project: Running) -> dict[str, Any]:
-    """What the service knows of the hidden object: id, object_id, embedding."""
+    """The hidden object as the service knows it: id, object_id, embedding."""
     service = lookups.caller(project, "service")
     [row] = service.rpc("get_embeddings", names=["/".join(HIDDEN)])
     return row
@@ -86,7 +86,7 @@ def test_the_table_can_only_be_asked_by_the_service(asker: Caller):
 
 
 def test_an_error_of_a_policy_is_not_told(asker: Caller):
-    """The message of one of the scene's policies holds the name of what it is about."""
+    """The message of one of the scene's policies holds the name of its object."""
     for answer in (
         asker.post("/functions/v1/query", json={"text": "red"}),
         asker.post("/functions/v1/query", json={"text": "red", "filter": {"bucket": "raising"}}),

@@ -1,4 +1,4 @@
-"""What a caller may see changes at once: with a move, with a policy, with a membership, with a bucket."""
+"""A caller's view changes at once: with a move, with a policy, with a membership, with a bucket."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_deleted_object_is_gone_with_its_deletion(
 
 
 def test_a_token_with_other_claims_sees_by_those(project: Running):
-    """Nothing of what a user was shown is remembered for the same user under another token."""
+    """No result of a user is remembered for the same user under another token."""
     before = lookups.caller(project, "owner")
     assert ("claims", "acme/a.png") in lookups.by_query(before)
     token = project.keys.mint("authenticated", {"sub": scenario.OWNER, "app_metadata": {"tenant": "globex"}})

@@ -83,7 +83,7 @@ class Resource:
         return http.post(f"/rest/v1/rpc/{self.name}", params=params, json=body, headers=headers)
 
     def total(self, http: httpx.Client, count: str, params: list[tuple[str, str]]) -> str:
-        """What the answer says of rows in all; its status where it says nothing."""
+        """The answer's count of rows in all; its status where it has none."""
         answer = self.ask(http, count, params)
         return answer.headers.get("content-range", f"/{answer.status_code}").rpartition("/")[2]
 

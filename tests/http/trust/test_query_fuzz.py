@@ -1,4 +1,4 @@
-"""Queries that nobody thought of are answered or refused, and never with what the caller may not see."""
+"""Queries that nobody thought of are answered or refused, and never with an object hidden from the caller."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ examples = (
 
 
 def field(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Mostly what makes sense, since the first mistake hides those that follow."""
+    """Mostly sensible, since the first mistake hides those that follow."""
     return st.one_of(good, good, good, anything)
 
 

@@ -1,4 +1,4 @@
-"""Search shows everybody what Storage shows them, no more and no less: each caller, each kind of bucket."""
+"""Search shows everybody the same objects as Storage, all and no others: each caller, each kind of bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/security.md says can be relied on."""
+"""The statements of docs/security.md hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.testing import ColourEmbedder
 SECURITY = (CHECKOUT / "docs" / "security.md").read_text()
 BOMB = {"content": b"the decoder would say 422", "headers": {"Content-Type": "image/png"}}
 
-# The functions that build SQL from text. What goes into it is quoted by %L and %I, or is text of our own.
+# The functions that build SQL from text. Its parts are quoted by %L and %I, or are text of our own.
 DYNAMIC = {
     "neural_search.enable",
     "neural_search.expected_rows",

@@ -1,4 +1,4 @@
-"""`neural-search bench embed`: that its contestants do the same work, and that it tells what they reached."""
+"""`neural-search bench embed`: that its contestants do the same work, and that it tells their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`neural-search bench queue`: that it measures what it says, in small."""
+"""`neural-search bench queue`: that it keeps its word, in small."""
 
 from __future__ import annotations
 

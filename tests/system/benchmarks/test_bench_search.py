@@ -1,4 +1,4 @@
-"""`neural-search bench search`: that it measures what it says, in small, and how it tells what it found."""
+"""`neural-search bench search`: that it keeps its word, in small, and how it tells its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with, and how they write it down; measuring needs a running stack."""
+"""The benchmarks' instruments, and their records; measuring needs a running stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command does alike: help, and errors as one line with the remedy."""
+"""Alike in every command: help, and errors as one line with the remedy."""
 
 from __future__ import annotations
 

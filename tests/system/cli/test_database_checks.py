@@ -1,4 +1,4 @@
-"""What `doctor` finds in the database, each check by itself."""
+"""`doctor`'s findings in the database, each check by itself."""
 
 from __future__ import annotations
 

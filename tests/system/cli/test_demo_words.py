@@ -1,4 +1,4 @@
-"""What a newcomer types in the first minutes."""
+"""A newcomer's commands of the first minutes."""
 
 from __future__ import annotations
 

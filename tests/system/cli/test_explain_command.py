@@ -61,7 +61,7 @@ def operator(request: pytest.FixtureRequest, project: Running, tmp_path: Path) -
 
 
 def explained(operator: CommandLine, *options: str) -> tuple[str | None, dict[str, tuple[bool | None, str]]]:
-    """What drops the image, and each condition with its finding."""
+    """The condition that drops the image, and each one's finding."""
     answer: dict[str, Any] = operator.json("explain", *options)
     conditions = {one["name"]: (one["met"], one["detail"]) for one in answer["conditions"]}
     return answer["dropped_by"], conditions

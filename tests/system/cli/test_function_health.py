@@ -1,4 +1,4 @@
-"""Which models a function says that it has, and what is said where it doesn't."""
+"""Which models a function says that it has, and the advice where it doesn't."""
 
 from __future__ import annotations
 

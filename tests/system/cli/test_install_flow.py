@@ -43,7 +43,7 @@ def database(project: CommandLine) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def installed(project: CommandLine) -> Iterator[dict[str, Any]]:
-    """What the first `install` did; taken out again afterwards."""
+    """The first `install`; taken out again afterwards."""
     yield project.json("install", "--bucket", BUCKET, "--embed-url", project.settings["EMBED_URL"])
     project.run("uninstall", "--data", "--yes")
 
@@ -64,7 +64,7 @@ def all_searchable(database: psycopg.Connection[Any]) -> bool:
 
 
 def remains(database: psycopg.Connection[Any]) -> list[str]:
-    """What of ours a catalogue still knows."""
+    """The rest of ours in a catalogue."""
     recorded = database.execute("select to_regclass('supabase_migrations.schema_migrations')").fetchone()
     migrations = "select 'migration ' || version from supabase_migrations.schema_migrations"
     found = database.execute("""

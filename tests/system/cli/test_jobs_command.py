@@ -24,7 +24,7 @@ BAD = {
     "all/page.jpg": ("skipped", "NotAnImage"),
     "all/poison.webp": ("failed", "DecodingOutOfMemory"),
 }
-PATIENCE = 60.0  # seconds for what happens by itself
+PATIENCE = 60.0  # seconds for the stack's own work
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def database(stack: CommandLine) -> Iterator[Database]:
 
 
 def not_searchable(database: Database) -> set[str]:
-    """What Storage holds and no document has the present version of: known without any job."""
+    """Objects whose present version no document has: known without any job."""
     rows = database.execute("""
         select o.name from storage.objects o
         where o.bucket_id = 'images' and not exists (

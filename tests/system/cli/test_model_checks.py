@@ -1,4 +1,4 @@
-"""What doctor makes of the project's models."""
+"""doctor's judgement of the project's models."""
 
 from __future__ import annotations
 

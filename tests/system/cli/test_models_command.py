@@ -22,8 +22,8 @@ from shared import embedding, settings
 from shared.embedding import registry
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
-PATIENCE = 90.0  # seconds for what happens by itself
-STAYS = "shop/red.png"  # what the searches look for; nobody touches it
+PATIENCE = 90.0  # seconds for the stack's own work
+STAYS = "shop/red.png"  # the searches look for it; nobody touches it
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ class Searcher:
     def __init__(self, url: str, key: str, image: Path):
         self.answers: list[requests.Response] = []
         picture = base64.b64encode(image.read_bytes()).decode()
-        # What counts as related is another matter, and hard to say of six pictures.
+        # Which are related is another matter, and hard to say of six pictures.
         self._body = {"image": picture, "limit": 3, "best_confidence": "unrelated"}
         self._url, self._headers = url, {"apikey": key}
         self._stop = threading.Event()

@@ -49,7 +49,7 @@ def database(stack: CommandLine) -> Iterator[Database]:
 
 
 def given_up(stack: CommandLine, database: Database) -> dict[str, Any]:
-    """What `jobs` says of the image once its attempts are spent; no back-off takes its time."""
+    """The image in `jobs` once its attempts are spent; no back-off takes its time."""
     deadline = time.monotonic() + PATIENCE
     while (job := explained(stack)[POISON])["state"] != "failed":
         assert time.monotonic() < deadline, job

@@ -21,7 +21,7 @@ from shared.errors import DatabaseUnavailable, ObjectNotFound, StackError, Stora
 
 
 class Remote:
-    """A bucket that does what each test needs; the seam is supabase-py's own."""
+    """A bucket that behaves as each test needs; the seam is supabase-py's own."""
 
     def __init__(self, faults: int = 0):
         self.stored: list[str] = []

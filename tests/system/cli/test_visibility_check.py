@@ -1,4 +1,4 @@
-"""`doctor` compares what is declared of a bucket with its policies, and says what could be."""
+"""`doctor` compares a bucket's declared visibility with its policies, and names a possible one."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PATIENCE = 60  # seconds, the start of the model included
 
 @pytest.fixture(scope="module")
 def project(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """No webhook is connected: what is uploaded waits."""
+    """No webhook is connected: uploads wait."""
     folder: Path = tmp_path_factory.mktemp("worker")
     with clone(cluster, template) as database, running(database.url, folder) as everything:
         everything.execute("delete from vault.secrets")
@@ -49,7 +49,7 @@ def command(settings: dict[str, str], tmp_path: Path) -> CommandLine:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a worker as its own process, and kills what a test leaves running."""
+    """Starts a worker as its own process, and kills those that a test leaves running."""
     started: list[subprocess.Popen[str]] = []
 
     def start(settings: dict[str, str], *options: str) -> subprocess.Popen[str]:

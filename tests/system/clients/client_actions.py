@@ -1,4 +1,4 @@
-"""What a user does to objects, through each of the clients: upload, overwrite, move, copy, remove."""
+"""A user's changes of objects, through each of the clients: upload, overwrite, move, copy, remove."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Curl:
 
 
 class TusJs:
-    """Uploads in parts of a hundred bytes; what the protocol has no word for is left to another hand."""
+    """Uploads in parts of a hundred bytes; actions that the protocol lacks are left to another hand."""
 
     def __init__(self, node: Node, url: str, key: str, other: Hand):
         self._node = node

@@ -1,4 +1,4 @@
-"""Whatever client changes the objects, search follows."""
+"""Search follows every client's changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An unmodified supabase-js: what its users call, beside the changes that every client makes."""
+"""An unmodified supabase-js: its users' calls, beside the changes that every client makes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ JPEG = {"content-type": "image/jpeg"}
 
 @pytest.fixture
 def client(embedded_stack: Stack) -> Iterator[Client]:
-    """With the publishable key: an anonymous visitor, whom the demo's policies let use the bucket."""
+    """With the publishable key: an anonymous visitor, who may use the bucket by the demo's policies."""
     mine = embedded_stack.settings
     with httpx.Client(timeout=30) as http:
         options = SyncClientOptions(httpx_client=http)
@@ -33,7 +33,7 @@ def test_the_index_follows_each_change_and_is_searched_by_rpc_and_by_functions_i
     bucket = client.storage.from_("images")
 
     def rpc(vector: str) -> list[str]:
-        """What the original call of match_documents finds in this test's folder, all but identical."""
+        """Results of the original call of match_documents in this test's folder, all but identical."""
         asked = {"query_embedding": vector, "similarity_threshold": 0.98, "match_count": 50}
         rows = client.rpc("match_documents", asked).execute().data
         return sorted(row["content"] for row in rows if row["content"].startswith(folder))

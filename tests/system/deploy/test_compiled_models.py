@@ -1,4 +1,4 @@
-"""What a container's build compiled is used where nothing can be written."""
+"""The models that a container's build compiled are used where nothing can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said of the images without building them; `python -m deploy.try` builds and runs them."""
+"""The images, without building them; `python -m deploy.try` builds and runs them."""
 
 from __future__ import annotations
 

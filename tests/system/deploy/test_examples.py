@@ -1,4 +1,4 @@
-"""The deployment examples name what is really there."""
+"""The deployment examples name only things that exist."""
 
 from __future__ import annotations
 

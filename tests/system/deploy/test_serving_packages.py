@@ -1,4 +1,4 @@
-"""The CPU image holds only what serving needs: tried on the installed packages, in processes of their own."""
+"""The CPU image holds only packages that serve: tried on those installed, in processes of their own."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def needed(lines: list[str]) -> set[str]:
 
 
 def absent() -> list[str]:
-    """The modules that the image doesn't have: other distributions', and what slim.py removes."""
+    """The modules that the image doesn't have: other distributions', and those that slim.py removes."""
     serving = needed(requirements.requirements(PROJECT, []))
     owners = importlib.metadata.packages_distributions()
     others = [name for name, those in owners.items() if not serving & {distribution(one) for one in those}]

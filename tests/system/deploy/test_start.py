@@ -1,4 +1,4 @@
-"""A container that can't serve what it was told to says so at once, and ends."""
+"""A container that can't serve as it was told says so at once, and ends."""
 
 from __future__ import annotations
 

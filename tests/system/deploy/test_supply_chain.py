@@ -1,4 +1,4 @@
-"""What the images are built from is named, pinned by hash, and licensed as the notices say."""
+"""The images' sources are named, pinned by hash, and licensed as the notices say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models loaded once per session: converting and loading are what takes time here."""
+"""Models loaded once per session: converting and loading take the time here."""
 
 from __future__ import annotations
 

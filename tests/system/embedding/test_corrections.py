@@ -1,4 +1,4 @@
-"""A release that changes a family's vectors says which ones, and what is to be done."""
+"""A release that changes a family's vectors says which ones, and names the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""efficientnet-lite0-concepts, the default: what its vectors are, and what they find."""
+"""efficientnet-lite0-concepts, the default: its vectors, and their results."""
 
 from __future__ import annotations
 

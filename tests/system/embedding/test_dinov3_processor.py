@@ -1,4 +1,4 @@
-"""DINOv3's pictures are what transformers' own processor makes, which needs torchvision."""
+"""DINOv3's pictures are those of transformers' own processor, which needs torchvision."""
 
 from __future__ import annotations
 

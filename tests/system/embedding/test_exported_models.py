@@ -1,4 +1,4 @@
-"""A folder with ONNX towers, a tokenizer and a model.json is a model, or is refused with what is wrong."""
+"""A folder with ONNX towers, a tokenizer and a model.json is a model, or is refused with the cause."""
 
 from __future__ import annotations
 

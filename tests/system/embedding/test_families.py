@@ -1,4 +1,4 @@
-"""Every family of checkpoints gives what transformers' own processor and model give."""
+"""Every family of checkpoints gives the vectors of transformers' own processor and model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TEXTS = [
     "solar panels ☀️ on the roof 🏠",
     "a photo of a castle on the rock " * 25,
 ]
-# What torch and transformers say about tracing while a model is converted.
+# Remarks of torch and transformers about tracing while a model is converted.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::torch.jit.TracerWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
 )
@@ -95,7 +95,7 @@ def their_pixels(folder: Path, pictures: list[Image.Image]) -> dict[str, torch.T
 
 
 def as_dinov3(picture: Image.Image) -> torch.Tensor:
-    """What DINOv3ViTImageProcessor has torchvision do: rescale, resize with antialiasing, normalise."""
+    """DINOv3ViTImageProcessor's steps in torchvision: rescale, resize with antialiasing, normalise."""
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
     resized = torch.nn.functional.interpolate(pixels, (224, 224), mode="bilinear", antialias=True)[0]
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

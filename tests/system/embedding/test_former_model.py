@@ -1,4 +1,4 @@
-"""efficientnet-lite0, which projects of 0.1.0 have: it stays loadable, and its vectors what they were."""
+"""efficientnet-lite0, which projects of 0.1.0 have: it stays loadable, and its vectors the same."""
 
 from __future__ import annotations
 

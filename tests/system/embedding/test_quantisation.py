@@ -1,4 +1,4 @@
-"""The image side in 8 bits: how it is made, kept and served, and what happens where there is none."""
+"""The image side in 8 bits: how it is made, kept, served, and replaced where there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.embedding.engines.openvino_compilation import core
 from shared.errors import SettingsError
 from shared.settings import Settings
 
-# What torch, transformers and NNCF say while a model is converted.
+# Remarks of torch, transformers and NNCF while a model is converted.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::torch.jit.TracerWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
 )
@@ -78,7 +78,7 @@ def test_it_is_served_where_the_settings_ask_for_it(quantised: Settings, files: 
     assert (served.engine.precision, exact.engine.precision) == ("int8", "f32")
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3)
     cosines = np.einsum("nd,nd->n", found, expected)
-    assert 0.9 < cosines.mean() < 0.99999  # random weights; what it must reach is another test's
+    assert 0.9 < cosines.mean() < 0.99999  # random weights; the bar is another test's
 
 
 def test_texts_are_embedded_as_without_it(quantised: Settings) -> None:
@@ -118,7 +118,7 @@ def test_a_damaged_one_is_not_served(quantised: Settings, tmp_path: Path) -> Non
 
 def test_a_model_without_one_says_how_it_is_made(converted: Settings) -> None:
     own = replace(converted, embedding_precision="int8")
-    for start in (embedding.prepare, embedding.load):  # what containers and `up` do, and what functions do
+    for start in (embedding.prepare, embedding.load):  # as containers and `up` start, and as functions do
         with pytest.raises(SettingsError, match="neural-search models quantise efficientnet-lite0"):
             start(configuration=own)
 

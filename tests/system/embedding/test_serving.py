@@ -1,4 +1,4 @@
-"""How a model is converted, kept, loaded and served, and what happens when something is wrong with it."""
+"""How a model is converted, kept, loaded and served, and the errors when something is wrong with it."""
 
 from __future__ import annotations
 

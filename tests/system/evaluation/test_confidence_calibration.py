@@ -1,4 +1,4 @@
-"""What docs/confidence.md and the database say of confidence and duplicates is what was measured."""
+"""docs/confidence.md and the database give confidence and duplicates as measured."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def report(photographs: Collection) -> Report:
 
 
 def timeless(value: object) -> object:
-    """The report without what a clock says."""
+    """The report without its times."""
     if isinstance(value, dict):
         return {name: timeless(one) for name, one in value.items() if name not in TIMES}
     return [timeless(one) for one in value] if isinstance(value, list) else value

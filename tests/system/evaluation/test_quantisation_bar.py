@@ -1,4 +1,4 @@
-"""What an image side in 8 bits must keep of what float32 finds, and that one that doesn't is refused."""
+"""How much of float32's results an image side in 8 bits must keep; one that doesn't is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Edge Function in a real Deno, as the platform runs it: before a server that tells what it was asked,
+"""The Edge Function in a real Deno, as the platform runs it: before a server that echoes its requests,
 before none, and before the embedded stack."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`supabase gen types`, by the real command, for our functions; the docs show what it makes."""
+"""`supabase gen types`, by the real command, for our functions; the docs show its output."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_calls_are_checked_against_them(generated: str):
 
 
 def squeezed(text: str) -> str:
-    """Without what a formatter changes."""
+    """Without a formatter's changes."""
     return re.sub(r"[\s\",;()]", "", text)
 
 

@@ -46,7 +46,7 @@ def states(stack: Stack, names: Sequence[str], key: dict[str, str]) -> set[str]:
 
 
 def output(stack: Stack, kind: str) -> str:
-    """What the snippet prints, with the settings that `neural-search status --env` prints."""
+    """The snippet's output, with the settings that `neural-search status --env` prints."""
     if kind == "sql":
         with psycopg.connect(str(stack.settings.database_url)) as connection:
             return str(connection.execute((SNIPPETS / KINDS[kind]).read_bytes()).fetchall())

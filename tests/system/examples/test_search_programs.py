@@ -25,7 +25,7 @@ Run = Callable[[Path, str], subprocess.CompletedProcess[str]]
 
 @pytest.fixture(params=["python", "javascript", "curl"])
 def run(request: pytest.FixtureRequest, embedded_stack: Stack) -> Run:
-    """Each example in turn, with what `neural-search status --env` prints for an app."""
+    """Each example in turn, with an app's settings from `neural-search status --env`."""
     mine = settings.environment(embedded_stack.settings)
     environment = bare_environment({name: mine[name] for name in TOLD})
     command = COMMANDS[request.param]()

@@ -1,4 +1,4 @@
-"""`neural-search install` and `supabase db push` on one database, in whatever order."""
+"""`neural-search install` and `supabase db push` on one database, in any order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def install(database: Clone, **options: bool) -> Installation:
 
 
 def is_whole(database: Clone, template: Clone) -> bool:
-    """Whether it has what a fresh installation has; beside that only the user's own tables."""
+    """Whether it equals a fresh installation, but for the user's own tables."""
     with database.connect() as one, template.connect() as other:
         return [line for line in catalogue(one) if "their_" not in line] == catalogue(other)
 

@@ -1,4 +1,4 @@
-"""What `jobs` and `doctor` make of the database's report."""
+"""The database's report in the words of `jobs` and `doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a model without loading it."""
+"""A model's description, without loading it."""
 
 from __future__ import annotations
 

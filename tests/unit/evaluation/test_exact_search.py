@@ -51,7 +51,7 @@ def ranked(task: Task, similarities: np.ndarray) -> Ranking:
 
 
 def by_loops(task: Task, similarities: np.ndarray, row: int) -> tuple[list[int], set[int]]:
-    """The visible gallery in order, and what of it is right."""
+    """The visible gallery in order, and its right answers."""
     hidden = set(task.hidden[row].tolist())
     visible = [column for column in range(GALLERY) if column not in hidden]
     order = sorted(visible, key=lambda column: (-round(float(similarities[row, column]), 6), column))

@@ -12,7 +12,7 @@ from evaluation import metrics
 from evaluation.ranking import STEPS
 from evaluation.run import evaluate
 
-# What each query finds: a1 +-+-, a2 +-+-, a3 --++, b1 ---+, b2 -+--.
+# Each query's results: a1 +-+-, a2 +-+-, a3 --++, b1 ---+, b2 -+--.
 BY_HAND = {
     # right among the first k, over k
     "precision@1": (1 + 1 + 0 + 0 + 0) / 5,
@@ -27,7 +27,7 @@ BY_HAND = {
     "mAP": ((1 / 1 + 2 / 3) / 2 + (1 / 1 + 2 / 3) / 2 + (1 / 3 + 2 / 4) / 2 + 1 / 4 + 1 / 2) / 5,
     # one over the rank of the first right answer
     "MRR": (1 + 1 + 1 / 3 + 1 / 4 + 1 / 2) / 5,
-    # each right answer at rank r counts 1 / log2(r + 1); over what the best order would get
+    # each right answer at rank r counts 1 / log2(r + 1); over the sum of the best order
     "nDCG@10": (
         2 * (1 / log2(2) + 1 / log2(4)) / (1 / log2(2) + 1 / log2(3))
         + (1 / log2(4) + 1 / log2(5)) / (1 / log2(2) + 1 / log2(3))

@@ -1,4 +1,4 @@
-"""The methods: what their similarities mean."""
+"""The methods and their similarities."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from evaluation.comparison import Vectors
 
 
 def circle(*degrees: float) -> Vectors:
-    """A unit vector for each angle: what lies close together is similar."""
+    """A unit vector for each angle: close ones are similar."""
     angles = np.radians(degrees)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 

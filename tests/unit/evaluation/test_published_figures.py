@@ -1,4 +1,4 @@
-"""The table of the public set in the docs is what the kept report says, and what the gate compares with."""
+"""The docs' table of the public set is the kept report's, with which the gate compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's page: complete by itself, harmless whatever the names are, and readable by anybody."""
+"""The report's page: complete by itself, harmless with any names, and readable by anybody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked: queries, gallery, right answers, and what must not be shown."""
+"""Tasks: queries, gallery, right answers, and items that must not be shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ decode = partial(images.decode, max_bytes=10**6, max_pixels=10**6)
 
 
 def collection(**known: dict[str, object]) -> Collection:
-    """Items by key, with what is known of each."""
+    """Items by key, with the knowledge of each."""
     return Collection(
         name="c",
         items=tuple(Item(key=key, read=picture, **facts) for key, facts in known.items()),  # type: ignore[arg-type]
@@ -29,7 +29,7 @@ def collection(**known: dict[str, object]) -> Collection:
 
 
 def answers(task: Task) -> dict[str, tuple[list[str], list[str]]]:
-    """For every query, the keys of what is right and of what is hidden."""
+    """For every query, the keys of the right and of the hidden items."""
     keys = np.array([item.key for item in task.gallery])
     rows = zip(task.queries, task.relevant, task.hidden, strict=True)
     return {

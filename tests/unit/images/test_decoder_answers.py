@@ -1,4 +1,4 @@
-"""A decoder's answers: what one process packs is what the other unpacks."""
+"""A decoder's answers: the other process unpacks the same picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quarantine: whatever an image does to its decoder, only that image fails, within limits.
+"""Decoders: only the image that harms one fails, within limits.
 
 Invariants 6 and 7.
 """
@@ -46,7 +46,7 @@ from shared.settings import CHECKOUT, load
 
 MEGABYTE = 1024 * 1024
 GOOD = saved(scene(), "PNG")
-PATIENCE = 30.0  # seconds for what happens by itself
+PATIENCE = 30.0  # seconds for the decoders' own work
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 

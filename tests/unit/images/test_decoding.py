@@ -1,4 +1,4 @@
-"""What becomes of the images that people really have: every format, mode, depth and orientation."""
+"""Decoding the images that people really have: every format, mode, depth and orientation."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_a_large_image_of_any_mode_is_reduced_to_what_it_would_look_like(mode: s
     data = saved(to_mode(picture, mode), "TIFF" if mode == "CMYK" else "PNG")
     whole, reduced = decoded(data), decoded(data, min_side=100)
     assert (reduced.width, reduced.height) == size
-    assert reduced.picture.size == (335, 236)  # a third, rounded up; no side under twice what is asked for
+    assert reduced.picture.size == (335, 236)  # a third, rounded up; no side under twice the asked one
     small = [np.asarray(one.picture.resize((100, 100)), dtype=float) for one in (whole, reduced)]
     assert np.abs(small[0] - small[1]).mean() < 1.5
 

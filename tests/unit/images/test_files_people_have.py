@@ -230,7 +230,7 @@ ODD_SEGMENTS = {
 @pytest.mark.filterwarnings("ignore")
 def test_no_odd_segment_costs_a_jpeg_its_picture(name: str) -> None:
     data = saved(scene(), "JPEG")
-    for begin in (data[:2], data[:20]):  # instead of what JFIF says, and behind it
+    for begin in (data[:2], data[:20]):  # instead of JFIF's segment, and behind it
         image = decoded(begin + ODD_SEGMENTS[name] + data[20:])
         assert same(at(image, 0.1, 0.9), (200, 30, 30), 25)
 

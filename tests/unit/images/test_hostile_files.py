@@ -301,7 +301,7 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
 def test_scans_are_counted_as_scans_alone() -> None:
     data = saved(scene(), "JPEG", comment=b"\xff\xda" * 200)  # as a thumbnail in a segment has them
     assert [one.marker for one in jpeg.segments(data)].count(jpeg.START_OF_SCAN) == 1
-    assert decoded(data + refined(200)).width == 64  # what follows the image's end is no part of it
+    assert decoded(data + refined(200)).width == 64  # bytes behind the image's end are no part of it
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])

@@ -1,4 +1,4 @@
-"""The perceptual hash: what it is the same for, and that it is the one that is published."""
+"""The perceptual hash: the pictures that share it, and that it is the published one."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Engine:
 
 
 class Project:
-    """What is due, in the place of database and Storage, and what became of it."""
+    """Due jobs, in the place of database and Storage, and their outcomes."""
 
     def __init__(self, jobs: int, broken: Sequence[int] = ()):
         self.due = [str(uuid.UUID(int=number)) for number in range(1, jobs + 1)]
@@ -153,7 +153,7 @@ def end(thread: threading.Thread, engine: Engine) -> None:
 def test_while_a_batch_is_computed_the_next_one_is_filled(engine: Engine) -> None:
     project = Project(60)
     thread, _stop, results = started(project, engine)
-    project.await_decoded(CONCURRENCY)  # though the model holds what it has
+    project.await_decoded(CONCURRENCY)  # though the model holds its batch
     first = engine.batches[0]
     await_waiting(engine, CONCURRENCY - first)
     engine.may_end.release()
@@ -199,7 +199,7 @@ def test_told_to_stop_it_gives_back_all_that_has_not_begun(engine: Engine) -> No
     [
         (1, 2, 24),  # a model on the CPU, which takes single images
         (1, 64, 24),
-        (64, 16, 144),  # a GPU: two batches, and what waits to be stored
+        (64, 16, 144),  # a GPU: two batches, and vectors that wait to be stored
         (64, 4, 48),  # with few cores for decoding: they set the pace
         (64, 64, 144),
     ],

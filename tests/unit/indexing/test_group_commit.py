@@ -54,7 +54,7 @@ def embedded(number: int) -> Embedded:
 
 
 def store_all(commits: GroupCommit, transport: RpcTransport, count: int) -> list[str | Exception]:
-    """What became of each vector, all brought at the same time."""
+    """The outcome of each vector, all brought at the same time."""
     http, together = http_client(transport), threading.Barrier(count)
 
     def store(number: int) -> str | Exception:

@@ -1,4 +1,4 @@
-"""Draining the queue: each claimed job is reported or given back, once, whatever happens meanwhile."""
+"""Draining the queue: each claimed job is reported or given back, once, in any event."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE = 10  # seconds after which a test has hung
 
 
 class Queue:
-    """The database's side: what is due, and what became of each lease."""
+    """The database's side: due jobs, and the outcome of each lease."""
 
     def __init__(self, jobs: int):
         self.due = [str(uuid.UUID(int=number)) for number in range(1, jobs + 1)]

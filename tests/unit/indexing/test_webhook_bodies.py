@@ -1,4 +1,4 @@
-"""Webhook bodies: read leniently where it does no harm, refused with what was expected where it does."""
+"""Webhook bodies: read leniently where it does no harm, refused with the expectation where it does."""
 
 from __future__ import annotations
 

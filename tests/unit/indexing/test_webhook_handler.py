@@ -1,4 +1,4 @@
-"""The webhook handler: what one image can do to itself, what the surroundings can do to all, and that they
+"""The webhook handler: one image's failures, the surroundings' faults, which meet all, and that they
 never mix.
 """
 

@@ -35,7 +35,7 @@ def test_what_is_advised_exists(words: str):
             options = {name for parameter in command.params for name in parameter.opts}
             assert word.rstrip(",.") in options, f"{command.name} has no option {word!r}"
         elif not word.isupper():
-            break  # an argument, or what the sentence goes on with
+            break  # an argument, or the rest of the sentence
 
 
 @pytest.mark.parametrize(

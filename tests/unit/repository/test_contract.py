@@ -1,4 +1,4 @@
-"""The contract in docs/architecture.md: its invariants are tested, and what it names is there."""
+"""The contract in docs/architecture.md: its invariants are tested, and its names exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source of every Python file: the design's rules, and no exceptions."""
+"""The rooms' imports, read from the source of every Python file: the design's rules, and no exceptions."""
 
 from __future__ import annotations
 

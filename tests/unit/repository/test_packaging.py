@@ -1,4 +1,4 @@
-"""What an installed package holds beside its modules: the data that they read, and its licence."""
+"""An installed package beside its modules: the data that they read, and its licence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory: what a large picture took is the system's again when the picture is gone."""
+"""The memory of a large picture is the system's again when the picture is gone."""
 
 from __future__ import annotations
 

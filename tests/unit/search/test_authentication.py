@@ -1,4 +1,4 @@
-"""The authentication cache: no work for a caller whom PostgREST doesn't know, and no call for one it has
+"""The authentication cache: no work for a caller unknown to PostgREST, and no call for one it has
 just known.
 """
 

@@ -1,4 +1,4 @@
-"""Pairs and groups: whatever may be a copy of something is found, by hashes alone."""
+"""Pairs and groups: all possible copies are found, by hashes alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search: how inputs combine, what is left out, and what the caller gets to see."""
+"""Search: how inputs combine, which results are left out, and the caller's answer."""
 
 from __future__ import annotations
 
@@ -496,9 +496,7 @@ def test_previews_are_storages_own_where_the_project_transforms_images(
 def test_a_project_that_doesnt_transform_after_all_has_querys_own_previews(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
-    signed = {
-        "signedURL": "/object/sign/images/1.png?token=large"
-    }  # what Storage answers without the feature
+    signed = {"signedURL": "/object/sign/images/1.png?token=large"}  # Storage's answer without the feature
     storage.post(f"{URL}/storage/v1/object/sign/images/1.png", json=signed)
     storage.post(f"{URL}/storage/v1/object/sign/images/2.png", status=500)
     found = find(postgrest, RED, transforms=True)

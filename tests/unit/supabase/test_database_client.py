@@ -1,4 +1,4 @@
-"""The adapter to supabase-py: what goes over the wire, and that no foreign error comes out of it."""
+"""The adapter to supabase-py: its requests, and that no foreign error comes out of it."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_no_name_can_ask_for_another_object(name: str, path: str):
 
 @pytest.fixture
 def server() -> Iterator[Callable[[bytes], tuple[str, list[bytes]]]]:
-    """A server that sends the given bytes and hangs up, with a record of what it was asked."""
+    """A server that sends the given bytes and hangs up, with a record of its requests."""
     sockets: list[socket.socket] = []
 
     def start(answer: bytes) -> tuple[str, list[bytes]]:
