@@ -50,7 +50,7 @@ class Bucket:
                     note(f"{self.name}: {done} uploaded")
 
     def index(self) -> None:
-        """Registers it: what is in it is queued."""
+        """Registers it: its images are queued."""
         self._row("select public.index_bucket(%s)", self.name)
 
     def wait_until_searchable(self, count: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from shared import settings
 from shared.settings import CHECKOUT
 
-Rates = dict[str, list[float]]  # contestant -> what it reached in each round
+Rates = dict[str, list[float]]  # contestant -> its rate in each round
 
 
 class ContestantFailed(RuntimeError):

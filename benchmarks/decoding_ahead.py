@@ -2,7 +2,7 @@
 
 The worker, with decoders and a model that only take their time: each decoder the same for each image, the
 model as one on a GPU does, a fixed part for each batch and the rest for each image. So it tells of claims,
-threads and batches, and not of what else this machine does. Database and Storage are in memory. A figure is
+threads and batches, and not of this machine. Database and Storage are in memory. A figure is
 the worker's rate beside the slower of its two parts alone, the decoders and the model with full batches.
 """
 
@@ -136,7 +136,7 @@ def decoding_rate(decode: Decode) -> float:
 def worker_rate(decode: Decode, rate: float, count: int) -> float:
     """Images per second from a claim to a stored vector, while `count` are stored.
 
-    What fills and empties the pipeline isn't counted: a worker has thousands of images.
+    Filling and emptying the pipeline isn't counted: a worker has thousands of images.
     """
     embedder = Embedder(CONFIG, Engine(rate=rate), None, max_image_bytes=1, max_image_pixels=1)
     models = ModelRegistry([CONFIG.model], lambda _name: embedder)

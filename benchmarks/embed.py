@@ -1,4 +1,4 @@
-"""How fast images become vectors here, beside what the processor allows and what others reach.
+"""How fast images become vectors here, beside the processor's bounds and others' speed.
 
 Each contestant is a process of its own, loaded and warm, and they take turns: see `docs/speed.md`.
 """

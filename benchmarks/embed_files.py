@@ -15,7 +15,7 @@ from benchmarks.photographs import photographs
 ROUNDS = 5
 SECONDS = 1.5  # of one contestant's turn
 BATCH = 8  # of the model step alone
-# Row -> width, height, how many different ones, and what they are called.
+# Row -> width, height, how many different ones, and their name.
 SIZES = {
     "12mp": (4000, 3000, 6, "12-megapixel JPEGs"),
     "512px": (512, 384, 32, "512-pixel JPEGs"),
@@ -25,7 +25,7 @@ SMALL_WITHOUT_BF16 = 3.5
 
 
 def figures(bench: Bench, name: str, rows: Collection[str]) -> list[Figure]:
-    """What the rows `12mp` and `512px` say of one model."""
+    """The rows `12mp` and `512px` of one model."""
     wanted = [row for row in SIZES if row in rows]
     if not wanted:
         return []

@@ -27,7 +27,7 @@ HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def figures(bench: Bench, rows: Collection[str]) -> list[Figure]:
-    """What the rows `cold` and `memory` say, of the default model and both functions."""
+    """The rows `cold` and `memory`, of the default model and both functions."""
     if not {"cold", "memory"} & set(rows):
         return []
     embedding.prepare(MODEL, configuration=bench.settings)

@@ -42,7 +42,7 @@ def matrix(bench: Bench) -> list[Figure]:
 
 
 def figures(bench: Bench, name: str, rows: Collection[str]) -> list[Figure]:
-    """What the rows `step` and `eager` say of one model."""
+    """The rows `step` and `eager` of one model."""
     if not {"step", "eager"} & set(rows):
         return []
     ways = ["ours", *(["eager", *(["onnx"] if "onnx" in bench.others else [])] if "eager" in rows else [])]

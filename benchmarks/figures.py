@@ -13,13 +13,13 @@ COLUMNS = ("figure", "measured", "target", "")
 class Figure:
     """One measured figure."""
 
-    row: str  # what `--only` chooses it by
+    row: str  # its name for `--only`
     what: str
     value: float
     unit: str  # "x" for a ratio
     target: float | None = None
     at_most: bool = False  # whether the target is an upper bound
-    note: str = ""  # what it was made of, or the measured reason why the target isn't met
+    note: str = ""  # its parts, or the measured reason why the target isn't met
 
     @property
     def met(self) -> bool | None:

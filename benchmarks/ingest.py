@@ -1,8 +1,8 @@
-"""Upload → searchable, and what the functions' processes weigh, on a running stack.
+"""Upload → searchable, and the memory of the functions' processes, on a running stack.
 
     neural-search up --detach && python -m benchmarks.ingest
 
-Latency is what a client sees: from the call of `upload` until the object's row is readable with the same key.
+Latency is a client's: from the call of `upload` until the object's row is readable with the same key.
 Memory is the proportional set size (PSS) summed over each function's processes, Linux only.
 """
 

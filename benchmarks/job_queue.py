@@ -46,7 +46,7 @@ Took = tuple[float, float]  # when a statement began (monotonic seconds), and ho
 
 @dataclass(kw_only=True)
 class Workers:
-    """What the workers did."""
+    """The workers' record."""
 
     job_seconds: float = 0.0
     claims: list[Took] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Workers:
 def measure(
     url: str, show: Callable[[str], None], *, minutes: float = 5, backfill: int = 100_000
 ) -> tuple[list[Figure], str]:
-    """The figures and what they were measured on, in a database of its own; `url` is its superuser's."""
+    """The figures and where they were measured, in a database of its own; `url` is its superuser's."""
     load = os.getloadavg()[0]
     with connect(url) as connection:
         _prepare(connection)
@@ -176,7 +176,7 @@ def p95(statements: Sequence[Took], since: float, until: float) -> float:
 
 @contextmanager
 def _idling(url: str) -> Iterator[list[Took]]:
-    """A statement that does nothing, ten times a second: what the machine adds to any other."""
+    """A statement that does nothing, ten times a second: the machine's share in any other."""
     took: list[Took] = []
     over = threading.Event()
 
@@ -217,7 +217,7 @@ def _working(url: str, count: int, job_seconds: float = 0.0) -> Iterator[Workers
 
 @contextmanager
 def _running(tasks: Sequence[Callable[[], None]], over: threading.Event) -> Iterator[None]:
-    """Each in a thread; what one raises is raised at the end of the block."""
+    """Each in a thread; its error is raised at the end of the block."""
     with ThreadPoolExecutor(len(tasks)) as pool:
         running = [pool.submit(task) for task in tasks]
         try:

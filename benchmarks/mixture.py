@@ -2,7 +2,7 @@
 
 On independent random vectors no index works and nothing is learned. `mixture.npz` holds the mixture that
 `neural-search bench mixture` fitted to the public set (1,698 drawings, the default model, 1280 dimensions):
-clusters, each with its mean and the directions in which it is widest; what those leave out is shared by all.
+clusters, each with its mean and the directions in which it is widest; the remainder is shared by all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STORED, QUERIES = 0, 1  # streams of random numbers: queries are held out, they 
 class Mixture:
     """Gaussians in the coordinates of the principal components, of which the first few are kept as they are.
 
-    Components beyond `axes` are drawn by chance: turning what lies in them changes no distance.
+    Components beyond `axes` are drawn by chance: turning them changes no distance.
     """
 
     weights: Vectors  # (clusters,), of sum 1
@@ -109,7 +109,7 @@ def fit(vectors: Vectors, *, clusters: int = 64, kept: int = 128, directions: in
 
 
 def save(mixture: Mixture, file: Path = FILE) -> None:
-    """In half precision, which moves no vector by more than what other processors do."""
+    """In half precision, which moves no vector by more than other processors do."""
     np.savez_compressed(file, **{name: value.astype(np.float16) for name, value in asdict(mixture).items()})
 
 

@@ -1,4 +1,4 @@
-"""What processes weigh: the proportional set size (PSS) of a process and all that it started, Linux only."""
+"""Processes' memory: the proportional set size (PSS) of a process and all that it started, Linux only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STACK_INFO = "stack.json"  # where the embedded stack tells of its processes
 
 
 def serving(function: str) -> list[psutil.Process]:
-    """What serves `function`: the embedded stack's own process, else any of this checkout's."""
+    """The processes that serve `function`: the embedded stack's own, else any of this checkout's."""
     info = settings.load().local_data / STACK_INFO
     try:
         return [psutil.Process(json.loads(info.read_text())["processes"][function])]
@@ -59,7 +59,7 @@ class Curve:
         return max((weight for _, weight in self._samples), default=0.0)
 
     def ends(self, since: float) -> tuple[float, float]:
-        """The medians of the first and of the last tenth of what was sampled after `since`: flat or not."""
+        """The medians of the first and of the last tenth of the samples after `since`: flat or not."""
         weights = [weight for moment, weight in self._samples if moment >= since]
         tenth = max(len(weights) // 10, 1)
         return _median(weights[:tenth]), _median(weights[-tenth:])

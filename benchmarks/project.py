@@ -16,7 +16,7 @@ BUCKET = "pictures"
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """Where it answers, and what is in it."""
+    """Its address, and the number of its objects."""
 
     url: str
     objects: int
@@ -31,7 +31,7 @@ def webhook(number: int) -> dict[str, Any]:
 
 @contextmanager
 def canned(files: Sequence[bytes], model: str, dimensions: int) -> Iterator[Project]:
-    """Storage holds `files` as `0.jpg`, `1.jpg` …; every object is to be embedded, whoever asks."""
+    """Storage holds `files` as `0.jpg`, `1.jpg` …; every object is to be embedded, at any request."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -109,7 +109,7 @@ def measure(places: Places, sizes: Sizes, command: str, show: Show, *, seed: int
 
 
 def figures(measured: Measured) -> list[Figure]:
-    """What has a target, and what HTTP adds."""
+    """The figures with targets, and the cost of HTTP."""
     return [
         *_of_callers(measured.callers),
         *_of_filters(measured.filters),

@@ -1,4 +1,4 @@
-"""What callers who may see only some of the documents get, and how long it takes beside statements by hand.
+"""Searches of callers who may see only some documents: results, and times beside statements by hand.
 
 Everything of one case takes turns: the same connection, role and claims, warm. By hand are written
 * `hnsw`: the ten nearest by the index in half precision, of the documents, under its policy; of as
@@ -48,10 +48,10 @@ class Case:
     name: str
     policy: str  # of POLICIES
     claims: dict[str, Any]
-    visible: NDArray[np.bool_]  # (n,): what may be found
+    visible: NDArray[np.bool_]  # (n,): the documents that may be found
     filter: dict[str, Any] = field(default_factory=dict)
     condition: str = "true"  # the filter by hand
-    visible_by: dict[str, str] | None = None  # what is declared of all buckets
+    visible_by: dict[str, str] | None = None  # declared of all buckets
 
     @property
     def narrowed(self) -> bool:
@@ -60,13 +60,13 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a case. Times in milliseconds, ratios of match_documents' time to that by hand."""
+    """A case's result. Times in milliseconds, ratios of match_documents' time to that by hand."""
 
     case: str
     declared: bool  # by visible_by
     visible: int
     count: int  # the fewest rows that match_documents returned
-    recall: float  # its mean recall@10 against exact search over what is visible
+    recall: float  # its mean recall@10 against exact search over the visible
     p50_ms: float
     p95_ms: float
     most_ms: float

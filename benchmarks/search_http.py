@@ -1,4 +1,4 @@
-"""What HTTP adds: the same search by SQL, through PostgREST's path, and by image through the query function.
+"""The cost of HTTP: the same search by SQL, through PostgREST's path, by image through the query function.
 
 Of a running stack whose database has a policy that lets anon see everything. They take turns.
 """

@@ -1,4 +1,4 @@
-"""Queries that are timed: statements by hand and our function, on one connection, and what they find."""
+"""Queries that are timed: statements by hand and our function, on one connection, and their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIE = 1e-6  # of equally near images any will do
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """What is stored and what is asked."""
+    """The stored vectors, and the queries."""
 
     model: str
     stored: Vectors  # (n, dimensions), of unit length; row i is the object number i
@@ -48,7 +48,7 @@ class Collection:
 
 @dataclass(kw_only=True)
 class Turns:
-    """What one statement did with each query that it was given."""
+    """One statement's results for each of its queries."""
 
     milliseconds: list[float] = field(default_factory=list)  # as the client sees it
     recalls: list[float] = field(default_factory=list)

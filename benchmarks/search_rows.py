@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from benchmarks.mixture import Vectors
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Show = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Show = Callable[[str, int, int], None]  # the step's name, how many are done, of how many
 
 SHARES = {"0.1%": 0.001, "1%": 0.01, "10%": 0.1}  # of all objects; the callers and filters that are measured
 TELL_EVERY = 5000
@@ -71,7 +71,7 @@ def owner(share: str) -> str:
 
 
 def fill(connection: Connection, model: str, vectors: Vectors, *, seed: int, show: Show) -> None:
-    """As many objects as `vectors`, with documents of `model`, whatever triggers there are.
+    """As many objects as `vectors`, with documents of `model`, past all triggers.
 
     For a superuser, in a database of its own. An index of the model had better be made after it.
     """
@@ -115,7 +115,7 @@ def binary(vector: Vectors) -> bytes:
 
 
 def _shares(count: int, random: np.random.Generator) -> list[str]:
-    """For each object whose it is: of one of SHARES or of one of the others."""
+    """Each object's owner: one of SHARES or one of the others."""
     names = [*SHARES, *(f"other {number}" for number in range(OTHERS))]
     rest = (1 - sum(SHARES.values())) / OTHERS
     return [names[one] for one in random.choice(len(names), count, p=[*SHARES.values(), *[rest] * OTHERS])]

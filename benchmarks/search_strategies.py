@@ -1,7 +1,7 @@
-"""Exact search, HNSW and LSH on the same documents: what each finds, takes and weighs.
+"""Exact search, HNSW and LSH on the same documents: recall, time and size.
 
-Asked by a superuser, whom no policy slows down, of all documents. `exact` compares all vectors. `hnsw` is
-the index of the first migration: its 50 nearest in half precision are ordered again exactly. `lsh` takes the
+Asked by a superuser, past all policies, of all documents. `exact` compares all vectors. `hnsw` is the
+product's index: its 50 nearest in half precision are ordered again exactly. `lsh` takes the
 nearest by Hamming distance of their sign bits (`neural_search.lsh_bits`) from an index over those, and orders
 them again exactly.
 """
@@ -34,7 +34,7 @@ class Measurement:
     p50_ms: float
     p95_ms: float
     build_seconds: float
-    bytes_per_image: float  # of what is searched: the vectors, the index, or the bits with theirs
+    bytes_per_image: float  # of the vectors, the index, or the bits with theirs
 
     def row(self) -> dict[str, Any]:
         return asdict(self)

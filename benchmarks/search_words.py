@@ -1,4 +1,4 @@
-"""How long a search by words takes beside one without, under policies, and what words weigh.
+"""How long a search by words takes beside one without, under policies, and the size of words.
 
 match_documents and search_documents take turns on the same connection, as the same caller, warm.
 """

@@ -1,4 +1,4 @@
-"""A function as a process of its own, in front of a canned project: its cold start, and what it weighs."""
+"""A function as a process of its own, in front of a canned project: its cold start, and its memory."""
 
 from __future__ import annotations
 

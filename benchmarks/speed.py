@@ -15,7 +15,7 @@ BEGIN, END = "<!-- throughput -->", "<!-- end of throughput -->"
 
 
 def machine() -> dict[str, str | int]:
-    """What the figures depend on."""
+    """The machine, on which the figures depend."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),

@@ -45,7 +45,7 @@ class Stages:
 
     @property
     def in_a_row(self) -> float:
-        """What one pipeline of them can reach where every stage alone fills all cores."""
+        """The rate of one pipeline of them where every stage alone fills all cores."""
         return 1 / (1 / self.download + 1 / self.decode + 1 / self.model + 1 / self.store)
 
 
@@ -93,7 +93,7 @@ def _claim_all(database: Database, model: str, bucket: str) -> list[Job]:
 
 
 def _timed(work: Callable[[Item], Made], items: Sequence[Item], *, threads: int) -> tuple[list[Made], float]:
-    """What became of each item, and items per second."""
+    """Each item's result, and items per second."""
     with ThreadPoolExecutor(threads) as pool:
         began = time.monotonic()
         made = list(pool.map(work, items))

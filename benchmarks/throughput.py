@@ -33,7 +33,7 @@ from benchmarks.speed import machine, record, table
 from shared import settings
 from shared.settings import CHECKOUT, Settings
 
-TARGET = 0.8  # the worker's rate, as a share of what the stages alone allow
+TARGET = 0.8  # the worker's rate, as a share of the stages' in a row
 SAMPLES = CHECKOUT / "examples" / "images"
 CONTAINER_SECONDS = 10  # how long 8 requests at a time go on
 

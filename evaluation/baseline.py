@@ -1,4 +1,4 @@
-"""The gate: whether results are worse than those of a kept report, by more than chance and a tolerance."""
+"""The gate: are results worse than those of a kept report, by more than chance and a tolerance?"""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Change:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A report's JSON, or what `kept` leaves of one; CollectionError where it is neither."""
+    """A report's JSON, or the short one of `kept`; CollectionError for anything else."""
     try:
         baseline = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -80,7 +80,7 @@ def changes(report: dict[str, Any], baseline: dict[str, Any]) -> list[Change]:
 
 
 def kept(report: dict[str, Any]) -> dict[str, Any]:
-    """What a baseline needs of a report: the figures, and each query's share in the leading ones, rounded."""
+    """A report in short, as a baseline: the figures, and each query's share in the leading ones, rounded."""
     names = (
         "format",
         "collection",
@@ -193,7 +193,7 @@ def _check_comparable(report: dict[str, Any], baseline: dict[str, Any]) -> None:
 
 
 def _check_complete(before: dict[str, Any], report: dict[str, Any]) -> None:
-    """A method that can't be asked any more what it could be asked then is no improvement."""
+    """A method that can't be asked a task any more is no improvement."""
     now, methods = {_name(one) for one in report["results"]}, {one["method"] for one in report["results"]}
     for name, old in before.items():
         if name not in now and old["method"] in methods and old["task"] in report["queries"]:

@@ -1,4 +1,4 @@
-"""What is evaluated: images, and what is known of them."""
+"""The images that are evaluated, and the knowledge about them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Collection:
         return Collection(name=self.name, items=tuple(item for item in self.items if item.key in keys))
 
     def fingerprint(self, digests: Mapping[str, str]) -> str:
-        """Hexadecimal SHA-256 of what is evaluated; `digests` has each file's own under the item's key."""
+        """Hexadecimal SHA-256 of the items; `digests` has each file's own under the item's key."""
         digest = hashlib.sha256()
         for item in self.items:
             known = (item.label, item.captions, item.group, item.rendition)

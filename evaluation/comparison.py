@@ -41,7 +41,7 @@ def nearest(vectors: Vectors) -> Neighbours:
 
 
 def overlaps(one: Neighbours, other: Neighbours) -> NDArray[np.float64]:
-    """(n,): the share of each row's neighbours that both have, whatever their order."""
+    """(n,): the share of each row's neighbours that both have, in any order."""
     shared = [len(np.intersect1d(*pair, assume_unique=True)) for pair in zip(one, other, strict=True)]
     return np.asarray(np.array(shared) / one.shape[1], float)
 

@@ -36,9 +36,9 @@ PHOTOGRAPHS = CHECKOUT / "examples" / "images"
 
 RETURNING = {"related": 0.05, "strong": 0.01}  # of the queries whose category is gone, how many reach a level
 MISTAKEN = 0.01  # of the images that aren't there, how many are taken for one that is
-CHOICE, REPORT = 0, 1  # which half is for what
+CHOICE, REPORT = 0, 1  # the halves
 
-# By how much a similarity is above what is usual for its query, in units of what is usual in the collection.
+# By how much a similarity is above its query's usual one, in units of the collection's usual ones.
 STATISTICS: dict[str, tuple[Callable[[Usual], Values], Callable[[Usual], Values]]] = {
     "similarity": (lambda usual: 0 * usual.mean, lambda usual: 1 + 0 * usual.mean),
     "per pair: (s - pair mean) / pair deviation": (lambda u: u.pair_mean, lambda u: u.pair_deviation),
@@ -84,7 +84,7 @@ def score(statistic: str, similarities: Values, usual: Usual) -> Values:
 
 
 def threshold(statistic: str, tried: Sequence[Trial], returning: float) -> float:
-    """What no more than this share of any collection's queries reach without their category."""
+    """The level that no more than this share of any collection's queries reach without their category."""
     gone = [score(statistic, one.best_without, one.usual_without) for one in tried]
     return max(float(np.quantile(values, 1 - returning, method="higher")) for values in gone)
 
@@ -103,7 +103,7 @@ def same_level(tried: Sequence[Trial]) -> float:
 
 
 def figures(statistic: str, level: float, one: Trial, seed: int = 0) -> dict[str, Any]:
-    """AUROC, and what happens at this level, of one collection, with 95% intervals.
+    """AUROC, and the shares at this level, of one collection, with 95% intervals.
 
     `kept` and `answered` are of searches whose best result must reach the level, `kept_each` of those
     where each result must.
@@ -150,7 +150,7 @@ def _auroc(there: Values, gone: Values, clusters: Sequence[str], seed: int) -> d
 
 
 def compared(chosen: Sequence[Trial], reported: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Every statistic: its level from the first half, what it keeps there and on the second.
+    """Every statistic: its level from the first half, its figures there and on the second.
 
     The best first: the one that keeps most where each result must reach the level.
     """
@@ -232,7 +232,7 @@ def vectors(name: str, collection: Collection, method: Embedding, decode: Decode
 
 
 def _words(key: str) -> str:
-    """What a photograph's file name says: `castle clinton` for `monuments/castle_clinton2.jpg`."""
+    """The words of a photograph's file name: `castle clinton` for `monuments/castle_clinton2.jpg`."""
     return " ".join(re.sub(r"[\d_]+", " ", Path(key).stem).split())
 
 

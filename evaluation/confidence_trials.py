@@ -1,4 +1,4 @@
-"""What confidence is tried on: queries to a collection that has their category, and to one that hasn't.
+"""The trials of confidence: queries to a collection that has their category, and to one that hasn't.
 
 A query's own category is missing, or another one: both collections then lack one, and nothing but the
 question whether it is the query's own can tell them apart.
@@ -49,7 +49,7 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Queries:
-    """What a collection is asked, by vectors."""
+    """Queries to a collection, as vectors."""
 
     vectors: Vectors
     rows: NDArray[np.intp]  # the images that they were made of: they are no answers, except to a text
@@ -58,7 +58,7 @@ class Queries:
 
 @dataclass(frozen=True, kw_only=True)
 class Usual:
-    """What similarities are usual: those of one query each (n,), and those of pairs of images."""
+    """The usual similarities: of one query each (n,), and of pairs of images."""
 
     mean: Values
     deviation: Values
@@ -151,7 +151,7 @@ def usual(
     gone: NDArray[np.str_],
     itself: NDArray[np.intp],
 ) -> Usual:
-    """What is usual for queries with these similarities (n, images) in the sample without what is `gone`.
+    """The usual ones of queries with similarities (n, images), in the sample without the category `gone`.
 
     The image of row `itself` is left out of a query's sample.
     """

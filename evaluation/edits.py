@@ -1,4 +1,4 @@
-"""Edits that copies of an image suffer on their way: what copy detection is tried on.
+"""Edits that copies of an image suffer on their way, for trying copy detection.
 
 An edit is a pure function of picture and random numbers. The strengths are fixed, so that figures compare;
 where an edit has a place, a direction or a tone, it is drawn.
@@ -90,7 +90,7 @@ EDITS: dict[str, Edit] = {
 def edited(picture: Image.Image, edit: str, key: str, seed: int) -> Image.Image:
     """`picture` (RGB), made no larger than the working size, after the edit of this name.
 
-    What is drawn depends on the seed, the image's key and the edit alone.
+    The draw depends on the seed, the image's key and the edit alone.
     """
     picture = picture.convert("RGB")
     factor = WORKING_SIDE / min(picture.size)
@@ -101,7 +101,7 @@ def edited(picture: Image.Image, edit: str, key: str, seed: int) -> Image.Image:
 
 
 def png(picture: Image.Image) -> bytes:
-    """The picture as a file that loses nothing, so that what is measured is the edit."""
+    """The picture as a file that loses nothing, so that the edit alone is measured."""
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=1)
     return file.getvalue()

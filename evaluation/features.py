@@ -20,7 +20,7 @@ from shared.errors import NeuralSearchError
 
 BATCH = 64  # images at a time; the same images always meet in the same batches
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Progress = Callable[[str, int, int], None]  # the step's name, how many are done, of how many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def extract(
 def _read_ahead(
     items: Sequence[Item], sides: Sequence[int], decode: Decode
 ) -> Iterator[tuple[Sequence[Item], list[Read | Failure]]]:
-    """Batches and what came of each image, two batches being decoded while one is worked on."""
+    """Batches and each image's outcome, two batches being decoded while one is worked on."""
     waiting: deque[tuple[Sequence[Item], list[Future[Read | Failure]]]] = deque()
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         for start in range(0, len(items), BATCH):

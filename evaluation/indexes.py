@@ -1,8 +1,8 @@
-"""What an index loses and wins against exact search: recall, latency, time to build and size.
+"""An index's losses and gains against exact search: recall, latency, time to build and size.
 
 Measured in Postgres with pgvector, in one transaction that is rolled back: nothing stays behind, and a pooler
 that shares connections is no trouble. An index's loss is told apart from the model's: recall here is the
-share of the truly nearest images that the index finds, whatever they show.
+share of the truly nearest images that the index finds, right or wrong.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Measurement:
     p50_ms: float  # of one query on one connection, as the client sees it
     p95_ms: float
     build_seconds: float
-    bytes_per_image: float  # of what is searched: the table's vectors, the index, or the bits
+    bytes_per_image: float  # of the table's vectors, the index, or the bits
 
     def row(self, method: str) -> dict[str, Any]:
         """As the report has it."""
@@ -306,7 +306,7 @@ def _ids(database: Connection, query: str, values: Any) -> list[int]:
 
 
 def _size(database: Connection, name: str) -> int:
-    """Bytes of a table with what it keeps aside, or of an index."""
+    """Bytes of a table with its TOAST table, or of an index."""
     found = database.execute("select pg_table_size(%s::regclass)", [name]).fetchone()
     assert found
     return int(found[0])

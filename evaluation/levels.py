@@ -113,7 +113,7 @@ def embedded(files: Sequence[bytes], method: Embedding, decode: Decode) -> Vecto
 def blank(method: Embedding, decode: Decode) -> list[int]:
     """The mean of pictures of one colour each, in hundredths of its greatest number: neural_search.blanks.
 
-    Of 27 colours and three proportions, because a model lays what isn't square on a ground.
+    Of 27 colours and three proportions, because a model lays other shapes than squares on a ground.
     """
     pictures = product(((224, 224), (400, 300), (300, 400)), product((0, 128, 255), repeat=3))
     files = [saved(Image.new("RGB", size, tone), "PNG") for size, tone in pictures]
@@ -141,8 +141,8 @@ def judged(images: Vectors, copies: Copies, crowd: Vectors, levels: Sequence[flo
 
 
 def several(images: Vectors, labels: NDArray[np.str_], related: float) -> dict[str, dict[str, float]]:
-    """To how many of a category's images as likes what share of other images is related: of another category
-    and of the same, by the likes' middle and by the nearest of them."""
+    """By the number of likes, all of one category: the share of other images that are related, of another
+    category and of the same, by the likes' middle and by the nearest of them."""
     random = seeds.generator(0, "several")
     return {str(number): _likes(images, labels, related, number, random) for number in LIKES}
 

@@ -1,4 +1,4 @@
-"""What the figures were made on."""
+"""The machine that the figures were made on."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The figures: how good the rankings of a task's queries are. docs/evaluation.md defines each.
 
-What looks at the first ranks comes from ir-measures (trec_eval). Average precision and reciprocal rank look
-at all of them, more than can be handed over query by query: they come from the ranking itself. What looks at
-all pairs of a task at once comes from scikit-learn.
+Metrics of the first ranks come from ir-measures (trec_eval). Average precision and reciprocal rank look at
+all ranks, more than can be handed over query by query: they come from the ranking itself. Metrics of all
+pairs of a task at once come from scikit-learn.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MICRO_AP, RECALL_AT_PRECISION = "µAP", "recall at 90% precision"
 OVER_PAIRS = (MICRO_AP, RECALL_AT_PRECISION)  # of all pairs at once: copies alone
 PRECISION = 0.9
 
-# What methods are compared by.
+# The metric that compares methods.
 PRINCIPAL = {"label": "mAP", "pairs": "recall@1", "copies": MICRO_AP, "text": "recall@10"}
 
 AT_ONCE = 1000  # queries handed to ir-measures at a time

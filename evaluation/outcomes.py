@@ -1,4 +1,4 @@
-"""What came out of one method on one task, and the comparison of several."""
+"""One method's outcome on one task, and the comparison of several."""
 
 from __future__ import annotations
 

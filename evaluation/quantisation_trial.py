@@ -1,4 +1,4 @@
-"""A model's image side in 8 bits: tried in several ways, and good only where it keeps what float32 finds."""
+"""A model's image side in 8 bits: tried in several ways, and good only where it finds as much as float32."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ BATCH, ROUNDS = 8, 12
 
 Inputs = Sequence[NDArray[Any]]  # a tower's, each with the pictures along its first axis
 Vectors = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]  # (what, done, of how many)
+Progress = Callable[[str, int, int], None]  # the step's name, how many are done, of how many
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """As the image side takes them. None that something is measured on was calibrated on."""
+    """As the image side takes them. No measured picture was calibrated on."""
 
     calibration: Inputs
     photographs: Inputs
@@ -47,7 +47,7 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One way to compute the image side, and what it is worth."""
+    """One way to compute the image side, and its worth."""
 
     name: str
     graph: Path
@@ -55,7 +55,7 @@ class Trial:
     cosine: float  # to float32's vectors: the mean, photographs' or drawings', whichever is less
     least_cosine: float
     recall: float  # how often a drawing finds the other vendor's among the first ten
-    one: float  # times as fast as what is served without 8 bits: one image
+    one: float  # times as fast as the served precision without 8 bits: one image
     batch: float  # and 8 of them
 
     def refusal(self, exact: Trial) -> str | None:
@@ -89,7 +89,7 @@ def pictures(
 
 
 def trials(artifact: Artifact, shown: Pictures, folder: Path, show: Progress) -> Iterator[Trial]:
-    """Float32, what is served without 8 bits, and the ways of 8 bits, each made in `folder` in its turn."""
+    """Float32, the served precision without 8 bits, and the ways of 8 bits, each made in `folder` in turn."""
     graph = artifact.folder / artifacts.IMAGE_GRAPH
     native = native_precision()
     reference, served = Streams(graph, "f32", 1), Streams(graph, native, 1)

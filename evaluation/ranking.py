@@ -19,7 +19,7 @@ from evaluation.tasks import Task
 
 STEPS = 1_000_000  # from 0 to 1
 CELLS = 2_000_000  # queries x gallery at once: about 60 MB for each core
-HEAD = 100  # ranks of which it is kept what stood there
+HEAD = 100  # ranks whose answers are kept
 SHOWN = 10  # answers kept by name
 RECALLS = np.linspace(0, 1, 11)
 COLUMN_BITS = 24
@@ -31,7 +31,7 @@ Settled = tuple[Counts, Counts, NDArray[np.int32] | None]
 
 @dataclass(kw_only=True)
 class Ranking:
-    """What is kept of one method's rankings on one task: of every query, or of a sample."""
+    """One method's rankings on one task, in short: of every query, or of a sample."""
 
     rows: NDArray[np.intp]  # which of the task's queries
     targets: Counts  # (q,) how many items are right
@@ -128,7 +128,7 @@ def to_levels(similarities: Similarities) -> Counts:
 def in_order(levels: Counts, hidden: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Positions in the gallery, (q, n): best first, equal ones by position, hidden ones last."""
     columns = np.arange(levels.shape[1], dtype=np.int64)
-    # One number per pair that no other of its row has: what sorts it can't reorder ties.
+    # One number per pair that no other of its row has: no sort can reorder ties.
     keys = ((STEPS - levels + hidden * (4 * STEPS)) << COLUMN_BITS) | columns
     keys.sort(axis=1)
     return np.asarray(keys & ((1 << COLUMN_BITS) - 1), np.int32)

@@ -13,7 +13,7 @@ from evaluation.ranking import RECALLS, STEPS
 
 BINS = 100  # of the similarities' distributions
 EXAMPLES = 6
-EXPECTED = 3  # of the right answers, to show beside what was found
+EXPECTED = 3  # of the right answers, to show beside the found ones
 PARTS = 100  # labels at most that figures are broken down by
 FINE = np.linspace(0, 1, 101)  # recalls of the curve over all pairs
 THRESHOLD_RULE = "highest F1 over all pairs of this task"

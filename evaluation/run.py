@@ -29,7 +29,7 @@ TEXTS = 64  # at a time
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The figures, ready for JSON, and what they were made from."""
+    """The figures, ready for JSON, and their items and features."""
 
     data: dict[str, Any]  # see docs/evaluation.md
     items: tuple[Item, ...]  # those that could be read

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, and on nothing that happened before."""
+"""Random numbers that depend on their purpose, and on nothing that happened before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
-    """The same numbers for this seed and purpose on every machine, whatever was drawn before."""
+    """The same numbers for this seed and purpose on every machine, regardless of earlier draws."""
     digest = hashlib.sha256("\0".join([str(seed), *purpose]).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 

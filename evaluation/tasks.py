@@ -1,4 +1,4 @@
-"""What is asked of a method: queries, the gallery they search, and which of its items would be right.
+"""The tasks of a method: queries, the gallery they search, and which of its items would be right.
 
 Four kinds: `label` (an image finds those of its label), `pairs` (it finds those that show the same thing),
 `copies` (an edited image finds its original) and `text` (a caption finds its image).
@@ -34,18 +34,18 @@ class Query:
     """An image or a text to search with."""
 
     key: str  # names it within its task
-    item: Item | None = None  # what it shows; of an edited image the original
+    item: Item | None = None  # the image; of an edited one the original
     edit: str | None = None  # one of evaluation.edits.EDITS
     text: str | None = None
     cluster: str  # queries of one cluster aren't independent: the bootstrap draws them together
-    part: str  # what its figures can be broken down by: the label, or the edit
+    part: str  # by which figures can be broken down: the label, or the edit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Queries, and for each the positions in the gallery that are right, and those that it mustn't be shown.
 
-    What is both is hidden. Every query has something to find.
+    One that is both is hidden. Every query has something to find.
     """
 
     kind: str

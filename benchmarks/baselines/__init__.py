@@ -1,1 +1,1 @@
-"""What the speed is compared with, and the only benchmarks that import a model runtime."""
+"""The baselines of speed, and the only benchmarks that import a model runtime."""

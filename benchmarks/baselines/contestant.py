@@ -28,7 +28,7 @@ CALLERS = 4  # threads that hand files to our pipeline, as a kick of embed_on_up
 def main() -> None:
     way, model, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print must not be taken for an answer
+    os.dup2(2, 1)  # libraries' prints must not be taken for answers
     warnings.simplefilter("ignore")
     entered = _enter(way, model, threads)
     print(json.dumps({"ready": True}), file=answers)

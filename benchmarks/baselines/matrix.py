@@ -35,7 +35,7 @@ class Multiplication:
 def flops_per_image(graph: Path) -> float:
     """Floating-point operations of the products in `graph` (convolutions, matrices, attention), per image.
 
-    A multiplication and an addition count as two. What isn't a product (activations, norms) isn't counted.
+    A multiplication and an addition count as two. Other operations (activations, norms) aren't counted.
     """
     model = core().read_model(graph)
     model.reshape({port: _one(port) for port in model.inputs})

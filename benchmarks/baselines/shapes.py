@@ -1,8 +1,8 @@
-"""What the models of docs/models.md cost: image towers of their shapes, with random weights, in OpenVINO.
+"""The cost of the models of docs/models.md: image towers of their shapes, random weights, in OpenVINO.
 
 python -m benchmarks.baselines.shapes [SHAPE…]
 
-Each takes turns with the default model, so that what else the machine does falls on both. The shapes that
+Each takes turns with the default model, so that the machine's other work falls on both. The shapes that
 timm defines need it installed; without it they are passed over.
 """
 
@@ -32,7 +32,7 @@ DEFAULT = "EfficientNet-Lite0, 224"
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A vision transformer's: costs depend on it alone, not on who trained it on what."""
+    """A vision transformer's: costs depend on it alone, not on its training."""
 
     width: int
     layers: int

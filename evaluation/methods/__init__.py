@@ -33,7 +33,7 @@ class Method(Protocol):
     def supports_text(self) -> bool: ...
 
     def image_features(self, items: Sequence[Item], pictures: Sequence[Image.Image]) -> Features:
-        """(n, …): a row for each picture (RGB, upright); `items` are what they show, in the same order."""
+        """(n, …): a row for each picture (RGB, upright); `items` are theirs, in the same order."""
         ...
 
     def text_features(self, texts: Sequence[str]) -> Features: ...
@@ -50,7 +50,7 @@ class Reranker(Method, Protocol):
 
     @property
     def most_queries(self) -> int:
-        """What it can be asked in reasonable time: of more queries, so many are sampled."""
+        """The most queries for a reasonable time: of more, so many are sampled."""
         ...
 
     def reranked(self, first: Similarities, queries: Features, gallery: Features) -> Similarities:

@@ -1,4 +1,4 @@
-"""Chance: what a method scores that knows nothing."""
+"""Chance: the score of a method that knows nothing."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ OTHERS = (*HASHES, ColourHistogram.name, "orb", Chance.name)
 def load(
     names: Sequence[str] | None = None, *, seed: int = 0, configuration: Settings | None = None
 ) -> list[Method]:
-    """The methods of these names, by default every model of EMBEDDING_MODELS and what it compares with.
+    """The methods of these names, by default every model of EMBEDDING_MODELS and all the others.
 
     `orb` brings the answers of the first embedding model, else of phash, into an order of its own.
     """

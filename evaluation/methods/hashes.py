@@ -1,4 +1,4 @@
-"""Perceptual hashes of 64 bits, by imagehash: what finds copies without any model."""
+"""Perceptual hashes of 64 bits, by imagehash: they find copies without any model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local features: corners that look alike in both images, whatever is around them."""
+"""Local features: corners that look alike in both images, in any surroundings."""
 
 from __future__ import annotations
 

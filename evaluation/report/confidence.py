@@ -9,7 +9,7 @@ from evaluation.duplicate_measures import COPIES, OTHERS
 
 
 def levels(report: dict[str, Any]) -> str:
-    """Each kind of query and collection: how well it is told apart, and what the default keeps."""
+    """Each kind of query and collection: how well it is told apart, and the default's shares."""
     lines = [
         _row(
             "query",
@@ -55,7 +55,7 @@ def statistics(report: dict[str, Any], kind: str = "image") -> str:
 
 
 def duplicates(report: dict[str, Any]) -> str:
-    """What each rule takes for a copy."""
+    """The share that each rule takes for copies."""
     names = list(report["collections"])
     head = [
         f"{name}: {what}" for name in names for what in ("median similarity", "embedding", "hash", "both")

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def render(report: dict[str, Any], thumbnails: Thumbnails, command: str) -> str:
-    """The whole page. `command` is what made the report, for who wants to repeat it."""
+    """The whole page. `command` made the report, and can repeat it."""
     look = Look(list(dict.fromkeys(result["method"] for result in report["results"])))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),

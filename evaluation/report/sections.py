@@ -1,4 +1,4 @@
-"""What the report says of each task and of the indexes: the page's content, without its looks."""
+"""The report's sections on each task and on the indexes: the page's content, without its looks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def task_section(report: Report, kind: str, look: Look, thumbnails: Thumbnails) 
 
 
 def index_section(report: Report, look: Look) -> dict[str, Any] | None:
-    """What the indexes lose and win; None where they weren't measured."""
+    """The indexes' losses and gains; None where they weren't measured."""
     rows = report.get("indexes")
     if not rows:
         return None
@@ -75,7 +75,7 @@ def glossary(report: Report) -> list[dict[str, str]]:
 
 
 def _verdict(report: Report, kind: str) -> str:
-    """How good the best method is, how sure that is, and what to hold it against."""
+    """How good the best method is, how sure that is, and how the others do."""
     best, metric = table.best(report, kind), _plain(report, kind)
     figure = best["metrics"][metric]
     sentences = [
@@ -222,7 +222,7 @@ def _distribution(row: dict[str, Any], kind: str) -> dict[str, str]:
 
 
 def _threshold(row: dict[str, Any]) -> str:
-    """What passes the suggested threshold, and whether that helps."""
+    """The shares beyond the suggested threshold, and whether it helps."""
     passing, stray = row["passing"]["matching"], row["passing"]["other"]
     said = (
         f"Suggested threshold: {row['threshold']:.3f} ({row['threshold_rule']}). {words.share(passing)} "

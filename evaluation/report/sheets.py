@@ -40,7 +40,7 @@ class Thumbnails:
         self._made: dict[tuple[str, str | None], str | None] = {}
 
     def image(self, key: str, edit: str | None = None) -> str | None:
-        """The image, or the query that `edit` makes of it; None for what can't be shown."""
+        """The image, or the query that `edit` makes of it; None where it can't be shown."""
         if (key, edit) not in self._made:
             self._made[key, edit] = self._make(key, edit)
         return self._made[key, edit]
@@ -88,7 +88,7 @@ def _answer(answer: dict[str, Any], thumbnails: Thumbnails) -> dict[str, Any]:
 
 
 def _missed(example: dict[str, Any], thumbnails: Thumbnails) -> dict[str, Any] | None:
-    """What should have been found, and where it was, for a row that shows no right answer."""
+    """A right answer and its place, for a row that shows none."""
     if not example.get("expected"):
         return None
     key = example["expected"][0]

@@ -58,7 +58,7 @@ def task_table(report: dict[str, Any], task: str, *, intervals: bool = True) -> 
 
 
 def index_table(report: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Columns and rows: what each index strategy loses and costs."""
+    """Columns and rows: each index strategy's losses and costs."""
     columns: Row = ("method", "index", "recall@10", "p50", "p95", "build", "bytes per image")
     rows: list[Row] = [
         (

@@ -1,4 +1,4 @@
-"""What tasks, metrics, methods and indexes mean, for people who have never heard of them."""
+"""The meaning of tasks, metrics and indexes, for people who have never heard of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class TaskWords:
     """How the report speaks of a kind of task."""
 
     title: str
-    question: str  # what each query asks
+    question: str  # of each query
     right: str  # which answers are right
     metrics: tuple[str, ...]  # those shown first, the one that ranks the methods leading
     plain: str  # the metric of them that a sentence can tell
@@ -104,7 +104,7 @@ def task(kind: str) -> TaskWords:
 
 
 def metric(name: str) -> str:
-    """What a metric tells, as a clause without a capital or a full stop."""
+    """A metric's meaning, as a clause without a capital or a full stop."""
     for pattern, meaning in _METRICS:
         if found := re.fullmatch(pattern, name):
             return meaning.replace("{}", found.groups()[0] or "") if found.groups() else meaning
@@ -112,7 +112,7 @@ def metric(name: str) -> str:
 
 
 def plainly(name: str, count: str) -> str:
-    """What a share of the plain metrics means; `count` is the share as `48 of 100`."""
+    """The meaning of a share of a plain metric; `count` is the share as `48 of 100`."""
     kind, _, number = name.partition("@")
     if name == "recall@1":
         return f"the first answer is right in {count} searches"

@@ -1,4 +1,4 @@
-"""A bucket's images, as the key's owner may see them, labelled by folder or by what uploaders attached."""
+"""A bucket's images, as the key's owner may see them, labelled by folder or by uploaders' metadata."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def collection(
 ) -> Collection:
     """The images under `folder` ("" for all), each downloaded once into `cache`, an empty folder of this run.
 
-    Labels are the folders that they lie in, or with `label_key` what the object's metadata have under that
-    key. CollectionError where there are none, or more than MAX_OBJECTS.
+    Labels are the folders that they lie in, or with `label_key` the values of that key in the objects'
+    metadata. CollectionError where there are none, or more than MAX_OBJECTS.
     """
     images = sorted(_walk(storage, bucket, folder.strip("/")), key=lambda image: image.name)
     if not images:
@@ -144,13 +144,13 @@ def _stored_image(name: str, entry: dict[str, Any]) -> StoredImage:
 
 
 def _by_folder(images: list[StoredImage], folder: str) -> list[str | None]:
-    """The path of the folder that each lies in, below `folder`; None for what lies in `folder` itself."""
+    """The path of each one's folder, below `folder`; None for those in `folder` itself."""
     paths = (image.name.removeprefix(folder).lstrip("/") for image in images)
     return [path.rpartition("/")[0] or None for path in paths]
 
 
 def _attached(storage: Storage, bucket: str, images: list[StoredImage], key: str) -> list[str | None]:
-    """What the images' metadata have under `key`; CollectionError where none has it."""
+    """The values of `key` in the images' metadata; CollectionError where none has it."""
 
     def label(image: StoredImage) -> str | None:
         value = (storage.info(bucket, image.name).get("metadata") or {}).get(key)

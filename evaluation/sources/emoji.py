@@ -2,7 +2,7 @@
 
 Microsoft's are of the npm package @lobehub/fluent-emoji-3d (MIT), Google's and the words of
 emoji-datasource-google (MIT; the drawings are Noto's, Apache-2.0). To find the same emoji in the other
-vendor's drawing is a hard task: nothing but what they show is the same.
+vendor's drawing is a hard task: nothing but the emoji is the same.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def collection(cache: Path, split: str = "test") -> Collection:
 
 
 def captioned(cache: Path) -> Collection:
-    """The same with the captions of both parts: for what is chosen on halves of its own."""
+    """The same with the captions of both parts, for choices on halves of their own."""
     return _collection(cache, "emoji", SPLITS)
 
 
@@ -73,13 +73,13 @@ def _collection(cache: Path, name: str, splits: Sequence[str]) -> Collection:
 
 
 def check_split(name: str) -> None:
-    """CollectionError for what is neither `dev` nor `test`."""
+    """CollectionError unless it is `dev` or `test`."""
     if name not in SPLITS:
         raise CollectionError(f"The public set has no part {name!r}. Expected one of: {', '.join(SPLITS)}.")
 
 
 def is_here(cache: Path) -> bool:
-    """Whether `collection` will take what was fetched before."""
+    """Whether `collection` needs no fetching."""
     return all((cache / package.folder).is_dir() for package in (FLUENT, GOOGLE))
 
 

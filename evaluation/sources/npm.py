@@ -81,7 +81,7 @@ def _pack(package: Package, folder: Path, cache: Path) -> Path:
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """What npm says first: the code and its meaning, before its hints and where its log lies."""
+    """npm's first lines: the code and its meaning, without its hints and its log's place."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     return "; ".join(lines[:2])[:300] or f"status {done.returncode}"
 

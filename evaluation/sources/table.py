@@ -16,7 +16,7 @@ from shared.errors import CollectionError
 COLUMNS = ("image", "label", "caption", "group", "rendition")
 SUFFIXES = {".csv", ".jsonl", ".ndjson"}
 
-SHOWN = 200  # characters of what is wrong
+SHOWN = 200  # characters of a wrong value
 
 Row = tuple[int, dict[str, Any]]  # with its number as an editor shows it
 
