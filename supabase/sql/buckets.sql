@@ -1,9 +1,9 @@
--- Buckets: what is indexed, and the repair of what no event announced.
+-- Buckets: their registration, and the repair of changes that no event announced.
 -- Callers: the command line as service_role, and the schedule.
 -- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
 
--- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
--- right by whoever finishes it.
+-- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile
+-- wins. A job whose version was old by the time that it was written is put right when it is finished.
 create or replace function neural_search.queue_missing(
   most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
 ) returns table (queued bigint, outdated bigint)
@@ -79,7 +79,7 @@ begin
         hint = 'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.';
   end if;
 
-  -- What goes beyond this many is queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
+  -- More than so many are queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
   -- large bucket fits into a time-out.
   select m.queued into queued from neural_search.queue_missing(10000, index_bucket.bucket_id) as m;
   perform neural_search.kick_due();
@@ -87,8 +87,8 @@ begin
 end
 $$;
 comment on function public.index_bucket is
-  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for what is in it already. visible_by '
-  'declares what its images are like that a caller may see ({"owner": "auth.uid()"}), which makes searches faster.';
+  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for the objects in it. visible_by '
+  'declares which of its images a caller may see ({"owner": "auth.uid()"}), which makes searches faster.';
 
 
 create or replace function public.unindex_bucket(bucket_id text) returns bigint
@@ -177,7 +177,7 @@ comment on function public.retry_embedding_jobs is
   'them.';
 
 
--- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; what it repairs is
+-- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; its repairs are
 -- bounded. Rows that somebody else has locked are changing right now, and are left for next time.
 create or replace function public.reconcile_documents() returns table (missing bigint, stale bigint, orphaned bigint)
 -- The time-out as in embedding_report.
@@ -242,8 +242,8 @@ begin
   get diagnostics affected = row_count;
   stale = stale + affected;
 
-  -- What else documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was rewritten
-  -- since it was read has a new place, and what was read with it is old.
+  -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was
+  -- rewritten since it was read has a new place, and the values read with it are old.
   with seen as materialized (
     select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
     from neural_search.documents as d
@@ -278,7 +278,7 @@ begin
   get diagnostics affected = row_count;
   stale = stale + affected;
 
-  -- Enough for whatever was uploaded since the last run. Jobs that speak of another version are replaced here.
+  -- Enough for all uploads since the last run. Jobs that speak of another version are replaced here.
   select m.queued - m.outdated, stale + m.outdated into missing, stale
   from neural_search.queue_missing(100000) as m;
   insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
@@ -290,7 +290,7 @@ begin
 end
 $$;
 comment on function public.reconcile_documents is
-  'Repairs what no event announced; how many objects had nothing, how many rows were outdated, how many superfluous.';
+  'Repairs the effects of lost events; how many objects had nothing, how many rows were outdated, how many superfluous.';
 
 
 create or replace function neural_search.tidy() returns void

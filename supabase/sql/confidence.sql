@@ -1,7 +1,6 @@
 -- Confidence: how much a similarity means, by the similarities of copies and strangers with this model.
 -- Callers: match_documents and recommend_documents, as the caller.
--- Objects: calibrations, blanks, is_blank, confidence_levels; made of levels: check_confidence, level_of,
--- confidence_of.
+-- Objects: is_blank, confidence_levels; made of levels: check_confidence, level_of, confidence_of.
 
 -- A picture that equals one without content has none itself, so that it is enough to know the query.
 create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean

@@ -1,4 +1,4 @@
--- Declared visibility: what an operator who knows the policies says of a bucket, so that searches can begin with the few
+-- Declared visibility: an operator's word, by the policies, on a bucket, so that searches can begin with the few
 -- images that a caller may see. It narrows and never grants: the policies are asked for each result all the same.
 -- Callers: searches, as the caller; index_bucket and `neural-search doctor`, as the operator.
 -- Objects: declared_keys, declarations, declared_values, declared_condition, declared_conditions, check_declaration,
@@ -13,7 +13,7 @@ language sql immutable set search_path = '' as $$
     ('prefix', 'd.content ^@ %L')
 $$;
 comment on function neural_search.declared_keys is
-  'By what visible_by may narrow: the key, and the condition for each value that its expression has for the caller.';
+  'The keys of visible_by, and the condition for each value that its expression has for the caller.';
 
 
 -- Definer, because callers may not read the registered buckets. One where everybody may search is narrowed by nothing.
@@ -28,11 +28,11 @@ language sql stable security definer set search_path = '' as $$
   group by declared.visible_by
 $$;
 comment on function neural_search.declarations is
-  'What is declared of all indexed buckets, or of this one: a row for each declaration, one for none; no row where nothing '
+  'The declarations of all indexed buckets, or of this one: a row for each declaration, one for none; no row where nothing '
   'is declared anywhere.';
 
 
--- As the caller, with the search path that policies have: an expression may call what they call.
+-- As the caller, with the search path that policies have: an expression may call all that they call.
 create or replace function neural_search.declared_values(expression text) returns text[]
 language plpgsql stable strict set search_path = storage, public, extensions as $$
 declare
@@ -76,7 +76,7 @@ language sql stable set search_path = '' as $$
   having count(c.condition) > 0
 $$;
 comment on function neural_search.declared_conditions is
-  'What is declared of all buckets or of one, as conditions on documents as d; null where it narrows nothing.';
+  'The declarations of all buckets or of one, as conditions on documents as d; null where it narrows nothing.';
 
 
 create or replace function neural_search.check_declaration(visible_by jsonb) returns void
@@ -156,4 +156,4 @@ begin
 end
 $$;
 comment on function neural_search.hidden_by_declaration is
-  'For each of some callers an image that the policies show to them and that what is declared of the bucket hides.';
+  'For each of some callers an image that the policies show to them and that the bucket''s declaration hides.';

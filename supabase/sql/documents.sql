@@ -2,8 +2,8 @@
 -- Callers: service_role, through PostgREST.
 -- Objects: public.documents.
 
--- Planner statistics of what PostgREST exposes tell what its policies hide (Prefer: count=planned), so the table lies in
--- the private schema, and callers have functions. No star: a new column is shown when somebody adds it here.
+-- Planner statistics of exposed tables tell of hidden rows (PostgREST's Prefer: count=planned), so the table lies in the
+-- private schema, and callers have functions. No star: a new column is shown when somebody adds it here.
 create or replace view public.documents with (security_invoker = true) as
   select
     d.id, d.object_id, d.bucket_id, d.content, d.model, d.embedding, d.object_version, d.content_hash, d.perceptual_hash,

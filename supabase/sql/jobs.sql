@@ -1,6 +1,6 @@
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
--- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
+-- Callers: embed_on_upload and the worker, as service_role; the triggers.
+-- Objects: indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -21,7 +21,7 @@ comment on function neural_search.is_live is
 
 
 -- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
--- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
+-- it. In the private schema, because a planned count of such a function tells of its body's tables. Rows are deleted or
 -- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
 create or replace function neural_search.live_objects() returns setof storage.objects
 language sql stable as $$
@@ -58,8 +58,8 @@ select b.bucket_id, b.public_search, b.created_at, b.visible_by
 from neural_search.buckets as b
 join storage.buckets as s on s.id = b.bucket_id and (s.created_at > b.created_at) is not true;
 comment on view neural_search.indexed_buckets is
-  'The registered buckets that are still those that were registered. What was registered and is no longer there, or was '
-  'deleted and made anew, isn''t indexed until somebody says so again.';
+  'The registered buckets that are still those that were registered. One that is no longer there, or was deleted and made '
+  'anew, isn''t indexed until somebody says so again.';
 
 
 create or replace function neural_search.is_indexed(object jsonb) returns boolean
@@ -179,7 +179,7 @@ comment on function neural_search.note_burst is
   'Notes that somebody took as many of a model''s uploads as they could, so that they come back for more.';
 
 
--- So that whoever downloads the bytes asks reuse_embedding only where it will answer. By their size and not by an eTag,
+-- So that workers, with the bytes, ask reuse_embedding only where it will answer. By their size and not by an eTag,
 -- which needn't be a hash of the content: identical bytes may have different ones, where a file came in parts.
 create or replace function neural_search.known_hashes(model_name text, size bigint) returns text[]
 language sql stable set search_path = '' as $$
@@ -214,7 +214,7 @@ begin
     limit greatest(max_jobs, 0)
     for update of j skip locked
   ),
-  -- What may have killed its worker is handed out alone, so that it can't cost others their attempts. Materialized, so
+  -- An object that may have killed its worker is handed out alone: it can't cost others their attempts. Materialized, so
   -- that the cost of its sort, prohibitive by the setting above, doesn't blur the choice of the joins below.
   chosen as materialized (
     select ranked.object_id, ranked.model
@@ -256,7 +256,7 @@ begin
   perform neural_search.note_request(loaded_models);
   perform neural_search.give_up_exhausted();
 
-  -- What makes uploads searchable goes before backfill, and both before what a standby model is still to catch up with.
+  -- Uploads go before backfill, and both before a standby model's backlog.
   for model_name, job_priority in
     select m.name, p::smallint from neural_search.models as m cross join generate_series(0, 1) as p
     where m.name = any (loaded_models) and m.state in ('active', 'standby')
@@ -335,7 +335,7 @@ begin
     return;
   end if;
 
-  -- Nothing to do: the row that says most about why. What is still to come goes before what is given up.
+  -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
   select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
   order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
   return query select
@@ -444,7 +444,7 @@ comment on function public.finish_embedding_job is
   'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
 
 
--- Whoever changes an object of the batch waits for all of it. So it waits for no row that another holds, lest two wait
+-- A change of an object in the batch waits for all of it. So it waits for no row that another holds, lest two wait
 -- for each other, and begins no image after half a second. Each is written in a subtransaction of its own: Postgres has
 -- 64 of a session at hand, with more all sessions get slow.
 create or replace function public.finish_embedding_jobs(
@@ -490,8 +490,8 @@ comment on function public.finish_embedding_jobs is
   'aren''t valid. Ask finish_embedding_job for those: it waits, and tells why.';
 
 
--- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
--- others have the same bytes.
+-- Vectors are reused from the documents themselves, and gone with the last of them. Uploaders aren't told that others have
+-- the same bytes.
 create or replace function public.reuse_embedding(
   object_id uuid, model text, object_version text, content_hash text, decoder_version integer default 1
 ) returns text
@@ -514,7 +514,7 @@ begin
 end
 $$;
 comment on function public.reuse_embedding is
-  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash and were decoded as '
+  'As finish_embedding_job, with the values of a document of the same model whose bytes have this hash and were decoded as '
   'decoder_version decodes them; unknown where there is none.';
 
 
@@ -557,7 +557,7 @@ begin
       when j.attempts >= neural_search.max_attempts() then 'failed'
       else 'pending'
     end,
-    -- 10, 20, 40, 80 s and up to half of that more or less, so that what failed together isn't retried together.
+    -- 10, 20, 40, 80 s and up to half of that more or less, so that joint failures aren't retried together.
     next_attempt_at = now() + make_interval(secs => 5 * 2 ^ j.attempts * (0.5 + random())),
     lease_id = null,
     error_class = fail_embedding_job.error_class,
@@ -568,7 +568,7 @@ begin
     and j.lease_id = fail_embedding_job.lease_id
   returning j.state into result;
 
-  -- A job beside a document is to decode the file anew. What no decoder takes for an image now is none.
+  -- A job beside a document is to decode the file anew. A file that no decoder takes for an image now is none.
   if result in ('skipped', 'failed') and fail_embedding_job.decoder_version is not null then
     delete from neural_search.documents as d
     where d.object_id = fail_embedding_job.object_id and d.model = fail_embedding_job.model;
@@ -595,8 +595,8 @@ declare
 begin
   update neural_search.jobs as j set
     attempts = greatest(j.attempts - 1, 0),
-    faults = j.faults + (delay > 0)::integer, -- what is due again at once was given back in good order
-    -- Twice as long each time, up to 5 minutes, and up to half as much more: what a fault stopped together doesn't
+    faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
+    -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
     -- come back together. Never earlier than asked for.
     next_attempt_at = now() + make_interval(
       secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),

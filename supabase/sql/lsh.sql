@@ -1,6 +1,6 @@
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
--- Objects: lsh_planes; documents.lsh and its trigger; lsh_length, lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
+-- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
 -- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
 -- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
 

@@ -1,5 +1,5 @@
--- Privileges: who may read, write and execute what. Everything is closed first, then opened by a line.
--- Callers: whatever the project's default privileges gave, implicitly or by Supabase's old defaults, is taken back here.
+-- Privileges: grants on everything of ours, which is closed first and then opened by a line.
+-- Callers: the migrations; grants by the project's default privileges, Supabase's old ones too, are taken back.
 -- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
@@ -57,7 +57,7 @@ revoke execute on function
   neural_search.set_lsh,
   neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;
--- Searches; then what those execute as their caller. PostgREST exposes only the first.
+-- Searches; then the functions that those execute as their caller. PostgREST exposes only the first.
 grant execute on function
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,

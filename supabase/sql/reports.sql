@@ -1,7 +1,7 @@
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
--- Callers: the command line as service_role; whoever looks into the database.
--- Objects: views progress, backlog, failures, outdated, freshness; table reconciliations; index_status,
--- list_embedding_jobs, embedding_report.
+-- Callers: the command line as service_role; operators in the database.
+-- Objects: views progress, backlog, failures, outdated, freshness; index_status, list_embedding_jobs,
+-- embedding_report.
 
 create or replace view neural_search.progress with (security_invoker = true) as
 select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.version, '') as version,
@@ -70,11 +70,11 @@ select p.object_id, p.bucket_id, p.name, p.model, p.version, p.mime_type, p.deco
   case when p.state <> 'searchable' then p.error_class end as refused_for
 from neural_search.progress as p
 where p.state in ('searchable', 'skipped', 'failed') and neural_search.is_outdated(
-  case when p.state = 'searchable' then p.mime_type end, -- of others it is only what the uploader declared
+  case when p.state = 'searchable' then p.mime_type end, -- of others it is only the uploader's word
   p.decoder_version, (select max(c.version) from neural_search.decoder_changes() as c)
 );
 comment on view neural_search.outdated is
-  'What an older decoder refused (for refused_for), or may have embedded as another picture than today''s makes of it.';
+  'Objects that an older decoder refused (for refused_for), or may have embedded as another picture than today''s.';
 
 
 create or replace view neural_search.freshness with (security_invoker = true) as
@@ -85,7 +85,7 @@ from neural_search.documents as d
 where d.embedded_at > now() - interval '24 hours'
 group by d.model;
 comment on view neural_search.freshness is
-  'How long it took from upload to searchable, by model, for what was embedded in the last 24 hours.';
+  'How long it took from upload to searchable, by model, for documents embedded in the last 24 hours.';
 
 
 create or replace function public.index_status() returns table (
@@ -170,5 +170,5 @@ language sql stable set search_path = '' set statement_timeout = '60s' as $$
   )
 $$;
 comment on function public.embedding_report is
-  'What the search is up to: backlog, failures by cause, freshness, the last reconciliation, and the buckets that '
+  'The state of the index: backlog, failures by cause, freshness, the last reconciliation, and the buckets that '
   'aren''t indexed.';

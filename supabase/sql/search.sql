@@ -166,7 +166,7 @@ begin
     )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
-    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
+    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, for any caller
       raise exception 'page_after.rank is %, expected 0 to 10000.', page_after ->> 'rank'
         using errcode = 'invalid_parameter_value',
           hint = 'Give 10000 where there were more: it only says how far to look at first.';
@@ -201,8 +201,8 @@ comment on function neural_search.filter_conditions is
   'A checked filter as conditions on documents as d: the leakproof ones, or the others.';
 
 
--- Definer, because jsonb's @> isn't leakproof: the caller's own statement could use its index only for what all policies had
--- been asked about. The search asks them about these ids. Of more than so many no list is made: they narrow little.
+-- Definer, because jsonb's @> isn't leakproof: the caller's own statement could use its index only for rows that all policies
+-- had been asked about. The search asks them about these ids. Of more than so many no list is made: they narrow little.
 create or replace function neural_search.ids_with_metadata(model text, metadata jsonb) returns bigint[]
 language sql stable strict security definer set search_path = '' as $$
   select case when count(*) <= 2000 then coalesce(array_agg(d.id), '{}') end
@@ -234,7 +234,7 @@ begin
 end
 $$;
 comment on function neural_search.set_parameters is
-  'Sets parameters until the end of the transaction; returns what they were, for restoring them.';
+  'Sets parameters until the end of the transaction; returns their former values, for restoring them.';
 
 
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
@@ -270,8 +270,8 @@ begin
       ') as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions, search.objects
     )
-    -- For where nothing is prepared: our policy asks can_see for each of what visible_objects brings, and for all of what
-    -- lies in buckets where everybody may search. Offset 0 as above.
+    -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
+    -- buckets where everybody may search. Offset 0 as above.
     when 'visible' then format(
       'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
       ' select d.* from visible cross join lateral ('
@@ -303,7 +303,7 @@ comment on function neural_search.search_statement is
   'there.';
 
 
--- The words of those that were found, and no others, add to their scores. $3 is what words weigh, $4 the query's lexemes.
+-- The words of those that were found, and no others, add to their scores. $3 is the weight of words, $4 the query's lexemes.
 create or replace function neural_search.scored_statement(search neural_search.search, way text) returns text
 language sql immutable set search_path = '' as $$
   select format(
@@ -340,7 +340,7 @@ begin
     if not neural_search.policies_work() then
       return '{}'::neural_search.match[];
     elsif current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides what a policy fails on: this failure is our own
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
     end if;
   end;
   -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
@@ -355,7 +355,7 @@ comment on function neural_search.find_matches is
   'read.';
 
 
--- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
+-- The policies have shown them all; the question left is whether their objects are still there. As can_see asks it, but
 -- once for all of them, unless a policy fails here that didn't before.
 create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
 returns neural_search.match[]
@@ -387,7 +387,7 @@ comment on function neural_search.seen_among is
   'Of these matches those that the caller may see, in their order: so many, after so many that are skipped.';
 
 
--- What the planner expects is good enough: what depends on it is how long a search takes, not what it finds. Volatile,
+-- The planner's expectation is good enough: a search's duration depends on it, not its results. Volatile,
 -- because no other function may use EXPLAIN.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
 language plpgsql volatile set search_path = '' as $$
@@ -408,13 +408,13 @@ $$;
 comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
 
 
--- Null where it brings too few: not even whatever is missing is known then.
+-- Null where it brings too few: the missing ones aren't even known then.
 create or replace function neural_search.walked(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
   total constant double precision := neural_search.expected_objects();
-  -- What the first look into the index brings. No more than are wanted would miss some, and of more documents more: of
+  -- The yield of the first look into the index. No more than are wanted would miss some, and of more documents more: of
   -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
   looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
   -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
@@ -442,8 +442,8 @@ comment on function neural_search.walked is
   'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index.';
 
 
--- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
--- table's size let expect; what is found doesn't.
+-- One way, in three steps, of which most searches take one. How long each takes depends on the planner's
+-- expectations and the table's size; the results don't.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
@@ -525,7 +525,7 @@ begin
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
   if not row_security_active('neural_search.documents') then
     search.narrowing = search.conditions; -- every index may be used
-    -- Not even whoever no policy applies to is to find what isn't there any more.
+    -- Not even a caller exempt from policies is to find objects that aren't there any more.
     search.conditions = search.conditions || ' and (select true from storage.objects as o'
       ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
   else
@@ -607,7 +607,7 @@ begin
     perform neural_search.check_depth(depth);
     depth = 4 * depth;
   end loop;
-  -- The best of all decides for every page; what comes after it says enough where that is as near.
+  -- The best of all decides for every page; a later one says enough where it is as near.
   if page[1].similarity < search.best_floor then
     found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
     if neural_search.seen_among(found, 1, 0) = '{}' then
@@ -628,14 +628,14 @@ language sql immutable set search_path = '' as $$
     'hnsw.scan_mem_multiplier'
   ]
 $$;
-comment on function neural_search.search_parameters is 'What a search sets by set_parameters, and sets back.';
+comment on function neural_search.search_parameters is 'The parameters that a search sets, and sets back.';
 
 
 create or replace function neural_search.search_settings() returns text[]
 language sql immutable set search_path = '' as $$
   select array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
 $$;
-comment on function neural_search.search_settings is 'What a search sets search_parameters to.';
+comment on function neural_search.search_settings is 'A search''s values of search_parameters.';
 
 
 create or replace function public.match_documents(
@@ -738,7 +738,7 @@ comment on function public.get_embeddings is
   'bucket and path (b/p); at most 1000 of each.';
 
 
--- Definer, because callers may not read the registered buckets. As is_public, for whoever knows no more than a name.
+-- Definer, because callers may not read the registered buckets. As is_public, by name alone.
 create or replace function neural_search.find_public(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language sql stable security definer set search_path = '' as $$
@@ -750,7 +750,7 @@ $$;
 comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';
 
 
--- As can_see, for whoever knows no more than a name.
+-- As can_see, by name alone.
 create or replace function neural_search.find_seen(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it

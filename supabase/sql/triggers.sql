@@ -1,7 +1,7 @@
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
--- Objects: neural_search.limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
--- itself is made in the last chapter.
+-- Objects: limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of,
+-- on_object_change. The trigger itself is made by attach.sql.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$
@@ -64,7 +64,7 @@ begin
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
-  -- One slow batch of pg_net holds up all that follows it; the schedule comes back for what isn't kicked now.
+  -- One slow batch of pg_net holds up all that follows it; the schedule comes back for jobs that aren't kicked now.
   if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then
     return false;
   end if;
@@ -82,7 +82,7 @@ begin
       timeout_milliseconds => 10000
     );
   exception when others then
-    -- It becomes a warning in the log of the database, whoever may read that.
+    -- It becomes a warning in the log of the database, which others may read.
     raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
   end;
   update neural_search.kicks as k set request_id = request, kicked_at = clock_timestamp() where k.slot = free_slot;
@@ -172,7 +172,7 @@ begin
   if was_indexed and neural_search.is_move(before, after) then
     update neural_search.jobs as j set
       version = new_version, updated_at = now(),
-      -- Whoever has it now comes back with the old version, which won't be accepted.
+      -- Its present worker comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version;
     update neural_search.documents as d set object_version = new_version
@@ -200,7 +200,7 @@ $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
 
--- What a change must touch to make work; Storage also writes times and metadata.
+-- A change must touch these to make work; Storage also writes times and metadata.
 create or replace function neural_search.identity_of(object jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
   select jsonb_build_array(
@@ -211,7 +211,7 @@ comment on function neural_search.identity_of is
 
 
 -- Definer, because Storage runs it as the uploader, who may not touch our tables, nor Vault. It never raises, or the
--- upload would fail; what it can't record in time is found by reconcile_documents.
+-- upload would fail; changes that it can't record in time are found by reconcile_documents.
 create or replace function neural_search.on_object_change() returns trigger
 language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
 declare
@@ -243,7 +243,7 @@ begin
   end;
 
   if due then
-    -- A block of its own: what fails here doesn't undo the record.
+    -- A block of its own: a failure here doesn't undo the record.
     perform neural_search.try_kick(jsonb_build_object(
       'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before,
       'wait', false));

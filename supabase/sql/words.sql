@@ -1,9 +1,8 @@
--- Words: what images are called and what their metadata says, beside what they show.
--- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
+-- Words: the names and the metadata of images, beside their pixels.
+-- Callers: the trigger on documents, as the role that changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- write_missing_words,
--- the policy on neural_search.words, rarest_first, nearest_with_words, last_one, find_page_by_words,
--- check_words, search_documents.
+-- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, check_words,
+-- search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -13,9 +12,9 @@ $$;
 comment on function neural_search.text_configuration is 'The text search configuration that lexemes are made by.';
 
 
--- Camel case, digits and whatever of ASCII is no letter separate words: which other letters there are depends on the
--- database's locale, and is left to the parser. Composed, because macOS uploads names in decomposed characters. What says
--- nothing of a picture is left out by this list, since to go by frequency would tell of hidden rows. 4,000 characters,
+-- Camel case, digits and ASCII's other non-letters separate words: which other letters there are depends on the
+-- database's locale, and is left to the parser. Composed, because macOS uploads names in decomposed characters. Words
+-- that say nothing of a picture are left out by a list: frequency would tell of hidden rows. 4,000 characters,
 -- words of at most 64.
 create or replace function neural_search.lexemes(source text, configuration regconfig)
 returns table (lexeme text, place integer)
@@ -44,8 +43,8 @@ language sql stable set search_path = '' as $$
   group by l.lexeme
 $$;
 comment on function neural_search.lexemes is
-  'The lexemes in a path or in any text, and where they come first; without numbers, single letters, file types, what '
-  'cameras call files, and little words.';
+  'The lexemes in a path or in any text, and where they come first; without numbers, single letters, file types, '
+  'cameras'' names for files, and little words.';
 
 
 -- The path without its file's type; of the metadata strings and lists of strings, not their keys. At most 100 in all.
@@ -113,7 +112,7 @@ begin
       coalesce(quote_literal(left(use_text_search.configuration, 100)), 'null')
       using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
   end if;
-  lock table neural_search.documents in share mode; -- or what is uploaded meanwhile would keep words of the former kind
+  lock table neural_search.documents in share mode; -- or uploads meanwhile would keep words of the former kind
   update neural_search.text_search as t set configuration = found, missing = 'empty' where true;
   return neural_search.write_words();
 end
@@ -161,7 +160,7 @@ comment on function neural_search.attach_words is
   'Makes the trigger that keeps words, where it is missing; write_missing_words makes those of the documents that are there.';
 
 
--- So many at a time, because a million documents take minutes, and whoever moves or overwrites one of these waits.
+-- So many at a time, because a million documents take minutes, and moves and overwrites of these wait.
 create or replace function neural_search.write_missing_words(max_documents integer) returns bigint
 language plpgsql set search_path = '' as $$
 declare
@@ -197,12 +196,12 @@ alter policy "As the policy on documents says" on neural_search.words
     coalesce((select true from neural_search.documents as d where d.id = words.document_id), false)
   );
 comment on policy "As the policy on documents says" on neural_search.words is
-  'A word is seen by whoever sees its document.';
+  'A word is seen by those who see its document.';
 
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
 -- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too, and so
--- does how long a search takes; what it finds doesn't. Of a policy the planner expects that half of the rows pass it.
+-- does how long a search takes; its results don't. Of a policy the planner expects that half of the rows pass it.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$

@@ -95,7 +95,7 @@ def test_a_stale_version_and_a_deleted_object_harm_no_other(database, db, three)
 
 def test_a_lease_that_is_lost_to_another_writes_no_second_row(db, three):
     first, second, third = three
-    assert finish(db, first[0], vector(0, 1)) == "embedded"  # whoever has the lease now
+    assert finish(db, first[0], vector(0, 1)) == "embedded"  # for the present lease
     db.execute("update neural_search.jobs set lease_id = gen_random_uuid() where object_id = %s", [second[0]])
     assert finish_all(db, first, second, third) == ["embedded"] * 3
     assert sorted(documents(db)) == sorted(three)

@@ -1,4 +1,4 @@
-"""Registering buckets, their state, and the repair of what no event announced."""
+"""Registering buckets, their state, and the repair of changes that no event announced."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_reconciling_does_nothing_where_nothing_is_wrong(db, make_document, make
     assert before == after
 
 
-# Invariant 2: what no event recorded is restored. test_job_states.py tries 2, 3 and 4 in any order of events.
+# Invariant 2: unrecorded changes are restored. test_job_states.py tries 2, 3 and 4 in any order of events.
 def test_an_upload_that_nobody_recorded_is_found(db, silent):
     silent.execute("insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', 'v1')")
     with as_role(db, "service_role"):

@@ -45,7 +45,7 @@ CALLERS = {
     "public.search_documents",
     "public.similar_documents",
 }
-# What those call as the caller. PostgREST doesn't expose their schema.
+# Functions that those call as the caller. PostgREST doesn't expose their schema.
 HELPERS = {
     "neural_search.are_duplicates",
     "neural_search.average_candidates",
@@ -329,7 +329,7 @@ def test_parameters_of_no_two_functions_of_a_name_can_be_confused(catalogue):
 
 
 def test_what_forbids_a_kind_of_plan_forbids_its_compilation(db):
-    """Before PostgreSQL 18 a forbidden step has a prohibitive cost, beyond that of what is compiled."""
+    """Before PostgreSQL 18 a forbidden step has a prohibitive cost, beyond the threshold of compilation."""
     rows = db.execute("""
         select p.oid::regprocedure::text, 'jit=off' = any(p.proconfig) from pg_proc as p
         where array_to_string(p.proconfig, ' ') like '%enable_%=off%'

@@ -49,7 +49,7 @@ def crowd(cluster, template):
 
 @pytest.fixture
 def connection(crowd):
-    """What a test changes is gone after it."""
+    """A test's changes are gone after it."""
     with crowd.connect() as connection, connection.transaction(force_rollback=True):
         connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
         yield connection
@@ -172,7 +172,7 @@ def test_whatever_the_filter_the_nearest_that_pass_it_are_found(connection, role
         (EVERYBODY, "most", 10, {"min_bytes": ROWS - 20}, (0, 0, 0)),
         (EVERYBODY, "most", 10, {"metadata": {"tag": 7}}, (0, 0, 0)),
         (POLICIES["owner"], "ten", 10, {"metadata": {"tag": 7}}, (0, 0, 0)),
-        # The policy chokes at the first look already, so what the caller may see is read in parts.
+        # The policy chokes at the first look already, so the caller's objects are read in parts.
         (POLICIES["choking"], "one", 10, {}, (2, 1, 0)),
     ],
     ids=[

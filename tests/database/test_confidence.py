@@ -1,4 +1,4 @@
-"""Confidence: what a similarity is worth by the levels of its model, whatever is indexed."""
+"""Confidence: the worth of a similarity by the levels of its model, independent of other images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def look_alikes(number: int) -> np.ndarray:
 
 
 def answers(db, bucket: str) -> list[object]:
-    """What searches in a bucket are answered, of every kind."""
+    """The answers to searches in a bucket, of every kind."""
     narrow, query = json.dumps({"bucket": bucket}), json.loads(vector(1))
     away = json.dumps([{"embedding": json.loads(vector(0, 1))}])
     asked = [

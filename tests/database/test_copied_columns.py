@@ -1,4 +1,4 @@
-"""Whatever a document copies from its object follows the object, however that is changed."""
+"""A document's copies of its object's columns follow the object, however that is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator declares of a bucket makes searches begin with the few that a caller may see."""
+"""An operator's declaration makes searches begin with the few that a caller may see."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_declaration_grants_nothing(db):
 def test_a_declaration_narrows_by_what_the_caller_has(db):
     declare(db, owner="auth.uid()")
     assert conditions(db, ME) == f" and (d.bucket_id = any ('{{images}}') and (d.owner_id = '{ME}'))"
-    assert conditions(db, None) is None  # of whom it says nothing
+    assert conditions(db, None) is None  # for such it says nothing
 
 
 def test_values_are_quoted(db):

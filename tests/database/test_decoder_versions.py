@@ -1,4 +1,4 @@
-"""After an upgrade: what an older decoder refused or may have got wrong is counted and repaired."""
+"""After an upgrade: an older decoder's refusals and possible mistakes are counted and repaired."""
 
 from __future__ import annotations
 

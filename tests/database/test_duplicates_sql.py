@@ -20,7 +20,7 @@ def changed(bits: int) -> str:
 
 @pytest.fixture
 def make(db, make_document):
-    """A document with what duplicates are told by; its id."""
+    """A document with a fingerprint; its id."""
     numbers = itertools.count()
 
     def make(*point, perceptual=HASH, content=None, width=400, height=300, **columns) -> int:
@@ -105,7 +105,7 @@ def test_whoever_sees_few_of_many_documents_is_led_on_through_them(db, make):
 
 
 def test_where_documents_end_is_told_to_ten_thousand_and_no_closer(db, make):
-    """What somebody who may see nothing learns when others upload."""
+    """The answer to somebody who may see nothing, when others upload."""
     db.execute('drop policy "Demo: everybody may use images" on storage.objects')
     make()
     db.execute(FREE_IDS)

@@ -1,4 +1,4 @@
-"""What the trigger on storage.objects makes of what Storage does, and that Storage never suffers from it."""
+"""The trigger on storage.objects follows Storage, which never suffers from it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_move_rewrites_the_document_and_makes_no_job(db, make_document, move):
     assert db.execute(JOBS).fetchall() == []
 
 
-# Invariant 8: what is copied from the object follows it in the same transaction.
+# Invariant 8: copies from the object follow it in the same transaction.
 def test_a_move_between_indexed_buckets_rewrites_the_bucket(db, storage, make_document, move):
     db.execute("select public.index_bucket(%s)", [other_bucket(storage)])
     object_id = make_document("a.png")
@@ -219,7 +219,7 @@ def platform(database):
 
 
 def test_a_burst_makes_as_many_calls_as_may_be_in_flight(db, platform, make_object, callable_function):
-    """One of four is the schedule's; whoever answers makes room for one more."""
+    """One of four is the schedule's; each answer makes room for one more."""
     for _ in range(20):
         make_object()
     in_flight = sent(db)

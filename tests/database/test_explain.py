@@ -1,4 +1,4 @@
-"""What is known of one object, and by which way the database searched."""
+"""The facts about one object, and the way by which the database searched."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Invariants 2, 3 and 4 in any order of events: random lives of objects and of the jobs for them.
 
-Nothing here believes what the queue says of itself: after each step the promises are read from
-storage.objects, from documents and from what a search finds.
+Nothing here believes the queue's word: after each step the promises are read from
+storage.objects, from documents and from the results of a search.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Project(RuleBasedStateMachine):
         self.uploader.add_notice_handler(lambda _: None)
         self.ids = count(1)  # not random: claims go by them
         self.versions = count(1)
-        self.bytes = {}  # version -> what Storage has under it
+        self.bytes = {}  # version -> its bytes in Storage
         self.work = []  # every job that was ever handed out
         self.recorded = True  # False from the loss of an event to the next reconciliation
         self.platform.execute("set session_replication_role = 'replica'")
@@ -91,7 +91,7 @@ class Project(RuleBasedStateMachine):
             for connection in (self.project, self.platform, self.uploader):
                 connection.close()
 
-    # What uploaders do, as storage-api's statements.
+    # The uploaders' acts, as storage-api's statements.
 
     @rule(place=PLACES)
     def upload(self, place, connection=None, stored=None):
@@ -152,7 +152,7 @@ class Project(RuleBasedStateMachine):
             if loss == "no table":
                 self.project.execute("alter table neural_search.lost rename to jobs")
 
-    # What webhooks and workers do. Any of them may come late, twice, or for what is long gone.
+    # The acts of webhooks and workers. Any may come late, twice, or for objects long gone.
 
     @rule(jobs=st.integers(1, 3))
     def claim(self, jobs):
@@ -205,7 +205,7 @@ class Project(RuleBasedStateMachine):
     def time_passes(self):
         self.project.execute("update neural_search.jobs set next_attempt_at = now() - interval '1 second'")
 
-    # What the owner and the schedule do.
+    # The acts of the owner and the schedule.
 
     @rule(
         function=st.sampled_from(["retry_embedding_jobs", "unindex_bucket", "index_bucket", "index_bucket"]),
@@ -246,7 +246,7 @@ class Project(RuleBasedStateMachine):
         """Invariant 4: once the schedule has run, nothing of the disorder is left but the reasons."""
         self.reconcile()
         self.project.execute("select public.retry_embedding_jobs()")
-        for _ in range(9):  # more than there are objects: what lost its worker is handed out alone
+        for _ in range(9):  # more than there are objects: one that lost its worker is handed out alone
             self.time_passes()
             self.a_worker_drains_the_queue()
         self.invariant_3_what_is_found_has_the_bytes_that_were_embedded()

@@ -124,7 +124,7 @@ def test_an_image_that_kills_its_worker_each_time_costs_the_others_no_attempt(db
     while claimed := claim(db, jobs=4):
         for object_id, _, attempt in claimed:
             if object_id == killer:
-                break  # the worker dies, and with it what it had claimed
+                break  # the worker dies, and with it its claim
             assert attempt <= 2
             assert finish(db, object_id, vector(1)) == "embedded"
         make_due(db)
@@ -235,7 +235,7 @@ def test_an_unknown_model_is_refused(db, make_object):
         )
 
 
-# Invariant 3 where two act at once: whoever comes second waits, and then knows.
+# Invariant 3 where two act at once: the second waits, and then knows.
 def in_background(work):
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -676,7 +676,7 @@ def test_a_document_of_an_older_decoder_is_decoded_again_after_uploads(db, make_
 
 
 def test_a_claim_reads_none_of_the_backfill_where_uploads_are_due(db, make_object):
-    """By the index, whatever statistics from before the backfill say."""
+    """By the index, despite statistics from before the backfill."""
     db.execute(
         "insert into neural_search.jobs (object_id, model, version, priority)"
         " select gen_random_uuid(), %s, '', 1 from generate_series(1, 20000)",

@@ -1,4 +1,4 @@
-"""Many images at once: what is due is read through its index, and many jobs are not many calls."""
+"""Many images at once: due jobs are read through their index, and many jobs are not many calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.databases import MODEL, clone
 OBJECTS = 3000
 UNRECORDED = "select unrecorded from neural_search.backlog where bucket_id = 'images'"
 CLAIM = "select count(*) from public.claim_embedding_jobs(%s, 20)"
-# Scans of whole tables, and entries read from the index of what is due, by this session's transaction.
+# Scans of whole tables, and entries read from the index of due jobs, by this session's transaction.
 READ = """
 select pg_stat_get_xact_numscans('neural_search.jobs'::regclass)
   + pg_stat_get_xact_numscans('storage.objects'::regclass),

@@ -1,4 +1,4 @@
-"""One model takes another's place: what is added, when it may be searched, and what is left of it."""
+"""One model takes another's place: its addition, when it may be searched, and its remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in for the platform refuses and allows what a hosted project does."""
+"""The stand-in for the platform refuses and allows as a hosted project does."""
 
 from __future__ import annotations
 

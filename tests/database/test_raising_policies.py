@@ -1,4 +1,4 @@
-"""What callers may see is read at once though a policy raises for some objects, however many."""
+"""The objects that callers may see are read at once though a policy raises for some objects, however many."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def crowd(cluster, template):
 
 @pytest.fixture
 def connection(crowd):
-    """As a superuser; what a test changes is gone after it."""
+    """As a superuser; a test's changes are gone after it."""
     with crowd.connect("supabase_admin") as connection, connection.transaction(force_rollback=True):
         connection.execute("set local session_replication_role = 'replica'")
         connection.execute('drop policy "Demo: everybody may use images" on storage.objects')

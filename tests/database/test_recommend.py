@@ -168,7 +168,7 @@ def test_best_score_finds_the_same_as_comparing_everything_with_every_example(db
         assert [row[2] for row in found] == [pytest.approx(score(angle)) for angle in ranked[:count]]
 
 
-# What holds for both.
+# Requirements of both.
 
 
 @pytest.mark.parametrize("strategy", ["average", "best_score"])
@@ -243,7 +243,7 @@ def test_average_judges_by_what_is_liked_before_anything_is_subtracted(db, make_
     db.execute(PLAIN_LEVELS)
     make_document("liked", *at(20)), make_document("beyond", *at(-60))
     asked = [json.dumps([embedding(*at(0))]), json.dumps([embedding(*at(60))])]
-    # What is searched for lies at -41 degrees: "beyond" is the nearer, yet nothing like the like.
+    # The query lies at -41 degrees: "beyond" is the nearer, yet nothing like the like.
     found = db.execute(f"{JUDGED}, similarity_threshold => -1)", asked).fetchall()
     assert found == [("beyond", "unrelated"), ("liked", "same")]
 

@@ -226,7 +226,7 @@ def test_every_migration_can_be_run_again(database, db):
 
 
 def test_the_newest_migration_is_run_again_where_its_text_was_another(database, db):
-    """So a developer's database follows the sources; what is released has one text for ever."""
+    """So a developer's database follows the sources; a release has one text for ever."""
     before = catalogue(db)
     db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
     db.execute("drop function public.object_states")

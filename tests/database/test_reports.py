@@ -1,4 +1,4 @@
-"""Is every image searchable, and if not, why? The reports, and the backfill of what nobody recorded."""
+"""Is every image searchable, and if not, why? The reports, and the backfill of unrecorded objects."""
 
 from __future__ import annotations
 

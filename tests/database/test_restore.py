@@ -81,7 +81,7 @@ def written_alike(connection: Connection) -> list[str]:
 
 
 def check(restored: Clone, db: Connection) -> None:
-    """It has what the other has, and follows Storage as that does."""
+    """It has all that the other has, and follows Storage as that does."""
     with restored.connect() as connection:
         assert written_alike(connection) == written_alike(db)
         for rows in (DATA, JOBS):

@@ -1,4 +1,4 @@
-"""What Storage's S3 protocol does to storage.objects, and what the triggers make of it.
+"""The statements of Storage's S3 protocol on storage.objects, and the triggers' answer.
 
 The gateway doesn't speak S3. Its uploads always upsert; each request asks the policies first by a statement
 as the caller that is rolled back; the row is written as Storage's own role when the bytes are stored.

@@ -1,4 +1,4 @@
-"""match_documents and its kin: what is found, in which order, and by whom."""
+"""match_documents and its kin: the results, their order, and the permissions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAIN_LEVELS = """
 
 @pytest.fixture
 def own_objects_only(db):
-    """Callers see what they own, and anon nothing."""
+    """Callers see their own objects, and anon nothing."""
     db.execute('drop policy "Demo: everybody may use images" on storage.objects')
     db.execute("""
         create policy own on storage.objects for select to authenticated
@@ -409,7 +409,7 @@ def test_an_object_that_a_policy_chokes_on_is_seen_by_nobody_and_spoils_no_searc
 def test_a_bucket_made_anew_under_an_old_name_isnt_searched_by_everybody(
     db, silent, own_objects_only, make_document
 ):
-    """Not even by what stands there from before, until the reconciliation comes."""
+    """Not even by rows from before, until the reconciliation comes."""
     make_document("a.png")
     db.execute("select public.index_bucket('images', true)")
     silent.execute(
@@ -422,7 +422,7 @@ def test_a_bucket_made_anew_under_an_old_name_isnt_searched_by_everybody(
         assert found(db) == ["a.png"]
 
 
-# Invariant 3: whoever asks, and though no event was recorded. Finish and change at once: test_jobs.py.
+# Invariant 3: for every caller, and though no event was recorded. Finish and change at once: test_jobs.py.
 @pytest.mark.parametrize("role", ["anon", "service_role", "postgres"])
 @pytest.mark.parametrize(
     "change",

@@ -1,4 +1,4 @@
-"""search_documents: what images are called and what their metadata says, beside what they show."""
+"""search_documents: the names and the metadata of images, beside their pixels."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def pages(connection, text, count):
 
 
 def by_hand(connection, text):
-    """What a caller finds who sees the documents with even ids, without any function of ours."""
+    """The results for a caller who sees the documents with even ids, without any function of ours."""
     return connection.execute(
         """
         select d.content, 1 - (d.embedding operator(extensions.<=>) %(query)s) + 0.5 * (
@@ -357,7 +357,7 @@ def test_where_a_policy_fails_it_is_asked_about_few_documents_one_by_one(crowd):
     with crowd.connect("supabase_admin") as platform, platform.transaction(force_rollback=True):
         platform.execute("set local track_functions = 'all'")
         platform.execute('drop policy "Demo: everybody may use images" on storage.objects')
-        # It fails on what is nearest to the query, so that every search comes across it.
+        # It fails on the document nearest to the query, so that every search comes across it.
         ((nearest,),) = platform.execute(
             "select d.object_version from neural_search.documents as d"
             " order by d.embedding operator(extensions.<=>) %s limit 1",

@@ -1,4 +1,4 @@
--- Levels of confidence are similarities, whatever else is indexed: what they were measured against before held every
+-- Levels of confidence are similarities, independent of other images: the former yardstick held every
 -- bucket's images, so that one bucket moved another's levels. Rows in its units mean nothing any more.
 
 do $$
@@ -15,9 +15,9 @@ $$;
 comment on table neural_search.calibrations is
   'The least similarity of each level of confidence, as `python -m evaluation.levels` measured it.';
 comment on column neural_search.calibrations.model is 'Null: for models that weren''t measured.';
-comment on column neural_search.calibrations.related is 'What 5% of pairs of different images, or of a text and an image, reach.';
+comment on column neural_search.calibrations.related is 'Reached by 5% of pairs of different images, or of a text and an image.';
 comment on column neural_search.calibrations.strong is 'Less than 95% of copies reach: cropped to 75%, JPEG of quality 20, half the size.';
-comment on column neural_search.calibrations.same is 'What hardly another image reaches. Null where a query can''t be the image itself.';
+comment on column neural_search.calibrations.same is 'Reached by hardly another image. Null where a query can''t be the image itself.';
 
 insert into neural_search.calibrations (model, query_kind, related, strong, same) values
   ('efficientnet-lite0', 'image', 0.44, 0.57, 0.975),

@@ -1,4 +1,4 @@
--- The words of documents: what images are called and what their metadata says.
+-- The words of documents: the names and the metadata of images.
 create table if not exists neural_search.words (
   lexeme text not null,
   document_id bigint not null references neural_search.documents (id) on delete cascade,
@@ -13,7 +13,7 @@ comment on column neural_search.words.document_id is 'neural_search.documents.id
 comment on column neural_search.words.source is 'Where it is from: 1 the path, 2 the metadata, 3 both.';
 
 create index if not exists words_document_id_idx on neural_search.words (document_id);
-comment on index neural_search.words_document_id_idx is 'What goes or changes with a document.';
+comment on index neural_search.words_document_id_idx is 'For the words that go or change with a document.';
 
 alter table neural_search.words enable row level security;
 

@@ -1,4 +1,4 @@
--- Versions of an object may share an id, so what is live is asked of rows and no longer of ids. The sources make the views anew.
+-- Versions of an object may share an id, so rows and no longer ids are asked whether they are live. The sources make the views anew.
 drop view if exists neural_search.outdated, neural_search.failures, neural_search.backlog, neural_search.progress;
 drop function if exists neural_search.dead_objects();
 
@@ -22,7 +22,7 @@ alter table neural_search.models add column if not exists burst_at timestamptz;
 comment on column neural_search.models.burst_at is
   'When somebody last took as many uploads as they could, give or take half a second. In seconds they come back for more.';
 
--- Uploads come before what is caught up with.
+-- Uploads come before backfill.
 alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
 comment on column neural_search.jobs.priority is
   '0: an upload; 1: backfill and retries, which come after all uploads that are due.';

@@ -1,7 +1,7 @@
 -- How much of a picture its file shows, and which version of the decoder read or refused it.
 select set_config('lock_timeout', '10s', true);
 
--- What stands there was decoded by 0.1.0, which refused all that was cut off.
+-- Present documents were decoded by 0.1.0, which refused all that was cut off.
 alter table neural_search.documents add column if not exists shown real not null default 1
   constraint documents_shown_check check (shown > 0 and shown <= 1);
 comment on column neural_search.documents.shown is
@@ -12,7 +12,7 @@ comment on column neural_search.documents.decoder_version is
 
 create index if not exists documents_shown_idx on neural_search.documents (shown) where shown < 1;
 comment on index neural_search.documents_shown_idx is
-  'For whoever looks for images that are cut off: few, and no other row is in it.';
+  'For finding images that are cut off: few, and no other row is in it.';
 
 alter table neural_search.jobs add column if not exists decoder_version integer;
 comment on column neural_search.jobs.decoder_version is
@@ -21,7 +21,7 @@ alter table neural_search.jobs add column if not exists decoder_before integer;
 comment on column neural_search.jobs.decoder_before is
   'Set by backfill_documents: a document of an older decoder than this stays searchable until the job is done.';
 
--- The causes that 0.1.0 had for what its decoder refused.
+-- The causes that 0.1.0 had for its decoder's refusals.
 update neural_search.jobs as j set decoder_version = 1
 where j.decoder_version is null and j.state <> 'pending' and j.error_class in (
   'NotAnImage', 'BrokenImage', 'TooManyPixels', 'DecodingTimedOut', 'DecoderCrashed', 'DecodingOutOfMemory'

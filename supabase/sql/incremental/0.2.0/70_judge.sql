@@ -1,4 +1,4 @@
--- Pictures without content, by what the default model makes of them.
+-- Pictures without content, as the default model embeds them.
 
 create table if not exists neural_search.blanks (
   model text primary key,
@@ -6,9 +6,9 @@ create table if not exists neural_search.blanks (
 );
 alter table neural_search.blanks enable row level security;
 comment on table neural_search.blanks is
-  'The middle of what pictures of one colour become, as `python -m evaluation.levels` measured it: nobody is the same as '
+  'The middle of the embeddings of pictures of one colour, as `python -m evaluation.levels` measured it: nobody is the same as '
   'a picture that is near to it.';
-comment on column neural_search.blanks.model is 'What embedded them.';
+comment on column neural_search.blanks.model is 'The model that embedded them.';
 comment on column neural_search.blanks.embedding is 'Their mean, in whole hundredths of its greatest number.';
 
 insert into neural_search.blanks (model, embedding) values
