@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e6d6239dd22d4eeb839fc608f16a5baf4349f946e36f555b5c976c7cb5f86e69'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '94a0bf6e0961aee53fe60127fa3d75fc53d90d88efa94552c966d13b8ced67df'
     ) then
       return;
     end if;
@@ -158,7 +158,7 @@ comment on type neural_search.search_options is 'The arguments of match_document
 
 -- From sql/incremental/0.2.0/30_levels.sql
 
--- Levels of confidence are similarities, whatever else is indexed: what they were measured against before held every
+-- Levels of confidence are similarities, independent of other images: the former yardstick held every
 -- bucket's images, so that one bucket moved another's levels. Rows in its units mean nothing any more.
 
 do $$
@@ -175,9 +175,9 @@ $$;
 comment on table neural_search.calibrations is
   'The least similarity of each level of confidence, as `python -m evaluation.levels` measured it.';
 comment on column neural_search.calibrations.model is 'Null: for models that weren''t measured.';
-comment on column neural_search.calibrations.related is 'What 5% of pairs of different images, or of a text and an image, reach.';
+comment on column neural_search.calibrations.related is 'Reached by 5% of pairs of different images, or of a text and an image.';
 comment on column neural_search.calibrations.strong is 'Less than 95% of copies reach: cropped to 75%, JPEG of quality 20, half the size.';
-comment on column neural_search.calibrations.same is 'What hardly another image reaches. Null where a query can''t be the image itself.';
+comment on column neural_search.calibrations.same is 'Reached by hardly another image. Null where a query can''t be the image itself.';
 
 insert into neural_search.calibrations (model, query_kind, related, strong, same) values
   ('efficientnet-lite0', 'image', 0.44, 0.57, 0.975),
@@ -204,7 +204,7 @@ drop function if exists neural_search.check_recommendation(
 
 -- From sql/incremental/0.2.0/40_words.sql
 
--- The words of documents: what images are called and what their metadata says.
+-- The words of documents: the names and the metadata of images.
 create table if not exists neural_search.words (
   lexeme text not null,
   document_id bigint not null references neural_search.documents (id) on delete cascade,
@@ -219,7 +219,7 @@ comment on column neural_search.words.document_id is 'neural_search.documents.id
 comment on column neural_search.words.source is 'Where it is from: 1 the path, 2 the metadata, 3 both.';
 
 create index if not exists words_document_id_idx on neural_search.words (document_id);
-comment on index neural_search.words_document_id_idx is 'What goes or changes with a document.';
+comment on index neural_search.words_document_id_idx is 'For the words that go or change with a document.';
 
 alter table neural_search.words enable row level security;
 
@@ -275,7 +275,7 @@ drop function if exists neural_search.find_page(neural_search.search, integer, i
 
 -- From sql/incremental/0.2.0/50_follow.sql
 
--- Versions of an object may share an id, so what is live is asked of rows and no longer of ids. The sources make the views anew.
+-- Versions of an object may share an id, so rows and no longer ids are asked whether they are live. The sources make the views anew.
 drop view if exists neural_search.outdated, neural_search.failures, neural_search.backlog, neural_search.progress;
 drop function if exists neural_search.dead_objects();
 
@@ -299,7 +299,7 @@ alter table neural_search.models add column if not exists burst_at timestamptz;
 comment on column neural_search.models.burst_at is
   'When somebody last took as many uploads as they could, give or take half a second. In seconds they come back for more.';
 
--- Uploads come before what is caught up with.
+-- Uploads come before backfill.
 alter table neural_search.jobs add column if not exists priority smallint not null default 0 check (priority in (0, 1));
 comment on column neural_search.jobs.priority is
   '0: an upload; 1: backfill and retries, which come after all uploads that are due.';
@@ -324,7 +324,7 @@ alter table neural_search.documents set (
 -- How much of a picture its file shows, and which version of the decoder read or refused it.
 select set_config('lock_timeout', '10s', true);
 
--- What stands there was decoded by 0.1.0, which refused all that was cut off.
+-- Present documents were decoded by 0.1.0, which refused all that was cut off.
 alter table neural_search.documents add column if not exists shown real not null default 1
   constraint documents_shown_check check (shown > 0 and shown <= 1);
 comment on column neural_search.documents.shown is
@@ -335,7 +335,7 @@ comment on column neural_search.documents.decoder_version is
 
 create index if not exists documents_shown_idx on neural_search.documents (shown) where shown < 1;
 comment on index neural_search.documents_shown_idx is
-  'For whoever looks for images that are cut off: few, and no other row is in it.';
+  'For finding images that are cut off: few, and no other row is in it.';
 
 alter table neural_search.jobs add column if not exists decoder_version integer;
 comment on column neural_search.jobs.decoder_version is
@@ -344,7 +344,7 @@ alter table neural_search.jobs add column if not exists decoder_before integer;
 comment on column neural_search.jobs.decoder_before is
   'Set by backfill_documents: a document of an older decoder than this stays searchable until the job is done.';
 
--- The causes that 0.1.0 had for what its decoder refused.
+-- The causes that 0.1.0 had for its decoder's refusals.
 update neural_search.jobs as j set decoder_version = 1
 where j.decoder_version is null and j.state <> 'pending' and j.error_class in (
   'NotAnImage', 'BrokenImage', 'TooManyPixels', 'DecodingTimedOut', 'DecoderCrashed', 'DecodingOutOfMemory'
@@ -363,7 +363,7 @@ drop function if exists neural_search.queue_missing(integer, text, text);
 
 -- From sql/incremental/0.2.0/70_judge.sql
 
--- Pictures without content, by what the default model makes of them.
+-- Pictures without content, as the default model embeds them.
 
 create table if not exists neural_search.blanks (
   model text primary key,
@@ -371,9 +371,9 @@ create table if not exists neural_search.blanks (
 );
 alter table neural_search.blanks enable row level security;
 comment on table neural_search.blanks is
-  'The middle of what pictures of one colour become, as `python -m evaluation.levels` measured it: nobody is the same as '
+  'The middle of the embeddings of pictures of one colour, as `python -m evaluation.levels` measured it: nobody is the same as '
   'a picture that is near to it.';
-comment on column neural_search.blanks.model is 'What embedded them.';
+comment on column neural_search.blanks.model is 'The model that embedded them.';
 comment on column neural_search.blanks.embedding is 'Their mean, in whole hundredths of its greatest number.';
 
 insert into neural_search.blanks (model, embedding) values
@@ -434,11 +434,10 @@ on conflict (model) do nothing;
 
 -- From sql/incremental/0.2.0/80_declared.sql
 
--- What the operator declares of a bucket's policies, for index_bucket and searches to narrow by.
+-- The operator's declaration of a bucket's policies, for index_bucket and searches to narrow by.
 alter table neural_search.buckets add column if not exists visible_by jsonb;
 comment on column neural_search.buckets.visible_by is
-  'What its images are like that a caller may see, by the keys of declared_keys: an SQL expression each. Null where nothing '
-  'is declared.';
+  'The images that a caller may see, by the keys of declared_keys: an SQL expression each. Null where nothing is declared.';
 drop function if exists public.index_bucket(text, boolean);
 
 do $$
@@ -452,9 +451,9 @@ begin
 end
 $$;
 comment on type neural_search.search is
-  'What is looked for: the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
+  'A search for the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
   'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
-  'those that may use an index, declared whether visible_by is among them, objects what they say of storage.objects as o; '
+  'those that may use an index, declared whether visible_by is among them, objects those on storage.objects as o; '
   'same, strong and related are the levels of confidence; lexemes are the words to be found, which weigh so much, '
   'read_lexemes those whose documents are all read.';
 
@@ -465,8 +464,8 @@ comment on type neural_search.search is
 -- Callers: service_role, through PostgREST.
 -- Objects: public.documents.
 
--- Planner statistics of what PostgREST exposes tell what its policies hide (Prefer: count=planned), so the table lies in
--- the private schema, and callers have functions. No star: a new column is shown when somebody adds it here.
+-- Planner statistics of exposed tables tell of hidden rows (PostgREST's Prefer: count=planned), so the table lies in the
+-- private schema, and callers have functions. No star: a new column is shown when somebody adds it here.
 create or replace view public.documents with (security_invoker = true) as
   select
     d.id, d.object_id, d.bucket_id, d.content, d.model, d.embedding, d.object_version, d.content_hash, d.perceptual_hash,
@@ -523,8 +522,8 @@ comment on function neural_search.is_outdated is
 -- From sql/jobs.sql
 
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
--- Callers: embed_on_upload and the worker, as service_role; the triggers of the next chapter.
--- Objects: neural_search.jobs; indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
+-- Callers: embed_on_upload and the worker, as service_role; the triggers.
+-- Objects: indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -545,7 +544,7 @@ comment on function neural_search.is_live is
 
 
 -- Without a SET clause, because only then the planner puts its body in its place and an index serves what is asked of
--- it. In the private schema, because a planned count of such a function tells what its body reads. Rows are deleted or
+-- it. In the private schema, because a planned count of such a function tells of its body's tables. Rows are deleted or
 -- archived by columns that older projects lack: a name that storage.objects doesn't know is taken from the values.
 create or replace function neural_search.live_objects() returns setof storage.objects
 language sql stable as $$
@@ -582,8 +581,8 @@ select b.bucket_id, b.public_search, b.created_at, b.visible_by
 from neural_search.buckets as b
 join storage.buckets as s on s.id = b.bucket_id and (s.created_at > b.created_at) is not true;
 comment on view neural_search.indexed_buckets is
-  'The registered buckets that are still those that were registered. What was registered and is no longer there, or was '
-  'deleted and made anew, isn''t indexed until somebody says so again.';
+  'The registered buckets that are still those that were registered. One that is no longer there, or was deleted and made '
+  'anew, isn''t indexed until somebody says so again.';
 
 
 create or replace function neural_search.is_indexed(object jsonb) returns boolean
@@ -703,7 +702,7 @@ comment on function neural_search.note_burst is
   'Notes that somebody took as many of a model''s uploads as they could, so that they come back for more.';
 
 
--- So that whoever downloads the bytes asks reuse_embedding only where it will answer. By their size and not by an eTag,
+-- So that workers, with the bytes, ask reuse_embedding only where it will answer. By their size and not by an eTag,
 -- which needn't be a hash of the content: identical bytes may have different ones, where a file came in parts.
 create or replace function neural_search.known_hashes(model_name text, size bigint) returns text[]
 language sql stable set search_path = '' as $$
@@ -738,7 +737,7 @@ begin
     limit greatest(max_jobs, 0)
     for update of j skip locked
   ),
-  -- What may have killed its worker is handed out alone, so that it can't cost others their attempts. Materialized, so
+  -- An object that may have killed its worker is handed out alone: it can't cost others their attempts. Materialized, so
   -- that the cost of its sort, prohibitive by the setting above, doesn't blur the choice of the joins below.
   chosen as materialized (
     select ranked.object_id, ranked.model
@@ -780,7 +779,7 @@ begin
   perform neural_search.note_request(loaded_models);
   perform neural_search.give_up_exhausted();
 
-  -- What makes uploads searchable goes before backfill, and both before what a standby model is still to catch up with.
+  -- Uploads go before backfill, and both before a standby model's backlog.
   for model_name, job_priority in
     select m.name, p::smallint from neural_search.models as m cross join generate_series(0, 1) as p
     where m.name = any (loaded_models) and m.state in ('active', 'standby')
@@ -859,7 +858,7 @@ begin
     return;
   end if;
 
-  -- Nothing to do: the row that says most about why. What is still to come goes before what is given up.
+  -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
   select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
   order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
   return query select
@@ -968,7 +967,7 @@ comment on function public.finish_embedding_job is
   'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
 
 
--- Whoever changes an object of the batch waits for all of it. So it waits for no row that another holds, lest two wait
+-- A change of an object in the batch waits for all of it. So it waits for no row that another holds, lest two wait
 -- for each other, and begins no image after half a second. Each is written in a subtransaction of its own: Postgres has
 -- 64 of a session at hand, with more all sessions get slow.
 create or replace function public.finish_embedding_jobs(
@@ -1014,8 +1013,8 @@ comment on function public.finish_embedding_jobs is
   'aren''t valid. Ask finish_embedding_job for those: it waits, and tells why.';
 
 
--- What is kept for reuse is the documents themselves, so it is gone with the last of them. Whoever uploads isn't told that
--- others have the same bytes.
+-- Vectors are reused from the documents themselves, and gone with the last of them. Uploaders aren't told that others have
+-- the same bytes.
 create or replace function public.reuse_embedding(
   object_id uuid, model text, object_version text, content_hash text, decoder_version integer default 1
 ) returns text
@@ -1038,7 +1037,7 @@ begin
 end
 $$;
 comment on function public.reuse_embedding is
-  'As finish_embedding_job, with what a document of the same model has whose bytes have this hash and were decoded as '
+  'As finish_embedding_job, with the values of a document of the same model whose bytes have this hash and were decoded as '
   'decoder_version decodes them; unknown where there is none.';
 
 
@@ -1081,7 +1080,7 @@ begin
       when j.attempts >= neural_search.max_attempts() then 'failed'
       else 'pending'
     end,
-    -- 10, 20, 40, 80 s and up to half of that more or less, so that what failed together isn't retried together.
+    -- 10, 20, 40, 80 s and up to half of that more or less, so that joint failures aren't retried together.
     next_attempt_at = now() + make_interval(secs => 5 * 2 ^ j.attempts * (0.5 + random())),
     lease_id = null,
     error_class = fail_embedding_job.error_class,
@@ -1092,7 +1091,7 @@ begin
     and j.lease_id = fail_embedding_job.lease_id
   returning j.state into result;
 
-  -- A job beside a document is to decode the file anew. What no decoder takes for an image now is none.
+  -- A job beside a document is to decode the file anew. A file that no decoder takes for an image now is none.
   if result in ('skipped', 'failed') and fail_embedding_job.decoder_version is not null then
     delete from neural_search.documents as d
     where d.object_id = fail_embedding_job.object_id and d.model = fail_embedding_job.model;
@@ -1119,8 +1118,8 @@ declare
 begin
   update neural_search.jobs as j set
     attempts = greatest(j.attempts - 1, 0),
-    faults = j.faults + (delay > 0)::integer, -- what is due again at once was given back in good order
-    -- Twice as long each time, up to 5 minutes, and up to half as much more: what a fault stopped together doesn't
+    faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
+    -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
     -- come back together. Never earlier than asked for.
     next_attempt_at = now() + make_interval(
       secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
@@ -1462,8 +1461,8 @@ comment on function public.remove_model is
 
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
--- Objects: neural_search.limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of, on_object_change. The trigger
--- itself is made in the last chapter.
+-- Objects: limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of,
+-- on_object_change. The trigger itself is made by attach.sql.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$
@@ -1526,7 +1525,7 @@ begin
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
-  -- One slow batch of pg_net holds up all that follows it; the schedule comes back for what isn't kicked now.
+  -- One slow batch of pg_net holds up all that follows it; the schedule comes back for jobs that aren't kicked now.
   if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then
     return false;
   end if;
@@ -1544,7 +1543,7 @@ begin
       timeout_milliseconds => 10000
     );
   exception when others then
-    -- It becomes a warning in the log of the database, whoever may read that.
+    -- It becomes a warning in the log of the database, which others may read.
     raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
   end;
   update neural_search.kicks as k set request_id = request, kicked_at = clock_timestamp() where k.slot = free_slot;
@@ -1634,7 +1633,7 @@ begin
   if was_indexed and neural_search.is_move(before, after) then
     update neural_search.jobs as j set
       version = new_version, updated_at = now(),
-      -- Whoever has it now comes back with the old version, which won't be accepted.
+      -- Its present worker comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version;
     update neural_search.documents as d set object_version = new_version
@@ -1662,7 +1661,7 @@ $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
 
--- What a change must touch to make work; Storage also writes times and metadata.
+-- A change must touch these to make work; Storage also writes times and metadata.
 create or replace function neural_search.identity_of(object jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
   select jsonb_build_array(
@@ -1673,7 +1672,7 @@ comment on function neural_search.identity_of is
 
 
 -- Definer, because Storage runs it as the uploader, who may not touch our tables, nor Vault. It never raises, or the
--- upload would fail; what it can't record in time is found by reconcile_documents.
+-- upload would fail; changes that it can't record in time are found by reconcile_documents.
 create or replace function neural_search.on_object_change() returns trigger
 language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
 declare
@@ -1705,7 +1704,7 @@ begin
   end;
 
   if due then
-    -- A block of its own: what fails here doesn't undo the record.
+    -- A block of its own: a failure here doesn't undo the record.
     perform neural_search.try_kick(jsonb_build_object(
       'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before,
       'wait', false));
@@ -1719,9 +1718,9 @@ comment on function neural_search.on_object_change is 'Follows the objects of St
 -- From sql/reports.sql
 
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
--- Callers: the command line as service_role; whoever looks into the database.
--- Objects: views progress, backlog, failures, outdated, freshness; table reconciliations; index_status,
--- list_embedding_jobs, embedding_report.
+-- Callers: the command line as service_role; operators in the database.
+-- Objects: views progress, backlog, failures, outdated, freshness; index_status, list_embedding_jobs,
+-- embedding_report.
 
 create or replace view neural_search.progress with (security_invoker = true) as
 select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.version, '') as version,
@@ -1790,11 +1789,11 @@ select p.object_id, p.bucket_id, p.name, p.model, p.version, p.mime_type, p.deco
   case when p.state <> 'searchable' then p.error_class end as refused_for
 from neural_search.progress as p
 where p.state in ('searchable', 'skipped', 'failed') and neural_search.is_outdated(
-  case when p.state = 'searchable' then p.mime_type end, -- of others it is only what the uploader declared
+  case when p.state = 'searchable' then p.mime_type end, -- of others it is only the uploader's word
   p.decoder_version, (select max(c.version) from neural_search.decoder_changes() as c)
 );
 comment on view neural_search.outdated is
-  'What an older decoder refused (for refused_for), or may have embedded as another picture than today''s makes of it.';
+  'Objects that an older decoder refused (for refused_for), or may have embedded as another picture than today''s.';
 
 
 create or replace view neural_search.freshness with (security_invoker = true) as
@@ -1805,7 +1804,7 @@ from neural_search.documents as d
 where d.embedded_at > now() - interval '24 hours'
 group by d.model;
 comment on view neural_search.freshness is
-  'How long it took from upload to searchable, by model, for what was embedded in the last 24 hours.';
+  'How long it took from upload to searchable, by model, for documents embedded in the last 24 hours.';
 
 
 create or replace function public.index_status() returns table (
@@ -1890,18 +1889,18 @@ language sql stable set search_path = '' set statement_timeout = '60s' as $$
   )
 $$;
 comment on function public.embedding_report is
-  'What the search is up to: backlog, failures by cause, freshness, the last reconciliation, and the buckets that '
+  'The state of the index: backlog, failures by cause, freshness, the last reconciliation, and the buckets that '
   'aren''t indexed.';
 
 
 -- From sql/buckets.sql
 
--- Buckets: what is indexed, and the repair of what no event announced.
+-- Buckets: their registration, and the repair of changes that no event announced.
 -- Callers: the command line as service_role, and the schedule.
 -- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
 
--- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
--- right by whoever finishes it.
+-- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile
+-- wins. A job whose version was old by the time that it was written is put right when it is finished.
 create or replace function neural_search.queue_missing(
   most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
 ) returns table (queued bigint, outdated bigint)
@@ -1977,7 +1976,7 @@ begin
         hint = 'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.';
   end if;
 
-  -- What goes beyond this many is queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
+  -- More than so many are queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
   -- large bucket fits into a time-out.
   select m.queued into queued from neural_search.queue_missing(10000, index_bucket.bucket_id) as m;
   perform neural_search.kick_due();
@@ -1985,8 +1984,8 @@ begin
 end
 $$;
 comment on function public.index_bucket is
-  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for what is in it already. visible_by '
-  'declares what its images are like that a caller may see ({"owner": "auth.uid()"}), which makes searches faster.';
+  'Makes a bucket searchable, now and from now on; the number of jobs queued at once for the objects in it. visible_by '
+  'declares which of its images a caller may see ({"owner": "auth.uid()"}), which makes searches faster.';
 
 
 create or replace function public.unindex_bucket(bucket_id text) returns bigint
@@ -2075,7 +2074,7 @@ comment on function public.retry_embedding_jobs is
   'them.';
 
 
--- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; what it repairs is
+-- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; its repairs are
 -- bounded. Rows that somebody else has locked are changing right now, and are left for next time.
 create or replace function public.reconcile_documents() returns table (missing bigint, stale bigint, orphaned bigint)
 -- The time-out as in embedding_report.
@@ -2140,8 +2139,8 @@ begin
   get diagnostics affected = row_count;
   stale = stale + affected;
 
-  -- What else documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was rewritten
-  -- since it was read has a new place, and what was read with it is old.
+  -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was
+  -- rewritten since it was read has a new place, and the values read with it are old.
   with seen as materialized (
     select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
     from neural_search.documents as d
@@ -2176,7 +2175,7 @@ begin
   get diagnostics affected = row_count;
   stale = stale + affected;
 
-  -- Enough for whatever was uploaded since the last run. Jobs that speak of another version are replaced here.
+  -- Enough for all uploads since the last run. Jobs that speak of another version are replaced here.
   select m.queued - m.outdated, stale + m.outdated into missing, stale
   from neural_search.queue_missing(100000) as m;
   insert into neural_search.reconciliations (missing, stale, orphaned) values (missing, stale, orphaned);
@@ -2188,7 +2187,7 @@ begin
 end
 $$;
 comment on function public.reconcile_documents is
-  'Repairs what no event announced; how many objects had nothing, how many rows were outdated, how many superfluous.';
+  'Repairs the effects of lost events; how many objects had nothing, how many rows were outdated, how many superfluous.';
 
 
 create or replace function neural_search.tidy() returns void
@@ -2212,8 +2211,7 @@ comment on function neural_search.tidy is 'Forgets old reconciliations and old r
 
 -- Confidence: how much a similarity means, by the similarities of copies and strangers with this model.
 -- Callers: match_documents and recommend_documents, as the caller.
--- Objects: calibrations, blanks, is_blank, confidence_levels; made of levels: check_confidence, level_of,
--- confidence_of.
+-- Objects: is_blank, confidence_levels; made of levels: check_confidence, level_of, confidence_of.
 
 -- A picture that equals one without content has none itself, so that it is enough to know the query.
 create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
@@ -2518,7 +2516,7 @@ comment on function neural_search.visible_objects is
 
 -- From sql/declared.sql
 
--- Declared visibility: what an operator who knows the policies says of a bucket, so that searches can begin with the few
+-- Declared visibility: an operator's word, by the policies, on a bucket, so that searches can begin with the few
 -- images that a caller may see. It narrows and never grants: the policies are asked for each result all the same.
 -- Callers: searches, as the caller; index_bucket and `neural-search doctor`, as the operator.
 -- Objects: declared_keys, declarations, declared_values, declared_condition, declared_conditions, check_declaration,
@@ -2533,7 +2531,7 @@ language sql immutable set search_path = '' as $$
     ('prefix', 'd.content ^@ %L')
 $$;
 comment on function neural_search.declared_keys is
-  'By what visible_by may narrow: the key, and the condition for each value that its expression has for the caller.';
+  'The keys of visible_by, and the condition for each value that its expression has for the caller.';
 
 
 -- Definer, because callers may not read the registered buckets. One where everybody may search is narrowed by nothing.
@@ -2548,11 +2546,11 @@ language sql stable security definer set search_path = '' as $$
   group by declared.visible_by
 $$;
 comment on function neural_search.declarations is
-  'What is declared of all indexed buckets, or of this one: a row for each declaration, one for none; no row where nothing '
+  'The declarations of all indexed buckets, or of this one: a row for each declaration, one for none; no row where nothing '
   'is declared anywhere.';
 
 
--- As the caller, with the search path that policies have: an expression may call what they call.
+-- As the caller, with the search path that policies have: an expression may call all that they call.
 create or replace function neural_search.declared_values(expression text) returns text[]
 language plpgsql stable strict set search_path = storage, public, extensions as $$
 declare
@@ -2596,7 +2594,7 @@ language sql stable set search_path = '' as $$
   having count(c.condition) > 0
 $$;
 comment on function neural_search.declared_conditions is
-  'What is declared of all buckets or of one, as conditions on documents as d; null where it narrows nothing.';
+  'The declarations of all buckets or of one, as conditions on documents as d; null where it narrows nothing.';
 
 
 create or replace function neural_search.check_declaration(visible_by jsonb) returns void
@@ -2676,7 +2674,7 @@ begin
 end
 $$;
 comment on function neural_search.hidden_by_declaration is
-  'For each of some callers an image that the policies show to them and that what is declared of the bucket hides.';
+  'For each of some callers an image that the policies show to them and that the bucket''s declaration hides.';
 
 
 -- From sql/search.sql
@@ -2849,7 +2847,7 @@ begin
     )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
-    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, whoever asks
+    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, for any caller
       raise exception 'page_after.rank is %, expected 0 to 10000.', page_after ->> 'rank'
         using errcode = 'invalid_parameter_value',
           hint = 'Give 10000 where there were more: it only says how far to look at first.';
@@ -2884,8 +2882,8 @@ comment on function neural_search.filter_conditions is
   'A checked filter as conditions on documents as d: the leakproof ones, or the others.';
 
 
--- Definer, because jsonb's @> isn't leakproof: the caller's own statement could use its index only for what all policies had
--- been asked about. The search asks them about these ids. Of more than so many no list is made: they narrow little.
+-- Definer, because jsonb's @> isn't leakproof: the caller's own statement could use its index only for rows that all policies
+-- had been asked about. The search asks them about these ids. Of more than so many no list is made: they narrow little.
 create or replace function neural_search.ids_with_metadata(model text, metadata jsonb) returns bigint[]
 language sql stable strict security definer set search_path = '' as $$
   select case when count(*) <= 2000 then coalesce(array_agg(d.id), '{}') end
@@ -2917,7 +2915,7 @@ begin
 end
 $$;
 comment on function neural_search.set_parameters is
-  'Sets parameters until the end of the transaction; returns what they were, for restoring them.';
+  'Sets parameters until the end of the transaction; returns their former values, for restoring them.';
 
 
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
@@ -2953,8 +2951,8 @@ begin
       ') as d order by similarity desc, d.id limit $2',
       matches, search.model, search.conditions, search.objects
     )
-    -- For where nothing is prepared: our policy asks can_see for each of what visible_objects brings, and for all of what
-    -- lies in buckets where everybody may search. Offset 0 as above.
+    -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
+    -- buckets where everybody may search. Offset 0 as above.
     when 'visible' then format(
       'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
       ' select d.* from visible cross join lateral ('
@@ -2986,7 +2984,7 @@ comment on function neural_search.search_statement is
   'there.';
 
 
--- The words of those that were found, and no others, add to their scores. $3 is what words weigh, $4 the query's lexemes.
+-- The words of those that were found, and no others, add to their scores. $3 is the weight of words, $4 the query's lexemes.
 create or replace function neural_search.scored_statement(search neural_search.search, way text) returns text
 language sql immutable set search_path = '' as $$
   select format(
@@ -3023,7 +3021,7 @@ begin
     if not neural_search.policies_work() then
       return '{}'::neural_search.match[];
     elsif current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides what a policy fails on: this failure is our own
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
     end if;
   end;
   -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
@@ -3038,7 +3036,7 @@ comment on function neural_search.find_matches is
   'read.';
 
 
--- The policies have shown them all; what is left to ask is whether their objects are still there. As can_see asks it, but
+-- The policies have shown them all; the question left is whether their objects are still there. As can_see asks it, but
 -- once for all of them, unless a policy fails here that didn't before.
 create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
 returns neural_search.match[]
@@ -3070,7 +3068,7 @@ comment on function neural_search.seen_among is
   'Of these matches those that the caller may see, in their order: so many, after so many that are skipped.';
 
 
--- What the planner expects is good enough: what depends on it is how long a search takes, not what it finds. Volatile,
+-- The planner's expectation is good enough: a search's duration depends on it, not its results. Volatile,
 -- because no other function may use EXPLAIN.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
 language plpgsql volatile set search_path = '' as $$
@@ -3091,13 +3089,13 @@ $$;
 comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
 
 
--- Null where it brings too few: not even whatever is missing is known then.
+-- Null where it brings too few: the missing ones aren't even known then.
 create or replace function neural_search.walked(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
   total constant double precision := neural_search.expected_objects();
-  -- What the first look into the index brings. No more than are wanted would miss some, and of more documents more: of
+  -- The yield of the first look into the index. No more than are wanted would miss some, and of more documents more: of
   -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
   looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
   -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
@@ -3125,8 +3123,8 @@ comment on function neural_search.walked is
   'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index.';
 
 
--- One way, in three steps, of which most searches take one. How long each takes depends on what the planner and the
--- table's size let expect; what is found doesn't.
+-- One way, in three steps, of which most searches take one. How long each takes depends on the planner's
+-- expectations and the table's size; the results don't.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
@@ -3208,7 +3206,7 @@ begin
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
   if not row_security_active('neural_search.documents') then
     search.narrowing = search.conditions; -- every index may be used
-    -- Not even whoever no policy applies to is to find what isn't there any more.
+    -- Not even a caller exempt from policies is to find objects that aren't there any more.
     search.conditions = search.conditions || ' and (select true from storage.objects as o'
       ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
   else
@@ -3290,7 +3288,7 @@ begin
     perform neural_search.check_depth(depth);
     depth = 4 * depth;
   end loop;
-  -- The best of all decides for every page; what comes after it says enough where that is as near.
+  -- The best of all decides for every page; a later one says enough where it is as near.
   if page[1].similarity < search.best_floor then
     found = array(select row(m.*)::neural_search.match from unnest(found) as m where m.similarity >= search.best_floor);
     if neural_search.seen_among(found, 1, 0) = '{}' then
@@ -3311,14 +3309,14 @@ language sql immutable set search_path = '' as $$
     'hnsw.scan_mem_multiplier'
   ]
 $$;
-comment on function neural_search.search_parameters is 'What a search sets by set_parameters, and sets back.';
+comment on function neural_search.search_parameters is 'The parameters that a search sets, and sets back.';
 
 
 create or replace function neural_search.search_settings() returns text[]
 language sql immutable set search_path = '' as $$
   select array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
 $$;
-comment on function neural_search.search_settings is 'What a search sets search_parameters to.';
+comment on function neural_search.search_settings is 'A search''s values of search_parameters.';
 
 
 create or replace function public.match_documents(
@@ -3421,7 +3419,7 @@ comment on function public.get_embeddings is
   'bucket and path (b/p); at most 1000 of each.';
 
 
--- Definer, because callers may not read the registered buckets. As is_public, for whoever knows no more than a name.
+-- Definer, because callers may not read the registered buckets. As is_public, by name alone.
 create or replace function neural_search.find_public(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language sql stable security definer set search_path = '' as $$
@@ -3433,7 +3431,7 @@ $$;
 comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';
 
 
--- As can_see, for whoever knows no more than a name.
+-- As can_see, by name alone.
 create or replace function neural_search.find_seen(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
@@ -3569,12 +3567,11 @@ comment on function public.explain_object is
 
 -- From sql/words.sql
 
--- Words: what images are called and what their metadata says, beside what they show.
--- Callers: the trigger on documents, as whoever changes one; search_documents, as the caller.
+-- Words: the names and the metadata of images, beside their pixels.
+-- Callers: the trigger on documents, as the role that changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- write_missing_words,
--- the policy on neural_search.words, rarest_first, nearest_with_words, last_one, find_page_by_words,
--- check_words, search_documents.
+-- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, check_words,
+-- search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -3584,9 +3581,9 @@ $$;
 comment on function neural_search.text_configuration is 'The text search configuration that lexemes are made by.';
 
 
--- Camel case, digits and whatever of ASCII is no letter separate words: which other letters there are depends on the
--- database's locale, and is left to the parser. Composed, because macOS uploads names in decomposed characters. What says
--- nothing of a picture is left out by this list, since to go by frequency would tell of hidden rows. 4,000 characters,
+-- Camel case, digits and ASCII's other non-letters separate words: which other letters there are depends on the
+-- database's locale, and is left to the parser. Composed, because macOS uploads names in decomposed characters. Words
+-- that say nothing of a picture are left out by a list: frequency would tell of hidden rows. 4,000 characters,
 -- words of at most 64.
 create or replace function neural_search.lexemes(source text, configuration regconfig)
 returns table (lexeme text, place integer)
@@ -3615,8 +3612,8 @@ language sql stable set search_path = '' as $$
   group by l.lexeme
 $$;
 comment on function neural_search.lexemes is
-  'The lexemes in a path or in any text, and where they come first; without numbers, single letters, file types, what '
-  'cameras call files, and little words.';
+  'The lexemes in a path or in any text, and where they come first; without numbers, single letters, file types, '
+  'cameras'' names for files, and little words.';
 
 
 -- The path without its file's type; of the metadata strings and lists of strings, not their keys. At most 100 in all.
@@ -3684,7 +3681,7 @@ begin
       coalesce(quote_literal(left(use_text_search.configuration, 100)), 'null')
       using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
   end if;
-  lock table neural_search.documents in share mode; -- or what is uploaded meanwhile would keep words of the former kind
+  lock table neural_search.documents in share mode; -- or uploads meanwhile would keep words of the former kind
   update neural_search.text_search as t set configuration = found, missing = 'empty' where true;
   return neural_search.write_words();
 end
@@ -3732,7 +3729,7 @@ comment on function neural_search.attach_words is
   'Makes the trigger that keeps words, where it is missing; write_missing_words makes those of the documents that are there.';
 
 
--- So many at a time, because a million documents take minutes, and whoever moves or overwrites one of these waits.
+-- So many at a time, because a million documents take minutes, and moves and overwrites of these wait.
 create or replace function neural_search.write_missing_words(max_documents integer) returns bigint
 language plpgsql set search_path = '' as $$
 declare
@@ -3768,12 +3765,12 @@ alter policy "As the policy on documents says" on neural_search.words
     coalesce((select true from neural_search.documents as d where d.id = words.document_id), false)
   );
 comment on policy "As the policy on documents says" on neural_search.words is
-  'A word is seen by whoever sees its document.';
+  'A word is seen by those who see its document.';
 
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
 -- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too, and so
--- does how long a search takes; what it finds doesn't. Of a policy the planner expects that half of the rows pass it.
+-- does how long a search takes; its results don't. Of a policy the planner expects that half of the rows pass it.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$
@@ -3961,7 +3958,7 @@ comment on function public.search_documents is
 
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
--- Objects: lsh_planes; documents.lsh and its trigger; lsh_length, lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
+-- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
 -- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
 -- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
 
@@ -4944,8 +4941,8 @@ comment on function neural_search.attach is 'Makes the trigger and the schedules
 
 -- From sql/privileges.sql
 
--- Privileges: who may read, write and execute what. Everything is closed first, then opened by a line.
--- Callers: whatever the project's default privileges gave, implicitly or by Supabase's old defaults, is taken back here.
+-- Privileges: grants on everything of ours, which is closed first and then opened by a line.
+-- Callers: the migrations; grants by the project's default privileges, Supabase's old ones too, are taken back.
 -- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
@@ -5003,7 +5000,7 @@ revoke execute on function
   neural_search.set_lsh,
   neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;
--- Searches; then what those execute as their caller. PostgREST exposes only the first.
+-- Searches; then the functions that those execute as their caller. PostgREST exposes only the first.
 grant execute on function
   public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
   public.list_fingerprints, public.confirm_duplicates,
@@ -5061,7 +5058,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'e6d6239dd22d4eeb839fc608f16a5baf4349f946e36f555b5c976c7cb5f86e69', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '94a0bf6e0961aee53fe60127fa3d75fc53d90d88efa94552c966d13b8ced67df', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
