@@ -6,11 +6,13 @@ import base64
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shared.errors import InvalidCursor
 from shared.search.query import Query
+from shared.search.query_examples import Example
 
 FURTHEST = 10_000  # the greatest rank that match_documents takes; it is a hint, so that less finds the same
 
@@ -52,9 +54,18 @@ def write(query: Query, model: str, begin: Start) -> str:
 
 
 def _digest(query: Query) -> str:
-    """Names what was asked, without how much of it."""
-    asked = replace(query, cursor=None, offset=0, limit=1)
+    """A name for the search, the same on each of its pages."""
+    like, unlike = _brief(query.like), _brief(query.unlike)
+    asked = replace(query, like=like, unlike=unlike, cursor=None, offset=0, limit=1)
     return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+
+
+def _brief(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples with hashes for files, whose `repr` is three times as long and takes seconds to make."""
+    return tuple(
+        replace(one, value=hashlib.sha256(one.value).hexdigest()) if one.kind == "image" else one
+        for one in examples
+    )
 
 
 def _place(after: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Search:
     def find(self, caller: Identity, model: ActiveModel, query: Query) -> Page:
         """A page of the best results for `query`, without the stored images that it starts from."""
         start = cursors.start(query, model.name)
+        options = _options(model, query, start)
         database = self._connect(caller)
         stopwatch = Stopwatch()
         ids = query_vectors.ids_of(database, model, query)
@@ -100,9 +101,9 @@ class Search:
         stopwatch.ends("embed")
         with self._metrics.step("match"):
             matches = (
-                _match(database, vectors[query.like[0]], model, query, start)
+                _match(database, vectors[query.like[0]], query, options)
                 if is_plain(query)
-                else _recommend(database, ids, vectors, model, query, start)
+                else _recommend(database, ids, vectors, query, options)
             )
         stopwatch.ends("match")
         with self._metrics.step("sign"):
@@ -182,10 +183,7 @@ def _sign(storage: Storage, matches: Sequence[Match]) -> URLs:
     return urls
 
 
-def _match(
-    database: Database, vector: np.ndarray, model: ActiveModel, query: Query, start: Start
-) -> Sequence[Match]:
-    options = _options(model, query, start)
+def _match(database: Database, vector: np.ndarray, query: Query, options: Options) -> Sequence[Match]:
     (example,) = query.like
     if example.kind == "text":
         return index.match_words(database, vector, example.value, query.words, options)
@@ -196,15 +194,14 @@ def _recommend(
     database: Database,
     ids: dict[Example, int],
     vectors: dict[Example, np.ndarray],
-    model: ActiveModel,
     query: Query,
-    start: Start,
+    options: Options,
 ) -> Sequence[Match]:
     return index.recommend(
         database,
         query_vectors.as_json(query.like, ids, vectors),
         query_vectors.as_json(query.unlike, ids, vectors),
-        _options(model, query, start),
+        options,
         strategy=query.strategy,
         diversity=query.diversity,
         collapse=query.collapse,
@@ -218,15 +215,11 @@ def _options(model: ActiveModel, query: Query, start: Start) -> Options:
         limit=_count(query, start),
         offset=0 if start.after else start.skip,
         after=start.after,
-        threshold=_threshold(query),
+        threshold=EVERYTHING if query.min_similarity is None else query.min_similarity,
         min_confidence=query.min_confidence,
         best_confidence=query.best_confidence,
         filter=query.filter,
     )
-
-
-def _threshold(query: Query) -> float:
-    return EVERYTHING if query.min_similarity is None else query.min_similarity
 
 
 def _count(query: Query, start: Start) -> int:

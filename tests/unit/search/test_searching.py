@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -393,6 +394,12 @@ def test_varied_results_end_with_the_pool_that_they_are_drawn_from(
         search.find(CALLER, MODEL, replace(varied, offset=200))
 
 
+def test_a_page_past_the_pool_is_refused_before_a_model_is_loaded(postgrest: RpcTransport):
+    with pytest.raises(InvalidLimit):
+        find(postgrest, replace(RED, diversity=0.5, offset=200), load=pytest.fail)
+    assert not postgrest.calls
+
+
 def test_folded_copies_count_among_the_200_that_are_looked_at(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
@@ -417,6 +424,21 @@ def test_a_cursor_is_worth_nothing_for_another_search_or_model(
         search.find(CALLER, MODEL, stored_query(7, cursor=cursor))
     with pytest.raises(InvalidCursor, match="model 'colours', which isn't active any more"):
         search.find(CALLER, ActiveModel(name="b", dimensions=4), replace(RED, cursor=cursor))
+
+
+def test_a_cursor_belongs_to_its_image_and_takes_no_copy_of_it():
+    def searched(file: bytes) -> Query:
+        return Query(like=(example("image", file, "image"),))
+
+    file = bytes(4_000_000)
+    tracemalloc.start()
+    cursor = cursors.write(searched(file), MODEL.name, cursors.Start(skip=1))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < len(file)
+    assert cursors.start(replace(searched(file), cursor=cursor), MODEL.name).skip == 1
+    with pytest.raises(InvalidCursor, match="another search"):
+        cursors.start(replace(searched(file[1:]), cursor=cursor), MODEL.name)
 
 
 @pytest.mark.parametrize(
