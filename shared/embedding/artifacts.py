@@ -36,7 +36,7 @@ class Artifact:
 
 
 def find(name: str, cache: Path) -> Artifact | None:
-    """The intact conversion of what `name` stands for now.
+    """The intact conversion of `name` as it is now.
 
     Where the original isn't here, as in a container made for serving, the newest conversion counts.
     """
@@ -136,7 +136,7 @@ def lock(name: str, cache: Path) -> AbstractContextManager[None]:
 
 
 def sweep(name: str, cache: Path) -> None:
-    """Remove what killed conversions left. Only with the lock: it might be another's work."""
+    """Remove the remains of killed conversions. Only with the lock: they might be another's work."""
     folder = cache / registry.slug(name)
     for kind in (STAGING, REPLACED):
         for leftover in (*folder.glob(f"{kind}*"), *folder.glob(f"*/{kind}*")):
@@ -144,7 +144,7 @@ def sweep(name: str, cache: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Write down the digests of the folder's files: those it has after a crash or a full disk won't match."""
+    """Write down the digests of the folder's files: after a crash or a full disk they won't match."""
     digests = {path.name: _digest(path) for path in _files(folder)}
     temporary = folder / f".{DIGESTS}"
     temporary.write_text(json.dumps(digests, indent=2))
@@ -152,7 +152,7 @@ def seal(folder: Path) -> None:
 
 
 def altered(folder: Path) -> set[str]:
-    """The files of a sealed folder that are missing, not sealed, or not what was sealed."""
+    """The files of a sealed folder that are missing, changed, or not sealed."""
     try:
         digests = json.loads((folder / DIGESTS).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What this machine knows of its models without loading any: their names, records and files."""
+"""This machine's models, read without loading any: names, records and files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Known:
 
 
 def known(configuration: Settings) -> list[Known]:
-    """The packaged models, those of EMBEDDING_MODELS, and what else this machine has converted."""
+    """The packaged models, those of EMBEDDING_MODELS, and others that this machine has converted."""
     cache = configuration.embedding_cache
     names = dict.fromkeys([*registry.PACKAGED, *configuration.embedding_models, *artifacts.converted(cache)])
     return [look_up(name, cache) for name in names]
 
 
 def look_up(name: str, cache: Path) -> Known:
-    """What is known of the model `name`, whether or not there is such a model."""
+    """The facts known of the model `name`, whether or not there is such a model."""
     artifact = artifacts.find(name, cache)
     folder = artifact.folder if artifact else Path(name) if Path(name).is_dir() else None
     return Known(

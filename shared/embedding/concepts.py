@@ -1,6 +1,6 @@
-"""What the classifier knows by name: its 1000 classes, and the kinds that WordNet counts them among.
+"""The concepts that the classifier knows: its 1000 classes, and WordNet's kinds above them.
 
-A text is compared with what these concepts are called. The sentence vectors of their names are kept beside
+A text is compared with these concepts' names. The sentence vectors of their names are kept beside
 this file: computing them would take longer than all else when the model is converted.
 """
 
@@ -23,7 +23,7 @@ class Concept:
     """A WordNet synset: a class, or a kind of which some classes are."""
 
     synset: str  # n and the offset in WordNet 3.0's data.noun
-    lemmas: str  # what it is called, with commas
+    lemmas: str  # its names, with commas
     classes: tuple[int, ...]  # the classifier's outputs that belong to it
 
     def to_row(self) -> str:
@@ -50,6 +50,6 @@ def members(concepts: Sequence[Concept]) -> NDArray[np.float32]:
 
 
 def name_vectors() -> NDArray[np.float16]:
-    """(concepts, 384), rows of unit length: the sentence vectors of what they are called."""
+    """(concepts, 384), rows of unit length: the sentence vectors of their names."""
     vectors: NDArray[np.float16] = np.load(VECTORS)
     return vectors

@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 
 class Engine(Protocol):
-    """What runs a model's towers."""
+    """Runs a model's towers."""
 
     name: str  # openvino or torch
     device: str  # cpu or cuda

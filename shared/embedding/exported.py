@@ -33,7 +33,7 @@ class Exported:
 
 
 def open_folder(name: str) -> Exported:
-    """The folder's model. ModelBroken with what was expected and found where its files are wrong."""
+    """The folder's model. ModelBroken, saying how, where its files are wrong."""
     folder = Path(name)
     told = model_json.read(folder)
     image = _image_graph(folder, told)

@@ -24,7 +24,7 @@ class Padding(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """How a family's text tower was trained: for what a checkpoint's own files leave open."""
+    """A family's training settings for texts: they fill the gaps in a checkpoint's own files."""
 
     padding: Padding
     side: str = "right"  # of the padding

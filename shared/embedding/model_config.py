@@ -1,4 +1,4 @@
-"""What an embedder must know of its model besides the weights: record.json beside a converted model."""
+"""A model's properties besides its weights: record.json beside a converted model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Resize(StrEnum):
     """How a picture gets the size that the image tower takes."""
 
     shortest = "shortest"  # the shorter side to `edge`, then a centre crop of `size`
-    stretch = "stretch"  # to `size`, whatever its shape
+    stretch = "stretch"  # to `size`, from any shape
     crop = "crop"  # a centre square, then to `size`
     pad = "pad"  # the whole picture in the middle of a white square of `size`
     patches = "patches"  # as many patches as fit, in its own shape
@@ -32,7 +32,7 @@ class ImageInput:
     """How a picture becomes the image tower's input."""
 
     resize: Resize
-    size: tuple[int, int]  # height and width in pixels of what the tower gets
+    size: tuple[int, int]  # the tower's height and width, in pixels
     edge: int  # shortest: length of the shorter side after resizing; crop: side that `size` is cut out of
     resample: int  # PIL.Image.Resampling
     mean: tuple[float, ...]  # per channel, on the scale 0 to 255
@@ -52,7 +52,7 @@ class ImageInput:
 class TextInput:
     """How a text becomes the text tower's input. Truncation and padding themselves are in tokenizer.json."""
 
-    max_length: int  # tokens; what is longer is cut off
+    max_length: int  # tokens; longer texts are cut off
     padding: Padding
     attention_mask: bool  # whether the tower takes a mask of the padding
 
@@ -61,12 +61,12 @@ class TextInput:
 class ModelConfig:
     """One model's record."""
 
-    model: str  # the name that it was loaded by
+    model: str  # its name when it was loaded
     architecture: str  # the model_type of the checkpoint's configuration
     dimensions: int
     image: ImageInput
     text: TextInput | None  # None: this model can't embed texts
-    conversion: int = 4  # `models.CONVERSION` when it was made; the first ones don't say
+    conversion: int = 4  # `registry.CONVERSION` when it was made; the first records don't say
     licence: str | None = None  # of the weights, where the model's own files name it
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""model.json of an exported model: how its towers want pictures and texts."""
+"""model.json of an exported model: the preparation of pictures and texts for its towers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Description:
 
 
 def read(folder: Path) -> Description:
-    """The folder's. ModelBroken with what was expected and found."""
+    """The folder's. ModelBroken, saying how, where it is wrong."""
     path = folder / DESCRIPTION
     try:
         data = json.loads(path.read_text("utf-8"))
@@ -124,5 +124,5 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def wrong(folder: Path, file: str, expected: str, found: str | None) -> ModelBroken:
-    """The error that says what is the matter with a file of the folder."""
+    """The error for a file of the folder."""
     return ModelBroken(f"{str(folder / file)!r} can't be used: expected {expected}, found {found}.")

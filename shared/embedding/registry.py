@@ -1,4 +1,4 @@
-"""Which models there are, and from what each one's files are made."""
+"""The models, and the sources of each one's files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONVERSION = 5  # raise it when the same source gives other vectors: models are 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a rise of CONVERSION changed in a family's vectors."""
+    """A change of some families' vectors with a rise of CONVERSION."""
 
     conversion: int  # the first with it
     families: tuple[str, ...]
@@ -83,9 +83,9 @@ def slug(name: str) -> str:
 
 
 def fingerprint(name: str) -> str | None:
-    """Changes whenever the model's vectors could. None: what it is made from isn't on this machine.
+    """Changes whenever the model's vectors could. None: its sources aren't on this machine.
 
-    A hub model's is its name alone: what `main` of its repository becomes later must not slip into an index.
+    A hub model's is its name alone: a later `main` of its repository must not slip into an index.
     """
     if name in PACKAGED:
         return _packaged_fingerprint(PACKAGED[name])

@@ -1,4 +1,4 @@
-"""Models to choose from, by purpose: what others publish of them, and how much of it was tried here.
+"""Models to choose from, by purpose: published figures, and how much was tried here.
 
 docs/models.md shows the same rows, which a test compares.
 """
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Purpose(StrEnum):
-    """What somebody chooses a model for."""
+    """The purpose of a model."""
 
     cpu = "On a CPU"
     gpu = "On a GPU"

@@ -21,7 +21,7 @@ class Source:
 
 
 class Normalise(nn.Module):
-    """(n, height, width, 3) uint8 -> (n, 3, height, width), scaled as the record says.
+    """(n, height, width, 3) uint8 -> (n, 3, height, width), scaled by the record.
 
     Part of the tower: only one byte per value is copied to the device, and the engine can fuse the rest.
     """

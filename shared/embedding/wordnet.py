@@ -18,7 +18,7 @@ from shared.embedding import concepts
 from shared.embedding.concepts import Concept
 
 CLASS_NAMES = Path(__file__).with_name("imagenet_classes.tsv")
-MOST_CLASSES = 300  # a kind of more classes (artefact, animal) says nothing of what a picture shows
+MOST_CLASSES = 300  # a kind of more classes (artefact, animal) says nothing of a picture
 HEADER = """\
 # ImageNet-1k's classes and the kinds they belong to: WordNet 3.0 synset, lemmas, classes.
 # The first 1000 are the classes, in the order of a classifier's outputs. python -m shared.embedding.wordnet
@@ -45,7 +45,7 @@ def read_nouns(path: Path) -> dict[str, Noun]:
 def _noun(line: str) -> Noun:
     fields = line.partition(" | ")[0].split()
     count = int(fields[3], 16)  # of lemmas, each followed by its number in its lexicographer's file
-    pointers = fields[5 + 2 * count :]  # four fields each: what it is, offset, part of speech, which words
+    pointers = fields[5 + 2 * count :]  # four fields each: symbol, offset, part of speech, words
     return Noun(
         lemmas=", ".join(fields[4 : 4 + 2 * count : 2]).replace("_", " "),
         hypernyms=tuple(

@@ -1,4 +1,4 @@
-"""Files to pictures: pure functions over Pillow, made for bytes that nobody vouches for."""
+"""Files to pictures: pure functions over Pillow, for untrusted bytes."""
 
 from shared.images.colours import to_rgb
 from shared.images.decoding import DECODER_VERSION, Decode, DecodedImage, decode

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BIT_FIELDS = (3, 6)  # compression
-# Masks of red, green and blue that Pillow reads, whatever the fourth is.
+# Masks of red, green and blue that Pillow reads, with any fourth.
 USUAL = {
     16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
     32: {(0xFF0000, 0xFF00, 0xFF)},

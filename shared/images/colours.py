@@ -18,12 +18,12 @@ PROFILE_SPACES = {"RGB": "RGB", "RGBA": "RGB", "L": "GRAY", "LA": "GRAY", "CMYK"
 SRGB_GAMMA = 0.45455
 # A ground is chosen by the darkest of a pixel's channels: from here on it can hardly be told from white.
 NEARLY_WHITE = 224
-LEAST_VISIBLE = 0.02  # of what is drawn
+LEAST_VISIBLE = 0.02  # of the drawing
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB of any mode, by its profile, deep greys scaled to eight bits, what is transparent on a ground."""
+    """RGB of any mode, by its profile, deep greys scaled to eight bits, transparency on a ground."""
     return on_ground(to_srgb(drawable(image), image.info))
 
 
@@ -82,7 +82,7 @@ def _by_gamma(image: Image.Image, gamma: float) -> Image.Image:
 
 
 def on_ground(image: Image.Image) -> Image.Image:
-    """RGB: what is transparent is white, or black where all that is drawn would vanish on white."""
+    """RGB: transparency is white, or black where the whole drawing would vanish on white."""
     if image.mode != "RGBA":
         return image
     colour = WHITE if _is_visible_on_white(image) else BLACK
@@ -132,7 +132,7 @@ def _to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _range(values: NDArray[np.generic]) -> tuple[float, float]:
-    """What stands for black and for white."""
+    """The values of black and of white."""
     ends = [(float(band.min()), float(band.max())) for _, band in _bands(values)]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if low < 0 or (values.dtype.kind == "f" and high > 255) or high > 65535:

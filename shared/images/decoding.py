@@ -1,4 +1,4 @@
-"""Bytes to pictures: pure functions over Pillow, made for files that nobody vouches for."""
+"""Bytes to pictures: pure functions over Pillow, for untrusted files."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
 
 
 def _cleaned(name: str, data: bytes) -> bytes:
-    """The file without what may be broken beside its pixels."""
+    """The file without parts beside its pixels that may be broken."""
     cleaners = {
         "JPEG": jpeg.clean,
         "PNG": png.clean,
@@ -134,7 +134,7 @@ def _open_heif(data: bytes) -> ImageFile:
     # Imported when it is needed: a decoder process should start fast and weigh little.
     import pi_heif
 
-    # A HEIC's embedded thumbnail may show something else than the picture, so they aren't even read.
+    # A HEIC's embedded thumbnails may show something other than the picture, so they aren't even read.
     pi_heif.register_heif_opener(thumbnails=False)
     image: ImageFile = pi_heif.HeifImageFile(BytesIO(data))
     return image

@@ -1,4 +1,4 @@
-"""Which format a file is, by its first bytes: those decoded, and others, so that refusals can name them."""
+"""A file's format, by its first bytes: those decoded, and others, so that refusals can name them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIGNATURES = (
     *((start, "TIFF") for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((start, "RAW") for start in RAW),
 )
-# Signature -> the name of what isn't decoded.
+# Signature -> the name of a format that isn't decoded.
 OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"8BPS", "a Photoshop document (PSD)"),
@@ -49,11 +49,11 @@ OTHERS = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
     *((b"P%d" % kind, "a PNM image") for kind in range(1, 8)),
 )
-HEAD = 1024  # bytes in which text says what it is
+HEAD = 1024  # bytes searched for the kind of a text
 
 
 def identify(data: bytes) -> str:
-    """The name of a format that is decoded; NotAnImage, naming what the file is, where that can be told."""
+    """The name of the file's format; NotAnImage, naming a format that isn't decoded where it is known."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     if data[4:8] == b"ftyp" and (kind := isobmff.kind(data)):

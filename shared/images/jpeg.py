@@ -24,8 +24,8 @@ MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 @dataclass(frozen=True, kw_only=True)
 class Segment:
     marker: int
-    start: int  # where in the file its marker is
-    content: int  # and what follows its length
+    start: int  # place in the file of its marker
+    content: int  # place behind its length
     end: int
 
 

@@ -1,4 +1,4 @@
-"""The types that documents have, and what a filter may call them."""
+"""The types of documents, and their names in a filter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ RAW = (
     *("image/x-pentax-pef", "image/x-samsung-srw", "image/x-olympus-orf", "image/x-panasonic-rw2"),
     *("image/x-fuji-raf", "image/x-sigma-x3f", "image/x-minolta-mrw", "image/x-raw"),
 )
-# A name -> the types that it means besides itself, if it is one: other names, and what is told apart only now
-# and then.
+# A name -> the types that it means besides itself, if it is one: other names, and types rarely told apart.
 ALSO = {
     "image/jpg": ("image/jpeg",),
     "image/pjpeg": ("image/jpeg",),

@@ -1,4 +1,4 @@
-"""What a picture shows in 64 bits: copies of it, resized or compressed anew, keep nearly all of them."""
+"""A picture in 64 bits: copies of it, resized or compressed anew, keep nearly all of them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Chunk:
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """All chunks until the end, of the last one what there is."""
+    """All chunks until the end; the last one may be cut off."""
     place = len(SIGNATURE)
     while place + 8 <= len(data):
         length, name = struct.unpack(">I4s", data[place : place + 8])
@@ -39,7 +39,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def clean(data: bytes) -> bytes:
     """The same picture in a file that has its header, palette, colours and pixels, whole or not, and no more.
 
-    Text, frames of an animation, and what is damaged beside the pixels are left out.
+    Text, frames of an animation, and damaged chunks beside the pixels are left out.
     """
     kept: dict[bytes, bytes] = {}
     pixels: list[bytes] = []

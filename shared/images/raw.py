@@ -10,13 +10,13 @@ from shared.errors import UnsupportedImage
 from shared.images import jpeg, tiff
 
 START = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]")
-MAX_PREVIEWS = 64  # places that look like one; a sensor's noise does now and then
+MAX_PREVIEWS = 64  # places tried; now and then a sensor's noise looks like one
 LEAST_SHARE = 0.8  # of the sensor's longer side
 LEAST_SIDE = 1600  # pixels, where the sensor's size can't be told
 HEAD = 64 * 1024  # bytes in which a CR3 tells of its picture
 SIDES = (2, 3)  # Panasonic's tags for the sensor's
 FUJI_SIZE, MAX_ENTRIES = 0x111, 256
-# How a file begins, or what its maker is called -> its type
+# A file's first bytes, or its maker's name -> its type
 TYPES = (
     (b"IIR", "image/x-olympus-orf"),
     (b"MMOR", "image/x-olympus-orf"),

@@ -1,4 +1,4 @@
-"""Loading what there is of a picture whose file is cut off, as browsers do, and telling how much that is."""
+"""The rows that a cut-off file has, as browsers show them, and their share of the picture."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def is_raw(data: bytes) -> bool:
 
 
 def open_(data: bytes) -> TiffImageFile:
-    """The first picture, with what Pillow gets wrong put right."""
+    """The first picture, with Pillow's errors put right."""
     image = TiffImageFile(BytesIO(data))
     tags = image.tag_v2
     if image.mode == "P" and (colours := tags.get(PALETTE)) and max(colours) < 256:

@@ -6,7 +6,7 @@ HEADER = 30  # bytes of the file: RIFF's header, a chunk's, and as much of that 
 
 
 def size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels; None for what is no WebP, or a broken one. Source: RFC 9649, section 2."""
+    """Width and height in pixels; None for another format, or a broken WebP. Source: RFC 9649, section 2."""
     if len(data) < HEADER or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
     if data[12:16] == b"VP8X":

@@ -1,1 +1,1 @@
-"""From a checkpoint to what the CPU engine serves. Imports torch: never on the serving path."""
+"""From a checkpoint to an artifact for the CPU engine. Imports torch: never on the serving path."""

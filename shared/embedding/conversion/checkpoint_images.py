@@ -13,7 +13,7 @@ from shared.errors import ModelBroken
 
 
 def read_image_input(name: str, family: Family, config: Any) -> ImageInput:
-    """What the checkpoint's preprocessor_config.json says. ModelBroken, naming it, for an unknown mode."""
+    """By the checkpoint's preprocessor_config.json. ModelBroken, naming it, for an unknown mode."""
     settings = _settings(name, family)
     for step in ("do_resize", "do_rescale"):
         if not settings.get(step):

@@ -1,4 +1,4 @@
-"""A checkpoint's own tokenizer, with what its files leave open filled in from how its family was trained."""
+"""A checkpoint's own tokenizer; gaps in its files are filled with its family's training settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A converting process: what it is asked for and how its error gets to the process that waits for it."""
+"""A converting process: its argument, and the way of its error to the process that waits for it."""
 
 from __future__ import annotations
 

@@ -32,11 +32,10 @@ from shared.embedding.towers import Normalise, Source, unit
 NAME = "efficientnet-lite0-concepts"
 USUAL = Path(__file__).parents[1] / "efficientnet_lite0_usual.npy"  # (1280,), see evaluation/model_tables.py
 AXES_TABLE = Path(__file__).parents[1] / "imagenet_concept_axes.npy"  # (384, AXES), likewise
-AXES = (
-    128  # of the 384 dimensions of sentence vectors: on them lies 87% of the variance of the classes' names
-)
+# Of the 384 dimensions of sentence vectors: on them lies 87% of the variance of the classes' names.
+AXES = 128
 
-POWER = 2  # of the generalised mean (Radenović, Tolias, Chum 2018): what is in few places counts too
+POWER = 2  # of the generalised mean (Radenović, Tolias, Chum 2018): things in few places count too
 TEMPERATURE = 1.5  # of the class probabilities
 IMAGE_SHARE = 0.1  # of the concepts in the similarity of two images
 TEXT_WEIGHT = 0.2  # of the concepts in that of a text and an image, the features weighing 1
@@ -134,7 +133,7 @@ class ConceptText(nn.Module):
 
 
 def text_share(image_share: float, weight: float) -> float:
-    """The share that concepts need in a text's vector to weigh `weight` against an image's with its share."""
+    """The concepts' share of a text's vector that weighs `weight` against an image's with its share."""
     ratio = weight**2 * (1 - image_share) / image_share
     return ratio / (1 + ratio)
 
@@ -154,7 +153,7 @@ def generalised_mean(maps: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def pooled(pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-    """(n, 1280) float32: the features of RGB pictures before what is usual is taken off."""
+    """(n, 1280) float32: the features of RGB pictures before USUAL is taken off."""
     normalise, network = Normalise(IMAGE), for_bfloat16(open_network())
     batches = (preprocessing.batch(pictures[at : at + 8], IMAGE)[0] for at in range(0, len(pictures), 8))
     maps = (network.extract_features(normalise(torch.from_numpy(batch))) for batch in batches)

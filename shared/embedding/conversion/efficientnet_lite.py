@@ -99,7 +99,7 @@ def for_bfloat16(network: Any) -> Any:
 
 
 def expected_features(scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """The mean of ReLU6(x) per channel, where x is what a batch norm with this scale and shift puts out.
+    """The mean of ReLU6(x) per channel, where x is the output of a batch norm with this scale and shift.
 
     Batch norm makes x have the mean b = shift and the standard deviation s = |scale| over the training set
     (Ioffe and Szegedy 2015, section 3). Taking x as normal, the mean of min(max(x, 0), 6) is, with P and p
@@ -158,7 +158,7 @@ class TextTower(nn.Module):
     def __init__(self, sentences: SentenceEncoder, table: Sequence[Concept], class_vectors: torch.Tensor):
         super().__init__()
         self.sentences = sentences.eval()
-        # Centred, since what all classes share says nothing; of unit length, so that none outweighs another.
+        # Centred, since their common part says nothing; of unit length, so that none outweighs another.
         classes = unit(class_vectors - class_vectors.mean(dim=0))
         priors = [0.0] * concepts.CLASSES + [KIND_PRIOR] * (len(table) - concepts.CLASSES)
         self.register_buffer("names", torch.from_numpy(concepts.name_vectors()).float())
@@ -175,7 +175,7 @@ class TextTower(nn.Module):
 
 
 def encode_names(table: Sequence[Concept]) -> torch.Tensor:
-    """What `concepts.name_vectors` keeps, computed anew."""
+    """The vectors of `concepts.name_vectors`, computed anew."""
     return _encode_all(SentenceEncoder(get_model_path()).eval(), [concept.lemmas for concept in table])
 
 

@@ -13,10 +13,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from shared.embedding.engines.openvino_compilation import core
-from shared.embedding.engines.openvino_runtime import (
-    ov,  # before NNCF, which would report its use over the network
-)
+from shared.embedding.engines.openvino_runtime import ov
 
+# After openvino_runtime, without which NNCF would report its use over the network.
 import nncf  # isort: skip
 
 PRODUCTS = {"Convolution", "GroupConvolution", "MatMul"}
@@ -28,7 +27,7 @@ FIRST_LAYERS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """What is computed in 8 bits, and what isn't."""
+    """A choice of layers to compute in 8 bits."""
 
     name: str
     kept: tuple[str, ...]  # layers that stay as they are
@@ -71,7 +70,7 @@ def quantise(graph: Path, scheme: Scheme, inputs: Sequence[NDArray[Any]], target
 
 
 def _end(layers: Sequence[Any]) -> list[Any]:
-    """What follows the last product gives the vectors unit length; in 8 bits it would not."""
+    """The layers behind the last product, which give the vectors unit length; in 8 bits they would not."""
     kinds = [layer.get_type_name() for layer in layers]
     last = max(place for place, kind in enumerate(kinds) if kind in PRODUCTS)
     return [layers[place] for place in range(last + 1, len(layers)) if kinds[place] not in FUSED | PASSIVE]

@@ -1,4 +1,4 @@
-"""Whether an exported model's towers do what its model.json promises, tried on pictures and texts."""
+"""Whether an exported model's towers keep the promises of its model.json, tried on pictures and texts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from shared.embedding.precision_check import TEXTS, pictures
 from shared.errors import ModelBroken
 
 SAME = 0.9999  # cosine of two runs of the same input, alone or in a batch
-AGREES = {
-    "images": 0.99,
-    "texts": 0.999,
-}  # to the authors' vectors; resizing once instead of twice moves images
+# Cosine to the authors' vectors; resizing once instead of twice moves images.
+AGREES = {"images": 0.99, "texts": 0.999}
 DIFFERENT = 0.999999  # cosine of unlike pictures or texts, at most
 
 Vectors = NDArray[np.float32]
@@ -29,7 +27,7 @@ Embed = Callable[[Sequence[Any]], Vectors]
 
 
 def check(model: Exported) -> dict[str, float]:
-    """The least cosines by what was compared. ModelBroken where a tower fails."""
+    """The least cosine of each comparison. ModelBroken where a tower fails."""
     found = _check_tower(model, IMAGE, images_of(model), pictures())
     if model.text:
         found |= _check_tower(model, TEXT, texts_of(model), TEXTS)

@@ -30,7 +30,7 @@ def write(model: Exported, cache: Path) -> None:
             model.tokenizer.save(str(folder / artifacts.TOKENIZER))
         (folder / artifacts.RECORD).write_text(model.record.to_json(), "utf-8")
     artifact = artifacts.find(name, cache)
-    assert artifact, "what was just written must be there"
+    assert artifact, "a conversion that was just written must be there"
     openvino_precision.compile_trusted(artifact)
 
 

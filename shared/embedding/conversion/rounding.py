@@ -29,7 +29,7 @@ def round_filters(convolution: nn.Conv2d) -> None:
     """Round the filters of a spatial convolution to bfloat16, keeping the sum of each.
 
     A filter that looks for edges has weights that cancel out. Rounded each to its nearest, they no longer do,
-    and whatever is plain gets a response: on the photograph of a blank slate that moved the vector by 0.006
+    and a plain area gets a response: on the photograph of a blank slate that moved the vector by 0.006
     in cosine, now by 0.003. Rounding some of them the other way keeps the sum, and the response at zero.
     """
     weight = convolution.weight

@@ -1,1 +1,1 @@
-"""What computes a model: OpenVINO on a CPU, torch on a GPU and as the reference."""
+"""The engines: OpenVINO on a CPU, torch on a GPU and as the reference."""

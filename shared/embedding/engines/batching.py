@@ -15,7 +15,7 @@ Inputs = Sequence[NDArray[Any]]  # a tower's inputs, each with the pictures alon
 
 
 class Batcher:
-    """Runs `run`, one call at a time; what arrives meanwhile goes together as the next batch, oldest first.
+    """Runs `run`, one call at a time; those that arrive meanwhile are the next batch, oldest first.
 
     A call that comes alone is run at once. An error reaches only the call whose inputs cause it.
     """
@@ -27,10 +27,10 @@ class Batcher:
         self._running = threading.Lock()
 
     def __call__(self, inputs: Inputs) -> Vectors:
-        """What `run` answers to these inputs: up to `size` pictures."""
+        """The answer of `run` to these inputs: up to `size` pictures."""
         call = _Call(inputs)
         self._waiting.append(call)
-        with self._running:  # whoever gets it works for all that wait; most find their answer there
+        with self._running:  # its holder works for all that wait; most find their answer there
             while not call.done:
                 self._run_next()
         return call.result()

@@ -57,5 +57,5 @@ def _cached(folder: Path) -> dict[str, Any]:
 
 
 def _sealed(folder: Path) -> dict[str, Any]:
-    # In a container, what was compiled while it was built can be read, though not repaired or added to.
+    # In a container, code compiled while it was built can be read, though not repaired or added to.
     return _cached(folder) if folder.is_dir() and not artifacts.altered(folder) else {}

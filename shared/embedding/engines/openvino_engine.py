@@ -25,13 +25,13 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    # On 2 cores, 2 to 8 callers with one image each, joined, had 0.93 to 1.01 of what they had alone
+    # On 2 cores, 2 to 8 callers with one image each, joined, had 0.93 to 1.01 of their speed alone
     # (efficientnet-lite0), and each size of a batch costs 0.1 to 0.3 s when it first comes.
     joins_calls = False
     batch_size = 8  # the fastest of 1 to 32 on two cores, and the activations of larger ones only take memory
 
     def __init__(self, artifact: Artifact, precision: str | None = None, native: str | None = None):
-        """`native` is that of what isn't in 8 bits where `precision` is int8: the processor's by default."""
+        """With `precision` int8, `native` is that of the layers not in 8 bits: the processor's by default."""
         native = native or native_precision()
         self.precision = precision or native
         self._towers = {name: _tower(artifact, name, self.precision, native) for name in STREAMS}
@@ -50,7 +50,7 @@ class OpenVinoEngine:
 
 
 class Tower:
-    """One graph, loaded when it is first used: who only embeds images never holds the text side.
+    """One graph, loaded when first used: a process that only embeds images never holds the text side.
 
     One input of a caller who is alone gets all cores, and batches and concurrent callers a share of the cores
     for each input. Both ways are loaded when they are first needed.
@@ -80,7 +80,7 @@ class Tower:
 def _tower(artifact: Artifact, name: str, precision: str, native: str) -> Tower:
     if precision != "int8":
         return Tower(artifact.folder / f"{name}.xml", precision, STREAMS[name])
-    # The text side stays as it is, and so does what 8 bits would spoil in the image side.
+    # The text side stays as it is, and so do the layers of the image side that 8 bits would spoil.
     graph = artifacts.need_quantised(artifact) if name == "image" else artifact.folder / f"{name}.xml"
     return Tower(graph, native, STREAMS[name])
 

@@ -52,7 +52,7 @@ class Streams:
         done = []
         try:
             for share in shares:
-                # Whoever has a request never waits for another one, or two callers could wait for each other.
+                # A caller with a request never waits for another one, or two could wait for each other.
                 request = self._free_request(wait=not running)
                 if request is None:
                     done.append(_vectors(running[0]))
@@ -78,6 +78,6 @@ class Streams:
 
 
 def _vectors(request: Any) -> NDArray[np.float32]:
-    """What it puts out, copied: the next run overwrites it."""
+    """The request's output, copied: the next run overwrites it."""
     request.wait()
     return np.array(request.get_output_tensor(0).data, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What a decoder process answers: a picture, or the error that says why there is none."""
+"""A decoder process's answer: a picture, or the error that says why there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 1000  # characters of a message
 
 
 def pack(decoded: DecodedImage) -> tuple[dict[str, Any], bytes]:
-    """A picture as a frame's header and body."""
+    """A picture as a message's header and body."""
     header = {
         "size": decoded.picture.size,
         "width": decoded.width,
@@ -30,12 +30,12 @@ def pack(decoded: DecodedImage) -> tuple[dict[str, Any], bytes]:
 
 
 def pack_error(error: ImageError) -> tuple[dict[str, Any], bytes]:
-    """An error as a frame's header and body."""
+    """An error as a message's header and body."""
     return {"error": type(error).__name__, "message": str(error)[:SHOWN], "value": error.value}, b""
 
 
 def unpack(header: dict[str, Any], body: bytearray) -> DecodedImage:
-    """The picture, or the error raised; FrameError where the parts of the answer don't fit together."""
+    """The picture, or the error raised; MessageError where the answer's parts don't fit together."""
     try:
         if "error" in header:
             raise ERRORS[header["error"]](str(header["message"]), value=header["value"])
@@ -45,7 +45,7 @@ def unpack(header: dict[str, Any], body: bytearray) -> DecodedImage:
 
 
 def seconds(header: dict[str, Any]) -> float:
-    """CPU seconds that the answer took; FrameError where it doesn't tell."""
+    """CPU seconds that the answer took; MessageError where it doesn't tell."""
     told = header.get("seconds")
     if not isinstance(told, float) or not 0 <= told < math.inf:
         raise MessageError(f"A decoder says that it took {told!r} seconds.")

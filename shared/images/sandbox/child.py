@@ -29,14 +29,14 @@ from shared.images.sandbox import answers, messages
 
 # The most that a codec was seen to take: WebP's, 1.58 GB for 99 megapixels. AVIF took 0.9, the others less.
 BYTES_PER_PIXEL = 16
-BYTES_PER_ROW = 64  # pointers to it, here and in the codec, and what alignment wastes
+BYTES_PER_ROW = 64  # pointers to it, here and in the codec, and waste by alignment
 OUT_OF_MEMORY = 77  # exit status
-GRACE = 2  # seconds after which the kernel ends what the parent should have ended: it may be gone
+GRACE = 2  # seconds for the parent to end this process, before the kernel does: it may be gone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a decoder may take for one image."""
+    """A decoder's limits for one image."""
 
     seconds: float  # of the CPU
     elapsed: float  # seconds until the answer is there: more, since on a busy machine honest images wait
@@ -46,7 +46,7 @@ class Limits:
 
 
 def main() -> None:
-    """Decodes what comes over a socket (its number is the first argument) within limits (the second)."""
+    """Decodes files from a socket (its number is the first argument) within limits (the second)."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     limits = Limits(**json.loads(sys.argv[2]))
     _confine(limits.memory)

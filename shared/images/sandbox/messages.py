@@ -13,7 +13,7 @@ MAX_HEADER = 64 * 1024
 
 
 class MessageError(Exception):
-    """What came over the socket is no message of ours."""
+    """The bytes from the socket are no message."""
 
 
 def send(
@@ -32,8 +32,8 @@ def receive(
 ) -> tuple[dict[str, Any], bytearray]:
     """The next message: its header and its body of at most `max_body` bytes.
 
-    EOFError where the other side is gone, FrameError where it talks nonsense, TimeoutError once `deadline`
-    has passed.
+    EOFError where the other side is gone, MessageError where it talks nonsense, TimeoutError once
+    `deadline` has passed.
     """
     header_length, body_length = PREFIX.unpack(_read(connection, PREFIX.size, deadline))
     if header_length > MAX_HEADER or body_length > max_body:

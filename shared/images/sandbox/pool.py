@@ -1,7 +1,7 @@
 """The quarantine for decoding: an image that kills, hangs or bloats its decoder costs only itself.
 
 Each decoder is a process of its own behind a socket, and not one of a pool library (multiprocessing, pebble):
-those import the server's main module anew in each child, and unpickle what a hostile file made it answer.
+those import the server's main module anew in each child, and unpickle the answer that a hostile file made.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from shared.images.sandbox.process import LOOK_SECONDS, Decoder
 from shared.runtime import logs
 from shared.settings import Settings
 
-MOST = 4  # processes; beyond that many, the model is what a server waits for
-PATIENCE = 3  # times the CPU seconds may pass, and
-LEAST_ELAPSED = 30.0  # seconds, where that is less
+MOST = 4  # processes; with more of them, a server would wait for its model
+PATIENCE = 3  # seconds that may pass for each of the CPU
+LEAST_ELAPSED = 30.0  # seconds that may pass at least
 OnReplaced = Callable[[NeuralSearchError], None]
 
 
 class DecoderPool:
     """Decodes in a few processes. Any thread may call it; a call waits for a free process.
 
-    `seconds` bound one image's CPU time, `elapsed` what may pass meanwhile (by default three times that);
-    `memory` is what a process may take, in bytes. `on_replaced` hears why a process had to be replaced.
+    `seconds` bound one image's CPU time, `elapsed` its time in all (by default three times that); `memory`
+    bounds a process, in bytes. `on_replaced` hears the cause of each replacement.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class DecoderPool:
                 return self._free.get(timeout=LOOK_SECONDS)
 
     def close(self) -> None:
-        """Ends the processes; what is being decoded fails with DecoderUnavailable."""
+        """Ends the processes; images in work fail with DecoderUnavailable."""
         self._close()
 
     @property
     def pids(self) -> list[int]:
-        """The processes that run."""
+        """The running processes' ids."""
         return [pid for decoder in self._decoders if (pid := decoder.pid)]
 
 

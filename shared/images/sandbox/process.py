@@ -36,8 +36,8 @@ CLOSED = "The decoders have been closed, because this process is ending. Try aga
 SIGNALS = {one.value: one.name for one in signal.Signals}
 LOOK_SECONDS = 0.25  # between two looks whether the caller still waits
 
-# Few threads and no reserves: a decoder that waits should weigh little, and what a large picture took should
-# be the system's again at once (mallopt(3)).
+# Few threads and no reserves: a decoder that waits should weigh little, and the system should get a large
+# picture's memory back at once (mallopt(3)).
 ENVIRONMENT = {
     "PYTHONPATH": str(settings.CHECKOUT),
     "OPENBLAS_NUM_THREADS": "1",
@@ -71,7 +71,7 @@ class Decoder:
                 self._spawn()
 
     def decode(self, data: bytes, min_side: int | None, budget: Budget) -> DecodedImage:
-        """As `Decoders.decode`."""
+        """As `DecoderPool.decode`."""
         with self._lock:
             connection = self._connected()
             budget.check()
@@ -82,7 +82,7 @@ class Decoder:
         """Ends the process for good."""
         self._closed = True
         if process := self._process:
-            process.kill()  # whoever waits for its answer gets an error instead
+            process.kill()  # a caller that waits for its answer gets an error instead
         with self._lock:
             self._stop()
 
@@ -101,7 +101,7 @@ class Decoder:
     def _replaced_if_it_fails(self, budget: Budget) -> Iterator[None]:
         try:
             yield
-        except DecodingOutOfMemory as error:  # who knows what state a codec is in that got no memory
+        except DecodingOutOfMemory as error:  # a codec that got no memory may be in any state
             self._stop()
             self._replace(error)
             raise
@@ -118,7 +118,7 @@ class Decoder:
             raise
 
     def _replace(self, failure: NeuralSearchError) -> NeuralSearchError:
-        """Starts another process after `failure`; returns what is to be raised."""
+        """Starts another process after `failure`; returns the error to raise."""
         if self._closed:
             return DecoderUnavailable(CLOSED)
         self._on_replaced(failure)
