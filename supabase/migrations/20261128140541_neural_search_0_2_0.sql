@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '94a0bf6e0961aee53fe60127fa3d75fc53d90d88efa94552c966d13b8ced67df'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4e51c36cff67a097f04e9989390aaaaf40fbabe12994cbd42f3a0e00ae838dfb'
     ) then
       return;
     end if;
@@ -2768,8 +2769,8 @@ comment on function neural_search.is_time is 'Whether a value in JSON is a strin
 
 
 -- The filter's keys, each with its condition on documents as d. Row level security lets only leakproof operators look at
--- rows before the policy has, or use an index: =, <, >= and ^@ are, jsonb's @> isn't. A new key is a row here and in
--- the query function's list of filters, an index, and a test.
+-- rows before the policy has, or use an index: =, <, <=, >= and ^@ are, jsonb's @> isn't. A number can be any bigint. For a
+-- new key see CONTRIBUTING.md.
 create or replace function neural_search.filter_keys()
 returns table (key text, kind text, condition text, is_leakproof boolean)
 language sql immutable set search_path = '' as $$
@@ -2778,8 +2779,8 @@ language sql immutable set search_path = '' as $$
     ('prefix', 'text', 'd.content ^@ %L', true),
     ('owner', 'text', 'd.owner_id = %L', true),
     ('mime_type', 'texts', 'd.mime_type = any (%L)', true),
-    ('min_bytes', 'number', 'd.byte_size >= %L', true),
-    ('max_bytes', 'number', 'd.byte_size <= %L', true),
+    ('min_bytes', 'number', 'd.byte_size >= %L::bigint', true),
+    ('max_bytes', 'number', 'd.byte_size <= %L::bigint', true),
     ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
     ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
     ('min_shown', 'share', 'd.shown >= %L', true),
@@ -5059,6 +5060,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '94a0bf6e0961aee53fe60127fa3d75fc53d90d88efa94552c966d13b8ced67df', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '4e51c36cff67a097f04e9989390aaaaf40fbabe12994cbd42f3a0e00ae838dfb', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

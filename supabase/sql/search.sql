@@ -87,8 +87,8 @@ comment on function neural_search.is_time is 'Whether a value in JSON is a strin
 
 
 -- The filter's keys, each with its condition on documents as d. Row level security lets only leakproof operators look at
--- rows before the policy has, or use an index: =, <, >= and ^@ are, jsonb's @> isn't. A new key is a row here and in
--- the query function's list of filters, an index, and a test.
+-- rows before the policy has, or use an index: =, <, <=, >= and ^@ are, jsonb's @> isn't. A number can be any bigint. For a
+-- new key see CONTRIBUTING.md.
 create or replace function neural_search.filter_keys()
 returns table (key text, kind text, condition text, is_leakproof boolean)
 language sql immutable set search_path = '' as $$
@@ -97,8 +97,8 @@ language sql immutable set search_path = '' as $$
     ('prefix', 'text', 'd.content ^@ %L', true),
     ('owner', 'text', 'd.owner_id = %L', true),
     ('mime_type', 'texts', 'd.mime_type = any (%L)', true),
-    ('min_bytes', 'number', 'd.byte_size >= %L', true),
-    ('max_bytes', 'number', 'd.byte_size <= %L', true),
+    ('min_bytes', 'number', 'd.byte_size >= %L::bigint', true),
+    ('max_bytes', 'number', 'd.byte_size <= %L::bigint', true),
     ('uploaded_after', 'time', 'd.uploaded_at >= %L', true),
     ('uploaded_before', 'time', 'd.uploaded_at < %L', true),
     ('min_shown', 'share', 'd.shown >= %L', true),
