@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '94a0bf6e0961aee53fe60127fa3d75fc53d90d88efa94552c966d13b8ced67df'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4e51c36cff67a097f04e9989390aaaaf40fbabe12994cbd42f3a0e00ae838dfb'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '213e087147246ae68c88ef7e555b6c14683ca2d3304ad11cdcbcdd9ab1f3f72c'
     ) then
       return;
     end if;
@@ -5059,8 +5058,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '94a0bf6e0961aee53fe60127fa3d75fc53d90d88efa94552c966d13b8ced67df', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '4e51c36cff67a097f04e9989390aaaaf40fbabe12994cbd42f3a0e00ae838dfb', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '213e087147246ae68c88ef7e555b6c14683ca2d3304ad11cdcbcdd9ab1f3f72c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
