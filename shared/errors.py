@@ -48,11 +48,11 @@ NeuralSearchError
 ├── Busy                        come back later
 ├── DecoderUnavailable
 ├── DecoderStalled
-├── CollectionError             what should be evaluated can't be
+├── CollectionError             a collection can't be evaluated
 └── StackError                  the embedded stack can't start or isn't running
 
 A class's docstring is its default message; `status` is the HTTP status at the edge; `type` is the stable
-name that clients may branch on; `outcome` is what becomes of a job that ends with this error:
+name that clients may branch on; `outcome` is a job's end with this error:
 
 failed      a dead letter, until somebody retries it
 skipped     no image: recorded, and counted apart

@@ -24,7 +24,7 @@ class Secret(str):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What this process was told. An empty string means: not set. `need` reads what can't be done without."""
+    """This process's settings. An empty string means: not set. `need` reads the indispensable ones."""
 
     supabase_url: str  # the project's API, without a trailing slash
     public_url: str  # the same, as browsers reach it
@@ -106,7 +106,7 @@ DEFAULTS: dict[str, str] = {
     "local_jwt_algorithm": "ES256",
 }
 
-LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # what a decoder process takes by itself, and a modest image
+LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
 CHOICES = {
     "storage_transformations": ("on", "off"),
@@ -117,7 +117,7 @@ CHOICES = {
     "local_jwt_algorithm": ("ES256", "HS256"),
 }
 
-# What a process of ours may take over from this one's environment besides the settings it is given.
+# Variables that a child process may take over besides the settings it is given.
 MACHINE = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"),
     *("HF_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "WORKERS", "THREADS"),
@@ -173,7 +173,7 @@ def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def bare_environment(values: Mapping[str, str]) -> dict[str, str]:
-    """`values` and what any program needs of the machine: for a process that must not see our secrets."""
+    """`values` and the machine's own variables: for a process that must not see our secrets."""
     return {name: os.environ[name] for name in MACHINE if name in os.environ} | dict(values)
 
 
@@ -193,7 +193,7 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
 def _key(environ: Mapping[str, str], field: str, role: str) -> Secret:
     """The key that acts as `role`; SettingsError for one that acts as another."""
     name = next((name for name in ENVIRONMENT[field] if environ.get(name, "").strip()), "")
-    value = _first(environ, (name,)) if name else ""
+    value = environ.get(name, "").strip()
     key = api_keys.one_of(value, name) if name.endswith("_KEYS") else value
     return Secret(api_keys.checked(key, role, name))
 

@@ -42,7 +42,7 @@ class ColourEmbedder:
 
 
 class RpcTransport(httpx.BaseTransport):
-    """PostgREST's RPC end as a test wants it: what each SQL function answers, and a record of the calls.
+    """PostgREST's RPC end as a test wants it: an answer for each SQL function, and a record of the calls.
 
     An answer is JSON, a whole response, an exception, or a function from the arguments to one of these.
     """

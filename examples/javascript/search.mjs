@@ -22,7 +22,7 @@ async function waitUntilSearchable() {
 
 async function search(title, body, headers = {}) {
   const answer = await fetch(QUERY_URL, { method: 'POST', headers: { apikey, ...headers }, body })
-  if (!answer.ok) throw new Error(await answer.text()) // problem details: what was found, what to do
+  if (!answer.ok) throw new Error(await answer.text()) // problem details, with the remedy
   console.log(title)
   for (const found of (await answer.json()).results)
     console.log(`${found.similarity.toFixed(3)}  ${found.bucket}/${found.name}`)

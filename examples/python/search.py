@@ -32,7 +32,7 @@ def wait_until_searchable() -> None:
 def search(title: str, **query: Any) -> None:
     answer = httpx.post(QUERY_URL, headers={"apikey": KEY}, timeout=60, **query)
     if answer.is_error:
-        sys.exit(answer.text)  # problem details: what was found, what to do
+        sys.exit(answer.text)  # problem details, with the remedy
     print(title)
     for found in answer.json()["results"]:
         print(f"{found['similarity']:.3f}  {found['bucket']}/{found['name']}")

@@ -24,7 +24,6 @@ MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB
 # More of them run than there are cores, since each waits for Storage and the database: 8 callers were served
 # 23 images/s with 4, 18 with 2 and 11 with 1.
 RUNNING, WAITING = 4, 2
-READING = 5  # bodies that threads wait for
 
 metrics = Metrics()
 malloc.give_back_what_is_freed()
@@ -44,13 +43,13 @@ def problem(error: Exception) -> flask.Response:
 def webhook(request: flask.Request) -> flask.Response:
     """One object has changed, or a kick: see `shared/indexing/webhook.py`."""
     handlers.check_secret(request, services.configuration().webhook_secrets)
-    event = events.parse(bodies.read(request, _readers()))
+    event = events.parse(bodies.read(request, services.readers()))
     try:
         results = _webhook_handler().handle(event)
     except NeuralSearchError as error:
         if error.outcome != "release":
             raise
-        # Whatever our own keys are refused with, the caller's are right.
+        # The caller's key is right, though one of our own was refused.
         return handlers.problem(error, status=503)
     # No names: pg_net keeps answers for hours where every database role can read them. The log has them.
     return handlers.answer(Counter(result.status for result in results))
@@ -71,13 +70,8 @@ ROUTES: handlers.Routes = {
 
 
 def _counted(request: flask.Request, response: flask.Response) -> flask.Response:
-    path = handlers.normal_path(request)
-    metrics.request(path if path in ROUTES else "other", response.status_code)
+    metrics.request(handlers.route(request, ROUTES), response.status_code)
     return handlers.finished(response)
-
-
-def _readers() -> ConcurrencyLimiter:
-    return handlers.once("readers", lambda: ConcurrencyLimiter(running=READING, waiting=0))
 
 
 def _webhook_handler() -> WebhookHandler:

@@ -1,4 +1,4 @@
-"""The HTTP edge of query: search, upload, and the page. Holds no secret key: it acts as whoever calls."""
+"""The HTTP edge of query: search, upload, and the page. Holds no secret key: it acts as its callers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 
 import flask
 import functions_framework
-import requests
 
 from functions.query import pages
 from shared import settings
@@ -31,13 +30,11 @@ from shared.search.search import URL_SECONDS, Search
 from shared.supabase import credentials
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
-from shared.supabase.storage import Storage
 
 # Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5
-READING = 5  # bodies that threads wait for
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
 
 CORS = {
@@ -66,14 +63,14 @@ def problem(error: Exception) -> flask.Response:
 
 def search(request: flask.Request) -> flask.Response:
     caller = _caller(request)
-    model = _authentication().authenticate(caller)  # before anything of the body is looked at
+    model = _authentication().authenticate(caller)  # before the body is looked at
     found = _search().find(caller, model, _read_query(request))
     return handlers.answer({"model": model.name, **asdict(found)})
 
 
 def vector(request: flask.Request) -> flask.Response:
-    """The vector of a text or an image, for whoever calls the SQL functions."""
-    model = _authentication().authenticate(_caller(request))  # before anything of the body is looked at
+    """The vector of a text or an image, for callers of the SQL functions."""
+    model = _authentication().authenticate(_caller(request))  # before the body is looked at
     made = _search().vector(model, _read_query(request))
     return handlers.answer({"model": model.name, "dimensions": model.dimensions, "vector": made})
 
@@ -103,7 +100,7 @@ def _watch(database: Database, image: uploads.Upload) -> ObjectState:
 
 
 def preview(request: flask.Request) -> flask.Response:
-    """A small WebP of a stored image, for whoever has Storage's token for it: an `<img>` sends no headers."""
+    """A small WebP of a stored image, for holders of Storage's token for it: an `<img>` sends no headers."""
     fields = {name: request.args.get(name, "") for name in ("bucket", "name", "token")}
     wanted = Wanted(**fields, size=request.args.get("size", "tile"))
     response = flask.Response(_previews().make(wanted), mimetype="image/webp")
@@ -140,7 +137,7 @@ def _caller(request: flask.Request) -> Identity:
 
 
 def _read_query(request: flask.Request) -> Query:
-    body = bodies.read(request, _readers())
+    body = bodies.read(request, services.readers())
     with _parsing().enter():
         return _parse_query(request, body)
 
@@ -153,7 +150,7 @@ def _parse_query(request: flask.Request, body: bytes) -> Query:
 
 
 def _read_upload(request: flask.Request) -> uploads.Upload:
-    body = bodies.read(request, _readers())
+    body = bodies.read(request, services.readers())
     with _parsing().enter():
         fields, images = _fields_and_images(request, bodies.kind(request, body), body)
     if len(images) != 1:
@@ -183,11 +180,10 @@ def _flag(text: str, name: str) -> bool:
 
 
 def _finished(request: flask.Request, response: flask.Response) -> flask.Response:
-    path = handlers.normal_path(request)
-    metrics.request(path if path in ROUTES else "other", response.status_code)
+    metrics.request(handlers.route(request, ROUTES), response.status_code)
     response.headers.update(CORS)
     if asked := request.headers.get("Access-Control-Request-Headers"):
-        # Whatever clients and tracing libraries add: none of it means anything to us.
+        # Clients and tracing libraries add headers: none of them means anything to us.
         response.headers["Access-Control-Allow-Headers"] = asked
     return handlers.finished(response)
 
@@ -211,10 +207,6 @@ def _limiter() -> ConcurrencyLimiter:
     return handlers.once("limiter", lambda: ConcurrencyLimiter(running=RUNNING, waiting=WAITING))
 
 
-def _readers() -> ConcurrencyLimiter:
-    return handlers.once("readers", lambda: ConcurrencyLimiter(running=READING, waiting=0))
-
-
 def _parsing() -> ConcurrencyLimiter:
     return handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
 
@@ -224,12 +216,10 @@ def _previews() -> Previews:
 
 
 def _build_previews() -> Previews:
-    mine = services.configuration()
-    session = handlers.once("session", requests.Session)
     return Previews(
-        storage=Storage(mine.need("supabase_url"), None, session),
+        storage=services.storage(None),
         decode=_decode,
-        max_bytes=mine.max_image_bytes,
+        max_bytes=services.configuration().max_image_bytes,
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m functions.query.openapi`: writes the schemas of a query into openapi.json, from what checks one.
+"""`python -m functions.query.openapi`: writes the schemas of a query into openapi.json, from its models.
 
 Paths and answers are written by hand there, and kept.
 """
@@ -60,7 +60,7 @@ def _form(query: dict[str, Any], narrow: dict[str, Any]) -> dict[str, Any]:
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """JSON's null says what a field that is left out says."""
+    """JSON's null is the same as a field that is left out."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 

@@ -13,7 +13,7 @@ from shared.http import handlers, services
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # what the pages are made of
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # of the pages' files
 FILES = [file.relative_to(PAGE).as_posix() for file in sorted(PAGE.rglob("*")) if file.suffix in TYPES]
 SCRIPT = ("view.js",)  # no modules
 MODULES = [name for name in FILES if name.endswith(".js") and "/" not in name and name not in SCRIPT]
@@ -42,7 +42,7 @@ def reference(request: flask.Request) -> flask.Response:
 
 
 def configuration(_request: flask.Request) -> flask.Response:
-    """What the page's supabase-js needs: both are public, and open nothing that policies don't."""
+    """The page's address and key for supabase-js: both are public, and open nothing that policies don't."""
     mine = services.configuration()
     url, key = mine.need("public_url"), mine.need("publishable_key")
     return handlers.answer({"supabase_url": url, "publishable_key": key})

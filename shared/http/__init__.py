@@ -1,1 +1,1 @@
-"""What both functions' HTTP handlers share."""
+"""The HTTP handlers' parts that both functions share."""

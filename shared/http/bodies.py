@@ -21,12 +21,12 @@ Form = tuple[Mapping[str, Sequence[str]], list[bytes]]  # fields, and the files 
 
 PIECE, PIECE_OF_CHUNKS = 64 * 1024, 4 * 1024
 BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread takes the request
-# What reading may cost: so many CPU seconds, and one more for so many bytes. Chunks of one byte cost a
-# second for each 200,000, honest ones for each 500 million.
+# The bound on reading: so many CPU seconds, and one more for so many bytes. Chunks of one byte cost a second
+# for each 200,000, honest ones for each 500 million.
 CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 50_000_000
 MAX_TEXT = 256 * 1024  # bytes of a form's fields
 MAX_PARTS = 100  # of a form: 32 texts and examples, every other field, and a few more for a good answer
-# What clients call bytes that they know nothing of, and text.
+# Clients' types for unknown bytes, and for text.
 UNTOLD = ("", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 
 
@@ -34,13 +34,13 @@ def read(request: flask.Request, readers: ConcurrencyLimiter) -> bytes:
     """The whole body; PayloadTooLarge where one of unannounced length passes the limit, RequestError where it
     comes in so many pieces that they cost more than their bytes.
 
-    What isn't there yet holds a thread while it comes, so only as many as `readers` lets in are waited for.
+    A body that is still coming holds a thread, so only as many as `readers` lets in are waited for.
     """
     is_there = request.content_length is not None and request.content_length <= BUFFERED
     try:
         with nullcontext() if is_there else readers.enter():
             return _read(request)
-    except ParseException as error:  # the server reads chunks, and what follows them, no sooner than we do
+    except ParseException as error:  # the server reads chunks and trailers no sooner than we do
         raise RequestError(f"The body's chunks can't be read: {error!s:.100}") from error
 
 

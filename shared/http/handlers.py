@@ -1,4 +1,4 @@
-"""What both HTTP edges do alike: routes, problem details, body limits, what is built once per process."""
+"""The common ground of both HTTP edges: routes, problem details, body limits, services built once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
     _limit_size(request, max_bytes)
     path = normal_path(request)
     if path not in routes:
-        raise UnknownPath(f"This path isn't there. What is: {', '.join(routes)}.", value=request.path)
+        raise UnknownPath(f"This path isn't there. Expected one of: {', '.join(routes)}.", value=request.path)
     methods = routes[path]
     if request.method == "OPTIONS":
         return flask.Response(status=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
@@ -71,6 +71,12 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
 
 def normal_path(request: flask.Request) -> str:
     return request.path.rstrip("/") or "/"
+
+
+def route(request: flask.Request, routes: Routes) -> str:
+    """The request's path as metrics name it: a caller can't add to their number."""
+    path = normal_path(request)
+    return path if path in routes else "other"
 
 
 def _limit_size(request: flask.Request, max_bytes: int) -> None:
@@ -117,8 +123,8 @@ def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
 
 
 def finished(response: flask.Response) -> flask.Response:
-    """`response` with the request's name, and as a stream: before any other the framework reads all that is
-    left of the request's body."""
+    """`response` with the request's name, and as a stream: before any other the framework reads the rest of
+    the request's body."""
     response.headers["x-request-id"] = logs.request_id.get()
     if not response.is_streamed:
         response.headers.setdefault("Content-Length", str(response.calculate_content_length()))
@@ -133,21 +139,22 @@ def answer(body: Any, status: int = 200) -> flask.Response:
 
 
 def problem(error: Exception, status: int | None = None) -> flask.Response:
-    """An error as problem details (RFC 9457). What nobody expected is logged, and not told to the caller."""
-    known = _known(error)
-    details = known.problem()
-    details["status"] = status = status or known.status
+    """An error as problem details (RFC 9457). An unexpected one is logged, and not told to the caller."""
+    ours = known(error)
+    details = ours.problem()
+    details["status"] = status = status or ours.status
     if status >= 500:
         logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
     text = json.dumps(details, default=str)
     response = flask.Response(text, status, mimetype="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
-    if known.retry_after or status == 503:
-        response.headers["Retry-After"] = str(known.retry_after or 10)
+    if ours.retry_after or status == 503:
+        response.headers["Retry-After"] = str(ours.retry_after or 10)
     return response
 
 
-def _known(error: Exception) -> NeuralSearchError:
+def known(error: Exception) -> NeuralSearchError:
+    """The error as one of ours: an unexpected one's message is not for callers."""
     if isinstance(error, NeuralSearchError):
         return error
     if not isinstance(error, HTTPException):

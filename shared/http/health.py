@@ -1,4 +1,4 @@
-"""The report of /health: what works, part by part, without a secret in it."""
+"""The report of /health: the state of each part, without a secret in it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 
 import flask
 
-from shared.errors import ModelNotLoaded, NeuralSearchError
 from shared.http import handlers
 from shared.runtime import logs
 from shared.runtime.model_registry import ModelRegistry
 from shared.search.index import ActiveModel
 
 
-def report(models: ModelRegistry, active: Callable[[], ActiveModel | None]) -> flask.Response:
+def report(models: ModelRegistry, active: Callable[[], ActiveModel]) -> flask.Response:
     """200 where the database answers, and the model that it calls active embeds here; else 503.
 
     `embedding` has the models that embed here, and why others don't.
@@ -32,19 +31,15 @@ def report(models: ModelRegistry, active: Callable[[], ActiveModel | None]) -> f
 def _part(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return {"status": "ok", **check()}
-    except Exception as error:  # what fails is what the report is for
+    except Exception as error:  # the report is for failures
         logs.write("health check failed", severity="WARNING", error=error)
-        known = _known(error)
+        known = handlers.known(error)
         return {"status": "failing", "error": known.type, "detail": str(known)}
-
-
-def _known(error: Exception) -> NeuralSearchError:
-    return error if isinstance(error, NeuralSearchError) else NeuralSearchError()
 
 
 def _embedding(models: ModelRegistry, failures: dict[str, Exception]) -> dict[str, Any]:
     working = [name for name in models.names if name not in failures]
-    failing = {name: str(_known(failure)) for name, failure in failures.items()}
+    failing = {name: str(handlers.known(failure)) for name, failure in failures.items()}
     return {"models": working, "loaded": models.loaded()} | ({"failing": failing} if failing else {})
 
 
@@ -55,8 +50,6 @@ def _serves(models: ModelRegistry, failures: dict[str, Exception], active: str |
     return {}
 
 
-def _database(models: ModelRegistry, active: ActiveModel | None) -> dict[str, Any]:
-    if active is None:
-        raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
+def _database(models: ModelRegistry, active: ActiveModel) -> dict[str, Any]:
     models.check(active.name)
     return {"active_model": active.name}

@@ -32,7 +32,7 @@ from shared.search.previews import AT_ONCE
 
 MAX_HEAD = 128 * 1024  # bytes: the query string, and 100 headers of ordinary length
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
-LINGERING_SECONDS = 20.0  # for what a client still sends after its answer
+LINGERING_SECONDS = 20.0  # for bytes that a client still sends after its answer
 LINGERING_BYTES, LINGERING_PIECES = 256 * 1024 * 1024, 1000
 # For the rest of a body, which holds a thread: so many seconds, and one more for so many bytes.
 BODY_SECONDS, BYTES_PER_SECOND = 15.0, 64 * 1024
@@ -48,7 +48,7 @@ TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r
 class PacedSocket(socket.socket):
     """A socket that never waits for long while a thread uses it."""
 
-    deadline: float | None = None  # for what is read
+    deadline: float | None = None  # for reading
 
     @classmethod
     def of(cls, accepted: socket.socket) -> PacedSocket:
@@ -68,7 +68,7 @@ class PacedSocket(socket.socket):
 
 
 class Request:
-    """What has come of a request so far."""
+    """The part of a request that has come so far."""
 
     def __init__(self, beginning: bytes = b""):
         self.bytes = bytearray(beginning)
@@ -124,7 +124,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections and self._waiting:
-            self._drop(self._waiting[0][1], self._waiting)  # who waits longest makes room
+            self._drop(self._waiting[0][1], self._waiting)  # the longest wait makes room
         self._wait(TConn(self.cfg, PacedSocket.of(client), address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
@@ -163,7 +163,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().enqueue_req(conn)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        """Without gunicorn's wait for what the function left unread of the body."""
+        """Without gunicorn's wait for the part of the body that the function left unread."""
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + 0.05))
 
     def finish_request(self, conn: TConn, future: Any) -> None:
@@ -177,7 +177,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().finish_request(conn, future)
 
     def _linger(self, conn: TConn) -> None:
-        """Takes what still comes, so that the client reads its answer instead of a reset (RFC 9112, 9.6)."""
+        """Takes the rest, so that the client reads its answer instead of a reset (RFC 9112, 9.6)."""
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
@@ -197,7 +197,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._drop(conn, self._lingering)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """The platform sent SIGTERM, and kills in 10 s: whoever has leased something gives it back."""
+        """The platform sent SIGTERM, and kills in 10 s: leases are given back."""
         super().handle_exit(sig, frame)
         shutdown.requested.set()
 
@@ -232,7 +232,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
 
 def _received(connection: socket.socket) -> bytes | None:
-    """What has come: nothing where the client is gone, None where it was a false alarm."""
+    """The bytes that have come: none where the client is gone, None after a false alarm."""
     try:
         return connection.recv(bodies.PIECE)
     except BlockingIOError:

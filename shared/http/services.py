@@ -13,12 +13,15 @@ from shared.errors import NeuralSearchError
 from shared.http import handlers
 from shared.images.sandbox.pool import DecoderPool, start
 from shared.runtime import logs
+from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
 from shared.settings import Settings
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database, http_client
 from shared.supabase.storage import Storage
+
+READING = 5  # bodies that threads wait for
 
 
 def configuration() -> Settings:
@@ -30,6 +33,11 @@ def prepare_log() -> None:
     handlers.once("log_level", lambda: logs.set_level(configuration().log_level))
 
 
+def readers() -> ConcurrencyLimiter:
+    """Bounds the threads that wait for bodies."""
+    return handlers.once("readers", lambda: ConcurrencyLimiter(running=READING, waiting=0))
+
+
 def models() -> ModelRegistry:
     mine = configuration()
     load = partial(embedding.load, configuration=mine)
@@ -37,7 +45,7 @@ def models() -> ModelRegistry:
 
 
 def decoders(metrics: Metrics) -> DecoderPool:
-    """Started by whoever asks first, so that they import while the model loads."""
+    """Started by the first request for them, so that they import while the model loads."""
 
     def count(cause: NeuralSearchError) -> None:
         metrics.decoder_replaced(type(cause).__name__)
@@ -55,19 +63,20 @@ def database(caller: Identity) -> Database:
     return databases(caller)()
 
 
-def storage(caller: Identity) -> Storage:
+def storage(caller: Identity | None) -> Storage:
+    """Storage as the caller, or as nobody, for objects by their own tokens."""
     session = handlers.once("session", requests.Session)
     mine = configuration()
     return Storage(mine.need("supabase_url"), caller, session, mine.public_url)
 
 
 def live(_request: flask.Request) -> flask.Response:
-    """Whether this process can serve: see Models.check_live."""
+    """Whether this process can serve: see ModelRegistry.check_live."""
     models().check_live()
     return handlers.answer({"status": "ok"})
 
 
 def counters(metrics: Metrics, request: flask.Request) -> flask.Response:
-    """Prometheus text, for whoever has the webhook secret."""
+    """Prometheus text, for holders of the webhook secret."""
     handlers.check_secret(request, configuration().webhook_secrets)
     return flask.Response(metrics.text(), mimetype="text/plain; version=0.0.4")

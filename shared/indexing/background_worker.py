@@ -1,4 +1,4 @@
-"""The work that goes on when a call has answered, so that whoever called needn't wait for it."""
+"""The work that goes on when a call has answered, so that the caller needn't wait for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.indexing.job_runner import Result
 from shared.indexing.worker import Worker
 from shared.runtime import logs
 
-LINGERING_SECONDS = 1.0  # after which one more look finds what was about to be committed at the last
+LINGERING_SECONDS = 1.0  # after which one more look finds jobs that were about to be committed at the last
 
 
 class BackgroundWorker:
@@ -16,14 +16,14 @@ class BackgroundWorker:
 
     def __init__(self, worker: Worker, stopping: threading.Event):
         self._worker = worker
-        self._stopping = stopping  # once set, it gives back what it has leased, and ends
+        self._stopping = stopping  # once set, it gives its leases back, and ends
         self._wanted = False
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def wake(self, patience: float = 0.0) -> None:
-        """Has all that is due done, and looks once more where it is at work already.
+        """Has all due jobs done, and looks once more where it is at work already.
 
         Waits until nothing is due, for `patience` seconds at most.
         """
@@ -31,7 +31,7 @@ class BackgroundWorker:
             self._wanted = True
             self._done.clear()
             if self._thread is None:
-                # No daemon: a process that ends waits until what is leased is given back.
+                # No daemon: a process that ends waits until its leases are given back.
                 self._thread = threading.Thread(target=self._work, name="background worker")
                 self._thread.start()
         self._done.wait(patience)

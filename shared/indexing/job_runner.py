@@ -36,7 +36,7 @@ from shared.supabase.storage import Storage
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of one object."""
+    """One object's result."""
 
     object_id: str
     bucket: str | None
@@ -67,14 +67,14 @@ class JobRunner:
         self._single_flight = SingleFlight()
 
     def run(self, database: Database, job: Job, claimed_at: float) -> Result:
-        """What became of the job; `claimed_at` is `time.monotonic()` before it was claimed.
+        """The job's result; `claimed_at` is `time.monotonic()` before it was claimed.
 
         Raises an error of the outcome `release` where the surroundings are at fault, or a DatabaseError
         where the outcome can't be recorded. The lease is then still ours, to be given back.
         """
         try:
             status, reason = self._embed(database, job), None
-        except Exception as error:  # whatever this image does to us must not reach the others
+        except Exception as error:  # no image may harm the others
             outcome = error.outcome if isinstance(error, NeuralSearchError) else "retry"
             if outcome == "release":
                 raise
@@ -93,7 +93,7 @@ class JobRunner:
 
     def _embed(self, database: Database, job: Job) -> str:
         _check_worth_a_download(job, self._max_bytes)
-        embedder = self._models.proven(job.model)  # what was broken before this image came is no fault of it
+        embedder = self._models.proven(job.model)  # a model that was broken before is no fault of this image
         with self._metrics.step("download"):
             data = self._download(job)
         content_hash = hashlib.sha256(data).hexdigest()
@@ -165,7 +165,7 @@ def download(storage: Storage, job: Job, max_bytes: int) -> bytes:
 
 
 def embedded(job: Job, decoded: DecodedImage, vector: np.ndarray, content_hash: str) -> Embedded:
-    """What is to be stored: the job's vector with the facts of its picture."""
+    """The job's vector with the facts of its picture, to be stored."""
     return Embedded(
         job=job,
         embedding=vector,

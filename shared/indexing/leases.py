@@ -49,7 +49,7 @@ class Leases:
         self._release(database, [job.lease_id for job in batch], [], delay, reason)
 
     def settle(self, database: Database) -> None:
-        """Gives back what couldn't be given back before; the database's error where it still can't be."""
+        """Gives back the leases that are owed; the database's error where it still can't be reached."""
         leases, claims = _emptied(self._owed), _emptied(self._unheard)
         if not (leases or claims):
             return

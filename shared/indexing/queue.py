@@ -33,7 +33,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What became of the wish to work on one object: jobs, or the status and reason why there are none."""
+    """The answer to a claim of one object: its jobs, or the status and reason why there are none."""
 
     jobs: tuple[Job, ...]
     bucket_id: str | None  # None where there is no such object
@@ -60,7 +60,7 @@ class Embedded:
 def claim(database: Database, models: Sequence[str], limit: int, claim_id: str) -> list[Job]:
     """Up to `limit` jobs that are due, for models that this process can load.
 
-    `claim_id` is a uuid of the caller's: what was leased by a claim whose answer is lost can be given back.
+    `claim_id` is a uuid of the caller's: the leases of a claim whose answer is lost can be given back.
     """
     rows = database.call(
         "claim_embedding_jobs",
@@ -121,7 +121,7 @@ def reuse(database: Database, job: Job, content_hash: str, decoder_version: int)
 def fail(
     database: Database, job: Job, outcome: str, error: BaseException, decoder_version: int | None = None
 ) -> str:
-    """Records why: `outcome` is skipped, failed, retry or doubtful. Returns what it came to, or superseded.
+    """Records why: `outcome` is skipped, failed, retry or doubtful. Returns the new status, or superseded.
 
     A doubtful failure may lie with the surroundings: a retry that isn't charged the first times.
     `decoder_version`: of the decoder that refused the bytes, if one did.

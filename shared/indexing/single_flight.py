@@ -1,4 +1,4 @@
-"""Threads that work on the same bytes take turns, so that the later ones can take over what is there."""
+"""Threads that work on the same bytes take turns, so that the later ones can take over the result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-PATIENCE_SECONDS = 20.0  # of a lease's 120. Then it goes on by itself: what is being embedded may be hostile
+PATIENCE_SECONDS = 20.0  # of a lease's 120. Then it goes on by itself: the other's image may be hostile
 REMEMBERED = 10_000  # keys, of some 200 bytes
 
 

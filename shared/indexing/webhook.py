@@ -19,7 +19,7 @@ class ObjectChanged:
     """An object was uploaded, overwritten or moved."""
 
     object_id: str
-    wait: bool = True  # for what becomes of it
+    wait: bool = True  # for its result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class ObjectDeleted:
 
 @dataclass(frozen=True, kw_only=True)
 class Kick:
-    """Work off what is due: up to so many jobs, or all of it where nobody waits for what becomes of it."""
+    """Work off the due jobs: up to so many, or all of them where nobody waits for results."""
 
     limit: int
     wait: bool = True
@@ -43,7 +43,7 @@ Event = ObjectChanged | ObjectDeleted | Kick
 
 
 def parse(body: bytes) -> Event:
-    """The event in a webhook's body; InvalidPayload says what was expected. Unknown keys are no error."""
+    """The event in a webhook's body; InvalidPayload names the mistake. Unknown keys are no error."""
     payload = _object(body)
     kind = payload.get("type")
     if kind not in TYPES:

@@ -27,7 +27,7 @@ WORKING_SECONDS = 7.0  # then a kick claims no more and answers: pg_net waits 10
 # Where a platform gives a process its CPU during calls alone, some work is done in this time.
 PATIENCE_SECONDS = 0.5
 
-# What claim_object answers besides claimed jobs -> what we tell the caller.
+# claim_object's status without claimed jobs -> the result's status.
 UNCLAIMED = {
     "unchanged": "unchanged",
     "waiting": "unchanged",
@@ -50,7 +50,7 @@ class Deadline(threading.Event):
 
 
 class WebhookHandler:
-    """Works on what the database says is to be done. One per process; any thread may call it."""
+    """Works on the jobs that the database names. One per process; any thread may call it."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class WebhookHandler:
         self._database = database
         self._models = models
         self._limiter = limiter
-        self._stopping = stopping  # once set, nothing is claimed and what is leased is given back
+        self._stopping = stopping  # once set, nothing is claimed and leases are given back
         self._worker = build_worker(
             database=database,
             storage=storage,
@@ -94,7 +94,7 @@ class WebhookHandler:
 
     def _changed(self, object_id: str) -> list[Result]:
         results = self.work_on(object_id)
-        self._background.wake()  # few calls are made at a time: what came beside this one is done too
+        self._background.wake()  # few calls are made at a time: objects beside this one are done too
         return results
 
     def _kicked(self, kick: Kick) -> list[Result]:

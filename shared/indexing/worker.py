@@ -1,4 +1,4 @@
-"""Working off the queue: what is due is claimed a little ahead and run in several threads."""
+"""Working off the queue: due jobs are claimed a little ahead and run in several threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def jobs_at_a_time(*, joined: int, decoders: int) -> int:
 
 
 class Worker:
-    """Claims what is due and runs it in `concurrency` threads. Any thread may call `run`."""
+    """Claims due jobs and runs them in `concurrency` threads. Any thread may call `run`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Worker:
     ):
         self.reached = False  # whether the database has let us claim: URL, key and migrations are right
         self._database = database
-        self.runner = runner
+        self._runner = runner
         self.leases = leases
         self._models = models
         self.concurrency = concurrency
@@ -61,15 +61,15 @@ class Worker:
         """Works until nothing is due (or forever), or `limit` jobs were claimed, or `stop` is set.
 
         `report` gets each outcome, from the thread that has it. A fault of the surroundings ends the run:
-        what hasn't begun is given back uncharged, what runs comes to its end, the fault is raised, once.
+        waiting jobs are given back uncharged, running ones come to their end, the fault is raised, once.
         """
         stop = stop or threading.Event()
-        pool = WorkerPool(self.concurrency, self._database, self.runner, self.leases, report, stop)
+        pool = WorkerPool(self.concurrency, self._database, self._runner, self.leases, report, stop)
         self._manage(pool, lambda: self._feed(pool, limit, forever, stop))
 
     def work(self, batch: Sequence[Leased], report: Callable[[Result], None], stop: threading.Event) -> None:
-        """Runs what is claimed already, one after the other. Ends as `run` does."""
-        pool = WorkerPool(1, self._database, self.runner, self.leases, report, stop)
+        """Runs claimed jobs, one after the other. Ends as `run` does."""
+        pool = WorkerPool(1, self._database, self._runner, self.leases, report, stop)
         self._manage(pool, lambda: pool.add(batch))
 
     def _manage(self, pool: WorkerPool, feed: Callable[[], None]) -> None:
@@ -102,9 +102,9 @@ class Worker:
                 return
 
     def _hand_over(self, pool: WorkerPool, batch: Sequence[Leased]) -> None:
-        # The database hands out alone what may have killed its last worker. It gets no mates here either, or
-        # they would go down with it and be charged as well. No wait is longer than a lease: what hangs must
-        # not keep all that is due.
+        # The database hands out alone a job that may have killed its last worker. It gets no mates here, or
+        # they would go down with it and be charged as well. No wait is longer than a lease: a hanging job
+        # must not keep the others.
         alone = len(batch) == 1 and batch[0].job.attempt > 1
         if alone:
             pool.finish(queue.LEASE_SECONDS)

@@ -108,7 +108,7 @@ class WorkerPool:
             return postponed
 
     def close(self) -> None:
-        """Gives back what hasn't begun, waits a little for what runs, and gives that back as well."""
+        """Gives waiting jobs back, waits a little for running ones, and gives those back as well."""
         stopped = Busy("The work was stopped. The image is due again.")
         with self._changed:
             self._closed = True

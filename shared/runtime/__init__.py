@@ -1,1 +1,1 @@
-"""What a process needs whatever it serves: logs, metrics, bounds, the models that it has loaded."""
+"""The needs of any process that serves: logs, metrics, bounds, its models."""

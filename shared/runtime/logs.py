@@ -26,12 +26,12 @@ def write(event: str, *, severity: str = "INFO", error: BaseException | None = N
 
 
 def set_level(name: str) -> None:
-    """Leaves out what is less than `name`: debug, info or warning."""
+    """Leaves out events below `name`: debug, info or warning."""
     logger.setLevel(name.upper())
 
 
 def begin_request(told: str) -> None:
-    """Names the request in what is logged from here on: as the caller does, if that makes a name."""
+    """Names the request in all later lines: as the caller does, if that makes a name."""
     request_id.set(told if WELL_FORMED.fullmatch(told) else uuid.uuid4().hex)
 
 
@@ -64,7 +64,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to what stderr is now, and fails nobody where that can't be written, as on a full disk."""
+    """Writes to the current stderr, and fails nobody where that can't be written, as on a full disk."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -78,4 +78,4 @@ _handler = _Stderr()
 _handler.setFormatter(JsonFormatter())
 logger.addHandler(_handler)
 logger.setLevel(logging.INFO)
-logger.propagate = False  # what runs us, such as a test or a web framework, has handlers of its own
+logger.propagate = False  # a test or a web framework has handlers of its own

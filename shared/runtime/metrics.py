@@ -1,4 +1,4 @@
-"""What a function counts, in Prometheus' text format."""
+"""A function's counters, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Metrics:
         self._freshness.observe(seconds)
 
     def watch(self, limiter: ConcurrencyLimiter) -> None:
-        """Shows how many are inside this gate."""
+        """Shows how many are inside this limiter."""
         self._in_flight.set_function(lambda: limiter.inside)
 
     def decoder_replaced(self, cause: str) -> None:
@@ -70,7 +70,7 @@ class Metrics:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Times what is done inside, also where it fails."""
+        """Times the work inside, also where it fails."""
         start = time.perf_counter()
         try:
             yield

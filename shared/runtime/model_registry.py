@@ -1,4 +1,4 @@
-"""The embedding models of this process: loaded when first needed, once, and checked by a canary."""
+"""The embedding models of this process: loaded when first needed, once, and checked by a self-test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.runtime.self_test import PATIENCE_SECONDS, SelfTest
 
 
 class LoadedModel(Protocol):
-    """What `shared.embedding.load` returns, as far as the functions need it."""
+    """The result of `shared.embedding.load`, as far as the functions need it."""
 
     @property
     def name(self) -> str: ...
@@ -53,7 +53,7 @@ class ModelRegistry:
         """The model, loaded if it isn't yet."""
         self.check(name)
         if name in self._loaded:
-            return self._loaded[name]  # whoever searches doesn't wait until another model is loaded
+            return self._loaded[name]  # no search waits until another model is loaded
         with self._lock:
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)

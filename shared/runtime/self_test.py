@@ -1,4 +1,4 @@
-"""A canary: a check that may hang, asked often and run seldom."""
+"""A self-test: a check that may hang, asked often and run seldom."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 10.0  # how long the check may take, loading included
 
 
 class SelfTest:
-    """Any thread may ask. One check runs at a time; whoever asks meanwhile waits for it."""
+    """Any thread may ask. One check runs at a time; those who ask meanwhile wait for it."""
 
     def __init__(self, check: Callable[[], None], *, patience: float = PATIENCE_SECONDS):
         self.has_passed = False  # whether any check has
@@ -27,9 +27,9 @@ class SelfTest:
         self._began = self._ended = float("-inf")
 
     def ask(self, *, anew: bool = False) -> None:
-        """Raises what the check raises; ModelUnresponsive where it doesn't end in time.
+        """Raises the check's error; ModelUnresponsive where it doesn't end in time.
 
-        What never passed is tried again in the background, and meanwhile fails as it did.
+        A check that never passed is tried again in the background, and meanwhile fails as it did.
         """
         self.await_answer(self.start(anew=anew))
 
@@ -53,11 +53,11 @@ class SelfTest:
 
     def _begin(self) -> Future[None]:
         if time.monotonic() - self._ended > 2 * RETRY_SECONDS:
-            self._failed = None  # nobody has asked for long: whoever does now waits for the new answer
+            self._failed = None  # nobody has asked for long: the next one waits for the new answer
         self._began = time.monotonic()
         running: Future[None] = Future()
-        # A daemon, in no pool: what hangs here must not keep the process from ending.
-        threading.Thread(target=self._run, args=(running,), name="canary", daemon=True).start()
+        # A daemon, in no pool: a check that hangs must not keep the process from ending.
+        threading.Thread(target=self._run, args=(running,), name="self-test", daemon=True).start()
         return running
 
     def _run(self, running: Future[None]) -> None:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import threading
 
-requested = threading.Event()  # set by the server; what is leased is given back then
+requested = threading.Event()  # set by the server; leases are given back then

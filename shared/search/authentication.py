@@ -7,7 +7,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from shared.errors import ModelNotLoaded
 from shared.search.index import ActiveModel, active_model
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
@@ -17,7 +16,7 @@ MAX_CALLERS = 1000
 
 
 class AuthenticationCache:
-    """PostgREST checks the token. A hash of it is remembered for a moment; what it refused never is."""
+    """PostgREST checks the token. A hash of it is remembered for a moment; a refused one never is."""
 
     def __init__(self, connect: Callable[[Identity], Database], clock: Callable[[], float] = time.time):
         self._connect = connect
@@ -32,8 +31,6 @@ class AuthenticationCache:
         if known is not None and self._clock() < until:
             return known
         model = active_model(self._connect(caller))
-        if model is None:
-            raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
         self._remember(caller, model)
         return model
 

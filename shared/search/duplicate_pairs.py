@@ -53,11 +53,11 @@ class Groups:
 
 
 def pairs(rows: Sequence[dict[str, Any]], groups: Groups) -> Iterator[tuple[int, int]]:
-    """Ids of rows (id, content_hash, perceptual_hash) that may be duplicates, less what groups have together.
+    """Ids of rows (id, content_hash, perceptual_hash) that may be duplicates, less those in one group.
 
     To be joined as they come: then thousands of copies of an image are thousands of pairs and not millions.
     """
-    yield from _same(rows, "content_hash")
+    yield from _same(rows)
     hashed = [row for row in rows if (row["perceptual_hash"] or "").count("1") >= LEAST_ONES]
     if not hashed:
         return
@@ -70,11 +70,12 @@ def pairs(rows: Sequence[dict[str, Any]], groups: Groups) -> Iterator[tuple[int,
         yield from _across(ids[first], ids[second], groups)
 
 
-def _same(rows: Sequence[dict[str, Any]], column: str) -> Iterator[tuple[int, int]]:
+def _same(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Pairs that join the rows of the same bytes."""
     members: defaultdict[str, list[int]] = defaultdict(list)
     for row in rows:
-        if row[column]:
-            members[row[column]].append(row["id"])
+        if content_hash := row["content_hash"]:
+            members[content_hash].append(row["id"])
     for ids in members.values():
         yield from pairwise(ids)
 

@@ -1,4 +1,4 @@
-"""What narrows a search: bucket, path, kind of file, size, date, owner and metadata."""
+"""Filters of a search: bucket, path, kind of file, size, date, owner and metadata."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from shared.search.validation import (
     json_fields,
     json_or_text,
     refusal,
+    storable,
     validated,
 )
 
@@ -28,16 +29,14 @@ MAX_TEXT = 1000  # characters of one value
 MAX_METADATA = 8192  # characters of JSON
 MAX_DEPTH = 32
 MAX_KINDS = 32
-# Of ISO 8601 what Postgres reads as well: no weeks, nothing without hyphens, no further from Greenwich.
+# ISO 8601 as Postgres reads it as well: no weeks, nothing without hyphens, no further from Greenwich.
 TIME = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):[0-5]\d)?)?", re.ASCII
 )
 
 
 def _storable(value: str) -> str:
-    if not is_storable(value):
-        raise ValueError("no text in a database can hold it")
-    return value
+    return storable(value, error=InvalidFilter)
 
 
 def _time(value: str) -> str:
@@ -70,7 +69,7 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(value: Any) -> Iterator[tuple[Any, int]]:
-    """Whatever holds nothing else, empty objects and lists too, and how deep it lies."""
+    """Each value that holds no other, empty objects and lists too, and its depth."""
     waiting = [(value, 0)]
     while waiting:  # not recursive: JSON may be nested deeper than calls
         one, depth = waiting.pop()
@@ -134,7 +133,7 @@ class Filter(Body):
     )
 
     def given(self) -> dict[str, Any]:
-        return as_matched(self.model_dump(exclude_unset=True))
+        return _as_matched(self.model_dump(exclude_unset=True))
 
 
 KEYS = tuple(Filter.model_fields)
@@ -146,7 +145,7 @@ def parse(value: Any) -> dict[str, Any]:
     return validated(Filter, value).given()
 
 
-def as_matched(checked: dict[str, Any]) -> dict[str, Any]:
+def _as_matched(checked: dict[str, Any]) -> dict[str, Any]:
     """The filter with each mime type by the name that documents have; without it where any is meant."""
     if "mime_type" not in checked:
         return checked

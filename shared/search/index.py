@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from shared.errors import InvalidQuery, Unauthorized
+from shared.errors import InvalidQuery, ModelNotLoaded, Unauthorized
 from shared.supabase.database import Database
 
 Row = TypeVar("Row", "Match", "WordMatch", "Recommendation", "Named", "ObjectState")
@@ -27,7 +27,7 @@ class Options:
     """The arguments that all search functions have in common."""
 
     model: str
-    kind: str  # what the query was made from: image, text or mixed
+    kind: str  # of the query's examples: image, text or mixed
     limit: int
     offset: int = 0
     after: dict[str, Any] | None = None  # the last result before the page
@@ -115,14 +115,16 @@ class ObjectState:
     reason: str | None
 
 
-def active_model(database: Database) -> ActiveModel | None:
-    """The active model; None where none is. Unauthorized where the caller's token names no role of the
-    database: no other value of theirs could be wrong."""
+def active_model(database: Database) -> ActiveModel:
+    """The active model; ModelNotLoaded where none is. Unauthorized where the caller's token names no role of
+    the database: no other value of theirs could be wrong."""
     try:
         rows = database.call("active_model")
     except InvalidQuery as error:
         raise Unauthorized(f"{error}. The token's role is none that this project has.") from error
-    return ActiveModel(name=rows[0]["name"], dimensions=rows[0]["dimensions"]) if rows else None
+    if not rows:
+        raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
+    return ActiveModel(name=rows[0]["name"], dimensions=rows[0]["dimensions"])
 
 
 def match(database: Database, embedding: np.ndarray, options: Options) -> list[Match]:

@@ -16,7 +16,7 @@ LONG = 12_000  # bytes: a text's 1,000 characters, each escaped as two surrogate
 
 @dataclass(frozen=True)
 class Piece:
-    """What lies between two quotes of a body, with the second."""
+    """The part of a body between two quotes, with the second."""
 
     start: int
     end: int

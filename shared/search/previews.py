@@ -48,7 +48,7 @@ class Wanted:
     def __post_init__(self) -> None:
         if not self.bucket or not self.name.strip("/"):
             raise InvalidQuery("bucket or name is missing. Take the `preview` of a result as it is.")
-        # Storage never gets to see these: what stands before it may take them for a way out of its path.
+        # Storage never gets to see these: a gateway before it may take them for a way out of its path.
         if {".", ".."} & set(f"{self.bucket}/{self.name}".replace("\\", "/").split("/")):
             raise InvalidQuery("An address with `.` or `..` in it has no preview.", value=self.name)
         if self.size not in SIZES:
@@ -60,7 +60,7 @@ class Wanted:
 
 
 class Previews:
-    """Makes previews of what Storage hands out for a token. One per process; any thread may call it.
+    """Makes previews of objects that Storage hands out for a token. One per process; any thread may call it.
 
     They are bounded apart from searches; one is decoded at a time, so that searches find a decoder free.
     """

@@ -1,4 +1,4 @@
-"""What can be asked for: reading and checking a query, whichever way it was sent."""
+"""Reading and checking a query, from JSON or from a form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRATEGIES: tuple[str, ...] = get_args(Strategy)
 CONFIDENCES: tuple[str, ...] = get_args(Confidence)
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
-MAX_OFFSET = 800  # with limit and examples, what match_documents returns at most: 1000
+MAX_OFFSET = 800  # with limit and examples, the most that match_documents returns: 1000
 MAX_GIVEN = 32  # texts, images, like and unlike together
 MAX_IMAGES = 8  # of those
 MAX_CURSOR = 1000  # characters
@@ -109,7 +109,7 @@ class QueryBody(Body):
     @model_validator(mode="before")
     @classmethod
     def _count(cls, fields: Any) -> Any:
-        """Nothing is made of more than is taken. What is null isn't given."""
+        """Counts before anything is made. A field that is null isn't given."""
         fields = {name: value for name, value in fields.items() if value is not None}
         given = [(name, one) for name in SEVERAL if name in fields for one in _several(fields[name])]
         _check_count("text, image, like and unlike are {} in all", len(given), MAX_GIVEN)

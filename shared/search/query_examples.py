@@ -1,4 +1,4 @@
-"""What results should be like, or unlike: reading and checking examples, whichever way they were sent."""
+"""Examples that results should be like, or unlike: reading and checking them."""
 
 from __future__ import annotations
 
@@ -171,6 +171,6 @@ def of(field: str, values: Sequence[Any], kind: str) -> list[Example]:
 
 
 def distinct(field: str, given: Sequence[_Weighted]) -> list[Example]:
-    """Those of `like` or `unlike`, of what is named twice only the first."""
+    """Those of `like` or `unlike`; of two that are equal only the first."""
     examples = [one.example(field, index) for index, one in enumerate(given)]
     return list({(one.kind, one.value): one for one in reversed(examples)}.values())[::-1]

@@ -21,7 +21,7 @@ from shared.supabase.database import Database
 
 
 class Embedding:
-    """Embeds texts and files, as many queries at a time as the gate lets in."""
+    """Embeds texts and files, as many queries at a time as the limiter lets in."""
 
     def __init__(
         self, *, models: ModelRegistry, limiter: ConcurrencyLimiter, metrics: Metrics, decode: Decode
@@ -49,7 +49,7 @@ class Embedding:
 
 
 def kind_of(query: Query) -> str:
-    """What the database calls this kind of query; each has similarities of its own."""
+    """The database's name for this kind of query; each has similarities of its own."""
     textual = {example.kind == "text" for example in query.like or query.unlike}
     return "mixed" if len(textual) == 2 else "text" if True in textual else "image"
 

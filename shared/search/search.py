@@ -1,4 +1,4 @@
-"""From a checked query to a page of results: embed what was given, search as the caller, sign URLs."""
+"""From a checked query to a page of results: embed the examples, search as the caller, sign URLs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
 from shared.supabase.storage import Storage
 
-URL_SECONDS = 600  # a result's signed URL works this long for whoever has it
+URL_SECONDS = 600  # a result's signed URL works this long, for anybody
 EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
 NOTICE = (  # fixed, so that an empty answer tells nothing of hidden images
     "There is no image here that you may see. Possible reasons: you aren't signed in; no SELECT policy on "

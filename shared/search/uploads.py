@@ -16,7 +16,6 @@ from shared.supabase.storage import Storage
 
 WAIT_SECONDS = 30.0
 POLL_SECONDS = 0.1
-UNSETTLED = ("pending",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Upload:
 def store(storage: Storage, upload: Upload, *, limiter: ConcurrencyLimiter, decode: Decode) -> str:
     """Puts the image into its bucket, with the type that its bytes show. Returns the object's id.
 
-    Raises an ImageError for what could never be searched: better now than later in `neural-search jobs`;
+    Raises an ImageError for an unsearchable file: better now than later in `neural-search jobs`;
     Busy where `limiter` lets no more images be decoded at once.
     """
     with limiter.enter():
@@ -65,12 +64,12 @@ def wait(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> ObjectState:
-    """The object's state once it is settled, or what it is when `seconds` are over."""
+    """The object's state once it is settled, or when `seconds` are over."""
     deadline = clock() + seconds
     pause = POLL_SECONDS
     while True:
         [state] = index.object_states(database, bucket, [name])
-        if state.state not in UNSETTLED or clock() >= deadline:
+        if state.state != "pending" or clock() >= deadline:
             return state
         sleep(pause)
         pause = min(pause * 1.5, 1.0)

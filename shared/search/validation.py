@@ -1,4 +1,4 @@
-"""Checks a request's fields by pydantic models, and translates their errors: what was found and expected."""
+"""Checks a request's fields by pydantic models, and translates their errors: found and expected values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Body(BaseModel):
 
 @dataclass(frozen=True)
 class Expected:
-    """Metadata of a field: what it takes, in words, and the error for anything else."""
+    """Metadata of a field: its values, in words, and the error for anything else."""
 
     words: str
     error: type[InvalidQuery] = InvalidQuery
@@ -63,7 +63,7 @@ class Expected:
             return inner(value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            if first["loc"] or first["type"] == REFUSAL:  # it says better what doesn't fit
+            if first["loc"] or first["type"] == REFUSAL:  # it names the misfit better
                 raise
             raise refusal(expected=self.words, error=self.error) from error
 
@@ -123,7 +123,10 @@ def is_storable(text: str) -> bool:
     return UNSTORABLE.search(text) is None
 
 
-def storable(text: str) -> str:
+def storable(text: str, *, error: type[InvalidQuery] = InvalidQuery) -> str:
+    """`text`, for a validator; a refusal where the database can't hold it."""
     if not is_storable(text):
-        raise refusal(said="holds a character that no text in a database can hold.")
+        raise refusal(
+            said="holds a character that no text in a database can hold. Leave it out.", error=error
+        )
     return text

@@ -26,7 +26,7 @@ class Identity:
 
     @property
     def digest(self) -> bytes:
-        """What a cache may remember of this caller instead of the token."""
+        """A name of this caller for caches, which must not remember the token."""
         return hashlib.sha256(f"{self.apikey}\n{self.authorization}".encode()).digest()
 
     @property
@@ -54,7 +54,7 @@ def service(settings: Settings) -> Identity:
 
 
 def caller(headers: Mapping[str, str] | Headers, publishable_key: Secret) -> Identity:
-    """Whoever sent these HTTP headers; with none of them, anon through our publishable key.
+    """The sender of these HTTP headers; with none of them, anon through our publishable key.
 
     A bearer token that is itself a key (`sb_…`) must equal the `apikey` header, or the gateway refuses it.
     """

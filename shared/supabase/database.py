@@ -1,4 +1,4 @@
-"""Calls SQL functions through supabase-py, and translates what can go wrong there, once, into our errors."""
+"""Calls SQL functions through supabase-py, and translates its errors, once, into ours."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _note(response: httpx.Response) -> None:
 
 
 def _check_json(response: httpx.Response) -> None:
-    """supabase-py would hand us the text of what isn't JSON, or not all of it, as data."""
+    """supabase-py would hand us text that isn't JSON, or a part of it, as data."""
     kind = response.headers.get("content-type", "")
     try:
         response.read()
@@ -82,7 +82,7 @@ class Database:
         self._is_key_alone = identity.is_key_alone
 
     def call(self, function: str, columns: Sequence[str] = (), /, **arguments: Any) -> Any:
-        """What the SQL function answers, of its columns only these where some are named.
+        """The SQL function's answer, of its columns only these where some are named.
 
         An argument that is None is left out, so its default applies.
         """
@@ -129,7 +129,7 @@ def _is_misdated(error: Unauthorized) -> bool:
 
 
 def translate(error: Exception, function: str) -> NeuralSearchError:
-    """Our error for whatever supabase-py raised while `function` was called."""
+    """Our error for one that supabase-py raised while `function` was called."""
     if isinstance(error, APIError):
         return _from_api(error, function)
     if isinstance(error, httpx.TimeoutException):
@@ -156,7 +156,7 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     return kind(text, value=value, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
 
 
-# What a SQLSTATE or PostgREST's own code means, by its beginning; the first line that fits decides.
+# The meaning of a SQLSTATE or PostgREST's own code, by its beginning; the first line that fits decides.
 MEANINGS: Meanings = (
     (("PGRST301", "PGRST302", "PGRST303"), Unauthorized),  # the token is expired, forged or malformed
     (("42501",), DatabaseForbidden),
@@ -169,8 +169,8 @@ MEANINGS: Meanings = (
     (("PT404",), ObjectNotFound),  # an example that isn't there, or isn't the caller's to see
 )
 
-# What an answer without such a code means, by its HTTP status: it comes from what stands before PostgREST, or
-# is a broken one of PostgREST's (200).
+# The meaning of an answer without such a code, by its HTTP status: it comes from a gateway before PostgREST,
+# or is a broken one of PostgREST's (200).
 STATUSES: Meanings = (
     (("401",), Unauthorized),
     (("403",), DatabaseForbidden),

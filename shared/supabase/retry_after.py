@@ -10,7 +10,7 @@ LONGEST = 3600  # a server's mistake must not put us to sleep for days
 
 
 def seconds(header: str | None) -> int:
-    """What the header says, as seconds from now, 1 to 3600; it holds a number or a date."""
+    """The header's time as seconds from now, 1 to 3600; it holds a number or a date."""
     text = (header or "").strip()
     try:
         if text.isdecimal():

@@ -1,7 +1,7 @@
 """Supabase Storage over plain HTTP: download, upload, sign.
 
 Not through supabase-py: it parses an object's name as a URL (a `?` or `:` in it asks for another object) and
-holds the whole body in memory whatever its size.
+holds the whole body in memory, of any size.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ READ_SECONDS = 15  # the longest silence within an answer
 TOTAL_SECONDS = 60  # the longest answer, however steadily it drips
 CHUNK = 256 * 1024
 ERROR_BYTES = 64 * 1024  # an error's body is never longer
-ANSWER_BYTES = 16 * 1024 * 1024  # nor is what is no object: 1000 signed URLs are 1 MB
+ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
 BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 MD5 = re.compile("[0-9a-f]{32}")
-UNRESERVED = "!*'();:@&=+$,"  # what Storage doesn't decode again when it signs a single path
+UNRESERVED = "!*'();:@&=+$,"  # characters that Storage doesn't decode again when it signs a single path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Storage:
 
     def __init__(self, url: str, identity: Identity | None, session: requests.Session, public_url: str = ""):
         self._base = f"{url}/storage/v1"
-        self._public = f"{public_url or url}/storage/v1"  # for what browsers load
+        self._public = f"{public_url or url}/storage/v1"  # for addresses that browsers load
         self._headers = identity.headers if identity else {}
         self._session = session
 
@@ -74,16 +74,14 @@ class Storage:
         size: int | None = None,
         etag: str | None = None,
     ) -> bytes:
-        """The object's bytes. `version` passes by what a CDN may still hold of an older one.
+        """The object's bytes. `version` passes by a CDN's copy of an older one.
 
         Raises StaleObject where the bytes aren't the `size` or `etag` that the object's row tells of, and
         ImageTooLarge as soon as more than `max_bytes` arrive.
         """
         url = f"{self._base}/object/{object_path(bucket, name)}?v={quote(version, safe='')}"
         with self._send("GET", url, headers={"Accept-Encoding": "identity"}) as response:
-            data = _read(response, max_bytes)
-            if len(data) > max_bytes:
-                raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+            data = _read_object(response, max_bytes)
             _check_fresh(response, data, size, etag)
             return data
 
@@ -98,15 +96,12 @@ class Storage:
         path = object_path(bucket, name)
         way = f"sign/{path}?token={quote(token, safe='')}" if token else f"public/{path}"
         headers = {"Accept-Encoding": "identity"} | ({"If-None-Match": known} if known else {})
-        unchanged = 304 if known else 200
-        with self._send(
-            "GET", f"{self._base}/object/{way}", headers=headers, unchanged=unchanged
-        ) as response:
+        accepted = (200, 304) if known else (200,)
+        url = f"{self._base}/object/{way}"
+        with self._send("GET", url, headers=headers, accepted=accepted) as response:
             if response.status_code == 304:
                 return None
-            data = _read(response, max_bytes)
-            if len(data) > max_bytes:
-                raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+            data = _read_object(response, max_bytes)
             _check_fresh(response, data, None, None)
             return Shared(data=data, etag=response.headers.get("ETag", ""))
 
@@ -121,7 +116,7 @@ class Storage:
             return True
         except NeuralSearchError:
             return False
-        return False  # what has something under any name is no Storage
+        return False  # a server that has something under any name is no Storage
 
     def upload(
         self, bucket: str, name: str, data: bytes, *, mime_type: str, upsert: bool = False
@@ -135,7 +130,7 @@ class Storage:
             return _json_object(response)
 
     def sign(self, bucket: str, names: Sequence[str], *, seconds: int) -> dict[str, str]:
-        """Name -> a URL that shows the object to whoever has it, for those that this identity may read."""
+        """Name -> a URL that shows the object to anybody, for those that this identity may read."""
         url = f"{self._base}/object/sign/{quote(bucket, safe='')}"
         with self._send("POST", url, json={"paths": list(names), "expiresIn": seconds}) as response:
             rows = _json_list(response)
@@ -172,7 +167,7 @@ class Storage:
         return f"{self._public}/render/image/public/{object_path(bucket, name)}?{bounds}"
 
     def list_folder(self, bucket: str, folder: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
-        """A page of what lies in a folder ("" is the bucket's own), by name. Folders have the id null."""
+        """A page of a folder's entries ("" is the bucket's own), by name. Folders have the id null."""
         url = f"{self._base}/object/list/{quote(bucket, safe='')}"
         order = {"column": "name", "order": "asc"}
         body = {"prefix": folder, "limit": limit, "offset": offset, "sortBy": order}
@@ -180,14 +175,15 @@ class Storage:
             return _json_list(response)
 
     def info(self, bucket: str, name: str) -> dict[str, Any]:
-        """What Storage knows of an object; `metadata` is what its uploader attached."""
+        """Storage's facts of an object; `metadata` is its uploader's own."""
         with self._send("GET", f"{self._base}/object/info/{object_path(bucket, name)}") as response:
             return _json_object(response)
 
     @contextmanager
-    def _send(self, method: str, url: str, **content: Any) -> Iterator[requests.Response]:
+    def _send(
+        self, method: str, url: str, *, accepted: Sequence[int] = (200,), **content: Any
+    ) -> Iterator[requests.Response]:
         headers = self._headers | content.pop("headers", {})
-        accepted = (200, content.pop("unchanged", 200))
         request = requests.Request(method, url, headers=headers, **content).prepare()
         request.url = url  # requests would resolve `..` and decode `%2E` in an object's name
         surroundings = self._session.merge_environment_settings(url, {}, True, None, None)
@@ -212,7 +208,7 @@ def object_path(bucket: str, name: str) -> str:
 
 
 def translate(error: Exception) -> StorageError:
-    """Our error for what `requests` or urllib3 raised.
+    """Our error for one of `requests` or urllib3.
 
     Only a Storage that can't be reached is everybody's trouble. One that falls silent within one object may
     be that object's, so it counts as an attempt, or the object would be tried forever.
@@ -228,11 +224,18 @@ def translate(error: Exception) -> StorageError:
     return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
 
 
+def _read_object(response: requests.Response, max_bytes: int) -> bytes:
+    data = _read(response, max_bytes)
+    if len(data) > max_bytes:
+        raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+    return data
+
+
 def _read(response: requests.Response, enough: int) -> bytes:
     """The body, or somewhat more than its first `enough` bytes."""
     deadline = time.monotonic() + TOTAL_SECONDS
     data = bytearray()
-    # read1 returns what has arrived. `iter_content` waits until a chunk is full, and so past any deadline.
+    # read1 returns at once. `iter_content` waits until a chunk is full, and so past any deadline.
     while part := response.raw.read1(CHUNK, decode_content=True):
         data += part
         if len(data) > enough:
@@ -268,7 +271,7 @@ def _bare(etag: str) -> str:
 def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
     """The error that Storage's body tells of: HTTP says 400 to nearly everything, the body has the status.
 
-    Without such a body it wasn't Storage that answered but what stands before it, and it speaks of no object.
+    Without such a body a gateway before Storage answered, and it speaks of no object.
     """
     body = _error_body(response)
     text = str(body.get("message") or body.get("error") or f"HTTP {response.status_code}")

@@ -1,5 +1,5 @@
 // Lets supabase.functions.invoke('query') reach the container that QUERY_URL names. It holds no key: the
-// caller's own Authorization and apikey decide what is found and what may be uploaded.
+// caller's own Authorization and apikey decide on results and uploads.
 
 const SENT = ["authorization", "apikey", "content-type"]; // no User-Agent: Supabase refuses a browser's
 const RETURNED = ["content-type", "cache-control", "content-security-policy", "retry-after"];
@@ -31,7 +31,7 @@ Deno.serve(async (request: Request): Promise<Response> => {
   }
 });
 
-/** QUERY_URL, what follows this function's own name in the path, and the query string. */
+/** QUERY_URL, the path after this function's own name, and the query string. */
 function target(base: string, url: string): string {
   const { pathname, search } = new URL(url);
   return base.replace(/\/+$/, "") + pathname.replace(/^(\/functions\/v1)?\/[^/]+/, "") + search;

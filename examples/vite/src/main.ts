@@ -12,7 +12,7 @@ interface View { heading: string; tiles: Tile[] }
 
 let latest = 0
 
-/** Runs an action of the user's, and shows where it led, or what went wrong; a later action goes before it. */
+/** Runs an action of the user's, and shows its view, or its error; a later action goes before it. */
 async function act(doing: string, action: () => Promise<View | void>) {
   const turn = ++latest
   status.textContent = doing

@@ -9,15 +9,15 @@ export type { Picture }
 type Json<Body> = Body extends { content: { 'application/json': infer Value } } ? Value : never
 type Sent = Json<NonNullable<paths['/']['post']['requestBody']>>
 
-/** What a search answers: results, best first, and how to go on. */
+/** A search's answer: results, best first, and how to go on. */
 export type Answer = Json<paths['/']['post']['responses'][200]>
 export type Result = Answer['results'][number]
-/** What an upload answers: where the image is, and whether it is searchable yet. */
+/** An upload's answer: the image's place, and whether it is searchable yet. */
 export type Uploaded = Json<paths['/embeddings']['post']['responses'][201]>
 
 /** The body of a search; pictures may be files as they are. */
 export type Query = Omit<Sent, 'image'> & { image?: Picture | Picture[] }
-/** Everything about a search but what it starts from. */
+/** Everything about a search but its examples. */
 export type Options = Omit<Query, 'text' | 'image' | 'like'>
 /** A stored image: a result, its id, or `bucket/path`. */
 export type Stored = number | string | Pick<Result, 'bucket' | 'name'>
@@ -39,7 +39,7 @@ export interface Upload extends Call {
   bucket: string
   /** The object's path in the bucket. */
   name: string
-  /** Overwrite what has this name. */
+  /** Overwrite an object with this name. */
   upsert?: boolean
   /** Answer when the image is searchable, or after 30 seconds. */
   wait?: boolean
@@ -48,7 +48,7 @@ export interface Upload extends Call {
 export interface Client {
   /** The nearest images that the caller may see. SearchError where the function refuses, or doesn't answer. */
   search(query: Query, call?: Call): Promise<Answer>
-  /** What looks like an image that is in the index already. */
+  /** The images most like one that is in the index already. */
   similar(image: Stored, options?: Options, call?: Call): Promise<Answer>
   /** Stores an image as the caller; Storage's policies decide. */
   upload(image: Blob | ArrayBuffer | Uint8Array, upload: Upload): Promise<Uploaded>

@@ -5,9 +5,9 @@ export interface Problem {
   title: string
   /** The HTTP status; 0 where nothing answered. */
   status: number
-  /** What was expected, what was found, what to do. */
+  /** Expected and found values, and the remedy. */
   detail: string
-  /** What was found. */
+  /** The found value. */
   value?: unknown
 }
 
@@ -31,7 +31,7 @@ export class SearchError extends Error {
   }
 }
 
-/** The error in an answer; whatever stands between may answer without problem details, or tell the caller's own
+/** The error in an answer; a gateway may answer without problem details, or tell the caller's own
  * `secrets` back. */
 export async function fromResponse(response: Response, secrets: string[]): Promise<SearchError> {
   const text = hidden(await response.text().catch(() => ''), secrets)
