@@ -35,6 +35,14 @@ def install(
         str,
         typer.Option(help="Where embed_on_upload answers, as the database reaches it. [default: EMBED_URL]"),
     ] = "",
+    calls: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=100,
+            help="How many calls of embed_on_upload the database keeps in flight. [default: 4]",
+        ),
+    ] = None,
     release_record: Annotated[
         bool,
         typer.Option(
@@ -59,6 +67,7 @@ def install(
         webhook_secret=_webhook_secret(target),
         buckets=buckets or [],
         public_search=public_search,
+        calls=calls,
         release_record=release_record,
     )
     if as_json:

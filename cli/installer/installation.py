@@ -35,9 +35,12 @@ def install(
     webhook_secret: str,
     buckets: list[str],
     public_search: bool = False,
+    calls: int | None = None,
     release_record: bool = False,
 ) -> Installation:
     """Applies the migrations, fills Vault and registers `buckets`.
+
+    `calls` limits the database's calls in flight; None leaves the limit as it is, 4 at first.
 
     `release_record` deletes an older installation's rows from the record of the user's own migrations.
     An empty `embed_url` or `webhook_secret` keeps Vault's value; SettingsError where it has no URL,
@@ -64,6 +67,8 @@ def install(
             secret = done.generated = Secret(secrets.token_urlsafe(32))
         done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)
         done.vault[vault.WEBHOOK_SECRET] = vault.keep(database, vault.WEBHOOK_SECRET, secret)
+        if calls:
+            database.execute("select neural_search.limit_kicks(%s)", [calls])
         # In one step: a reconciliation in between would find documents of buckets that aren't indexed.
         with database.transaction():
             done.brought_back, done.kept_aside = kept_documents.bring_back(database, buckets)

@@ -99,6 +99,15 @@ def test_installing_again_changes_nothing(project: CommandLine, installed: dict[
     assert set(again["vault"].values()) == {"unchanged"} and again["generated_webhook_secret"] is None
 
 
+def test_install_limits_the_calls_in_flight_and_leaves_the_limit_where_it_is_not_told(
+    project: CommandLine, installed: dict[str, Any], database: psycopg.Connection[Any]
+):
+    for arguments, expected in (((), 4), (("--calls", "6"), 6), ((), 6), (("--calls", "4"), 4)):
+        project.json("install", *arguments)
+        assert database.execute("select count(*) from neural_search.kicks").fetchone() == (expected,)
+    assert "--calls" in project.run("install", "--calls", "1", status=2).stderr
+
+
 def test_install_says_what_it_did_and_what_comes_next(project: CommandLine, installed: dict[str, Any]):
     printed = project.run("install", "--bucket", BUCKET).stdout
     assert "Bucket photos: indexed" in printed and "neural-search doctor" in printed
