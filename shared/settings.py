@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shared import api_keys
 from shared.errors import SettingsError
@@ -226,14 +226,23 @@ def _webhook_secrets(text: str) -> tuple[Secret, ...]:
 
 
 def _url(text: str, name: str) -> str:
-    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).netloc):
+    parts = _parts(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.netloc):
         raise SettingsError(f"{name} is {text!r}. Expected an address like https://<ref>.supabase.co.")
     return text.rstrip("/")
 
 
+def _parts(text: str) -> SplitResult:
+    """The address's parts, all empty where it is none, such as `http://[`."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
 def _origin(text: str) -> str:
     """Goes into the Content-Security-Policy, where more than an origin would mean something else."""
-    parts = urlsplit(text)
+    parts = _parts(text)
     if (
         parts.scheme not in ("http", "https")
         or text != f"{parts.scheme}://{parts.netloc}"
