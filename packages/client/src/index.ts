@@ -63,11 +63,12 @@ export function createClient(url: string, settings: Settings): Client {
     const headers = { ...secrets, ...(type ? { 'Content-Type': type } : {}) }
     const options = { method: 'POST', headers, body, ...(signal ? { signal } : {}) }
     const ask = settings.fetch ?? fetch
-    const response = await ask(base + path, options).catch((cause: unknown) => {
+    const lost = (cause: unknown): never => {
       throw signal?.aborted ? signal.reason : unreachable(base, cause)
-    })
+    }
+    const response = await ask(base + path, options).catch(lost)
     if (!response.ok) throw await fromResponse(response, Object.values(secrets))
-    return (await response.json()) as Value
+    return (await response.json().catch(lost)) as Value
   }
 
   // The function doesn't know its own address, so that its previews are relative to it.

@@ -1,6 +1,6 @@
 /** Problem details (RFC 9457), as the query function answers errors. */
 export interface Problem {
-  /** Stable, for programs: `unauthorized`, `not-an-image`, …; `unreachable` where nothing answered. */
+  /** Stable, for programs: `unauthorized`, `not-an-image`, …; `unreachable` where nothing answered, or another server. */
   type: string
   title: string
   /** The HTTP status; 0 where nothing answered. */

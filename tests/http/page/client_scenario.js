@@ -32,10 +32,14 @@ export async function scenario({ createClient, SearchError }, { url, key, token,
       unsendable: await failed(() => user(`${token}\n`).search({ text: 'x' })),
       notAnImage: await failed(() => client.upload(new Blob(['no image']), { bucket: 'images', name: 'x.png' })),
       unreachable: await failed(() => createClient('http://127.0.0.1:9', { key }).search({ text: 'x' })),
+      another: await failed(() => createClient(url, { key, fetch: another }).search({ text: 'x' })),
       echoed: await failed(() => createClient(url, { key, accessToken: () => token, fetch: refusing }).search({ text: 'x' })),
     },
   }
 }
+
+// A network's sign-in page.
+const another = async () => new Response('<!doctype html>', { headers: { 'Content-Type': 'text/html' } })
 
 // A gateway that tells the caller's own token back.
 const refusing = async (_, { headers }) =>

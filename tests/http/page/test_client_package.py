@@ -114,6 +114,7 @@ def test_it_uploads_and_searches_in_every_runtime(run: Run, given: Given):
         "unsendable": ("unauthorized", 401),
         "notAnImage": ("not-an-image", 422),
         "unreachable": ("unreachable", 0),
+        "another": ("unreachable", 0),
         "echoed": ("about:blank", 429),
     }
     assert "1000" in errors["problem"]["detail"]
