@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '213e087147246ae68c88ef7e555b6c14683ca2d3304ad11cdcbcdd9ab1f3f72c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '018d881673cdd58434e56aa6d9b01f0953db6c7e4d6ad1081ad0d38bd20fd306'
     ) then
       return;
     end if;
@@ -196,7 +197,10 @@ drop table if exists neural_search.background_samples, neural_search.backgrounds
 
 -- From sql/incremental/0.2.0/30_lint.sql
 
--- A parameter that was never read.
+-- Taken into their callers, and a parameter that was never read.
+drop function if exists neural_search.check_lease_seconds(integer);
+drop function if exists neural_search.check_words(double precision);
+drop function if exists neural_search.lsh_statement(text, integer, text);
 drop function if exists neural_search.check_recommendation(
   integer, integer, text, integer, integer, double precision, text, text, text, integer
 );
@@ -662,16 +666,18 @@ $$;
 comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
 
 
-create or replace function neural_search.check_lease_seconds(lease_seconds integer) returns void
+create or replace function neural_search.check_range(
+  name text, value integer, lowest integer, highest integer, remedy text
+) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  if lease_seconds is null or lease_seconds not between 1 and 86400 then
-    raise exception 'lease_seconds is %, expected 1 to 86400', coalesce(lease_seconds::text, 'null')
-      using errcode = 'invalid_parameter_value';
+  if (value between lowest and highest) is not true then
+    raise exception '% is %, expected % to %.', name, coalesce(value::text, 'null'), lowest, highest
+      using errcode = 'invalid_parameter_value', hint = remedy;
   end if;
 end
 $$;
-comment on function neural_search.check_lease_seconds is 'Raises 22023 for a lease that makes no sense.';
+comment on function neural_search.check_range is 'Raises, with the remedy, for a number that an argument can''t be, or null.';
 
 
 create or replace function neural_search.note_request(loaded_models text[]) returns void
@@ -775,7 +781,7 @@ declare
   job_priority smallint;
   leased integer;
 begin
-  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   perform neural_search.note_request(loaded_models);
   perform neural_search.give_up_exhausted();
 
@@ -812,20 +818,25 @@ declare
   object storage.objects;
   job neural_search.jobs;
 begin
-  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
   object = neural_search.lock_live_object(target_object_id);
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(target_object_id);
-    return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
-      null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision,
-      null::text[];
+    status = 'gone';
+    reason = 'There is no such object.';
+    object_id = target_object_id;
+    return next;
     return;
   end if;
+  object_id = object.id;
+  version = object.version;
+  bucket_id = object.bucket_id;
+  name = object.name;
   if not neural_search.is_indexed(to_jsonb(object)) then
-    return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
-      object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
-      null::integer, null::uuid, null::double precision, null::text[];
+    status = 'ignored';
+    reason = format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id);
+    return next;
     return;
   end if;
 
@@ -861,19 +872,21 @@ begin
   -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
   select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
   order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
-  return query select
-    case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end,
-    case
-      when job.object_id is null then 'The document is up to date.'
-      when job.state <> 'pending' then job.error_message
-      when job.next_attempt_at <= now() and job.model <> all (loaded_models)
-        then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
-      when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
-      else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
-    end,
-    object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
-    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision,
-    null::text[];
+  status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
+  reason = case
+    when job.object_id is null then 'The document is up to date.'
+    when job.state <> 'pending' then job.error_message
+    when job.next_attempt_at <= now() and job.model <> all (loaded_models)
+      then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
+    when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
+    else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
+  end;
+  model = job.model;
+  size = (object.metadata ->> 'size')::bigint;
+  mime_type = object.metadata ->> 'mimetype';
+  etag = object.metadata ->> 'eTag';
+  attempt = job.attempts;
+  return next;
 end
 $$;
 comment on function public.claim_object is
@@ -1056,32 +1069,23 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  -- 10, 20, 40 s and so on, never more than 5 minutes: 20 to 30 minutes in all, which most outages don't last.
-  if outcome = 'doubtful' then
-    update neural_search.jobs as j set
-      attempts = greatest(j.attempts - 1, 0),
-      faults = j.faults + 1,
-      next_attempt_at = now() + make_interval(secs => least(10 * 2 ^ j.faults, 300) * (1 + random() / 2)),
-      lease_id = null,
-      error_class = fail_embedding_job.error_class,
-      error_message = left(fail_embedding_job.error_message, 2000),
-      decoder_version = fail_embedding_job.decoder_version,
-      updated_at = now()
-    where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
-      and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
-    if found then
-      return 'retry';
-    end if;
-  end if;
-
   update neural_search.jobs as j set
-    state = case
-      when outcome in ('skipped', 'failed') then outcome
-      when j.attempts >= neural_search.max_attempts() then 'failed'
-      else 'pending'
-    end,
-    -- 10, 20, 40, 80 s and up to half of that more or less, so that joint failures aren't retried together.
-    next_attempt_at = now() + make_interval(secs => 5 * 2 ^ j.attempts * (0.5 + random())),
+    (state, attempts, faults, next_attempt_at) = (
+      select
+        case
+          when outcome in ('skipped', 'failed') then outcome
+          when j.attempts >= neural_search.max_attempts() and uncharged = 0 then 'failed'
+          else 'pending'
+        end,
+        greatest(j.attempts - uncharged, 0), j.faults + uncharged,
+        now() + make_interval(secs => case
+          -- 10, 20, 40 s and so on, never more than 5 minutes: 20 to 30 minutes in all, which most outages don't last.
+          when uncharged = 1 then least(10 * 2 ^ j.faults, 300) * (1 + random() / 2)
+          -- 10, 20, 40, 80 s and up to half of that more or less, so that joint failures aren't retried together.
+          else 5 * 2 ^ j.attempts * (0.5 + random())
+        end)
+      from (select (outcome = 'doubtful' and j.faults < 8)::integer) as w (uncharged)
+    ),
     lease_id = null,
     error_class = fail_embedding_job.error_class,
     error_message = left(fail_embedding_job.error_message, 2000),
@@ -1256,10 +1260,9 @@ begin
     raise exception 'name is %, expected a model''s.', quote_nullable(add_model.name)
       using errcode = 'invalid_parameter_value', hint = 'Name it as processes do in EMBEDDING_MODELS.';
   end if;
-  if add_model.dimensions is null or add_model.dimensions not between 1 and 4000 then
-    raise exception 'dimensions is %, expected 1 to 4000.', coalesce(add_model.dimensions::text, 'null')
-      using errcode = 'invalid_parameter_value', hint = 'An index of half precision takes no more.';
-  end if;
+  perform neural_search.check_range(
+    'dimensions', add_model.dimensions, 1, 4000, 'An index of half precision takes no more.'
+  );
   perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
 
   insert into neural_search.models as m (name, dimensions, search_strategy)
@@ -1284,7 +1287,7 @@ begin
     raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
       using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
   end if;
-  if known.state = 'active' and add_model.search_strategy <> 'exact' then
+  if known.state = 'active' then
     perform neural_search.check_has_index(known.name, add_model.search_strategy);
   end if;
   update neural_search.models as m set
@@ -1303,7 +1306,7 @@ comment on function public.add_model is
 create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
 language plpgsql stable set search_path = '' as $$
 begin
-  if not neural_search.has_index(model_name, search_strategy) then
+  if search_strategy <> 'exact' and not neural_search.has_index(model_name, search_strategy) then
     raise exception 'The index % is missing or incomplete.',
       quote_literal(neural_search.index_name(model_name, search_strategy))
       using errcode = 'object_not_in_prerequisite_state',
@@ -1311,7 +1314,7 @@ begin
   end if;
 end
 $$;
-comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index isn''t complete.';
+comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index, if its strategy has one, isn''t complete.';
 
 
 -- A new upload has a job for each model. The active one lacks it as well, so a switch takes it from nobody, and where
@@ -1323,7 +1326,7 @@ begin
   return query
   select count(*) filter (where p.state = 'searchable'), count(*) filter (where p.state in ('skipped', 'failed')),
     count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and not a.arriving),
-    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and a.arriving)
+    count(*) filter (where a.arriving)
   from neural_search.progress as p
   cross join lateral (
     select p.state not in ('searchable', 'skipped', 'failed') and exists (
@@ -1353,9 +1356,7 @@ begin
       using errcode = 'object_not_in_prerequisite_state',
         hint = format('Add it again: `neural-search models add %s`.', known.name);
   end if;
-  if known.search_strategy <> 'exact' then
-    perform neural_search.check_has_index(known.name, known.search_strategy);
-  end if;
+  perform neural_search.check_has_index(known.name, known.search_strategy);
   select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
   if known.state <> 'active' and unaccounted > 0 and not coalesce(force_unaccounted, false) then
     raise exception 'Model % isn''t ready: % of % images are neither searchable with it nor given up with a reason.',
@@ -1434,10 +1435,7 @@ language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
   known constant neural_search.models := neural_search.require_model(remove_model.name);
 begin
-  if max_rows is null or max_rows not between 1 and 100000 then
-    raise exception 'max_rows is %, expected 1 to 100000.', coalesce(max_rows::text, 'null')
-      using errcode = 'invalid_parameter_value';
-  end if;
+  perform neural_search.check_range('max_rows', max_rows, 1, 100000, 'Leave it out for 1000, and call until it is finished.');
   -- First and for all to see, so that no job or document comes after those deleted here.
   update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
   if not found then
@@ -1467,11 +1465,8 @@ comment on function public.remove_model is
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$
 begin
-  if most is null or most not between 2 and 100 then
-    raise exception 'most is %, expected 2 to 100', coalesce(most::text, 'null')
-      using errcode = 'invalid_parameter_value',
-        hint = 'One is kept for the schedule, or a transaction that uploads and stays open would keep all from being called.';
-  end if;
+  perform neural_search.check_range('most', most, 2, 100, 'One is kept for the schedule, or a transaction that uploads '
+    'and stays open would keep all from being called.');
   delete from neural_search.kicks as k where k.slot > most;
   insert into neural_search.kicks (slot) select s from generate_series(1, most) as s on conflict do nothing;
 end
@@ -2084,10 +2079,6 @@ declare
   wrong_ids bigint[];
   affected bigint;
 begin
-  missing = 0;
-  stale = 0;
-  orphaned = 0;
-
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
@@ -2112,8 +2103,7 @@ begin
     for update of d skip locked
   ) as orphans
   where d.id = orphans.id;
-  get diagnostics affected = row_count;
-  orphaned = orphaned + affected;
+  get diagnostics orphaned = row_count;
 
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
@@ -2136,8 +2126,7 @@ begin
     for update of d skip locked
   ) as outdated
   where d.id = outdated.id;
-  get diagnostics affected = row_count;
-  stale = stale + affected;
+  get diagnostics stale = row_count;
 
   -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was
   -- rewritten since it was read has a new place, and the values read with it are old.
@@ -2697,12 +2686,8 @@ create or replace function neural_search.searchable_model(model text)
 returns table (name text, dimensions integer, search_strategy text)
 language plpgsql stable security definer set search_path = '' as $$
 begin
-  if model is null then
-    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m where m.state = 'active';
-  else
-    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
-      where m.name = searchable_model.model and m.state <> 'retired';
-  end if;
+  return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
+    where case when model is null then m.state = 'active' else m.name = model and m.state <> 'retired' end;
   if found then
     return;
   elsif model is null then
@@ -2736,14 +2721,10 @@ begin
     raise exception 'similarity_threshold is NaN, expected a number from -1 to 1.'
       using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results above 0.';
   end if;
-  if match_count not between 0 and 1000 then
-    raise exception 'match_count is %, expected 0 to 1000.', match_count
-      using errcode = 'invalid_parameter_value', hint = 'Page through more results with skip_count or page_after.';
-  end if;
-  if skip_count not between 0 and 10000 then
-    raise exception 'skip_count is %, expected 0 to 10000.', skip_count
-      using errcode = 'invalid_parameter_value', hint = 'Page through more results with page_after.';
-  end if;
+  perform neural_search.check_range(
+    'match_count', match_count, 0, 1000, 'Page through more results with skip_count or page_after.'
+  );
+  perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
   if query_kind not in ('image', 'text', 'mixed') then
     raise exception 'query_kind is %, expected image, text or mixed.', quote_literal(query_kind)
       using errcode = 'invalid_parameter_value', hint = 'Say what query_embedding was made from.';
@@ -2847,11 +2828,10 @@ begin
     )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
-    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, for any caller
-      raise exception 'page_after.rank is %, expected 0 to 10000.', page_after ->> 'rank'
-        using errcode = 'invalid_parameter_value',
-          hint = 'Give 10000 where there were more: it only says how far to look at first.';
-    end if;
+    perform neural_search.check_range( -- so far is looked at once, for any caller
+      'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
+      'Give 10000 where there were more: it only says how far to look at first.'
+    );
     return;
   end if;
   raise exception 'page_after is %, expected {"%": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by
@@ -2926,14 +2906,18 @@ declare
   matches constant text := 'select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
     'd.bucket_id, d.object_id, d.metadata, d.object_version';
 begin
-  if way = 'lsh' then
-    return neural_search.lsh_statement(search.model, search.dimensions, search.conditions);
-  end if;
   return case way
     when 'hnsw' then format(
       '%s from neural_search.documents as d where d.model = %L%s order by '
       'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
       matches, search.model, search.conditions, search.dimensions
+    )
+    -- Of those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
+    when 'lsh' then format(
+      'select n.* from (%s from neural_search.documents as d where d.model = %L%s order by '
+      'd.lsh::bit(%s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %2$L)::bit(%4$s)) '
+      'limit greatest(400, 4 * $2)) as n order by n.similarity desc, n.id limit $2',
+      matches, search.model, search.conditions, neural_search.lsh_length(search.dimensions)
     )
     -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
     -- would be computed beside it, from vectors read twice.
@@ -3174,14 +3158,12 @@ language plpgsql stable set search_path = '' as $$
 declare
   threshold constant double precision := coalesce(similarity_threshold, 0);
   narrow constant jsonb := coalesce(filter, '{}');
-  searched record;
-  level record;
   narrowing text;
   search neural_search.search;
 begin
-  select * into searched from neural_search.searchable_model(model);
+  select m.* into search.model, search.dimensions, search.strategy from neural_search.searchable_model(model) as m;
   perform neural_search.check_query(
-    query_embedding, searched.name, searched.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
+    query_embedding, search.model, search.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
     best_confidence
   );
   if narrow <> '{}' then
@@ -3189,18 +3171,13 @@ begin
   end if;
   -- Of unit length: half precision has no place for very long or very short vectors.
   search.query = extensions.l2_normalize(query_embedding);
-  select * into level from neural_search.confidence_levels(searched.name, query_kind, search.query);
-  search.model = searched.name;
-  search.dimensions = searched.dimensions;
-  search.strategy = searched.search_strategy;
+  select l.* into search.same, search.strong, search.related
+  from neural_search.confidence_levels(search.model, query_kind, search.query) as l;
   search.threshold = threshold;
-  search.same = level.same;
-  search.strong = level.strong;
-  search.related = level.related;
   search.floor = greatest(
-    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
+    threshold, neural_search.level_of(min_confidence, search.same, search.strong, search.related)
   );
-  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
+  search.best_floor = neural_search.level_of(best_confidence, search.same, search.strong, search.related);
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
   search.conditions = search.narrowing
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
@@ -3213,7 +3190,7 @@ begin
     narrowing = neural_search.declared_conditions(narrow ->> 'bucket');
     search.declared = narrowing is not null;
     narrowing = coalesce(narrowing, '') || coalesce(' and d.id = any (' || quote_literal(
-      neural_search.ids_with_metadata(searched.name, narrow -> 'metadata')::text
+      neural_search.ids_with_metadata(search.model, narrow -> 'metadata')::text
     ) || ')', '');
     search.narrowing = search.narrowing || narrowing;
     search.conditions = search.conditions || narrowing;
@@ -3570,8 +3547,7 @@ comment on function public.explain_object is
 -- Words: the names and the metadata of images, beside their pixels.
 -- Callers: the trigger on documents, as the role that changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, check_words,
--- search_documents.
+-- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -3873,18 +3849,6 @@ comment on function neural_search.find_page_by_words is
   'A page of the documents with the best scores that the caller may see.';
 
 
-create or replace function neural_search.check_words(words double precision) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if not words between 0 and 1 then
-    raise exception 'words is %, expected a number from 0 to 1.', words
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
-  end if;
-end
-$$;
-comment on function neural_search.check_words is 'Raises, with the remedy, for a weight of words that makes no sense.';
-
-
 create or replace function public.search_documents(
   query_embedding extensions.vector,
   query_text text,
@@ -3915,7 +3879,10 @@ declare
   former text[];
   page neural_search.match[] := '{}'::neural_search.match[];
 begin
-  perform neural_search.check_words(weight);
+  if weight not between 0 and 1 then
+    raise exception 'words is %, expected a number from 0 to 1.', weight
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
+  end if;
   if page_after is not null then
     perform neural_search.check_page(page_after, 'score', 2.1);
   end if;
@@ -3958,7 +3925,7 @@ comment on function public.search_documents is
 
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
--- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
+-- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh.
 -- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
 -- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
 
@@ -4076,26 +4043,6 @@ $$;
 comment on function neural_search.fill_lsh is
   'Gives some documents their bits that were there before the planes; how many, and the last one''s id. To be called '
   'with that as after_id until there are none.';
-
-
--- The same columns and parameters as the other ways of match_documents: $1 is the query, $2 how many are wanted. Its
--- bits are a sub-select, or they would be computed again for each row.
-create or replace function neural_search.lsh_statement(model_name text, dimensions integer, conditions text)
-returns text
-language sql immutable set search_path = '' as $$
-  select format(
-    'select n.* from ('
-    ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
-    ' d.metadata, d.object_version'
-    ' from neural_search.documents as d where d.model = %1$L%2$s'
-    ' order by d.lsh::bit(%3$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %1$L)::bit(%3$s))'
-    ' limit greatest(400, 4 * $2)'
-    ') as n order by n.similarity desc, n.id limit $2',
-    model_name, conditions, neural_search.lsh_length(dimensions)
-  )
-$$;
-comment on function neural_search.lsh_statement is
-  'Those that share most bits with the query, ordered again exactly.';
 
 
 -- From sql/duplicates.sql
@@ -4943,7 +4890,7 @@ comment on function neural_search.attach is 'Makes the trigger and the schedules
 
 -- Privileges: grants on everything of ours, which is closed first and then opened by a line.
 -- Callers: the migrations; grants by the project's default privileges, Supabase's old ones too, are taken back.
--- Objects: all of ours. A new function in public goes into the first list; what callers may execute into the last one.
+-- Objects: all of ours. A new function in public goes into searches or work; one that callers execute into the last list.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
 -- may read two, under their policies.
@@ -4966,71 +4913,51 @@ revoke all on public.documents from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.documents to service_role;
 
 revoke execute on all functions in schema neural_search from public, anon, authenticated, service_role;
-revoke execute on function
-  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job,
-  public.finish_embedding_jobs, public.reuse_embedding,
-  public.fail_embedding_job, public.release_embedding_jobs,
-  public.list_models, public.add_model, public.activate_model, public.remove_model,
-  public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
-  public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
-  public.reconcile_documents,
-  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
-  public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents, public.similar_documents
-  from public, anon, authenticated, service_role;
--- Workers and the command line.
 grant execute on all functions in schema neural_search to service_role;
-grant execute on function
-  public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job,
-  public.finish_embedding_jobs, public.reuse_embedding,
-  public.fail_embedding_job, public.release_embedding_jobs,
-  public.list_models, public.add_model, public.activate_model, public.remove_model,
-  public.index_status, public.list_embedding_jobs, public.embedding_report, public.explain_object,
-  public.index_bucket, public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs,
-  public.reconcile_documents,
-  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
-  public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents, public.similar_documents
-  to service_role;
+do $$
+declare
+  searches constant text := 'public.active_model, public.match_documents, public.search_documents, '
+    'public.recommend_documents, public.similar_documents, public.get_embeddings, public.object_states, '
+    'public.list_fingerprints, public.confirm_duplicates';
+  -- Workers and the command line.
+  work constant text := 'public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, '
+    'public.finish_embedding_jobs, public.reuse_embedding, public.fail_embedding_job, public.release_embedding_jobs, '
+    'public.list_models, public.add_model, public.activate_model, public.remove_model, public.index_status, '
+    'public.list_embedding_jobs, public.embedding_report, public.explain_object, public.index_bucket, '
+    'public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs, public.reconcile_documents';
+begin
+  execute format('revoke execute on function %s, %s from public, anon, authenticated, service_role', searches, work);
+  execute format('grant execute on function %s, %s to service_role', searches, work);
+  execute format('grant execute on function %s to anon, authenticated', searches);
+end
+$$;
 -- Only for their owner, its triggers and its schedules.
 revoke execute on function
   neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
-  neural_search.tidy,
-  neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
-  neural_search.set_lsh,
-  neural_search.enable, neural_search.schedule_jobs, neural_search.attach
+  neural_search.tidy, neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
+  neural_search.set_lsh, neural_search.enable, neural_search.schedule_jobs, neural_search.attach
   from service_role;
--- Searches; then the functions that those execute as their caller. PostgREST exposes only the first.
-grant execute on function
-  public.active_model, public.match_documents, public.search_documents, public.get_embeddings, public.object_states,
-  public.list_fingerprints, public.confirm_duplicates,
-  public.recommend_documents, public.similar_documents
-  to anon, authenticated;
+-- Searches execute these as their caller. PostgREST doesn't expose their schema.
 grant execute on function
   neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
-  neural_search.confidence_of,
-  neural_search.live_objects, neural_search.check_failure, neural_search.note_failure, neural_search.log_failures,
-  neural_search.policies_work,
-  neural_search.declared_keys, neural_search.declarations, neural_search.declared_values,
-  neural_search.declared_condition, neural_search.declared_conditions,
+  neural_search.confidence_of, neural_search.live_objects, neural_search.check_failure, neural_search.note_failure,
+  neural_search.log_failures, neural_search.policies_work, neural_search.declared_keys, neural_search.declarations,
+  neural_search.declared_values, neural_search.declared_condition, neural_search.declared_conditions,
   neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
   neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
   neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
   neural_search.filter_conditions, neural_search.ids_with_metadata, neural_search.set_parameters,
-  neural_search.search_statement, neural_search.scored_statement, neural_search.find_matches, neural_search.seen_among,
-  neural_search.expected_rows, neural_search.expected_objects, neural_search.walked, neural_search.nearest,
-  neural_search.find_public, neural_search.find_seen, neural_search.state_of,
+  neural_search.search_statement, neural_search.scored_statement, neural_search.find_matches,
+  neural_search.seen_among, neural_search.expected_rows, neural_search.expected_objects, neural_search.walked,
+  neural_search.nearest, neural_search.find_public, neural_search.find_seen, neural_search.state_of,
   neural_search.read_search, neural_search.first_depth, neural_search.check_depth, neural_search.following,
-  neural_search.find_page, neural_search.search_parameters,
-  neural_search.search_settings,
+  neural_search.find_page, neural_search.search_parameters, neural_search.search_settings,
   neural_search.text_configuration, neural_search.lexemes, neural_search.rarest_first,
   neural_search.nearest_with_words, neural_search.last_one, neural_search.find_page_by_words,
-  neural_search.check_words,
-  neural_search.lsh_length, neural_search.lsh_bits, neural_search.lsh_statement,
-  neural_search.are_duplicates, neural_search.last_document_id,
-  neural_search.check_example, neural_search.read_examples, neural_search.scaled, neural_search.weighted_mean,
-  neural_search.average_vector, neural_search.stored_ids, neural_search.average_candidates, neural_search.squashed,
-  neural_search.average_pool, neural_search.liked_kind,
+  neural_search.lsh_length, neural_search.lsh_bits, neural_search.check_range, neural_search.are_duplicates,
+  neural_search.last_document_id, neural_search.check_example, neural_search.read_examples, neural_search.scaled,
+  neural_search.weighted_mean, neural_search.average_vector, neural_search.stored_ids,
+  neural_search.average_candidates, neural_search.squashed, neural_search.average_pool, neural_search.liked_kind,
   neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
   neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
   neural_search.check_recommendation
@@ -5059,6 +4986,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '213e087147246ae68c88ef7e555b6c14683ca2d3304ad11cdcbcdd9ab1f3f72c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '018d881673cdd58434e56aa6d9b01f0953db6c7e4d6ad1081ad0d38bd20fd306', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -187,10 +187,6 @@ declare
   wrong_ids bigint[];
   affected bigint;
 begin
-  missing = 0;
-  stale = 0;
-  orphaned = 0;
-
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
   with wrong as materialized (
@@ -215,8 +211,7 @@ begin
     for update of d skip locked
   ) as orphans
   where d.id = orphans.id;
-  get diagnostics affected = row_count;
-  orphaned = orphaned + affected;
+  get diagnostics orphaned = row_count;
 
   delete from neural_search.jobs as j using (
     select j.object_id, j.model
@@ -239,8 +234,7 @@ begin
     for update of d skip locked
   ) as outdated
   where d.id = outdated.id;
-  get diagnostics affected = row_count;
-  stale = stale + affected;
+  get diagnostics stale = row_count;
 
   -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was
   -- rewritten since it was read has a new place, and the values read with it are old.

@@ -139,16 +139,18 @@ $$;
 comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
 
 
-create or replace function neural_search.check_lease_seconds(lease_seconds integer) returns void
+create or replace function neural_search.check_range(
+  name text, value integer, lowest integer, highest integer, remedy text
+) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  if lease_seconds is null or lease_seconds not between 1 and 86400 then
-    raise exception 'lease_seconds is %, expected 1 to 86400', coalesce(lease_seconds::text, 'null')
-      using errcode = 'invalid_parameter_value';
+  if (value between lowest and highest) is not true then
+    raise exception '% is %, expected % to %.', name, coalesce(value::text, 'null'), lowest, highest
+      using errcode = 'invalid_parameter_value', hint = remedy;
   end if;
 end
 $$;
-comment on function neural_search.check_lease_seconds is 'Raises 22023 for a lease that makes no sense.';
+comment on function neural_search.check_range is 'Raises, with the remedy, for a number that an argument can''t be, or null.';
 
 
 create or replace function neural_search.note_request(loaded_models text[]) returns void
@@ -252,7 +254,7 @@ declare
   job_priority smallint;
   leased integer;
 begin
-  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   perform neural_search.note_request(loaded_models);
   perform neural_search.give_up_exhausted();
 
@@ -289,20 +291,25 @@ declare
   object storage.objects;
   job neural_search.jobs;
 begin
-  perform neural_search.check_lease_seconds(lease_seconds);
+  perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
   object = neural_search.lock_live_object(target_object_id);
   if not neural_search.is_live(to_jsonb(object)) then
     perform neural_search.forget(target_object_id);
-    return query select 'gone', 'There is no such object.', target_object_id, null::text, null::text, null::text,
-      null::text, null::bigint, null::text, null::text, null::integer, null::uuid, null::double precision,
-      null::text[];
+    status = 'gone';
+    reason = 'There is no such object.';
+    object_id = target_object_id;
+    return next;
     return;
   end if;
+  object_id = object.id;
+  version = object.version;
+  bucket_id = object.bucket_id;
+  name = object.name;
   if not neural_search.is_indexed(to_jsonb(object)) then
-    return query select 'ignored', format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id),
-      object.id, null::text, object.version, object.bucket_id, object.name, null::bigint, null::text, null::text,
-      null::integer, null::uuid, null::double precision, null::text[];
+    status = 'ignored';
+    reason = format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id);
+    return next;
     return;
   end if;
 
@@ -338,19 +345,21 @@ begin
   -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
   select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
   order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
-  return query select
-    case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end,
-    case
-      when job.object_id is null then 'The document is up to date.'
-      when job.state <> 'pending' then job.error_message
-      when job.next_attempt_at <= now() and job.model <> all (loaded_models)
-        then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
-      when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
-      else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
-    end,
-    object.id, job.model, object.version, object.bucket_id, object.name, (object.metadata ->> 'size')::bigint,
-    object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts, null::uuid, null::double precision,
-    null::text[];
+  status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
+  reason = case
+    when job.object_id is null then 'The document is up to date.'
+    when job.state <> 'pending' then job.error_message
+    when job.next_attempt_at <= now() and job.model <> all (loaded_models)
+      then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
+    when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
+    else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
+  end;
+  model = job.model;
+  size = (object.metadata ->> 'size')::bigint;
+  mime_type = object.metadata ->> 'mimetype';
+  etag = object.metadata ->> 'eTag';
+  attempt = job.attempts;
+  return next;
 end
 $$;
 comment on function public.claim_object is
@@ -533,32 +542,23 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  -- 10, 20, 40 s and so on, never more than 5 minutes: 20 to 30 minutes in all, which most outages don't last.
-  if outcome = 'doubtful' then
-    update neural_search.jobs as j set
-      attempts = greatest(j.attempts - 1, 0),
-      faults = j.faults + 1,
-      next_attempt_at = now() + make_interval(secs => least(10 * 2 ^ j.faults, 300) * (1 + random() / 2)),
-      lease_id = null,
-      error_class = fail_embedding_job.error_class,
-      error_message = left(fail_embedding_job.error_message, 2000),
-      decoder_version = fail_embedding_job.decoder_version,
-      updated_at = now()
-    where j.object_id = fail_embedding_job.object_id and j.model = fail_embedding_job.model
-      and j.lease_id = fail_embedding_job.lease_id and j.faults < 8;
-    if found then
-      return 'retry';
-    end if;
-  end if;
-
   update neural_search.jobs as j set
-    state = case
-      when outcome in ('skipped', 'failed') then outcome
-      when j.attempts >= neural_search.max_attempts() then 'failed'
-      else 'pending'
-    end,
-    -- 10, 20, 40, 80 s and up to half of that more or less, so that joint failures aren't retried together.
-    next_attempt_at = now() + make_interval(secs => 5 * 2 ^ j.attempts * (0.5 + random())),
+    (state, attempts, faults, next_attempt_at) = (
+      select
+        case
+          when outcome in ('skipped', 'failed') then outcome
+          when j.attempts >= neural_search.max_attempts() and uncharged = 0 then 'failed'
+          else 'pending'
+        end,
+        greatest(j.attempts - uncharged, 0), j.faults + uncharged,
+        now() + make_interval(secs => case
+          -- 10, 20, 40 s and so on, never more than 5 minutes: 20 to 30 minutes in all, which most outages don't last.
+          when uncharged = 1 then least(10 * 2 ^ j.faults, 300) * (1 + random() / 2)
+          -- 10, 20, 40, 80 s and up to half of that more or less, so that joint failures aren't retried together.
+          else 5 * 2 ^ j.attempts * (0.5 + random())
+        end)
+      from (select (outcome = 'doubtful' and j.faults < 8)::integer) as w (uncharged)
+    ),
     lease_id = null,
     error_class = fail_embedding_job.error_class,
     error_message = left(fail_embedding_job.error_message, 2000),

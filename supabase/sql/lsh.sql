@@ -1,6 +1,6 @@
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
--- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh, lsh_statement.
+-- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh.
 -- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
 -- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
 
@@ -118,23 +118,3 @@ $$;
 comment on function neural_search.fill_lsh is
   'Gives some documents their bits that were there before the planes; how many, and the last one''s id. To be called '
   'with that as after_id until there are none.';
-
-
--- The same columns and parameters as the other ways of match_documents: $1 is the query, $2 how many are wanted. Its
--- bits are a sub-select, or they would be computed again for each row.
-create or replace function neural_search.lsh_statement(model_name text, dimensions integer, conditions text)
-returns text
-language sql immutable set search_path = '' as $$
-  select format(
-    'select n.* from ('
-    ' select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, d.bucket_id, d.object_id,'
-    ' d.metadata, d.object_version'
-    ' from neural_search.documents as d where d.model = %1$L%2$s'
-    ' order by d.lsh::bit(%3$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %1$L)::bit(%3$s))'
-    ' limit greatest(400, 4 * $2)'
-    ') as n order by n.similarity desc, n.id limit $2',
-    model_name, conditions, neural_search.lsh_length(dimensions)
-  )
-$$;
-comment on function neural_search.lsh_statement is
-  'Those that share most bits with the query, ordered again exactly.';

@@ -115,10 +115,9 @@ begin
     raise exception 'name is %, expected a model''s.', quote_nullable(add_model.name)
       using errcode = 'invalid_parameter_value', hint = 'Name it as processes do in EMBEDDING_MODELS.';
   end if;
-  if add_model.dimensions is null or add_model.dimensions not between 1 and 4000 then
-    raise exception 'dimensions is %, expected 1 to 4000.', coalesce(add_model.dimensions::text, 'null')
-      using errcode = 'invalid_parameter_value', hint = 'An index of half precision takes no more.';
-  end if;
+  perform neural_search.check_range(
+    'dimensions', add_model.dimensions, 1, 4000, 'An index of half precision takes no more.'
+  );
   perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
 
   insert into neural_search.models as m (name, dimensions, search_strategy)
@@ -143,7 +142,7 @@ begin
     raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
       using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
   end if;
-  if known.state = 'active' and add_model.search_strategy <> 'exact' then
+  if known.state = 'active' then
     perform neural_search.check_has_index(known.name, add_model.search_strategy);
   end if;
   update neural_search.models as m set
@@ -162,7 +161,7 @@ comment on function public.add_model is
 create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
 language plpgsql stable set search_path = '' as $$
 begin
-  if not neural_search.has_index(model_name, search_strategy) then
+  if search_strategy <> 'exact' and not neural_search.has_index(model_name, search_strategy) then
     raise exception 'The index % is missing or incomplete.',
       quote_literal(neural_search.index_name(model_name, search_strategy))
       using errcode = 'object_not_in_prerequisite_state',
@@ -170,7 +169,7 @@ begin
   end if;
 end
 $$;
-comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index isn''t complete.';
+comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index, if its strategy has one, isn''t complete.';
 
 
 -- A new upload has a job for each model. The active one lacks it as well, so a switch takes it from nobody, and where
@@ -182,7 +181,7 @@ begin
   return query
   select count(*) filter (where p.state = 'searchable'), count(*) filter (where p.state in ('skipped', 'failed')),
     count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and not a.arriving),
-    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and a.arriving)
+    count(*) filter (where a.arriving)
   from neural_search.progress as p
   cross join lateral (
     select p.state not in ('searchable', 'skipped', 'failed') and exists (
@@ -212,9 +211,7 @@ begin
       using errcode = 'object_not_in_prerequisite_state',
         hint = format('Add it again: `neural-search models add %s`.', known.name);
   end if;
-  if known.search_strategy <> 'exact' then
-    perform neural_search.check_has_index(known.name, known.search_strategy);
-  end if;
+  perform neural_search.check_has_index(known.name, known.search_strategy);
   select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
   if known.state <> 'active' and unaccounted > 0 and not coalesce(force_unaccounted, false) then
     raise exception 'Model % isn''t ready: % of % images are neither searchable with it nor given up with a reason.',
@@ -293,10 +290,7 @@ language plpgsql set search_path = '' set statement_timeout = '60s' as $$
 declare
   known constant neural_search.models := neural_search.require_model(remove_model.name);
 begin
-  if max_rows is null or max_rows not between 1 and 100000 then
-    raise exception 'max_rows is %, expected 1 to 100000.', coalesce(max_rows::text, 'null')
-      using errcode = 'invalid_parameter_value';
-  end if;
+  perform neural_search.check_range('max_rows', max_rows, 1, 100000, 'Leave it out for 1000, and call until it is finished.');
   -- First and for all to see, so that no job or document comes after those deleted here.
   update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
   if not found then

@@ -16,12 +16,8 @@ create or replace function neural_search.searchable_model(model text)
 returns table (name text, dimensions integer, search_strategy text)
 language plpgsql stable security definer set search_path = '' as $$
 begin
-  if model is null then
-    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m where m.state = 'active';
-  else
-    return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
-      where m.name = searchable_model.model and m.state <> 'retired';
-  end if;
+  return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
+    where case when model is null then m.state = 'active' else m.name = model and m.state <> 'retired' end;
   if found then
     return;
   elsif model is null then
@@ -55,14 +51,10 @@ begin
     raise exception 'similarity_threshold is NaN, expected a number from -1 to 1.'
       using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results above 0.';
   end if;
-  if match_count not between 0 and 1000 then
-    raise exception 'match_count is %, expected 0 to 1000.', match_count
-      using errcode = 'invalid_parameter_value', hint = 'Page through more results with skip_count or page_after.';
-  end if;
-  if skip_count not between 0 and 10000 then
-    raise exception 'skip_count is %, expected 0 to 10000.', skip_count
-      using errcode = 'invalid_parameter_value', hint = 'Page through more results with page_after.';
-  end if;
+  perform neural_search.check_range(
+    'match_count', match_count, 0, 1000, 'Page through more results with skip_count or page_after.'
+  );
+  perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
   if query_kind not in ('image', 'text', 'mixed') then
     raise exception 'query_kind is %, expected image, text or mixed.', quote_literal(query_kind)
       using errcode = 'invalid_parameter_value', hint = 'Say what query_embedding was made from.';
@@ -166,11 +158,10 @@ begin
     )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
   ) then
-    if (page_after ->> 'rank')::integer > 10000 then -- so far is looked at once, for any caller
-      raise exception 'page_after.rank is %, expected 0 to 10000.', page_after ->> 'rank'
-        using errcode = 'invalid_parameter_value',
-          hint = 'Give 10000 where there were more: it only says how far to look at first.';
-    end if;
+    perform neural_search.check_range( -- so far is looked at once, for any caller
+      'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
+      'Give 10000 where there were more: it only says how far to look at first.'
+    );
     return;
   end if;
   raise exception 'page_after is %, expected {"%": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by
@@ -245,14 +236,18 @@ declare
   matches constant text := 'select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
     'd.bucket_id, d.object_id, d.metadata, d.object_version';
 begin
-  if way = 'lsh' then
-    return neural_search.lsh_statement(search.model, search.dimensions, search.conditions);
-  end if;
   return case way
     when 'hnsw' then format(
       '%s from neural_search.documents as d where d.model = %L%s order by '
       'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
       matches, search.model, search.conditions, search.dimensions
+    )
+    -- Of those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
+    when 'lsh' then format(
+      'select n.* from (%s from neural_search.documents as d where d.model = %L%s order by '
+      'd.lsh::bit(%s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %2$L)::bit(%4$s)) '
+      'limit greatest(400, 4 * $2)) as n order by n.similarity desc, n.id limit $2',
+      matches, search.model, search.conditions, neural_search.lsh_length(search.dimensions)
     )
     -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
     -- would be computed beside it, from vectors read twice.
@@ -493,14 +488,12 @@ language plpgsql stable set search_path = '' as $$
 declare
   threshold constant double precision := coalesce(similarity_threshold, 0);
   narrow constant jsonb := coalesce(filter, '{}');
-  searched record;
-  level record;
   narrowing text;
   search neural_search.search;
 begin
-  select * into searched from neural_search.searchable_model(model);
+  select m.* into search.model, search.dimensions, search.strategy from neural_search.searchable_model(model) as m;
   perform neural_search.check_query(
-    query_embedding, searched.name, searched.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
+    query_embedding, search.model, search.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
     best_confidence
   );
   if narrow <> '{}' then
@@ -508,18 +501,13 @@ begin
   end if;
   -- Of unit length: half precision has no place for very long or very short vectors.
   search.query = extensions.l2_normalize(query_embedding);
-  select * into level from neural_search.confidence_levels(searched.name, query_kind, search.query);
-  search.model = searched.name;
-  search.dimensions = searched.dimensions;
-  search.strategy = searched.search_strategy;
+  select l.* into search.same, search.strong, search.related
+  from neural_search.confidence_levels(search.model, query_kind, search.query) as l;
   search.threshold = threshold;
-  search.same = level.same;
-  search.strong = level.strong;
-  search.related = level.related;
   search.floor = greatest(
-    threshold, neural_search.level_of(min_confidence, level.same, level.strong, level.related)
+    threshold, neural_search.level_of(min_confidence, search.same, search.strong, search.related)
   );
-  search.best_floor = neural_search.level_of(best_confidence, level.same, level.strong, level.related);
+  search.best_floor = neural_search.level_of(best_confidence, search.same, search.strong, search.related);
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
   search.conditions = search.narrowing
     || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
@@ -532,7 +520,7 @@ begin
     narrowing = neural_search.declared_conditions(narrow ->> 'bucket');
     search.declared = narrowing is not null;
     narrowing = coalesce(narrowing, '') || coalesce(' and d.id = any (' || quote_literal(
-      neural_search.ids_with_metadata(searched.name, narrow -> 'metadata')::text
+      neural_search.ids_with_metadata(search.model, narrow -> 'metadata')::text
     ) || ')', '');
     search.narrowing = search.narrowing || narrowing;
     search.conditions = search.conditions || narrowing;

@@ -6,11 +6,8 @@
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$
 begin
-  if most is null or most not between 2 and 100 then
-    raise exception 'most is %, expected 2 to 100', coalesce(most::text, 'null')
-      using errcode = 'invalid_parameter_value',
-        hint = 'One is kept for the schedule, or a transaction that uploads and stays open would keep all from being called.';
-  end if;
+  perform neural_search.check_range('most', most, 2, 100, 'One is kept for the schedule, or a transaction that uploads '
+    'and stays open would keep all from being called.');
   delete from neural_search.kicks as k where k.slot > most;
   insert into neural_search.kicks (slot) select s from generate_series(1, most) as s on conflict do nothing;
 end

@@ -1,8 +1,7 @@
 -- Words: the names and the metadata of images, beside their pixels.
 -- Callers: the trigger on documents, as the role that changes one; search_documents, as the caller.
 -- Objects: text_configuration, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, check_words,
--- search_documents.
+-- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -304,18 +303,6 @@ comment on function neural_search.find_page_by_words is
   'A page of the documents with the best scores that the caller may see.';
 
 
-create or replace function neural_search.check_words(words double precision) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if not words between 0 and 1 then
-    raise exception 'words is %, expected a number from 0 to 1.', words
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
-  end if;
-end
-$$;
-comment on function neural_search.check_words is 'Raises, with the remedy, for a weight of words that makes no sense.';
-
-
 create or replace function public.search_documents(
   query_embedding extensions.vector,
   query_text text,
@@ -346,7 +333,10 @@ declare
   former text[];
   page neural_search.match[] := '{}'::neural_search.match[];
 begin
-  perform neural_search.check_words(weight);
+  if weight not between 0 and 1 then
+    raise exception 'words is %, expected a number from 0 to 1.', weight
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
+  end if;
   if page_after is not null then
     perform neural_search.check_page(page_after, 'score', 2.1);
   end if;

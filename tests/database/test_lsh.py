@@ -8,6 +8,7 @@ import uuid
 import numpy as np
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 MODEL, DIMENSIONS = "tiny", 24
 LSH = "select content, similarity from public.match_documents(%s, -1, 5)"
@@ -196,6 +197,7 @@ def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
 
 def test_candidates_are_of_this_model_and_fulfil_the_conditions(db):
     ((statement,),) = db.execute(
-        "select neural_search.lsh_statement(%s, 1280, %s)", ["it's", " and d.bucket_id = 'a'"]
+        "select neural_search.search_statement(jsonb_populate_record(null::neural_search.search, %s), 'lsh')",
+        [Jsonb({"model": "it's", "dimensions": 1280, "conditions": " and d.bucket_id = 'a'"})],
     ).fetchall()
     assert "d.model = 'it''s' and d.bucket_id = 'a'" in statement and "bit(512)" in statement

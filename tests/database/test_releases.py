@@ -64,7 +64,7 @@ def test_every_source_is_in_the_order_once():
 
 
 def test_sources_hold_nothing_that_cant_be_run_again():
-    allowed = r"create or replace (function|view) |comment on |alter policy |grant |revoke "
+    allowed = r"create or replace (function|view) |comment on |alter policy |grant |revoke |do$"
     for path in releases.sources():
         bare = re.sub(r"--[^\n]*|\$\$.*?\$\$|'(?:[^']|'')*'", "", path.read_text(), flags=re.DOTALL)
         statements = [statement.strip() for statement in bare.split(";")]
