@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '213e087147246ae68c88ef7e555b6c14683ca2d3304ad11cdcbcdd9ab1f3f72c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '018d881673cdd58434e56aa6d9b01f0953db6c7e4d6ad1081ad0d38bd20fd306'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8f3fc0709b39acb54dff108c74128ac5ca4cabc5d9c520051666c3c77c314d1a'
     ) then
       return;
     end if;
@@ -4985,8 +4984,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '213e087147246ae68c88ef7e555b6c14683ca2d3304ad11cdcbcdd9ab1f3f72c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '018d881673cdd58434e56aa6d9b01f0953db6c7e4d6ad1081ad0d38bd20fd306', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8f3fc0709b39acb54dff108c74128ac5ca4cabc5d9c520051666c3c77c314d1a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
