@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -10,6 +9,7 @@ import pytest
 from support.databases import Connection, clone
 from support.echo_server import Echo
 from support.gateways import Gateway, serve
+from support.http_servers import free_port
 
 from local.postgres import Cluster
 
@@ -27,7 +27,7 @@ def gateway(
     cluster: Cluster, bare_template: str, tmp_path_factory: pytest.TempPathFactory, echo: Echo
 ) -> Iterator[Gateway]:
     """One per module: tests keep apart by buckets and tables of their own."""
-    functions = {"echo": echo.url, "down": _closed_url()}
+    functions = {"echo": echo.url, "down": f"http://127.0.0.1:{free_port()}"}
     with (
         clone(cluster, bare_template) as database,
         serve(database, tmp_path_factory.mktemp("gateway"), functions, echo) as served,
@@ -63,9 +63,3 @@ def allow(db: Connection) -> Callable[..., None]:
         )
 
     return allow
-
-
-def _closed_url() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"

@@ -26,6 +26,7 @@ import pytest
 from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 from support.echo_server import Echo
+from support.http_servers import free_port
 from support.waiting import eventually
 
 from local import keys
@@ -60,10 +61,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def settings(folder: Path) -> Settings:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return configuration.load({"LOCAL_DATA": str(folder), "LOCAL_PORT": str(port)})
+    return configuration.load({"LOCAL_DATA": str(folder), "LOCAL_PORT": str(free_port())})
 
 
 @pytest.fixture

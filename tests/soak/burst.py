@@ -17,8 +17,8 @@ import psycopg
 from soak import stand_in
 from soak.outcome import Outcome
 from soak.project import Database, Project
-from support.embedded_stacks import free_port, temporary_stack
-from support.http_servers import threaded
+from support.embedded_stacks import temporary_stack
+from support.http_servers import free_port, threaded
 
 from benchmarks.bucket import fresh
 from benchmarks.pictures import small_jpegs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from cli.stacks.running_stack import launched
 from local.stack import Stack
 from shared import settings
+from support.http_servers import free_port
 
 
 @contextmanager
@@ -25,8 +25,3 @@ def temporary_stack() -> Iterator[Stack]:
             yield stack
     finally:
         shutil.rmtree(folder)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

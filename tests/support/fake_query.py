@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -200,18 +195,3 @@ def stem(name: str) -> str:
 
 def spread(name: str) -> int:
     return sum(ord(letter) * 31**place for place, letter in enumerate(name)) % 1009
-
-
-@contextmanager
-def serving(app: Starlette) -> Iterator[str]:
-    """`app` on a port of its own; the address ends with a slash."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import uvicorn
 from supabase import Client, create_client
 from supabase.lib.client_options import SyncClientOptions
 
 from local import keys
 from local.gateway import create_app
 from local.keys import Keys
+from support import http_servers
 from support.databases import Clone
 from support.echo_server import Echo
 
@@ -60,20 +57,5 @@ class Gateway:
 def serve(database: Clone, folder: Path, functions: dict[str, str], echo: Echo) -> Iterator[Gateway]:
     made = keys.load(folder)
     app = create_app(database.url, folder / "objects", made, functions)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2, ws="none")
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.01)
-            assert server.started
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with ExitStack() as clients:
-                yield Gateway(url, made, database, folder / "objects", echo, clients)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with http_servers.asgi(app) as url, ExitStack() as clients:
+        yield Gateway(url, made, database, folder / "objects", echo, clients)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from support import interpreter
+
 PINNED = Path(__file__).with_suffix(".txt")
 # torchvision's operators are compiled for one build of torch; its transforms need none, but look for these.
 PREAMBLE = """
@@ -25,17 +27,7 @@ for name in ("nms", "qnms"):
 def run(code: str, folder: Path) -> str:
     """The output of `code`, run in `folder` with the packages."""
     environment = os.environ | {"PYTHONPATH": str(_packages())}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PREAMBLE + code],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return interpreter.output(PREAMBLE + code, environment, folder, ("-W", "ignore"), seconds=280)
 
 
 def _packages() -> Path:

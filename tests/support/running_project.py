@@ -5,8 +5,6 @@ They log to its stderr: fixtures keep them for a module at most, as other module
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,7 +14,6 @@ from typing import Any
 import functions_framework
 import httpx
 import psycopg
-import uvicorn
 from supabase import Client, create_client
 from supabase.lib.client_options import SyncClientOptions
 from werkzeug.serving import make_server
@@ -28,7 +25,7 @@ from shared import settings
 from shared.runtime.model_registry import ModelRegistry
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder
-from support.http_servers import threaded
+from support import http_servers
 from support.waiting import eventually
 
 MODEL = "efficientnet-lite0-concepts"  # the one that the migrations make active
@@ -97,7 +94,7 @@ def running(
     apps: dict[str, Any] = {}
     with ExitStack() as open_:
         app = create_app(database_url, folder / "objects", mine, functions)
-        url = open_.enter_context(_gateway(app))
+        url = open_.enter_context(http_servers.asgi(app))
         seen = open_.enter_context(between(url))
         for name in ("query", "embed_on_upload"):
             apps[name] = _app(name, seen, mine)
@@ -109,23 +106,6 @@ def running(
         ):
             project.execute("select vault.create_secret(%s, %s)", str(value), name)
         yield project
-
-
-@contextmanager
-def _gateway(app: Any) -> Iterator[str]:
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=2)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def _app(name: str, url: str, mine: Keys) -> Any:
@@ -143,7 +123,7 @@ def _served(app: Any) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.log = lambda *_: None  # type: ignore[method-assign]
     try:
-        with threaded(server) as address:
+        with http_servers.threaded(server) as address:
             yield address
     finally:
         for connections in ("http", "session", "decoders"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import uuid
 from pathlib import Path
 
 import psutil
 import pytest
+from support.waiting import eventually
 
 from local.gateway.storage.files import Files
 from local.processes import Child
@@ -33,8 +33,7 @@ def server(tmp_path: Path) -> Child:
 
 
 def worker_of(folder: Path) -> psutil.Process:
-    while not (folder / "pid").exists():
-        time.sleep(0.01)
+    eventually((folder / "pid").exists)
     process = psutil.Process(int((folder / "pid").read_text()))
     (folder / "pid").unlink()
     return process
@@ -49,15 +48,13 @@ def is_over(process: psutil.Process) -> bool:
 
 
 def wait_until_over(process: psutil.Process) -> None:
-    while not is_over(process):
-        time.sleep(0.01)
+    eventually(lambda: is_over(process))
 
 
 def kill(server: Child) -> None:
     assert server.pid
     os.kill(server.pid, signal.SIGKILL)
-    while not server.has_ended:
-        time.sleep(0.01)
+    eventually(lambda: server.has_ended)
 
 
 def test_the_workers_of_a_server_that_was_killed_end_with_it(server: Child, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
-from support.fake_query import Fake, serving
+from support.fake_query import Fake
+from support.http_servers import asgi
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -72,8 +73,8 @@ def fake() -> Fake:
 
 @pytest.fixture
 def site(fake: Fake) -> Iterator[str]:
-    with serving(fake.app()) as url:
-        yield url
+    with asgi(fake.app()) as url:
+        yield f"{url}/"
 
 
 @pytest.fixture

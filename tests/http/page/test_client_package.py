@@ -7,14 +7,14 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 from support import npm_packages
+from support.http_servers import QuietHandler, threaded
 
 from local import keys
 from local.stack import Stack
@@ -63,15 +63,8 @@ def run(request: pytest.FixtureRequest, package: Path) -> Run:
 def checkout_site() -> Iterator[str]:
     """The checkout's files at an origin of their own, as a bundler's server would have them."""
     handler = partial(QuietHandler, directory=str(CHECKOUT))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
+    with threaded(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
+        yield url
 
 
 def in_process(command: list[str | Path], given: Given) -> dict[str, Any]:

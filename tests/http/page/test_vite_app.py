@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import requests
 from playwright.sync_api import Browser, Locator, Page, expect
 from support import npm_packages
 from support.fake_query import PHOTOS
+from support.http_servers import QuietHandler, threaded
 from support.waiting import eventually
-from test_client_package import QuietHandler
 
 from local.stack import Stack
 from shared import settings
@@ -50,10 +49,9 @@ def site(embedded_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     secrets = [str(embedded_stack.settings.secret_key), *map(str, embedded_stack.settings.webhook_secrets)]
     code = "".join(path.read_text() for path in built.rglob("*.*"))
     assert str(embedded_stack.settings.publishable_key) in code and not any(map(code.__contains__, secrets))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(built))) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    handler = partial(QuietHandler, directory=str(built))
+    with threaded(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
+        yield f"{url}/"
 
 
 @pytest.fixture(scope="module")

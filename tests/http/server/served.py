@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,9 +12,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from support.waiting import eventually
-
-PATIENCE = 60.0
+from support import http_servers
+from support.http_servers import free_port
 
 
 @dataclass
@@ -70,24 +67,10 @@ def _kilobytes(folder: Path, name: str) -> int:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    program = Path(__file__).with_name("query_process.py")
-    environment = {"PATH": "/usr/bin:/bin", "THREADS": "8"}
-    process = subprocess.Popen([sys.executable, str(program), str(port)], env=environment)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{url}/live", timeout=5).status_code == 200
-        except httpx.HTTPError:
-            assert process.poll() is None
-            return False
-
-    try:
-        eventually(answers, PATIENCE)
-        [worker] = psutil.Process(process.pid).children()
+    command = [sys.executable, str(Path(__file__).with_name("query_process.py")), str(port)]
+    environment = {"PATH": "/usr/bin:/bin", "THREADS": "8"}
+    with http_servers.process(command, environment, f"{url}/live") as running:
+        [worker] = psutil.Process(running.pid).children()
         yield Served(url, port, worker)
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
-import uvicorn
 from served import Served
 from starlette.applications import Starlette
+from support import http_servers
 
 from local.gateway import functions
 
@@ -18,14 +16,8 @@ from local.gateway import functions
 @pytest.fixture
 def gateway(served: Served) -> Iterator[str]:
     routes = functions.routes("/functions/v1", {"query": served.url}, functions.make_transport())
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=0, log_level="error", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/functions/v1/query"
-    server.should_exit = True
-    thread.join()
+    with http_servers.asgi(Starlette(routes=routes)) as url:
+        yield f"{url}/functions/v1/query"
 
 
 @pytest.mark.parametrize("size", [71_000_000, 80_000_000])

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command_line import CommandLine, free_port
+from support.command_line import CommandLine
+from support.http_servers import free_port
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import interpreter
 from support.command_line import CommandLine, write_picture
 from typer.testing import CliRunner
 
@@ -72,8 +73,7 @@ def test_help_comes_without_the_heavy_packages():
         "import sys, cli.__main__\n"
         "print({'torch', 'openvino', 'supabase', 'psycopg', 'numpy', 'rich'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert interpreter.output(script).strip() == "set()"
 
 
 @pytest.mark.parametrize(

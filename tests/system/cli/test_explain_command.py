@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command_line import CommandLine, free_port
+from support.command_line import CommandLine
 from support.databases import clone
+from support.http_servers import free_port
 from support.running_project import Running, running
 from typer.testing import CliRunner
 

@@ -10,8 +10,9 @@ import httpx
 import psycopg
 import pytest
 from supabase import ClientOptions, create_client
-from support.command_line import CommandLine, free_port, write_picture
+from support.command_line import CommandLine, write_picture
 from support.first_release import record_0_1_0
+from support.http_servers import free_port
 from support.waiting import eventually
 
 from local.stack import Stack

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from PIL import Image
-from support.command_line import CommandLine, free_port, write_picture
+from support.command_line import CommandLine, write_picture
+from support.http_servers import free_port
 from support.waiting import eventually
 
 from cli.client import backfill

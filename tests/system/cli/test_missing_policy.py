@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command_line import CommandLine, free_port
+from support.command_line import CommandLine
 from support.databases import Clone
+from support.http_servers import free_port
 from support.running_project import Running, running
 
 from shared.testing import picture

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 import requests
 from support import exported_models, tiny_checkpoints
-from support.command_line import CommandLine, free_port, write_picture
+from support.command_line import CommandLine, write_picture
 from support.databases import DIMENSIONS, MODEL, Connection
+from support.http_servers import free_port
 from support.waiting import eventually
 
 from shared import embedding, settings

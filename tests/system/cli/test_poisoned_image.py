@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from support.command_line import CommandLine, free_port, write_picture
+from support.command_line import CommandLine, write_picture
+from support.http_servers import free_port
+from support.waiting import eventually
 from test_jobs_command import PATIENCE, Database, connected, explained, not_searchable
 
 POISON = "all/m_poison.jpg"
@@ -50,16 +51,16 @@ def database(stack: CommandLine) -> Iterator[Database]:
 
 def given_up(stack: CommandLine, database: Database) -> dict[str, Any]:
     """The image in `jobs` once its attempts are spent; no back-off takes its time."""
-    deadline = time.monotonic() + PATIENCE
-    while (job := explained(stack)[POISON])["state"] != "failed":
-        assert time.monotonic() < deadline, job
+
+    def look() -> dict[str, Any]:
         database.execute(
             "update neural_search.jobs set next_attempt_at = now()"
             " where state = 'pending' and lease_id is null"
         )
         database.execute("select neural_search.kick_due()")
-        time.sleep(0.2)
-    return job
+        return explained(stack)[POISON]
+
+    return eventually(look, PATIENCE, wanted=lambda job: job["state"] == "failed")
 
 
 def test_it_is_named_given_up_with_its_cause_and_given_up_again_after_a_retry(

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command_line import CommandLine, free_port
+from support import interpreter
+from support.command_line import CommandLine
 from support.databases import clone
+from support.http_servers import free_port
 from support.running_project import Running, running
 
 from cli.commands import worker
@@ -190,9 +192,7 @@ with worker._stopping_on_signals() as stop:
 
 
 def test_a_signal_may_come_in_the_middle_of_a_look_at_the_stop():
-    command = [sys.executable, "-c", IN_THE_MIDDLE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.stdout == "True\n", done.stderr
+    assert interpreter.output(IN_THE_MIDDLE) == "True\n"
 
 
 def test_a_model_that_breaks_on_the_way_ends_it_and_another_fault_does_not():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from support import interpreter
 from support.dockerfiles import FUNCTIONS
 
 from deploy import requirements, slim
@@ -95,11 +95,9 @@ def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "EMBEDDING_CACHE": str(tmp_path_factory.mktemp("models")),
         "EMBEDDING_MODELS": "nothing-that-is-there",
     }
-    command = [sys.executable, "-c", SERVE.format(function=request.param, absent=absent())]
-    done = subprocess.run(
-        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=120
-    )
-    return {Path(name).resolve() for name in json.loads(done.stdout.splitlines()[-1])}
+    code = SERVE.format(function=request.param, absent=absent())
+    loaded = interpreter.output(code, environment, CHECKOUT).splitlines()[-1]
+    return {Path(name).resolve() for name in json.loads(loaded)}
 
 
 def test_serving_requires_neither_torch_nor_transformers():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from shutil import copytree
 
 import numpy as np
 import pytest
-from support import tiny_checkpoints
+from support import interpreter, tiny_checkpoints
 from support.sample_photographs import SAMPLES
 
 from shared import embedding
@@ -23,19 +22,6 @@ from shared.errors import ModelBroken, SettingsError, UnknownModel
 from shared.settings import Settings
 
 NAME = "efficientnet-lite0-concepts"
-
-
-def run(code: str, environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_importing_the_package_loads_no_runtime_and_starts_no_thread(
@@ -48,7 +34,7 @@ def test_importing_the_package_loads_no_runtime_and_starts_no_thread(
         "runtimes = {'openvino', 'torch', 'transformers'} & set(sys.modules)\n"
         "print(sorted(runtimes), len(os.listdir('/proc/self/task')) - before)"
     )
-    assert run(code, child_environment).split() == ["[]", "0"]
+    assert interpreter.output(code, child_environment).split() == ["[]", "0"]
 
 
 def test_serving_on_the_cpu_needs_neither_torch_nor_transformers(child_environment: dict[str, str]) -> None:
@@ -61,7 +47,7 @@ def test_serving_on_the_cpu_needs_neither_torch_nor_transformers(child_environme
         "embedder.embed_texts(['a castle'])\n"
         "print(sorted({'torch', 'transformers', 'nncf', 'scipy', 'huggingface_hub'} & set(sys.modules)))"
     )
-    assert run(code, child_environment).strip() == "[]"
+    assert interpreter.output(code, child_environment).strip() == "[]"
 
 
 def test_the_runtime_can_not_report_its_use(served: Embedder) -> None:
@@ -192,7 +178,7 @@ def test_a_name_that_is_not_converted_lists_those_that_are(child_environment: di
         "try: load('openai/clip-vit-base-patch32')\n"
         "except UnknownModel as error: print(error)"
     )
-    assert re.search(rf"\(there: .*{NAME}.*\)", run(code, child_environment))
+    assert re.search(rf"\(there: .*{NAME}.*\)", interpreter.output(code, child_environment))
 
 
 def test_an_unknown_name_lists_the_known_ones(configuration: Settings) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from support import interpreter
 
 from shared.embedding import Embedder
 from shared.embedding.engines.in_flight import LASTS, InFlight
@@ -48,10 +47,7 @@ print(sorted(lengths) == sorted([1, 2, 3] * 16))
 
 
 def watched(code: str, environment: dict[str, str]) -> str:
-    command = [sys.executable, "-c", WATCHED + code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return interpreter.output(WATCHED + code, environment).strip()
 
 
 def test_threads_that_ask_for_their_first_types_at_the_same_time_do_not_wait_for_each_other(

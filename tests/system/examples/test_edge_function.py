@@ -18,6 +18,7 @@ from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 from support import npm_packages
 from support.echo_server import Echo
+from support.http_servers import free_port
 
 from local.stack import Stack
 from shared.settings import CHECKOUT, bare_environment
@@ -78,9 +79,7 @@ def function(serve: Serve, echo: Echo) -> str:
 @pytest.fixture(scope="module")
 def down(serve: Serve) -> str:
     """The function, where nobody listens at QUERY_URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    return serve(f"http://127.0.0.1:{port}")
+    return serve(f"http://127.0.0.1:{free_port()}")
 
 
 def test_the_caller_s_credentials_and_content_type_go_on_and_no_other_header(function: str, echo: Echo):

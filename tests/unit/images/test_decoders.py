@@ -20,6 +20,7 @@ from typing import Any
 import flask
 import pytest
 from PIL import Image, ImageColor
+from support import interpreter
 from support.waiting import eventually
 from test_decoding import refined, saved, scene
 
@@ -387,8 +388,7 @@ def test_a_process_holds_nothing_heavy_and_no_secret(monkeypatch: pytest.MonkeyP
 
 
 def test_a_process_imports_pillow_and_a_few_modules_of_ours() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORTS], cwd=CHECKOUT, capture_output=True, check=True)
-    modules = done.stdout.decode().split()
+    modules = interpreter.output(IMPORTS, folder=CHECKOUT).split()
     assert {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names) == {"PIL", "shared"}
     ours = {name for name in modules if name.startswith("shared.")}
     assert {name for name in ours if not name.startswith("shared.images")} == {"shared.errors"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
+from support.waiting import eventually
 
 from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
 from shared.runtime import self_test
@@ -158,10 +158,7 @@ def test_what_could_not_be_loaded_is_tried_again_in_the_background(monkeypatch: 
     models = ModelRegistry(["colours", "standby"], load)
     assert list(models.failures()) == ["standby"]
     load.good = "standby"
-    for _ in range(1000):
-        if not models.failures():
-            break
-        time.sleep(0.01)
+    eventually(lambda: not models.failures())
     assert models.loaded() == ["colours", "standby"]
 
 
