@@ -11,6 +11,7 @@ const WORDS = {
     "settings-error": "The server isn't set up completely",
     "object-blocked": "Something before the image storage refuses this image",
     "database-error": "The database refused this search",
+    "database-outdated": "The database and the server are of different versions",
     "model-error": "The search model failed",
     "unknown-model": "The search model isn't known to the server",
     "model-broken": "The search model can't be loaded",

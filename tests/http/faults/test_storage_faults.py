@@ -125,17 +125,22 @@ def test_an_object_that_a_gateway_refuses_makes_only_itself_wait(
     project.check_searchable(bad)
 
 
+def given_up(project: FaultyProject, name: str) -> dict[str, Any]:
+    """The object's job once it isn't pending any more, after 30 kicks at most."""
+    for _round in range(30):
+        if (job := project.job(name))["state"] != "pending":
+            return job
+        project.time_passes()
+        assert project.kick().status_code == 200
+    raise AssertionError(project.job(name))
+
+
 def test_an_object_that_a_gateway_refuses_forever_becomes_a_dead_letter_that_names_the_gateway(
     project: FaultyProject, name: str
 ):
     project.upload(f"{name}.png", picture("red"))
-    rounds = 0
     with project.proxy.fault(f"{OBJECTS}{name}.png", BLOCKED["414"]):
-        while project.job(f"{name}.png")["state"] == "pending":
-            project.time_passes()
-            assert project.kick().status_code == 200
-            assert (rounds := rounds + 1) < 30
-    job = project.job(f"{name}.png")
+        job = given_up(project, f"{name}.png")
     assert (job["state"], job["attempts"], job["error_class"]) == ("failed", 5, "ObjectBlocked")
     assert "414" in job["error_message"]
     assert project.running.service().rpc("retry_embedding_jobs").execute().data == 1
@@ -156,13 +161,8 @@ def test_the_callers_are_told_when_storage_wants_to_be_asked_again(project: Faul
 
 def test_a_download_that_fails_forever_ends_with_its_cause(project: FaultyProject, name: str):
     project.upload(f"{name}.png", picture("red"))
-    rounds = 0
     with project.proxy.fault(OBJECTS, DOUBTFUL["500"]):
-        while project.job(f"{name}.png")["state"] == "pending":
-            project.time_passes()
-            assert project.kick().status_code == 200
-            assert (rounds := rounds + 1) < 30
-    job = project.job(f"{name}.png")
+        job = given_up(project, f"{name}.png")
     assert (job["state"], job["error_class"]) == ("failed", "StorageError")
     assert "InternalError" in job["error_message"]
     assert project.running.service().rpc("retry_embedding_jobs").execute().data == 1

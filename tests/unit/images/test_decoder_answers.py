@@ -1,4 +1,4 @@
-"""A decoder's answers: the other process unpacks the same picture."""
+"""A decoder's errors, as its parent raises them again."""
 
 from __future__ import annotations
 
