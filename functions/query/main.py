@@ -27,6 +27,7 @@ from shared.search.preview_links import PreviewLinks
 from shared.search.previews import Previews, Wanted
 from shared.search.query import Query
 from shared.search.search import URL_SECONDS, Search
+from shared.search.validation import single
 from shared.supabase import credentials
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
@@ -156,10 +157,10 @@ def _read_upload(request: flask.Request) -> uploads.Upload:
     if len(images) != 1:
         raise InvalidQuery("Send one image, as the file field `image` or as the body.", value=len(images))
     return uploads.Upload(
-        bucket=_first(fields, "bucket", ""),
-        name=_first(fields, "name", ""),
+        bucket=_one(fields, "bucket", ""),
+        name=_one(fields, "name", ""),
         data=images[0],
-        upsert=_flag(_first(fields, "upsert", "false"), "upsert"),
+        upsert=_flag(_one(fields, "upsert", "false"), "upsert"),
     )
 
 
@@ -169,8 +170,8 @@ def _fields_and_images(request: flask.Request, kind: bodies.Kind, body: bytes) -
     return bodies.form(request, body) if kind == "form" else (request.args.to_dict(flat=False), [body])
 
 
-def _first(fields: Mapping[str, Sequence[str]], name: str, default: str) -> str:
-    return next(iter(fields.get(name, [])), default)
+def _one(fields: Mapping[str, Sequence[str]], name: str, default: str) -> str:
+    return single(name, fields.get(name, [default]))
 
 
 def _flag(text: str, name: str) -> bool:

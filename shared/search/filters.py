@@ -21,6 +21,7 @@ from shared.search.validation import (
     json_fields,
     json_or_text,
     refusal,
+    single,
     storable,
     validated,
 )
@@ -159,6 +160,5 @@ def from_text(key: str, texts: list[str]) -> Any:
     """A form field's values in JSON's type."""
     if key == "mime_type":
         return texts
-    if len(texts) != 1:
-        raise InvalidFilter(f"{key} is given {len(texts)} times. Give it once.", value=key)
-    return json_or_text(texts[0]) if key in JSON_KEYS else texts[0]
+    text = single(key, texts, InvalidFilter)
+    return json_or_text(text) if key in JSON_KEYS else text

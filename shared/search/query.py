@@ -14,7 +14,16 @@ from shared.errors import InvalidFilter, InvalidLimit, InvalidQuery, InvalidWord
 from shared.search import filters, json_body, query_examples
 from shared.search.filters import Filter
 from shared.search.query_examples import Example, File, Given, Text
-from shared.search.validation import ABSENT, Body, Expected, json_fields, json_or_text, refusal, validated
+from shared.search.validation import (
+    ABSENT,
+    Body,
+    Expected,
+    json_fields,
+    json_or_text,
+    refusal,
+    single,
+    validated,
+)
 
 Strategy = Literal["average", "best_score"]
 Confidence = Literal["same", "strong", "related", "unrelated"]
@@ -177,10 +186,9 @@ def from_form(form: Mapping[str, Sequence[str]], images: Sequence[bytes]) -> Que
             fields[name] = list(values)
         elif name in filters.KEYS:
             narrow[name] = filters.from_text(name, list(values))
-        elif len(values) != 1:
-            raise InvalidQuery(f"{name} is given {len(values)} times. Give it once.", value=name)
         else:
-            fields[name] = json_or_text(values[0]) if name in JSON_FIELDS else values[0]
+            text = single(name, values)
+            fields[name] = json_or_text(text) if name in JSON_FIELDS else text
     if narrow and "filter" in fields:
         raise InvalidQuery(
             f"{next(iter(narrow))} is given beside filter. Put it into filter.", value=[*narrow]

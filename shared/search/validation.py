@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -104,6 +105,13 @@ def json_fields(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(
         name for name, schema in properties.items() if schema.get("type") in ("integer", "number", "object")
     )
+
+
+def single(name: str, values: Sequence[str], error: type[InvalidQuery] = InvalidQuery) -> str:
+    """The only value of a form field."""
+    if len(values) != 1:
+        raise error(f"{name} is given {len(values)} times. Give it once.", value=name)
+    return values[0]
 
 
 def json_or_text(text: str) -> Any:

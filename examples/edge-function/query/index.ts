@@ -12,7 +12,7 @@ const CORS = {
 const PATIENCE = 120_000; // ms; the platform cuts a function off after 150 s
 
 Deno.serve(async (request: Request): Promise<Response> => {
-  if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: CORS });
+  if (request.method === "OPTIONS") return preflight(request);
   const base = Deno.env.get("QUERY_URL");
   if (!base) return problem(500, "settings-error", "QUERY_URL is missing: supabase secrets set QUERY_URL=…");
   try {
@@ -30,6 +30,12 @@ Deno.serve(async (request: Request): Promise<Response> => {
     return problem(502, "query-unreachable", "QUERY_URL doesn't answer. Check it, and the container.");
   }
 });
+
+/** Allows the headers that clients and tracing libraries add: only those in SENT go on. */
+function preflight(request: Request): Response {
+  const asked = request.headers.get("access-control-request-headers");
+  return new Response(null, { status: 204, headers: asked ? { ...CORS, "Access-Control-Allow-Headers": asked } : CORS });
+}
 
 /** QUERY_URL, the path after this function's own name, and the query string. */
 function target(base: string, url: string): string {

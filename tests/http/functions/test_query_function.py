@@ -388,7 +388,7 @@ def test_an_upload_is_stored_as_the_caller(
     assert b"Content-Type: image/png" in call.request.body
 
 
-def send(client: FlaskClient, **fields: str) -> TestResponse:
+def send(client: FlaskClient, **fields: Any) -> TestResponse:
     data = {"image": file(), "bucket": "images", "name": "a.png", **fields}
     return client.post("/embeddings?wait=1", data=data)
 
@@ -443,8 +443,10 @@ def test_an_upload_that_is_refused_stores_nothing(client: FlaskClient, storage: 
     assert len(storage.calls) == 0
 
 
-@pytest.mark.parametrize("fields", [{"bucket": ""}, {"name": "/"}, {"upsert": "perhaps"}])
-def test_an_upload_that_makes_no_sense_is_refused(client: FlaskClient, fields: dict[str, str]):
+@pytest.mark.parametrize(
+    "fields", [{"bucket": ""}, {"name": "/"}, {"name": ["a.png", "b.png"]}, {"upsert": "perhaps"}]
+)
+def test_an_upload_that_makes_no_sense_is_refused(client: FlaskClient, fields: dict[str, Any]):
     assert refused(send(client, **fields)) == (400, "invalid-query")
 
 

@@ -140,6 +140,8 @@ def test_a_preflight_is_answered_even_while_the_query_function_is_down(down: str
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
     allowed = answer.headers["access-control-allow-headers"].split(", ")
     assert {"authorization", "apikey", "content-type", "x-client-info"} <= set(allowed)
+    traced = httpx.options(f"{down}/query", headers={"Access-Control-Request-Headers": "apikey,traceparent"})
+    assert traced.headers["access-control-allow-headers"] == "apikey,traceparent"
 
 
 def test_a_query_function_that_is_down_is_a_problem_that_says_what_to_check(down: str):
