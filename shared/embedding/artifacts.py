@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from shared.embedding import registry
 from shared.embedding.model_config import ModelConfig
-from shared.errors import SettingsError
+from shared.errors import ModelBroken, SettingsError
 
 RECORD = "record.json"
 DIGESTS = "digests.json"
@@ -42,16 +42,13 @@ def find(name: str, cache: Path) -> Artifact | None:
     """
     root = cache / registry.slug(name)
     fingerprint = registry.fingerprint(name)
-    folders = [root / fingerprint] if fingerprint else _newest_first(root)
-    artifacts = ((folder, _intact_record(folder)) for folder in folders)
-    return next((Artifact(folder=folder, record=record) for folder, record in artifacts if record), None)
+    return next(_intact([root / fingerprint] if fingerprint else _newest_first(root)), None)
 
 
 def former(artifact: Artifact) -> list[Artifact]:
     """Earlier intact conversions of the same model that are still on this machine."""
-    folders = [folder for folder in _newest_first(artifact.folder.parent) if folder != artifact.folder]
-    artifacts = ((folder, _intact_record(folder)) for folder in folders)
-    return [Artifact(folder=folder, record=record) for folder, record in artifacts if record]
+    folders = _newest_first(artifact.folder.parent)
+    return [*_intact(folder for folder in folders if folder != artifact.folder)]
 
 
 def converted(cache: Path) -> list[str]:
@@ -66,8 +63,11 @@ def tokenizer(artifact: Artifact) -> Tokenizer | None:
 
 
 def written(name: str, cache: Path) -> AbstractContextManager[Path]:
-    """A folder to write a conversion into."""
-    return _staged(cache / registry.slug(name) / (registry.fingerprint(name) or ""))
+    """A folder to write a conversion into. ModelBroken where its original is gone."""
+    fingerprint = registry.fingerprint(name)
+    if not fingerprint:
+        raise ModelBroken(f"The files of {name!r} went away while it was being converted. Put them back.")
+    return _staged(cache / registry.slug(name) / fingerprint)
 
 
 def quantised(artifact: Artifact) -> Path | None:
@@ -159,6 +159,12 @@ def altered(folder: Path) -> set[str]:
         digests = {}
     found = {path.name: _digest(path) for path in _files(folder)}
     return {name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name)}
+
+
+def _intact(folders: Iterable[Path]) -> Iterator[Artifact]:
+    for folder in folders:
+        if record := _intact_record(folder):
+            yield Artifact(folder=folder, record=record)
 
 
 def _intact_record(folder: Path) -> ModelConfig | None:

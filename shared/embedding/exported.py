@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from shared.embedding import model_json, registry, tokens
 from shared.embedding.engines.openvino_compilation import core
-from shared.embedding.engines.openvino_runtime import ov
+from shared.embedding.engines.openvino_runtime import ov, reason
 from shared.embedding.families import Padding
 from shared.embedding.model_config import ImageInput, ModelConfig, Resize, TextInput
 from shared.embedding.model_json import RESAMPLES, Description, Texts, wrong
@@ -141,7 +141,7 @@ def _graph(folder: Path, file: str, dimensions: int) -> Any:
     try:
         graph = core().read_model(path)
     except RuntimeError as error:
-        raise wrong(folder, file, "an ONNX file that OpenVINO can read", _last_line(error)) from error
+        raise wrong(folder, file, "an ONNX file that OpenVINO can read", reason(error)) from error
     shape = graph.output(0).get_partial_shape()
     if not shape.compatible(ov.PartialShape([-1, dimensions])):
         raise wrong(folder, file, f"vectors of {dimensions} dimensions, as model.json says", _shape(shape))
@@ -167,7 +167,3 @@ def _inputs(graph: Any) -> str:
 
 def _shape(shape: Any) -> str:
     return str(shape).replace("?", "n")
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]

@@ -106,6 +106,11 @@ def _load_openvino(name: str, configuration: Settings, precision: str | None) ->
 
 def _load_torch(name: str, configuration: Settings) -> Embedder:
     registry.check(name)
+    if importlib.util.find_spec("torch") is None:
+        raise SettingsError(
+            "These settings mean the torch engine, and torch isn't installed here. Install "
+            "neural-search[torch], or set EMBEDDING_ENGINE=openvino and EMBEDDING_DEVICE=cpu."
+        )
     # Seconds and hundreds of megabytes, which the openvino engine does without.
     from shared.embedding.conversion.opening import open_source
     from shared.embedding.engines.torch_engine import TorchEngine, choose_device

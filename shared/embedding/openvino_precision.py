@@ -36,8 +36,10 @@ def trusted_native(artifact: Artifact, tokenizer: Tokenizer | None) -> str:
     return trusted(artifact, native_precision(), tokenizer)
 
 
-def compile_trusted(artifact: Artifact) -> None:
-    """Compile the model in the precision that will serve it, for the next start to be fast."""
+def compile_trusted(name: str, cache: Path) -> None:
+    """Compile a model just converted, in the precision that will serve it, for the next start to be fast."""
+    artifact = artifacts.find(name, cache)
+    assert artifact, "a conversion that was just written must be there"
     OpenVinoEngine(artifact, trusted_native(artifact, artifacts.tokenizer(artifact))).compile()
 
 

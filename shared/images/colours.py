@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BAND_PIXELS = 1_000_000
-MAX_PROFILE = 4 * 1024 * 1024  # bytes; print profiles have up to 3 MB
+MAX_PROFILE = 4 * 1024 * 1024  # bytes, unpacked; print profiles have up to 3 MB
 PROFILE_SPACES = {"RGB": "RGB", "RGBA": "RGB", "L": "GRAY", "LA": "GRAY", "CMYK": "CMYK"}
 SRGB_GAMMA = 0.45455
 # A ground is chosen by the darkest of a pixel's channels: from here on it can hardly be told from white.
@@ -28,7 +28,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def drawable(image: Image.Image) -> Image.Image:
-    """The picture in L, LA, RGB, RGBA, CMYK or LAB: modes that can be reduced and converted by a profile."""
+    """The picture in L, LA, RGB, RGBA or CMYK: modes that can be reduced and converted by a profile."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return in_eight_bits(image)
     if image.has_transparency_data and image.mode not in ("LA", "RGBA"):

@@ -49,6 +49,11 @@ def clean(data: bytes) -> bytes:
     parts, scans, begin, has_jfif = [b""], 0, 2, False
     for one in segments(data):
         scans += one.marker == START_OF_SCAN
+        if scans > MAX_SCANS:
+            raise TooManyScans(
+                f"The JPEG refines itself in more than {MAX_SCANS} scans. "
+                "Save it anew as a plain JPEG and upload it again."
+            )
         if one.marker in FRAMES:
             _check_frame(one.marker, data[one.content])
         if one.marker in NOTES:
@@ -57,11 +62,6 @@ def clean(data: bytes) -> bytes:
             if not _matters(one.marker, head):
                 parts.append(data[begin : one.start])
                 begin = one.end
-    if scans > MAX_SCANS:
-        raise TooManyScans(
-            f"The JPEG refines itself in more than {MAX_SCANS} scans. "
-            "Save it anew as a plain JPEG and upload it again."
-        )
     return b"".join([data[:2], JFIF if has_jfif else b"", *parts, data[begin:]])
 
 

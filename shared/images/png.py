@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from shared.images.colours import MAX_PROFILE
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_PROFILE = 4 * 1024 * 1024  # bytes, unpacked: print profiles have up to 3 MB
 KEPT = (b"PLTE", b"tRNS", b"eXIf", b"gAMA", b"sRGB")  # besides header, data and end
 
 

@@ -26,6 +26,8 @@ def load(open_: Open, name: str, error: Exception) -> tuple[Image.Image, float]:
     others, as in an interlaced file, is the one above it once more.
     """
     image, missing = _load(open_)
+    if 0 in image.size:
+        raise error
     if name == "JPEG" and missing:
         image, missing = _completed(open_(JPEG_END), image, missing)
     height = image.size[1]
@@ -45,7 +47,7 @@ def _load(open_: Open) -> tuple[Image.Image, list[int]]:
     """The picture, and the rows that the decoder left as they were: black in one copy, white in the other."""
     black, white = (_loaded_over(open_(b""), value) for value in (0, 255))
     first, second = (image.tobytes() for image in (black, white))
-    if not black.size[1]:
+    if 0 in black.size:
         return black, []
     stride = len(first) // black.size[1]
     starts = range(0, len(first), stride)

@@ -37,8 +37,7 @@ def directories(data: bytes) -> Iterator[Tags]:
         seen.add(place)
         tags = _directory(data, place, big)
         yield tags
-        below = tags.get(SUB_IFDS, ())
-        waiting += [tags.pop(-1, 0), *(below if isinstance(below, tuple) else (below,))]
+        waiting += [tags.pop(-1, 0), *_all(tags.get(SUB_IFDS, ()))[:MAX_DIRECTORIES]]
 
 
 def _number(data: bytes, order: str, big: bool, place: int) -> int:

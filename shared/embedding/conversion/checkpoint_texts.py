@@ -53,9 +53,8 @@ def _check(name: str, loaded: Any, vocabulary: int) -> None:
 
 def _length(files: dict[str, Any]) -> int | None:
     length = files.get("model_max_length")
-    return (
-        length if length and length < VERY_LARGE_INTEGER else None
-    )  # which transformers writes for "unknown"
+    is_known = length and length < VERY_LARGE_INTEGER  # which transformers writes for "unknown"
+    return length if is_known else None
 
 
 def _fast_tokenizer(name: str) -> Any:

@@ -27,9 +27,7 @@ def convert(name: str, cache: Path) -> None:
     source = open_source(name)
     with artifacts.written(name, cache) as folder:
         _save(source, folder)
-    artifact = artifacts.find(name, cache)
-    assert artifact, "a conversion that was just written must be there"
-    openvino_precision.compile_trusted(artifact)
+    openvino_precision.compile_trusted(name, cache)
 
 
 def _save(source: Source, folder: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from shared.embedding import preprocessing, tokens
 from shared.embedding.engines.openvino_compilation import core
+from shared.embedding.engines.openvino_runtime import reason
 from shared.embedding.exported import IMAGE, TEXT, Exported
 from shared.embedding.model_json import wrong
 from shared.embedding.precision_check import TEXTS, pictures
@@ -54,9 +55,8 @@ def _runner(model: Exported, file: str, graph: Any) -> Callable[[Sequence[NDArra
         try:
             return np.array(compiled(dict(enumerate(inputs)))[0], np.float32)
         except RuntimeError as error:
-            size = len(inputs[0])
-            reason = str(error).strip().splitlines()[-1]
-            raise _wrong(model, file, f"a tower that takes {size} at a time", f"{reason}") from error
+            expected = f"a tower that takes {len(inputs[0])} at a time"
+            raise _wrong(model, file, expected, reason(error)) from error
 
     return run
 

@@ -29,9 +29,7 @@ def write(model: Exported, cache: Path) -> None:
             ov.save_model(model.text, folder / "text.xml", compress_to_fp16=True)
             model.tokenizer.save(str(folder / artifacts.TOKENIZER))
         (folder / artifacts.RECORD).write_text(model.record.to_json(), "utf-8")
-    artifact = artifacts.find(name, cache)
-    assert artifact, "a conversion that was just written must be there"
-    openvino_precision.compile_trusted(artifact)
+    openvino_precision.compile_trusted(name, cache)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.embedding import artifacts
-from shared.embedding.engines.openvino_runtime import ov
+from shared.embedding.engines.openvino_runtime import ov, reason
 from shared.errors import ModelBroken
 
 
@@ -30,7 +30,7 @@ def compiled_graph(graph: Path, config: dict[str, Any]) -> Any:
         return _compile(graph, config)
     except RuntimeError as error:
         raise ModelBroken(
-            f"OpenVINO can't load {str(graph)!r}: {str(error).strip().splitlines()[-1]} "
+            f"OpenVINO can't load {str(graph)!r}: {reason(error)} "
             "Remove its folder and start again, and it will be converted anew."
         ) from error
 

@@ -1,4 +1,4 @@
-"""OpenVINO itself, imported in this one place."""
+"""OpenVINO itself, imported in this one place, and its errors in short."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ ov: Any = importlib.import_module("openvino")
 # with the GIL, the first for the GIL with the static, both for ever. So they are filled here, where the lock
 # of the import lets nobody else in. Making a tensor fills one table, looking at its numbers the other.
 _ = ov.Tensor(np.zeros(1, np.uint8)).data
+
+
+def reason(error: RuntimeError) -> str:
+    """The last line: those before name places in OpenVINO's own source."""
+    return str(error).strip().rpartition("\n")[2]

@@ -181,6 +181,18 @@ def test_a_name_that_is_not_converted_lists_those_that_are(child_environment: di
     assert re.search(rf"\(there: .*{NAME}.*\)", interpreter.output(code, child_environment))
 
 
+def test_torch_that_is_wanted_but_not_installed_is_named(child_environment: dict[str, str]) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None  # as in a container for the CPU\n"
+        "from shared.embedding import load\n"
+        "from shared.errors import SettingsError\n"
+        "try: load()\n"
+        "except SettingsError as error: print(error)"
+    )
+    environment = child_environment | {"EMBEDDING_ENGINE": "torch", "EMBEDDING_DEVICE": "auto"}
+    assert "Install neural-search[torch]" in run(code, environment)
+
+
 def test_an_unknown_name_lists_the_known_ones(configuration: Settings) -> None:
     with pytest.raises(UnknownModel, match=rf"Known names: {NAME}.*clip.*siglip.*dinov2") as caught:
         embedding.load("efficientnet-lite9", configuration=configuration)
@@ -193,6 +205,17 @@ def test_an_error_of_the_converting_process_arrives_here(configuration: Settings
     with pytest.raises(ModelBroken, match="weights of"):
         embedding.load(str(tmp_path), configuration=configuration)
     assert artifacts.find(str(tmp_path), configuration.embedding_cache) is None
+
+
+def test_a_checkpoint_that_goes_away_during_its_conversion_takes_no_former_one_with_it(
+    tmp_path: Path,
+) -> None:
+    name, cache = str(tmp_path / "gone"), tmp_path / "cache"
+    former = cache / registry.slug(name) / "former"
+    former.mkdir(parents=True)
+    with pytest.raises(ModelBroken, match="went away"), artifacts.written(name, cache):
+        pass
+    assert former.exists()
 
 
 def test_a_changed_checkpoint_is_another_one(tmp_path: Path) -> None:

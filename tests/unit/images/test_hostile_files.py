@@ -28,7 +28,7 @@ from shared.errors import (
     TooManyPixels,
     TooManyScans,
 )
-from shared.images import decode, jpeg, webp
+from shared.images import decode, jpeg, tiff, webp
 from shared.images.sandbox.pool import DecoderPool
 
 SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "images"
@@ -151,6 +151,13 @@ def interlaced(picture: Image.Image) -> bytes:
 def test_a_signature_with_nothing_behind_it_is_broken(kind: str) -> None:
     with pytest.raises(BrokenImage):
         decoded(saved(scene(), kind)[:16])
+
+
+@pytest.mark.parametrize("sides", [(4, 0), (0, 4)])
+def test_a_picture_without_a_pixel_is_broken_and_says_how(sides: tuple[int, int]) -> None:
+    frame = b"," + struct.pack("<HHHHB", 0, 0, *sides, 0) + b"\2\2D\1\0;"
+    with pytest.raises(BrokenImage, match="tile cannot extend outside image"):
+        decoded(b"GIF89a" + struct.pack("<HHBBB", 4, 4, 0, 0, 0) + frame)
 
 
 def test_the_remedy_and_the_cause_are_told() -> None:
@@ -296,6 +303,14 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
     assert decoded(refined(100)).width == 64
     with pytest.raises(TooManyScans, match="more than 100 scans"):
         decoded(refined(101))
+
+
+def test_of_the_places_of_a_tiffs_sub_images_only_the_first_are_looked_at() -> None:
+    # Millions of places, each looked at, would take minutes.
+    places = [0] * tiff.MAX_DIRECTORIES + [8 + 18 + 4 * (tiff.MAX_DIRECTORIES + 1)]
+    listed = struct.pack("<HHHIII", 1, tiff.SUB_IFDS, 4, len(places), 8 + 18, 0)
+    data = b"II*\0\x08\0\0\0" + listed + struct.pack(f"<{len(places)}I", *places)
+    assert len([*tiff.directories(data + struct.pack("<HHHIII", 1, tiff.WIDTH, 4, 1, 9, 0))]) == 1
 
 
 def test_scans_are_counted_as_scans_alone() -> None:
