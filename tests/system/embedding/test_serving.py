@@ -190,7 +190,7 @@ def test_torch_that_is_wanted_but_not_installed_is_named(child_environment: dict
         "except SettingsError as error: print(error)"
     )
     environment = child_environment | {"EMBEDDING_ENGINE": "torch", "EMBEDDING_DEVICE": "auto"}
-    assert "Install neural-search[torch]" in run(code, environment)
+    assert "Install neural-search[torch]" in interpreter.output(code, environment)
 
 
 def test_an_unknown_name_lists_the_known_ones(configuration: Settings) -> None:
