@@ -49,10 +49,9 @@ def store(storage: Storage, upload: Upload, *, limiter: ConcurrencyLimiter, deco
     """
     with limiter.enter():
         decoded = decode(upload.data, min_side=1)
-    answer = storage.upload(
+    return storage.upload(
         upload.bucket, upload.name, upload.data, mime_type=decoded.mime_type, upsert=upload.upsert
     )
-    return str(answer["Id"])
 
 
 def wait(

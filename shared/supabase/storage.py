@@ -118,23 +118,21 @@ class Storage:
             return False
         return False  # a server that has something under any name is no Storage
 
-    def upload(
-        self, bucket: str, name: str, data: bytes, *, mime_type: str, upsert: bool = False
-    ) -> dict[str, Any]:
-        """Stores an object as this identity. Returns Storage's answer, `{"Key", "Id"}`."""
+    def upload(self, bucket: str, name: str, data: bytes, *, mime_type: str, upsert: bool = False) -> str:
+        """Stores an object as this identity. Returns its id."""
         url = f"{self._base}/object/{object_path(bucket, name)}"
         form = {"cacheControl": "3600"}
         file = {"file": (name.rsplit("/", 1)[-1], data, mime_type)}
         headers = {"x-upsert": str(upsert).lower()}
         with self._send("POST", url, headers=headers, data=form, files=file) as response:
-            return _json_object(response)
+            return _text(_json_object(response), "Id")
 
     def sign(self, bucket: str, names: Sequence[str], *, seconds: int) -> dict[str, str]:
         """Name -> a URL that shows the object to anybody, for those that this identity may read."""
         url = f"{self._base}/object/sign/{quote(bucket, safe='')}"
         with self._send("POST", url, json={"paths": list(names), "expiresIn": seconds}) as response:
             rows = _json_list(response)
-        tokens = {row["path"]: _token(row.get("signedURL")) for row in rows if not row.get("error")}
+        tokens = {_text(row, "path"): _token(row.get("signedURL")) for row in rows if not row.get("error")}
         return {
             name: f"{self._public}/object/sign/{object_path(bucket, name)}?token={token}"
             for name, token in tokens.items()
@@ -314,9 +312,15 @@ def _json_object(response: requests.Response) -> dict[str, Any]:
 
 def _json_list(response: requests.Response) -> list[dict[str, Any]]:
     body = _json(response)
-    if not isinstance(body, list):
-        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON list.")
+    if not (isinstance(body, list) and all(isinstance(row, dict) for row in body)):
+        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON list of objects.")
     return body
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    if not isinstance(found := body.get(name), str):
+        raise StorageError(f"Storage answered {body!r:.100}. Expected text as {name!r}.")
+    return found
 
 
 def _json(response: requests.Response) -> Any:

@@ -258,12 +258,17 @@ def test_a_storage_that_cannot_be_reached_is_everybodys_trouble_and_silence_is_o
 
 def test_an_upload_says_what_it_is_and_whether_it_may_overwrite(fake: responses.RequestsMock):
     fake.post(f"{URL}/storage/v1/object/images/a/b.png", json={"Key": "images/a/b.png", "Id": "7"})
-    answer = client().upload("images", "a/b.png", DATA, mime_type="image/png", upsert=True)
-    assert answer["Id"] == "7"
+    assert client().upload("images", "a/b.png", DATA, mime_type="image/png", upsert=True) == "7"
     [call] = fake.calls
     assert call.request.headers["x-upsert"] == "true"
     assert b"Content-Type: image/png" in call.request.body
     assert b'filename="b.png"' in call.request.body
+
+
+def test_an_uploads_answer_without_an_id_is_storages_error(fake: responses.RequestsMock):
+    fake.post(f"{URL}/storage/v1/object/images/a.png", json={"Key": "images/a.png"})
+    with pytest.raises(StorageError, match="Storage answered"):
+        client().upload("images", "a.png", DATA, mime_type="image/png")
 
 
 def test_signing_leaves_out_what_the_caller_may_not_read(fake: responses.RequestsMock):
@@ -289,7 +294,7 @@ def test_only_a_public_bucket_has_urls_for_everybody(fake: responses.RequestsMoc
     assert client().public_urls("closed", ["a.png"]) == {}
 
 
-@pytest.mark.parametrize("body", ["<html>", "{}", "7"])
+@pytest.mark.parametrize("body", ["<html>", "{}", "7", '["a.png"]', '[{"signedURL": "/a.png?token=t"}]'])
 def test_a_signing_answer_that_makes_no_sense_is_storages_error(fake: responses.RequestsMock, body: str):
     fake.post(f"{URL}/storage/v1/object/sign/images", body=body)
     with pytest.raises(StorageError, match="Storage answered"):
