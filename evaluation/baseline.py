@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.intervals import Resampling, interval
+from evaluation.records import FORMAT
 from evaluation.report import table, words
 from shared.errors import CollectionError
 
-FORMAT = 1
 DIGITS = 4  # of a kept value: a hundredth of the smallest drop that anybody would ask about
+COMPARED = ("collection", "seed", "queries", "results")  # without them no report is a baseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,11 @@ def load(path: Path) -> dict[str, Any]:
         raise CollectionError(
             f"The baseline {str(path)!r} has the format {found!r}, expected {FORMAT}. Make it anew with "
             "--output."
+        )
+    if missing := [name for name in COMPARED if name not in baseline]:
+        raise CollectionError(
+            f"The baseline {str(path)!r} lacks {', '.join(missing)}. Expected a report.json of an earlier "
+            "run."
         )
     return dict(baseline)
 
@@ -187,8 +193,8 @@ def _check_comparable(report: dict[str, Any], baseline: dict[str, Any]) -> None:
         if found != expected:
             raise CollectionError(
                 f"This run can't be compared with the baseline: the {what} differ, {expected!r} there, "
-                f"{found!r} "
-                "here. Evaluate the same images with the same seed and --limit, or make the baseline anew."
+                f"{found!r} here. Evaluate the same images with the same seed and --limit, or make the "
+                "baseline anew."
             )
 
 

@@ -27,12 +27,11 @@ from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
-from evaluation.sources import emoji, folder
+from evaluation.sources import emoji, folder, samples
 from shared import settings
 from shared.settings import CHECKOUT
 
 PUBLISHED = CHECKOUT / "evaluation" / "published" / "confidence.json"
-PHOTOGRAPHS = CHECKOUT / "examples" / "images"
 
 RETURNING = {"related": 0.05, "strong": 0.01}  # of the queries whose category is gone, how many reach a level
 MISTAKEN = 0.01  # of the images that aren't there, how many are taken for one that is
@@ -249,7 +248,7 @@ def main() -> None:
     cache = configuration.embedding_cache / "npm"
     collections = [
         vectors("drawings", emoji.captioned(cache), method, decode),
-        vectors("photographs", folder.collection(PHOTOGRAPHS), method, decode),
+        vectors("photographs", folder.collection(samples.IMAGES), method, decode),
     ]
     found = measure(collections, method.text_features)
     image = found["kinds"]["image"]

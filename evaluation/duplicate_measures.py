@@ -7,7 +7,6 @@ from it.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from functools import partial
@@ -19,13 +18,12 @@ from PIL import Image
 
 from evaluation import decoding, edits, seeds
 from evaluation.collection import Collection, Item
-from evaluation.confidence import PHOTOGRAPHS
 from evaluation.decoding import Decode
 from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
-from evaluation.sources import emoji, folder
+from evaluation.sources import emoji, folder, samples
 from shared import settings
 from shared.images.perceptual_hash import perceptual_hash
 from shared.settings import CHECKOUT
@@ -41,39 +39,34 @@ GROUP = 32  # images at a time
 Make = Callable[[Image.Image, str], bytes]  # an upright picture and its key to a file
 
 
-def _file(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
 def _resized(picture: Image.Image, factor: float) -> bytes:
     size = tuple(max(1, round(side * factor)) for side in picture.size)
-    return _file(picture.resize((size[0], size[1]), Image.Resampling.LANCZOS), "JPEG", quality=85)
+    return edits.saved(picture.resize((size[0], size[1]), Image.Resampling.LANCZOS), "JPEG", quality=85)
 
 
 def _edited(edit: str, picture: Image.Image, key: str) -> bytes:
     return edits.png(edits.edited(picture, edit, key, 0))
 
 
-def _cropped(picture: Image.Image, area: float) -> bytes:
+def cropped(picture: Image.Image, area: float) -> bytes:
+    """This share of the area, from the middle, in the picture's own proportions."""
     left, top = (round(side * (1 - area**0.5) / 2) for side in picture.size)
     return edits.png(picture.crop((left, top, picture.width - left, picture.height - top)))
 
 
 COPIES: dict[str, Make] = {
-    "JPEG, quality 75": lambda picture, _: _file(picture, "JPEG", quality=75),
-    "JPEG, quality 20": lambda picture, _: _file(picture, "JPEG", quality=20),
-    "WebP, quality 80": lambda picture, _: _file(picture, "WEBP", quality=80),
-    "AVIF, quality 60": lambda picture, _: _file(picture, "AVIF", quality=60),
-    "GIF, 256 colours": lambda picture, _: _file(picture.quantize(256), "GIF"),
+    "JPEG, quality 75": lambda picture, _: edits.saved(picture, "JPEG", quality=75),
+    "JPEG, quality 20": lambda picture, _: edits.saved(picture, "JPEG", quality=20),
+    "WebP, quality 80": lambda picture, _: edits.saved(picture, "WEBP", quality=80),
+    "AVIF, quality 60": lambda picture, _: edits.saved(picture, "AVIF", quality=60),
+    "GIF, 256 colours": lambda picture, _: edits.saved(picture.quantize(256), "GIF"),
     "twice the size": lambda picture, _: _resized(picture, 2),
     "half the size": lambda picture, _: _resized(picture, 0.5),
     "a quarter of the size": lambda picture, _: _resized(picture, 0.25),
 }
 OTHERS: dict[str, Make] = {
-    "crop to 90%": lambda picture, _: _cropped(picture, 0.9),
-    "crop to 80%": lambda picture, _: _cropped(picture, 0.8),
+    "crop to 90%": lambda picture, _: cropped(picture, 0.9),
+    "crop to 80%": lambda picture, _: cropped(picture, 0.8),
     **{edit: partial(_edited, edit) for edit in ("crop", "flip", "rotate", "overlay", "colour", "blur")},
 }
 
@@ -136,7 +129,7 @@ def main() -> None:
     decode = decoding.bounded(configuration)
     collections = {
         "drawings": emoji.captioned(configuration.embedding_cache / "npm"),
-        "photographs": folder.collection(PHOTOGRAPHS),
+        "photographs": folder.collection(samples.IMAGES),
     }
     found = {name: measure(collection, method, decode) for name, collection in collections.items()}
     report = {"model": method.name, "images": IMAGES, "machine": machine(), "collections": found}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
@@ -43,8 +44,7 @@ def resize(picture: Image.Image, random: np.random.Generator) -> Image.Image:
 
 def recompress(picture: Image.Image, random: np.random.Generator) -> Image.Image:
     """Through a JPEG of quality 20."""
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=JPEG_QUALITY)
+    file = io.BytesIO(saved(picture, "JPEG", quality=JPEG_QUALITY))
     return Image.open(file).convert("RGB")
 
 
@@ -102,6 +102,11 @@ def edited(picture: Image.Image, edit: str, key: str, seed: int) -> Image.Image:
 
 def png(picture: Image.Image) -> bytes:
     """The picture as a file that loses nothing, so that the edit alone is measured."""
+    return saved(picture, "PNG", compress_level=1)
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    """The picture as a file of this kind, by Pillow's options."""
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    picture.save(file, kind, **options)
     return file.getvalue()

@@ -77,8 +77,7 @@ def measure(
     if count <= K or dimensions > MAX_DIMENSIONS:
         raise CollectionError(
             f"Indexes can't be compared on {count} vectors of {dimensions} dimensions. Expected more than "
-            f"{K} "
-            f"vectors of at most {MAX_DIMENSIONS}."
+            f"{K} vectors of at most {MAX_DIMENSIONS}."
         )
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(count, min(queries, count), replace=False))
@@ -257,8 +256,8 @@ def _scratch(url: str) -> Iterator[Connection]:
     except errors.InsufficientPrivilege as error:
         raise DatabaseForbidden(
             f"The database refused: {_first_line(error)}. Indexes are compared in temporary tables with "
-            "pgvector: "
-            "create the extension `vector` there, or unset DATABASE_URL and let a temporary Postgres be used."
+            "pgvector: create the extension `vector` there, or unset DATABASE_URL and let a temporary "
+            "Postgres be used."
         ) from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"The database doesn't answer: {_first_line(error)}.") from error

@@ -6,7 +6,6 @@ and on 3,000 generated pictures that all look alike, and writes evaluation/publi
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,14 +19,14 @@ from PIL import Image, ImageDraw
 
 from evaluation import decoding, seeds
 from evaluation.collection import Collection, Item
-from evaluation.confidence import PHOTOGRAPHS
 from evaluation.decoding import Decode
-from evaluation.duplicate_measures import GROUP
+from evaluation.duplicate_measures import GROUP, cropped
+from evaluation.edits import png, saved
 from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
-from evaluation.sources import emoji, folder
+from evaluation.sources import emoji, folder, samples
 from shared import settings
 from shared.settings import CHECKOUT
 
@@ -55,27 +54,14 @@ Vectors = NDArray[np.float32]  # (n, dimensions), of unit length
 Copies = dict[str, tuple[NDArray[np.intp], Vectors]]  # of which rows, by the kind of copy
 
 
-def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    """The picture as a file of this kind, by Pillow's options."""
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
-def cropped(picture: Image.Image) -> bytes:
-    """Three quarters of each side, from the middle."""
-    left, top = (round(side * (1 - KEPT_SIDE) / 2) for side in picture.size)
-    return saved(picture.crop((left, top, picture.width - left, picture.height - top)), "PNG")
-
-
 def halved(picture: Image.Image) -> bytes:
     """Half the width and half the height."""
     width, height = (max(1, side // 2) for side in picture.size)
-    return saved(picture.resize((width, height), Image.Resampling.LANCZOS), "PNG")
+    return png(picture.resize((width, height), Image.Resampling.LANCZOS))
 
 
 COPIES: dict[str, Callable[[Image.Image], bytes]] = {
-    "crop to 75%": cropped,
+    "crop to 75%": lambda picture: cropped(picture, KEPT_SIDE**2),
     "JPEG, quality 20": lambda picture: saved(picture, "JPEG", quality=20),
     "half the size": halved,
 }
@@ -88,7 +74,7 @@ def look_alike(number: int) -> bytes:
     picture = Image.new("RGB", (224, 224), tuple(tones[0].tolist()))
     left, top, side = (int(random.integers(low, low + 25)) for low in (50, 50, 90))
     ImageDraw.Draw(picture).ellipse((left, top, left + side, top + side), fill=tuple(tones[1].tolist()))
-    return saved(picture, "PNG")
+    return png(picture)
 
 
 def look_alikes(count: int = LOOK_ALIKES) -> Collection:
@@ -116,7 +102,7 @@ def blank(method: Embedding, decode: Decode) -> list[int]:
     Of 27 colours and three proportions, because a model lays other shapes than squares on a ground.
     """
     pictures = product(((224, 224), (400, 300), (300, 400)), product((0, 128, 255), repeat=3))
-    files = [saved(Image.new("RGB", size, tone), "PNG") for size, tone in pictures]
+    files = [png(Image.new("RGB", size, tone)) for size, tone in pictures]
     mean = embedded(files, method, decode).mean(axis=0)
     return [round(99 * float(value)) for value in mean / np.abs(mean).max()]
 
@@ -194,7 +180,7 @@ def main() -> None:
         decode = decoding.bounded(configuration)
         collections = {
             "drawings": emoji.captioned(configuration.embedding_cache / "npm"),
-            "photographs": folder.collection(PHOTOGRAPHS),
+            "photographs": folder.collection(samples.IMAGES),
         }
         crowd = embedded([item.read() for item in look_alikes().items], method, decode)
         report["models"][name] = {

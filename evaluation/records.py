@@ -11,6 +11,7 @@ from evaluation import metrics
 from evaluation.outcomes import Outcome
 from evaluation.ranking import RECALLS, STEPS
 
+FORMAT = 1
 BINS = 100  # of the similarities' distributions
 EXAMPLES = 6
 EXPECTED = 3  # of the right answers, to show beside the found ones

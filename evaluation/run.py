@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import features, outcomes, records, seeds, tasks
+from evaluation import decoding, features, outcomes, records, seeds, tasks
 from evaluation.collection import Collection, Item
 from evaluation.decoding import Decode
 from evaluation.features import Extracted, Progress
@@ -20,10 +20,9 @@ from evaluation.methods import Features, Method, Reranker, Similarities
 from evaluation.outcomes import Outcome
 from evaluation.ranking import rank
 from evaluation.tasks import Task
-from shared import images, settings
+from shared import settings
 from shared.errors import CollectionError
 
-FORMAT = 1
 TEXTS = 64  # at a time
 
 
@@ -50,7 +49,9 @@ def evaluate(
     `progress(doing, done, total)` is called often. `decode(data, *, min_side)` is shared.images' by default,
     with the limits of the settings. CollectionError where nothing can be asked.
     """
-    return _Run(collection, methods, seed, progress or _silent, decode or _decode()).report(kinds)
+    return _Run(
+        collection, methods, seed, progress or _silent, decode or decoding.bounded(settings.load())
+    ).report(kinds)
 
 
 class _Run:
@@ -82,7 +83,7 @@ class _Run:
 
     def heading(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
+            "format": records.FORMAT,
             "collection": {
                 "name": self.collection.name,
                 "items": len(self.collection.items),
@@ -231,15 +232,6 @@ def _first(extracted: Extracted) -> str:
         return "none failed"
     failure = extracted.failures[0]
     return f"the first that failed is {failure.key!r} ({failure.message})"
-
-
-def _decode() -> Decode:
-    configuration = settings.load()
-    return partial(
-        images.decode,
-        max_bytes=configuration.max_image_bytes,
-        max_pixels=configuration.max_image_pixels,
-    )
 
 
 def _silent(doing: str, done: int, total: int) -> None:

@@ -63,16 +63,14 @@ class Task:
 
 def offered(collection: Collection) -> list[str]:
     """The kinds of tasks that this collection's labels, groups and captions allow."""
-    makers = {"label": label_task, "pairs": pairs_task, "text": text_task}
-    return [kind for kind in KINDS if kind == "copies" or makers[kind](collection, seed=0).queries]
+    return [kind for kind in KINDS if MAKERS[kind](collection, seed=0).queries]
 
 
 def make(kind: str, collection: Collection, seed: int) -> Task:
     """The task of this kind; CollectionError where there is no such kind."""
     if kind not in KINDS:
         raise CollectionError(f"There is no task {kind!r}. Expected one of: {', '.join(KINDS)}.", value=kind)
-    makers = {"label": label_task, "pairs": pairs_task, "copies": copies_task, "text": text_task}
-    return makers[kind](collection, seed=seed)
+    return MAKERS[kind](collection, seed=seed)
 
 
 def label_task(collection: Collection, *, seed: int) -> Task:
@@ -167,6 +165,9 @@ def text_task(collection: Collection, *, seed: int) -> Task:
         hidden=tuple(_positions([]) for _ in chosen),
         sampled_from=len(captions),
     )
+
+
+MAKERS = {"label": label_task, "pairs": pairs_task, "copies": copies_task, "text": text_task}
 
 
 def pictures(queries: Sequence[Query], seed: int, decode: Decode) -> list[Item]:

@@ -80,8 +80,7 @@ def _verdict(report: Report, kind: str) -> str:
     figure = best["metrics"][metric]
     sentences = [
         f"With {best['method']}, {words.plainly(metric, words.share(figure['value']))} (with other queries "
-        "of this "
-        f"kind {figure['low'] * 100:.0f} to {figure['high'] * 100:.0f})."
+        f"of this kind {figure['low'] * 100:.0f} to {figure['high'] * 100:.0f})."
     ]
     others = [one for one in table.ranked(report, kind) if one is not best]
     others.sort(key=lambda one: -one["metrics"][metric]["value"])
@@ -176,16 +175,14 @@ def _figures(report: Report, kind: str, look: Look, best: str) -> list[dict[str,
     if recall := _curves(curves, "recall"):
         caption = (
             "How many of the right images one has seen after looking at the first k answers. A curve that "
-            "rises "
-            f"early puts the right ones at the top.{_after_ten(best, recall)}"
+            f"rises early puts the right ones at the top.{_after_ten(best, recall)}"
         )
         svg = charts.recall_by_k(recall, look, f"{kind}-recall")
         figures.append({"title": "Recall by number of answers", "svg": svg, "caption": caption})
     if precision := _curves(curves, "precision_recall"):
         caption = (
             "How clean the list of answers still is when it is made long enough to hold a given share of "
-            "the right "
-            "images. The higher a curve stays to the right, the better."
+            "the right images. The higher a curve stays to the right, the better."
         )
         svg = charts.precision_recall(precision, look, f"{kind}-precision")
         figures.append({"title": "Precision against recall", "svg": svg, "caption": caption})
@@ -211,9 +208,8 @@ def _after_ten(best: str, recall: dict[str, Any]) -> str:
 def _distribution(row: dict[str, Any], kind: str) -> dict[str, str]:
     threshold = row.get("threshold")
     caption = (
-        f"How similar {row['method']} finds images that belong together, and those that don't. The less "
-        "the two "
-        "hills overlap, the better one number tells them apart."
+        f"How similar {row['method']} finds images that belong together, and those that don't. The less the "
+        "two hills overlap, the better one number tells them apart."
     )
     if threshold is not None:
         caption += f" {_threshold(row)}"
@@ -226,8 +222,7 @@ def _threshold(row: dict[str, Any]) -> str:
     passing, stray = row["passing"]["matching"], row["passing"]["other"]
     said = (
         f"Suggested threshold: {row['threshold']:.3f} ({row['threshold_rule']}). {words.share(passing)} "
-        "pairs that "
-        f"belong together reach it, and {_few(stray)} of the others."
+        f"pairs that belong together reach it, and {_few(stray)} of the others."
     )
     return said if stray < TOO_MANY else f"No threshold tells them apart here. {said}"
 
@@ -241,7 +236,6 @@ def _index_sentence(row: dict[str, Any]) -> str:
     loses = "none" if missed < 0.05 else f"{missed:.1f} of 100"
     return (
         f"{row['strategy']} misses {loses} of the 10 nearest images that {row['method']} knows of, and "
-        "answers the "
-        f"middle query in {row['p50_ms']:.1f} ms: it "
+        f"answers the middle query in {row['p50_ms']:.1f} ms: it "
         f"{words.INDEXES.get(row['strategy'], 'is another index')}."
     )

@@ -70,8 +70,7 @@ _METRICS = (
     (
         r"recall@(\d+|k)",
         "of all the right images, the share among the first {}. Where there is only one right image: how "
-        "often "
-        "it is among the first {}",
+        "often it is among the first {}",
     ),
     (r"precision@(\d+|k)", "of the first {} answers, the share that is right"),
     (
@@ -83,14 +82,12 @@ _METRICS = (
     (
         r"µAP",
         "all answers to all queries in one list by similarity: 1 if every copy comes before every "
-        "stranger, so that "
-        "one threshold serves all queries",
+        "stranger, so that one threshold serves all queries",
     ),
     (
         r"recall at (\d+)% precision",
-        "with the lowest threshold at which {}% of what is reported is right: the share of the copies "
-        "that is "
-        "found",
+        "with the lowest threshold at which {}% of what is reported is right: the share of the copies that "
+        "is found",
     ),
 )
 

@@ -7,6 +7,7 @@ import mimetypes
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from shared.errors import CollectionError
 from shared.supabase.storage import Storage
 
 PAGE = 1000  # entries of a folder at once: the most that Storage gives
-MAX_OBJECTS = 100_000
+MAX_OBJECTS = 100_000  # that are listed, images or not
 MAX_FOLDERS = 10_000
 PARALLEL = 8
 
@@ -42,15 +43,14 @@ def collection(
     if not images:
         raise CollectionError(
             f"There are no images in {_place(bucket, folder)} that this key may see. Check the name, the "
-            "policies "
-            "and SUPABASE_SECRET_KEY."
+            "policies and SUPABASE_SECRET_KEY."
         )
     labels = (
         _attached(storage, bucket, images, label_key) if label_key else _by_folder(images, folder.strip("/"))
     )
     downloads = Downloads(storage, bucket, cache, max_bytes)
     items = [
-        Item(key=image.name, read=downloads.reader(image), label=label, captions=(), group=None)
+        Item(key=image.name, read=partial(downloads.read, image), label=label, captions=(), group=None)
         for image, label in zip(images, labels, strict=True)
     ]
     return Collection(name=_place(bucket, folder), items=tuple(items))
@@ -64,9 +64,6 @@ class Downloads:
         self._bucket = bucket
         self._cache = cache
         self._max_bytes = max_bytes
-
-    def reader(self, image: StoredImage) -> Reader:
-        return Reader(self, image)
 
     def read(self, image: StoredImage) -> bytes:
         path = self._cache / hashlib.sha256(image.name.encode()).hexdigest()
@@ -86,35 +83,23 @@ class Downloads:
         return data
 
 
-@dataclass(frozen=True)
-class Reader:
-    """Reads one object, now or later."""
-
-    downloads: Downloads
-    image: StoredImage
-
-    def __call__(self) -> bytes:
-        return self.downloads.read(self.image)
-
-
 def _walk(storage: Storage, bucket: str, start: str) -> Iterator[StoredImage]:
     """Every image below the folder `start`. Storage lists one folder at a time."""
-    folders, visited, found = [start], 0, 0
+    folders, visited, listed = [start], 0, 0
     while folders:
         folder, visited = folders.pop(), visited + 1
         for entry in _entries(storage, bucket, folder):
+            listed += 1
+            if listed > MAX_OBJECTS or visited > MAX_FOLDERS:
+                raise CollectionError(
+                    f"{_place(bucket, start)} has more than {MAX_OBJECTS:,} objects or {MAX_FOLDERS:,} "
+                    f"folders. Name a folder of it: bucket:{bucket}/FOLDER."
+                )
             name = f"{folder}/{entry['name']}" if folder else str(entry["name"])
             if entry.get("id") is None:
                 folders.append(name)
             elif _is_image(entry):
-                found += 1
                 yield _stored_image(name, entry)
-        if found > MAX_OBJECTS or visited > MAX_FOLDERS:
-            raise CollectionError(
-                f"{_place(bucket, start)} has more than {MAX_OBJECTS:,} images or {MAX_FOLDERS:,} folders. "
-                "Name a "
-                f"folder of it: bucket:{bucket}/FOLDER."
-            )
 
 
 def _entries(storage: Storage, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
@@ -122,7 +107,7 @@ def _entries(storage: Storage, bucket: str, folder: str) -> Iterator[dict[str, A
     while page := storage.list_folder(bucket, folder, limit=PAGE, offset=offset):
         yield from page
         offset += len(page)
-        if len(page) < PAGE or offset > MAX_OBJECTS:
+        if len(page) < PAGE:
             return
 
 
@@ -160,9 +145,8 @@ def _attached(storage: Storage, bucket: str, images: list[StoredImage], key: str
         labels = list(pool.map(label, images))
     if not any(labels):
         raise CollectionError(
-            f"None of the {len(images)} images in {bucket!r} has {key!r} in its metadata. Check the key: "
-            "it is what "
-            "uploaders attach, as `metadata` in supabase-js."
+            f"None of the {len(images)} images in {bucket!r} has {key!r} in its metadata. Check the key: it "
+            "is what uploaders attach, as `metadata` in supabase-js."
         )
     return labels
 

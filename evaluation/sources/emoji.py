@@ -83,9 +83,9 @@ def is_here(cache: Path) -> bool:
     return all((cache / package.folder).is_dir() for package in (FLUENT, GOOGLE))
 
 
-def split_of(codes: str) -> str:
-    """`dev` or `test`, by a hash of the emoji's code points such as `1f34e`: the same for ever."""
-    return SPLITS[hashlib.sha256(codes.encode()).digest()[0] % len(SPLITS)]
+def split_of(name: str) -> str:
+    """`dev` or `test`, by a hash of code points such as `1f34e`, or of a caption: the same for ever."""
+    return SPLITS[hashlib.sha256(name.encode()).digest()[0] % len(SPLITS)]
 
 
 def _items(row: dict[str, Any], fluent: Path, google: Path, splits: Sequence[str]) -> Iterator[Item]:

@@ -69,8 +69,7 @@ def _pack(package: Package, folder: Path, cache: Path) -> Path:
     except subprocess.TimeoutExpired as error:
         raise CollectionError(
             f"npm didn't fetch {package.spec} within {SECONDS} seconds. Check the network and npm's "
-            "registry, "
-            f"or put {package.tarball} into {cache}."
+            f"registry, or put {package.tarball} into {cache}."
         ) from error
     if done.returncode:
         raise CollectionError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from evaluation.collection import Collection, Item
@@ -20,13 +19,8 @@ def collection(split: str = "test") -> Collection:
     return Collection(name=f"samples:{split}", items=tuple(_captioned(item, split) for item in items))
 
 
-def split_of(caption: str) -> str:
-    """`dev` or `test`, by a hash of the caption: the same for ever."""
-    return emoji.SPLITS[hashlib.sha256(caption.encode()).digest()[0] % len(emoji.SPLITS)]
-
-
 def _captioned(item: Item, split: str) -> Item:
-    captions = tuple(caption for caption in _captions(item.key) if split_of(caption) == split)
+    captions = tuple(caption for caption in _captions(item.key) if emoji.split_of(caption) == split)
     return Item(key=item.key, read=item.read, label=item.label, captions=captions)
 
 

@@ -117,8 +117,22 @@ def test_a_bucket_beyond_the_bound_is_refused_with_a_remedy(
     read: Callable[..., Collection], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(bucket, "MAX_OBJECTS", 2)
-    with pytest.raises(CollectionError, match=r"more than 2 images .+ Name a folder of it"):
+    with pytest.raises(CollectionError, match=r"more than 2 objects .+ Name a folder of it"):
         read()
+
+
+def test_files_that_are_no_images_count_for_the_bound_too(
+    storage: Storage, supabase: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    name = f"evaluated-{next(NAMES)}"
+    supabase.storage.create_bucket(name)
+    for path in ("a.txt", "b.txt", "c.txt"):
+        supabase.storage.from_(name).upload(path, b"no picture", {"content-type": "text/plain"})
+    supabase.storage.from_(name).upload("d.png", example_report.picture(1), {"content-type": "image/png"})
+    monkeypatch.setattr(bucket, "PAGE", 1)
+    monkeypatch.setattr(bucket, "MAX_OBJECTS", 2)
+    with pytest.raises(CollectionError, match="more than 2 objects"):
+        bucket.collection(storage, name, folder="", label_key=None, cache=tmp_path, max_bytes=10**6)
 
 
 def test_an_image_is_downloaded_once_a_run(

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 from support.databases import Connection
 
-from evaluation import confidence, decoding, levels
+from evaluation import decoding, edits, levels
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
+from evaluation.sources import samples
 from shared import settings
 from shared.settings import CHECKOUT
 
@@ -111,13 +112,13 @@ def is_blank(db: Connection, method: Embedding, files: Sequence[bytes]) -> list[
 
 def test_the_default_model_sees_pictures_of_one_colour_near_to_the_blank(db: Connection, default: Embedding):
     pictures = product(((32, 32), (200, 150), (90, 160), (300, 100)), product((40, 90, 200), repeat=3))
-    files = [levels.saved(Image.new("RGB", size, tone), "PNG") for size, tone in pictures]
+    files = [edits.saved(Image.new("RGB", size, tone), "PNG") for size, tone in pictures]
     assert all(is_blank(db, default, files))
 
 
 def test_the_default_model_sees_no_photograph_and_no_disc_near_to_the_blank(
     db: Connection, default: Embedding
 ):
-    photographs = sorted(confidence.PHOTOGRAPHS.rglob("*.jpg"))[::10]
+    photographs = sorted(samples.IMAGES.rglob("*.jpg"))[::10]
     files = [path.read_bytes() for path in photographs] + [levels.look_alike(0)]
     assert not any(is_blank(db, default, files))
