@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.figures import COLUMNS, Figure, cells, number
+from benchmarks.figures import HEAD, Figure, lines, number
 from shared.embedding.embedder import Embedder
 from shared.embedding.model_config import ImageInput, ModelConfig, Resize
 from shared.images import Decode, DecodedImage
@@ -190,7 +190,7 @@ def _round(times: float) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    print(f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|", sep="\n")
+    print(*HEAD, sep="\n")
     with logs.silenced():
         for figure in measure():
-            print(f"| {' | '.join(cells([figure])[0])} |", flush=True)
+            print(*lines([figure]), flush=True)

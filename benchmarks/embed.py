@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import embed_files, embed_served, embed_steps
+from benchmarks.contest import median
 from benchmarks.embed_bench import Bench, Show
 from benchmarks.figures import Figure
 from benchmarks.speed import machine
@@ -62,7 +63,7 @@ def measure(rows: Collection[str], show: Show, *, seed: int = 1) -> tuple[dict[s
         "machine": machine() | {"load": round(load, 1)},
         "seconds": round(time.monotonic() - began),
         "precision": bench.precision,
-        "matrix_gflops": {name: embed_steps.middle(rates) for name, rates in bench.rates.items()},
+        "matrix_gflops": {name: median(bench.rates, name) for name in bench.rates},
         "figures": [figure.as_json() for figure in figures],
         "skipped": [{"row": row, "reason": reason} for row, reason in skipped.items()],
     }

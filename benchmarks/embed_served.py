@@ -66,13 +66,22 @@ def _cold_figures(function: str, times: Rates) -> list[Figure]:
 
 def _memory(bench: Bench, project: Project, picture: bytes) -> list[Figure]:
     found = []
-    for number_, function in enumerate(FUNCTIONS):
-        bench.show("memory", number_, len(FUNCTIONS))
+    for done, function in enumerate(FUNCTIONS):
+        bench.show("memory", done, len(FUNCTIONS))
         weights = serving.memory_under_load(function, project, MODEL, picture, seconds=LOAD_SECONDS)
         note = f"{number(weights['at_rest'], 'MB')} at rest; {weights['served']:.0f} requests served"
         what = f"memory of `{function}` (PSS, decoders included), 8 requests at a time"
-        about = {"unit": "MB", "target": MEMORY, "at_most": True, "note": note}
-        found.append(Figure(row="memory", what=what, value=weights["at_most"], **about))  # type: ignore[arg-type]
+        found.append(
+            Figure(
+                row="memory",
+                what=what,
+                value=weights["at_most"],
+                unit="MB",
+                target=MEMORY,
+                at_most=True,
+                note=note,
+            )
+        )
     return found
 
 

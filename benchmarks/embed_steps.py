@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def matrix(bench: Bench) -> list[Figure]:
             bench.rates[precision] = [multiply() for _ in range(ROUNDS)]
     return [
         Figure(
-            row="matrix", what=f"matrix multiplication, {one}", value=middle(bench.rates[one]), unit="GFLOP/s"
+            row="matrix", what=f"matrix multiplication, {one}", value=median(bench.rates, one), unit="GFLOP/s"
         )
         for one in precisions
     ]
@@ -63,7 +63,8 @@ def figures(bench: Bench, name: str, rows: Collection[str]) -> list[Figure]:
 
 def _steps(bench: Bench, name: str, rates: Rates) -> list[Figure]:
     flops = _flops(_graph(bench, bench.models[name]))
-    shares = [rate * flops / (gflops * 1e9) for rate, gflops in _beside_matrix(bench, rates)]
+    beside = zip(rates["ours"], rates[f"matrix-{bench.precision}"], strict=True)
+    shares = [rate * flops / (gflops * 1e9) for rate, gflops in beside]
     app, ours = median(rates, "benchmark_app"), median(rates, "ours")
     what = f"{name}, model step"
     return [
@@ -78,7 +79,7 @@ def _steps(bench: Bench, name: str, rates: Rates) -> list[Figure]:
         Figure(
             row="step",
             what=f"{what} ÷ the matrix rate in {bench.precision}",
-            value=middle(shares),
+            value=statistics.median(shares),
             unit="x",
             note=f"{flops / 1e9:.2f} GFLOP per image",
         ),
@@ -118,14 +119,6 @@ def gpu(bench: Bench, asked: bool) -> list[Figure]:
     return [Figure(row="gpu", what=what, value=rate, unit="images/s", target=GPU_TARGET)]
 
 
-def middle(values: Sequence[float]) -> float:
-    return statistics.median(values)
-
-
-def _beside_matrix(bench: Bench, rates: Rates) -> zip[tuple[float, float]]:
-    return zip(rates["ours"], rates[f"matrix-{bench.precision}"], strict=True)
-
-
 def _step(contestant: Contestant) -> float:
     return contestant.rate("step", SECONDS, count=BATCH)
 
@@ -143,7 +136,7 @@ def _app(bench: Bench, model: str) -> float:
 def _graph(bench: Bench, model: str) -> Path:
     artifact = artifacts.find(model, bench.settings.embedding_cache)
     assert artifact, "the model was prepared before"
-    return artifact.folder / "image.xml"
+    return artifact.folder / artifacts.IMAGE_GRAPH
 
 
 def _flops(graph: Path) -> float:

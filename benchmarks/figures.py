@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 COLUMNS = ("figure", "measured", "target", "")
+HEAD = (f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,20 @@ def cells(figures: Sequence[Figure]) -> list[tuple[str, str, str, str]]:
     return [(one.what, _measured(one), _target(one), _verdict(one)) for one in figures]
 
 
+def lines(figures: Sequence[Figure]) -> list[str]:
+    """The same in Markdown, without HEAD."""
+    return [f"| {' | '.join(row)} |" for row in cells(figures)]
+
+
+def measured_on(report: dict[str, Any]) -> str:
+    """When and where: the day, the machine, its system and Python."""
+    on = report["machine"]
+    return (
+        f"{report['made']}, {on['cores']} cores of {on['cpu']}, {on['memory_gb']} GB, {on['system']}, "
+        f"Python {on['python']}"
+    )
+
+
 def _measured(figure: Figure) -> str:
     text = number(figure.value, figure.unit)
     return f"{text} ({figure.note})" if figure.note else text
@@ -60,18 +75,16 @@ def number(value: float, unit: str) -> str:
 
 def table(report: dict[str, Any], figures: Sequence[Figure]) -> str:
     """Markdown, with the machine and the command that measured it."""
-    on = report["machine"]
     rates = ", ".join(f"{rate:,.0f} in {name}" for name, rate in report["matrix_gflops"].items())
-    lines = [
-        f"{report['made']}, {on['cores']} cores of {on['cpu']}, {on['memory_gb']} GB, {on['system']}, "
-        f"Python {on['python']}; load average {on['load']} before. "
+    text = [
+        f"{measured_on(report)}; load average {report['machine']['load']} before. "
         f"Matrix multiplication, in GFLOP/s: {rates}.",
         "",
         f"    {report['command']}",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in cells(figures)),
+        *HEAD,
+        *lines(figures),
+        "",
+        *(f"* Skipped: `{one['row']}`. {one['reason']}" for one in report["skipped"]),
     ]
-    lines += ["", *(f"* Skipped: `{one['row']}`. {one['reason']}" for one in report["skipped"])]
-    return "\n".join(lines).rstrip()
+    return "\n".join(text).rstrip()

@@ -22,10 +22,10 @@ from PIL import Image
 from supabase import Client, create_client
 
 from benchmarks import process_memory
+from benchmarks.photographs import samples
 from shared import settings
 
 BUCKET = "images"
-SAMPLES = settings.CHECKOUT / "examples" / "images"
 POLL_SECONDS = 0.01
 GIVE_UP_SECONDS = 120
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 def images(count: int) -> Iterator[bytes]:
     """`count` JPEGs with bytes that the stack has not seen: sample photographs, each one turned a little."""
-    paths = sorted(SAMPLES.rglob("*.jpg"))
+    paths = samples()
     for number in range(count):
         path = paths[number * len(paths) // count]
         buffer = BytesIO()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import psycopg
 
-from benchmarks.figures import COLUMNS, Figure, cells
+from benchmarks.figures import HEAD, Figure, lines
 from benchmarks.speed import machine
 
 MODEL, VECTOR = "queue-benchmark", "[1,0,0,0]"
@@ -82,8 +82,7 @@ def measure(
 
 
 def markdown(figures: Sequence[Figure], where: str) -> str:
-    heads = (f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|")
-    return "\n".join([where, "", *heads, *(f"| {' | '.join(row)} |" for row in cells(figures))])
+    return "\n".join([where, "", *HEAD, *lines(figures)])
 
 
 def _beside_a_transaction(url: str, show: Callable[[str], None], seconds: float) -> Iterator[Figure]:
@@ -232,7 +231,7 @@ def _seconds_until(reached: Callable[[], bool], every: float = 1.0) -> float:
     began = time.monotonic()
     while not reached():
         if time.monotonic() - began > PATIENCE:
-            raise TimeoutError(f"it wasn't reached in {PATIENCE:.0f} s")
+            raise TimeoutError(f"The queue or autovacuum stood still for {PATIENCE:.0f} s.")
         time.sleep(every)
     return time.monotonic() - began
 

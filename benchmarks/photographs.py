@@ -17,11 +17,16 @@ GRAIN = 4.0  # standard deviation, of 255: enlarged samples are too smooth, and 
 QUALITY = 90
 
 
+def samples() -> list[Path]:
+    """The sample images, by path; SettingsError where there are none."""
+    if paths := sorted(SAMPLES.rglob("*.jpg")):
+        return paths
+    raise SettingsError(f"There are no sample images in {SAMPLES}. Run this in a checkout.")
+
+
 def photographs(width: int, height: int, count: int, seed: int) -> Iterator[bytes]:
     """`count` JPEGs of that size."""
-    paths = sorted(SAMPLES.rglob("*.jpg"))
-    if not paths:
-        raise SettingsError(f"There are no sample images in {SAMPLES}. Run this in a checkout.")
+    paths = samples()
     random = np.random.default_rng(seed)
     for path in random.choice(np.array(paths), count, replace=count > len(paths)):
         yield _made(Path(path), (width, height), random)

@@ -166,7 +166,7 @@ def _measured(connection: Connection, collection: Collection, case: Case) -> Res
         quick["hnsw, narrowed"] = _hnsw(collection, case.condition)
     slow = {"match": match, "exact, joined": _joined(collection, case.condition)}
     if not case.narrowed:
-        slow["exact"] = _exact(collection, case.condition)
+        slow["exact"] = _exact(collection)
 
     def turns(statements: dict[str, str], rounds: int, seconds: float) -> dict[str, Turns]:
         return take_turns(
@@ -218,11 +218,10 @@ def _hnsw(collection: Collection, condition: str = "true") -> str:
         """
 
 
-def _exact(collection: Collection, condition: str) -> str:
+def _exact(collection: Collection) -> str:
     return f"""
         select content, 1 - (embedding <=> %(query)s) from neural_search.documents
-        where model = '{collection.model}' and {condition}
-        order by embedding <=> %(query)s limit {K}
+        where model = '{collection.model}' order by embedding <=> %(query)s limit {K}
         """
 
 

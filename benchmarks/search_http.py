@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import requests
 
 from benchmarks.mixture import Vectors
-from benchmarks.photographs import SAMPLES
+from benchmarks.photographs import samples
 from benchmarks.search_callers import MATCH
 from benchmarks.search_queries import Collection, acting, ask, text
 from benchmarks.search_rows import Connection, Show
@@ -33,7 +33,7 @@ class Http:
 
 def measure(connection: Connection, collection: Collection, settings: Settings, show: Show) -> Http:
     """Each way with `ROUNDS` queries; `connection` is a superuser's, to the stack's own database."""
-    pictures = [path.read_bytes() for path in sorted(SAMPLES.rglob("*.jpg"))[:ROUNDS]]
+    pictures = [path.read_bytes() for path in samples()[:ROUNDS]]
     spent: dict[str, list[float]] = {"sql": [], "rest": [], "by_image": []}
     with requests.Session() as session, acting(connection, "anon", {}):
         session.headers["apikey"] = settings.need("publishable_key")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from benchmarks.figures import COLUMNS, Figure, cells
+from benchmarks.figures import COLUMNS, Figure, cells, measured_on
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, columns, rows
 
@@ -26,10 +26,9 @@ def tables(report: dict[str, Any]) -> list[Table]:
 
 def markdown(report: dict[str, Any]) -> str:
     """With the machine and the command that measured it."""
-    on = report["machine"]
+    load = report["machine"]["load"]
     lines = [
-        f"{report['made']}, {on['cores']} cores of {on['cpu']}, {on['memory_gb']} GB, {on['system']}, "
-        f"Python {on['python']}; load average {on['load']} before; {report['seconds']} s.",
+        f"{measured_on(report)}; load average {load} before; {report['seconds']} s.",
         "",
         f"    {report['command']}",
     ]

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.search_queries import Collection, K, Turns, take_turns
 from benchmarks.search_rows import Connection, Show
 
-HNSW_CANDIDATES = 50  # as match_documents has them for 10 results
+HNSW_CANDIDATES = 50  # match_documents looks at 52 for a page of ten
 LSH_CANDIDATES = 400
 QUERIES = 100
 SECONDS = 6.0  # for the queries of one strategy
@@ -72,7 +72,7 @@ def build_hnsw(connection: Connection, model: str, dimensions: int) -> None:
 
 
 def _exact(connection: Connection, collection: Collection) -> tuple[str, str, float, float]:
-    weight = _size(connection, "pg_table_size('neural_search.documents')") / len(collection.stored)
+    weight = _value(connection, "pg_table_size('neural_search.documents')") / len(collection.stored)
     return "exact", f"{_nearest(collection.model)} order by embedding <=> %(query)s limit {K}", 0.0, weight
 
 
@@ -84,8 +84,8 @@ def _hnsw(connection: Connection, collection: Collection) -> tuple[str, str, flo
     connection.execute("set enable_sort = off")  # as match_documents has it: of 10,000, sorting looks cheaper
     half = f"halfvec({collection.dimensions})"
     order = f"embedding::{half} <=> %(query)s::vector::{half}"
-    name = _size(connection, "neural_search.index_name(%s)", collection.model, of=str)
-    weight = _size(connection, "pg_relation_size(%s)", f"neural_search.{name}") / len(collection.stored)
+    name = _value(connection, "neural_search.index_name(%s)", collection.model, of=str)
+    weight = _value(connection, "pg_relation_size(%s)", f"neural_search.{name}") / len(collection.stored)
     return "hnsw", _ranked(collection.model, order, HNSW_CANDIDATES), seconds, weight
 
 
@@ -94,7 +94,7 @@ def _lsh(connection: Connection, collection: Collection) -> tuple[str, str, floa
     model = collection.model
     began = time.perf_counter()
     connection.execute("select setseed(0.5)")  # the same planes in each run
-    bits = _size(connection, "neural_search.prepare_lsh(%s)", model)
+    bits = _value(connection, "neural_search.prepare_lsh(%s)", model)
     connection.execute("select neural_search.fill_lsh(%s, %s)", [model, len(collection.stored)])
     index = f"using hnsw ((lsh::bit({bits})) bit_hamming_ops)"
     connection.execute(f"create index by_hand_lsh on neural_search.documents {index}".encode())
@@ -103,9 +103,8 @@ def _lsh(connection: Connection, collection: Collection) -> tuple[str, str, floa
     connection.execute(f"set hnsw.ef_search = {LSH_CANDIDATES}".encode())
     connection.execute("set enable_sort = off")  # as match_documents has it: sorting can look cheaper
     order = f"lsh::bit({bits}) <~> (select neural_search.lsh_bits(%(query)s, '{model}')::bit({bits}))"
-    weight = (
-        _size(connection, "pg_relation_size('neural_search.by_hand_lsh')") / len(collection.stored) + bits / 8
-    )
+    size = _value(connection, "pg_relation_size('neural_search.by_hand_lsh')")
+    weight = size / len(collection.stored) + bits / 8
     return "lsh", _ranked(model, order, LSH_CANDIDATES), seconds, weight
 
 
@@ -125,7 +124,7 @@ def _ranked(model: str, order: str, candidates: int) -> str:
         """
 
 
-def _size(connection: Connection, expression: str, *values: Any, of: Callable[[Any], Any] = int) -> Any:
+def _value(connection: Connection, expression: str, *values: Any, of: Callable[[Any], Any] = int) -> Any:
     ((found,),) = connection.execute(f"select {expression}".encode(), values).fetchall()
     return of(found)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import psutil
 
+from benchmarks.figures import measured_on
 from shared.errors import SettingsError
 
-BEGIN, END = "<!-- throughput -->", "<!-- end of throughput -->"
+STAGES = ("download", "decode", "model", "store")
 
 
 def machine() -> dict[str, str | int]:
@@ -46,20 +47,15 @@ def table(report: dict[str, Any]) -> str:
         text = f"{weights['at_rest']:.0f} MB at rest, {weights['with_8_requests']:.0f} MB at most"
         rows.append((f"memory of `{function}` under 8 concurrent requests", text))
     lines = ["| what | measured |", "|---|---|", *(f"| {what} | {measured} |" for what, measured in rows)]
-    on = report["machine"]
     return "\n".join(
         [
-            f"{report['made']}, {on['cores']} cores of {on['cpu']}, {on['memory_gb']} GB, {on['system']}, "
-            f"Python {on['python']}. Pictures: {report['pictures']}.",
+            f"{measured_on(report)}. Pictures: {report['pictures']}.",
             "",
             f"    {report['command']}",
             "",
             *lines,
         ]
     )
-
-
-STAGES = ("download", "decode", "model", "store")
 
 
 def record(file: Path, report: dict[str, Any]) -> None:

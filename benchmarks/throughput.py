@@ -27,6 +27,7 @@ import requests
 
 from benchmarks import process_memory, stages
 from benchmarks.bucket import Bucket, fresh, note, webhook_paused
+from benchmarks.photographs import samples
 from benchmarks.pictures import DESCRIPTION, small_jpegs
 from benchmarks.process_memory import Curve, serving, watched
 from benchmarks.speed import machine, record, table
@@ -34,7 +35,6 @@ from shared import settings
 from shared.settings import CHECKOUT, Settings
 
 TARGET = 0.8  # the worker's rate, as a share of the stages' in a row
-SAMPLES = CHECKOUT / "examples" / "images"
 CONTAINER_SECONDS = 10  # how long 8 requests at a time go on
 
 
@@ -92,7 +92,7 @@ def measure(
     note(f"Webhook path: {webhook.rate:.1f} images/s")
     burst_run = by_webhook(current, "burst", pictures[:burst], 16)
     note(f"Burst: {burst} searchable after {burst_run.seconds:.0f} s")
-    weights = container_memory(current, pictures)
+    weights = container_memory(current)
     with webhook_paused(current.need("database_url")):
         alone = alone_on_all_cores(current, pictures[:stage_images], clients, threads)
         note(f"Stages alone: {alone}")
@@ -165,9 +165,9 @@ def alone_on_all_cores(
         return stages.measure(bucket, threads)
 
 
-def container_memory(current: Settings, pictures: Sequence[bytes]) -> dict[str, dict[str, float]]:
+def container_memory(current: Settings) -> dict[str, dict[str, float]]:
     """MB of each function at rest and at most, while 8 requests with photographs run at a time."""
-    photographs = [path.read_bytes() for path in sorted(SAMPLES.rglob("*.jpg"))[:64]] or list(pictures[:64])
+    photographs = [path.read_bytes() for path in samples()[:64]]
     rest = process_memory.by_function()
     with watched(partial(serving, "query")) as query:
         _search_with_8(current, photographs)
