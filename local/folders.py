@@ -1,7 +1,9 @@
-"""The faults of a data folder, in one line with the remedy."""
+"""Data folders: their faults, in one line with the remedy, and one for a moment alone."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,3 +22,17 @@ def usable(folder: Path) -> Iterator[None]:
             f"The data folder {folder} can't be used: {error.strerror or error}{where}. "
             "Set LOCAL_DATA to another, or use it as its owner."
         ) from error
+
+
+@contextmanager
+def passable() -> Iterator[Path]:
+    """A folder in the system's temporary one, gone with the block.
+
+    Not a private one: as root the server runs as somebody else, who must be able to pass through it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

@@ -85,7 +85,10 @@ def load(folder: Path) -> Keys:
             _write(path, values)
         return Keys(**{name: Secret(value) for name, value in values.items()})
     except OSError as error:
-        raise StackError(f"The keys in {path} can't be read or written: {error.strerror}.") from error
+        raise StackError(
+            f"The keys in {path} can't be read or written: {error.strerror}. Change its owner or mode, or "
+            "set LOCAL_DATA."
+        ) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise StackError(
             f"{path} holds no keys that we can read. Remove it to have new ones made."

@@ -1,4 +1,4 @@
--- What the Supabase platform provides before any migration of ours, as far as this project can notice it.
+-- The Supabase platform before any migration of ours, as far as this project can notice it.
 -- Applied once per database by the bootstrap superuser `supabase_admin`. Roles are cluster-wide: made where missing.
 -- Stand-ins: `vault` doesn't encrypt, and the workers of `net` and `cron` run outside the server (local/gateway).
 
@@ -169,7 +169,7 @@ create function storage.extension(name text) returns text language sql immutable
   select split_part(split_part(name, '/', -1), '.', -1)
 $$;
 
--- What storage-api is doing, such as 'storage.object.upload'; null outside of it.
+-- The operation of storage-api, such as 'storage.object.upload'; null outside of it.
 create function storage.operation() returns text language sql stable as $$
   select current_setting('storage.operation', true)
 $$;
@@ -363,7 +363,7 @@ grant usage on schema net to public;
 grant all on all tables in schema net to public;
 grant all on all sequences in schema net to public;
 
--- cron: the jobs of pg_cron, which a worker runs as whoever scheduled them ------------------------------------------
+-- cron: the jobs of pg_cron, which a worker runs as their schedulers -------------------------------------------------
 
 create schema cron;
 

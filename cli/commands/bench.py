@@ -118,6 +118,9 @@ def mixture(
     ] = None,
 ) -> None:
     """Fit the vectors of `bench search` to the public set again, which npm fetches once."""
+    from cli.commands.evaluate import need_the_extra
+
+    need_the_extra()
     import numpy as np
 
     from benchmarks import mixture as fitted

@@ -76,7 +76,6 @@ def _show(target: Settings, images: Path, files: list[LocalFile]) -> None:
         known = _index(project, everybodys, strict=samples)
     if samples:
         albums.fill(target, files)
-    if samples:
         _search_samples(target)
     else:
         _search_by_image(target, known[0].path, known[0].name)

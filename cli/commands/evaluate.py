@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -196,16 +195,11 @@ def _postgres(configuration: Settings) -> Iterator[str]:
     if configuration.database_url:
         yield str(configuration.database_url)
         return
+    from local.folders import passable
     from local.postgres import SUPERUSER, Cluster
 
-    # Not a private folder: as root the server runs as somebody else, who must be able to pass through it.
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
-    folder.chmod(0o711)
-    try:
-        with Cluster(folder / "postgres", durable=False) as cluster:
-            yield cluster.url(SUPERUSER)
-    finally:
-        shutil.rmtree(folder)
+    with passable() as folder, Cluster(folder / "postgres", durable=False) as cluster:
+        yield cluster.url(SUPERUSER)
 
 
 def _write(report: Report, folder: Path, configuration: Settings) -> Path:
@@ -242,8 +236,7 @@ def _judge(changes: list[Change], drops: list[Change], max_drop: float, quiet: b
         verdict = "worse" if drops else "no worse"
         output.say(
             f"\nAgainst the baseline: {verdict} ({count(len(changes), 'figure')} compared, a drop of "
-            f"{max_drop:g} "
-            "is tolerated)"
+            f"{max_drop:g} is tolerated)"
         )
     for drop in drops:
         output.warn(f"  {drop}")

@@ -96,12 +96,11 @@ def _opened(
     mine: Settings, names: tuple[str, ...], concurrency: int | None, progress: WorkerProgress
 ) -> Iterator[Worker]:
     """The drain, with its models loaded: a wrong name is told before anything is claimed."""
+    # They take seconds to import, which `--help` does without.
     import requests
     from requests.adapters import HTTPAdapter
 
     from shared import embedding
-
-    # They take seconds to import, which `--help` does without.
     from shared.images.sandbox import pool
     from shared.indexing.worker import build_worker, jobs_at_a_time
     from shared.runtime import logs, malloc

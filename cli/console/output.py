@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 LINE_EVERY = 10.0  # seconds between two lines about progress in a pipe
 
@@ -67,13 +69,18 @@ def progress(*labels: str, total: int | None) -> Iterator[Callable[[str, int], N
     if not sys.stderr.isatty():
         yield _lines(total)
         return
+    with progress_bars() as bars:
+        tasks = {label: bars.add_task(label, total=total) for label in labels}
+        yield lambda label, done: bars.update(tasks[label], completed=done)
+
+
+def progress_bars() -> Progress:
+    """rich's bars on stderr, gone when they end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {label: bars.add_task(label, total=total) for label in labels}
-        yield lambda label, done: bars.update(tasks[label], completed=done)
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _lines(total: int | None) -> Callable[[str, int], None]:

@@ -46,8 +46,8 @@ def translate(error: Exception) -> DatabaseError | SettingsError:
         )
     if isinstance(error, errors.InsufficientPrivilege):
         return DatabaseForbidden(f"DATABASE_URL's role may not do that: {text}. Connect as `postgres`.")
-    if getattr(error, "sqlstate", None):
-        return DatabaseError(f"The database refused: {text} ({getattr(error, 'sqlstate', None)}).")
+    if state := getattr(error, "sqlstate", None):
+        return DatabaseError(f"The database refused: {text} ({state}).")
     if isinstance(error, OperationalError):
         return DatabaseUnavailable(f"The database doesn't answer: {text}. Check DATABASE_URL.")
     return SettingsError(

@@ -37,7 +37,7 @@ def write(folder: Path) -> tuple[Path, bool]:
 def _next_version(folder: Path) -> str:
     """Now, or a second after the newest: the Supabase CLI pushes nothing older without being told to."""
     now = datetime.now(UTC).strftime(VERSION)
-    newest = max((path.name[:14] for path in folder.glob("[0-9]*_*.sql")), default="")
+    newest = max((path.name[:14] for path in folder.glob(f"{'[0-9]' * 14}_*.sql")), default="")
     if newest < now:
         return now
     return (datetime.strptime(newest, VERSION) + timedelta(seconds=1)).strftime(VERSION)

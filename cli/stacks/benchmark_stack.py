@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from psycopg import sql
 
 from cli.installer import migrations
 from cli.stacks.running_stack import launched
+from local.folders import passable
 from local.postgres import SUPERUSER, Cluster, prepare_database
 from shared import settings
 
@@ -40,10 +39,7 @@ def places() -> Iterator[Places]:
     """A folder in the system's temporary one and a free port, apart from any stack that the settings name."""
     from benchmarks.search import Places
 
-    # Not a private folder: as root the server runs as somebody else, who must be able to pass through it.
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
-    folder.chmod(0o711)
-    try:
+    with passable() as folder:
         cluster = Cluster(folder / "postgres")
         _tune(cluster)
         with launched(_own_settings(folder)) as stack:
@@ -53,20 +49,13 @@ def places() -> Iterator[Places]:
                 make=lambda: _make(cluster),
                 drop=lambda url: _drop(cluster, url),
             )
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextmanager
 def database() -> Iterator[str]:
     """The URL of the superuser of a database with the migrations; PostgreSQL has its own parameters."""
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
-    folder.chmod(0o711)
-    try:
-        with Cluster(folder / "postgres") as cluster:
-            yield _make(cluster)
-    finally:
-        shutil.rmtree(folder)
+    with passable() as folder, Cluster(folder / "postgres") as cluster:
+        yield _make(cluster)
 
 
 def _own_settings(folder: Path) -> settings.Settings:

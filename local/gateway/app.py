@@ -16,14 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.gateway import auth, cron, functions, net, rest, storage
-from local.gateway.database import Database
+from local.gateway.database import SUPERUSER, Database
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus import handlers as tus
 from local.gateway.storage.tus.pending import Pending
 from local.gateway.storage.tus.sweeping import sweep
 from local.keys import Keys
 
-SUPERUSER = "supabase_admin"
 EXPOSED = [
     "content-range",
     "content-location",

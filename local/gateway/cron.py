@@ -13,11 +13,10 @@ import psycopg
 from cronsim import CronSim, CronSimError
 from psycopg.rows import dict_row
 
-from local.gateway.database import Connection
+from local.gateway.database import SUPERUSER, Connection
 
 TICK = 0.5  # seconds between two looks at the table
 RECONNECT_AFTER = 1.0  # seconds
-SUPERUSER = "supabase_admin"
 SECONDS = re.compile(r"\s*(\d+)\s+seconds?\s*")
 
 log = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from shared.errors import StackError
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 Pool = AsyncConnectionPool[Connection]
 
+SUPERUSER = "supabase_admin"
 REST, STORAGE, AUTH = "authenticator", "supabase_storage_admin", "supabase_auth_admin"
 POOL_SIZE = 10
 PATIENCE = 10.0  # seconds that a request waits for a connection

@@ -14,7 +14,7 @@ from local.gateway.database import Connection
 
 Row = dict[str, Any]
 REUSE = 10  # seconds in which a client that lost the answer may present its old refresh token again
-OTHERS = {
+SCOPES = {  # of signing out -> the sessions that end
     "global": "user_id = %(user)s",
     "local": "id = %(session)s",
     "others": "user_id = %(user)s and id <> %(session)s",
@@ -80,7 +80,7 @@ async def check(connection: Connection, session_id: str | None) -> None:
 
 async def sign_out(connection: Connection, user_id: str, session_id: str | None, scope: str) -> None:
     """End this session (`local`), the user's others (`others`) or all of them (`global`)."""
-    condition = OTHERS.get(scope, OTHERS["global"])
+    condition = SCOPES.get(scope, SCOPES["global"])
     values = {"user": user_id, "session": session_id}
     await connection.execute(f"delete from auth.sessions where {condition}".encode(), values)
 
