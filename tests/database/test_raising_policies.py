@@ -251,3 +251,26 @@ def test_what_everybody_may_find_is_found_beside_it(connection):
     with as_role(connection, "authenticated", {"sub": ME}):
         assert len(search(connection)) == ROWS
         connection.execute("reset role")
+
+
+@pytest.mark.parametrize("operation", ["", "storage.object.list", "storage.object.get_authenticated"])
+@pytest.mark.parametrize("raises", [False, True])
+def test_settings_made_by_hand_show_nobody_more(connection, operation, raises):
+    """The faster way of the policy asks Storage's policies too; with one that fails, it fails or hides."""
+    if raises:
+        make_raising(connection, lambda n: n == 1)
+    with as_role(connection, "authenticated", {"sub": ME}):
+        connection.execute("select set_config('storage.operation', %s, true)", [operation])
+        connection.execute("select set_config('neural_search.prepared', 'on', true)")
+        try:
+            with connection.transaction():
+                owners = connection.execute(
+                    "select distinct owner_id from neural_search.documents"
+                ).fetchall()
+        except psycopg.errors.InvalidTextRepresentation:
+            assert raises
+        else:
+            assert owners == [(ME,)]
+        found = {content.split("/")[0] for content, _ in search(connection)}
+        assert found == {ME}
+        connection.execute("reset role")

@@ -155,6 +155,19 @@ def test_an_upgrade_names_what_is_in_its_way_and_the_remedy(older, built):
         assert catalogue(project) == before
 
 
+def test_moving_the_table_waits_for_ten_seconds_at_most(older):
+    """As `supabase db push` does it, whose session has no time-out, while somebody reads the table."""
+    text = migrations.known()[-1].path.read_text()
+    assert text.index("'lock_timeout', '10s'") < text.index("alter table public.documents set schema")
+    with older.connect() as reader, older.connect() as upgraded, reader.transaction():
+        reader.execute("select from public.documents")
+        before = catalogue(upgraded)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            upgraded.execute(text.replace("'lock_timeout', '10s'", "'lock_timeout', '100ms'").encode())
+        assert catalogue(upgraded) == before
+        assert upgraded.execute("show lock_timeout").fetchone() == ("0",)
+
+
 def test_an_upgrade_writes_words_after_its_transaction_and_some_documents_at_a_time(older):
     names = """
         select distinct d.content from neural_search.words w

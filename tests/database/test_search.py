@@ -91,6 +91,26 @@ def test_counts_are_bounded_and_null_means_the_default(db, make_document):
             found(db, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        ("select count(*) from public.object_states('images', %s)", "a.png"),
+        ("select count(distinct id) from public.get_embeddings(names => %s)", "a.png"),
+        ("select count(distinct id) from public.get_embeddings(%s::bigint[])", None),
+    ],
+)
+def test_a_call_names_a_thousand_documents_at_most(db, make_document, call, named):
+    make_document("a.png")
+    one = named or db.execute("select id from neural_search.documents").fetchone()[0]
+    with as_role(db, "anon"):
+        assert db.execute(call, [[one] * 1000]).fetchone() == (1000 if "states" in call else 1,)
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match="are 1001, expected at most 1000"
+    ) as caught:
+        db.execute(call, [[one] * 1001])
+    assert caught.value.diag.message_hint == "Ask for some at a time."
+
+
 def test_a_search_can_be_narrowed_to_a_bucket_and_a_prefix(db, make_document):
     db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
     db.execute("select public.index_bucket('attic')")

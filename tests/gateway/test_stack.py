@@ -99,6 +99,12 @@ def test_files_that_hold_keys_are_private(stack: Stack, folder: Path) -> None:
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
 
 
+def test_logs_are_private(stack: Stack, folder: Path) -> None:
+    assert stat.S_IMODE((folder / "logs").stat().st_mode) == 0o700
+    logs = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder / "logs").iterdir()}
+    assert "gateway.log" in logs and set(logs.values()) == {0o600}
+
+
 def test_no_secret_is_on_a_command_line_or_in_a_log(stack: Stack, folder: Path) -> None:
     secrets = [str(value) for value in dataclasses.astuple(keys.load(folder))]
     running = Stack.running(stack.settings)
