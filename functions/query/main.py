@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -19,7 +19,7 @@ from shared.images.sandbox.budget import Budget
 from shared.runtime import malloc
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
-from shared.search import json_body, uploads
+from shared.search import filters, json_body, uploads
 from shared.search import query as queries
 from shared.search.authentication import AuthenticationCache
 from shared.search.index import ObjectState, active_model
@@ -36,6 +36,8 @@ from shared.supabase.database import Database
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5
+UPLOAD_FIELDS = ("bucket", "name", "upsert")
+QUERY_FIELDS = (*queries.FIELDS, *filters.KEYS)
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
 
 CORS = {
@@ -80,8 +82,9 @@ def upload(request: flask.Request) -> flask.Response:
     """Stores an image as the caller; with `?wait=1`, answers once it is searchable or never will be."""
     caller = _caller(request)
     _authentication().authenticate(caller)
-    wants_to_wait = _flag(request.args.get("wait", "0"), "wait")
-    image = _read_upload(request)
+    address = _once(request.args.to_dict(flat=False), ("wait", *UPLOAD_FIELDS))
+    wants_to_wait = _flag(address.pop("wait", "0"), "wait")
+    image = _read_upload(request, address)
     object_id = uploads.store(services.storage(caller), image, limiter=_limiter(), decode=_decode)
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
     if not wants_to_wait:
@@ -145,33 +148,53 @@ def _read_query(request: flask.Request) -> Query:
 
 def _parse_query(request: flask.Request, body: bytes) -> Query:
     kind = bodies.kind(request, body)
-    if kind == "json":
-        return queries.from_json(body)
-    return queries.from_form(*_fields_and_images(request, kind, body))
+    if kind == "file":
+        return queries.from_form(request.args.to_dict(flat=False), [body])
+    _refuse_beside_body(name for name in request.args if name in QUERY_FIELDS)
+    return queries.from_json(body) if kind == "json" else queries.from_form(*bodies.form(request, body))
 
 
-def _read_upload(request: flask.Request) -> uploads.Upload:
+def _read_upload(request: flask.Request, address: Mapping[str, str]) -> uploads.Upload:
     body = bodies.read(request, services.readers())
     with _parsing().enter():
-        fields, images = _fields_and_images(request, bodies.kind(request, body), body)
+        fields, images = _fields_and_images(request, bodies.kind(request, body), body, address)
     if len(images) != 1:
         raise InvalidQuery("Send one image, as the file field `image` or as the body.", value=len(images))
     return uploads.Upload(
-        bucket=_one(fields, "bucket", ""),
-        name=_one(fields, "name", ""),
+        bucket=fields.get("bucket", ""),
+        name=fields.get("name", ""),
         data=images[0],
-        upsert=_flag(_one(fields, "upsert", "false"), "upsert"),
+        upsert=_flag(fields.get("upsert", "false"), "upsert"),
     )
 
 
-def _fields_and_images(request: flask.Request, kind: bodies.Kind, body: bytes) -> bodies.Form:
+def _fields_and_images(
+    request: flask.Request, kind: bodies.Kind, body: bytes, address: Mapping[str, str]
+) -> tuple[Mapping[str, str], list[bytes]]:
     if kind == "json":
         raise InvalidQuery("An upload is no JSON. Send the image as multipart/form-data or as the body.")
-    return bodies.form(request, body) if kind == "form" else (request.args.to_dict(flat=False), [body])
+    if kind == "file":
+        return address, [body]
+    _refuse_beside_body(address)
+    fields, images = bodies.form(request, body)
+    return _once(fields, UPLOAD_FIELDS), images
 
 
-def _one(fields: Mapping[str, Sequence[str]], name: str, default: str) -> str:
-    return single(name, fields.get(name, [default]))
+def _refuse_beside_body(names: Iterable[str]) -> None:
+    """For what stands in the address where the body says everything: nothing of it would count."""
+    for name in names:
+        raise InvalidQuery(
+            f"{name} stands in the address beside a body with fields. Put it there.", value=name
+        )
+
+
+def _once(fields: Mapping[str, Sequence[str]], known: Sequence[str]) -> dict[str, str]:
+    """The fields' values; InvalidQuery for an unknown one, or one that is given several times."""
+    for name in fields:
+        if name not in known:
+            text = f"There is no field {name!r:.100} here. Expected: {', '.join(known)}."
+            raise InvalidQuery(text, value=name[:100])
+    return {name: single(name, values) for name, values in fields.items()}
 
 
 def _flag(text: str, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ class Search:
 
     def vector(self, model: ActiveModel, query: Query) -> list[float]:
         """The vector, (dimensions,) of unit length, of the one text or image in `query`."""
-        if not is_plain(query):
+        if not is_plain(query) or replace(query, like=()) != Query():
             raise InvalidQuery("Expected one text or one image, as text or image, and nothing beside it.")
         (vector,) = self._embedding.embed(model, query.like).values()
         return [float(value) for value in vector]

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8f3fc0709b39acb54dff108c74128ac5ca4cabc5d9c520051666c3c77c314d1a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '9c2f54d230425fcdc64b73c39a058fc9054d5690230548222a5e78998a9237cb'
     ) then
       return;
     end if;
@@ -596,16 +596,19 @@ $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 
 
--- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object.
+-- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
+-- a megabyte of metadata, and a search carries that of every image which it compares: with a hundred of those, it would
+-- end with the time-out, whoever searches.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb
 )
 language sql stable as $$
   select object.bucket_id, object.name, coalesce(object.version, ''), (object.metadata ->> 'size')::bigint,
-    object.owner_id, object.created_at, coalesce(object.user_metadata, '{}')
+    object.owner_id, object.created_at,
+    case when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata else '{}' end
 $$;
-comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there.';
+comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
 
 
 -- The caller holds a lock on the object's row.
@@ -2790,6 +2793,10 @@ language plpgsql stable set search_path = '' as $$
 declare
   wrong record;
 begin
+  if pg_column_size(filter) > 131072 then -- before it is taken apart, and planned with
+    raise exception 'filter has % bytes, expected at most 131072.', pg_column_size(filter)
+      using errcode = 'invalid_parameter_value', hint = 'Narrow by fewer or shorter values.';
+  end if;
   if jsonb_typeof(filter) <> 'object' then
     raise exception 'filter is %, expected an object.', left(filter::text, 100)
       using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
@@ -2826,6 +2833,7 @@ begin
       page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
     )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
+    and page_after - array['id', 'rank', ranked_by] = '{}'
   ) then
     perform neural_search.check_range( -- so far is looked at once, for any caller
       'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
@@ -4984,7 +4992,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '8f3fc0709b39acb54dff108c74128ac5ca4cabc5d9c520051666c3c77c314d1a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '9c2f54d230425fcdc64b73c39a058fc9054d5690230548222a5e78998a9237cb', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -70,16 +70,19 @@ $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 
 
--- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object.
+-- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
+-- a megabyte of metadata, and a search carries that of every image which it compares: with a hundred of those, it would
+-- end with the time-out, whoever searches.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb
 )
 language sql stable as $$
   select object.bucket_id, object.name, coalesce(object.version, ''), (object.metadata ->> 'size')::bigint,
-    object.owner_id, object.created_at, coalesce(object.user_metadata, '{}')
+    object.owner_id, object.created_at,
+    case when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata else '{}' end
 $$;
-comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there.';
+comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
 
 
 -- The caller holds a lock on the object's row.

@@ -121,6 +121,10 @@ language plpgsql stable set search_path = '' as $$
 declare
   wrong record;
 begin
+  if pg_column_size(filter) > 131072 then -- before it is taken apart, and planned with
+    raise exception 'filter has % bytes, expected at most 131072.', pg_column_size(filter)
+      using errcode = 'invalid_parameter_value', hint = 'Narrow by fewer or shorter values.';
+  end if;
   if jsonb_typeof(filter) <> 'object' then
     raise exception 'filter is %, expected an object.', left(filter::text, 100)
       using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
@@ -157,6 +161,7 @@ begin
       page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
     )
     and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
+    and page_after - array['id', 'rank', ranked_by] = '{}'
   ) then
     perform neural_search.check_range( -- so far is looked at once, for any caller
       'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,

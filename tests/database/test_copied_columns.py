@@ -95,6 +95,18 @@ def test_search_follows_metadata_and_owner(db, make_document):
     assert found(metadata={"album": "old"}) == found(owner="me") == []
 
 
+@pytest.mark.parametrize(("length", "is_copied"), [(16_384, True), (16_385, False), (1_000_000, False)])
+def test_metadata_is_copied_up_to_a_bound(db, silent, make_document, length, is_copied):
+    """However well it compresses: a search carries it as it is."""
+    metadata = {"note": "x" * (length - len('{"note": ""}'))}
+    make_document("a.png", user_metadata=Jsonb(metadata))
+    assert copied(db, "metadata") == (metadata if is_copied else {})
+    db.execute("update storage.objects set user_metadata = '{}'")
+    silent.execute("update storage.objects set user_metadata = %s", [Jsonb(metadata)])
+    assert db.execute(RECONCILE).fetchone() == (0, int(is_copied), 0)
+    assert copied(db, "metadata") == (metadata if is_copied else {})
+
+
 def test_values_removed_for_privacy_are_gone(db, make_document):
     make_document("a.png", owner_id="me", user_metadata=Jsonb({"name": "Jane"}))
     db.execute("update storage.objects set user_metadata = null, owner_id = null")

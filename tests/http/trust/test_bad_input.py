@@ -285,6 +285,56 @@ def test_an_upload_that_makes_no_sense_is_refused(
     assert problem(answer)[0] in statuses
 
 
+UPLOAD = {"bucket": "images", "name": "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("address", "fields", "named"),
+    [
+        ("", {**UPLOAD, "upsrt": "true"}, "upsrt"),
+        ("", {**UPLOAD, "metadata": "{}"}, "metadata"),
+        ("", {**UPLOAD, "wait": "1"}, "wait"),
+        ("", {**UPLOAD, "name": ["a.png", "b.png"]}, "name is given 2 times"),
+        ("?wait=1&wait=0", UPLOAD, "wait is given 2 times"),
+        ("?waits=1", UPLOAD, "waits"),
+        ("?upsert=true", UPLOAD, "upsert stands in the address"),
+        ("?bucket=images&name=a.png&upsrt=1", None, "upsrt"),
+        ("?bucket=images&name=a.png&name=b.png", None, "name is given 2 times"),
+    ],
+)
+def test_an_upload_with_a_field_that_would_not_count_is_refused(
+    anon: Caller, address: str, fields: dict[str, Any] | None, named: str
+):
+    body: dict[str, Any] = (
+        {"data": fields, "files": {"image": ("a.png", lookups.PICTURE, "image/png")}}
+        if fields
+        else {"content": lookups.PICTURE, "headers": {"Content-Type": "image/png"}}
+    )
+    answer = anon.post(f"/functions/v1/query/embeddings{address}", **body)
+    assert problem(answer) == (400, "invalid-query")
+    assert named in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("field", ["limit", "text", "bucket"])
+@pytest.mark.parametrize("body", [{"json": {"text": "red"}}, {"files": {"text": (None, "red")}}], ids=str)
+def test_a_field_in_the_address_beside_a_body_with_fields_is_refused(
+    anon: Caller, field: str, body: dict[str, Any]
+):
+    answer = anon.post(f"/functions/v1/query?{field}=1", **body)
+    assert problem(answer) == (400, "invalid-query")
+    assert f"{field} stands in the address" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{"limit": 3}, {"filter": {"bucket": "images"}}, {"words": 1}, {"best_confidence": "same"}],
+    ids=str,
+)
+def test_a_vector_of_more_than_one_text_or_image_is_refused(anon: Caller, beside: dict[str, Any]):
+    answer = anon.post("/functions/v1/query/vector", json={"text": "red", **beside})
+    assert problem(answer) == (400, "invalid-query")
+
+
 def test_a_text_is_refused_where_the_model_has_no_text_side(
     project: Running, anon: Caller, monkeypatch: pytest.MonkeyPatch
 ):
@@ -397,6 +447,9 @@ WRONG = [
     ("match_documents", {"query_embedding": VECTOR, "filter": {"owner": []}}, 400),
     ("match_documents", {"query_embedding": VECTOR, "filter": {"metadata": "x"}}, 400),
     ("match_documents", {"query_embedding": VECTOR, "filter": {"prefix": "\0"}}, 400),
+    ("match_documents", {"query_embedding": VECTOR, "filter": {"prefix": "a" * 200_000}}, 400),
+    ("match_documents", {"query_embedding": VECTOR, "filter": {"mime_type": ["a"] * 50_000}}, 400),
+    ("match_documents", {"query_embedding": VECTOR, "filter": {"metadata": {"k": [1] * 50_000}}}, 400),
     ("search_documents", {"query_embedding": VECTOR}, 404),
     ("search_documents", {"query_embedding": VECTOR, "query_text": "x", "words": 2}, 400),
     ("search_documents", {"query_embedding": VECTOR, "query_text": "x", "words": "many"}, 400),
@@ -411,6 +464,18 @@ WRONG = [
     ("similar_documents", {"name": "none.png"}, 404),
     ("similar_documents", {"name": None}, 404),
     ("match_documents", {"query_embedding": VECTOR, "page_after": []}, 400),
+    (
+        "match_documents",
+        {"query_embedding": VECTOR, "page_after": {"similarity": 1, "id": 1, "score": 1}},
+        400,
+    ),
+    ("match_documents", {"query_embedding": VECTOR, "page_after": {"similarity": 1, "id": 1, "x": 1}}, 400),
+    ("match_documents", {"query_embedding": VECTOR, "page_after": [1, "id", "similarity"]}, 400),
+    (
+        "recommend_documents",
+        {"likes": [{"embedding": VECTOR}], "page_after": {"score": 1, "id": 1, "similarity": 1}},
+        400,
+    ),
     ("match_documents", {"query_embedding": VECTOR, "page_after": {"id": "x"}}, 400),
     ("match_documents", {"query_embedding": VECTOR, "page_after": {"similarity": "NaN", "id": 1}}, 400),
     ("match_documents", {"query_embedding": VECTOR, "page_after": {"similarity": 1, "id": 1e30}}, 400),

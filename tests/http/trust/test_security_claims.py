@@ -25,9 +25,12 @@ BOMB = {"content": b"the decoder would say 422", "headers": {"Content-Type": "im
 
 # The functions that build SQL from text. Its parts are quoted by %L and %I, or are text of our own.
 DYNAMIC = {
+    "neural_search.declared_values",  # the operator's expression
     "neural_search.enable",
     "neural_search.expected_rows",
     "neural_search.find_matches",
+    "neural_search.hidden_by_declaration",
+    "public.explain_object",
 }
 
 
