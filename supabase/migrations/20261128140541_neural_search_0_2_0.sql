@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '9c2f54d230425fcdc64b73c39a058fc9054d5690230548222a5e78998a9237cb'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '514fe5270446b02909a7825e572a2b91d1f1662fcf877debc15a4227dd129c45'
     ) then
       return;
     end if;
@@ -196,13 +197,10 @@ drop table if exists neural_search.background_samples, neural_search.backgrounds
 
 -- From sql/incremental/0.2.0/30_lint.sql
 
--- Taken into their callers, and a parameter that was never read.
+-- Taken into their callers.
 drop function if exists neural_search.check_lease_seconds(integer);
 drop function if exists neural_search.check_words(double precision);
 drop function if exists neural_search.lsh_statement(text, integer, text);
-drop function if exists neural_search.check_recommendation(
-  integer, integer, text, integer, integer, double precision, text, text, text, integer
-);
 
 
 -- From sql/incremental/0.2.0/40_words.sql
@@ -256,7 +254,8 @@ begin
       values ('match', 'score', 'double precision'), ('match', 'source', 'smallint'),
         ('search', 'same', 'double precision'), ('search', 'strong', 'double precision'),
         ('search', 'related', 'double precision'), ('search', 'threshold', 'double precision'),
-        ('search', 'weight', 'double precision'), ('search', 'lexemes', 'text[]'), ('search', 'read_lexemes', 'text[]')
+        ('search', 'weight', 'double precision'), ('search', 'lexemes', 'text[]'), ('search', 'read_lexemes', 'text[]'),
+        ('search', 'declared', 'boolean')
     ) as n (type, attribute, kind)
     where not exists (
       select from pg_attribute as a
@@ -442,17 +441,6 @@ alter table neural_search.buckets add column if not exists visible_by jsonb;
 comment on column neural_search.buckets.visible_by is
   'The images that a caller may see, by the keys of declared_keys: an SQL expression each. Null where nothing is declared.';
 drop function if exists public.index_bucket(text, boolean);
-
-do $$
-begin
-  if not exists (
-    select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where c.oid = to_regclass('neural_search.search') and a.attname = 'declared' and not a.attisdropped
-  ) then
-    alter type neural_search.search add attribute declared boolean;
-  end if;
-end
-$$;
 comment on type neural_search.search is
   'A search for the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
   'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
@@ -961,10 +949,8 @@ begin
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
     owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
-  select object.id, c.bucket_id, c.content, finish_embedding_job.model, finish_embedding_job.embedding,
-    c.object_version, finish_embedding_job.content_hash, finish_embedding_job.width, finish_embedding_job.height,
-    finish_embedding_job.mime_type, c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(),
-    finish_embedding_job.perceptual_hash::bit(64), finish_embedding_job.shown, finish_embedding_job.decoder_version
+  select object.id, c.bucket_id, c.content, model, embedding, c.object_version, content_hash, width, height, mime_type,
+    c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(), perceptual_hash::bit(64), shown, decoder_version
   from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
@@ -999,8 +985,8 @@ declare
   statuses text[] := '{}';
 begin
   if (lengths[1] between 1 and 64 and lengths[1] = all (lengths)) is not true then
-    raise exception 'The arrays have % elements, expected as many in each, 1 to 64', lengths
-      using errcode = 'invalid_parameter_value';
+    raise exception 'The arrays have % elements, expected as many in each, 1 to 64.', lengths
+      using errcode = 'invalid_parameter_value', hint = 'Give a value for each image, and more images in further calls.';
   end if;
 
   for i in 1 .. lengths[1] loop
@@ -1066,9 +1052,8 @@ declare
   result text;
 begin
   if outcome is null or outcome not in ('skipped', 'failed', 'retry', 'doubtful') then
-    raise exception 'outcome is %, expected skipped, failed, retry or doubtful',
-      coalesce(quote_literal(outcome), 'null')
-      using errcode = 'invalid_parameter_value';
+    raise exception 'outcome is %, expected skipped, failed, retry or doubtful.', quote_nullable(outcome)
+      using errcode = 'invalid_parameter_value', hint = 'Give retry where another attempt may succeed.';
   end if;
 
   update neural_search.jobs as j set
@@ -1169,7 +1154,7 @@ language plpgsql immutable set search_path = '' as $$
 begin
   if search_strategy is null or search_strategy not in ('hnsw', 'lsh', 'exact') then
     raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
-      using errcode = 'invalid_parameter_value';
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out for hnsw.';
   end if;
   return case search_strategy
     when 'hnsw' then format(
@@ -1830,8 +1815,8 @@ language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_
 #variable_conflict use_column
 begin
   if job_state not in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded') then
-    raise exception 'job_state is %, expected due, waiting, running, skipped, failed or unrecorded',
-      quote_literal(job_state) using errcode = 'invalid_parameter_value';
+    raise exception 'job_state is %, expected due, waiting, running, skipped, failed or unrecorded.', quote_literal(job_state)
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all of them.';
   end if;
 
   return query
@@ -2529,12 +2514,11 @@ comment on function neural_search.declared_keys is
 create or replace function neural_search.declarations(bucket text)
 returns table (bucket_ids text[], visible_by jsonb)
 language sql stable security definer set search_path = '' as $$
-  select array_agg(b.bucket_id order by b.bucket_id), declared.visible_by
+  select array_agg(b.bucket_id order by b.bucket_id), case when not b.public_search then b.visible_by end
   from neural_search.indexed_buckets as b
-  cross join lateral (select case when not b.public_search then b.visible_by end as visible_by) as declared
   where (declarations.bucket is null or b.bucket_id = declarations.bucket)
     and exists (select from neural_search.buckets as one where one.visible_by is not null)
-  group by declared.visible_by
+  group by 2
 $$;
 comment on function neural_search.declarations is
   'The declarations of all indexed buckets, or of this one: a row for each declaration, one for none; no row where nothing '
@@ -2641,15 +2625,14 @@ create or replace function neural_search.hidden_by_declaration(bucket text)
 returns table (caller text, content text)
 language plpgsql set search_path = '' as $$
 declare
-  sample constant bigint[] := array(
-    select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200
-  );
+  sample bigint[];
   former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
   claims jsonb;
 begin
   if not exists (select from neural_search.declarations(bucket) as d where d.visible_by is not null) then
     return;
   end if;
+  sample = array(select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200);
   foreach claims in array neural_search.sample_callers(sample) loop
     perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
     execute format(
@@ -3661,7 +3644,7 @@ begin
   order by n.nspname = 'pg_catalog' desc, n.nspname limit 1;
   if found is null then
     raise exception 'configuration is %, which isn''t a text search configuration of this database.',
-      coalesce(quote_literal(left(use_text_search.configuration, 100)), 'null')
+      quote_nullable(left(use_text_search.configuration, 100))
       using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
   end if;
   lock table neural_search.documents in share mode; -- or uploads meanwhile would keep words of the former kind
@@ -4810,7 +4793,7 @@ declare
 begin
   if cardinality(meant) <> 1 then
     raise exception 'name is %, which means % images that you may see.',
-      coalesce(quote_literal(left(similar_documents.name, 200)), 'null'), cardinality(meant)
+      quote_nullable(left(similar_documents.name, 200)), cardinality(meant)
       using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
         hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
   end if;
@@ -4993,6 +4976,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '9c2f54d230425fcdc64b73c39a058fc9054d5690230548222a5e78998a9237cb', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '514fe5270446b02909a7825e572a2b91d1f1662fcf877debc15a4227dd129c45', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -20,12 +20,11 @@ comment on function neural_search.declared_keys is
 create or replace function neural_search.declarations(bucket text)
 returns table (bucket_ids text[], visible_by jsonb)
 language sql stable security definer set search_path = '' as $$
-  select array_agg(b.bucket_id order by b.bucket_id), declared.visible_by
+  select array_agg(b.bucket_id order by b.bucket_id), case when not b.public_search then b.visible_by end
   from neural_search.indexed_buckets as b
-  cross join lateral (select case when not b.public_search then b.visible_by end as visible_by) as declared
   where (declarations.bucket is null or b.bucket_id = declarations.bucket)
     and exists (select from neural_search.buckets as one where one.visible_by is not null)
-  group by declared.visible_by
+  group by 2
 $$;
 comment on function neural_search.declarations is
   'The declarations of all indexed buckets, or of this one: a row for each declaration, one for none; no row where nothing '
@@ -132,15 +131,14 @@ create or replace function neural_search.hidden_by_declaration(bucket text)
 returns table (caller text, content text)
 language plpgsql set search_path = '' as $$
 declare
-  sample constant bigint[] := array(
-    select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200
-  );
+  sample bigint[];
   former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
   claims jsonb;
 begin
   if not exists (select from neural_search.declarations(bucket) as d where d.visible_by is not null) then
     return;
   end if;
+  sample = array(select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200);
   foreach claims in array neural_search.sample_callers(sample) loop
     perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
     execute format(

@@ -435,10 +435,8 @@ begin
     object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
     owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
-  select object.id, c.bucket_id, c.content, finish_embedding_job.model, finish_embedding_job.embedding,
-    c.object_version, finish_embedding_job.content_hash, finish_embedding_job.width, finish_embedding_job.height,
-    finish_embedding_job.mime_type, c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(),
-    finish_embedding_job.perceptual_hash::bit(64), finish_embedding_job.shown, finish_embedding_job.decoder_version
+  select object.id, c.bucket_id, c.content, model, embedding, c.object_version, content_hash, width, height, mime_type,
+    c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(), perceptual_hash::bit(64), shown, decoder_version
   from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
@@ -473,8 +471,8 @@ declare
   statuses text[] := '{}';
 begin
   if (lengths[1] between 1 and 64 and lengths[1] = all (lengths)) is not true then
-    raise exception 'The arrays have % elements, expected as many in each, 1 to 64', lengths
-      using errcode = 'invalid_parameter_value';
+    raise exception 'The arrays have % elements, expected as many in each, 1 to 64.', lengths
+      using errcode = 'invalid_parameter_value', hint = 'Give a value for each image, and more images in further calls.';
   end if;
 
   for i in 1 .. lengths[1] loop
@@ -540,9 +538,8 @@ declare
   result text;
 begin
   if outcome is null or outcome not in ('skipped', 'failed', 'retry', 'doubtful') then
-    raise exception 'outcome is %, expected skipped, failed, retry or doubtful',
-      coalesce(quote_literal(outcome), 'null')
-      using errcode = 'invalid_parameter_value';
+    raise exception 'outcome is %, expected skipped, failed, retry or doubtful.', quote_nullable(outcome)
+      using errcode = 'invalid_parameter_value', hint = 'Give retry where another attempt may succeed.';
   end if;
 
   update neural_search.jobs as j set

@@ -22,7 +22,7 @@ language plpgsql immutable set search_path = '' as $$
 begin
   if search_strategy is null or search_strategy not in ('hnsw', 'lsh', 'exact') then
     raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
-      using errcode = 'invalid_parameter_value';
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out for hnsw.';
   end if;
   return case search_strategy
     when 'hnsw' then format(

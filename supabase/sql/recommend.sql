@@ -649,7 +649,7 @@ declare
 begin
   if cardinality(meant) <> 1 then
     raise exception 'name is %, which means % images that you may see.',
-      coalesce(quote_literal(left(similar_documents.name, 200)), 'null'), cardinality(meant)
+      quote_nullable(left(similar_documents.name, 200)), cardinality(meant)
       using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
         hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
   end if;

@@ -114,8 +114,8 @@ language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_
 #variable_conflict use_column
 begin
   if job_state not in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded') then
-    raise exception 'job_state is %, expected due, waiting, running, skipped, failed or unrecorded',
-      quote_literal(job_state) using errcode = 'invalid_parameter_value';
+    raise exception 'job_state is %, expected due, waiting, running, skipped, failed or unrecorded.', quote_literal(job_state)
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all of them.';
   end if;
 
   return query

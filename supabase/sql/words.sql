@@ -108,7 +108,7 @@ begin
   order by n.nspname = 'pg_catalog' desc, n.nspname limit 1;
   if found is null then
     raise exception 'configuration is %, which isn''t a text search configuration of this database.',
-      coalesce(quote_literal(left(use_text_search.configuration, 100)), 'null')
+      quote_nullable(left(use_text_search.configuration, 100))
       using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
   end if;
   lock table neural_search.documents in share mode; -- or uploads meanwhile would keep words of the former kind

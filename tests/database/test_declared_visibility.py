@@ -173,3 +173,22 @@ def test_many_values_narrow_nothing(db):
     )
     assert conditions(db, ME) is None
     assert found(db, ME) == MINE
+
+
+def test_documents_arent_read_to_check_a_bucket_without_a_declaration(db):
+    read = """
+        select pg_stat_get_xact_numscans('neural_search.documents'::regclass) + (
+          select sum(pg_stat_get_xact_numscans(i.indexrelid))::bigint from pg_index as i
+          where i.indrelid = 'neural_search.documents'::regclass
+        )
+    """
+    tell = "select caller, content from neural_search.hidden_by_declaration('images')"
+    with db.transaction():
+        before = db.execute(read).fetchone()
+        assert db.execute(tell).fetchall() == []
+        assert db.execute(read).fetchone() == before
+    declare(db, owner="auth.uid()")
+    with db.transaction():
+        before = db.execute(read).fetchone()
+        assert db.execute(tell).fetchall() == []
+        assert db.execute(read).fetchone() > before

@@ -47,7 +47,8 @@ begin
       values ('match', 'score', 'double precision'), ('match', 'source', 'smallint'),
         ('search', 'same', 'double precision'), ('search', 'strong', 'double precision'),
         ('search', 'related', 'double precision'), ('search', 'threshold', 'double precision'),
-        ('search', 'weight', 'double precision'), ('search', 'lexemes', 'text[]'), ('search', 'read_lexemes', 'text[]')
+        ('search', 'weight', 'double precision'), ('search', 'lexemes', 'text[]'), ('search', 'read_lexemes', 'text[]'),
+        ('search', 'declared', 'boolean')
     ) as n (type, attribute, kind)
     where not exists (
       select from pg_attribute as a

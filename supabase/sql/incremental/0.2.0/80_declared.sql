@@ -3,17 +3,6 @@ alter table neural_search.buckets add column if not exists visible_by jsonb;
 comment on column neural_search.buckets.visible_by is
   'The images that a caller may see, by the keys of declared_keys: an SQL expression each. Null where nothing is declared.';
 drop function if exists public.index_bucket(text, boolean);
-
-do $$
-begin
-  if not exists (
-    select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where c.oid = to_regclass('neural_search.search') and a.attname = 'declared' and not a.attisdropped
-  ) then
-    alter type neural_search.search add attribute declared boolean;
-  end if;
-end
-$$;
 comment on type neural_search.search is
   'A search for the nearest to query (of unit length; more similar than threshold and no less than floor; the best '
   'of them no less than best_floor, or none is wanted) of a model''s documents that fulfil all conditions. narrowing are '
