@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '9c2f54d230425fcdc64b73c39a058fc9054d5690230548222a5e78998a9237cb'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '514fe5270446b02909a7825e572a2b91d1f1662fcf877debc15a4227dd129c45'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '9921d2f4f9490b7e9a99c9b5c3d6edc2522c561e353c48010510801e118f75bf'
     ) then
       return;
     end if;
@@ -4975,8 +4974,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '9c2f54d230425fcdc64b73c39a058fc9054d5690230548222a5e78998a9237cb', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '514fe5270446b02909a7825e572a2b91d1f1662fcf877debc15a4227dd129c45', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '9921d2f4f9490b7e9a99c9b5c3d6edc2522c561e353c48010510801e118f75bf', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
