@@ -76,7 +76,7 @@ class Project:
             after = {"after_object_id": rows[-1]["object_id"], "after_model": rows[-1]["model"]}
 
     def repaired(self) -> str:
-        """The objects that the triggers had missed and reconcile has found."""
+        """How many objects reconcile has found that the triggers had missed."""
         with self.connect() as database:
             [(missing, stale, orphaned)] = database.execute(
                 "select coalesce(sum(r.missing), 0), coalesce(sum(r.stale), 0), coalesce(sum(r.orphaned), 0) "

@@ -67,15 +67,26 @@ def test_anon_can_be_shut_out_before_anything_is_decoded(project: Running, anon:
     assert anon.query(text="red")
 
 
+CALLS = {
+    "match_documents": {"query_embedding": lookups.RED},
+    "search_documents": {"query_embedding": lookups.RED, "query_text": "reds"},
+    "recommend_documents": {"likes": [{"embedding": lookups.RED}]},
+    "similar_documents": {"name": f"{scenario.MEMBER}/b.png", "bucket": "folders"},
+    "get_embeddings": {"names": ["a.png"]},
+    "object_states": {"bucket": "published", "names": ["a.png"]},
+    "list_fingerprints": {},
+    "confirm_duplicates": {"first_ids": [1], "second_ids": [1]},
+}
+ANONS = """
+select proname from pg_proc where pronamespace = 'public'::regnamespace
+  and has_function_privilege('anon', oid, 'execute') and obj_description(oid, 'pg_proc') is not null
+"""  # of those of the scene none has a comment
+
+
 def test_anon_can_be_shut_out_of_each_function(project: Running, anon: Caller, member: Caller):
-    for function, arguments in {
-        "match_documents": {"query_embedding": lookups.RED},
-        "recommend_documents": {"likes": [{"embedding": lookups.RED}]},
-        "get_embeddings": {"names": ["a.png"]},
-        "object_states": {"bucket": "published", "names": ["a.png"]},
-        "list_fingerprints": {},
-        "confirm_duplicates": {"first_ids": [1], "second_ids": [1]},
-    }.items():
+    with psycopg.connect(project.database_url("postgres")) as connection:
+        assert {name for (name,) in connection.execute(ANONS)} == {"active_model", *CALLS}
+    for function, arguments in CALLS.items():
         with revoked(project, f"public.{function}"):
             assert anon.post(f"/rest/v1/rpc/{function}", json=arguments).status_code == 401
             member.rpc(function, **arguments)
