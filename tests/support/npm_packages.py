@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from support.prerequisites import need, unavailable
 
 HOW_TO_GET_IT = "These tests need Node.js 20 or newer, with npm: see nodejs.org, or `apt-get install npm`."
 INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline")
@@ -20,17 +17,5 @@ def install(folder: Path) -> Path:
     need("npm", HOW_TO_GET_IT)
     done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
-        _unavailable(f"npm can't install the packages of {folder}: {done.stderr}")
+        unavailable(f"npm can't install the packages of {folder}: {done.stderr}")
     return folder / "node_modules"
-
-
-def need(program: str, how_to_get_it: str) -> None:
-    if not shutil.which(program):
-        _unavailable(how_to_get_it)
-
-
-def _unavailable(reason: str) -> NoReturn:
-    """Fails where everything has to be tested, and skips on a laptop without Node.js or network."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from client_actions import Curl, Hand, SupabaseJs, SupabasePy, TusJs
 from support import npm_packages
 from support.databases import clone
+from support.prerequisites import need
 from support.running_project import Running, running
 
 from local.postgres import Cluster
@@ -57,9 +56,7 @@ def tus_js(project: Running, packages: Path, supabase_py: SupabasePy) -> Iterato
 
 @pytest.fixture(scope="module")
 def curl(project: Running, tmp_path_factory: pytest.TempPathFactory) -> Curl:
-    if not shutil.which("curl"):
-        missing = pytest.fail if os.environ.get("CI") else pytest.skip
-        missing("These tests need curl: `apt-get install curl`.")
+    need("curl", "These tests need curl: `apt-get install curl`.")
     return Curl(project.url, project.keys.publishable, tmp_path_factory.mktemp("curl"))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import npm_packages
+from support.prerequisites import need
 
 from local.stack import Stack
 from shared import settings
@@ -47,7 +48,7 @@ def javascript() -> list[str | Path]:
 
 
 def curl() -> list[str | Path]:
-    npm_packages.need("curl", "These tests need curl: `apt-get install curl`.")
+    need("curl", "These tests need curl: `apt-get install curl`.")
     return [EXAMPLES / "curl" / "search.sh"]
 
 

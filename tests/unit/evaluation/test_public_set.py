@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from support.npm_packages import HOW_TO_GET_IT, need
+from support.npm_packages import HOW_TO_GET_IT
+from support.prerequisites import need
 
 from evaluation import tasks
 from evaluation.collection import Collection
