@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, LiteralString
@@ -51,14 +52,15 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
 
 
 def server(target: Settings) -> str:
-    ((version, user, superuser),) = fetched(
+    ((version, number, user, superuser),) = fetched(
         target,
         """
-        select current_setting('server_version'), rolname::text, rolsuper from pg_roles
-        where rolname = current_user
+        select current_setting('server_version'), current_setting('server_version_num')::integer,
+          rolname::text, rolsuper
+        from pg_roles where rolname = current_user
         """,
     )
-    if int(version.split(".")[0]) < 15:
+    if number < 150000:
         raise DatabaseError(f"PostgreSQL is {version}, but 15 or newer is needed. Upgrade the project.")
     return f"PostgreSQL {version} as {user}{' (a superuser)' if superuser else ''}"
 
@@ -91,7 +93,7 @@ def pgvector(target: Settings) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))  # 0.9.0-dev, too
 
 
 def _reindex(target: Settings) -> str:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from shared.errors import Busy
+from shared.errors import Busy, DatabaseOutdated
 from shared.images import Decode
 from shared.indexing import queue
 from shared.indexing.background_worker import BackgroundWorker
@@ -114,7 +114,9 @@ class WebhookHandler:
             batch = [Leased(job=job, claimed_at=claimed_at) for job in claim.jobs]
             self._worker.work(batch, results.append, self._stopping)
             return results
-        status = UNCLAIMED[claim.status]
+        status = UNCLAIMED.get(claim.status)
+        if status is None:
+            raise DatabaseOutdated(f"claim_object answered {claim.status!r}, which isn't known here.")
         logs.write(status, object_id=object_id, bucket=claim.bucket_id, name=claim.name, reason=claim.reason)
         return [_result(object_id, claim.bucket_id, claim.name, status, claim.reason)]
 

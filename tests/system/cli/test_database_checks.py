@@ -41,6 +41,13 @@ def test_the_version_of_pgvector_is_named(target, database):
     assert checks.pgvector(target) == version
 
 
+@pytest.mark.parametrize(
+    ("version", "numbers"), [("0.8.4", (0, 8, 4)), ("0.9", (0, 9)), ("0.9.0-dev", (0, 9, 0))]
+)
+def test_versions_are_compared_as_numbers(version, numbers):
+    assert checks._numbers(version) == numbers
+
+
 def test_an_older_pgvector_whose_newer_library_is_there_is_to_be_updated_and_its_indexes_rebuilt(
     target, database
 ):

@@ -23,6 +23,7 @@ from support.waiting import eventually
 from shared import images
 from shared.errors import (
     Busy,
+    DatabaseOutdated,
     DatabaseUnavailable,
     DecoderCrashed,
     DecodingTimedOut,
@@ -198,6 +199,12 @@ def test_an_object_that_changed_meanwhile_is_told_so(
 def test_what_is_not_claimed_is_told_with_its_reason(postgrest: RpcTransport, status: str, told: str):
     postgrest.answers["claim_object"] = [{**job(), "status": status, "reason": "because"}]
     assert changed(postgrest) == (told, "because")
+
+
+def test_a_status_of_another_version_asks_for_an_install(postgrest: RpcTransport):
+    postgrest.answers["claim_object"] = [{**job(), "status": "paused"}]
+    with pytest.raises(DatabaseOutdated, match="'paused'"):
+        changed(postgrest)
 
 
 def test_a_deletion_needs_nobody(postgrest: RpcTransport):
