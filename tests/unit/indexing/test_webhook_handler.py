@@ -202,7 +202,7 @@ def test_what_is_not_claimed_is_told_with_its_reason(postgrest: RpcTransport, st
 
 
 def test_a_status_of_another_version_asks_for_an_install(postgrest: RpcTransport):
-    postgrest.answers["claim_object"] = [{**job(), "status": "paused"}]
+    postgrest.answers["claim_object"] = [{**job(), "status": "paused", "reason": None}]
     with pytest.raises(DatabaseOutdated, match="'paused'"):
         changed(postgrest)
 
