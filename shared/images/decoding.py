@@ -237,7 +237,7 @@ def _unsupported(name: str, data: bytes, error: Exception) -> str | None:
         if "Conversion from YUV failed" in str(error):
             return "AVIF with colours in a form that its decoder doesn't know"
         return _alpha_of_avif(data)
-    return isobmff.refusal(data) if name == "HEIF" else None
+    return isobmff.refusal(data, error) if name == "HEIF" else None
 
 
 def _alpha_of_avif(data: bytes) -> str | None:

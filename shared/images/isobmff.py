@@ -12,6 +12,11 @@ SIZE = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)
 AVIF = {b"avif", b"avis"}
 HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"}
 SEQUENCES = {b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"}
+# A part of libheif's message -> the variant that it refuses, though a file may be so by the standard.
+BEYOND_LIBHEIF = {
+    "exceeds the maximum image size": "HEIF whose coded picture is much larger than the one it shows",
+    "double references": "HEIF that refers to one picture several times",
+}
 # Type of an item that isn't decoded -> how it is compressed.
 CODECS = {
     b"unci": "uncompressed",
@@ -39,8 +44,10 @@ def kind(data: bytes) -> str | None:
     return "HEIF" if HEIF & {*found} else None
 
 
-def refusal(data: bytes) -> str | None:
+def refusal(data: bytes, error: Exception) -> str | None:
     """The variant that no decoder of ours knows; None where the file should have been decoded."""
+    if variant := next((told for part, told in BEYOND_LIBHEIF.items() if part in str(error)), None):
+        return variant
     if SEQUENCES & {*brands(data)} and b"meta" not in data[:4096]:
         return "A HEIF sequence without a picture"
     types = {*ITEM.findall(data[:HEAD])}

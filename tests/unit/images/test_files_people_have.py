@@ -461,6 +461,23 @@ def test_a_heif_of_another_codec_is_refused_by_its_name(kind: bytes, told: str) 
         decoded(file)
 
 
+def test_a_heif_that_shows_little_of_its_coded_picture_is_not_called_corrupt() -> None:
+    data = bytearray(saved(scene((512, 512)), "HEIF"))
+    place = data.index(b"ispe") + 8
+    data[place : place + 8] = struct.pack(">II", 64, 64)
+    with pytest.raises(UnsupportedImage, match="^HEIF whose coded picture is much larger"):
+        decoded(bytes(data))
+
+
+def test_a_heif_that_refers_to_one_picture_twice_is_not_called_corrupt() -> None:
+    file = saved(scene((512, 512)), "HEIF", thumbnails=[64, 128])
+    place = file.index(b"thmb") - 4  # two references of 14 bytes, each from a thumbnail to the picture
+    _, kind, thumbnail, _, picture = struct.unpack(">I4s3H", file[place : place + 14])
+    twice = struct.pack(">I4s10H", 28, kind, thumbnail, 8, *[picture] * 8)
+    with pytest.raises(UnsupportedImage, match="^HEIF that refers to one picture several times"):
+        decoded(file[:place] + twice + file[place + 28 :])
+
+
 def as_old_encoders_wrote(avif: bytes) -> bytes:
     """The same picture, with a table of properties for each item."""
     place = avif.index(b"ipma") - 4
