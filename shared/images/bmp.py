@@ -1,4 +1,4 @@
-"""BMP files with bit fields in an order that Pillow doesn't know. Source: Microsoft's BITMAPINFOHEADER."""
+"""BMP files whose header, palette or bit fields Pillow doesn't know. Source: Microsoft's BITMAPINFOHEADER."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BIT_FIELDS = (3, 6)  # compression
+HEADER = 40  # bytes of Microsoft's; the shorter ones of OS/2 2 end somewhere in it, the rest being zero
+OS2_HEADER = 16
+BIT_FIELDS, WITH_ALPHA = (3, 6), 6  # compression
 # Masks of red, green and blue that Pillow reads, with any fourth.
 USUAL = {
     16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
@@ -33,12 +35,32 @@ def refusal(data: bytes) -> str | None:
 
 
 def clean(data: bytes) -> bytes:
-    """The same file, its bit fields in the usual order where Pillow wouldn't know theirs."""
+    """The same file, as Pillow knows it."""
+    return _in_usual_order(_with_whole_header(data))
+
+
+def _with_whole_header(data: bytes) -> bytes:
+    """A header of usual length, that counts no more colours than the pixels can name."""
+    header = int.from_bytes(data[14:18], "little")
+    if len(data) < 54 or header < OS2_HEADER:
+        return data
+    if header < HEADER:
+        offset = int.from_bytes(data[10:14], "little") + HEADER - header
+        head = struct.pack("<II", offset & 0xFFFFFFFF, HEADER) + data[18 : 14 + header]
+        data = data[:10] + head.ljust(HEADER + 4, b"\0") + data[14 + header :]
+    bits, colours = int.from_bytes(data[28:30], "little"), int.from_bytes(data[46:50], "little")
+    return data[:46] + bytes(4) + data[50:] if bits <= 8 and colours > 1 << bits else data
+
+
+def _in_usual_order(data: bytes) -> bytes:
+    """Its bit fields in the usual order, where Pillow wouldn't know theirs."""
     if len(data) < 70 or struct.unpack("<I", data[30:34])[0] not in BIT_FIELDS:
         return data
-    header, width, height, _, bits = struct.unpack("<IiiHH", data[14:30])
-    masks = struct.unpack("<4I", data[54:70])[: 4 if header >= 56 else 3]
-    if bits not in (16, 32) or masks[:3] in USUAL[bits] or header < 40 or width <= 0:
+    header, width, height, _, bits, compression = struct.unpack("<IiiHHI", data[14:34])
+    masks = struct.unpack("<4I", data[54:70])[: 4 if header >= 56 or compression == WITH_ALPHA else 3]
+    if bits not in (16, 32) or header < HEADER or width <= 0:
+        return data
+    if masks[:3] in USUAL[bits] and compression != WITH_ALPHA:
         return data
     return _reordered(data, width, height, bits, masks)
 

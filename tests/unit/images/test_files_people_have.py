@@ -362,6 +362,35 @@ def test_a_bmp_s_bit_fields_are_read_in_any_order(bits: int, masks: tuple[int, .
     assert same(at(image, 0.1, 0.9), (200, 30, 30), 17) and same(at(image, 0.5, 0.02), (30, 200, 30), 17)
 
 
+@pytest.mark.parametrize("blue", [0xFF, 0xFF000000])
+def test_a_bmp_s_four_bit_fields_behind_a_short_header_have_alpha(blue: int) -> None:
+    masks = (0xFF0000, 0xFF00, blue, 0xFF ^ 0xFF000000 ^ blue)
+    pixel = struct.pack("<I", masks[0] & (0xFFFFFFFF ^ masks[3]))  # red, and all of it transparent
+    head = struct.pack("<IiiHHIIiiII4I", 40, 4, 4, 1, 32, 6, 64, 0, 0, 0, 0, *masks)
+    opaque = struct.pack("<I", masks[0] | masks[3])
+    image = decoded(b"BM" + struct.pack("<IHHI", 134, 0, 0, 70) + head + opaque * 8 + pixel * 8)
+    assert same(at(image, 0.5, 0.9), (255, 0, 0)) and same(at(image, 0.5, 0.1), (255, 255, 255))
+
+
+def palettes_bmp() -> bytes:
+    return saved(scene().quantize(16), "BMP")
+
+
+@pytest.mark.parametrize("colours", [257, 300, 0x12345678])
+def test_a_bmp_s_count_of_colours_may_be_too_large(colours: int) -> None:
+    plain = palettes_bmp()
+    data = plain[:46] + struct.pack("<I", colours) + plain[50:]
+    assert np.array_equal(decoded(data).picture, decoded(plain).picture)
+
+
+@pytest.mark.parametrize("length", [16, 24, 36])
+def test_a_bmp_s_header_may_be_a_short_one_of_os_2(length: int) -> None:
+    plain = palettes_bmp()
+    offset = struct.unpack("<I", plain[10:14])[0] + length - 40
+    start = plain[:10] + struct.pack("<II", offset, length) + plain[18 : 14 + length]
+    assert np.array_equal(decoded(start + plain[54:]).picture, decoded(plain).picture)
+
+
 @pytest.mark.parametrize("bitmap_format", ["bmp", "png"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
 def test_an_icon_is_its_largest_picture(mode: str, bitmap_format: str) -> None:
@@ -465,7 +494,7 @@ def test_a_heif_that_shows_little_of_its_coded_picture_is_not_called_corrupt() -
     data = bytearray(saved(scene((512, 512)), "HEIF"))
     place = data.index(b"ispe") + 8
     data[place : place + 8] = struct.pack(">II", 64, 64)
-    with pytest.raises(UnsupportedImage, match="^HEIF whose coded picture is much larger"):
+    with pytest.raises(UnsupportedImage, match=r"^HEIF whose coded picture is much larger"):
         decoded(bytes(data))
 
 
@@ -474,7 +503,7 @@ def test_a_heif_that_refers_to_one_picture_twice_is_not_called_corrupt() -> None
     place = file.index(b"thmb") - 4  # two references of 14 bytes, each from a thumbnail to the picture
     _, kind, thumbnail, _, picture = struct.unpack(">I4s3H", file[place : place + 14])
     twice = struct.pack(">I4s10H", 28, kind, thumbnail, 8, *[picture] * 8)
-    with pytest.raises(UnsupportedImage, match="^HEIF that refers to one picture several times"):
+    with pytest.raises(UnsupportedImage, match=r"^HEIF that refers to one picture several times"):
         decoded(file[:place] + twice + file[place + 28 :])
 
 
