@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -40,19 +40,35 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def clean(data: bytes) -> bytes:
     """The same picture in a file that has its header, palette, colours and pixels, whole or not, and no more.
 
-    Text, frames of an animation, and damaged chunks beside the pixels are left out.
+    Text, further frames of an animation, and damage beside the pixels are left out.
     """
     kept: dict[bytes, bytes] = {}
     pixels: list[bytes] = []
-    for number, chunk in enumerate(chunks(data)):
+    found = [*chunks(data)]
+    for number, chunk in enumerate(found):
         if number == 0 and not (chunk.name == b"IHDR" and chunk.is_whole):
             raise ValueError("broken header")
         if chunk.name == b"IDAT":
             pixels.append(chunk.body)
         elif number == 0 or (chunk.name in KEPT and chunk.is_whole and (not pixels or chunk.name == b"eXIf")):
             kept.setdefault(chunk.name, chunk.body)
-    parts = [*kept.items(), (b"IDAT", b"".join(pixels)), (b"IEND", b"")]
+    parts = [*kept.items(), (b"IDAT", _frame(found) or b"".join(pixels)), (b"IEND", b"")]
     return SIGNATURE + b"".join(_written(name, body) for name, body in parts)
+
+
+def _frame(found: Sequence[Chunk]) -> bytes:
+    """The first frame of an animation that leaves the still picture out, as browsers then do; else empty."""
+    names = [chunk.name for chunk in found if chunk.name in (b"acTL", b"fcTL", b"IDAT")]
+    if names[:2] != [b"acTL", b"IDAT"]:
+        return b""
+    frames = itertools.dropwhile(lambda chunk: chunk.name != b"fcTL", found)
+    control = next(frames, None)
+    whole_screen = found[0].body[:8] + bytes(8)  # a smaller one would need its surroundings
+    if control is None or not control.is_whole or control.body[4:20] != whole_screen:
+        return b""
+    of_first = itertools.takewhile(lambda chunk: chunk.name != b"fcTL", frames)
+    parts = [chunk for chunk in of_first if chunk.name == b"fdAT"]
+    return b"".join(part.body[4:] for part in parts) if all(part.is_whole for part in parts) else b""
 
 
 def is_deep(data: bytes) -> bool:

@@ -372,6 +372,27 @@ def test_a_bmp_s_four_bit_fields_behind_a_short_header_have_alpha(blue: int) -> 
     assert same(at(image, 0.5, 0.9), (255, 0, 0)) and same(at(image, 0.5, 0.1), (255, 255, 255))
 
 
+def animated(still: Image.Image, *frames: Image.Image) -> bytes:
+    """An APNG whose still picture isn't part of the animation."""
+    data = saved(still, "PNG", save_all=True, default_image=True, append_images=frames)
+    assert data.index(b"acTL") < data.index(b"IDAT") < data.index(b"fcTL")
+    return data
+
+
+def test_an_animation_that_leaves_the_still_picture_out_is_its_first_frame() -> None:
+    lime = Image.new("RGB", (64, 48), "lime")
+    data = animated(lime, scene(), lime)
+    assert np.array_equal(decoded(data).picture, scene())
+    assert decoded(data).mime_type == "image/png"
+
+
+@pytest.mark.parametrize("part", [b"fcTL", b"fdAT"])
+def test_an_animation_whose_first_frame_is_damaged_is_its_still_picture(part: bytes) -> None:
+    data = bytearray(animated(scene(), Image.new("RGB", (64, 48), "lime"), scene()))
+    data[data.index(part) + 9] ^= 1
+    assert np.array_equal(decoded(bytes(data)).picture, scene())
+
+
 def palettes_bmp() -> bytes:
     return saved(scene().quantize(16), "BMP")
 
