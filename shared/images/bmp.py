@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HEADER = 40  # bytes of Microsoft's; the shorter ones of OS/2 2 end somewhere in it, the rest being zero
 OS2_HEADER = 16
-BIT_FIELDS, WITH_ALPHA = (3, 6), 6  # compression
+BIT_FIELDS, WITH_ALPHA = (3, 6), 6  # compressions
 # Masks of red, green and blue that Pillow reads, with any fourth.
 USUAL = {
     16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
