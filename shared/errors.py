@@ -73,6 +73,7 @@ Outcome = Literal["failed", "skipped", "retry", "doubtful", "release"]
 Error = TypeVar("Error", bound="NeuralSearchError")
 
 SHOWN = 200  # characters of an offending value that are told back
+TOKEN = re.compile(r"(?<=token=)[^\s&'\")>]+")  # in an address
 
 
 class NeuralSearchError(Exception):
@@ -93,8 +94,18 @@ class NeuralSearchError(Exception):
     def problem(self) -> dict[str, Any]:
         """This error as problem details (RFC 9457)."""
         title = type(self).type.replace("-", " ").capitalize()
-        problem = {"type": type(self).type, "title": title, "status": self.status, "detail": str(self)}
+        problem = {
+            "type": type(self).type,
+            "title": title,
+            "status": self.status,
+            "detail": without_tokens(str(self)),
+        }
         return problem if self.value is None else problem | {"value": _shown(self.value)}
+
+
+def without_tokens(text: str) -> str:
+    """`text` without the tokens in its addresses: HTTP libraries tell whole ones in their errors."""
+    return TOKEN.sub("…", text)
 
 
 def _shown(value: Any) -> Any:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+from shared.errors import without_tokens
+
 WELL_FORMED = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 logger = logging.getLogger("neural_search")
@@ -58,9 +60,11 @@ class JsonFormatter(logging.Formatter):
         error = record.exc_info[1] if record.exc_info else None
         if error is None or record.exc_info is None:
             return {}
-        told = {"error_class": type(error).__name__, "error_message": str(error)}
+        told = {"error_class": type(error).__name__, "error_message": without_tokens(str(error))}
         expected = record.levelno < logging.ERROR
-        return told if expected else told | {"traceback": self.formatException(record.exc_info)}
+        return (
+            told if expected else told | {"traceback": without_tokens(self.formatException(record.exc_info))}
+        )
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

@@ -24,6 +24,7 @@ from shared.errors import (
     StorageRefused,
     StorageUnavailable,
 )
+from shared.runtime import logs
 from shared.settings import Secret
 from shared.supabase import credentials, retry_after, storage
 from shared.supabase.storage import Storage, object_path
@@ -299,3 +300,37 @@ def test_a_signing_answer_that_makes_no_sense_is_storages_error(fake: responses.
     fake.post(f"{URL}/storage/v1/object/sign/images", body=body)
     with pytest.raises(StorageError, match="Storage answered"):
         client().sign("images", ["a.png"], seconds=600)
+
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.e30.c2VjcmV0"
+HEAD = b"HTTP/1.1 %s\r\nContent-Length: 0\r\n%s\r\n\r\n"
+ANSWERS = {
+    "nothing": b"",
+    "another address": HEAD % (b"302 Found", b"Location: /elsewhere?token=%s" % TOKEN.encode()),
+}
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS, None])
+def test_a_signed_address_is_neither_told_nor_logged_with_its_token(
+    answer: str | None, capfd: pytest.CaptureFixture[str]
+):
+    """Whoever has it reads the object for ten minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if answer is None:
+            server.close()
+        else:
+            threading.Thread(target=_answer_once, args=(server, ANSWERS[answer])).start()
+        with pytest.raises(StorageUnavailable) as caught:
+            client(f"http://127.0.0.1:{port}").download_shared("b", "a.png", token=TOKEN, max_bytes=9)
+    logs.write("request failed", severity="ERROR", error=caught.value)
+    logged = capfd.readouterr().err
+    assert "request failed" in logged and TOKEN not in logged
+    assert TOKEN not in str(caught.value.problem())
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(answer)
