@@ -1,0 +1,113 @@
+"""The functions that run as their owner tell each caller the same, of hidden images as well."""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+from support.databases import MODEL, as_role, vector
+
+ME = "00000000-0000-4000-8000-000000000001"
+CALLERS = (("anon", {}), ("authenticated", {"sub": ME}), ("service_role", {}))
+ID, VERSION = "%(id)s::uuid", "%(version)s"
+# Of a private bucket's image that only its owner sees, and of one that everybody may find.
+ANSWERS = {
+    "public.active_model": ("select * from {}()", [(MODEL, 1408)], None),
+    "neural_search.searchable_model": (f"select name from {{}}('{MODEL}')", [(MODEL,)], None),
+    "neural_search.is_public": (f"select {{}}({ID}, {VERSION})", [(False,)], [(True,)]),
+    "neural_search.find_public": (
+        "select object_id::text, version from {}(%(bucket)s, %(name)s)", [], [("%(id)s", "%(version)s")],
+    ),
+    "neural_search.public_buckets": ("select {}()", [(["shown"],)], None),
+    "neural_search.declarations": (
+        "select * from {}(null) order by 1",
+        [(["images"], {"owner": "auth.uid()"}), (["shown"], None)], None,
+    ),
+    "neural_search.ids_with_metadata": (
+        f"select cardinality({{}}('{MODEL}', %(metadata)s))", [(2,)], None,
+    ),
+    "neural_search.state_of": (f"select state from {{}}({ID}, {VERSION})", [("searchable",)], None),
+    "neural_search.confidence_levels": (
+        f"select count(*) from {{}}('{MODEL}', 'image', '{vector(1)}')", [(1,)], None,
+    ),
+    "neural_search.text_configuration": ("select {}()::text", [("simple",)], None),
+    "neural_search.last_document_id": ("select {}()", [(10_000,)], None),
+    "neural_search.lsh_bits": (f"select {{}}('{vector(1)}', '{MODEL}') is null", [(True,)], None),
+}  # fmt: skip
+
+
+@pytest.fixture
+def images(db, make_document):
+    """The hidden one and the one for everybody, as each is named."""
+    db.execute("insert into storage.buckets (id, name, public) values ('shown', 'shown', true)")
+    db.execute("select public.index_bucket('shown', public_search => true)")
+    secret = Jsonb({"note": "SECRET"})
+    ids = [
+        make_document(
+            "a.png", bucket=bucket, version=f"in {bucket}", user_metadata=secret, owner_id=str(uuid.uuid4())
+        )
+        for bucket in ("images", "shown")
+    ]
+    db.execute("update neural_search.buckets set visible_by = %s where bucket_id = 'images'", [
+        Jsonb({"owner": "auth.uid()"})
+    ])  # fmt: skip
+    return [
+        {"id": str(one), "version": f"in {bucket}", "bucket": bucket, "name": "a.png", "metadata": secret}
+        for one, bucket in zip(ids, ("images", "shown"), strict=True)
+    ]
+
+
+def asked(db, function, role, claims, image):
+    with as_role(db, role, claims):
+        return db.execute(ANSWERS[function][0].format(function).encode(), image).fetchall()
+
+
+@pytest.fixture
+def without_policies(database):
+    with database.connect("supabase_storage_admin") as storage:
+        storage.execute('drop policy "Demo: everybody may use images" on storage.objects')
+
+
+@pytest.mark.parametrize("function", ANSWERS)
+def test_each_tells_every_caller_the_same_of_a_hidden_image(db, images, without_policies, function):
+    hidden, shown = images
+    _, of_hidden, of_shown = ANSWERS[function]
+    expected = [tuple(v % shown if isinstance(v, str) else v for v in row) for row in of_shown or of_hidden]
+    for role, claims in CALLERS:
+        assert asked(db, function, role, claims, hidden) == of_hidden
+        assert asked(db, function, role, claims, shown) == expected
+
+
+@pytest.mark.parametrize("function", ["neural_search.is_public", "neural_search.state_of"])
+def test_none_answers_for_an_id_without_its_version(db, images, function):
+    for image in images:
+        for other in ({"version": "guessed"}, {"id": str(uuid.uuid4())}):
+            assert asked(db, function, "anon", {}, image | other) in ([], [(False,)])
+
+
+def test_of_much_metadata_no_list_is_made(db, images, without_policies):
+    db.execute("alter table neural_search.documents disable trigger user")
+    db.execute(
+        "insert into neural_search.documents"
+        " (object_id, bucket_id, content, model, embedding, object_version, metadata)"
+        " select gen_random_uuid(), d.bucket_id, d.content, d.model, d.embedding, '', d.metadata"
+        " from neural_search.documents as d, generate_series(1, 1000)"
+    )
+    for role, claims in CALLERS:
+        assert asked(db, "neural_search.ids_with_metadata", role, claims, images[0]) == [(None,)]
+
+
+def test_the_trigger_is_nobodys_to_call(db):
+    for role, claims in CALLERS:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), as_role(db, role, claims):
+            db.execute("select neural_search.on_object_change()")
+
+
+def test_every_definer_is_asked_here(db):
+    rows = db.execute(
+        "select format('%s.%s', pronamespace::regnamespace, proname) from pg_proc"
+        " where prosecdef and pronamespace in ('public'::regnamespace, 'neural_search'::regnamespace)"
+    )
+    assert {name for (name,) in rows} == {*ANSWERS, "neural_search.on_object_change"}
