@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ CACHE_BYTES = 16 * 1024 * 1024  # some 1000 tiles
 QUALITIES = (75, 50, 25)
 SMALLER = 0.7  # of both sides, where not even the lowest quality is enough
 
+CONTROL = re.compile(r"[\0-\x1f\x7f]")
 Key = tuple[str, str, str]  # bucket, name, size
 
 
@@ -51,6 +53,8 @@ class Wanted:
         # Storage never gets to see these: a gateway before it may take them for a way out of its path.
         if {".", ".."} & set(f"{self.bucket}/{self.name}".replace("\\", "/").split("/")):
             raise InvalidQuery("An address with `.` or `..` in it has no preview.", value=self.name)
+        if CONTROL.search(f"{self.bucket}/{self.name}"):  # Storage would call it a failure of its own
+            raise InvalidQuery("An address with control characters in it has no preview.", value=self.name)
         if self.size not in SIZES:
             raise InvalidQuery(f"size is {self.size!r:.100}. Expected one of: {', '.join(SIZES)}.")
 

@@ -116,6 +116,9 @@ def test_what_storage_refuses_never_reaches_the_decoder(
 LEAVING: dict[str, dict[str, str]] = {
     "a name with dots": {"name": "../../../rest/v1/documents"},
     "a bucket of dots": {"bucket": ".."},
+    "a name with a null": {"name": "a\0.png"},
+    "a name of two lines": {"name": "a.png\r\nHost: elsewhere"},
+    "a bucket with a control character": {"bucket": "im\x7fages"},
     "dots behind backslashes": {"name": "a\\..\\..\\b"},
     "one dot": {"name": "a/./b"},
     "a slash in the bucket": {"bucket": "images/.."},
