@@ -145,7 +145,6 @@ def test_an_address_that_makes_no_sense_asks_nobody(
         ("http://elsewhere.test/a", "images/http%3A//elsewhere.test/a"),
         ("@elsewhere.test", "images/%40elsewhere.test"),
         ("%2e%2e/a", "images/%252e%252e/a"),
-        ("a\r\nHost: elsewhere.test", "images/a%0D%0AHost%3A%20elsewhere.test"),
     ],
 )
 @pytest.mark.parametrize("token", ["t", "t&token=u#/../..", "t\r\nHost: elsewhere.test"])
