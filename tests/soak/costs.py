@@ -138,7 +138,7 @@ def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]
         return partial(_client(stack, caller).post, f"/rest/v1/rpc/{function}", json=arguments)
 
     wide = {"query_embedding": vector, "similarity_threshold": -1, "match_count": 500}
-    examples = [{"embedding": vector}] * 32
+    examples = [{"embedding": vector}] * 100
     secret = keys.load(stack.settings.local_data).webhook
     of_anybody: list[tuple[str, Send]] = [
         ("32 texts of 1,000 characters", post({"text": texts, "limit": 100})),
@@ -149,7 +149,7 @@ def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]
     of_callers = [
         ("`match_documents`, 500 rows", "match_documents", wide),
         ("`search_documents`, 500 rows", "search_documents", {**wide, "query_text": "red " * 30}),
-        ("`recommend_documents`, 32 likes, by the best score", "recommend_documents",
+        ("`recommend_documents`, 100 likes, by the best score", "recommend_documents",
          {"likes": examples, "strategy": "best_score", "similarity_threshold": -1, "match_count": 500}),
         ("`object_states`, 1000 names", "object_states", {"bucket": "images", "names": (names * 5)[:1000]}),
         ("`get_embeddings`, 1000 names", "get_embeddings", {"names": (names * 5)[:1000], "bucket": "images"}),
