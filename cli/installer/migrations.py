@@ -124,9 +124,11 @@ def _remedy(error: psycopg.Error) -> str:
             f" {found}. Save the definition of each of them and drop it, run this again, then make it anew: "
             "CHANGELOG.md says what took the place of what it used."
         )
+    if error.diag.message_hint:
+        return f" {error.diag.message_hint}"
     if isinstance(error, errors.FeatureNotSupported):
         return " Give that column another type or drop it, and run this again."
-    return f" {error.diag.message_hint}" if error.diag.message_hint else ""
+    return ""
 
 
 def _missing(database: Database) -> list[Migration]:

@@ -92,15 +92,23 @@ def create_app(
                 expose_headers=EXPOSED,
             )
         ],
-        exception_handlers={Exception: _failed},
+        exception_handlers={OSError: _refused_by_system, Exception: _failed},
         lifespan=lifespan,
     )
 
 
-async def _failed(_request: Request, error: Exception) -> Response:
-    """For unexpected faults, such as a full disk: JSON as well, with the system's own cause."""
-    cause = error.strerror if isinstance(error, OSError) and error.strerror else "Internal Server Error"
-    body = {"statusCode": "500", "error": "Internal", "code": "InternalError", "message": cause}
+async def _refused_by_system(request: Request, error: Exception) -> Response:
+    """For a full disk and the like. Handled here: a connection that ends with an error loses the answer."""
+    log.error("%s %s: %s", request.method, request.url.path, error)
+    return _internal(getattr(error, "strerror", None) or "Internal Server Error")
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    return _internal("Internal Server Error")
+
+
+def _internal(message: str) -> Response:
+    body = {"statusCode": "500", "error": "Internal", "code": "InternalError", "message": message}
     return JSONResponse(body, 500)
 
 
