@@ -305,7 +305,7 @@ def _of_http(http: Http) -> list[Figure]:
         ),
         Figure(
             row="http",
-            what="query by image over HTTP, default model, p95",
+            what="query by image over HTTP, efficientnet-lite0, p95",
             value=float(p95),
             unit="ms",
             target=100.0,

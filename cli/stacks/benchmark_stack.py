@@ -59,9 +59,11 @@ def database() -> Iterator[str]:
 
 
 def _own_settings(folder: Path) -> settings.Settings:
-    """The default model, loaded as this process would load it."""
+    """The model whose vectors are drawn, loaded as this process would load it."""
+    from benchmarks.search import NATIVE
+
     given = settings.load()
-    own = {"LOCAL_DATA": str(folder), "LOCAL_PORT": str(_free_port())}
+    own = {"LOCAL_DATA": str(folder), "LOCAL_PORT": str(_free_port()), "EMBEDDING_MODELS": NATIVE}
     return settings.load(own | {"EMBEDDING_CACHE": str(given.embedding_cache)})
 
 

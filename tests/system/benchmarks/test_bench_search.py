@@ -21,6 +21,7 @@ from benchmarks.search_http import Http
 from benchmarks.search_queries import Collection, Turns, connected
 from benchmarks.search_strategies import Measurement
 from cli.__main__ import app
+from cli.stacks import benchmark_stack
 from local.postgres import SUPERUSER
 from shared import settings
 
@@ -192,7 +193,7 @@ def test_each_target_is_held_against_the_worst_case():
         "match_documents, 100,000 ÷ 10,000 vectors of 1280, asked again": (1.5, None),
         "match_documents, 1,000,000 ÷ 10,000 vectors of 512, asked again": (3.5, False),
         "what HTTP and PostgREST's path add to match_documents": (3.5, None),
-        "query by image over HTTP, default model, p95": (69.0, True),
+        "query by image over HTTP, efficientnet-lite0, p95": (69.0, True),
     }
     assert "sees 10%: 4" in found["callers with a full page, of all who are measured"].note
 
@@ -255,3 +256,7 @@ def test_the_command_prints_tables_or_json_and_asks_for_the_large_run_by_name(
     (small, _), (large, command) = asked
     assert max(small.other) == 100_000 and max(large.other) == 1_000_000
     assert command == "neural-search bench search --large --seed 2"
+
+
+def test_the_stack_of_a_benchmark_serves_the_model_whose_vectors_are_drawn(tmp_path: Path):
+    assert benchmark_stack._own_settings(tmp_path).embedding_models == (search.NATIVE,)
