@@ -31,6 +31,7 @@ LONGEST_WAIT = 2.0  # seconds, of another webhook
 SLOWER_BY = 1.15  # how much two bursts of the same kind differ on a busy machine
 CLIENTS = 16
 OTHER_EVERY = 0.7  # seconds between two other webhooks
+LOST_AFTER = 60.0  # seconds: a webhook that never arrives isn't waited for without end
 READY_WITHIN = 60.0
 UNLIMITED = """
 create or replace function neural_search.free_slot(scheduled boolean) returns integer
@@ -85,9 +86,9 @@ class OtherWebhooks:
                 ((request,),) = database.execute("select net.http_get(%s)", [self._url + path]).fetchall()
                 sent = time.monotonic()
                 self.requests.append(int(str(request)))
-                while path not in self._arrived:
+                while path not in self._arrived and time.monotonic() < sent + LOST_AFTER:
                     time.sleep(0.02)
-                self.waits.append(self._arrived[path] - sent)
+                self.waits.append(self._arrived.get(path, time.monotonic()) - sent)
                 self._over.wait(OTHER_EVERY)
 
 
