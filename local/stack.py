@@ -197,7 +197,7 @@ class Stack:
         if self._prepare:
             self._prepare(settings)
         names = FUNCTIONS if self._with_functions else ()
-        self._addresses = {name: f"http://{HOST}:{_free_port()}" for name in names}
+        self._addresses = {name: f"http://{HOST}:{free_port()}" for name in names}
         self._write(GATEWAY_FILE, json.dumps(self._gateway_configuration()))
         self._children = [self._gateway(), *(self._function(name, settings) for name in names)]
         for child in self._children:
@@ -306,7 +306,8 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at, at this moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

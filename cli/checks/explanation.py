@@ -8,11 +8,10 @@ from typing import Any
 
 from cli.checks.sql_callers import SqlCaller
 from cli.client.missing_policy import missing_policy
-from shared.search.index import Options
+from shared.search.index import EVERYTHING, Options
 from shared.search.query import CONFIDENCES
 
 DEEPEST = 1000  # results that one call of a search function returns at most
-EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
 
 Row = Mapping[str, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from cli.installer import migrations
 from cli.stacks.running_stack import launched
 from local.folders import passable
 from local.postgres import SUPERUSER, Cluster, prepare_database
+from local.stack import free_port
 from shared import settings
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _own_settings(folder: Path) -> settings.Settings:
     from benchmarks.search import NATIVE
 
     given = settings.load()
-    own = {"LOCAL_DATA": str(folder), "LOCAL_PORT": str(_free_port()), "EMBEDDING_MODELS": NATIVE}
+    own = {"LOCAL_DATA": str(folder), "LOCAL_PORT": str(free_port()), "EMBEDDING_MODELS": NATIVE}
     return settings.load(own | {"EMBEDDING_CACHE": str(given.embedding_cache)})
 
 
@@ -87,8 +87,3 @@ def _drop(cluster: Cluster, url: str) -> None:
     name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]))
     with psycopg.connect(cluster.url(SUPERUSER), autocommit=True) as connection:
         connection.execute(sql.SQL("drop database {} with (force)").format(name))
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -13,6 +13,8 @@ from shared.supabase.database import Database
 
 Row = TypeVar("Row", "Match", "WordMatch", "Recommendation", "Named", "ObjectState")
 
+EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveModel:

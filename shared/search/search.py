@@ -28,7 +28,6 @@ from shared.supabase.database import Database
 from shared.supabase.storage import Storage
 
 URL_SECONDS = 600  # a result's signed URL works this long, for anybody
-EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
 NOTICE = (  # fixed, so that an empty answer tells nothing of hidden images
     "There is no image here that you may see. Possible reasons: you aren't signed in; no SELECT policy on "
     "storage.objects lets you see an image; nothing is indexed yet; the images are in another bucket or "
@@ -215,7 +214,7 @@ def _options(model: ActiveModel, query: Query, start: Start) -> Options:
         limit=_count(query, start),
         offset=0 if start.after else start.skip,
         after=start.after,
-        threshold=EVERYTHING if query.min_similarity is None else query.min_similarity,
+        threshold=index.EVERYTHING if query.min_similarity is None else query.min_similarity,
         min_confidence=query.min_confidence,
         best_confidence=query.best_confidence,
         filter=query.filter,

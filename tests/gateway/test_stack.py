@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from email.message import Message
@@ -30,6 +28,7 @@ from support.http_servers import free_port
 from support.waiting import eventually
 
 from local import keys
+from local.folders import passable
 from local.postgres import Cluster
 from local.processes import Child, _detail
 from local.stack import Stack, _function_environment
@@ -51,12 +50,9 @@ with contextlib.suppress(KeyboardInterrupt), Stack(settings.load(), functions=Fa
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """One data folder for all: making a database cluster takes the longest."""
-    # Not tmp_path: as root the server runs as somebody else, who can't enter pytest's folders.
-    path = Path(tempfile.mkdtemp(prefix="neural-search-stack-"))
-    path.chmod(0o711)
-    yield path
-    Cluster(path / "postgres").stop()
-    shutil.rmtree(path)
+    with passable() as path:
+        yield path
+        Cluster(path / "postgres").stop()
 
 
 @pytest.fixture

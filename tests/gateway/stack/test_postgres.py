@@ -8,13 +8,13 @@ import pwd
 import shutil
 import signal
 import stat
-import tempfile
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from local import postgres
+from local.folders import passable
 from local.postgres import Cluster, prepare_database
 from shared.errors import StackError
 
@@ -22,10 +22,8 @@ from shared.errors import StackError
 @contextlib.contextmanager
 def reachable_folder():
     """A folder that the server's user can get to."""
-    made = Path(tempfile.mkdtemp(prefix="neural-search-"))
-    made.chmod(0o711)
-    yield made / "postgres"
-    shutil.rmtree(made)
+    with passable() as made:
+        yield made / "postgres"
 
 
 @pytest.fixture

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import httpx
 import psycopg
@@ -23,6 +20,7 @@ from support.faulty_proxy import Exchange, Fault, after
 from support.waiting import eventually
 
 from cli.installer import migrations
+from local.folders import passable
 from local.postgres import SUPERUSER, Cluster, prepare_database
 from shared.settings import CHECKOUT
 from shared.testing import picture
@@ -61,14 +59,8 @@ class Crashing:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Crashing]:
-    # Not tmp_path: as root the server runs as somebody else, who can't enter pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
-    folder.chmod(0o711)
-    try:
-        with Cluster(folder / "postgres") as cluster:
-            yield Crashing(cluster)
-    finally:
-        shutil.rmtree(folder)
+    with passable() as folder, Cluster(folder / "postgres") as cluster:
+        yield Crashing(cluster)
 
 
 @pytest.fixture(scope="module")
