@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '9921d2f4f9490b7e9a99c9b5c3d6edc2522c561e353c48010510801e118f75bf'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '3f38650d5dc9406cc0a3bedc870b7ae4d9f59d90eacf672aede082149096e28d'
     ) then
       return;
     end if;
@@ -981,7 +981,7 @@ declare
     cardinality(content_hashes), cardinality(widths), cardinality(heights), cardinality(mime_types),
     cardinality(perceptual_hashes), cardinality(shown), cardinality(decoder_versions)
   ];
-  statuses text[] := '{}';
+  statuses text[] := '{}'::text[];
 begin
   if (lengths[1] between 1 and 64 and lengths[1] = all (lengths)) is not true then
     raise exception 'The arrays have % elements, expected as many in each, 1 to 64.', lengths
@@ -2601,7 +2601,7 @@ declare
     from neural_search.documents as d where d.id = any (document_ids) and d.owner_id is not null
     group by d.owner_id limit 20
   );
-  users jsonb[] := '{}';
+  users jsonb[] := '{}'::jsonb[];
 begin
   if has_table_privilege(to_regclass('auth.users'), 'select') then
     users = array(
@@ -3492,7 +3492,7 @@ declare
   narrow constant jsonb := coalesce(filter, '{}');
   given record;
   fulfilled boolean;
-  kept jsonb := '{}';
+  kept jsonb := '{}'::jsonb;
 begin
   perform neural_search.check_filter(narrow);
   select o.id, coalesce(o.version, '') as version, o.created_at, o.owner_id into object
@@ -3802,6 +3802,7 @@ declare
   beyond double precision; -- no other document is more similar
   best double precision; -- nor has any that was to be found by its words a better score
 begin
+  <<deeper>>
   loop
     select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
         coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
@@ -3819,11 +3820,9 @@ begin
     end if;
     for fewest in reverse cardinality(common) .. 0 loop
       page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
-      if beyond is null and best is null or cardinality(page) = wanted and (
+      exit deeper when beyond is null and best is null or cardinality(page) = wanted and (
         wanted = 0 or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001 or fewest = 0 and depth > 1000 + wanted
-      ) then
-        return page;
-      end if;
+      );
       exit when fewest = 0;
       named = neural_search.nearest_with_words(search, common, fewest, depth);
       found = found || named;
@@ -3832,6 +3831,7 @@ begin
     perform neural_search.check_depth(depth);
     depth = 4 * depth;
   end loop;
+  return page;
 end
 $$;
 comment on function neural_search.find_page_by_words is
@@ -4974,7 +4974,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '9921d2f4f9490b7e9a99c9b5c3d6edc2522c561e353c48010510801e118f75bf', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '3f38650d5dc9406cc0a3bedc870b7ae4d9f59d90eacf672aede082149096e28d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -108,7 +108,7 @@ declare
     from neural_search.documents as d where d.id = any (document_ids) and d.owner_id is not null
     group by d.owner_id limit 20
   );
-  users jsonb[] := '{}';
+  users jsonb[] := '{}'::jsonb[];
 begin
   if has_table_privilege(to_regclass('auth.users'), 'select') then
     users = array(

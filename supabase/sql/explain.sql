@@ -16,7 +16,7 @@ declare
   narrow constant jsonb := coalesce(filter, '{}');
   given record;
   fulfilled boolean;
-  kept jsonb := '{}';
+  kept jsonb := '{}'::jsonb;
 begin
   perform neural_search.check_filter(narrow);
   select o.id, coalesce(o.version, '') as version, o.created_at, o.owner_id into object

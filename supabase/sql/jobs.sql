@@ -468,7 +468,7 @@ declare
     cardinality(content_hashes), cardinality(widths), cardinality(heights), cardinality(mime_types),
     cardinality(perceptual_hashes), cardinality(shown), cardinality(decoder_versions)
   ];
-  statuses text[] := '{}';
+  statuses text[] := '{}'::text[];
 begin
   if (lengths[1] between 1 and 64 and lengths[1] = all (lengths)) is not true then
     raise exception 'The arrays have % elements, expected as many in each, 1 to 64.', lengths

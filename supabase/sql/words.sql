@@ -267,6 +267,7 @@ declare
   beyond double precision; -- no other document is more similar
   best double precision; -- nor has any that was to be found by its words a better score
 begin
+  <<deeper>>
   loop
     select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
         coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
@@ -284,11 +285,9 @@ begin
     end if;
     for fewest in reverse cardinality(common) .. 0 loop
       page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
-      if beyond is null and best is null or cardinality(page) = wanted and (
+      exit deeper when beyond is null and best is null or cardinality(page) = wanted and (
         wanted = 0 or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001 or fewest = 0 and depth > 1000 + wanted
-      ) then
-        return page;
-      end if;
+      );
       exit when fewest = 0;
       named = neural_search.nearest_with_words(search, common, fewest, depth);
       found = found || named;
@@ -297,6 +296,7 @@ begin
     perform neural_search.check_depth(depth);
     depth = 4 * depth;
   end loop;
+  return page;
 end
 $$;
 comment on function neural_search.find_page_by_words is
