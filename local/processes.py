@@ -25,14 +25,24 @@ SETTLED = 10.0  # seconds of running after which an end counts as the first agai
 
 
 class Child:
-    """A Python module as a process, in a session of its own: Ctrl-C in the terminal is for its parent."""
+    """A Python module as a process, in a session of its own: Ctrl-C in the terminal is for its parent.
+
+    `within` is a command that becomes it, such as `ip netns exec NAME`.
+    """
 
     def __init__(
-        self, name: str, module: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path
+        self,
+        name: str,
+        module: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        folder: Path,
+        *,
+        within: Sequence[str] = (),
     ):
         self.name = name
         self.log = log
-        self._command = [sys.executable, "-m", "local.child", *module]
+        self._command = [*within, sys.executable, "-m", "local.child", *module]
         self._environment = dict(environment)
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None

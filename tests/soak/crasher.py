@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from soak import workers
 from soak.invariants import GHOST, LOST, WRONG, Verdict
 from soak.killer import Killer
 from soak.outcome import Outcome
@@ -23,17 +24,14 @@ from soak.project import Project
 from soak.workload import Workload
 from support.embedded_stacks import temporary_stack
 
-from local.processes import Child
 from local.stack import Stack
-from shared import embedding, settings
-from shared.settings import CHECKOUT, Settings
+from shared import embedding
 
 CLIENTS = 6
 RATE = 12.0  # operations per second, so that many kills fall among them
 PAUSE = 2.5  # mean seconds between two kills
 # A lease (120 s) may have to run out, and a job that met a fault rests for up to 450 s.
 CONVERGES_WITHIN = 700.0
-LOOK_EVERY = 0.5  # seconds between two looks at the worker
 REPORT_EVERY = 10.0  # seconds
 
 
@@ -44,7 +42,7 @@ def run(operations: int = 2000, seed: int = 1, *, pause: float = PAUSE) -> Outco
         project = Project(stack.settings)
         project.prepare()
         workload = Workload(project.storage, operations=operations, clients=CLIENTS, rate=RATE, seed=seed)
-        with _worker(stack.settings) as worker:
+        with workers.kept_running(stack.settings) as worker:
             with (
                 _reported(workload),
                 Killer(project, stack.settings, lambda: worker.pid, pause=pause, seed=seed) as killer,
@@ -74,30 +72,6 @@ def run(operations: int = 2000, seed: int = 1, *, pause: float = PAUSE) -> Outco
         wrong=verdict.count(WRONG),
         evidence=evidence,
     )
-
-
-@contextmanager
-def _worker(own: Settings) -> Iterator[Child]:
-    """`neural-search worker` beside the stack, started again as a service manager would."""
-    log = own.local_data / "logs" / "worker.log"
-    values = settings.environment(own)
-    child = Child("worker", ["cli", "worker"], settings.bare_environment(values), log, CHECKOUT)
-    stopping = threading.Event()
-
-    def keep_running() -> None:
-        while not stopping.wait(LOOK_EVERY):
-            if child.has_ended:
-                child.start(fresh_log=False)
-
-    guard = threading.Thread(target=keep_running, name="worker-guard")
-    child.start()
-    guard.start()
-    try:
-        yield child
-    finally:
-        stopping.set()
-        guard.join()
-        child.end()
 
 
 @contextmanager

@@ -1,0 +1,169 @@
+"""Several machines drain one queue while they and Postgres are killed: the rows are as in an undisturbed run.
+
+Four workers, two of them in network namespaces that reach nothing but the project's API. The same objects
+are embedded twice, undisturbed and with kills. These come at random shares of the work rather than at random
+times: so all of them fall into it, however fast the machine is.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+
+import psycopg
+from psycopg.rows import dict_row
+from soak import processes, workers
+from soak.namespaces import namespace
+from soak.outcome import Outcome
+from support.embedded_stacks import temporary_stack
+
+from benchmarks.bucket import Bucket, fresh, webhook_paused
+from benchmarks.pictures import small_jpegs
+from local.processes import Child
+from local.stack import Stack
+
+KILLS = 20
+CLIENTS = 4  # uploading at once
+PLAIN, APART = 2, 2  # workers, and workers in namespaces
+POSTGRES = 0.25  # of the kills
+LAST_KILL = 0.9  # of the work
+LOOK_EVERY = 0.1  # seconds between two looks at the progress
+# Leases (120 s) run out one after the other, and what may have killed its worker is tried alone.
+SETTLES_WITHIN = 900.0
+ROWS = """
+select object_id::text || ' ' || model as key, bucket_id, content, object_version, content_hash, width,
+  height, mime_type, perceptual_hash::text, shown, decoder_version, md5(embedding::text) as embedding
+from neural_search.documents where bucket_id = %s
+"""
+
+Row = dict[str, object]
+Kill = Callable[[random.Random], None]
+
+
+def run(count: int = 1000, seed: int = 1) -> Outcome:
+    """Uploads `count` pictures to a stack of its own, and embeds them twice."""
+    began = time.monotonic()
+    with (
+        temporary_stack() as stack,
+        webhook_paused(stack.settings.database_url),
+        fresh(stack.settings, "machines", indexed=False) as bucket,
+    ):
+        bucket.upload(list(small_jpegs(count, seed)), CLIENTS)
+        with _machines(stack) as children:
+            bucket.index()
+            bucket.wait_until_searchable(count)
+            expected = _rows(bucket)
+            _queue_again(bucket)
+            targets = {
+                "worker": partial(_kill_worker, children),
+                "postgres": lambda _: processes.postgres(stack).kill(),
+            }
+            kills = _disturb(bucket, targets, count, seed)
+            seconds = _wait(lambda: _is_drained(bucket))
+            found = _rows(bucket)
+    print(f"machines, seed {seed}: kills: " + ", ".join(f"{name} {n}" for name, n in kills.most_common()))
+    print(f"machines: settled {seconds:.0f} s after the last kill, {len(found)} documents")
+    lost, ghosts, wrong = compare(expected, found)
+    return Outcome(
+        part="machines",
+        operations=count,
+        seconds=time.monotonic() - began,
+        kills=kills.total(),
+        lost=len(lost),
+        ghosts=len(ghosts),
+        wrong=len(wrong),
+        evidence=(*lost, *ghosts, *wrong),
+    )
+
+
+def compare(expected: Sequence[Row], found: Sequence[Row]) -> tuple[list[str], list[str], list[str]]:
+    """Documents that are lost, there without cause or twice, and other than they should be."""
+    before, after = ({row["key"]: row for row in rows} for rows in (expected, found))
+    lost = [f"LOST {row['content']} ({key})" for key, row in before.items() if key not in after]
+    counts = Counter(row["key"] for row in found)
+    ghosts = [
+        f"GHOST {after[key]['content']} ({key}): expected {int(key in before)}, found {count}"
+        for key, count in counts.items()
+        if count > 1 or key not in before
+    ]
+    wrong = [
+        f"WRONG {row['content']} ({key}): expected {before[key][column]}, found {value} as {column}"
+        for key, row in after.items()
+        if key in before
+        for column, value in row.items()
+        if value != before[key][column]
+    ]
+    return lost, ghosts, wrong
+
+
+@contextmanager
+def _machines(stack: Stack) -> Iterator[list[Child]]:
+    with ExitStack() as opened:
+        children = []
+        for number in range(PLAIN + APART):
+            url, within = stack.url, ()
+            if number >= PLAIN:
+                try:
+                    place = opened.enter_context(namespace(number, stack.url))
+                    url, within = place.url, place.command
+                except (OSError, subprocess.CalledProcessError) as error:
+                    print(f"machines: worker {number} has no network of its own here: {error}")
+            worker = workers.kept_running(stack.settings, f"worker-{number}", url=url, within=within)
+            children.append(opened.enter_context(worker))
+        yield children
+
+
+def _kill_worker(children: Sequence[Child], chance: random.Random) -> None:
+    running = [child.pid for child in children if child.pid and not child.has_ended]
+    os.kill(chance.choice(running), signal.SIGKILL)
+
+
+def _disturb(bucket: Bucket, targets: Mapping[str, Kill], count: int, seed: int) -> Counter[str]:
+    """Kills at random shares of the work; how many of each."""
+    chance, kills = random.Random(f"{seed}/machines"), Counter[str]()
+    others = sorted(set(targets) - {"postgres"})
+    for point in sorted(chance.sample(range(1, int(LAST_KILL * count)), KILLS)):
+        _wait(partial(_has_come_to, bucket, point))
+        name = "postgres" if chance.random() < POSTGRES else chance.choice(others)
+        targets[name](chance)
+        kills[name] += 1
+    return kills
+
+
+def _wait(until: Callable[[], bool]) -> float:
+    """Until that holds, or for `SETTLES_WITHIN`; the seconds. Postgres may be away for a while."""
+    began = time.monotonic()
+    while time.monotonic() - began < SETTLES_WITHIN:
+        with suppress(psycopg.OperationalError):
+            if until():
+                break
+        time.sleep(LOOK_EVERY)
+    return time.monotonic() - began
+
+
+def _has_come_to(bucket: Bucket, point: int) -> bool:
+    return bucket.documents() >= point
+
+
+def _is_drained(bucket: Bucket) -> bool:
+    with psycopg.connect(bucket.url) as database:
+        left = database.execute("select from neural_search.jobs where state = 'pending' limit 1")
+        return left.rowcount == 0
+
+
+def _queue_again(bucket: Bucket) -> None:
+    with psycopg.connect(bucket.url) as database:
+        database.execute("delete from neural_search.documents where bucket_id = %s", [bucket.name])
+        database.execute("select public.backfill_documents(%s)", [bucket.name])
+
+
+def _rows(bucket: Bucket) -> list[Row]:
+    with psycopg.connect(bucket.url, row_factory=dict_row) as database:
+        return database.execute(ROWS, [bucket.name]).fetchall()
