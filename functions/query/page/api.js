@@ -1,4 +1,4 @@
-// The two requests that the page makes of the query function, relative to where it was loaded from.
+// The page's two requests to the query function, relative to the page's own address.
 
 import * as filters from "./filters.js";
 import { base64Of } from "./images.js";
@@ -6,36 +6,36 @@ import { Problem, problemFrom } from "./problems.js";
 import { wordsOf } from "./query.js";
 import { authorization } from "./session.js";
 
-const VARIED = 0.4; // enough to show other sides of what is asked for, and still that
+const VARIED = 0.4; // other sides of the query, without leaving it
 
 const address = (path) => new URL(path, import.meta.url);
 
 /** One page of results: `{model, results, next_cursor, notice}`. Throws Problem, or AbortError where `signal` fired. */
 export async function search(query, { signal, ...page }) {
-  const body = { ...(await asked(query)), ...page };
+  const body = JSON.stringify({ ...(await asked(query)), ...page });
   const headers = { "Content-Type": "application/json", ...(await authorization()) };
-  const request = { method: "POST", headers, body: JSON.stringify(body), signal };
-  const response = await fetch(address("query"), request).catch(unreachable);
-  const text = await response.text().catch(unreachable);
-  return answer(response.status, text, response.headers.get("Retry-After"));
+  const response = await fetch(address("query"), { method: "POST", headers, body, signal }).catch(unreachable);
+  return answer(response.status, await response.text().catch(unreachable), response.headers.get("Retry-After"));
 }
 
+/** Fields that are undefined aren't sent. */
 async function asked({ text, like, unlike, image, varied, weights, filter }) {
-  const [body, words, narrow] = [{}, wordsOf(text), filters.asked(filter)];
+  const words = wordsOf(text);
   const weighed = (name) => (weights[name] ? { name, weight: weights[name] } : name);
-  const less = [...unlike.map(weighed), ...words.unlike.map((word) => ({ text: word }))];
-  if (words.like) body.text = words.like;
-  if (image) body.image = await base64Of(image.key);
-  if (like.length) body.like = like.map(weighed);
-  if (less.length) body.unlike = less;
-  if (varied) body.diversity = VARIED;
-  if (Object.keys(narrow).length) body.filter = narrow;
-  return body;
+  return {
+    text: words.like || undefined,
+    image: image ? await base64Of(image.key) : undefined,
+    like: some(like.map(weighed)),
+    unlike: some([...unlike.map(weighed), ...words.unlike.map((word) => ({ text: word }))]),
+    diversity: varied ? VARIED : undefined,
+    filter: filters.asked(filter),
+  };
 }
+
+const some = (examples) => (examples.length ? examples : undefined);
 
 function unreachable(error) {
-  if (error.name === "AbortError") throw error;
-  throw new Problem({ type: "network" });
+  throw error.name === "AbortError" ? error : new Problem({ type: "network" });
 }
 
 /** Uploads `file` and waits until it is searchable: `{state, reason, …}`. fetch reports no progress, so XMLHttpRequest. */
@@ -46,18 +46,16 @@ export async function upload({ file, bucket, name, replace }, onProgress) {
   form.append("name", name);
   if (replace) form.append("upsert", "true");
   form.append("image", file, name.slice(name.lastIndexOf("/") + 1));
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+  const request = new XMLHttpRequest();
+  request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+  request.open("POST", address("embeddings?wait=1"));
+  for (const [header, value] of Object.entries(headers)) request.setRequestHeader(header, value);
+  await new Promise((resolve, reject) => {
+    request.onload = resolve;
     request.onerror = () => reject(new Problem({ type: "network" }));
-    request.onload = () => {
-      const after = request.getResponseHeader("Retry-After");
-      try { resolve(answer(request.status, request.responseText, after)); } catch (error) { reject(error); }
-    };
-    request.open("POST", address("embeddings?wait=1"));
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.send(form);
   });
+  return answer(request.status, request.responseText, request.getResponseHeader("Retry-After"));
 }
 
 function answer(status, body, retryAfter) {

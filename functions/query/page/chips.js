@@ -27,8 +27,8 @@ function weighable(item, name, weight, weigh) {
 /** Shows those of `thumbnails`, addresses by name, that aren't shown yet. */
 export function addThumbnails(thumbnails) {
   for (const item of list.children) {
-    const url = thumbnails.get(item.querySelector(".name").title);
-    if (url && !item.querySelector("img")) item.prepend(element("img", { alt: "", src: url, onerror: ({ target }) => target.remove() }));
+    const src = thumbnails.get(item.querySelector(".name").title);
+    if (src && !item.querySelector("img")) item.prepend(element("img", { alt: "", src, onerror: ({ target }) => target.remove() }));
   }
 }
 

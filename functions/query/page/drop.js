@@ -29,6 +29,5 @@ const zoneOf = (event) => event.target.closest?.("[data-drop]");
 function hover(event) {
   event.preventDefault(); // or the browser opens the file instead
   overlay.hidden = false;
-  const zone = zoneOf(event);
-  for (const other of overlay.children) other.classList.toggle("over", other === zone);
+  for (const zone of overlay.children) zone.classList.toggle("over", zone === zoneOf(event));
 }

@@ -5,8 +5,8 @@ import { data, project } from "./project.js";
 import { FILTERS } from "./query.js";
 
 const form = byId("filters");
-const seen = new Set(); // buckets that results came from: not everybody may list them
-const MB = 1e6;
+const seen = new Set(); // buckets of results: not everybody may list them
+const [MB, DAY] = [1e6, 864e5];
 const open = disclosure(byId("open-filters"), form, offerBuckets);
 
 /** `onChange(filter)` when the visitor narrows the search otherwise. */
@@ -21,7 +21,7 @@ export function start(onChange) {
 export function show(filter) {
   for (const name of FILTERS) form.elements[name].value = filter[name] ?? "";
   const count = Object.keys(filter).length;
-  byId("open-filters").querySelector("span").textContent = count ? `Filters (${count})` : "Filters";
+  byId("open-filters").textContent = count ? `Filters (${count})` : "Filters";
   if (count && form.hidden) open(true);
 }
 
@@ -30,13 +30,13 @@ export function noteBuckets(results) {
   if (!form.hidden) offer("buckets", seen);
 }
 
-/** `filter` as the API takes it. */
+/** `filter` as the API takes it; undefined for none. */
 export function asked({ bucket, folder, type, from, to, min, max, meta }) {
-  const wanted = { bucket, mime_type: type, uploaded_after: from, min_bytes: bytes(min), max_bytes: bytes(max) };
-  if (folder) wanted.prefix = `${folder.replace(/^\/+|\/+$/g, "")}/`;
-  if (to) wanted.uploaded_before = dayAfter(to); // that day included
-  if (meta) wanted.metadata = Object.fromEntries([pair(meta)]);
-  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
+  const filter = { bucket, mime_type: type, uploaded_after: from, min_bytes: bytes(min), max_bytes: bytes(max) };
+  if (folder) filter.prefix = `${folder.replace(/^\/+|\/+$/g, "")}/`;
+  if (to) filter.uploaded_before = new Date(Date.parse(to) + DAY).toISOString().slice(0, 10); // that day included
+  if (meta) filter.metadata = Object.fromEntries([pair(meta)]);
+  return Object.values(filter).some((value) => value !== undefined) ? filter : undefined;
 }
 
 function read() {
@@ -45,12 +45,6 @@ function read() {
 }
 
 const bytes = (text) => (text ? Math.round(Number(text) * MB) : undefined);
-
-function dayAfter(day) {
-  const next = new Date(`${day}T00:00:00Z`);
-  next.setUTCDate(next.getUTCDate() + 1);
-  return next.toISOString().slice(0, 10);
-}
 
 /** `colour=red`: the value as JSON where it is some, such as a number, else as text. */
 function pair(text) {
@@ -64,18 +58,18 @@ function pair(text) {
 
 async function offerBuckets() {
   offer("buckets", seen);
-  const buckets = await listed((client) => client.storage.listBuckets());
+  const buckets = await listed((storage) => storage.listBuckets());
   offer("buckets", [...seen, ...buckets.map(({ id }) => id)]);
 }
 
 async function offerFolders() {
   const bucket = form.elements.bucket.value || [...seen][0];
-  const entries = bucket ? await listed((client) => client.storage.from(bucket).list("", { limit: 1000 })) : [];
+  const entries = bucket ? await listed((storage) => storage.from(bucket).list("", { limit: 1000 })) : [];
   offer("folders", entries.filter(({ id }) => !id).map(({ name }) => name));
 }
 
 /** Only suggestions: where the visitor may list nothing, they type. */
-const listed = (ask) => project().then((client) => data(ask(client))).catch(() => []);
+const listed = (ask) => project().then(({ storage }) => data(ask(storage))).catch(() => []);
 
 function offer(list, values) {
   byId(list).replaceChildren(...[...new Set(values)].sort().map((value) => new Option(value, value)));

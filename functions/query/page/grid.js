@@ -10,25 +10,26 @@ const FIRST_ROWS = 12; // loaded at once, the rest as they come near
 const WAIT_FOR_SHAPES = 400; // ms that new tiles wait for their images' proportions: less jumping about
 const SKELETONS = [1.5, 1, 1.33, 0.75, 1.5, 1.33, 1.5, 0.8, 1.33, 1.5, 1, 1.4];
 const CONFIDENCES = { same: "same image", strong: "strong", related: "related", unrelated: "less similar" };
-const CALM_RATIOS = [0.5, 3.2]; // what is narrower or wider is shown within these
+const [NARROW, WIDE] = [0.5, 3.2]; // the proportions of tiles, whatever their images'
 const KEYS = { x: ".choice input", "+": "[data-kind=like]", "-": "[data-kind=unlike]" };
 
 list.addEventListener("keydown", walk);
 
-/** The cosine similarity as the API gives it, shortened. */
 export const rounded = (similarity) => similarity.toFixed(2);
 
-/** The words that it was found by: "name", "metadata", both or "". */
-export const sourcesOf = ({ found_by: why }) => (why ?? []).filter((one) => one !== "image").join(" and ");
+/** "found by its name", or by metadata, or both; "" where pixels alone found it. */
+export function foundBy({ found_by: sources }) {
+  const words = (sources ?? []).filter((source) => source !== "image").join(" and ");
+  return words && `found by its ${words}`;
+}
 
-/** Whether it lies below the line: neither what it shows nor a word of it is near to the query. */
-export const isLess = (result) => result.confidence === "unrelated" && !sourcesOf(result);
+/** Whether it lies below the line: neither its pixels nor a word of it are near to the query. */
+export const isLess = (result) => result.confidence === "unrelated" && !foundBy(result);
 
-/** What that similarity means, in a word; "" while the API can't tell. What its words alone found says so. */
-export const confidence = (result) =>
-  result.confidence === "unrelated" && sourcesOf(result) ? `found by its ${sourcesOf(result)}` : CONFIDENCES[result.confidence] ?? "";
+/** The similarity in a word; "" while the API can't tell. */
+export const confidence = (result) => (result.confidence === "unrelated" && foundBy(result)) || (CONFIDENCES[result.confidence] ?? "");
 
-export const copies = (count) => (count === 1 ? "1 copy" : `${count} copies`);
+export const copies = ({ duplicates: { length } }) => length && (length === 1 ? "1 copy" : `${length} copies`);
 
 export function showSkeletons() {
   list.replaceChildren(...SKELETONS.map(skeleton));
@@ -36,9 +37,9 @@ export function showSkeletons() {
 }
 
 function skeleton(ratio) {
-  const tile = element("li", { className: "tile skeleton" });
-  tile.style.setProperty("--ratio", ratio);
-  return tile;
+  const item = element("li", { className: "tile skeleton" });
+  item.style.setProperty("--ratio", ratio);
+  return item;
 }
 
 /** Replaces what is shown, or adds to it; `divided` draws a line above the first that is less similar.
@@ -47,14 +48,13 @@ export async function showResults(results, { added, ranked, divided, current, ..
   const tiles = results.map((result, index) => tile(result, { place: index, ranked, on }));
   await shapesOf(tiles.slice(0, FIRST_ROWS));
   if (!current()) return; // another search began meanwhile
-  list.ariaBusy = "false";
-  if (!added) list.replaceChildren();
+  if (!added) clear();
   list.append(...tiles);
   if (divided) divide();
 }
 
 function divide() {
-  const first = list.querySelector(".tile.less");
+  const first = list.querySelector(".less");
   if (!first || list.querySelector(".divider")) return;
   const filler = element("li", { className: "filler", ariaHidden: "true" }); // the row above keeps its height
   first.before(filler, element("li", { className: "divider", textContent: "Less similar" }));
@@ -80,41 +80,32 @@ export const focusTile = (index) => list.querySelectorAll(".open")[index]?.focus
 
 /** Arrow keys go from tile to tile; some letters do what the tile's buttons do. */
 function walk(event) {
-  const tiles = [...list.querySelectorAll(".open")];
-  const index = tiles.indexOf(event.target);
+  const tiles = [...list.querySelectorAll(".tile")];
+  const index = tiles.findIndex((item) => item.firstElementChild === event.target);
   if (index < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
-  const next = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: tiles.length - 1 }[event.key] ?? nextRow(tiles, index, event.key);
-  if (tiles[next]) { event.preventDefault(); tiles[next].focus(); }
-  if (KEYS[event.key]) tiles[index].closest(".tile").querySelector(KEYS[event.key]).click();
+  const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  const next = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: tiles.length - 1 }[event.key];
+  const target = step ? nearest(tiles, tiles[index], step) : tiles[next];
+  if (target) { event.preventDefault(); target.firstElementChild.focus(); }
+  if (KEYS[event.key]) tiles[index].querySelector(KEYS[event.key]).click();
 }
 
-/** The tile above or below that is nearest. */
-function nextRow(tiles, index, key) {
-  const step = { ArrowUp: -1, ArrowDown: 1 }[key];
-  if (!step) return -1;
-  const middle = (item) => item.offsetLeft + item.offsetWidth / 2;
-  const rowOf = (item) => item.closest(".tile").offsetTop;
-  let [best, row] = [-1, null];
-  for (let other = index + step; tiles[other]; other += step) {
-    const top = rowOf(tiles[other]);
-    if (top === rowOf(tiles[index])) continue;
-    row ??= top;
-    if (top !== row) break;
-    const distance = (one) => Math.abs(middle(tiles[one].closest(".tile")) - middle(tiles[index].closest(".tile")));
-    if (best < 0 || distance(other) < distance(best)) best = other;
-  }
-  return best;
+/** The tile of the next row, up (-1) or down (1), that is nearest; undefined where there is none. */
+function nearest(tiles, from, step) {
+  const beyond = (item) => step * (item.offsetTop - from.offsetTop);
+  const aside = (item) => Math.abs(item.offsetLeft + item.offsetWidth / 2 - from.offsetLeft - from.offsetWidth / 2);
+  return tiles.filter((item) => beyond(item) > 0).sort((a, b) => beyond(a) - beyond(b) || aside(a) - aside(b))[0];
 }
 
 function tile(result, { place, ranked, on }) {
   const item = fromTemplate("tile-template");
   const name = baseName(result.name);
   item.dataset.key = nameOf(result);
-  fill(item, { ".name": name, ".copies": result.duplicates.length ? `+ ${copies(result.duplicates.length)}` : "" });
+  fill(item, { ".name": name, ".copies": copies(result) ? `+ ${copies(result)}` : "" });
   item.querySelector(".name").title = nameOf(result);
   if (ranked) rank(item, result);
   item.querySelector(".open").addEventListener("click", () => on.open(result));
-  const box = item.querySelector(".choice input");
+  const box = item.querySelector("input");
   box.ariaLabel = `Select ${name}`;
   box.addEventListener("change", () => on.choose(result, box));
   for (const button of item.querySelectorAll("[data-kind]")) {
@@ -140,29 +131,24 @@ function showImage(item, result, place) {
   showFirst(img, [result.preview, result.url], () => item.classList.add("broken")); // its name stays readable
 }
 
-/** The first of `urls` that can be shown, such as a preview and then the original; else `failed()`. */
+/** Shows the first of `urls` that can be shown, such as a preview and then the original; else `failed()`. */
 export function showFirst(img, urls, failed) {
   const left = urls.filter(Boolean);
-  const next = () => {
+  img.onerror = () => {
     if (left.length) img.src = left.shift();
     else { img.removeAttribute("src"); failed(); }
   };
-  img.onerror = next;
-  next();
+  img.onerror();
 }
 
 function shape(item, img) {
-  const [narrow, wide] = CALM_RATIOS;
   const ratio = img.naturalWidth / img.naturalHeight || 1;
-  item.style.setProperty("--ratio", Math.min(wide, Math.max(narrow, ratio)));
+  item.style.setProperty("--ratio", Math.min(WIDE, Math.max(NARROW, ratio)));
   item.classList.add("loaded");
 }
 
 function shapesOf(tiles) {
-  const settled = tiles.map((item) => {
-    const img = item.querySelector("img");
-    if (item.classList.contains("broken")) return null;
-    return new Promise((resolve) => ["load", "error"].forEach((event) => img.addEventListener(event, resolve)));
-  });
+  const images = tiles.filter((item) => !item.classList.contains("broken")).map((item) => item.querySelector("img"));
+  const settled = images.map((img) => new Promise((resolve) => ["load", "error"].forEach((event) => img.addEventListener(event, resolve))));
   return Promise.race([Promise.all(settled), new Promise((resolve) => setTimeout(resolve, WAIT_FOR_SHAPES))]);
 }

@@ -9,7 +9,7 @@ let lastKey = Math.floor(performance.timeOrigin); // history outlives a reload, 
 /** Keeps `file` for searching and returns what a query needs to name it. */
 export function remember(file) {
   const key = ++lastKey;
-  images.set(key, { blob: file, base64: null });
+  images.set(key, { blob: file });
   if (images.size > KEPT) images.delete(images.keys().next().value);
   base64Of(key).then((text) => store(key, text));
   return { key, name: file.name || "pasted image" };
@@ -19,7 +19,7 @@ export const isKept = (key) => images.has(key) || restore(key);
 
 export const blobOf = (key) => (isKept(key) ? images.get(key).blob : null);
 
-/** The oldest make room; what is too large for the tab's storage isn't kept over a reload. */
+/** The oldest make room; an image that is too large for the tab's storage isn't kept over a reload. */
 function store(key, text) {
   const stored = Object.keys(sessionStorage).filter((name) => name.startsWith(STORED)).sort();
   while (true) {
@@ -33,47 +33,45 @@ function store(key, text) {
 }
 
 function restore(key) {
-  const text = sessionStorage.getItem(STORED + key);
-  if (text) images.set(key, { blob: new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]), base64: Promise.resolve(text) });
-  return Boolean(text);
+  const base64 = sessionStorage.getItem(STORED + key);
+  if (base64) images.set(key, { base64, blob: new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))]) });
+  return Boolean(base64);
 }
 
 /** `part` ({x, y, w, h}, of 1) of the image in `blob`, as a file. */
-export async function cutOut(blob, part) {
+export async function cutOut(blob, { x, y, w, h }) {
   const bitmap = await createImageBitmap(blob);
   const { width, height } = bitmap;
-  const inside = [part.x * width, part.y * height, Math.max(1, part.w * width), Math.max(1, part.h * height)].map(Math.round);
-  const piece = await createImageBitmap(bitmap, ...inside);
+  const piece = await createImageBitmap(bitmap, ...[x * width, y * height, Math.max(1, w * width), Math.max(1, h * height)].map(Math.round));
   bitmap.close();
-  return new File([await redraw(piece, Math.min(1, LONGEST_SIDE / Math.max(piece.width, piece.height)))], "part of an image", { type: "image/jpeg" });
+  return new File([await redraw(piece, Math.min(1, scaleOf(piece)))], "part of an image", { type: "image/jpeg" });
 }
 
 /** The image as base64, at most LONGEST_SIDE pixels wide and high; prepared once. */
-export function base64Of(key) {
+export async function base64Of(key) {
   const image = images.get(key);
-  image.base64 ??= smaller(image.blob).then(toBase64);
-  return image.base64;
+  return (image.base64 ??= smaller(image.blob).then(toBase64));
 }
 
 /** `blob` itself where it is small, or where this browser can't read it: the server may. */
 async function smaller(blob) {
   const bitmap = await createImageBitmap(blob).catch(() => null);
-  if (!bitmap) return blob;
-  const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
-  const result = scale < 1 ? await redraw(bitmap, scale) : blob;
-  bitmap.close();
-  return result;
+  if (bitmap && scaleOf(bitmap) < 1) return redraw(bitmap, scaleOf(bitmap));
+  bitmap?.close();
+  return blob;
 }
 
+const scaleOf = ({ width, height }) => LONGEST_SIDE / Math.max(width, height);
+
 function redraw(bitmap, scale) {
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  const side = (length) => Math.max(1, Math.round(length * scale));
+  const canvas = Object.assign(document.createElement("canvas"), { width: side(bitmap.width), height: side(bitmap.height) });
   const context = canvas.getContext("2d");
   context.fillStyle = "white"; // JPEG has no alpha, and the server lays transparent images on white, too
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
 }
 
@@ -88,14 +86,12 @@ function toBase64(blob) {
 
 /** Shows `blob` in `img` and lets go of it as soon as it is drawn. */
 export function showBlob(img, blob) {
-  const url = URL.createObjectURL(blob);
-  const release = () => URL.revokeObjectURL(url);
-  img.addEventListener("load", release, { once: true });
-  img.addEventListener("error", () => { release(); img.remove(); }, { once: true });
-  img.src = url;
+  img.src = URL.createObjectURL(blob);
+  img.onload = img.onerror = ({ type }) => {
+    URL.revokeObjectURL(img.src);
+    if (type === "error") img.remove();
+  };
 }
 
 /** The image files among what was dropped, pasted or picked. Some systems know no type for HEIC: those pass. */
-export function imageFiles(list) {
-  return [...(list ?? [])].filter((file) => !file.type || file.type.startsWith("image/"));
-}
+export const imageFiles = (list) => [...(list ?? [])].filter((file) => !file.type || file.type.startsWith("image/"));

@@ -1,21 +1,37 @@
-// What can be done with stored images, as the visitor: links, facts, downloads, deletion.
+// Stored images, as the visitor: links, facts, downloads, deletion.
 
 import { element } from "./dom.js";
 import { data, project } from "./project.js";
 
-export const nameOf = ({ bucket, name }) => `${bucket}/${name}`;
 const LINK_SECONDS = 3600;
 const facts = new Map();
 
-/** An address for each of `objects` that works for an hour, by bucket/name; what Storage doesn't sign is left out. */
-export async function links(objects) {
-  const client = await project();
-  const found = new Map();
+export const nameOf = ({ bucket, name }) => `${bucket}/${name}`;
+
+export const objectOf = (text) => ({ bucket: text.split("/", 1)[0], name: text.slice(text.indexOf("/") + 1) });
+
+const filesIn = async (bucket) => (await project()).storage.from(bucket);
+
+/** What Storage answers for each bucket's names together, as [bucket, row]. */
+async function forEachBucket(objects, ask) {
+  const answers = [];
   for (const [bucket, some] of Map.groupBy(objects, (object) => object.bucket)) {
-    const signed = await data(client.storage.from(bucket).createSignedUrls(some.map(({ name }) => name), LINK_SECONDS));
-    for (const { path, signedUrl } of signed) if (signedUrl) found.set(`${bucket}/${path}`, signedUrl);
+    const rows = await data(ask(await filesIn(bucket), some.map(({ name }) => name)));
+    answers.push(...rows.map((row) => [bucket, row]));
   }
-  return found;
+  return answers;
+}
+
+/** An address for each of `objects` that works for an hour, by bucket/name; those that Storage doesn't sign are left out. */
+export async function links(objects) {
+  const rows = await forEachBucket(objects, (files, names) => files.createSignedUrls(names, LINK_SECONDS));
+  return new Map(rows.filter(([, { signedUrl }]) => signedUrl).map(([bucket, { path, signedUrl }]) => [`${bucket}/${path}`, signedUrl]));
+}
+
+/** Deletes as the visitor; the set of bucket/name that Storage did delete. */
+export async function remove(objects) {
+  const rows = await forEachBucket(objects, (files, names) => files.remove(names));
+  return new Set(rows.map(([bucket, { name }]) => `${bucket}/${name}`));
 }
 
 /** Size, type and dates: Storage's own words about one object; {} where the visitor can't ask. */
@@ -25,14 +41,13 @@ export function about(object) {
   return facts.get(key);
 }
 
-const ask = async ({ bucket, name }) => data((await project()).storage.from(bucket).info(name));
+const ask = async ({ bucket, name }) => data((await filesIn(bucket)).info(name));
 
 /** Hands the files to the browser's downloads, one after the other; the names of those that couldn't be had. */
 export async function download(objects) {
-  const client = await project();
   const failed = [];
   for (const object of objects) {
-    const { data: blob } = await client.storage.from(object.bucket).download(object.name);
+    const { data: blob } = await (await filesIn(object.bucket)).download(object.name);
     if (blob) save(blob, object.name.split("/").pop());
     else failed.push(nameOf(object));
   }
@@ -45,20 +60,9 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** Deletes as the visitor; the set of bucket/name that Storage did delete. */
-export async function remove(objects) {
-  const client = await project();
-  const gone = new Set();
-  for (const [bucket, some] of Map.groupBy(objects, (object) => object.bucket)) {
-    const rows = await data(client.storage.from(bucket).remove(some.map(({ name }) => name)));
-    for (const row of rows) gone.add(`${bucket}/${row.name}`);
-  }
-  return gone;
-}
-
 /** Stores the same bytes again, as the visitor: a new version, which is embedded anew. */
 export async function storeAgain({ bucket, name }) {
-  const files = (await project()).storage.from(bucket);
+  const files = await filesIn(bucket);
   const [blob, { metadata }] = await Promise.all([data(files.download(name)), data(files.info(name))]);
   await data(files.update(name, blob, { contentType: blob.type, metadata }));
 }

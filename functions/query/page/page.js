@@ -1,12 +1,12 @@
-// Puts the parts together: what the address says is searched, and every change of the search goes through the address.
+// Puts the parts together: the address is searched, and every change of the search goes through the address.
 
 import { addThumbnails, focusChip, showChips } from "./chips.js";
-import { byId, onClick } from "./dom.js";
+import { byId, on, picker, say } from "./dom.js";
 import * as drop from "./drop.js";
 import * as filters from "./filters.js";
 import { imageFiles, isKept, remember } from "./images.js";
 import { showNotice } from "./notices.js";
-import { links, nameOf } from "./objects.js";
+import { links, nameOf, objectOf } from "./objects.js";
 import { NOT_AN_IMAGE, REMOVE_IMAGE } from "./problems.js";
 import { KINDS, describe, empty, format, isEmpty, parse, withExample, withoutExample } from "./query.js";
 import * as results from "./results.js";
@@ -22,10 +22,10 @@ const thumbnails = new Map(); // name -> address, of every result seen
 start();
 
 async function start() {
-  byId("search").addEventListener("submit", submitted);
-  onClick({ pick: () => byId("pick-file").click(), home: goHome });
-  byId("pick-file").addEventListener("change", picked);
-  byId("varied").addEventListener("change", vary);
+  on("submit", { search: (event) => { event.preventDefault(); go(typed()); } });
+  on("click", { home: (event) => { event.preventDefault(); go(empty()); } });
+  on("change", { varied: ({ target }) => go({ ...typed(), varied: target.checked }) });
+  picker(byId("pick"), byId("pick-file"), (files) => searchByImage(imageFiles(files)));
   window.addEventListener("popstate", wentBack);
   document.addEventListener("keydown", jumpToSearch);
   results.start({
@@ -41,7 +41,7 @@ async function start() {
   });
   filters.start((filter) => go({ ...typed(), filter }));
   state.start(() => ({ bucket: byId("bucket").value.trim(), ...query.filter }));
-  uploads.start({ onSearchable: refreshStart, onFind: (name) => go(withExample(empty(), "like", name)) });
+  uploads.start({ onSearchable: () => isEmpty(query) && results.run(query), onFind: (name) => go(withExample(empty(), "like", name)) });
   drop.start({ onSearch: searchByImage, onUpload: uploads.addFiles, onNothing: () => showNotice(NOT_AN_IMAGE) });
   await session.start(visitorChanged);
   if (followed === null) follow();
@@ -90,29 +90,10 @@ function visitorChanged(words) {
 /** The search with the text in the box, submitted or not. */
 const typed = () => ({ ...query, text: byId("text").value.trim() });
 
-function submitted(event) {
-  event.preventDefault();
-  go(typed());
-}
-
-function vary(event) {
-  go({ ...typed(), varied: event.target.checked });
-}
-
-function goHome(event) {
-  event.preventDefault();
-  go(empty());
-}
-
 function jumpToSearch(event) {
   if (event.key !== "/" || event.target.matches("input, select, textarea") || document.querySelector("dialog[open]")) return;
   event.preventDefault();
   byId("text").focus();
-}
-
-function picked(event) {
-  searchByImage(imageFiles(event.target.files));
-  event.target.value = ""; // so that the same file can be picked again
 }
 
 function searchByImage([file]) {
@@ -149,30 +130,20 @@ function noteResults(found) {
 async function findThumbnails() {
   const unknown = KINDS.flatMap((kind) => query[kind]).filter((name) => name.includes("/") && !thumbnails.has(name));
   if (!unknown.length) return;
-  const objects = unknown.map((name) => ({ bucket: name.slice(0, name.indexOf("/")), name: name.slice(name.indexOf("/") + 1) }));
-  const found = await links(objects).catch(() => new Map()); // they stay without
+  const found = await links(unknown.map(objectOf)).catch(() => []); // they stay without
   for (const [name, url] of found) thumbnails.set(name, url);
   addThumbnails(thumbnails);
 }
 
-function refreshStart() {
-  if (isEmpty(query)) results.run(query);
-}
-
 function disableText() {
-  const box = byId("text");
-  box.disabled = true;
-  box.value = "";
-  box.placeholder = "Search by an image";
-  byId("text-hint").textContent = "This collection's model doesn't understand words. Pick, paste or drop an image.";
+  Object.assign(byId("text"), { disabled: true, value: "", placeholder: "Search by an image" });
+  say("text-hint", "This collection's model doesn't understand words. Pick, paste or drop an image.");
 }
 
 function sayImageIsGone() {
   results.clear(query);
-  const shared = query.image.key === null;
-  const title = shared ? "This link can't carry its image" : "The image of this search isn't kept";
-  const remedy = shared
-    ? `A link holds the name “${query.image.name}”, not the picture. Pick, paste or drop it to search with it.`
-    : "The page keeps it only in its own tab. Pick, paste or drop it again.";
+  const [title, remedy] = query.image.key === null
+    ? ["This link can't carry its image", `A link holds the name “${query.image.name}”, not the picture. Pick, paste or drop it to search with it.`]
+    : ["The image of this search isn't kept", "The page keeps it only in its own tab. Pick, paste or drop it again."];
   showNotice({ title, remedy, act: REMOVE_IMAGE }, "", () => removeChip("image"));
 }

@@ -1,4 +1,4 @@
-// What each problem type of the API means to the visitor of the page, and what can be done about it.
+// The API's problem types in the visitor's words, with remedies.
 
 const RETRY = "Try again";
 export const REMOVE_IMAGE = "Remove the image";
@@ -6,7 +6,7 @@ export const REMOVE_IMAGE = "Remove the image";
 const FORMATS = "Use a JPEG, PNG, WebP, GIF, TIFF, BMP, ICO, AVIF or HEIC image.";
 
 const WORDS = {
-  ...alike(RETRY, "Whoever runs this page finds the cause in the function's log.", {
+  ...alike(RETRY, "The page's operator finds the cause in the function's log.", {
     "internal": "Something went wrong on the server",
     "settings-error": "The server isn't set up completely",
     "object-blocked": "Something before the image storage refuses this image",
@@ -63,7 +63,7 @@ const WORDS = {
   "too-many-scans": words("This JPEG takes too long to read", "Save it anew as a plain JPEG.", REMOVE_IMAGE),
   "invalid-cursor": words("The rest of these results isn't there any more", "Another model answers now. Search again.", RETRY),
   "unauthorized": words("This page isn't allowed to do this", "You were signed out, or the function's publishable key isn't valid any more.", RETRY),
-  "database-forbidden": words("Visitors may not search here", "The database doesn't let this page's key search. Whoever runs it can change that.", RETRY),
+  "database-forbidden": words("Visitors may not search here", "The database doesn't let this page's key search. The page's operator can change that.", RETRY),
   "model-not-loaded": words("The search model isn't loaded", "The server must be restarted with the collection's model.", RETRY),
   "invalid-query": words("This search can't be answered", "Change the words or the images, then search again."),
   "invalid-limit": words("There are no more results", "Change the words or the images to find others."),
@@ -71,7 +71,7 @@ const WORDS = {
   "object-not-found": words("One of these images is no longer there", "Remove it from the search, or check that visitors may see it."),
   "storage-forbidden": words("Visitors may not do this here", "The bucket's policies decide who may add and see images."),
   "object-exists": words("This name is taken", "Keep both under different names, or replace it."),
-  "storage-refused": words("The image storage doesn't accept this file", "Rename it, or ask whoever runs this page which files the bucket takes."),
+  "storage-refused": words("The image storage doesn't accept this file", "Rename it, or ask the page's operator which files the bucket takes."),
   "text-unsupported": words("This collection is searched by image only", "Its model doesn't understand words. Start from an image instead."),
 };
 

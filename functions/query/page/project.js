@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 
-const REST = (path) => new URL(path, import.meta.url);
+const address = (path) => new URL(path, import.meta.url);
 export const SESSION_KEY = "neural-search-session"; // where supabase-js keeps the session
 const TOKEN_KEY = "neural-search-token"; // a pasted token: for this tab alone
 
@@ -24,7 +24,7 @@ export function keepToken(token) {
 }
 
 async function load() {
-  const [settings] = await Promise.all([fetch(REST("config.json")).then(asJson), script("vendor/supabase.js")]);
+  const [settings] = await Promise.all([fetch(address("config.json")).then(asJson), script("vendor/supabase.js")]);
   const token = pastedToken();
   const auth = { storageKey: SESSION_KEY, detectSessionInUrl: false };
   const options = token ? { accessToken: async () => token } : { auth };
@@ -40,7 +40,7 @@ function script(path) {
   if (window.supabase) return null;
   return new Promise((resolve, reject) => {
     const onerror = () => reject(new Error("supabase-js can't be loaded."));
-    document.head.append(element("script", { src: REST(path), onload: resolve, onerror }));
+    document.head.append(element("script", { src: address(path), onload: resolve, onerror }));
   });
 }
 

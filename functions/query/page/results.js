@@ -1,7 +1,7 @@
 // What the current query finds: asks for it, shows it page by page, and has words for everything else.
 
 import { search } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, on, say } from "./dom.js";
 import * as grid from "./grid.js";
 import { clearNotices, hideMessage, sayRemedy, showMessage, showNotice } from "./notices.js";
 import { about, nameOf } from "./objects.js";
@@ -21,16 +21,16 @@ let results = [];
 let next = null; // the cursor of the page after them
 let running = new AbortController();
 let counting = 0; // the seconds until the next attempt
-let on = {};
+let callbacks = {};
 
-/** `callbacks`: example(kind, result), part(file), likeThese(results), found(results), retry(), removeImage(),
+/** `given`: example(kind, result), part(file), likeThese(results), found(results), retry(), removeImage(),
  *  addImages(), textUnsupported(), expired(problem): whether that was dealt with. */
-export function start(callbacks) {
-  on = callbacks;
-  byId("more").addEventListener("click", loadMore);
-  byId("order").addEventListener("change", order);
-  viewer.start({ example: on.example, part: on.part, closed: grid.focusTile });
-  selection.start({ likeThese: on.likeThese, removed, tell: (words) => { byId("status").textContent = words; } });
+export function start(given) {
+  callbacks = given;
+  on("click", { more: loadMore });
+  on("change", { order });
+  viewer.start({ ...given, closed: grid.focusTile });
+  selection.start({ ...given, removed, tell: (words) => say("status", words) });
 }
 
 function removed(names) {
@@ -69,8 +69,8 @@ function begin(asked) {
   selection.clear();
   clearInterval(counting);
   byId("more").hidden = true;
-  byId("end").textContent = "";
-  byId("status").textContent = isEmpty(query) ? "" : "Searching …";
+  say("end", "");
+  say("status", isEmpty(query) ? "" : "Searching …");
   return () => !signal.aborted;
 }
 
@@ -112,16 +112,16 @@ const placed = (found, first) => found.map((result, index) => ({ ...result, plac
 function tiles() {
   const open = (result) => viewer.open(results, results.indexOf(result), query);
   const ranked = !isEmpty(query);
-  return { ranked, divided: ranked && !query.varied, open, example: on.example, choose: selection.toggle };
+  return { ranked, divided: ranked && !query.varied, open, example: callbacks.example, choose: selection.toggle };
 }
 
 function shown(answer) {
   next = answer.next_cursor;
-  offerMore();
-  byId("end").textContent = answer.notice ?? "";
+  byId("more").hidden = !next;
+  say("end", answer.notice ?? "");
   byId("status").title = `Model: ${answer.model}`;
   sayHowMany();
-  on.found(results);
+  callbacks.found(results);
   if (byId("order").value !== "similarity") order();
 }
 
@@ -129,24 +129,19 @@ function shown(answer) {
 async function order() {
   const byDate = byId("order").value === "date";
   const before = results;
-  const good = results.filter((result) => !grid.isLess(result));
-  const similar = good.toSorted((a, b) => a.place - b.place);
-  const dates = byDate ? new Map(await Promise.all(good.map(async (result) => [result, (await about(result)).createdAt ?? ""]))) : null;
+  const [good, less] = [false, true].map((which) => results.filter((result) => grid.isLess(result) === which));
+  const dates = new Map(byDate ? await Promise.all(good.map(async (result) => [result, (await about(result)).createdAt ?? ""])) : []);
   if (before !== results || byDate !== (byId("order").value === "date")) return; // overtaken
-  const sorted = byDate ? similar.toSorted((a, b) => dates.get(b).localeCompare(dates.get(a))) : similar;
-  results = [...sorted, ...results.filter(grid.isLess)];
-  grid.reorder(sorted);
+  good.sort((a, b) => (byDate && dates.get(b).localeCompare(dates.get(a))) || a.place - b.place);
+  results = [...good, ...less];
+  grid.reorder(good);
   sayHowMany();
 }
 
-function offerMore() {
-  byId("more").hidden = !next;
-}
-
-/** How many are shown: how many there are is nobody's knowledge. */
+/** How many are shown; how many there are isn't known. */
 function sayHowMany() {
   const shown = `${results.length} shown${next ? ", more below" : ""}`;
-  byId("status").textContent = isEmpty(query) ? `From this collection: ${shown}` : `${shown} · ${orderWords()}`;
+  say("status", isEmpty(query) ? `From this collection: ${shown}` : `${shown} · ${orderWords()}`);
 }
 
 function orderWords() {
@@ -157,32 +152,32 @@ function orderWords() {
 function forget() {
   results = [];
   grid.clear();
-  byId("status").textContent = "";
+  say("status", "");
 }
 
 /** Results come first, so an empty answer means that this visitor sees none: `notice` lists the possible reasons. */
 function sayNothingIsVisible({ notice }) {
   forget();
-  byId("status").textContent = "No images to show";
-  showMessage("There are no images to show", notice ?? "", "Add images", on.addImages);
+  say("status", "No images to show");
+  showMessage("There are no images to show", notice ?? "", "Add images", callbacks.addImages);
 }
 
 async function failed(error) {
   const problem = asProblem(error);
   forget(); // what was shown answers another question
-  if (problem.type === "unauthorized" && (await on.expired())) return;
-  if (problem.type === "text-unsupported") on.textUnsupported();
+  if (problem.type === "unauthorized" && (await callbacks.expired())) return;
+  if (problem.type === "text-unsupported") callbacks.textUnsupported();
   if (problem.type === "text-unsupported" && isEmpty(query)) {
     showMessage("Start from an image", "Pick, paste or drop one: this collection is searched by image.");
   } else {
-    tell(problem, on.retry);
+    tell(problem, callbacks.retry);
   }
 }
 
 async function failedToAdd(error) {
   const problem = asProblem(error);
-  if (problem.type === "unauthorized" && (await on.expired())) return;
-  offerMore();
+  if (problem.type === "unauthorized" && (await callbacks.expired())) return;
+  byId("more").hidden = false;
   sayHowMany();
   tell(problem, loadMore);
 }
@@ -190,7 +185,7 @@ async function failedToAdd(error) {
 function tell({ words, detail, retryAfter }, retry) {
   const removing = words.act === REMOVE_IMAGE;
   const act = removing && !query.image ? null : words.act;
-  showNotice({ ...words, act }, detail, removing ? on.removeImage : retry);
+  showNotice({ ...words, act }, detail, removing ? callbacks.removeImage : retry);
   if (retryAfter && act && !removing) countDown(words, act, detail, retryAfter, retry);
 }
 

@@ -1,26 +1,25 @@
 // Several images at once: chosen by their boxes, dealt with from the bar below.
 
-import { byId, onClick } from "./dom.js";
-import { nameOf } from "./objects.js";
+import { byId, on, say } from "./dom.js";
 import * as objects from "./objects.js";
+import { nameOf } from "./objects.js";
 import { baseName } from "./query.js";
 
-const bar = byId("selection");
 const chosen = new Map(); // bucket/name -> result
-let on = {};
+let callbacks = {};
 
-/** `callbacks`: likeThese(results), removed(names), tell(words). */
-export function start(callbacks) {
-  on = callbacks;
-  onClick({
-    "select": () => setMode(byId("select").ariaPressed !== "true"),
-    "selected-like": () => on.likeThese(taken()),
+/** `given`: likeThese(results), removed(names), tell(words). */
+export function start(given) {
+  callbacks = given;
+  on("click", {
+    "select": ({ target }) => setMode(target.ariaPressed !== "true"),
+    "selected-like": () => callbacks.likeThese(taken()),
     "selected-copy": () => attempt(copyLinks),
     "selected-download": () => attempt(download),
     "selected-delete": confirm,
     "selected-none": () => setMode(false),
   });
-  byId("confirm-delete").addEventListener("close", ({ target }) => target.returnValue === "delete" && attempt(remove));
+  on("close", { "confirm-delete": ({ target }) => target.returnValue && attempt(remove) });
 }
 
 export function toggle(result, box) {
@@ -33,7 +32,7 @@ export function toggle(result, box) {
 /** Other results are shown: nothing of them is chosen. */
 export function clear() {
   chosen.clear();
-  for (const box of document.querySelectorAll(".tile .choice input:checked")) box.click();
+  for (const box of document.querySelectorAll(".tile :checked")) box.click();
   show();
 }
 
@@ -50,27 +49,22 @@ function taken() {
 }
 
 function show() {
-  bar.hidden = chosen.size === 0;
-  byId("selected-count").textContent = `${chosen.size} selected`;
-  say("");
+  byId("selection").hidden = chosen.size === 0;
+  say("selected-count", `${chosen.size} selected`);
+  say("selected-outcome", "");
 }
 
-const say = (words) => { byId("selected-outcome").textContent = words; };
-
-/** Does `act` with what is chosen; what it returns is said. */
+/** Tells what `act` with the chosen images returns. */
 async function attempt(act) {
-  say("One moment …");
-  try {
-    say(await act([...chosen.values()]));
-  } catch (error) {
-    say(`That failed: ${error.message}`);
-  }
+  say("selected-outcome", "One moment …");
+  const outcome = await act([...chosen.values()]).catch((error) => `That failed: ${error.message}`);
+  say("selected-outcome", outcome);
 }
 
 async function copyLinks(results) {
   const found = await objects.links(results);
   await navigator.clipboard.writeText([...found.values()].join("\n"));
-  return `${found.size} copied. Whoever has a link sees its image for an hour.`;
+  return `${found.size} copied. Each link shows its image to anybody for an hour.`;
 }
 
 async function download(results) {
@@ -80,17 +74,17 @@ async function download(results) {
 
 function confirm() {
   const names = [...chosen.values()].map(({ name }) => baseName(name));
-  byId("confirm-title").textContent = names.length === 1 ? `Delete ${names[0]}?` : `Delete ${names.length} images?`;
+  say("confirm-title", names.length === 1 ? `Delete ${names[0]}?` : `Delete ${names.length} images?`);
   byId("confirm-delete").returnValue = "";
   byId("confirm-delete").showModal();
 }
 
 async function remove(results) {
   const gone = await objects.remove(results);
-  on.removed(gone);
+  callbacks.removed(gone);
   for (const name of gone) chosen.delete(name);
   if (!chosen.size) setMode(false);
   const kept = results.length - gone.size;
-  on.tell(kept ? `${gone.size} deleted; ${kept} not: you may not delete them.` : `${gone.size} deleted`);
+  callbacks.tell(kept ? `${gone.size} deleted; ${kept} not: you may not delete them.` : `${gone.size} deleted`);
   return kept ? `${kept} not deleted: you may not.` : "";
 }

@@ -1,6 +1,6 @@
-// Who the visitor is: nobody, somebody signed in through Supabase Auth, or whoever a pasted token names.
+// Who the visitor is: nobody, a user signed in through Supabase Auth, or the user of a pasted token.
 
-import { byId, onClick } from "./dom.js";
+import { byId, on, say } from "./dom.js";
 import { SESSION_KEY, data, keepToken, pastedToken, project } from "./project.js";
 
 const dialog = byId("sign-in");
@@ -11,93 +11,84 @@ let changed = () => {};
 /** `onChange(words)` after signing in or out; `words` ({title, remedy}) where the visitor didn't ask for it. */
 export async function start(onChange) {
   changed = onChange;
-  onClick({ "open-sign-in": open, "sign-out": signOut });
-  byId("password-form").addEventListener("submit", (event) => attempt(event, byPassword));
-  byId("token-form").addEventListener("submit", (event) => attempt(event, byToken));
+  on("click", { "open-sign-in": open, "sign-out": signOut });
+  on("submit", { "password-form": (event) => attempt(event, byPassword), "token-form": (event) => attempt(event, byToken) });
   if (pastedToken() || localStorage.getItem(SESSION_KEY)) await restore();
 }
 
-/** The header that says who asks; {} for nobody. supabase-js renews the token where its time is nearly up. */
+/** The visitor's header; {} for nobody. supabase-js renews the token where its time is nearly up. */
 export async function authorization() {
-  const token = pastedToken() ?? (signedIn ? await currentToken() : null);
+  const token = pastedToken() ?? (signedIn ? (await session())?.access_token : null);
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
 /** The API refused the token: forgets it, with a word. False where nobody was signed in. */
 export async function expire() {
   if (!signedIn) return false;
-  if (!pastedToken()) await data((await project()).auth.signOut({ scope: "local" })).catch(() => {});
+  if (!pastedToken()) await signOutHere();
   ended();
   return true;
 }
 
 function ended() {
   localStorage.removeItem(SESSION_KEY);
-  leave();
+  enter(null);
   changed({ title: "You were signed out", remedy: "The session isn't valid any more. Your search is kept: sign in to go on.", act: "Sign in", onAct: open });
 }
 
 export function open() {
-  say("");
+  say("sign-in-error", "");
   dialog.showModal();
   byId("email").focus();
 }
 
-async function currentToken() {
-  const { session } = await data((await project()).auth.getSession());
-  return session?.access_token;
-}
+const session = async () => (await data((await project()).auth.getSession())).session;
+
+/** This browser alone forgets the session, out of reach of Auth too. */
+const signOutHere = async () => (await project()).auth.signOut({ scope: "local" }).catch(() => {});
 
 async function restore() {
   try {
-    const claims = pastedToken() ? claimsOf(pastedToken()) : await user();
-    if (claims) enter(nameOf(claims));
+    if (!pastedToken()) await watch();
+    const user = pastedToken() ? claimsOf(pastedToken()) : (await session())?.user; // whether it is still good is for the API to say
+    if (user) enter(user);
     else ended();
   } catch (error) {
-    if (error.status === 0 || error.name === "AuthRetryableFetchError") enter("signed in"); // out of reach: the API will tell
+    if (error.status === 0 || error.name === "AuthRetryableFetchError") enter({}); // out of reach: the API will tell
     else ended();
   }
 }
 
-/** The session's user, from the token itself: whether it is still good is for the API to say. */
-async function user() {
-  const client = await project();
-  watch(client);
-  const { session } = await data(client.auth.getSession());
-  return session?.user;
-}
-
 /** Another tab signs out, or the refresh token is refused. */
-function watch(client) {
+async function watch() {
+  const { auth } = await project();
   if (watched) return;
   watched = true;
-  client.auth.onAuthStateChange((event) => {
-    if (event === "SIGNED_OUT" && signedIn) setTimeout(() => signedIn && ended());
-  });
+  auth.onAuthStateChange((event) => event === "SIGNED_OUT" && setTimeout(() => signedIn && ended()));
 }
 
 async function attempt(event, act) {
   event.preventDefault();
-  const button = event.target.querySelector("[type=submit]");
-  button.disabled = true;
-  say("");
+  event.submitter.disabled = true;
+  say("sign-in-error", "");
   try {
     await act(new FormData(event.target));
     event.target.reset();
     dialog.close();
     changed();
   } catch (error) {
-    say(error.message === "Failed to fetch" ? "Supabase Auth can't be reached. Try again." : error.message);
+    const unreachable = error instanceof TypeError || error.name === "AuthRetryableFetchError";
+    say("sign-in-error", unreachable ? "Supabase Auth can't be reached. Try again." : error.message);
   }
-  button.disabled = false;
+  event.submitter.disabled = false;
 }
 
 async function byPassword(form) {
   keepToken(null);
-  const client = await project();
-  const { user } = await data(client.auth.signInWithPassword({ email: form.get("email"), password: form.get("password") }));
-  watch(client);
-  enter(nameOf(user));
+  const { auth } = await project();
+  const { user } = await data(auth.signInWithPassword(Object.fromEntries(form)));
+  await watch();
+  enter(user);
 }
 
 function byToken(form) {
@@ -107,7 +98,7 @@ function byToken(form) {
   if (!claims) throw new Error("That isn't a token of a user: three parts with dots between them.");
   if (claims.exp * 1000 < Date.now()) throw new Error("This token's time is over. Get a new one.");
   keepToken(token);
-  enter(nameOf(claims));
+  enter(claims);
 }
 
 function claimsOf(token) {
@@ -118,31 +109,18 @@ function claimsOf(token) {
   }
 }
 
-const nameOf = ({ email, id, sub, role }) => email || id || sub || role || "signed in";
-
-function enter(name) {
-  signedIn = true;
-  show(name);
-}
-
-function leave() {
-  signedIn = false;
-  keepToken(null);
-  show("");
-}
-
 async function signOut() {
-  const client = await project();
-  const remote = pastedToken() ? null : client.auth.signOut({ scope: "local" });
-  leave();
+  const remote = pastedToken() ? null : signOutHere();
+  enter(null);
   await remote;
   changed();
 }
 
-function show(name) {
-  byId("who").textContent = name;
+/** Shows who is signed in; null for nobody. */
+function enter(user) {
+  signedIn = Boolean(user);
+  if (!user) keepToken(null);
+  say("who", user ? user.email || user.id || user.sub || user.role || "signed in" : "");
   byId("open-sign-in").hidden = signedIn;
   byId("sign-out").hidden = !signedIn;
 }
-
-const say = (words) => { byId("sign-in-error").textContent = words; };

@@ -1,6 +1,6 @@
-// The state of the index, as far as the visitor may see it: searchable, waiting, failed with cause, retry.
+// The state of the index, as far as the visitor may see it.
 
-import { byId, disclosure, fill, fromTemplate } from "./dom.js";
+import { byId, disclosure, fill, fromTemplate, on, say } from "./dom.js";
 import { storeAgain } from "./objects.js";
 import { data, project, states } from "./project.js";
 
@@ -12,19 +12,20 @@ let target = () => ({});
 export function start(where) {
   target = where;
   disclosure(byId("open-state"), byId("state"), look);
-  byId("refresh-state").addEventListener("click", look);
+  on("click", { "refresh-state": look });
 }
 
 async function look() {
   const { bucket, folder } = target();
-  byId("state-of").textContent = [bucket, folder].filter(Boolean).join("/");
-  byId("state-summary").textContent = "Looking …";
+  say("state-of", [bucket, folder].filter(Boolean).join("/"));
+  say("state-summary", "Looking …");
   byId("state-list").replaceChildren();
   try {
     const names = await namesIn(bucket, folder ?? "");
-    show(bucket, await statesOf(bucket, names), names.length >= MOST);
+    const isCut = names.length >= MOST;
+    show(bucket, await statesOf(bucket, names), isCut);
   } catch (error) {
-    byId("state-summary").textContent = `You may not see this, or it can't be had now: ${error.message}`;
+    say("state-summary", `You may not see this, or it can't be had now: ${error.message}`);
   }
 }
 
@@ -43,16 +44,14 @@ async function namesIn(bucket, folder) {
 
 async function statesOf(bucket, names) {
   const found = [];
-  for (let start = 0; start < names.length; start += BATCH) {
-    found.push(...(await states(bucket, names.slice(start, start + BATCH))).values());
-  }
+  while (names.length) found.push(...(await states(bucket, names.splice(0, BATCH))).values());
   return found;
 }
 
-function show(bucket, found, more) {
+function show(bucket, found, isCut) {
   const counts = Map.groupBy(found, ({ state }) => state);
   const words = Object.entries(WORDS).filter(([state]) => counts.has(state)).map(([state, word]) => `${counts.get(state).length} ${word}`);
-  byId("state-summary").textContent = found.length ? `${words.join(" · ")}${more ? ` (of the first ${MOST})` : ""}` : "You see no files here.";
+  say("state-summary", found.length ? `${words.join(" · ")}${isCut ? ` (of the first ${MOST})` : ""}` : "You see no files here.");
   const unsettled = found.filter(({ state }) => state !== "searchable" && state !== "ignored");
   byId("state-list").replaceChildren(...unsettled.slice(0, 100).map((row) => line(bucket, row)));
 }

@@ -1,7 +1,7 @@
 // Adding images: a panel with one line per file, from waiting to searchable.
 
 import { upload } from "./api.js";
-import { byId, disclosure, element, fill, fromTemplate, onClick } from "./dom.js";
+import { byId, disclosure, element, fill, fromTemplate, on, picker, say } from "./dom.js";
 import { showBlob } from "./images.js";
 import { asProblem } from "./problems.js";
 import { states } from "./project.js";
@@ -35,9 +35,9 @@ export function start({ onSearchable, onFind }) {
   whenSearchable = onSearchable;
   findSimilar = onFind;
   panel.addEventListener("keydown", (event) => event.key === "Escape" && closePanel());
-  onClick({ "close-uploads": closePanel, "choose": () => byId("choose-files").click() });
-  byId("choose-files").addEventListener("change", chosen);
-  for (const id of ["bucket", "folder"]) byId(id).addEventListener("input", retarget);
+  on("click", { "close-uploads": closePanel });
+  on("input", { bucket: retarget, folder: retarget });
+  picker(byId("choose"), byId("choose-files"), addFiles);
   window.addEventListener("beforeunload", warn);
   restore();
 }
@@ -92,16 +92,11 @@ function retarget() {
 }
 
 function showTarget() {
-  byId("target").textContent = [byId("bucket").value.trim(), folder()].filter(Boolean).join("/");
+  say("target", [byId("bucket").value.trim(), folder()].filter(Boolean).join("/"));
 }
 
 function folder() {
   return byId("folder").value.split("/").map((part) => part.trim()).filter(Boolean).join("/");
-}
-
-function chosen(event) {
-  addFiles([...event.target.files]);
-  event.target.value = ""; // so that the same file can be chosen again
 }
 
 /** Queues `files` for upload into the chosen bucket and folder. */

@@ -1,8 +1,8 @@
 // One result, large, over the page. It has an entry of its own in the history, so that Back closes it.
 
 import * as crop from "./crop.js";
-import { byId, element, onClick } from "./dom.js";
-import { confidence, copies, rounded, showFirst, sourcesOf } from "./grid.js";
+import { byId, element, on, say } from "./dom.js";
+import { confidence, copies, foundBy, rounded, showFirst } from "./grid.js";
 import { about, links, nameOf } from "./objects.js";
 import { isEmpty, nameOfClosest } from "./query.js";
 
@@ -11,7 +11,8 @@ const image = byId("viewer-image");
 const ENLARGED = 1.75; // small images are shown up to this much larger than they are
 const SWIPE = 60; // px
 let shown = { results: [], index: 0 };
-let on = {};
+const current = () => shown.results[shown.index];
+let callbacks = {};
 
 /** Opens `results[index]` of what `query` found; the arrows walk through the others. */
 export function open(results, index, query) {
@@ -30,24 +31,24 @@ export function hide() {
 
 const close = () => history.back();
 
-/** `callbacks`: example(kind, result), part(file), closed(index) with the image last seen. */
-export function start(callbacks) {
-  on = callbacks;
-  onClick({
+/** `given`: example(kind, result), part(file), closed(index) with the image last seen. */
+export function start(given) {
+  callbacks = given;
+  on("click", {
     "previous": () => step(-1),
     "next": () => step(1),
     "close-viewer": close,
     "viewer-like": () => choose("like"),
     "viewer-unlike": () => choose("unlike"),
-    "viewer-part": () => crop.begin(image, (file) => { viewer.close(); on.part(file); }),
-    "viewer-link": () => copyText("link", linkOf),
-    "viewer-snippet": () => copyText("snippet", snippetOf),
+    "viewer-part": () => crop.begin(image, (file) => { viewer.close(); callbacks.part(file); }),
+    "viewer-link": () => copy("link", linkOf, "Link copied. It shows the image to anybody for an hour."),
+    "viewer-snippet": () => copy("snippet", snippetOf, "Snippet copied"),
   });
   image.addEventListener("load", limitSize);
   viewer.addEventListener("keydown", turnPages);
   viewer.addEventListener("click", (event) => event.target === viewer && close()); // beside the picture
   viewer.addEventListener("cancel", cancel);
-  viewer.addEventListener("close", () => { crop.end(); on.closed(shown.index); });
+  viewer.addEventListener("close", () => { crop.end(); callbacks.closed(shown.index); });
   swipe(viewer.querySelector(".stage"));
 }
 
@@ -59,7 +60,7 @@ function cancel(event) {
 
 function choose(kind) {
   viewer.close();
-  on.example(kind, shown.results[shown.index]);
+  callbacks.example(kind, current());
 }
 
 function turnPages(event) {
@@ -79,25 +80,24 @@ function swipe(stage) {
 }
 
 function step(by) {
-  const index = shown.index + by;
-  if (index < 0 || index >= shown.results.length) return;
-  shown.index = index;
+  if (!shown.results[shown.index + by]) return;
+  shown.index += by;
   show();
 }
 
 function show() {
-  const result = shown.results[shown.index];
+  const result = current();
   crop.end();
   image.alt = result.name;
   byId("viewer-broken").hidden = true;
   showFirst(image, [result.url, large(result.preview)], () => { byId("viewer-broken").hidden = false; });
   byId("viewer-part").disabled = !result.url;
-  byId("viewer-name").textContent = nameOf(result);
-  byId("viewer-facts").textContent = facts(result).join(" · ");
-  byId("viewer-outcome").textContent = "";
+  say("viewer-name", nameOf(result));
+  say("viewer-facts", facts(result).join(" · "));
+  say("viewer-outcome", "");
   byId("viewer-original").href = result.url ?? "";
   byId("viewer-original").hidden = !result.url;
-  byId("viewer-copies").replaceChildren(...result.duplicates.map(copy));
+  byId("viewer-copies").replaceChildren(...result.duplicates.map(copyLine));
   byId("viewer-metadata").replaceChildren(...Object.entries(result.metadata ?? {}).flatMap(entry));
   byId("previous").disabled = shown.index === 0;
   byId("next").disabled = shown.index === shown.results.length - 1;
@@ -113,7 +113,7 @@ async function showStored(result) {
   const { size, contentType, createdAt } = await about(result);
   if (viewer.dataset.name !== nameOf(result) || !createdAt) return;
   const stored = [contentType, sized(size), `added ${new Date(createdAt).toLocaleDateString()}`];
-  byId("viewer-facts").textContent = [...facts(result), ...stored].join(" · ");
+  say("viewer-facts", [...facts(result), ...stored].join(" · "));
 }
 
 const sized = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(2)} MB`);
@@ -125,24 +125,20 @@ function limitSize() {
 
 function facts(result) {
   const facts = isEmpty(shown.query) ? [] : meaning(result);
-  if (result.duplicates.length) facts.push(copies(result.duplicates.length));
-  return [...facts, `${shown.index + 1} of ${shown.results.length}`];
+  return [...facts, copies(result), `${shown.index + 1} of ${shown.results.length}`].filter(Boolean);
 }
 
 function meaning(result) {
   const closest = nameOfClosest(shown.query, result.closest);
-  const why = sourcesOf(result) && `found by its ${sourcesOf(result)}`;
-  const said = [`similarity ${rounded(result.similarity)}`, confidence(result), confidence(result) !== why && why, closest && `closest to ${closest}`];
-  return said.filter(Boolean);
+  return [`similarity ${rounded(result.similarity)}`, ...new Set([confidence(result), foundBy(result)]), closest && `closest to ${closest}`];
 }
 
-async function copyText(what, textOf) {
-  const outcome = byId("viewer-outcome");
+async function copy(noun, textOf, outcome) {
   try {
-    await navigator.clipboard.writeText(await textOf(shown.results[shown.index]));
-    outcome.textContent = what === "link" ? "Link copied. Whoever has it sees the image for an hour." : "Snippet copied";
+    await navigator.clipboard.writeText(await textOf(current()));
+    say("viewer-outcome", outcome);
   } catch (error) {
-    outcome.textContent = `The ${what} can't be copied: ${error.message}`;
+    say("viewer-outcome", `The ${noun} can't be copied: ${error.message}`);
   }
 }
 
@@ -159,10 +155,9 @@ const snippetOf = (result) => `const response = await fetch(${JSON.stringify(new
 });
 const { results } = await response.json();`;
 
-function copy({ url, name, bucket }) {
-  const item = element("li");
-  const textContent = `${bucket}/${name}`;
-  item.append(url ? element("a", { textContent, href: url, target: "_blank", rel: "noopener noreferrer" }) : textContent);
+function copyLine(object) {
+  const [item, textContent] = [element("li"), nameOf(object)];
+  item.append(object.url ? element("a", { textContent, href: object.url, target: "_blank", rel: "noopener noreferrer" }) : textContent);
   return item;
 }
 
