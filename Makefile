@@ -3,7 +3,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test soak evaluate lint clean
+.PHONY: demo test soak evaluate page lint clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/python -m cli demo $(if $(filter 1,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)") $(if $(MODEL),--model "$(MODEL)")
@@ -16,6 +16,10 @@ soak: $(VENV)/.dev
 
 evaluate: $(VENV)/.dev
 	$(VENV)/bin/python -m cli evaluate emoji --output build/evaluation $(EVALUATE_ARGS)
+
+page: # what browsers load of it: needs npm
+	npm --prefix tests/http/page install --no-package-lock --no-audit --no-fund
+	npm --prefix tests/http/page run build
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

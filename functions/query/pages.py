@@ -14,23 +14,19 @@ from shared.http import handlers, services
 HERE = Path(__file__).parent
 PAGE = HERE / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}  # of the pages' files
-FILES = [file.relative_to(PAGE).as_posix() for file in sorted(PAGE.rglob("*")) if file.suffix in TYPES]
-SCRIPT = ("view.js",)  # no modules
-MODULES = [name for name in FILES if name.endswith(".js") and "/" not in name and name not in SCRIPT]
-# At once, the first to be needed first, instead of one import after the other.
-FIRST = ("<page.css>; rel=preload; as=style", "<view.js>; rel=preload; as=script")
-PRELOADED = ", ".join((*FIRST, *(f"<{name}>; rel=modulepreload" for name in MODULES)))
+BUILT = ("page.css", "page.js")  # of all styles and modules in PAGE, by `make page`
+FILES = {
+    **{name: PAGE / name for name in ("index.html", "view.js")},
+    **{name: HERE / "built" / name for name in BUILT},
+    **{file.relative_to(PAGE).as_posix(): file for file in sorted(PAGE.glob("vendor/*.js"))},
+}
 REFERENCE = HERE / "reference"
 RENDERER = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
 
 
 def page(request: flask.Request) -> flask.Response:
     """A file of the web page. Scripts and styles are ours alone; pictures come from Storage."""
-    name = handlers.normal_path(request).strip("/") or "index.html"
-    response = _file(request, PAGE / name)
-    if name == "index.html":
-        response.headers["Link"] = PRELOADED
-    return response
+    return _file(request, FILES[handlers.normal_path(request).strip("/") or "index.html"])
 
 
 def reference(request: flask.Request) -> flask.Response:

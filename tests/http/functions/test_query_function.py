@@ -7,7 +7,6 @@ import errno
 import gzip
 import io
 import json
-import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -478,18 +477,11 @@ def test_the_page_may_run_only_its_own_scripts_and_show_storages_pictures(client
 
 def test_the_page_is_sent_compressed_and_only_when_it_changed(client: FlaskClient):
     answer = client.get("/page.css", headers={"Accept-Encoding": "gzip"})
-    assert gzip.decompress(answer.data) == (CHECKOUT / "functions/query/page/page.css").read_bytes()
+    assert gzip.decompress(answer.data) == (CHECKOUT / "functions/query/built/page.css").read_bytes()
     again = client.get(
         "/page.css", headers={"Accept-Encoding": "gzip", "If-None-Match": answer.headers["ETag"]}
     )
     assert (again.status_code, again.data) == (304, b"")
-
-
-def test_every_module_is_fetched_at_once(client: FlaskClient):
-    preloaded = client.get("/").headers["Link"]
-    page = CHECKOUT / "functions/query/page"
-    modules = {path.name for path in page.glob("*.js") if re.search(r"(?m)^(im|ex)port ", path.read_text())}
-    assert set(re.findall("<([^>]+)>; rel=modulepreload", preloaded)) == modules
 
 
 def test_the_page_is_shown_in_frames_of_the_origins_that_the_operator_names(serve: Callable[..., Flask]):
@@ -506,12 +498,20 @@ def test_the_page_learns_the_public_settings_alone(client: FlaskClient):
 
 
 def test_every_file_of_the_page_is_served_and_nothing_beside_it(client: FlaskClient):
-    folder = CHECKOUT / "functions/query/page"
-    for path in (file for kind in ("html", "css", "js") for file in folder.rglob(f"*.{kind}")):
-        answer = client.get(f"/{path.relative_to(folder)}")
-        assert (answer.status_code, answer.data) == (200, path.read_bytes())
+    folder = CHECKOUT / "functions/query"
+    built, own = ("page.js", "page.css"), ("index.html", "view.js", "vendor/block.js")
+    for path, name in [(f"built/{name}", name) for name in built] + [(f"page/{name}", name) for name in own]:
+        answer = client.get(f"/{name}")
+        assert (answer.status_code, answer.data) == (200, (folder / path).read_bytes())
     assert client.get("/page.js").mimetype == "text/javascript"
-    for elsewhere in ("/main.py", "/../main.py", "/%2e%2e/main.py", "/page/page.js", "/vendor/README.md"):
+    for elsewhere in (
+        "/main.py",
+        "/../main.py",
+        "/%2e%2e/main.py",
+        "/page/page.js",
+        "/api.js",
+        "/vendor/README.md",
+    ):
         assert client.get(elsewhere).status_code == 404
 
 

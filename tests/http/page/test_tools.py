@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from support import npm_packages
 from support.fake_query import PHOTOS, Fake
 
 HERE = Path(__file__).parent
-VENDOR = HERE.parents[2] / "functions/query/page/vendor"
+QUERY = HERE.parents[2] / "functions/query"
+OWN_BYTES = 80_000  # that a browser loads of the page, less what is vendored
 CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
 BUSY = {"type": "busy", "title": "…", "status": 429, "detail": "Too many at once."}
 
@@ -366,4 +368,13 @@ def test_what_is_vendored_is_the_packages_own():
         ("LICENSE-supabase-js", "@supabase/supabase-js/LICENSE"),
         ("LICENSE-any-ascii", "any-ascii/LICENSE"),
     ):
-        assert (VENDOR / name).read_bytes() == (packages / source).read_bytes(), name
+        assert (QUERY / "page/vendor" / name).read_bytes() == (packages / source).read_bytes(), name
+
+
+def test_browsers_load_the_pages_own_modules_and_styles_and_little_of_them(tmp_path: Path):
+    npm_packages.install(HERE)
+    subprocess.run(("npm", "run", "build", "--", f"--outdir={tmp_path}"), cwd=HERE, check=True, timeout=60)
+    built = {path.name: path.read_bytes() for path in (QUERY / "built").iterdir()}
+    assert built == {path.name: path.read_bytes() for path in tmp_path.iterdir()}, "Run `make page`."
+    own = sum(map(len, built.values()))
+    assert own + sum((QUERY / "page" / name).stat().st_size for name in ("index.html", "view.js")) < OWN_BYTES
