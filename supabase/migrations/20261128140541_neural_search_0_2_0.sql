@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '3f38650d5dc9406cc0a3bedc870b7ae4d9f59d90eacf672aede082149096e28d'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '63398a2ff49e8242ffcaf7dfc4924b901c410328fca0252ec5126e6ab3dcec1b'
     ) then
       return;
     end if;
@@ -198,6 +198,7 @@ drop table if exists neural_search.background_samples, neural_search.backgrounds
 
 -- Taken into their callers.
 drop function if exists neural_search.check_lease_seconds(integer);
+drop function if exists neural_search.check_embedding(text, extensions.vector);
 drop function if exists neural_search.check_words(double precision);
 drop function if exists neural_search.lsh_statement(text, integer, text);
 
@@ -448,11 +449,59 @@ comment on type neural_search.search is
   'read_lexemes those whose documents are all read.';
 
 
+-- From sql/checks.sql
+
+-- Checks: what arguments must fulfil, and the errors that they raise.
+-- Callers: the functions of all other chapters.
+
+-- Null passes: most arguments may be left out.
+create or replace function neural_search.check_that(
+  is_met boolean, message text, remedy text, code text default 'invalid_parameter_value'
+) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if not is_met then
+    raise exception '%', message using errcode = code, hint = remedy;
+  end if;
+end
+$$;
+comment on function neural_search.check_that is 'Raises, with the remedy, where a condition isn''t met.';
+
+
+create or replace function neural_search.check_range(
+  name text, value integer, lowest integer, highest integer, remedy text
+) returns void
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that(
+    coalesce(value between lowest and highest, false),
+    format('%s is %s, expected %s to %s.', name, coalesce(value::text, 'null'), lowest, highest), remedy
+  )
+$$;
+comment on function neural_search.check_range is 'Raises, with the remedy, for a number that an argument can''t be, or null.';
+
+
+create or replace function neural_search.check_vector(
+  name text, embedding extensions.vector, model text, dimensions integer
+) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
+    coalesce(extensions.vector_dims(embedding), 0) = dimensions,
+    format('%s has %s dimensions, the model %L has %s.', name, coalesce(extensions.vector_dims(embedding), 0), model, dimensions),
+    'Embed it with the model that is named here.'
+  );
+  perform neural_search.check_that(
+    extensions.vector_norm(embedding) > 0, format('%s is all zeros and has no direction.', name), 'Check how it was embedded.'
+  );
+end
+$$;
+comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding that isn''t one of this model.';
+
+
 -- From sql/documents.sql
 
 -- Documents: the view through which the service reads and writes them.
 -- Callers: service_role, through PostgREST.
--- Objects: public.documents.
 
 -- Planner statistics of exposed tables tell of hidden rows (PostgREST's Prefer: count=planned), so the table lies in the
 -- private schema, and callers have functions. No star: a new column is shown when somebody adds it here.
@@ -470,7 +519,6 @@ comment on view public.documents is
 
 -- Decoder: which versions of it make the same picture of a file.
 -- Callers: the functions of the queue, reports and backfill_documents.
--- Objects: decoder_changes, decodes_alike, is_outdated.
 
 -- A row for each version since the first, so that the last one is DECODER_VERSION of shared/images.
 create or replace function neural_search.decoder_changes() returns table (version integer, mime_types text[])
@@ -513,7 +561,6 @@ comment on function neural_search.is_outdated is
 
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers.
--- Objects: indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -550,15 +597,9 @@ comment on function neural_search.live_objects is
 -- Versions may share an id. All are locked first: when an overwrite that was under way has ended, the second statement
 -- sees which version is live now.
 create or replace function neural_search.lock_live_object(target_object_id uuid) returns storage.objects
-language plpgsql set search_path = '' as $$
-declare
-  object storage.objects;
-begin
-  perform from storage.objects as o where o.id = target_object_id for share;
-  select o.* into object from storage.objects as o
-  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
-  return object;
-end
+language sql set search_path = '' as $$
+  select from storage.objects as o where o.id = target_object_id for share;
+  select o.* from storage.objects as o where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
 $$;
 comment on function neural_search.lock_live_object is
   'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
@@ -655,20 +696,6 @@ $$;
 comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
 
 
-create or replace function neural_search.check_range(
-  name text, value integer, lowest integer, highest integer, remedy text
-) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if (value between lowest and highest) is not true then
-    raise exception '% is %, expected % to %.', name, coalesce(value::text, 'null'), lowest, highest
-      using errcode = 'invalid_parameter_value', hint = remedy;
-  end if;
-end
-$$;
-comment on function neural_search.check_range is 'Raises, with the remedy, for a number that an argument can''t be, or null.';
-
-
 create or replace function neural_search.note_request(loaded_models text[]) returns void
 language sql set search_path = '' as $$
   update neural_search.models as m set asked_at = now()
@@ -710,8 +737,29 @@ comment on function neural_search.known_hashes is
   'The content hashes of the model''s documents whose files have this size; null where that can''t be told in short.';
 
 
-create or replace function neural_search.lease_due(
-  model_name text, job_priority smallint, max_jobs integer, lease_seconds integer, claim_id uuid
+create or replace function neural_search.lease(
+  object_ids uuid[], models text[], lease_seconds integer, claim_id uuid
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+language sql set search_path = '' as $$
+  update neural_search.jobs as j set
+    attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
+    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+  from unnest(object_ids) as chosen (id) join neural_search.live_objects() as o on o.id = chosen.id
+  where j.object_id = o.id and j.model = any (models)
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
+    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
+    extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint)
+$$;
+comment on function neural_search.lease is
+  'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
+
+
+create or replace function public.claim_embedding_jobs(
+  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
@@ -721,54 +769,10 @@ create or replace function neural_search.lease_due(
 -- makes a plan look so dear that it would be compiled, which takes a second for each claim.
 language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 #variable_conflict use_column
-begin
-  return query
-  with due as (
-    select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
-    from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
-    where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
-      and j.priority = job_priority
-    order by j.next_attempt_at, j.object_id
-    limit greatest(max_jobs, 0)
-    for update of j skip locked
-  ),
-  -- An object that may have killed its worker is handed out alone: it can't cost others their attempts. Materialized, so
-  -- that the cost of its sort, prohibitive by the setting above, doesn't blur the choice of the joins below.
-  chosen as materialized (
-    select ranked.object_id, ranked.model
-    from (
-      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
-      from due window w as (order by due.next_attempt_at, due.object_id)
-    ) as ranked
-    where ranked.place = 1 or not (ranked.abandoned or ranked.first_abandoned)
-  )
-  update neural_search.jobs as j set
-    attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease_due.claim_id,
-    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
-  from chosen join neural_search.live_objects() as o on o.id = chosen.object_id
-  where j.object_id = chosen.object_id and j.model = chosen.model
-  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
-    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
-    extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
-end
-$$;
-comment on function neural_search.lease_due is
-  'Leases a model''s due jobs of one priority, the longest waiting first, and charges an attempt for each.';
-
-
-create or replace function public.claim_embedding_jobs(
-  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
-) returns table (
-  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
-  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
-)
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   model_name text;
   job_priority smallint;
-  leased integer;
+  chosen uuid[];
 begin
   perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   perform neural_search.note_request(loaded_models);
@@ -780,12 +784,25 @@ begin
     where m.name = any (loaded_models) and m.state in ('active', 'standby')
     order by m.state = 'active' desc, m.name, p
   loop
-    return query select * from neural_search.lease_due(model_name, job_priority, max_jobs, lease_seconds, claim_id);
-    get diagnostics leased = row_count;
-    if leased = max_jobs and leased > 0 and job_priority = 0 then
+    -- An object that may have killed its worker is handed out alone: it can't cost others their attempts.
+    select array_agg(d.object_id order by d.place) filter (where d.place = 1 or not (d.abandoned or d.first_abandoned))
+    into chosen
+    from (
+      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
+      from (
+        select j.object_id, j.next_attempt_at, j.lease_id is not null as abandoned
+        from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
+        where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name and j.priority = job_priority
+        order by j.next_attempt_at, j.object_id
+        limit greatest(max_jobs, 0)
+        for update of j skip locked
+      ) as due window w as (order by due.next_attempt_at, due.object_id)
+    ) as d;
+    return query select * from neural_search.lease(chosen, array[model_name], lease_seconds, claim_id);
+    if cardinality(chosen) = max_jobs and job_priority = 0 then
       perform neural_search.note_burst(model_name);
     end if;
-    exit when leased > 0;
+    exit when chosen is not null;
   end loop;
 end
 $$;
@@ -810,99 +827,50 @@ begin
   perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
   object = neural_search.lock_live_object(target_object_id);
-  if not neural_search.is_live(to_jsonb(object)) then
+  select target_object_id, object.version, object.bucket_id, object.name into object_id, version, bucket_id, name;
+  if object.id is null then
     perform neural_search.forget(target_object_id);
     status = 'gone';
     reason = 'There is no such object.';
-    object_id = target_object_id;
-    return next;
-    return;
-  end if;
-  object_id = object.id;
-  version = object.version;
-  bucket_id = object.bucket_id;
-  name = object.name;
-  if not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(to_jsonb(object)) then
     status = 'ignored';
     reason = format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id);
-    return next;
-    return;
+  else
+    perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+    perform neural_search.note_request(loaded_models);
+    perform neural_search.give_up_exhausted();
+    return query
+    select 'claimed', null::text, l.* from neural_search.lease(array[target_object_id], array(
+      select j.model from neural_search.jobs as j
+      where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
+        and j.model = any (loaded_models)
+      for update skip locked
+    ), lease_seconds, claim_id) as l join neural_search.models as m on m.name = l.model
+    order by m.state = 'active' desc, m.name;
+    if found then
+      return;
+    end if;
+
+    -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
+    select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
+    order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
+    status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
+    reason = case
+      when job.object_id is null then 'The document is up to date.'
+      when job.state <> 'pending' then job.error_message
+      when job.next_attempt_at <= now() and job.model <> all (loaded_models)
+        then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
+      when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
+      else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
+    end;
+    select job.model, (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag',
+      job.attempts into model, size, mime_type, etag, attempt;
   end if;
-
-  perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
-  perform neural_search.note_request(loaded_models);
-  perform neural_search.give_up_exhausted();
-
-  return query
-  with due as (
-    select j.object_id, j.model from neural_search.jobs as j
-    where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
-      and j.model = any (loaded_models)
-    for update skip locked
-  ),
-  claimed as (
-    update neural_search.jobs as j set
-      attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = claim_object.claim_id,
-      next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
-    from due
-    where j.object_id = due.object_id and j.model = due.model
-    returning j.*
-  )
-  select 'claimed', null::text, c.object_id, c.model, c.version, object.bucket_id, object.name,
-    (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
-    c.lease_id, extract(epoch from now() - c.queued_at)::double precision,
-    neural_search.known_hashes(c.model, (object.metadata ->> 'size')::bigint)
-  from claimed as c join neural_search.models as m on m.name = c.model
-  order by m.state = 'active' desc, m.name;
-  if found then
-    return;
-  end if;
-
-  -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
-  select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
-  order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
-  status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
-  reason = case
-    when job.object_id is null then 'The document is up to date.'
-    when job.state <> 'pending' then job.error_message
-    when job.next_attempt_at <= now() and job.model <> all (loaded_models)
-      then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
-    when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
-    else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
-  end;
-  model = job.model;
-  size = (object.metadata ->> 'size')::bigint;
-  mime_type = object.metadata ->> 'mimetype';
-  etag = object.metadata ->> 'eTag';
-  attempt = job.attempts;
   return next;
 end
 $$;
 comment on function public.claim_object is
   'Leases an object''s due jobs, having made those that are missing; or says in one row why there is nothing to do.';
-
-
-create or replace function neural_search.check_embedding(model_name text, embedding extensions.vector) returns void
-language plpgsql stable set search_path = '' as $$
-declare
-  expected integer := (select m.dimensions from neural_search.models as m where m.name = model_name);
-begin
-  if expected is null then
-    raise exception 'There is no model %.', quote_nullable(model_name)
-      using errcode = 'invalid_parameter_value', hint = 'The models are listed in neural_search.models.';
-  end if;
-  if extensions.vector_dims(embedding) is distinct from expected then
-    raise exception 'The embedding has % dimensions, model % has %.',
-      coalesce(extensions.vector_dims(embedding), 0), quote_literal(model_name), expected
-      using errcode = 'invalid_parameter_value', hint = 'Embed with the model that the job names.';
-  end if;
-  if extensions.vector_norm(embedding) = 0 then
-    raise exception 'The embedding is all zeros and has no direction.'
-      using errcode = 'invalid_parameter_value', hint = 'Check the model''s output.';
-  end if;
-end
-$$;
-comment on function neural_search.check_embedding is 'Raises 22023 for an embedding that isn''t one of this model.';
 
 
 create or replace function public.finish_embedding_job(
@@ -914,21 +882,23 @@ create or replace function public.finish_embedding_job(
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
+  expected constant integer := (select m.dimensions from neural_search.models as m where m.name = finish_embedding_job.model);
   object storage.objects;
   job neural_search.jobs;
 begin
-  perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
+  perform neural_search.check_that(
+    expected is not null, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
+  );
+  perform neural_search.check_vector('The embedding', embedding, model, expected);
 
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
   object = neural_search.lock_live_object(finish_embedding_job.object_id);
-  if not neural_search.is_live(to_jsonb(object)) then
+  if object.id is null then
     perform neural_search.forget(finish_embedding_job.object_id);
     return 'gone';
-  end if;
-  if not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(to_jsonb(object)) then
     return 'superseded';
-  end if;
-  if coalesce(object.version, '') <> finish_embedding_job.object_version then
+  elsif coalesce(object.version, '') <> object_version then
     perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
     return 'superseded';
   end if;
@@ -983,11 +953,11 @@ declare
   ];
   statuses text[] := '{}'::text[];
 begin
-  if (lengths[1] between 1 and 64 and lengths[1] = all (lengths)) is not true then
-    raise exception 'The arrays have % elements, expected as many in each, 1 to 64.', lengths
-      using errcode = 'invalid_parameter_value', hint = 'Give a value for each image, and more images in further calls.';
-  end if;
-
+  perform neural_search.check_that(
+    coalesce(lengths[1] between 1 and 64 and lengths[1] = all (lengths), false),
+    format('The arrays have %s elements, expected as many in each, 1 to 64.', lengths),
+    'Give a value for each image, and more images in further calls.'
+  );
   for i in 1 .. lengths[1] loop
     statuses[i] = 'busy';
     continue when clock_timestamp() > statement_timestamp() + interval '500ms';
@@ -1050,11 +1020,10 @@ language plpgsql set search_path = '' as $$
 declare
   result text;
 begin
-  if outcome is null or outcome not in ('skipped', 'failed', 'retry', 'doubtful') then
-    raise exception 'outcome is %, expected skipped, failed, retry or doubtful.', quote_nullable(outcome)
-      using errcode = 'invalid_parameter_value', hint = 'Give retry where another attempt may succeed.';
-  end if;
-
+  perform neural_search.check_that(
+    coalesce(outcome in ('skipped', 'failed', 'retry', 'doubtful'), false),
+    format('outcome is %L, expected skipped, failed, retry or doubtful.', outcome), 'Give retry where another attempt may succeed.'
+  );
   update neural_search.jobs as j set
     (state, attempts, faults, next_attempt_at) = (
       select
@@ -1131,8 +1100,6 @@ comment on function public.release_embedding_jobs is
 
 -- Models: how one takes another's place while searches go on.
 -- Callers: the command line, as service_role.
--- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
--- list_models, add_model, activate_model, remove_model.
 
 -- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
 -- index can be made while the other serves.
@@ -1142,19 +1109,19 @@ language sql immutable set search_path = '' as $$
     when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
     else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
       || '_' || left(md5(model_name), 8)
-  end || case search_strategy when 'lsh' then '_lsh' else '' end || '_idx'
+  end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end
 $$;
-comment on function neural_search.index_name is 'The name of the index over a model''s documents, where its strategy has one.';
+comment on function neural_search.index_name is 'The name of the index over a model''s documents; null where its strategy has none.';
 
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
 returns text
 language plpgsql immutable set search_path = '' as $$
 begin
-  if search_strategy is null or search_strategy not in ('hnsw', 'lsh', 'exact') then
-    raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out for hnsw.';
-  end if;
+  perform neural_search.check_that(
+    coalesce(search_strategy in ('hnsw', 'lsh', 'exact'), false),
+    format('search_strategy is %L, expected hnsw, lsh or exact.', search_strategy), 'Leave it out for hnsw.'
+  );
   return case search_strategy
     when 'hnsw' then format(
       'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
@@ -1190,11 +1157,11 @@ declare
   found neural_search.models;
 begin
   select m.* into found from neural_search.models as m where m.name = model_name;
-  if found.name is null then
-    raise exception 'There is no model %, only %.', quote_nullable(model_name),
-      (select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m)
-      using errcode = 'invalid_parameter_value', hint = 'Add it first: `neural-search models add`.';
-  end if;
+  perform neural_search.check_that(
+    found.name is not null, format('There is no model %L, only %s.', model_name, (
+      select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m
+    )), 'Add it first: `neural-search models add`.'
+  );
   return found;
 end
 $$;
@@ -1206,16 +1173,14 @@ create or replace function public.list_models() returns table (
   documents bigint, objects bigint, searchable bigint, pending bigint, given_up bigint, index_name text,
   index_valid boolean, index_bytes bigint
 )
--- The time-out as in embedding_report.
-language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 #variable_conflict use_column
 begin
   return query
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
     (select count(*) from neural_search.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
-    coalesce(b.given_up, 0), i.name,
-    case when m.search_strategy <> 'exact' then neural_search.has_index(m.name, m.search_strategy) end,
+    coalesce(b.given_up, 0), i.name, case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
     pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
@@ -1223,11 +1188,7 @@ begin
       sum(b.skipped + b.failed)::bigint as given_up
     from neural_search.backlog as b group by b.model
   ) as b on b.model = m.name
-  cross join lateral (
-    select case
-      when m.search_strategy <> 'exact' then neural_search.index_name(m.name, m.search_strategy)
-    end as name
-  ) as i
+  cross join neural_search.index_name(m.name, m.search_strategy) as i (name)
   order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
 end
 $$;
@@ -1242,36 +1203,34 @@ language plpgsql set search_path = '' as $$
 declare
   known neural_search.models;
 begin
-  if coalesce(add_model.name, '') = '' then
-    raise exception 'name is %, expected a model''s.', quote_nullable(add_model.name)
-      using errcode = 'invalid_parameter_value', hint = 'Name it as processes do in EMBEDDING_MODELS.';
-  end if;
-  perform neural_search.check_range(
-    'dimensions', add_model.dimensions, 1, 4000, 'An index of half precision takes no more.'
+  perform neural_search.check_that(
+    coalesce(add_model.name, '') <> '', format('name is %L, expected a model''s.', add_model.name),
+    'Name it as processes do in EMBEDDING_MODELS.'
   );
+  perform neural_search.check_range('dimensions', dimensions, 1, 4000, 'An index of half precision takes no more.');
   perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
 
   insert into neural_search.models as m (name, dimensions, search_strategy)
   values (add_model.name, add_model.dimensions, add_model.search_strategy)
   on conflict (name) do nothing;
   select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
-  if known.dimensions <> add_model.dimensions then
-    raise exception 'Model % is here with % dimensions, not %.', quote_literal(known.name), known.dimensions,
-      add_model.dimensions
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Remove it first, or add this one under another name.';
-  end if;
-  if add_model.search_strategy = 'lsh' and not exists (
-    select from neural_search.lsh_planes as p where p.model = known.name
-  ) then
-    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
-  end if;
-  if add_model.search_strategy = 'lsh' and exists (
-    select from neural_search.documents as d where d.model = known.name and d.lsh is null
-  ) then
-    raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
+  perform neural_search.check_that(
+    known.dimensions = add_model.dimensions,
+    format('Model %L is here with %s dimensions, not %s.', known.name, known.dimensions, add_model.dimensions),
+    'Remove it first, or add this one under another name.', 'object_not_in_prerequisite_state'
+  );
+  if add_model.search_strategy = 'lsh' then
+    perform neural_search.check_that(
+      exists (select from neural_search.lsh_planes as p where p.model = known.name),
+      format('Model %L has no planes for locality-sensitive hashing.', known.name),
+      'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.',
+      'object_not_in_prerequisite_state'
+    );
+    perform neural_search.check_that(
+      not exists (select from neural_search.documents as d where d.model = known.name and d.lsh is null),
+      format('Some documents of model %L have no bits yet, and would not be found.', known.name),
+      'Run `neural-search models add --strategy lsh`.', 'object_not_in_prerequisite_state'
+    );
   end if;
   if known.state = 'active' then
     perform neural_search.check_has_index(known.name, add_model.search_strategy);
@@ -1290,15 +1249,13 @@ comment on function public.add_model is
 
 
 create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
-language plpgsql stable set search_path = '' as $$
-begin
-  if search_strategy <> 'exact' and not neural_search.has_index(model_name, search_strategy) then
-    raise exception 'The index % is missing or incomplete.',
-      quote_literal(neural_search.index_name(model_name, search_strategy))
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy);
-  end if;
-end
+language sql stable set search_path = '' as $$
+  select neural_search.check_that(
+    search_strategy = 'exact' or neural_search.has_index(model_name, search_strategy),
+    format('The index %L is missing or incomplete.', neural_search.index_name(model_name, search_strategy)),
+    format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy),
+    'object_not_in_prerequisite_state'
+  )
 $$;
 comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index, if its strategy has one, isn''t complete.';
 
@@ -1330,26 +1287,25 @@ comment on function neural_search.readiness is
 
 create or replace function public.activate_model(name text, force_unaccounted boolean default false)
 returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 #variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(activate_model.name);
   former text;
 begin
-  if known.state = 'retired' then
-    raise exception 'Model % is retired: its documents aren''t kept up to date.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = format('Add it again: `neural-search models add %s`.', known.name);
-  end if;
+  perform neural_search.check_that(
+    known.state <> 'retired', format('Model %L is retired: its documents aren''t kept up to date.', known.name),
+    format('Add it again: `neural-search models add %s`.', known.name), 'object_not_in_prerequisite_state'
+  );
   perform neural_search.check_has_index(known.name, known.search_strategy);
   select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
-  if known.state <> 'active' and unaccounted > 0 and not coalesce(force_unaccounted, false) then
-    raise exception 'Model % isn''t ready: % of % images are neither searchable with it nor given up with a reason.',
-      quote_literal(known.name), unaccounted, searchable + given_up + unaccounted + arriving
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = 'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.';
-  end if;
+  perform neural_search.check_that(
+    known.state = 'active' or unaccounted = 0 or coalesce(force_unaccounted, false),
+    format('Model %L isn''t ready: %s of %s images are neither searchable with it nor given up with a reason.',
+      known.name, unaccounted, searchable + given_up + unaccounted + arriving),
+    'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.',
+    'object_not_in_prerequisite_state'
+  );
 
   -- No key of theirs changes, so that uploads, whose jobs refer to these rows, don't wait.
   perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
@@ -1357,10 +1313,9 @@ begin
   update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
   returning m.name into former;
   update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
-  if not found then
-    raise exception 'Model % was retired meanwhile.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Add it again.';
-  end if;
+  perform neural_search.check_that(
+    found, format('Model %L was retired meanwhile.', known.name), 'Add it again.', 'object_not_in_prerequisite_state'
+  );
   active = known.name;
   standby = former;
   return next;
@@ -1415,8 +1370,7 @@ comment on function neural_search.delete_rows_of is 'Deletes some jobs and docum
 
 create or replace function public.remove_model(name text, max_rows integer default 1000)
 returns table (removed bigint, finished boolean)
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 #variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(remove_model.name);
@@ -1424,10 +1378,9 @@ begin
   perform neural_search.check_range('max_rows', max_rows, 1, 100000, 'Leave it out for 1000, and call until it is finished.');
   -- First and for all to see, so that no job or document comes after those deleted here.
   update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
-  if not found then
-    raise exception 'Model % is active.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Activate another one first.';
-  end if;
+  perform neural_search.check_that(
+    found, format('Model %L is active.', known.name), 'Activate another one first.', 'object_not_in_prerequisite_state'
+  );
   removed = neural_search.delete_rows_of(known.name, max_rows);
   finished = removed = 0 and known.state = 'retired';
   if finished then
@@ -1445,8 +1398,7 @@ comment on function public.remove_model is
 
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
--- Objects: limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of,
--- on_object_change. The trigger itself is made by attach.sql.
+-- The trigger itself is made by attach.sql.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$
@@ -1700,8 +1652,6 @@ comment on function neural_search.on_object_change is 'Follows the objects of St
 
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; operators in the database.
--- Objects: views progress, backlog, failures, outdated, freshness; index_status, list_embedding_jobs,
--- embedding_report.
 
 create or replace view neural_search.progress with (security_invoker = true) as
 select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.version, '') as version,
@@ -1792,8 +1742,7 @@ create or replace function public.index_status() returns table (
   bucket_id text, model text, objects bigint, documents bigint, pending bigint, running bigint, skipped bigint,
   failed bigint
 )
--- The time-out as in embedding_report.
-language sql stable set search_path = '' set statement_timeout = '60s' as $$
+language sql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
   select b.bucket_id, b.model, b.objects, b.searchable, b.due + b.waiting, b.running, b.skipped, b.failed
   from neural_search.backlog as b
   order by b.bucket_id, b.model
@@ -1813,11 +1762,11 @@ create or replace function public.list_embedding_jobs(
 language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan set statement_timeout = '60s' as $$
 #variable_conflict use_column
 begin
-  if job_state not in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded') then
-    raise exception 'job_state is %, expected due, waiting, running, skipped, failed or unrecorded.', quote_literal(job_state)
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all of them.';
-  end if;
-
+  perform neural_search.check_that(
+    job_state in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded'),
+    format('job_state is %L, expected due, waiting, running, skipped, failed or unrecorded.', job_state),
+    'Leave it out for all of them.'
+  );
   return query
   select p.object_id, p.bucket_id, p.name, p.model, p.state, coalesce(p.attempts, 0), p.next_attempt_at,
     case when p.state = 'unrecorded' then 'NotRecorded' else p.error_class end,
@@ -1878,54 +1827,57 @@ comment on function public.embedding_report is
 
 -- Buckets: their registration, and the repair of changes that no event announced.
 -- Callers: the command line as service_role, and the schedule.
--- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
 
--- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile
--- wins. A job whose version was old by the time that it was written is put right when it is finished.
+-- Without a SET clause, as live_objects, so that nothing beyond a limit is read. An upload whose event was lost is as
+-- urgent as one whose event was heard.
+create or replace function neural_search.to_queue(bucket text, name_prefix text, decoder_before integer)
+returns table (object_id uuid, model text, version text, priority integer)
+language sql stable as $$
+  select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end
+  from neural_search.progress as p
+  where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+      and neural_search.is_outdated(p.mime_type, p.decoder_version, to_queue.decoder_before))
+    and (bucket is null or p.bucket_id = bucket)
+    and (to_queue.name_prefix is null or starts_with(p.name, to_queue.name_prefix))
+$$;
+comment on function neural_search.to_queue is
+  'Objects in indexed buckets with neither a job nor a document of their version; with decoder_before outdated ones too.';
+
+
+-- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
+-- right when it is finished.
 create or replace function neural_search.queue_missing(
-  most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
+  most integer, bucket text default null, name_prefix text default null, decoder_before integer default null
 ) returns table (queued bigint, outdated bigint)
 language plpgsql set search_path = '' as $$
-declare
-  object_ids uuid[];
-  models text[];
-  versions text[];
-  priorities smallint[];
 begin
-  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version), array_agg(u.priority)
-  into object_ids, models, versions, priorities
-  from (
-    select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end as priority
-    from neural_search.progress as p
-    where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
-        and neural_search.is_outdated(p.mime_type, p.decoder_version, queue_missing.decoder_before))
-      and (only_bucket is null or p.bucket_id = only_bucket)
-      and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
-    limit most
-  ) as u;
-
-  delete from neural_search.jobs as j using (
-    select j.object_id, j.model
-    from neural_search.jobs as j
-    join unnest(object_ids, models, versions) as u (object_id, model, version)
-      on u.object_id = j.object_id and u.model = j.model and u.version <> j.version
-    for update of j skip locked
-  ) as other
-  where j.object_id = other.object_id and j.model = other.model;
-  get diagnostics outdated = row_count;
-
-  insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
-  select u.object_id, u.model, u.version, queue_missing.decoder_before, u.priority
-  from unnest(object_ids, models, versions, priorities) as u (object_id, model, version, priority)
-  on conflict (object_id, model) do nothing;
-  get diagnostics queued = row_count;
-  return next;
+  return query
+  with missing as materialized (
+    select * from neural_search.to_queue(bucket, name_prefix, decoder_before) limit most
+  ),
+  other as (
+    delete from neural_search.jobs as j using (
+      select j.object_id, j.model
+      from missing as m
+      join neural_search.jobs as j on j.object_id = m.object_id and j.model = m.model and j.version <> m.version
+      for update of j skip locked
+    ) as locked
+    where j.object_id = locked.object_id and j.model = locked.model
+    returning j.model
+  ),
+  replaced as materialized (select count(*) as jobs from other), -- all of them, before the first is inserted
+  added as (
+    insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
+    select m.object_id, m.model, m.version, queue_missing.decoder_before, m.priority from replaced, missing as m
+    on conflict do nothing
+    returning model
+  )
+  select (select count(*) from added), r.jobs from replaced as r;
 end
 $$;
 comment on function neural_search.queue_missing is
-  'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version; how '
-  'many, and how many of them in place of a job that spoke of another version. With decoder_before for outdated '
-  'documents too.';
+  'Makes at most so many jobs for the objects that are to_queue; how many, and how many of them in place of a job that '
+  'spoke of another version.';
 
 
 create or replace function public.index_bucket(
@@ -1935,15 +1887,12 @@ language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
   hidden record;
-  queued bigint;
 begin
-  if not exists (select from storage.buckets as b where b.id = index_bucket.bucket_id) then
-    raise exception 'There is no bucket %.', quote_nullable(index_bucket.bucket_id)
-      using errcode = 'invalid_parameter_value', hint = 'Create it in Storage first.';
-  end if;
-  if index_bucket.visible_by is not null then
-    perform neural_search.check_declaration(index_bucket.visible_by);
-  end if;
+  perform neural_search.check_that(
+    exists (select from storage.buckets as b where b.id = index_bucket.bucket_id),
+    format('There is no bucket %L.', index_bucket.bucket_id), 'Create it in Storage first.'
+  );
+  perform neural_search.check_declaration(index_bucket.visible_by);
   insert into neural_search.buckets as b (bucket_id, public_search, created_at, visible_by)
   values (
     index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp(), index_bucket.visible_by
@@ -1951,17 +1900,14 @@ begin
   on conflict (bucket_id) do update set
     public_search = excluded.public_search, created_at = excluded.created_at, visible_by = excluded.visible_by;
   select h.* into hidden from neural_search.hidden_by_declaration(index_bucket.bucket_id) as h limit 1;
-  if found then
-    raise exception 'visible_by hides % from %, who may see it by the policies.', quote_literal(hidden.content),
-      hidden.caller using errcode = 'invalid_parameter_value',
-        hint = 'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.';
-  end if;
-
-  -- More than so many are queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
-  -- large bucket fits into a time-out.
-  select m.queued into queued from neural_search.queue_missing(10000, index_bucket.bucket_id) as m;
-  perform neural_search.kick_due();
-  return queued;
+  perform neural_search.check_that(
+    hidden.content is null,
+    format('visible_by hides %L from %s, who may see it by the policies.', hidden.content, hidden.caller),
+    'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.'
+  );
+  -- More than those are queued by later calls of it or, within 5 minutes, by reconcile_documents, so that a large
+  -- bucket fits into a time-out.
+  return public.backfill_documents(index_bucket.bucket_id);
 end
 $$;
 comment on function public.index_bucket is
@@ -1991,35 +1937,25 @@ create or replace function public.backfill_documents(
   bucket text default null, name_prefix text default null, max_jobs integer default 10000,
   dry_run boolean default false, decoder_before integer default null
 ) returns bigint
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
-  most constant integer := greatest(coalesce(max_jobs, 10000), 0);
   newest constant integer := (select max(c.version) from neural_search.decoder_changes() as c);
   queued bigint;
 begin
-  if bucket is not null and not exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket) then
-    raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
-      using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
-  end if;
-  if decoder_before > newest then
-    raise exception 'decoder_before is %, expected at most %, the version of today''s decoder.', decoder_before, newest
-      using errcode = 'invalid_parameter_value', hint = 'Run `neural-search install` where the decoder is newer.';
-  end if;
+  perform neural_search.check_that(
+    bucket is null or exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket),
+    format('Bucket %L isn''t indexed.', bucket), 'Register it with index_bucket first.'
+  );
+  perform neural_search.check_that(
+    decoder_before <= newest,
+    format('decoder_before is %s, expected at most %s, the version of today''s decoder.', decoder_before, newest),
+    'Run `neural-search install` where the decoder is newer.'
+  );
   if dry_run then
-    return (
-      select count(*) from neural_search.progress as p
-      where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
-          and neural_search.is_outdated(p.mime_type, p.decoder_version, backfill_documents.decoder_before))
-        and (bucket is null or p.bucket_id = bucket)
-        and (backfill_documents.name_prefix is null or starts_with(p.name, backfill_documents.name_prefix))
-    );
+    return (select count(*) from neural_search.to_queue(bucket, name_prefix, decoder_before));
   end if;
-
   select m.queued into queued
-  from neural_search.queue_missing(
-    most, bucket, backfill_documents.name_prefix, backfill_documents.decoder_before
-  ) as m;
+  from neural_search.queue_missing(greatest(coalesce(max_jobs, 10000), 0), bucket, name_prefix, decoder_before) as m;
   perform neural_search.kick_due();
   return queued;
 end
@@ -2033,8 +1969,7 @@ comment on function public.backfill_documents is
 create or replace function public.retry_embedding_jobs(
   bucket text default null, name_prefix text default null, causes text[] default null
 ) returns integer
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
   retried integer;
 begin
@@ -2058,12 +1993,11 @@ comment on function public.retry_embedding_jobs is
 -- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; its repairs are
 -- bounded. Rows that somebody else has locked are changing right now, and are left for next time.
 create or replace function public.reconcile_documents() returns table (missing bigint, stale bigint, orphaned bigint)
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
   most constant integer := 10000;
   wrong_ids bigint[];
-  affected bigint;
+  rewritten bigint;
 begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
@@ -2079,76 +2013,57 @@ begin
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
-  -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
-  delete from neural_search.documents as d using (
-    select d.id from neural_search.documents as d
-    where d.id = any (wrong_ids) and not exists (
-      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      where o.id = d.object_id
-    )
-    for update of d skip locked
-  ) as orphans
-  where d.id = orphans.id;
-  get diagnostics orphaned = row_count;
-
-  delete from neural_search.jobs as j using (
-    select j.object_id, j.model
-    from neural_search.jobs as j join neural_search.models as m on m.name = j.model
-    where m.state = 'retired' or not exists (
-      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      where o.id = j.object_id
-    )
-    limit most for update of j skip locked
-  ) as orphans
-  where j.object_id = orphans.object_id and j.model = orphans.model;
-  get diagnostics affected = row_count;
-  orphaned = orphaned + affected;
-
-  -- Documents of other bytes or of another place.
-  delete from neural_search.documents as d using (
-    select d.id from neural_search.documents as d join neural_search.live_objects() as o on o.id = d.object_id
-    where d.id = any (wrong_ids)
-      and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
-    for update of d skip locked
-  ) as outdated
-  where d.id = outdated.id;
-  get diagnostics stale = row_count;
-
-  -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was
-  -- rewritten since it was read has a new place, and the values read with it are old.
-  with seen as materialized (
-    select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
-    from neural_search.documents as d
-    join neural_search.live_objects() as o on o.id = d.object_id
-    cross join lateral neural_search.copied_columns(o) as c
-    where d.id = any (wrong_ids) and d.object_version = c.object_version
-      and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-        is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
-    limit most / 10
-  ), locked as (
-    select d.id from neural_search.documents as d join seen on seen.id = d.id and seen.place = d.ctid
-    for update of d skip locked
+  -- Documents without an object in an indexed bucket, and those of other bytes or of another place.
+  with removed as (
+    delete from neural_search.documents as d using (
+      select d.id, o.id is null as is_orphan
+      from neural_search.documents as d left join (
+        neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
+      ) on o.id = d.object_id
+      where d.id = any (wrong_ids)
+        and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+      for update of d skip locked
+    ) as wrong
+    where d.id = wrong.id
+    returning wrong.is_orphan
   )
-  update neural_search.documents as d set
-    byte_size = seen.byte_size, owner_id = seen.owner_id, uploaded_at = seen.uploaded_at, metadata = seen.metadata,
-    updated_at = now()
-  from locked join seen on seen.id = locked.id
-  where d.id = locked.id;
-  get diagnostics affected = row_count;
-  stale = stale + affected;
+  select count(*) filter (where r.is_orphan), count(*) filter (where not r.is_orphan) into orphaned, stale
+  from removed as r;
 
-  -- Jobs whose work is done.
-  delete from neural_search.jobs as j using (
-    select j.object_id, j.model
-    from neural_search.jobs as j
-    join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
-    join neural_search.live_objects() as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
-    where j.decoder_before is null or d.decoder_version >= j.decoder_before
-    limit most for update of j skip locked
-  ) as done
-  where j.object_id = done.object_id and j.model = done.model;
-  get diagnostics affected = row_count;
-  stale = stale + affected;
+  -- Jobs without such an object or that nobody wants, and those whose work is done.
+  with removed as (
+    delete from neural_search.jobs as j using (
+      select j.object_id, j.model, o.id is not null and m.state <> 'retired' as is_done
+      from neural_search.jobs as j join neural_search.models as m on m.name = j.model
+      left join (
+        neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
+      ) on o.id = j.object_id
+      left join neural_search.documents as d
+        on d.object_id = o.id and d.model = j.model and d.object_version = coalesce(o.version, '')
+        and coalesce(d.decoder_version >= j.decoder_before, true)
+      where m.state = 'retired' or o.id is null or d.id is not null
+      limit most for update of j skip locked
+    ) as unwanted
+    where j.object_id = unwanted.object_id and j.model = unwanted.model
+    returning unwanted.is_done
+  )
+  select orphaned + count(*) filter (where not r.is_done), stale + count(*) filter (where r.is_done)
+  into orphaned, stale from removed as r;
+
+  -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. Locked first, so
+  -- that the objects are read after all that others wrote.
+  wrong_ids = array(
+    select d.id from neural_search.documents as d where d.id = any (wrong_ids) limit most / 10 for update skip locked
+  );
+  update neural_search.documents as d set
+    byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
+    updated_at = now()
+  from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
+  where d.id = any (wrong_ids) and o.id = d.object_id and d.object_version = c.object_version
+    and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+      is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata);
+  get diagnostics rewritten = row_count;
+  stale = stale + rewritten;
 
   -- Enough for all uploads since the last run. Jobs that speak of another version are replaced here.
   select m.queued - m.outdated, stale + m.outdated into missing, stale
@@ -2186,19 +2101,6 @@ comment on function neural_search.tidy is 'Forgets old reconciliations and old r
 
 -- Confidence: how much a similarity means, by the similarities of copies and strangers with this model.
 -- Callers: match_documents and recommend_documents, as the caller.
--- Objects: is_blank, confidence_levels; made of levels: check_confidence, level_of, confidence_of.
-
--- A picture that equals one without content has none itself, so that it is enough to know the query.
-create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
-language sql stable set search_path = '' as $$
-  select exists (
-    select from neural_search.blanks as b
-    where b.model = is_blank.model and 1 - (b.embedding operator(extensions.<=>) is_blank.embedding) > 0.6
-  )
-$$;
-comment on function neural_search.is_blank is
-  'Whether an embedding is that of a picture of one colour, or nearly; false where the model''s aren''t known.';
-
 
 -- Definer, because callers may not read the tables. It looks at nothing that is indexed: no bucket moves another's levels,
 -- and none tells of hidden images. In plpgsql, which keeps the plan: it is called once for each search.
@@ -2210,8 +2112,10 @@ language plpgsql stable security definer set search_path = '' as $$
 begin
   return query
   select
-    case when neural_search.is_blank(confidence_levels.model, confidence_levels.query) then 'Infinity'
-      else coalesce(c.same, 'Infinity') end,
+    coalesce(case when not exists ( -- what equals a picture without content has none itself: the query tells enough
+      select from neural_search.blanks as b
+      where b.model = confidence_levels.model and 1 - (b.embedding operator(extensions.<=>) query) > 0.6
+    ) then c.same end, 'Infinity'),
     c.strong, c.related
   from neural_search.calibrations as c
   where c.query_kind = confidence_levels.query_kind and (c.model = confidence_levels.model or c.model is null)
@@ -2224,16 +2128,13 @@ comment on function neural_search.confidence_levels is
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if confidence not in ('same', 'strong', 'related', 'unrelated') then
-    raise exception '% is %, expected same, strong, related or unrelated.', name, quote_literal(left(confidence, 100))
-      using errcode = 'invalid_parameter_value', hint = case name
-        when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
-        else 'Leave it out for all results.'
-      end;
-  end if;
-end
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that(
+    confidence in ('same', 'strong', 'related', 'unrelated'),
+    format('%s is %L, expected same, strong, related or unrelated.', name, left(confidence, 100)),
+    case name when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
+      else 'Leave it out for all results.' end
+  )
 $$;
 comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';
 
@@ -2267,8 +2168,6 @@ comment on function neural_search.confidence_of is
 
 -- Visible: who may see which object, by the policies on storage.objects, and how a policy that fails is treated.
 -- Callers: every function that searches or names documents, as the caller.
--- Objects: check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
--- neural_search.documents, visible_objects.
 
 -- A policy is arbitrary SQL and can fail on a single object: on a folder's name that is no uuid, on a check of a domain,
 -- on a missing table. Storage hides nothing then, it fails; a search hides that object and goes on, or one upload would
@@ -2494,8 +2393,6 @@ comment on function neural_search.visible_objects is
 -- Declared visibility: an operator's word, by the policies, on a bucket, so that searches can begin with the few
 -- images that a caller may see. It narrows and never grants: the policies are asked for each result all the same.
 -- Callers: searches, as the caller; index_bucket and `neural-search doctor`, as the operator.
--- Objects: declared_keys, declarations, declared_values, declared_condition, declared_conditions, check_declaration,
--- sample_callers, hidden_by_declaration.
 
 -- Leakproof conditions, each with an index, as those of filter_keys. A new one is a row here.
 create or replace function neural_search.declared_keys() returns table (key text, condition text)
@@ -2577,17 +2474,18 @@ declare
   keys constant text := (select string_agg(k.key, ', ') from neural_search.declared_keys() as k);
   wrong text;
 begin
-  if jsonb_typeof(visible_by) <> 'object' or visible_by = '{}' then
-    raise exception 'visible_by is %, expected an object.', left(visible_by::text, 100)
-      using errcode = 'invalid_parameter_value', hint = format('Give an SQL expression for one or more of %s.', keys);
-  end if;
+  perform neural_search.check_that(
+    jsonb_typeof(visible_by) = 'object' and visible_by <> '{}',
+    format('visible_by is %s, expected an object.', left(visible_by::text, 100)),
+    format('Give an SQL expression for one or more of %s.', keys)
+  );
   select given.key into wrong
   from jsonb_each(visible_by) as given left join neural_search.declared_keys() as k on k.key = given.key
   where k.key is null or jsonb_typeof(given.value) <> 'string' limit 1;
-  if found then
-    raise exception 'visible_by has %, expected a string for one or more of %.', quote_literal(left(wrong, 100)), keys
-      using errcode = 'invalid_parameter_value', hint = 'For example {"owner": "auth.uid()"}.';
-  end if;
+  perform neural_search.check_that(
+    not found, format('visible_by has %L, expected a string for one or more of %s.', left(wrong, 100), keys),
+    'For example {"owner": "auth.uid()"}.'
+  );
 end
 $$;
 comment on function neural_search.check_declaration is 'Raises, with the remedy, for a visible_by that makes no sense.';
@@ -3476,7 +3374,6 @@ comment on function public.object_states is
 
 -- Explain: the facts about one object that decide whether a search finds it.
 -- Callers: `neural-search explain`, as service_role or through a direct connection.
--- Objects: explain_object.
 
 create or replace function public.explain_object(
   bucket text, name text, query_embedding extensions.vector default null, filter jsonb default '{}',
@@ -3914,7 +3811,6 @@ comment on function public.search_documents is
 
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
--- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh.
 -- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
 -- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
 
@@ -3973,10 +3869,10 @@ begin
   select extensions.avg(d.embedding) into centre from (
     select l.embedding from neural_search.documents as l where l.model = known.name limit most_documents
   ) as d;
-  if centre is null then
-    raise exception 'Model % has no documents, whose mean the planes go through.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Search it exactly or by hnsw until it has some.';
-  end if;
+  perform neural_search.check_that(
+    centre is not null, format('Model %L has no documents, whose mean the planes go through.', known.name),
+    'Search it exactly or by hnsw until it has some.', 'object_not_in_prerequisite_state'
+  );
   for place in 1 .. bits loop
     select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
     from generate_series(1, known.dimensions);
@@ -4010,10 +3906,11 @@ language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 declare
   without bigint[];
 begin
-  if not exists (select from neural_search.lsh_planes as p where p.model = model_name) then
-    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_nullable(model_name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
-  end if;
+  perform neural_search.check_that(
+    exists (select from neural_search.lsh_planes as p where p.model = model_name),
+    format('Model %L has no planes for locality-sensitive hashing.', model_name),
+    'Call neural_search.prepare_lsh first.', 'object_not_in_prerequisite_state'
+  );
   without = array(
     select d.id from neural_search.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
     order by d.id limit max_rows for no key update skip locked
@@ -4038,7 +3935,6 @@ comment on function neural_search.fill_lsh is
 
 -- Duplicates: copies of one image, also resized, recompressed or saved in another format.
 -- Callers: recommend_documents, as the caller; the command line, with either key.
--- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
 
 -- Written for precision: docs/confidence.md has the figures of `python -m evaluation.duplicate_measures`. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
@@ -4943,7 +4839,8 @@ grant execute on function
   neural_search.find_page, neural_search.search_parameters, neural_search.search_settings,
   neural_search.text_configuration, neural_search.lexemes, neural_search.rarest_first,
   neural_search.nearest_with_words, neural_search.last_one, neural_search.find_page_by_words,
-  neural_search.lsh_length, neural_search.lsh_bits, neural_search.check_range, neural_search.are_duplicates,
+  neural_search.lsh_length, neural_search.lsh_bits, neural_search.check_that, neural_search.check_range,
+  neural_search.check_vector, neural_search.are_duplicates,
   neural_search.last_document_id, neural_search.check_example, neural_search.read_examples, neural_search.scaled,
   neural_search.weighted_mean, neural_search.average_vector, neural_search.stored_ids,
   neural_search.average_candidates, neural_search.squashed, neural_search.average_pool, neural_search.liked_kind,
@@ -4974,7 +4871,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '3f38650d5dc9406cc0a3bedc870b7ae4d9f59d90eacf672aede082149096e28d', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '63398a2ff49e8242ffcaf7dfc4924b901c410328fca0252ec5126e6ab3dcec1b', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -1,53 +1,56 @@
 -- Buckets: their registration, and the repair of changes that no event announced.
 -- Callers: the command line as service_role, and the schedule.
--- Objects: index_bucket, unindex_bucket, backfill_documents, retry_embedding_jobs, reconcile_documents, tidy.
 
--- An upload whose event was lost is as urgent as one whose event was heard. A document or a job that came in meanwhile
--- wins. A job whose version was old by the time that it was written is put right when it is finished.
+-- Without a SET clause, as live_objects, so that nothing beyond a limit is read. An upload whose event was lost is as
+-- urgent as one whose event was heard.
+create or replace function neural_search.to_queue(bucket text, name_prefix text, decoder_before integer)
+returns table (object_id uuid, model text, version text, priority integer)
+language sql stable as $$
+  select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end
+  from neural_search.progress as p
+  where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
+      and neural_search.is_outdated(p.mime_type, p.decoder_version, to_queue.decoder_before))
+    and (bucket is null or p.bucket_id = bucket)
+    and (to_queue.name_prefix is null or starts_with(p.name, to_queue.name_prefix))
+$$;
+comment on function neural_search.to_queue is
+  'Objects in indexed buckets with neither a job nor a document of their version; with decoder_before outdated ones too.';
+
+
+-- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
+-- right when it is finished.
 create or replace function neural_search.queue_missing(
-  most integer, only_bucket text default null, name_prefix text default null, decoder_before integer default null
+  most integer, bucket text default null, name_prefix text default null, decoder_before integer default null
 ) returns table (queued bigint, outdated bigint)
 language plpgsql set search_path = '' as $$
-declare
-  object_ids uuid[];
-  models text[];
-  versions text[];
-  priorities smallint[];
 begin
-  select array_agg(u.object_id), array_agg(u.model), array_agg(u.version), array_agg(u.priority)
-  into object_ids, models, versions, priorities
-  from (
-    select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end as priority
-    from neural_search.progress as p
-    where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
-        and neural_search.is_outdated(p.mime_type, p.decoder_version, queue_missing.decoder_before))
-      and (only_bucket is null or p.bucket_id = only_bucket)
-      and (queue_missing.name_prefix is null or starts_with(p.name, queue_missing.name_prefix))
-    limit most
-  ) as u;
-
-  delete from neural_search.jobs as j using (
-    select j.object_id, j.model
-    from neural_search.jobs as j
-    join unnest(object_ids, models, versions) as u (object_id, model, version)
-      on u.object_id = j.object_id and u.model = j.model and u.version <> j.version
-    for update of j skip locked
-  ) as other
-  where j.object_id = other.object_id and j.model = other.model;
-  get diagnostics outdated = row_count;
-
-  insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
-  select u.object_id, u.model, u.version, queue_missing.decoder_before, u.priority
-  from unnest(object_ids, models, versions, priorities) as u (object_id, model, version, priority)
-  on conflict (object_id, model) do nothing;
-  get diagnostics queued = row_count;
-  return next;
+  return query
+  with missing as materialized (
+    select * from neural_search.to_queue(bucket, name_prefix, decoder_before) limit most
+  ),
+  other as (
+    delete from neural_search.jobs as j using (
+      select j.object_id, j.model
+      from missing as m
+      join neural_search.jobs as j on j.object_id = m.object_id and j.model = m.model and j.version <> m.version
+      for update of j skip locked
+    ) as locked
+    where j.object_id = locked.object_id and j.model = locked.model
+    returning j.model
+  ),
+  replaced as materialized (select count(*) as jobs from other), -- all of them, before the first is inserted
+  added as (
+    insert into neural_search.jobs (object_id, model, version, decoder_before, priority)
+    select m.object_id, m.model, m.version, queue_missing.decoder_before, m.priority from replaced, missing as m
+    on conflict do nothing
+    returning model
+  )
+  select (select count(*) from added), r.jobs from replaced as r;
 end
 $$;
 comment on function neural_search.queue_missing is
-  'Makes at most so many jobs for objects in indexed buckets that have neither a job nor a document of their version; how '
-  'many, and how many of them in place of a job that spoke of another version. With decoder_before for outdated '
-  'documents too.';
+  'Makes at most so many jobs for the objects that are to_queue; how many, and how many of them in place of a job that '
+  'spoke of another version.';
 
 
 create or replace function public.index_bucket(
@@ -57,15 +60,12 @@ language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
   hidden record;
-  queued bigint;
 begin
-  if not exists (select from storage.buckets as b where b.id = index_bucket.bucket_id) then
-    raise exception 'There is no bucket %.', quote_nullable(index_bucket.bucket_id)
-      using errcode = 'invalid_parameter_value', hint = 'Create it in Storage first.';
-  end if;
-  if index_bucket.visible_by is not null then
-    perform neural_search.check_declaration(index_bucket.visible_by);
-  end if;
+  perform neural_search.check_that(
+    exists (select from storage.buckets as b where b.id = index_bucket.bucket_id),
+    format('There is no bucket %L.', index_bucket.bucket_id), 'Create it in Storage first.'
+  );
+  perform neural_search.check_declaration(index_bucket.visible_by);
   insert into neural_search.buckets as b (bucket_id, public_search, created_at, visible_by)
   values (
     index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp(), index_bucket.visible_by
@@ -73,17 +73,14 @@ begin
   on conflict (bucket_id) do update set
     public_search = excluded.public_search, created_at = excluded.created_at, visible_by = excluded.visible_by;
   select h.* into hidden from neural_search.hidden_by_declaration(index_bucket.bucket_id) as h limit 1;
-  if found then
-    raise exception 'visible_by hides % from %, who may see it by the policies.', quote_literal(hidden.content),
-      hidden.caller using errcode = 'invalid_parameter_value',
-        hint = 'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.';
-  end if;
-
-  -- More than so many are queued by backfill_documents or, within 5 minutes, by reconcile_documents, so that a
-  -- large bucket fits into a time-out.
-  select m.queued into queued from neural_search.queue_missing(10000, index_bucket.bucket_id) as m;
-  perform neural_search.kick_due();
-  return queued;
+  perform neural_search.check_that(
+    hidden.content is null,
+    format('visible_by hides %L from %s, who may see it by the policies.', hidden.content, hidden.caller),
+    'Declare all that lets callers see images, null for those whom nothing narrows, or leave it out.'
+  );
+  -- More than those are queued by later calls of it or, within 5 minutes, by reconcile_documents, so that a large
+  -- bucket fits into a time-out.
+  return public.backfill_documents(index_bucket.bucket_id);
 end
 $$;
 comment on function public.index_bucket is
@@ -113,35 +110,25 @@ create or replace function public.backfill_documents(
   bucket text default null, name_prefix text default null, max_jobs integer default 10000,
   dry_run boolean default false, decoder_before integer default null
 ) returns bigint
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
-  most constant integer := greatest(coalesce(max_jobs, 10000), 0);
   newest constant integer := (select max(c.version) from neural_search.decoder_changes() as c);
   queued bigint;
 begin
-  if bucket is not null and not exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket) then
-    raise exception 'Bucket % isn''t indexed.', quote_literal(bucket)
-      using errcode = 'invalid_parameter_value', hint = 'Register it with index_bucket first.';
-  end if;
-  if decoder_before > newest then
-    raise exception 'decoder_before is %, expected at most %, the version of today''s decoder.', decoder_before, newest
-      using errcode = 'invalid_parameter_value', hint = 'Run `neural-search install` where the decoder is newer.';
-  end if;
+  perform neural_search.check_that(
+    bucket is null or exists (select from neural_search.indexed_buckets as b where b.bucket_id = bucket),
+    format('Bucket %L isn''t indexed.', bucket), 'Register it with index_bucket first.'
+  );
+  perform neural_search.check_that(
+    decoder_before <= newest,
+    format('decoder_before is %s, expected at most %s, the version of today''s decoder.', decoder_before, newest),
+    'Run `neural-search install` where the decoder is newer.'
+  );
   if dry_run then
-    return (
-      select count(*) from neural_search.progress as p
-      where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
-          and neural_search.is_outdated(p.mime_type, p.decoder_version, backfill_documents.decoder_before))
-        and (bucket is null or p.bucket_id = bucket)
-        and (backfill_documents.name_prefix is null or starts_with(p.name, backfill_documents.name_prefix))
-    );
+    return (select count(*) from neural_search.to_queue(bucket, name_prefix, decoder_before));
   end if;
-
   select m.queued into queued
-  from neural_search.queue_missing(
-    most, bucket, backfill_documents.name_prefix, backfill_documents.decoder_before
-  ) as m;
+  from neural_search.queue_missing(greatest(coalesce(max_jobs, 10000), 0), bucket, name_prefix, decoder_before) as m;
   perform neural_search.kick_due();
   return queued;
 end
@@ -155,8 +142,7 @@ comment on function public.backfill_documents is
 create or replace function public.retry_embedding_jobs(
   bucket text default null, name_prefix text default null, causes text[] default null
 ) returns integer
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
   retried integer;
 begin
@@ -180,12 +166,11 @@ comment on function public.retry_embedding_jobs is
 -- Each step compares whole tables, some 6 seconds for a million objects, and trusts no event; its repairs are
 -- bounded. Rows that somebody else has locked are changing right now, and are left for next time.
 create or replace function public.reconcile_documents() returns table (missing bigint, stale bigint, orphaned bigint)
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
   most constant integer := 10000;
   wrong_ids bigint[];
-  affected bigint;
+  rewritten bigint;
 begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
@@ -201,76 +186,57 @@ begin
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
-  -- Neither documents nor jobs without an object in an indexed bucket, nor jobs that nobody wants.
-  delete from neural_search.documents as d using (
-    select d.id from neural_search.documents as d
-    where d.id = any (wrong_ids) and not exists (
-      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      where o.id = d.object_id
-    )
-    for update of d skip locked
-  ) as orphans
-  where d.id = orphans.id;
-  get diagnostics orphaned = row_count;
-
-  delete from neural_search.jobs as j using (
-    select j.object_id, j.model
-    from neural_search.jobs as j join neural_search.models as m on m.name = j.model
-    where m.state = 'retired' or not exists (
-      select from neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      where o.id = j.object_id
-    )
-    limit most for update of j skip locked
-  ) as orphans
-  where j.object_id = orphans.object_id and j.model = orphans.model;
-  get diagnostics affected = row_count;
-  orphaned = orphaned + affected;
-
-  -- Documents of other bytes or of another place.
-  delete from neural_search.documents as d using (
-    select d.id from neural_search.documents as d join neural_search.live_objects() as o on o.id = d.object_id
-    where d.id = any (wrong_ids)
-      and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
-    for update of d skip locked
-  ) as outdated
-  where d.id = outdated.id;
-  get diagnostics stale = row_count;
-
-  -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. A document that was
-  -- rewritten since it was read has a new place, and the values read with it are old.
-  with seen as materialized (
-    select d.id, d.ctid as place, c.byte_size, c.owner_id, c.uploaded_at, c.metadata
-    from neural_search.documents as d
-    join neural_search.live_objects() as o on o.id = d.object_id
-    cross join lateral neural_search.copied_columns(o) as c
-    where d.id = any (wrong_ids) and d.object_version = c.object_version
-      and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-        is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
-    limit most / 10
-  ), locked as (
-    select d.id from neural_search.documents as d join seen on seen.id = d.id and seen.place = d.ctid
-    for update of d skip locked
+  -- Documents without an object in an indexed bucket, and those of other bytes or of another place.
+  with removed as (
+    delete from neural_search.documents as d using (
+      select d.id, o.id is null as is_orphan
+      from neural_search.documents as d left join (
+        neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
+      ) on o.id = d.object_id
+      where d.id = any (wrong_ids)
+        and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+      for update of d skip locked
+    ) as wrong
+    where d.id = wrong.id
+    returning wrong.is_orphan
   )
-  update neural_search.documents as d set
-    byte_size = seen.byte_size, owner_id = seen.owner_id, uploaded_at = seen.uploaded_at, metadata = seen.metadata,
-    updated_at = now()
-  from locked join seen on seen.id = locked.id
-  where d.id = locked.id;
-  get diagnostics affected = row_count;
-  stale = stale + affected;
+  select count(*) filter (where r.is_orphan), count(*) filter (where not r.is_orphan) into orphaned, stale
+  from removed as r;
 
-  -- Jobs whose work is done.
-  delete from neural_search.jobs as j using (
-    select j.object_id, j.model
-    from neural_search.jobs as j
-    join neural_search.documents as d on d.object_id = j.object_id and d.model = j.model
-    join neural_search.live_objects() as o on o.id = d.object_id and coalesce(o.version, '') = d.object_version
-    where j.decoder_before is null or d.decoder_version >= j.decoder_before
-    limit most for update of j skip locked
-  ) as done
-  where j.object_id = done.object_id and j.model = done.model;
-  get diagnostics affected = row_count;
-  stale = stale + affected;
+  -- Jobs without such an object or that nobody wants, and those whose work is done.
+  with removed as (
+    delete from neural_search.jobs as j using (
+      select j.object_id, j.model, o.id is not null and m.state <> 'retired' as is_done
+      from neural_search.jobs as j join neural_search.models as m on m.name = j.model
+      left join (
+        neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
+      ) on o.id = j.object_id
+      left join neural_search.documents as d
+        on d.object_id = o.id and d.model = j.model and d.object_version = coalesce(o.version, '')
+        and coalesce(d.decoder_version >= j.decoder_before, true)
+      where m.state = 'retired' or o.id is null or d.id is not null
+      limit most for update of j skip locked
+    ) as unwanted
+    where j.object_id = unwanted.object_id and j.model = unwanted.model
+    returning unwanted.is_done
+  )
+  select orphaned + count(*) filter (where not r.is_done), stale + count(*) filter (where r.is_done)
+  into orphaned, stale from removed as r;
+
+  -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. Locked first, so
+  -- that the objects are read after all that others wrote.
+  wrong_ids = array(
+    select d.id from neural_search.documents as d where d.id = any (wrong_ids) limit most / 10 for update skip locked
+  );
+  update neural_search.documents as d set
+    byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
+    updated_at = now()
+  from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
+  where d.id = any (wrong_ids) and o.id = d.object_id and d.object_version = c.object_version
+    and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+      is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata);
+  get diagnostics rewritten = row_count;
+  stale = stale + rewritten;
 
   -- Enough for all uploads since the last run. Jobs that speak of another version are replaced here.
   select m.queued - m.outdated, stale + m.outdated into missing, stale

@@ -1,18 +1,5 @@
 -- Confidence: how much a similarity means, by the similarities of copies and strangers with this model.
 -- Callers: match_documents and recommend_documents, as the caller.
--- Objects: is_blank, confidence_levels; made of levels: check_confidence, level_of, confidence_of.
-
--- A picture that equals one without content has none itself, so that it is enough to know the query.
-create or replace function neural_search.is_blank(model text, embedding extensions.vector) returns boolean
-language sql stable set search_path = '' as $$
-  select exists (
-    select from neural_search.blanks as b
-    where b.model = is_blank.model and 1 - (b.embedding operator(extensions.<=>) is_blank.embedding) > 0.6
-  )
-$$;
-comment on function neural_search.is_blank is
-  'Whether an embedding is that of a picture of one colour, or nearly; false where the model''s aren''t known.';
-
 
 -- Definer, because callers may not read the tables. It looks at nothing that is indexed: no bucket moves another's levels,
 -- and none tells of hidden images. In plpgsql, which keeps the plan: it is called once for each search.
@@ -24,8 +11,10 @@ language plpgsql stable security definer set search_path = '' as $$
 begin
   return query
   select
-    case when neural_search.is_blank(confidence_levels.model, confidence_levels.query) then 'Infinity'
-      else coalesce(c.same, 'Infinity') end,
+    coalesce(case when not exists ( -- what equals a picture without content has none itself: the query tells enough
+      select from neural_search.blanks as b
+      where b.model = confidence_levels.model and 1 - (b.embedding operator(extensions.<=>) query) > 0.6
+    ) then c.same end, 'Infinity'),
     c.strong, c.related
   from neural_search.calibrations as c
   where c.query_kind = confidence_levels.query_kind and (c.model = confidence_levels.model or c.model is null)
@@ -38,16 +27,13 @@ comment on function neural_search.confidence_levels is
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if confidence not in ('same', 'strong', 'related', 'unrelated') then
-    raise exception '% is %, expected same, strong, related or unrelated.', name, quote_literal(left(confidence, 100))
-      using errcode = 'invalid_parameter_value', hint = case name
-        when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
-        else 'Leave it out for all results.'
-      end;
-  end if;
-end
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that(
+    confidence in ('same', 'strong', 'related', 'unrelated'),
+    format('%s is %L, expected same, strong, related or unrelated.', name, left(confidence, 100)),
+    case name when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
+      else 'Leave it out for all results.' end
+  )
 $$;
 comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';
 

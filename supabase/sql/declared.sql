@@ -1,8 +1,6 @@
 -- Declared visibility: an operator's word, by the policies, on a bucket, so that searches can begin with the few
 -- images that a caller may see. It narrows and never grants: the policies are asked for each result all the same.
 -- Callers: searches, as the caller; index_bucket and `neural-search doctor`, as the operator.
--- Objects: declared_keys, declarations, declared_values, declared_condition, declared_conditions, check_declaration,
--- sample_callers, hidden_by_declaration.
 
 -- Leakproof conditions, each with an index, as those of filter_keys. A new one is a row here.
 create or replace function neural_search.declared_keys() returns table (key text, condition text)
@@ -84,17 +82,18 @@ declare
   keys constant text := (select string_agg(k.key, ', ') from neural_search.declared_keys() as k);
   wrong text;
 begin
-  if jsonb_typeof(visible_by) <> 'object' or visible_by = '{}' then
-    raise exception 'visible_by is %, expected an object.', left(visible_by::text, 100)
-      using errcode = 'invalid_parameter_value', hint = format('Give an SQL expression for one or more of %s.', keys);
-  end if;
+  perform neural_search.check_that(
+    jsonb_typeof(visible_by) = 'object' and visible_by <> '{}',
+    format('visible_by is %s, expected an object.', left(visible_by::text, 100)),
+    format('Give an SQL expression for one or more of %s.', keys)
+  );
   select given.key into wrong
   from jsonb_each(visible_by) as given left join neural_search.declared_keys() as k on k.key = given.key
   where k.key is null or jsonb_typeof(given.value) <> 'string' limit 1;
-  if found then
-    raise exception 'visible_by has %, expected a string for one or more of %.', quote_literal(left(wrong, 100)), keys
-      using errcode = 'invalid_parameter_value', hint = 'For example {"owner": "auth.uid()"}.';
-  end if;
+  perform neural_search.check_that(
+    not found, format('visible_by has %L, expected a string for one or more of %s.', left(wrong, 100), keys),
+    'For example {"owner": "auth.uid()"}.'
+  );
 end
 $$;
 comment on function neural_search.check_declaration is 'Raises, with the remedy, for a visible_by that makes no sense.';

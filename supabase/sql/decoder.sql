@@ -1,6 +1,5 @@
 -- Decoder: which versions of it make the same picture of a file.
 -- Callers: the functions of the queue, reports and backfill_documents.
--- Objects: decoder_changes, decodes_alike, is_outdated.
 
 -- A row for each version since the first, so that the last one is DECODER_VERSION of shared/images.
 create or replace function neural_search.decoder_changes() returns table (version integer, mime_types text[])

@@ -1,6 +1,5 @@
 -- Documents: the view through which the service reads and writes them.
 -- Callers: service_role, through PostgREST.
--- Objects: public.documents.
 
 -- Planner statistics of exposed tables tell of hidden rows (PostgREST's Prefer: count=planned), so the table lies in the
 -- private schema, and callers have functions. No star: a new column is shown when somebody adds it here.

@@ -1,6 +1,5 @@
 -- Duplicates: copies of one image, also resized, recompressed or saved in another format.
 -- Callers: recommend_documents, as the caller; the command line, with either key.
--- Objects: are_duplicates, last_document_id, list_fingerprints, confirm_duplicates.
 
 -- Written for precision: docs/confidence.md has the figures of `python -m evaluation.duplicate_measures`. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a

@@ -1,6 +1,5 @@
 -- Explain: the facts about one object that decide whether a search finds it.
 -- Callers: `neural-search explain`, as service_role or through a direct connection.
--- Objects: explain_object.
 
 create or replace function public.explain_object(
   bucket text, name text, query_embedding extensions.vector default null, filter jsonb default '{}',

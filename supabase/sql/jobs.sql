@@ -1,6 +1,5 @@
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: embed_on_upload and the worker, as service_role; the triggers.
--- Objects: indexed_buckets, live_objects, copied_columns; claim, finish, fail, release.
 
 create or replace function neural_search.max_attempts() returns integer
 language sql immutable set search_path = '' as $$
@@ -37,15 +36,9 @@ comment on function neural_search.live_objects is
 -- Versions may share an id. All are locked first: when an overwrite that was under way has ended, the second statement
 -- sees which version is live now.
 create or replace function neural_search.lock_live_object(target_object_id uuid) returns storage.objects
-language plpgsql set search_path = '' as $$
-declare
-  object storage.objects;
-begin
-  perform from storage.objects as o where o.id = target_object_id for share;
-  select o.* into object from storage.objects as o
-  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
-  return object;
-end
+language sql set search_path = '' as $$
+  select from storage.objects as o where o.id = target_object_id for share;
+  select o.* from storage.objects as o where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
 $$;
 comment on function neural_search.lock_live_object is
   'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
@@ -142,20 +135,6 @@ $$;
 comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
 
 
-create or replace function neural_search.check_range(
-  name text, value integer, lowest integer, highest integer, remedy text
-) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if (value between lowest and highest) is not true then
-    raise exception '% is %, expected % to %.', name, coalesce(value::text, 'null'), lowest, highest
-      using errcode = 'invalid_parameter_value', hint = remedy;
-  end if;
-end
-$$;
-comment on function neural_search.check_range is 'Raises, with the remedy, for a number that an argument can''t be, or null.';
-
-
 create or replace function neural_search.note_request(loaded_models text[]) returns void
 language sql set search_path = '' as $$
   update neural_search.models as m set asked_at = now()
@@ -197,8 +176,29 @@ comment on function neural_search.known_hashes is
   'The content hashes of the model''s documents whose files have this size; null where that can''t be told in short.';
 
 
-create or replace function neural_search.lease_due(
-  model_name text, job_priority smallint, max_jobs integer, lease_seconds integer, claim_id uuid
+create or replace function neural_search.lease(
+  object_ids uuid[], models text[], lease_seconds integer, claim_id uuid
+) returns table (
+  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
+  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
+)
+language sql set search_path = '' as $$
+  update neural_search.jobs as j set
+    attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
+    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
+  from unnest(object_ids) as chosen (id) join neural_search.live_objects() as o on o.id = chosen.id
+  where j.object_id = o.id and j.model = any (models)
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
+    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
+    extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint)
+$$;
+comment on function neural_search.lease is
+  'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
+
+
+create or replace function public.claim_embedding_jobs(
+  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
 ) returns table (
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
@@ -208,54 +208,10 @@ create or replace function neural_search.lease_due(
 -- makes a plan look so dear that it would be compiled, which takes a second for each claim.
 language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 #variable_conflict use_column
-begin
-  return query
-  with due as (
-    select j.object_id, j.model, j.next_attempt_at, j.lease_id is not null as abandoned
-    from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
-    where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name
-      and j.priority = job_priority
-    order by j.next_attempt_at, j.object_id
-    limit greatest(max_jobs, 0)
-    for update of j skip locked
-  ),
-  -- An object that may have killed its worker is handed out alone: it can't cost others their attempts. Materialized, so
-  -- that the cost of its sort, prohibitive by the setting above, doesn't blur the choice of the joins below.
-  chosen as materialized (
-    select ranked.object_id, ranked.model
-    from (
-      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
-      from due window w as (order by due.next_attempt_at, due.object_id)
-    ) as ranked
-    where ranked.place = 1 or not (ranked.abandoned or ranked.first_abandoned)
-  )
-  update neural_search.jobs as j set
-    attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease_due.claim_id,
-    next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
-  from chosen join neural_search.live_objects() as o on o.id = chosen.object_id
-  where j.object_id = chosen.object_id and j.model = chosen.model
-  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
-    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
-    extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
-end
-$$;
-comment on function neural_search.lease_due is
-  'Leases a model''s due jobs of one priority, the longest waiting first, and charges an attempt for each.';
-
-
-create or replace function public.claim_embedding_jobs(
-  loaded_models text[], max_jobs integer default 1, lease_seconds integer default 120, claim_id uuid default null
-) returns table (
-  object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
-  attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
-)
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   model_name text;
   job_priority smallint;
-  leased integer;
+  chosen uuid[];
 begin
   perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   perform neural_search.note_request(loaded_models);
@@ -267,12 +223,25 @@ begin
     where m.name = any (loaded_models) and m.state in ('active', 'standby')
     order by m.state = 'active' desc, m.name, p
   loop
-    return query select * from neural_search.lease_due(model_name, job_priority, max_jobs, lease_seconds, claim_id);
-    get diagnostics leased = row_count;
-    if leased = max_jobs and leased > 0 and job_priority = 0 then
+    -- An object that may have killed its worker is handed out alone: it can't cost others their attempts.
+    select array_agg(d.object_id order by d.place) filter (where d.place = 1 or not (d.abandoned or d.first_abandoned))
+    into chosen
+    from (
+      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
+      from (
+        select j.object_id, j.next_attempt_at, j.lease_id is not null as abandoned
+        from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
+        where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name and j.priority = job_priority
+        order by j.next_attempt_at, j.object_id
+        limit greatest(max_jobs, 0)
+        for update of j skip locked
+      ) as due window w as (order by due.next_attempt_at, due.object_id)
+    ) as d;
+    return query select * from neural_search.lease(chosen, array[model_name], lease_seconds, claim_id);
+    if cardinality(chosen) = max_jobs and job_priority = 0 then
       perform neural_search.note_burst(model_name);
     end if;
-    exit when leased > 0;
+    exit when chosen is not null;
   end loop;
 end
 $$;
@@ -297,99 +266,50 @@ begin
   perform neural_search.check_range('lease_seconds', lease_seconds, 1, 86400, 'Leave it out for two minutes.');
   -- Waits for an overwrite that is under way, and makes the next one wait for these few statements.
   object = neural_search.lock_live_object(target_object_id);
-  if not neural_search.is_live(to_jsonb(object)) then
+  select target_object_id, object.version, object.bucket_id, object.name into object_id, version, bucket_id, name;
+  if object.id is null then
     perform neural_search.forget(target_object_id);
     status = 'gone';
     reason = 'There is no such object.';
-    object_id = target_object_id;
-    return next;
-    return;
-  end if;
-  object_id = object.id;
-  version = object.version;
-  bucket_id = object.bucket_id;
-  name = object.name;
-  if not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(to_jsonb(object)) then
     status = 'ignored';
     reason = format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id);
-    return next;
-    return;
+  else
+    perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
+    perform neural_search.note_request(loaded_models);
+    perform neural_search.give_up_exhausted();
+    return query
+    select 'claimed', null::text, l.* from neural_search.lease(array[target_object_id], array(
+      select j.model from neural_search.jobs as j
+      where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
+        and j.model = any (loaded_models)
+      for update skip locked
+    ), lease_seconds, claim_id) as l join neural_search.models as m on m.name = l.model
+    order by m.state = 'active' desc, m.name;
+    if found then
+      return;
+    end if;
+
+    -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
+    select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
+    order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
+    status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
+    reason = case
+      when job.object_id is null then 'The document is up to date.'
+      when job.state <> 'pending' then job.error_message
+      when job.next_attempt_at <= now() and job.model <> all (loaded_models)
+        then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
+      when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
+      else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
+    end;
+    select job.model, (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag',
+      job.attempts into model, size, mime_type, etag, attempt;
   end if;
-
-  perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
-  perform neural_search.note_request(loaded_models);
-  perform neural_search.give_up_exhausted();
-
-  return query
-  with due as (
-    select j.object_id, j.model from neural_search.jobs as j
-    where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
-      and j.model = any (loaded_models)
-    for update skip locked
-  ),
-  claimed as (
-    update neural_search.jobs as j set
-      attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = claim_object.claim_id,
-      next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
-    from due
-    where j.object_id = due.object_id and j.model = due.model
-    returning j.*
-  )
-  select 'claimed', null::text, c.object_id, c.model, c.version, object.bucket_id, object.name,
-    (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', c.attempts,
-    c.lease_id, extract(epoch from now() - c.queued_at)::double precision,
-    neural_search.known_hashes(c.model, (object.metadata ->> 'size')::bigint)
-  from claimed as c join neural_search.models as m on m.name = c.model
-  order by m.state = 'active' desc, m.name;
-  if found then
-    return;
-  end if;
-
-  -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
-  select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
-  order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
-  status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
-  reason = case
-    when job.object_id is null then 'The document is up to date.'
-    when job.state <> 'pending' then job.error_message
-    when job.next_attempt_at <= now() and job.model <> all (loaded_models)
-      then format('Model %L is needed and isn''t loaded here. Add it to EMBEDDING_MODELS.', job.model)
-    when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
-    else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
-  end;
-  model = job.model;
-  size = (object.metadata ->> 'size')::bigint;
-  mime_type = object.metadata ->> 'mimetype';
-  etag = object.metadata ->> 'eTag';
-  attempt = job.attempts;
   return next;
 end
 $$;
 comment on function public.claim_object is
   'Leases an object''s due jobs, having made those that are missing; or says in one row why there is nothing to do.';
-
-
-create or replace function neural_search.check_embedding(model_name text, embedding extensions.vector) returns void
-language plpgsql stable set search_path = '' as $$
-declare
-  expected integer := (select m.dimensions from neural_search.models as m where m.name = model_name);
-begin
-  if expected is null then
-    raise exception 'There is no model %.', quote_nullable(model_name)
-      using errcode = 'invalid_parameter_value', hint = 'The models are listed in neural_search.models.';
-  end if;
-  if extensions.vector_dims(embedding) is distinct from expected then
-    raise exception 'The embedding has % dimensions, model % has %.',
-      coalesce(extensions.vector_dims(embedding), 0), quote_literal(model_name), expected
-      using errcode = 'invalid_parameter_value', hint = 'Embed with the model that the job names.';
-  end if;
-  if extensions.vector_norm(embedding) = 0 then
-    raise exception 'The embedding is all zeros and has no direction.'
-      using errcode = 'invalid_parameter_value', hint = 'Check the model''s output.';
-  end if;
-end
-$$;
-comment on function neural_search.check_embedding is 'Raises 22023 for an embedding that isn''t one of this model.';
 
 
 create or replace function public.finish_embedding_job(
@@ -401,21 +321,23 @@ create or replace function public.finish_embedding_job(
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
+  expected constant integer := (select m.dimensions from neural_search.models as m where m.name = finish_embedding_job.model);
   object storage.objects;
   job neural_search.jobs;
 begin
-  perform neural_search.check_embedding(finish_embedding_job.model, finish_embedding_job.embedding);
+  perform neural_search.check_that(
+    expected is not null, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
+  );
+  perform neural_search.check_vector('The embedding', embedding, model, expected);
 
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
   object = neural_search.lock_live_object(finish_embedding_job.object_id);
-  if not neural_search.is_live(to_jsonb(object)) then
+  if object.id is null then
     perform neural_search.forget(finish_embedding_job.object_id);
     return 'gone';
-  end if;
-  if not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(to_jsonb(object)) then
     return 'superseded';
-  end if;
-  if coalesce(object.version, '') <> finish_embedding_job.object_version then
+  elsif coalesce(object.version, '') <> object_version then
     perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
     return 'superseded';
   end if;
@@ -470,11 +392,11 @@ declare
   ];
   statuses text[] := '{}'::text[];
 begin
-  if (lengths[1] between 1 and 64 and lengths[1] = all (lengths)) is not true then
-    raise exception 'The arrays have % elements, expected as many in each, 1 to 64.', lengths
-      using errcode = 'invalid_parameter_value', hint = 'Give a value for each image, and more images in further calls.';
-  end if;
-
+  perform neural_search.check_that(
+    coalesce(lengths[1] between 1 and 64 and lengths[1] = all (lengths), false),
+    format('The arrays have %s elements, expected as many in each, 1 to 64.', lengths),
+    'Give a value for each image, and more images in further calls.'
+  );
   for i in 1 .. lengths[1] loop
     statuses[i] = 'busy';
     continue when clock_timestamp() > statement_timestamp() + interval '500ms';
@@ -537,11 +459,10 @@ language plpgsql set search_path = '' as $$
 declare
   result text;
 begin
-  if outcome is null or outcome not in ('skipped', 'failed', 'retry', 'doubtful') then
-    raise exception 'outcome is %, expected skipped, failed, retry or doubtful.', quote_nullable(outcome)
-      using errcode = 'invalid_parameter_value', hint = 'Give retry where another attempt may succeed.';
-  end if;
-
+  perform neural_search.check_that(
+    coalesce(outcome in ('skipped', 'failed', 'retry', 'doubtful'), false),
+    format('outcome is %L, expected skipped, failed, retry or doubtful.', outcome), 'Give retry where another attempt may succeed.'
+  );
   update neural_search.jobs as j set
     (state, attempts, faults, next_attempt_at) = (
       select

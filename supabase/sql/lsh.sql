@@ -1,6 +1,5 @@
 -- Locality-sensitive hashing: on which side of random planes through the collection's middle a vector lies.
 -- Callers: match_documents, for models whose search_strategy is lsh; prepare_lsh and fill_lsh before that.
--- Objects: lsh_length, set_lsh (documents' trigger), lsh_bits, prepare_lsh, fill_lsh.
 -- Charikar, "Similarity estimation techniques from rounding algorithms", 2002: the share of planes that part two
 -- vectors is their angle. Ji et al., "Super-bit locality-sensitive hashing", 2012: more so where they are perpendicular.
 
@@ -59,10 +58,10 @@ begin
   select extensions.avg(d.embedding) into centre from (
     select l.embedding from neural_search.documents as l where l.model = known.name limit most_documents
   ) as d;
-  if centre is null then
-    raise exception 'Model % has no documents, whose mean the planes go through.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Search it exactly or by hnsw until it has some.';
-  end if;
+  perform neural_search.check_that(
+    centre is not null, format('Model %L has no documents, whose mean the planes go through.', known.name),
+    'Search it exactly or by hnsw until it has some.', 'object_not_in_prerequisite_state'
+  );
   for place in 1 .. bits loop
     select array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real[]::extensions.vector into drawn
     from generate_series(1, known.dimensions);
@@ -96,10 +95,11 @@ language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
 declare
   without bigint[];
 begin
-  if not exists (select from neural_search.lsh_planes as p where p.model = model_name) then
-    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_nullable(model_name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Call neural_search.prepare_lsh first.';
-  end if;
+  perform neural_search.check_that(
+    exists (select from neural_search.lsh_planes as p where p.model = model_name),
+    format('Model %L has no planes for locality-sensitive hashing.', model_name),
+    'Call neural_search.prepare_lsh first.', 'object_not_in_prerequisite_state'
+  );
   without = array(
     select d.id from neural_search.documents as d where d.id > after_id and d.model = model_name and d.lsh is null
     order by d.id limit max_rows for no key update skip locked

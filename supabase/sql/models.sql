@@ -1,7 +1,5 @@
 -- Models: how one takes another's place while searches go on.
 -- Callers: the command line, as service_role.
--- Objects: index_name, index_definition, has_index, check_has_index, require_model, readiness, delete_rows_of;
--- list_models, add_model, activate_model, remove_model.
 
 -- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
 -- index can be made while the other serves.
@@ -11,19 +9,19 @@ language sql immutable set search_path = '' as $$
     when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
     else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
       || '_' || left(md5(model_name), 8)
-  end || case search_strategy when 'lsh' then '_lsh' else '' end || '_idx'
+  end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end
 $$;
-comment on function neural_search.index_name is 'The name of the index over a model''s documents, where its strategy has one.';
+comment on function neural_search.index_name is 'The name of the index over a model''s documents; null where its strategy has none.';
 
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
 returns text
 language plpgsql immutable set search_path = '' as $$
 begin
-  if search_strategy is null or search_strategy not in ('hnsw', 'lsh', 'exact') then
-    raise exception 'search_strategy is %, expected hnsw, lsh or exact.', quote_nullable(search_strategy)
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out for hnsw.';
-  end if;
+  perform neural_search.check_that(
+    coalesce(search_strategy in ('hnsw', 'lsh', 'exact'), false),
+    format('search_strategy is %L, expected hnsw, lsh or exact.', search_strategy), 'Leave it out for hnsw.'
+  );
   return case search_strategy
     when 'hnsw' then format(
       'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
@@ -59,11 +57,11 @@ declare
   found neural_search.models;
 begin
   select m.* into found from neural_search.models as m where m.name = model_name;
-  if found.name is null then
-    raise exception 'There is no model %, only %.', quote_nullable(model_name),
-      (select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m)
-      using errcode = 'invalid_parameter_value', hint = 'Add it first: `neural-search models add`.';
-  end if;
+  perform neural_search.check_that(
+    found.name is not null, format('There is no model %L, only %s.', model_name, (
+      select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m
+    )), 'Add it first: `neural-search models add`.'
+  );
   return found;
 end
 $$;
@@ -75,16 +73,14 @@ create or replace function public.list_models() returns table (
   documents bigint, objects bigint, searchable bigint, pending bigint, given_up bigint, index_name text,
   index_valid boolean, index_bytes bigint
 )
--- The time-out as in embedding_report.
-language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 #variable_conflict use_column
 begin
   return query
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
     (select count(*) from neural_search.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
-    coalesce(b.given_up, 0), i.name,
-    case when m.search_strategy <> 'exact' then neural_search.has_index(m.name, m.search_strategy) end,
+    coalesce(b.given_up, 0), i.name, case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
     pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
@@ -92,11 +88,7 @@ begin
       sum(b.skipped + b.failed)::bigint as given_up
     from neural_search.backlog as b group by b.model
   ) as b on b.model = m.name
-  cross join lateral (
-    select case
-      when m.search_strategy <> 'exact' then neural_search.index_name(m.name, m.search_strategy)
-    end as name
-  ) as i
+  cross join neural_search.index_name(m.name, m.search_strategy) as i (name)
   order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
 end
 $$;
@@ -111,36 +103,34 @@ language plpgsql set search_path = '' as $$
 declare
   known neural_search.models;
 begin
-  if coalesce(add_model.name, '') = '' then
-    raise exception 'name is %, expected a model''s.', quote_nullable(add_model.name)
-      using errcode = 'invalid_parameter_value', hint = 'Name it as processes do in EMBEDDING_MODELS.';
-  end if;
-  perform neural_search.check_range(
-    'dimensions', add_model.dimensions, 1, 4000, 'An index of half precision takes no more.'
+  perform neural_search.check_that(
+    coalesce(add_model.name, '') <> '', format('name is %L, expected a model''s.', add_model.name),
+    'Name it as processes do in EMBEDDING_MODELS.'
   );
+  perform neural_search.check_range('dimensions', dimensions, 1, 4000, 'An index of half precision takes no more.');
   perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
 
   insert into neural_search.models as m (name, dimensions, search_strategy)
   values (add_model.name, add_model.dimensions, add_model.search_strategy)
   on conflict (name) do nothing;
   select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
-  if known.dimensions <> add_model.dimensions then
-    raise exception 'Model % is here with % dimensions, not %.', quote_literal(known.name), known.dimensions,
-      add_model.dimensions
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Remove it first, or add this one under another name.';
-  end if;
-  if add_model.search_strategy = 'lsh' and not exists (
-    select from neural_search.lsh_planes as p where p.model = known.name
-  ) then
-    raise exception 'Model % has no planes for locality-sensitive hashing.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = 'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.';
-  end if;
-  if add_model.search_strategy = 'lsh' and exists (
-    select from neural_search.documents as d where d.model = known.name and d.lsh is null
-  ) then
-    raise exception 'Some documents of model % have no bits yet, and would not be found.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Run `neural-search models add --strategy lsh`.';
+  perform neural_search.check_that(
+    known.dimensions = add_model.dimensions,
+    format('Model %L is here with %s dimensions, not %s.', known.name, known.dimensions, add_model.dimensions),
+    'Remove it first, or add this one under another name.', 'object_not_in_prerequisite_state'
+  );
+  if add_model.search_strategy = 'lsh' then
+    perform neural_search.check_that(
+      exists (select from neural_search.lsh_planes as p where p.model = known.name),
+      format('Model %L has no planes for locality-sensitive hashing.', known.name),
+      'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.',
+      'object_not_in_prerequisite_state'
+    );
+    perform neural_search.check_that(
+      not exists (select from neural_search.documents as d where d.model = known.name and d.lsh is null),
+      format('Some documents of model %L have no bits yet, and would not be found.', known.name),
+      'Run `neural-search models add --strategy lsh`.', 'object_not_in_prerequisite_state'
+    );
   end if;
   if known.state = 'active' then
     perform neural_search.check_has_index(known.name, add_model.search_strategy);
@@ -159,15 +149,13 @@ comment on function public.add_model is
 
 
 create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
-language plpgsql stable set search_path = '' as $$
-begin
-  if search_strategy <> 'exact' and not neural_search.has_index(model_name, search_strategy) then
-    raise exception 'The index % is missing or incomplete.',
-      quote_literal(neural_search.index_name(model_name, search_strategy))
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy);
-  end if;
-end
+language sql stable set search_path = '' as $$
+  select neural_search.check_that(
+    search_strategy = 'exact' or neural_search.has_index(model_name, search_strategy),
+    format('The index %L is missing or incomplete.', neural_search.index_name(model_name, search_strategy)),
+    format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy),
+    'object_not_in_prerequisite_state'
+  )
 $$;
 comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index, if its strategy has one, isn''t complete.';
 
@@ -199,26 +187,25 @@ comment on function neural_search.readiness is
 
 create or replace function public.activate_model(name text, force_unaccounted boolean default false)
 returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 #variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(activate_model.name);
   former text;
 begin
-  if known.state = 'retired' then
-    raise exception 'Model % is retired: its documents aren''t kept up to date.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = format('Add it again: `neural-search models add %s`.', known.name);
-  end if;
+  perform neural_search.check_that(
+    known.state <> 'retired', format('Model %L is retired: its documents aren''t kept up to date.', known.name),
+    format('Add it again: `neural-search models add %s`.', known.name), 'object_not_in_prerequisite_state'
+  );
   perform neural_search.check_has_index(known.name, known.search_strategy);
   select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
-  if known.state <> 'active' and unaccounted > 0 and not coalesce(force_unaccounted, false) then
-    raise exception 'Model % isn''t ready: % of % images are neither searchable with it nor given up with a reason.',
-      quote_literal(known.name), unaccounted, searchable + given_up + unaccounted + arriving
-      using errcode = 'object_not_in_prerequisite_state',
-        hint = 'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.';
-  end if;
+  perform neural_search.check_that(
+    known.state = 'active' or unaccounted = 0 or coalesce(force_unaccounted, false),
+    format('Model %L isn''t ready: %s of %s images are neither searchable with it nor given up with a reason.',
+      known.name, unaccounted, searchable + given_up + unaccounted + arriving),
+    'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.',
+    'object_not_in_prerequisite_state'
+  );
 
   -- No key of theirs changes, so that uploads, whose jobs refer to these rows, don't wait.
   perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
@@ -226,10 +213,9 @@ begin
   update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
   returning m.name into former;
   update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
-  if not found then
-    raise exception 'Model % was retired meanwhile.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Add it again.';
-  end if;
+  perform neural_search.check_that(
+    found, format('Model %L was retired meanwhile.', known.name), 'Add it again.', 'object_not_in_prerequisite_state'
+  );
   active = known.name;
   standby = former;
   return next;
@@ -284,8 +270,7 @@ comment on function neural_search.delete_rows_of is 'Deletes some jobs and docum
 
 create or replace function public.remove_model(name text, max_rows integer default 1000)
 returns table (removed bigint, finished boolean)
--- The time-out as in embedding_report.
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 #variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(remove_model.name);
@@ -293,10 +278,9 @@ begin
   perform neural_search.check_range('max_rows', max_rows, 1, 100000, 'Leave it out for 1000, and call until it is finished.');
   -- First and for all to see, so that no job or document comes after those deleted here.
   update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
-  if not found then
-    raise exception 'Model % is active.', quote_literal(known.name)
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Activate another one first.';
-  end if;
+  perform neural_search.check_that(
+    found, format('Model %L is active.', known.name), 'Activate another one first.', 'object_not_in_prerequisite_state'
+  );
   removed = neural_search.delete_rows_of(known.name, max_rows);
   finished = removed = 0 and known.state = 'retired';
   if finished then

@@ -1,7 +1,5 @@
 -- Reports: how far each object in an indexed bucket is, and why it can't be found yet.
 -- Callers: the command line as service_role; operators in the database.
--- Objects: views progress, backlog, failures, outdated, freshness; index_status, list_embedding_jobs,
--- embedding_report.
 
 create or replace view neural_search.progress with (security_invoker = true) as
 select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.version, '') as version,
@@ -92,8 +90,7 @@ create or replace function public.index_status() returns table (
   bucket_id text, model text, objects bigint, documents bigint, pending bigint, running bigint, skipped bigint,
   failed bigint
 )
--- The time-out as in embedding_report.
-language sql stable set search_path = '' set statement_timeout = '60s' as $$
+language sql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
   select b.bucket_id, b.model, b.objects, b.searchable, b.due + b.waiting, b.running, b.skipped, b.failed
   from neural_search.backlog as b
   order by b.bucket_id, b.model
@@ -113,11 +110,11 @@ create or replace function public.list_embedding_jobs(
 language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan set statement_timeout = '60s' as $$
 #variable_conflict use_column
 begin
-  if job_state not in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded') then
-    raise exception 'job_state is %, expected due, waiting, running, skipped, failed or unrecorded.', quote_literal(job_state)
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all of them.';
-  end if;
-
+  perform neural_search.check_that(
+    job_state in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded'),
+    format('job_state is %L, expected due, waiting, running, skipped, failed or unrecorded.', job_state),
+    'Leave it out for all of them.'
+  );
   return query
   select p.object_id, p.bucket_id, p.name, p.model, p.state, coalesce(p.attempts, 0), p.next_attempt_at,
     case when p.state = 'unrecorded' then 'NotRecorded' else p.error_class end,

@@ -1,7 +1,6 @@
 -- Triggers: each change of an object is recorded in its own transaction, and then embed_on_upload is kicked.
 -- Callers: Storage, through the trigger on storage.objects; the schedule.
--- Objects: limit_kicks, free_slot, in_burst, kick, try_kick, kick_due, record_change, is_move, identity_of,
--- on_object_change. The trigger itself is made by attach.sql.
+-- The trigger itself is made by attach.sql.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
 language plpgsql set search_path = '' as $$

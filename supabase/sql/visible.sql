@@ -1,7 +1,5 @@
 -- Visible: who may see which object, by the policies on storage.objects, and how a policy that fails is treated.
 -- Callers: every function that searches or names documents, as the caller.
--- Objects: check_failure, note_failure, log_failures, is_public, public_buckets, can_see, the policy on
--- neural_search.documents, visible_objects.
 
 -- A policy is arbitrary SQL and can fail on a single object: on a folder's name that is no uuid, on a check of a domain,
 -- on a missing table. Storage hides nothing then, it fails; a search hides that object and goes on, or one upload would

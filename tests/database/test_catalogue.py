@@ -64,6 +64,8 @@ HELPERS = {
     "neural_search.check_query",
     "neural_search.check_range",
     "neural_search.check_recommendation",
+    "neural_search.check_that",
+    "neural_search.check_vector",
     "neural_search.compared",
     "neural_search.confidence_levels",
     "neural_search.confidence_of",
@@ -198,7 +200,7 @@ ASKING = (
     "can_see", "declared_values", "find_matches", "find_seen", "policies_work", "seen_among",
     "visible_objects",
 )  # fmt: skip
-INLINED = {"neural_search.copied_columns", "neural_search.live_objects"}  # planned where they are called
+INLINED = {"neural_search.copied_columns", "neural_search.live_objects", "neural_search.to_queue"}  # planned where they are called
 
 
 def test_every_function_fixes_its_search_path(catalogue):

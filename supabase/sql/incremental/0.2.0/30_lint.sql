@@ -1,4 +1,5 @@
 -- Taken into their callers.
 drop function if exists neural_search.check_lease_seconds(integer);
+drop function if exists neural_search.check_embedding(text, extensions.vector);
 drop function if exists neural_search.check_words(double precision);
 drop function if exists neural_search.lsh_statement(text, integer, text);
