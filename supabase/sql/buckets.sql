@@ -14,7 +14,7 @@ language sql stable as $$
     and (to_queue.name_prefix is null or starts_with(p.name, to_queue.name_prefix))
 $$;
 comment on function neural_search.to_queue is
-  'Objects in indexed buckets with neither a job nor a document of their version; with decoder_before outdated ones too.';
+  'Objects in indexed buckets without a job or document of their version; with decoder_before outdated ones too.';
 
 
 -- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put

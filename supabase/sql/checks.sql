@@ -24,22 +24,24 @@ language sql immutable set search_path = '' as $$
     format('%s is %s, expected %s to %s.', name, coalesce(value::text, 'null'), lowest, highest), remedy
   )
 $$;
-comment on function neural_search.check_range is 'Raises, with the remedy, for a number that an argument can''t be, or null.';
+comment on function neural_search.check_range is 'Raises, with the remedy, for a number out of its range, or null.';
 
 
 create or replace function neural_search.check_vector(
   name text, embedding extensions.vector, model text, dimensions integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
+declare
+  given constant integer := coalesce(extensions.vector_dims(embedding), 0);
 begin
   perform neural_search.check_that(
-    coalesce(extensions.vector_dims(embedding), 0) = dimensions,
-    format('%s has %s dimensions, the model %L has %s.', name, coalesce(extensions.vector_dims(embedding), 0), model, dimensions),
+    given = dimensions, format('%s has %s dimensions, the model %L has %s.', name, given, model, dimensions),
     'Embed it with the model that is named here.'
   );
   perform neural_search.check_that(
-    extensions.vector_norm(embedding) > 0, format('%s is all zeros and has no direction.', name), 'Check how it was embedded.'
+    extensions.vector_norm(embedding) > 0, format('%s is all zeros and has no direction.', name),
+    'Check how it was embedded.'
   );
 end
 $$;
-comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding that isn''t one of this model.';
+comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding of another length, or of none.';

@@ -75,7 +75,8 @@ language sql stable as $$
     object.owner_id, object.created_at,
     case when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata else '{}' end
 $$;
-comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
+comment on function neural_search.copied_columns is
+  'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
 
 
 -- The caller holds a lock on the object's row.
@@ -293,7 +294,7 @@ begin
     -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
     select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
     order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
-    status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
+    status = case when job.object_id is null then 'unchanged' else replace(job.state, 'pending', 'waiting') end;
     reason = case
       when job.object_id is null then 'The document is up to date.'
       when job.state <> 'pending' then job.error_message
@@ -321,12 +322,13 @@ create or replace function public.finish_embedding_job(
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
-  expected constant integer := (select m.dimensions from neural_search.models as m where m.name = finish_embedding_job.model);
+  expected integer;
   object storage.objects;
   job neural_search.jobs;
 begin
+  select m.dimensions into expected from neural_search.models as m where m.name = finish_embedding_job.model;
   perform neural_search.check_that(
-    expected is not null, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
+    found, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
   );
   perform neural_search.check_vector('The embedding', embedding, model, expected);
 
@@ -461,7 +463,8 @@ declare
 begin
   perform neural_search.check_that(
     coalesce(outcome in ('skipped', 'failed', 'retry', 'doubtful'), false),
-    format('outcome is %L, expected skipped, failed, retry or doubtful.', outcome), 'Give retry where another attempt may succeed.'
+    format('outcome is %L, expected skipped, failed, retry or doubtful.', outcome),
+    'Give retry where another attempt may succeed.'
   );
   update neural_search.jobs as j set
     (state, attempts, faults, next_attempt_at) = (

@@ -11,7 +11,7 @@ language sql immutable set search_path = '' as $$
       || '_' || left(md5(model_name), 8)
   end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end
 $$;
-comment on function neural_search.index_name is 'The name of the index over a model''s documents; null where its strategy has none.';
+comment on function neural_search.index_name is 'The name of a model''s index; null where its strategy has none.';
 
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
@@ -80,7 +80,8 @@ begin
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
     (select count(*) from neural_search.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
-    coalesce(b.given_up, 0), i.name, case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
+    coalesce(b.given_up, 0), i.name,
+    case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
     pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
