@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '63398a2ff49e8242ffcaf7dfc4924b901c410328fca0252ec5126e6ab3dcec1b'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c1e1648cbd53eef4fe731837f568f2c18ad3e18efd7a2b9adb14b59f051aa2f3'
     ) then
       return;
     end if;
@@ -477,25 +477,27 @@ language sql immutable set search_path = '' as $$
     format('%s is %s, expected %s to %s.', name, coalesce(value::text, 'null'), lowest, highest), remedy
   )
 $$;
-comment on function neural_search.check_range is 'Raises, with the remedy, for a number that an argument can''t be, or null.';
+comment on function neural_search.check_range is 'Raises, with the remedy, for a number out of its range, or null.';
 
 
 create or replace function neural_search.check_vector(
   name text, embedding extensions.vector, model text, dimensions integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
+declare
+  given constant integer := coalesce(extensions.vector_dims(embedding), 0);
 begin
   perform neural_search.check_that(
-    coalesce(extensions.vector_dims(embedding), 0) = dimensions,
-    format('%s has %s dimensions, the model %L has %s.', name, coalesce(extensions.vector_dims(embedding), 0), model, dimensions),
+    given = dimensions, format('%s has %s dimensions, the model %L has %s.', name, given, model, dimensions),
     'Embed it with the model that is named here.'
   );
   perform neural_search.check_that(
-    extensions.vector_norm(embedding) > 0, format('%s is all zeros and has no direction.', name), 'Check how it was embedded.'
+    extensions.vector_norm(embedding) > 0, format('%s is all zeros and has no direction.', name),
+    'Check how it was embedded.'
   );
 end
 $$;
-comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding that isn''t one of this model.';
+comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding of another length, or of none.';
 
 
 -- From sql/documents.sql
@@ -636,7 +638,8 @@ language sql stable as $$
     object.owner_id, object.created_at,
     case when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata else '{}' end
 $$;
-comment on function neural_search.copied_columns is 'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
+comment on function neural_search.copied_columns is
+  'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
 
 
 -- The caller holds a lock on the object's row.
@@ -854,7 +857,7 @@ begin
     -- Nothing to do: the row that says most about why. Pending jobs go before those given up.
     select j.* into job from neural_search.jobs as j where j.object_id = target_object_id
     order by array_position(array['pending', 'failed', 'skipped'], j.state), j.next_attempt_at limit 1;
-    status = case when job.object_id is null then 'unchanged' when job.state = 'pending' then 'waiting' else job.state end;
+    status = case when job.object_id is null then 'unchanged' else replace(job.state, 'pending', 'waiting') end;
     reason = case
       when job.object_id is null then 'The document is up to date.'
       when job.state <> 'pending' then job.error_message
@@ -882,12 +885,13 @@ create or replace function public.finish_embedding_job(
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
-  expected constant integer := (select m.dimensions from neural_search.models as m where m.name = finish_embedding_job.model);
+  expected integer;
   object storage.objects;
   job neural_search.jobs;
 begin
+  select m.dimensions into expected from neural_search.models as m where m.name = finish_embedding_job.model;
   perform neural_search.check_that(
-    expected is not null, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
+    found, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
   );
   perform neural_search.check_vector('The embedding', embedding, model, expected);
 
@@ -1022,7 +1026,8 @@ declare
 begin
   perform neural_search.check_that(
     coalesce(outcome in ('skipped', 'failed', 'retry', 'doubtful'), false),
-    format('outcome is %L, expected skipped, failed, retry or doubtful.', outcome), 'Give retry where another attempt may succeed.'
+    format('outcome is %L, expected skipped, failed, retry or doubtful.', outcome),
+    'Give retry where another attempt may succeed.'
   );
   update neural_search.jobs as j set
     (state, attempts, faults, next_attempt_at) = (
@@ -1111,7 +1116,7 @@ language sql immutable set search_path = '' as $$
       || '_' || left(md5(model_name), 8)
   end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end
 $$;
-comment on function neural_search.index_name is 'The name of the index over a model''s documents; null where its strategy has none.';
+comment on function neural_search.index_name is 'The name of a model''s index; null where its strategy has none.';
 
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
@@ -1180,7 +1185,8 @@ begin
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
     (select count(*) from neural_search.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
-    coalesce(b.given_up, 0), i.name, case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
+    coalesce(b.given_up, 0), i.name,
+    case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
     pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
   left join (
@@ -1841,7 +1847,7 @@ language sql stable as $$
     and (to_queue.name_prefix is null or starts_with(p.name, to_queue.name_prefix))
 $$;
 comment on function neural_search.to_queue is
-  'Objects in indexed buckets with neither a job nor a document of their version; with decoder_before outdated ones too.';
+  'Objects in indexed buckets without a job or document of their version; with decoder_before outdated ones too.';
 
 
 -- A document or a job that came in meanwhile wins. A job whose version was old by the time that it was written is put
@@ -4871,7 +4877,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '63398a2ff49e8242ffcaf7dfc4924b901c410328fca0252ec5126e6ab3dcec1b', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c1e1648cbd53eef4fe731837f568f2c18ad3e18efd7a2b9adb14b59f051aa2f3', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
