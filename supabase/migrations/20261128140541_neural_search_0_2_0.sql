@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ec56f4bdefbd4065bd7b6468fcaf9c897f7b931d0e03e5c1989f0d8996f06654'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2ce99e24d196eb67edbff031fec7d2b105b3df21e2f231f2ac13060d518ca901'
     ) then
       return;
     end if;
@@ -746,7 +746,8 @@ create or replace function neural_search.lease(
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
-language sql set search_path = '' set enable_seqscan = off as $$ -- few rows by their keys, whatever statistics say
+language sql set search_path = ''
+set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatever the statistics say
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
@@ -4877,7 +4878,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'ec56f4bdefbd4065bd7b6468fcaf9c897f7b931d0e03e5c1989f0d8996f06654', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2ce99e24d196eb67edbff031fec7d2b105b3df21e2f231f2ac13060d518ca901', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

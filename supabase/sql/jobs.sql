@@ -183,7 +183,8 @@ create or replace function neural_search.lease(
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
-language sql set search_path = '' set enable_seqscan = off as $$ -- few rows by their keys, whatever statistics say
+language sql set search_path = ''
+set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatever the statistics say
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
