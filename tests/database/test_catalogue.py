@@ -200,7 +200,11 @@ ASKING = (
     "can_see", "declared_values", "find_matches", "find_seen", "policies_work", "seen_among",
     "visible_objects",
 )  # fmt: skip
-INLINED = {"neural_search.copied_columns", "neural_search.live_objects", "neural_search.to_queue"}  # planned where they are called
+INLINED = {
+    "neural_search.copied_columns",
+    "neural_search.live_objects",
+    "neural_search.to_queue",
+}  # planned where they are called
 
 
 def test_every_function_fixes_its_search_path(catalogue):

@@ -218,7 +218,10 @@ def test_a_job_of_another_version_beside_an_up_to_date_document_is_removed(db, m
 
 @pytest.mark.parametrize(
     ("embedding", "message"),
-    [("[1,2,3]", "has 3 dimensions, the model 'efficientnet-lite0-concepts' has 1408"), (vector(0), "all zeros")],
+    [
+        ("[1,2,3]", "has 3 dimensions, the model 'efficientnet-lite0-concepts' has 1408"),
+        (vector(0), "all zeros"),
+    ],
 )
 def test_an_embedding_that_isnt_one_is_refused(db, make_object, embedding, message):
     object_id = make_object()
