@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ HOW_TO_GET_IT = "These tests need Node.js 20 or newer, with npm: see nodejs.org,
 INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline")
 
 
+@functools.cache  # npm takes a second to see that nothing is missing
 def install(folder: Path) -> Path:
     """The folder `node_modules` beside `folder`'s package.json, with its packages. Git ignores it."""
     need("node", HOW_TO_GET_IT)
