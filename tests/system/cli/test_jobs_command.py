@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from PIL import Image
 from support.command_line import CommandLine, write_picture
+from support.hostile_images import many_scans
 from support.http_servers import free_port
 from support.waiting import eventually
 
@@ -25,6 +26,9 @@ BAD = {
     "all/page.jpg": ("skipped", "NotAnImage"),
     "all/poison.webp": ("failed", "DecodingOutOfMemory"),
 }
+ENDLESS = "endless/m_scans.jpg"
+NEIGHBOURS = ("a.png", "b.png", "y.png", "z.png")
+LIMITS = {"MAX_DECODE_MEMORY": str(256 * 1024**2), "MAX_DECODE_SECONDS": "1"}
 PATIENCE = 60.0  # seconds for the stack's own work
 
 
@@ -36,14 +40,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_picture(folder / name, name.removesuffix(".png"))
     (folder / "empty.png").touch()
     (folder / "page.jpg").write_text("<!doctype html><title>Not found</title>")
-    Image.new("RGB", (6000, 6000)).save(folder / "poison.webp", method=0)  # a few KB, 140 MB decoded
+    Image.new("RGB", (9900, 9900)).save(folder / "poison.webp", method=0)  # a few KB, 300 MB decoded
     return folder
 
 
 @pytest.fixture(scope="module")
 def stack(data_folder: Path, folder: Path) -> Iterator[CommandLine]:
     """With the folder's images as the decoders left them, and no reconciliation but the tests'."""
-    command = CommandLine(data_folder, free_port(), {"MAX_DECODE_MEMORY": str(128 * 1024**2)})
+    command = CommandLine(data_folder, free_port(), LIMITS)
     command.spawn("up", "--detach")
     try:
         with connected(command) as database:
@@ -263,3 +267,43 @@ def test_documents_without_their_words_after_an_upgrade_are_counted(stack: Comma
         assert (told["state"], f"{count:,} documents aren't found" in told["detail"]) == ("WRONG", True)
     finally:
         database.execute("select neural_search.write_missing_words(100000)")
+
+
+def given_up(stack: CommandLine, database: Database) -> dict[str, Any]:
+    """The endless image in `jobs` once its attempts are spent; no back-off takes its time."""
+    due = "update neural_search.jobs set next_attempt_at = now() where state = 'pending' and lease_id is null"
+    states = """
+        select j.state from neural_search.jobs as j join storage.objects as o on o.id = j.object_id
+        where o.name = %s
+    """
+
+    def look() -> list[tuple[str]]:
+        database.execute(due)
+        database.execute("select neural_search.kick_due()")
+        return database.execute(states, [ENDLESS]).fetchall()
+
+    eventually(look, PATIENCE, wanted=lambda found: found == [("failed",)])
+    return explained(stack)[ENDLESS]
+
+
+def test_an_image_that_its_decoder_must_be_killed_for_costs_five_attempts_and_others_nothing(
+    stack: CommandLine, database: Database, tmp_path: Path
+):
+    for name in NEIGHBOURS:
+        write_picture(tmp_path / name, "blue")
+    # 40 megapixels, which keep a decoder busy for seconds.
+    (tmp_path / Path(ENDLESS).name).write_bytes(many_scans(100, (8000, 5000)))
+    stack.run("upload", tmp_path, "--prefix", "endless")
+    first = given_up(stack, database)
+    assert (first["attempts"], first["error_class"]) == (5, "DecodingTimedOut")
+    assert "MAX_DECODE_SECONDS" in first["error_message"]
+
+    assert stack.json("jobs", "retry", "--prefix", ENDLESS) == {"retried": 1}
+    assert explained(stack)[ENDLESS]["attempts"] < 5
+    again = given_up(stack, database)
+    assert (again["attempts"], again["error_class"]) == (5, "DecodingTimedOut")
+    assert again["updated_at"] > first["updated_at"]
+
+    assert not_searchable(database) == {*BAD, ENDLESS}
+    row = {row["error_class"]: row for row in stack.json("jobs")["report"]["failures"]}["DecodingTimedOut"]
+    assert (row["example_name"], row["objects"]) == (ENDLESS, 1)
