@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from support.databases import Clone, Connection, clone, finish, vector
 from support.embedded_stacks import temporary_stack
 from support.memory_folder import quick_folder
-from support.xdist_scheduler import Sharing
+from support.xdist_scheduler import Sharing, order
 
 from cli.installer import migrations
 from local.postgres import Cluster, prepare_database
@@ -28,11 +28,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
     return Sharing(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Each test is marked by its tier, which is its folder."""
     for item in items:
         tier = item.path.relative_to(CHECKOUT / "tests").parts[0]
         item.add_marker(tier if tier in ("unit", "database") else "system")
+    if hasattr(config, "workerinput"):
+        order(items)
 
 
 @pytest.fixture(scope="session")
@@ -130,5 +132,5 @@ def make_document(db: Connection, make_object: Callable[..., uuid.UUID]) -> Call
 @pytest.fixture(scope="session")
 def embedded_stack() -> Iterator[Stack]:
     """One for all that reach it as users do, from outside; they keep apart by the names of their objects."""
-    with temporary_stack() as stack:
+    with temporary_stack(quick_folder) as stack:
         yield stack

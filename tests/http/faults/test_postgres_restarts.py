@@ -17,10 +17,10 @@ from psycopg_pool.base import AttemptWithBackoff
 from storage3.exceptions import StorageApiError
 from support.faulty_project import FaultyProject, faulty_project
 from support.faulty_proxy import Exchange, Fault, after
+from support.memory_folder import quick_folder
 from support.waiting import eventually
 
 from cli.installer import migrations
-from local.folders import passable
 from local.postgres import SUPERUSER, Cluster, prepare_database
 from shared.settings import CHECKOUT
 from shared.testing import picture
@@ -59,7 +59,7 @@ class Crashing:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Crashing]:
-    with passable() as folder, Cluster(folder / "postgres") as cluster:
+    with quick_folder() as folder, Cluster(folder / "postgres") as cluster:
         yield Crashing(cluster)
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
 from support.http_servers import free_port
+from support.memory_folder import quick_folder
 
 
 @pytest.fixture(scope="module")
 def data_folder() -> Iterator[Path]:
-    # Not tmp_path: as root Postgres runs as somebody else, who can't enter pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="neural-search-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    with quick_folder() as folder:
+        yield folder
 
 
-@pytest.fixture(scope="module")
-def stack(data_folder: Path) -> Iterator[CommandLine]:
-    """The embedded stack, running in the background."""
-    command = CommandLine(data_folder, free_port())
-    command.spawn("up", "--detach")
-    yield command
-    command.spawn("down")
+@pytest.fixture(scope="package")
+def stack() -> Iterator[CommandLine]:
+    """The embedded stack, running in the background: one for all, who keep apart by their folders' names."""
+    with quick_folder() as folder:
+        command = CommandLine(folder, free_port())
+        command.spawn("up", "--detach")
+        yield command
+        command.spawn("down")
 
 
 @pytest.fixture

@@ -37,13 +37,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def filled(stack: CommandLine, folder: Path) -> Iterator[CommandLine]:
-    stack.run("upload", folder, "--prefix", "all", "--wait")
+    stack.run("upload", folder, "--prefix", "copies", "--wait")
     yield stack
 
 
 def test_copies_are_grouped_the_largest_first_and_other_images_left_alone(filled: CommandLine):
-    answer = filled.json("duplicates")
-    groups = [[row["content"].removeprefix("all/") for row in group] for group in answer["groups"]]
+    answer = filled.json("duplicates", "--prefix", "copies/")
+    groups = [[row["content"].removeprefix("copies/") for row in group] for group in answer["groups"]]
     assert answer["images"] == 11
     assert [set(group) for group in groups] == [
         {"again.png", "horse.png", "horse-rough.jpg", "horse.webp", "horse-small.jpg"},
@@ -53,14 +53,14 @@ def test_copies_are_grouped_the_largest_first_and_other_images_left_alone(filled
 
 
 def test_the_table_says_what_could_be_spared(filled: CommandLine):
-    text = filled.run("duplicates", "--bucket", "images").stdout
+    text = filled.run("duplicates", "--bucket", "images", "--prefix", "copies/").stdout
     assert "Among 11 images: 2 groups of copies; 5 images could be spared" in text
-    assert "images/all/owl-small.png" in text
+    assert "images/copies/owl-small.png" in text
 
 
 def test_where_nothing_is_searchable_it_says_what_to_look_at(filled: CommandLine):
     assert "neural-search jobs" in filled.run("duplicates", "--prefix", "nowhere").stdout
-    assert "none is a copy" in filled.run("duplicates", "--prefix", "all/white").stdout
+    assert "none is a copy" in filled.run("duplicates", "--prefix", "copies/white").stdout
     assert filled.json("duplicates", "--prefix", "nowhere") == {"images": 0, "groups": []}
 
 
