@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import statistics
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
@@ -17,34 +18,55 @@ from support.hostile_bodies import BODIES, IMAGE, JSON, MB, WHOLE, filled
 from shared.testing import picture
 
 CPU_SECONDS = 0.5
+READINGS = 5  # or so many times the CPU seconds that reading the longest body takes on this machine
+TRIES = 5  # of which the cheapest counts: others work on this machine too
 BYTES = 100_000_000  # beside four times the body
 
 PNG = picture()
+Assert = Callable[[Callable[[], httpx.Response], int], httpx.Response]
 
 
 def refused(answer: httpx.Response) -> bool:
     return 400 <= answer.status_code < 500 and answer.json()["detail"] != ""
 
 
-def assert_cheap(served: Served, send: Callable[[], httpx.Response], size: int) -> httpx.Response:
-    """The refusal. Of three times the cheapest counts: others work on this machine too."""
-    for left in (2, 1, 0):
+@pytest.fixture(scope="module")
+def cpu_seconds(served: Served) -> float:
+    """The bound on this machine: half a second, or more where reading alone is slow."""
+    headers, build = BODIES["no image"]
+    body, costs = build(), []
+    for _ in range(3):
         with served.measured() as cost:
-            answer = send()
-        assert refused(answer), answer.text
-        assert cost.alive
-        if not left or (cost.cpu_seconds <= CPU_SECONDS and cost.bytes <= BYTES + 4 * size):
-            break
-    assert cost.cpu_seconds <= CPU_SECONDS
-    assert cost.bytes <= BYTES + 4 * size
-    return answer
+            httpx.post(served.url, content=body, headers=headers, timeout=60)
+        costs.append(cost.cpu_seconds)
+    return max(CPU_SECONDS, READINGS * statistics.median(costs))
+
+
+@pytest.fixture
+def assert_cheap(served: Served, cpu_seconds: float) -> Assert:
+    def check(send: Callable[[], httpx.Response], size: int) -> httpx.Response:
+        """The refusal."""
+        for left in reversed(range(TRIES)):
+            with served.measured() as cost:
+                answer = send()
+            assert refused(answer), answer.text
+            assert cost.alive
+            if not left or (cost.cpu_seconds <= cpu_seconds and cost.bytes <= BYTES + 4 * size):
+                break
+        assert cost.cpu_seconds <= cpu_seconds
+        assert cost.bytes <= BYTES + 4 * size
+        return answer
+
+    return check
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_no_body_costs_more_than_half_a_second_before_it_is_refused(served: Served, kind: str):
+def test_no_body_costs_more_than_half_a_second_before_it_is_refused(
+    served: Served, assert_cheap: Assert, kind: str
+):
     headers, build = BODIES[kind]
     body = build()
-    assert_cheap(served, lambda: httpx.post(served.url, content=body, headers=headers, timeout=60), len(body))
+    assert_cheap(lambda: httpx.post(served.url, content=body, headers=headers, timeout=60), len(body))
 
 
 UNITS = (b"{", b"}", b"[", b"]", b'"', b"\\", b",", b":", b"1", b"1e9", b"null", b"\\u00e9", b"\\n", b" ")
@@ -60,23 +82,23 @@ WORDS = (
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_body_of_random_pieces_does(served: Served, seed: int):
+def test_no_body_of_random_pieces_does(served: Served, assert_cheap: Assert, seed: int):
     draw = random.Random(seed)
     beginning = b"{" + b"".join(draw.choices(UNITS + WORDS, k=draw.randint(0, 6)))
     unit = b"".join(draw.choices(UNITS + WORDS[:6], k=draw.randint(1, 4)))
     body = filled(beginning, unit, b"".join(draw.choices(UNITS, k=3)), draw.choice([MB // 4, 5 * MB, WHOLE]))
-    assert_cheap(served, lambda: httpx.post(served.url, content=body, headers=JSON, timeout=60), len(body))
+    assert_cheap(lambda: httpx.post(served.url, content=body, headers=JSON, timeout=60), len(body))
 
 
-def test_no_body_of_small_chunks_does(served: Served):
+def test_no_body_of_small_chunks_does(served: Served, assert_cheap: Assert):
     def send() -> httpx.Response:
         return httpx.post(served.url, content=iter([b"a"] * MB), headers=IMAGE, timeout=60)
 
-    assert "too many pieces" in assert_cheap(served, send, MB).text
+    assert "too many pieces" in assert_cheap(send, MB).text
 
 
 @pytest.mark.parametrize("query", ["a&" * 30_000, "like=7&" * 9_000, "%61" * 20_000, "a" * 100_000])
-def test_no_query_string_does(served: Served, query: str):
+def test_no_query_string_does(served: Served, assert_cheap: Assert, query: str):
     def send() -> httpx.Response:
         connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
         with closing(connection):
@@ -84,7 +106,7 @@ def test_no_query_string_does(served: Served, query: str):
             answer = connection.getresponse()
             return httpx.Response(answer.status, content=answer.read())
 
-    assert_cheap(served, send, len(query))
+    assert_cheap(send, len(query))
 
 
 def test_what_is_not_too_much_is_answered(served: Served):
