@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2ce99e24d196eb67edbff031fec7d2b105b3df21e2f231f2ac13060d518ca901'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b657d70c1ce034b1b9b9b0a294518ecb51431bf0dec2d1bf346d6513743728e2'
     ) then
       return;
     end if;
@@ -498,6 +499,32 @@ begin
 end
 $$;
 comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding of another length, or of none.';
+-- From sql/incremental/0.2.0/90_pages.sql
+
+-- What is wide is read for the final page alone.
+alter type neural_search.match
+  drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists metadata;
+comment on type neural_search.match is
+  'A document that a search came across, with all that decides about it; its score, and where it has words of the query '
+  '(words.source).';
+alter type neural_search.candidate
+  drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists object_id,
+  drop attribute if exists metadata, drop attribute if exists embedding;
+drop function if exists neural_search.average_pool(
+  neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
+);
+drop function if exists neural_search.average_candidates(
+  neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
+);
+
+do $$
+begin
+  if to_regtype('neural_search.description') is null then
+    create type neural_search.description as (id bigint, content text, bucket_id text, object_id uuid, metadata jsonb);
+  end if;
+end
+$$;
+comment on type neural_search.description is 'What callers are told of a document.';
 
 
 -- From sql/documents.sql
@@ -2559,8 +2586,8 @@ comment on function neural_search.hidden_by_declaration is
 
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: active_model, filter_keys, match_documents and its parts (which search_documents shares), get_embeddings,
--- object_states.
+-- Objects: active_model, filter_keys, match_documents and its parts (which search_documents and recommend_documents share),
+-- get_embeddings, object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -2797,8 +2824,8 @@ comment on function neural_search.set_parameters is
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
-  matches constant text := 'select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
-    'd.bucket_id, d.object_id, d.metadata, d.object_version';
+  matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
+    'd.object_id, d.object_version';
 begin
   return case way
     when 'hnsw' then format(
@@ -3190,20 +3217,10 @@ $$;
 comment on function neural_search.search_settings is 'A search''s values of search_parameters.';
 
 
-create or replace function public.match_documents(
-  query_embedding extensions.vector,
-  similarity_threshold double precision default 0,
-  match_count integer default 10,
-  skip_count integer default 0,
-  filter jsonb default '{}',
-  page_after jsonb default null,
-  model text default null,
-  query_kind text default 'image',
-  min_confidence text default null,
-  best_confidence text default null
-) returns table (
-  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
-)
+create or replace function neural_search.find_similar(
+  query_embedding extensions.vector, similarity_threshold double precision, match_count integer, skip_count integer,
+  filter jsonb, page_after jsonb, model text, query_kind text, min_confidence text, best_confidence text
+) returns table (id bigint, similarity double precision, confidence text)
 language plpgsql stable set search_path = ''
 -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
 -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
@@ -3231,9 +3248,73 @@ begin
   perform neural_search.log_failures();
 
   return query
-  select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
-    neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
+  select m.id, m.similarity, neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
   from unnest(page) as m;
+end
+$$;
+comment on function neural_search.find_similar is 'match_documents, of which nothing wide is read.';
+
+
+-- The only place where a search reads what is wide, metadata above all: on the way to a page it comes across thousands.
+-- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
+create or replace function neural_search.described(ids bigint[], prepared text default 'on')
+returns setof neural_search.description
+language plpgsql stable set search_path = storage, public, extensions -- as can_see has it
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  names constant text[] := array['neural_search.prepared', 'storage.operation'];
+  former text[] := neural_search.set_parameters(names, array[prepared, 'storage.object.get_authenticated']);
+  found neural_search.description[];
+begin
+  begin
+    found = array(
+      select row(d.id, d.content, d.bucket_id, d.object_id, d.metadata)::neural_search.description
+      from neural_search.documents as d where d.id = any (ids)
+    );
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
+    if prepared <> 'on' then
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
+    end if;
+    found = array(select d from neural_search.described(ids, 'off') as d);
+    perform neural_search.log_failures();
+  end;
+  former = neural_search.set_parameters(names, former);
+  return query select d.* from unnest(found) as d;
+end
+$$;
+comment on function neural_search.described is 'What callers are told of these documents, those that they may see.';
+
+
+create or replace function public.match_documents(
+  query_embedding extensions.vector,
+  similarity_threshold double precision default 0,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  query_kind text default 'image',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
+)
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with found as materialized (
+    select f.* from neural_search.find_similar(
+      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model, query_kind, min_confidence,
+      best_confidence
+    ) as f
+  )
+  select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence
+  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
+  order by f.similarity desc, f.id;
 end
 $$;
 comment on function public.match_documents is
@@ -3760,7 +3841,7 @@ create or replace function public.search_documents(
   score double precision, found_by text[]
 )
 language plpgsql stable set search_path = ''
-set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as match_documents has them
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as find_similar has them
 as $$
 #variable_conflict use_column
 declare
@@ -3798,15 +3879,18 @@ begin
   perform neural_search.log_failures();
 
   return query
-  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, p.score,
+  select p.id, d.content, p.similarity, d.bucket_id, d.object_id, d.metadata, c.confidence, p.score,
     array_remove(array[
       case when p.source is null or c.confidence <> 'unrelated' then 'image' end,
       case when p.source & 1 > 0 then 'name' end,
       case when p.source & 2 > 0 then 'metadata' end
     ], null)
-  from unnest(page) as p cross join lateral (
+  from unnest(page) as p
+  join neural_search.described(array(select w.id from unnest(page) as w)) as d on d.id = p.id
+  cross join lateral (
     select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
-  ) as c;
+  ) as c
+  order by p.score desc, p.id;
 end
 $$;
 comment on function public.search_documents is
@@ -4046,7 +4130,7 @@ comment on function public.confirm_duplicates is
 
 -- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by match_documents and
+-- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by find_similar and
 -- get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
@@ -4205,8 +4289,8 @@ comment on function neural_search.liked_kind is
 -- confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the direction away
 -- from them is all there is to judge by.
 create or replace function neural_search.average_pool(
-  likes neural_search.example[], unlikes neural_search.example[], depth integer, with_embeddings boolean,
-  page_after jsonb, options neural_search.search_options
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, page_after jsonb,
+  options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
@@ -4219,9 +4303,9 @@ begin
   select * into level from neural_search.confidence_levels(options.model, kind, extensions.l2_normalize(liked));
   return query
   with found as materialized (
-    select m.* from public.match_documents(
+    select m.* from neural_search.find_similar(
       query_embedding => searched,
-      similarity_threshold => options.similarity_threshold, match_count => depth + cardinality(left_out),
+      similarity_threshold => options.similarity_threshold, match_count => depth + cardinality(left_out), skip_count => 0,
       filter => options.filter, page_after => page_after - 'score' || jsonb_build_object('similarity', page_after -> 'score'),
       model => options.model, query_kind => kind,
       -- Where it judges by the same vector, it spares much.
@@ -4234,10 +4318,10 @@ begin
   stored as materialized ( -- not read where a single like is everybody's closest and the only judge
     select d.id, d.embedding from neural_search.documents as d
     where d.id = any (case
-      when with_embeddings or liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
+      when liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
     end)
   )
-  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata,
+  select f.id, f.similarity,
     case
       when liked is null then f.confidence
       else neural_search.confidence_of(
@@ -4248,8 +4332,7 @@ begin
     (
       select l.place from unnest(likes) as l
       order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
-    ),
-    s.embedding
+    )
   from found as f left join stored as s on s.id = f.id
   order by f.similarity desc, f.id;
 end
@@ -4259,14 +4342,14 @@ comment on function neural_search.average_pool is
 
 
 create or replace function neural_search.average_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
-  page_after jsonb, options neural_search.search_options
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+  options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes));
   first constant text := case when options.best_confidence is not null and cardinality(unlikes) > 0 then (
-    select p.confidence from neural_search.average_pool(likes, unlikes, 1, false, null, options) as p
+    select p.confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
   ) end;
   depth integer := wanted;
   pool neural_search.candidate[];
@@ -4276,9 +4359,7 @@ begin
     return;
   end if;
   loop
-    pool = array(
-      select p from neural_search.average_pool(likes, unlikes, depth, with_embeddings, page_after, options) as p
-    );
+    pool = array(select p from neural_search.average_pool(likes, unlikes, depth, page_after, options) as p);
     kept = array(
       select k from unnest(pool) as k where neural_search.is_confident(k.confidence, options.min_confidence)
       order by k.score desc, k.id limit wanted
@@ -4377,10 +4458,11 @@ begin
     ) as levels on true
   ),
   found as materialized (
-    select a.place, a.weight * m.similarity as reach, m.*
-    from anchors as a cross join lateral public.match_documents(
-      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth,
-      filter => options.filter, model => options.model, query_kind => options.query_kind
+    select a.place, a.weight * m.similarity as reach, m.id
+    from anchors as a cross join lateral neural_search.find_similar(
+      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth, skip_count => 0,
+      filter => options.filter, page_after => null, model => options.model, query_kind => options.query_kind,
+      min_confidence => null, best_confidence => null
     ) as m
   ),
   lists as (
@@ -4395,33 +4477,28 @@ begin
       case when has_likes then max(l.reach) else min(l.reach) end as reach
     from lists as l
   ),
-  documents as materialized (
-    select distinct on (f.id) f.* from found as f where f.id <> all (left_out) order by f.id
-  ),
   stored as materialized (
-    select s.id, s.embedding, liked.weighted as liked, unliked.weighted as unliked,
+    select s.id, liked.weighted as liked, unliked.weighted as unliked,
       coalesce(liked.similarity, -unliked.similarity) as similarity,
       coalesce(liked.nearest, unliked.nearest) as nearest,
       coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
     from neural_search.documents as s
     cross join lateral neural_search.compared(s.embedding, likes) as liked
     cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
-    where s.id = any (array(select d.id from documents as d))
+    where s.id = any (array(select distinct f.id from found as f where f.id <> all (left_out)))
   )
   select
     row(
-      d.id, d.content, s.similarity, d.bucket_id, d.object_id, d.metadata,
+      s.id, s.similarity,
       neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
       case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
       case when s.is_liked then s.liked else -2 - s.unliked end, -- the latter at most as great
-      case when has_likes then s.nearest end,
-      s.embedding
+      case when has_likes then s.nearest end
     )::neural_search.candidate,
     outside.is_empty
       or case when has_likes then s.is_liked and s.liked >= outside.reach else -s.unliked >= outside.reach end,
     outside.is_empty
-  from documents as d
-  join stored as s on s.id = d.id
+  from stored as s
   join anchors as a on a.place = s.nearest
   cross join outside
   where s.similarity > options.similarity_threshold;
@@ -4437,7 +4514,7 @@ create or replace function neural_search.best_score_candidates(
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
-  deepest constant integer := 1000; -- the most that match_documents returns
+  deepest constant integer := 1000; -- the most that find_similar returns
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
@@ -4628,7 +4705,7 @@ begin
     );
   else
     pool = array(
-      select c from neural_search.average_candidates(liked, unliked, depth, is_pooled, page_after, options) as c
+      select c from neural_search.average_candidates(liked, unliked, depth, page_after, options) as c
     );
   end if;
 
@@ -4641,9 +4718,13 @@ begin
   places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
     where l.leader = l.ordinality order by 1);
   if diversity > 0 then
-    select array_agg(c.relevance order by c.ordinality), array_agg(c.embedding order by c.ordinality)
+    with stored as materialized (
+      select d.id, d.embedding from neural_search.documents as d where d.id = any (array(select c.id from unnest(pool) as c))
+    )
+    select array_agg(c.relevance order by c.ordinality), array_agg(s.embedding order by c.ordinality)
       into relevances, embeddings
-    from unnest(pool) with ordinality as c where c.ordinality = any (places);
+    from unnest(pool) with ordinality as c left join stored as s on s.id = c.id
+    where c.ordinality = any (places);
     places = array(
       select places[chosen.place]
       from unnest(neural_search.diversified(relevances, embeddings, diversity, skipped + wanted))
@@ -4651,17 +4732,24 @@ begin
       order by chosen.rank
     );
   end if;
+  places = places[skipped + 1:skipped + wanted];
 
   return query
-  select c.id, c.content, c.similarity, c.bucket_id, c.object_id, c.metadata, c.confidence, c.score, c.closest, (
+  with told as materialized (
+    select d.* from neural_search.described(array(
+      select c.id from unnest(pool) with ordinality as c where leaders[c.ordinality] = any (places)
+    )) as d
+  )
+  select c.id, t.content, c.similarity, t.bucket_id, t.object_id, t.metadata, c.confidence, c.score, c.closest, (
     select coalesce(jsonb_agg(
-      jsonb_build_object('id', f.id, 'bucket', f.bucket_id, 'name', f.content) order by f.ordinality), '[]')
-    from unnest(pool) with ordinality as f
+      jsonb_build_object('id', f.id, 'bucket', b.bucket_id, 'name', b.content) order by f.ordinality), '[]')
+    from unnest(pool) with ordinality as f join told as b on b.id = f.id
     where leaders[f.ordinality] = c.ordinality and f.ordinality <> c.ordinality
   )
   from unnest(pool) with ordinality as c
   join unnest(places) with ordinality as p (place, rank) on p.place = c.ordinality
-  order by p.rank limit wanted offset skipped;
+  join told as t on t.id = c.id
+  order by p.rank;
 end
 $$;
 comment on function public.recommend_documents is
@@ -4844,6 +4932,7 @@ grant execute on function
   neural_search.nearest, neural_search.find_public, neural_search.find_seen, neural_search.state_of,
   neural_search.read_search, neural_search.first_depth, neural_search.check_depth, neural_search.following,
   neural_search.find_page, neural_search.search_parameters, neural_search.search_settings,
+  neural_search.find_similar, neural_search.described,
   neural_search.text_configuration, neural_search.lexemes, neural_search.rarest_first,
   neural_search.nearest_with_words, neural_search.last_one, neural_search.find_page_by_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.check_that, neural_search.check_range,
@@ -4879,6 +4968,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '2ce99e24d196eb67edbff031fec7d2b105b3df21e2f231f2ac13060d518ca901', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b657d70c1ce034b1b9b9b0a294518ecb51431bf0dec2d1bf346d6513743728e2', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -62,6 +62,7 @@ grant execute on function
   neural_search.nearest, neural_search.find_public, neural_search.find_seen, neural_search.state_of,
   neural_search.read_search, neural_search.first_depth, neural_search.check_depth, neural_search.following,
   neural_search.find_page, neural_search.search_parameters, neural_search.search_settings,
+  neural_search.find_similar, neural_search.described,
   neural_search.text_configuration, neural_search.lexemes, neural_search.rarest_first,
   neural_search.nearest_with_words, neural_search.last_one, neural_search.find_page_by_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.check_that, neural_search.check_range,

@@ -1,6 +1,6 @@
 -- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by match_documents and
+-- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by find_similar and
 -- get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
@@ -159,8 +159,8 @@ comment on function neural_search.liked_kind is
 -- confidence comes from the similarity to the likes' middle. Of unlikes alone nothing is liked; there the direction away
 -- from them is all there is to judge by.
 create or replace function neural_search.average_pool(
-  likes neural_search.example[], unlikes neural_search.example[], depth integer, with_embeddings boolean,
-  page_after jsonb, options neural_search.search_options
+  likes neural_search.example[], unlikes neural_search.example[], depth integer, page_after jsonb,
+  options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
@@ -173,9 +173,9 @@ begin
   select * into level from neural_search.confidence_levels(options.model, kind, extensions.l2_normalize(liked));
   return query
   with found as materialized (
-    select m.* from public.match_documents(
+    select m.* from neural_search.find_similar(
       query_embedding => searched,
-      similarity_threshold => options.similarity_threshold, match_count => depth + cardinality(left_out),
+      similarity_threshold => options.similarity_threshold, match_count => depth + cardinality(left_out), skip_count => 0,
       filter => options.filter, page_after => page_after - 'score' || jsonb_build_object('similarity', page_after -> 'score'),
       model => options.model, query_kind => kind,
       -- Where it judges by the same vector, it spares much.
@@ -188,10 +188,10 @@ begin
   stored as materialized ( -- not read where a single like is everybody's closest and the only judge
     select d.id, d.embedding from neural_search.documents as d
     where d.id = any (case
-      when with_embeddings or liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
+      when liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
     end)
   )
-  select f.id, f.content, f.similarity, f.bucket_id, f.object_id, f.metadata,
+  select f.id, f.similarity,
     case
       when liked is null then f.confidence
       else neural_search.confidence_of(
@@ -202,8 +202,7 @@ begin
     (
       select l.place from unnest(likes) as l
       order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
-    ),
-    s.embedding
+    )
   from found as f left join stored as s on s.id = f.id
   order by f.similarity desc, f.id;
 end
@@ -213,14 +212,14 @@ comment on function neural_search.average_pool is
 
 
 create or replace function neural_search.average_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, with_embeddings boolean,
-  page_after jsonb, options neural_search.search_options
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+  options neural_search.search_options
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes));
   first constant text := case when options.best_confidence is not null and cardinality(unlikes) > 0 then (
-    select p.confidence from neural_search.average_pool(likes, unlikes, 1, false, null, options) as p
+    select p.confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
   ) end;
   depth integer := wanted;
   pool neural_search.candidate[];
@@ -230,9 +229,7 @@ begin
     return;
   end if;
   loop
-    pool = array(
-      select p from neural_search.average_pool(likes, unlikes, depth, with_embeddings, page_after, options) as p
-    );
+    pool = array(select p from neural_search.average_pool(likes, unlikes, depth, page_after, options) as p);
     kept = array(
       select k from unnest(pool) as k where neural_search.is_confident(k.confidence, options.min_confidence)
       order by k.score desc, k.id limit wanted
@@ -331,10 +328,11 @@ begin
     ) as levels on true
   ),
   found as materialized (
-    select a.place, a.weight * m.similarity as reach, m.*
-    from anchors as a cross join lateral public.match_documents(
-      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth,
-      filter => options.filter, model => options.model, query_kind => options.query_kind
+    select a.place, a.weight * m.similarity as reach, m.id
+    from anchors as a cross join lateral neural_search.find_similar(
+      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth, skip_count => 0,
+      filter => options.filter, page_after => null, model => options.model, query_kind => options.query_kind,
+      min_confidence => null, best_confidence => null
     ) as m
   ),
   lists as (
@@ -349,33 +347,28 @@ begin
       case when has_likes then max(l.reach) else min(l.reach) end as reach
     from lists as l
   ),
-  documents as materialized (
-    select distinct on (f.id) f.* from found as f where f.id <> all (left_out) order by f.id
-  ),
   stored as materialized (
-    select s.id, s.embedding, liked.weighted as liked, unliked.weighted as unliked,
+    select s.id, liked.weighted as liked, unliked.weighted as unliked,
       coalesce(liked.similarity, -unliked.similarity) as similarity,
       coalesce(liked.nearest, unliked.nearest) as nearest,
       coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
     from neural_search.documents as s
     cross join lateral neural_search.compared(s.embedding, likes) as liked
     cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
-    where s.id = any (array(select d.id from documents as d))
+    where s.id = any (array(select distinct f.id from found as f where f.id <> all (left_out)))
   )
   select
     row(
-      d.id, d.content, s.similarity, d.bucket_id, d.object_id, d.metadata,
+      s.id, s.similarity,
       neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
       case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
       case when s.is_liked then s.liked else -2 - s.unliked end, -- the latter at most as great
-      case when has_likes then s.nearest end,
-      s.embedding
+      case when has_likes then s.nearest end
     )::neural_search.candidate,
     outside.is_empty
       or case when has_likes then s.is_liked and s.liked >= outside.reach else -s.unliked >= outside.reach end,
     outside.is_empty
-  from documents as d
-  join stored as s on s.id = d.id
+  from stored as s
   join anchors as a on a.place = s.nearest
   cross join outside
   where s.similarity > options.similarity_threshold;
@@ -391,7 +384,7 @@ create or replace function neural_search.best_score_candidates(
 ) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
-  deepest constant integer := 1000; -- the most that match_documents returns
+  deepest constant integer := 1000; -- the most that find_similar returns
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
@@ -582,7 +575,7 @@ begin
     );
   else
     pool = array(
-      select c from neural_search.average_candidates(liked, unliked, depth, is_pooled, page_after, options) as c
+      select c from neural_search.average_candidates(liked, unliked, depth, page_after, options) as c
     );
   end if;
 
@@ -595,9 +588,13 @@ begin
   places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
     where l.leader = l.ordinality order by 1);
   if diversity > 0 then
-    select array_agg(c.relevance order by c.ordinality), array_agg(c.embedding order by c.ordinality)
+    with stored as materialized (
+      select d.id, d.embedding from neural_search.documents as d where d.id = any (array(select c.id from unnest(pool) as c))
+    )
+    select array_agg(c.relevance order by c.ordinality), array_agg(s.embedding order by c.ordinality)
       into relevances, embeddings
-    from unnest(pool) with ordinality as c where c.ordinality = any (places);
+    from unnest(pool) with ordinality as c left join stored as s on s.id = c.id
+    where c.ordinality = any (places);
     places = array(
       select places[chosen.place]
       from unnest(neural_search.diversified(relevances, embeddings, diversity, skipped + wanted))
@@ -605,17 +602,24 @@ begin
       order by chosen.rank
     );
   end if;
+  places = places[skipped + 1:skipped + wanted];
 
   return query
-  select c.id, c.content, c.similarity, c.bucket_id, c.object_id, c.metadata, c.confidence, c.score, c.closest, (
+  with told as materialized (
+    select d.* from neural_search.described(array(
+      select c.id from unnest(pool) with ordinality as c where leaders[c.ordinality] = any (places)
+    )) as d
+  )
+  select c.id, t.content, c.similarity, t.bucket_id, t.object_id, t.metadata, c.confidence, c.score, c.closest, (
     select coalesce(jsonb_agg(
-      jsonb_build_object('id', f.id, 'bucket', f.bucket_id, 'name', f.content) order by f.ordinality), '[]')
-    from unnest(pool) with ordinality as f
+      jsonb_build_object('id', f.id, 'bucket', b.bucket_id, 'name', b.content) order by f.ordinality), '[]')
+    from unnest(pool) with ordinality as f join told as b on b.id = f.id
     where leaders[f.ordinality] = c.ordinality and f.ordinality <> c.ordinality
   )
   from unnest(pool) with ordinality as c
   join unnest(places) with ordinality as p (place, rank) on p.place = c.ordinality
-  order by p.rank limit wanted offset skipped;
+  join told as t on t.id = c.id
+  order by p.rank;
 end
 $$;
 comment on function public.recommend_documents is

@@ -1,7 +1,7 @@
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: active_model, filter_keys, match_documents and its parts (which search_documents shares), get_embeddings,
--- object_states.
+-- Objects: active_model, filter_keys, match_documents and its parts (which search_documents and recommend_documents share),
+-- get_embeddings, object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -238,8 +238,8 @@ comment on function neural_search.set_parameters is
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
-  matches constant text := 'select d.id, d.content, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
-    'd.bucket_id, d.object_id, d.metadata, d.object_version';
+  matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
+    'd.object_id, d.object_version';
 begin
   return case way
     when 'hnsw' then format(
@@ -631,20 +631,10 @@ $$;
 comment on function neural_search.search_settings is 'A search''s values of search_parameters.';
 
 
-create or replace function public.match_documents(
-  query_embedding extensions.vector,
-  similarity_threshold double precision default 0,
-  match_count integer default 10,
-  skip_count integer default 0,
-  filter jsonb default '{}',
-  page_after jsonb default null,
-  model text default null,
-  query_kind text default 'image',
-  min_confidence text default null,
-  best_confidence text default null
-) returns table (
-  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
-)
+create or replace function neural_search.find_similar(
+  query_embedding extensions.vector, similarity_threshold double precision, match_count integer, skip_count integer,
+  filter jsonb, page_after jsonb, model text, query_kind text, min_confidence text, best_confidence text
+) returns table (id bigint, similarity double precision, confidence text)
 language plpgsql stable set search_path = ''
 -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
 -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
@@ -672,9 +662,73 @@ begin
   perform neural_search.log_failures();
 
   return query
-  select m.id, m.content, m.similarity, m.bucket_id, m.object_id, m.metadata,
-    neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
+  select m.id, m.similarity, neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
   from unnest(page) as m;
+end
+$$;
+comment on function neural_search.find_similar is 'match_documents, of which nothing wide is read.';
+
+
+-- The only place where a search reads what is wide, metadata above all: on the way to a page it comes across thousands.
+-- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
+create or replace function neural_search.described(ids bigint[], prepared text default 'on')
+returns setof neural_search.description
+language plpgsql stable set search_path = storage, public, extensions -- as can_see has it
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  names constant text[] := array['neural_search.prepared', 'storage.operation'];
+  former text[] := neural_search.set_parameters(names, array[prepared, 'storage.object.get_authenticated']);
+  found neural_search.description[];
+begin
+  begin
+    found = array(
+      select row(d.id, d.content, d.bucket_id, d.object_id, d.metadata)::neural_search.description
+      from neural_search.documents as d where d.id = any (ids)
+    );
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
+    if prepared <> 'on' then
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
+    end if;
+    found = array(select d from neural_search.described(ids, 'off') as d);
+    perform neural_search.log_failures();
+  end;
+  former = neural_search.set_parameters(names, former);
+  return query select d.* from unnest(found) as d;
+end
+$$;
+comment on function neural_search.described is 'What callers are told of these documents, those that they may see.';
+
+
+create or replace function public.match_documents(
+  query_embedding extensions.vector,
+  similarity_threshold double precision default 0,
+  match_count integer default 10,
+  skip_count integer default 0,
+  filter jsonb default '{}',
+  page_after jsonb default null,
+  model text default null,
+  query_kind text default 'image',
+  min_confidence text default null,
+  best_confidence text default null
+) returns table (
+  id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text
+)
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with found as materialized (
+    select f.* from neural_search.find_similar(
+      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model, query_kind, min_confidence,
+      best_confidence
+    ) as f
+  )
+  select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence
+  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
+  order by f.similarity desc, f.id;
 end
 $$;
 comment on function public.match_documents is

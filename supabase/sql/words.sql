@@ -321,7 +321,7 @@ create or replace function public.search_documents(
   score double precision, found_by text[]
 )
 language plpgsql stable set search_path = ''
-set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as match_documents has them
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as find_similar has them
 as $$
 #variable_conflict use_column
 declare
@@ -359,15 +359,18 @@ begin
   perform neural_search.log_failures();
 
   return query
-  select p.id, p.content, p.similarity, p.bucket_id, p.object_id, p.metadata, c.confidence, p.score,
+  select p.id, d.content, p.similarity, d.bucket_id, d.object_id, d.metadata, c.confidence, p.score,
     array_remove(array[
       case when p.source is null or c.confidence <> 'unrelated' then 'image' end,
       case when p.source & 1 > 0 then 'name' end,
       case when p.source & 2 > 0 then 'metadata' end
     ], null)
-  from unnest(page) as p cross join lateral (
+  from unnest(page) as p
+  join neural_search.described(array(select w.id from unnest(page) as w)) as d on d.id = p.id
+  cross join lateral (
     select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
-  ) as c;
+  ) as c
+  order by p.score desc, p.id;
 end
 $$;
 comment on function public.search_documents is

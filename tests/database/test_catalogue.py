@@ -74,6 +74,7 @@ HELPERS = {
     "neural_search.declared_conditions",
     "neural_search.declared_keys",
     "neural_search.declared_values",
+    "neural_search.described",
     "neural_search.diversified",
     "neural_search.expected_objects",
     "neural_search.expected_rows",
@@ -84,6 +85,7 @@ HELPERS = {
     "neural_search.find_page_by_words",
     "neural_search.find_public",
     "neural_search.find_seen",
+    "neural_search.find_similar",
     "neural_search.first_depth",
     "neural_search.following",
     "neural_search.ids_with_metadata",
@@ -197,7 +199,7 @@ def test_every_view_reads_as_its_caller(catalogue):
 
 
 ASKING = (
-    "can_see", "declared_values", "find_matches", "find_seen", "policies_work", "seen_among",
+    "can_see", "declared_values", "described", "find_matches", "find_seen", "policies_work", "seen_among",
     "visible_objects",
 )  # fmt: skip
 INLINED = {
