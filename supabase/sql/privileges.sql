@@ -63,7 +63,7 @@ grant execute on function
   neural_search.read_search, neural_search.first_depth, neural_search.check_depth, neural_search.following,
   neural_search.find_page, neural_search.search_parameters, neural_search.search_settings,
   neural_search.find_similar, neural_search.described,
-  neural_search.text_configuration, neural_search.lexemes, neural_search.rarest_first,
+  neural_search.text_configuration, neural_search.composed, neural_search.lexemes, neural_search.rarest_first,
   neural_search.nearest_with_words, neural_search.last_one, neural_search.find_page_by_words,
   neural_search.lsh_length, neural_search.lsh_bits, neural_search.check_that, neural_search.check_range,
   neural_search.check_vector, neural_search.are_duplicates,

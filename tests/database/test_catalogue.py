@@ -67,6 +67,7 @@ HELPERS = {
     "neural_search.check_that",
     "neural_search.check_vector",
     "neural_search.compared",
+    "neural_search.composed",
     "neural_search.confidence_levels",
     "neural_search.confidence_of",
     "neural_search.declarations",

@@ -61,6 +61,19 @@ def test_paths_are_split_into_words(db, path, expected):
     assert words(db, path) == dict.fromkeys(expected, 1)
 
 
+def test_no_more_than_two_hundred_combining_marks_are_put_in_order_at_a_time(db):
+    """The time that Postgres takes for it grows with the square of their number."""
+    composed = "select neural_search.composed(%s)"
+    above, below = "\u0301", "\u0323"  # the latter comes first in the canonical order
+    assert db.execute(composed, [f"o{above * 2}{below}"]).fetchone() == (f"\u1ecd{above * 2}",)
+    many = db.execute(composed, ["o" + above * 300 + below]).fetchone()
+    assert many == ("\u00f3" + above * 199 + below + above * 100,)
+
+
+def test_characters_that_stand_for_a_sentence_make_a_text_no_longer(db):
+    assert db.execute("select length(neural_search.composed(%s))", ["\ufdfa" * 2000]).fetchone() == (2000,)
+
+
 def test_strings_and_lists_of_strings_are_the_metadata_s_words(db):
     metadata = {"title": "Red Barn", "tags": ["farm", "barnDoor", 7], "nested": {"not": "this"}, "n": 5}
     assert words(db, "barn.png", metadata) == {"barn": 3, "red": 2, "farm": 2, "door": 2}
