@@ -8,9 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2ce99e24d196eb67edbff031fec7d2b105b3df21e2f231f2ac13060d518ca901'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b657d70c1ce034b1b9b9b0a294518ecb51431bf0dec2d1bf346d6513743728e2'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1088295167851fac63c56b8a6557f2e427b0f268bc0db5130856951c9a640de3'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338'
     ) then
       return;
     end if;
@@ -451,6 +449,34 @@ comment on type neural_search.search is
   'read_lexemes those whose documents are all read.';
 
 
+-- From sql/incremental/0.2.0/90_pages.sql
+
+-- What is wide is read for the final page alone.
+alter type neural_search.match
+  drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists metadata;
+comment on type neural_search.match is
+  'A document that a search came across, with all that decides about it; its score, and where it has words of the query '
+  '(words.source).';
+alter type neural_search.candidate
+  drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists object_id,
+  drop attribute if exists metadata, drop attribute if exists embedding;
+drop function if exists neural_search.average_pool(
+  neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
+);
+drop function if exists neural_search.average_candidates(
+  neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
+);
+
+do $$
+begin
+  if to_regtype('neural_search.description') is null then
+    create type neural_search.description as (id bigint, content text, bucket_id text, object_id uuid, metadata jsonb);
+  end if;
+end
+$$;
+comment on type neural_search.description is 'What callers are told of a document.';
+
+
 -- From sql/checks.sql
 
 -- Checks: what arguments must fulfil, and the errors that they raise.
@@ -500,32 +526,6 @@ begin
 end
 $$;
 comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding of another length, or of none.';
--- From sql/incremental/0.2.0/90_pages.sql
-
--- What is wide is read for the final page alone.
-alter type neural_search.match
-  drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists metadata;
-comment on type neural_search.match is
-  'A document that a search came across, with all that decides about it; its score, and where it has words of the query '
-  '(words.source).';
-alter type neural_search.candidate
-  drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists object_id,
-  drop attribute if exists metadata, drop attribute if exists embedding;
-drop function if exists neural_search.average_pool(
-  neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
-);
-drop function if exists neural_search.average_candidates(
-  neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
-);
-
-do $$
-begin
-  if to_regtype('neural_search.description') is null then
-    create type neural_search.description as (id bigint, content text, bucket_id text, object_id uuid, metadata jsonb);
-  end if;
-end
-$$;
-comment on type neural_search.description is 'What callers are told of a document.';
 
 
 -- From sql/documents.sql
@@ -4980,9 +4980,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '2ce99e24d196eb67edbff031fec7d2b105b3df21e2f231f2ac13060d518ca901', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'b657d70c1ce034b1b9b9b0a294518ecb51431bf0dec2d1bf346d6513743728e2', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '1088295167851fac63c56b8a6557f2e427b0f268bc0db5130856951c9a640de3', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
