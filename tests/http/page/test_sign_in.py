@@ -11,53 +11,20 @@ import jwt
 import pytest
 import requests
 from playwright.sync_api import Browser, Locator, Page, expect
+from support import two_users
 from support.fake_query import PHOTOS
-from support.waiting import eventually
+from support.two_users import ADA, GRACE, OWN, bearer, key, store
 
 from local import keys
 from local.stack import Stack
 
-ADA, GRACE = ("ada@example.com", "ada-demo"), ("grace@example.com", "grace-demo")
-OWN = {ADA: ("household/cup.jpg", "household/plate.jpg"), GRACE: ("tools/hammer1.jpg", "tools/hammer2.jpg")}
-SHARED = "fish/fish3.jpg"
 SOON = 30_000  # ms; a first query may have to wake the model
 
 
 @pytest.fixture(scope="module")
 def stack(embedded_stack: Stack) -> Stack:
-    store(embedded_stack, "images", SHARED, {})
-    for user, names in OWN.items():
-        for name in names:
-            store(embedded_stack, "albums", name, bearer(embedded_stack, user))
+    two_users.fill(embedded_stack)
     return embedded_stack
-
-
-def bearer(stack: Stack, user: tuple[str, str]) -> dict[str, str]:
-    url = f"{stack.url}/auth/v1/token?grant_type=password"
-    answer = requests.post(url, json={"email": user[0], "password": user[1]}, headers=key(stack), timeout=30)
-    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
-
-
-def key(stack: Stack) -> dict[str, str]:
-    return {"apikey": stack.settings.publishable_key}
-
-
-def store(stack: Stack, bucket: str, name: str, headers: dict[str, str]) -> None:
-    """And wait until its owner can find it."""
-    headers = {**key(stack), **headers}
-    url = f"{stack.url}/storage/v1/object/{bucket}/{name}"
-    upsert = {"Content-Type": "image/jpeg", "x-upsert": "true"}
-    requests.post(
-        url, data=(PHOTOS / name).read_bytes(), headers=headers | upsert, timeout=30
-    ).raise_for_status()
-    states = f"{stack.url}/rest/v1/rpc/object_states"
-    asked = {"bucket": bucket, "names": [name]}
-    eventually(
-        lambda: (
-            requests.post(states, json=asked, headers=headers, timeout=30).json()[0]["state"] == "searchable"
-        ),
-        120,
-    )
 
 
 @pytest.fixture
