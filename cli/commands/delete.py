@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +31,9 @@ def delete(
         typer.Argument(metavar="NAME…", help="Paths in the bucket; `folder/` means all below it."),
     ],
     bucket: Annotated[str, typer.Option(help="The bucket to delete from.")] = "images",
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Let `/` mean all that is in the bucket.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -37,52 +41,96 @@ def delete(
 
     Exit status 1 where a name wasn't there, or isn't yours to delete.
     """
+    _check(names, bucket, everything)
     with Project(settings.load()) as project:
         project.require_bucket(bucket)
         remote = project.storage.storage.from_(bucket)
-        wanted = list(dict.fromkeys(found for name in names for found in _expanded(remote, name)))
-        if not yes:
-            typer.confirm(f"Delete {count(len(wanted), 'object')} from the bucket {bucket}?", abort=True)
-        deleted = _deleted(remote, wanted)
+        wanted, folders = _wanted(remote, names)
+        there = [name for name, is_there in wanted.items() if is_there]
+        if there and not yes:
+            typer.confirm(f"Delete {count(len(there), 'object')} from the bucket {bucket}?", abort=True)
+        deleted = _deleted(remote, there)
     missing = [name for name in wanted if name not in deleted]
     if as_json:
         output.print_json({"deleted": sorted(deleted), "not_deleted": missing})
     else:
-        _report(len(deleted), missing)
+        _report(len(deleted), missing, folders)
     if missing:
         raise typer.Exit(1)
 
 
-def _report(deleted: int, missing: Sequence[str]) -> None:
+def _check(names: Sequence[str], bucket: str, everything: bool) -> None:
+    """`/` is what an empty variable makes of "$FOLDER/"."""
+    whole = [name for name in names if not name.strip("/")]
+    if whole and not (everything and all(whole)):
+        raise RequestError(
+            f"{whole[0]!r} names no folder, but all of the bucket {bucket!r}: was a variable empty? "
+            "`neural-search delete / --everything` deletes all that is in it."
+        )
+
+
+def _report(deleted: int, missing: Sequence[str], folders: set[str]) -> None:
     output.say(f"Deleted: {count(deleted, 'object')}")
     if missing:
         output.warn(f"Not deleted, not there or not yours to delete: {count(len(missing), 'object')}")
     for name in missing:
-        output.warn(f"  {name}")
+        output.warn(f"  {name}" + (f" (a folder. Did you mean '{name}/'?)" if name in folders else ""))
 
 
-def _expanded(remote: SyncBucketProxy, name: str) -> Iterator[str]:
-    """The name itself, or every object below a folder."""
-    if not name.endswith("/"):
-        yield name
-        return
-    below = list(_below(remote, name.strip("/")))
+def _wanted(remote: SyncBucketProxy, names: Sequence[str]) -> tuple[dict[str, bool], set[str]]:
+    """Of each object that is meant, whether it is there; and those of the names that are folders."""
+    plain = [name for name in names if not name.endswith("/")]
+    files, folders = _found(remote, plain)
+    wanted = {name: name in files for name in plain}
+    for name in names:
+        if name.endswith("/"):
+            wanted |= dict.fromkeys(_below(remote, name), True)
+    return wanted, folders
+
+
+def _found(remote: SyncBucketProxy, names: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Those of the names that are objects, and those that are folders, by listing where they are."""
+    files: set[str] = set()
+    folders: set[str] = set()
+    for folder, group in groupby(sorted(names, key=_split), lambda name: _split(name)[0]):
+        together = set(group)
+        beginning = _split(*together)[1] if len(together) == 1 else ""
+        for path, is_folder in _entries(remote, folder, beginning):
+            if path in together:
+                (folders if is_folder else files).add(path)
+    return files, folders
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The folder and the last part of a path."""
+    folder, _, last = name.rpartition("/")
+    return folder, last
+
+
+def _below(remote: SyncBucketProxy, name: str) -> list[str]:
+    """Every object below a folder."""
+    below = list(_descended(remote, name.strip("/")))
     if not below:
         raise RequestError(f"There is nothing in the folder {name!r}, or nothing that this key may see.")
-    yield from below
+    return below
 
 
-def _below(remote: SyncBucketProxy, folder: str) -> Iterator[str]:
+def _descended(remote: SyncBucketProxy, folder: str) -> Iterator[str]:
+    for path, is_folder in _entries(remote, folder):
+        if is_folder:
+            yield from _descended(remote, path)
+        else:
+            yield path
+
+
+def _entries(remote: SyncBucketProxy, folder: str, beginning: str = "") -> Iterator[tuple[str, bool]]:
+    """The paths right below a folder that begin so, and whether each is a folder itself."""
     offset = 0
     while True:
         with storage_errors():
-            page = remote.list(folder, {"limit": PAGE, "offset": offset})
+            page = remote.list(folder, {"limit": PAGE, "offset": offset, "search": beginning})
         for entry in page:
-            path = f"{folder}/{entry['name']}" if folder else entry["name"]
-            if entry["id"]:
-                yield path
-            else:  # a folder
-                yield from _below(remote, path)
+            yield f"{folder}/{entry['name']}" if folder else entry["name"], not entry["id"]
         if len(page) < PAGE:
             return
         offset += PAGE

@@ -63,7 +63,7 @@ def show(found: Row) -> None:
 def _show_quality(found: Row) -> None:
     quality = found["quality"]
     output.say(
-        f"Right is what lies in the same folder, for {count(quality['queries'], 'image')} that have company:"
+        f"Right is what lies in the same folder, for {count(quality['queries'], 'image')} with company there:"
     )
     rows = [
         (name, *(_told(values[metric]) for metric in comparison.QUALITY))

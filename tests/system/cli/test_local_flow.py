@@ -97,7 +97,9 @@ def test_other_bytes_under_a_taken_name_need_upsert(stack: CommandLine, tmp_path
 def test_a_name_beyond_ascii_is_stored_in_latin_letters_and_told(stack: CommandLine, tmp_path: Path):
     write_picture(tmp_path / "tür.png")
     write_picture(tmp_path / "door.png")
+    (tmp_path / "notes.txt").write_text("not to be uploaded")
     told = stack.run("upload", tmp_path, "--prefix", "names").stdout
+    assert "Left out what is no image: 1 file, such as notes.txt." in told
     assert "tür.png is stored as names/tur.png" in told and "Uploaded: 2 files" in told
 
 
@@ -152,6 +154,42 @@ def test_deleted_images_leave_storage_and_the_search(stack: CommandLine, tmp_pat
     found = stack.json("query", "--image", tmp_path / "a.png", "--prefix", "gone/")["results"]
     assert [row["name"] for row in found] == ["gone/b.png"]
     assert "nothing in the folder 'gone/deep/'" in stack.error("delete", "gone/deep/", "--yes")
+
+
+@pytest.fixture(scope="module")
+def papers(stack: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The commands on a bucket of two images, one in a folder."""
+    folder = tmp_path_factory.mktemp("papers")
+    with Project(stack.target) as project:
+        project.storage.storage.create_bucket("papers")
+    for name in ("sub/a.png", "sub/b.png", "sub_a.png"):
+        write_picture(folder / name)
+    stack.run("upload", folder, "--bucket", "papers")
+    return stack
+
+
+@pytest.mark.parametrize("name", ["/", "//", ""])
+def test_an_empty_variable_before_the_slash_deletes_no_bucket(papers: CommandLine, name: str):
+    told = papers.error("delete", "sub_a.png", name, "--bucket", "papers", "--yes")
+    assert f"{name!r} names no folder, but all of the bucket 'papers'" in told
+    assert "`neural-search delete / --everything`" in told
+
+
+def test_a_folder_without_its_slash_is_recognised(papers: CommandLine):
+    done = papers.run("delete", "sub", "--bucket", "papers", "--yes", status=1)
+    assert "Deleted: 0 objects" in done.stdout and "  sub (a folder. Did you mean 'sub/'?)" in done.stderr
+
+
+def test_the_question_counts_what_is_there(papers: CommandLine):
+    asked = papers.run("delete", "sub/a.png", "sub/none.png", "other.png", "--bucket", "papers", status=1)
+    assert "Delete 1 object from the bucket papers?" in asked.stdout
+    unasked = papers.run("delete", "none.png", "--bucket", "papers", status=1)
+    assert "Delete" not in unasked.stdout.replace("Deleted: 0 objects", "")
+
+
+def test_everything_in_a_bucket_is_deleted_where_that_is_said(papers: CommandLine):
+    answer = papers.json("delete", "/", "--everything", "--bucket", "papers", "--yes")
+    assert answer == {"deleted": ["sub/a.png", "sub/b.png", "sub_a.png"], "not_deleted": []}
 
 
 def test_an_image_finds_itself_first(stack: CommandLine, folder: Path, uploaded: dict[str, object]):
