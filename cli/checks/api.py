@@ -20,17 +20,14 @@ Report = Callable[[], dict[str, Any]]
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
     if not target.supabase_url:
-        names = ("Storage", "publishable key", "seen by anon", "secret key", "queue")
+        names = ("publishable key", "secret key", "queue", "Storage", "seen by anon")
         yield "SUPABASE_URL is not set", dict.fromkeys(names, str)
         return
     with Project(target) as project:
-        either = target.secret_key or target.publishable_key
-        yield "" if either else "no key is set", {"Storage": lambda: storage(project)}
+        # The keys first: whatever needs one that is refused is skipped after them.
         missing = "" if target.publishable_key else "SUPABASE_PUBLISHABLE_KEY is not set"
         yield missing, {"publishable key": lambda: publishable_key(project)}
         missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
-        keys = "" if target.publishable_key and target.secret_key else "both keys are not set"
-        yield keys, {"seen by anon": lambda: seen_by_anon(project)}
         report = cache(lambda: project.call_as("secret_key", "embedding_report"))
         yield (
             missing,
@@ -39,6 +36,10 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
                 "queue": lambda: queue(report, lambda: _due(project)),
             },
         )
+        either = target.secret_key or target.publishable_key
+        yield "" if either else "no key is set", {"Storage": lambda: storage(project)}
+        keys = "" if target.publishable_key and target.secret_key else "both keys are not set"
+        yield keys, {"seen by anon": lambda: seen_by_anon(project)}
 
 
 def storage(project: Project) -> str:

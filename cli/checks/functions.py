@@ -7,9 +7,9 @@ from typing import Any
 
 import requests
 
-from cli.client.project import Project
-from shared.errors import NeuralSearchError
-from shared.settings import Settings
+from cli.client.project import Project, refused
+from shared.errors import NeuralSearchError, Unauthorized
+from shared.settings import ENVIRONMENT, Settings
 
 TIMEOUT_SECONDS = 30  # a first /live embeds a picture
 SAMPLE = 1000  # documents among which one is looked for that anon may not see
@@ -103,6 +103,9 @@ def ask(url: str, **headers: str) -> str:
         response = requests.get(url, headers=given, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
         raise _silent(url, error) from error
+    if response.status_code == 401 and "apikey" in given:
+        variable = ENVIRONMENT["publishable_key"][0]
+        raise Unauthorized(refused(url, variable), value=variable)
     if response.status_code != 200:
         raise NeuralSearchError(f"{url} answered {response.status_code}: {_detail(response)}")
     embedding = _json(response).get("embedding", {})

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from local.stack import HOST, Stack
 from shared.errors import NeuralSearchError, SettingsError, StackError
 from shared.settings import Settings
 
@@ -41,9 +42,8 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
             "models' vectors": lambda: vectors(target),
         },
     )
-    elsewhere = "" if is_embedded(target) else "SUPABASE_URL names another project than the embedded stack"
     yield (
-        elsewhere,
+        elsewhere(target),
         {
             "embedded stack's packages": lambda: packages(NEEDED_BY_THE_STACK),
             "embedded stack's folder": lambda: folder(target),
@@ -53,12 +53,17 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
     )
 
 
-def is_embedded(target: Settings) -> bool:
-    """Whether the target is the stack that `neural-search up` runs here, or would be."""
-    parts = urlsplit(target.supabase_url)
-    return not target.supabase_url or (
-        parts.hostname in ("127.0.0.1", "localhost") and parts.port == target.local_port
-    )
+def elsewhere(target: Settings) -> str:
+    """Why the target isn't the stack that runs here on LOCAL_DATA, or would run; empty where it is."""
+    stack = _stack(target)
+    if not target.supabase_url or target.supabase_url.replace("localhost", HOST) == stack:
+        return ""
+    return f"SUPABASE_URL is {target.supabase_url}, the embedded stack in {target.local_data} has {stack}"
+
+
+def _stack(target: Settings) -> str:
+    running = Stack.running(target)  # LOCAL_PORT need not be set in every shell
+    return running.url if running else f"http://{HOST}:{target.local_port}"
 
 
 def packages(needed: dict[str, str]) -> str:
@@ -101,7 +106,7 @@ def folder(target: Settings) -> str:
 
 def port(target: Settings) -> str:
     if target.supabase_url:
-        return f"{target.local_port} (the running stack's)"
+        return f"{urlsplit(target.supabase_url).port} (the running stack's)"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -90,7 +90,8 @@ class Project:
         except DatabaseUnavailable as error:
             raise DatabaseUnavailable(f"{error} at {self.url}. {UNREACHABLE}") from error
         except Unauthorized as error:
-            raise Unauthorized(refused(self.url, ENVIRONMENT[key][0])) from error
+            variable = ENVIRONMENT[key][0]
+            raise Unauthorized(refused(self.url, variable), value=variable) from error
         except DatabaseForbidden as error:
             raise DatabaseForbidden(f"{error}: check {ENVIRONMENT[key][0]}.") from error
 
@@ -111,6 +112,7 @@ class Project:
 
 
 def refused(place: str, variable: str) -> str:
+    """The message of an error whose `value` is the environment variable of the key."""
     return f"{place} refuses the key: check {variable}."
 
 
@@ -145,7 +147,7 @@ def _storage_error(status: str, code: str, message: str, key_variable: str) -> S
     if status == "404":
         return ObjectNotFound()
     if status == "401":
-        return StorageForbidden(refused("Storage", key_variable))
+        return StorageForbidden(refused("Storage", key_variable), value=key_variable)
     if status == "403":
         return StorageForbidden(f"{message}. Set SUPABASE_SECRET_KEY, or let a policy allow it.")
     if status == "409":

@@ -11,7 +11,7 @@ import typer
 from cli.console import output
 from cli.console.output import AsJson
 from shared import settings
-from shared.errors import NeuralSearchError
+from shared.errors import NeuralSearchError, StorageForbidden, Unauthorized
 
 OK, WRONG, SKIPPED = "OK", "WRONG", "SKIPPED"
 NO_PROJECT = (
@@ -58,15 +58,20 @@ def _examine() -> Iterator[Finding]:
         yield Finding(check="project", state=OK, detail=target.supabase_url)
     else:
         yield Finding(check="project", state=WRONG, detail=NO_PROJECT)
+    refused: dict[str, str] = {}
     for part in (host, database, api, loaded_models, functions):
         for missing, checks in part.checks(target):
-            yield from (_run(name, check, missing) for name, check in checks.items())
+            yield from (_run(name, check, missing, refused) for name, check in checks.items())
 
 
-def _run(name: str, check: Callable[[], Any], missing: str) -> Finding:
+def _run(name: str, check: Callable[[], Any], missing: str, refused: dict[str, str]) -> Finding:
+    """`refused`: the keys that earlier checks found wrong, by their variable; each is a fault once."""
     if missing:
         return Finding(check=name, state=SKIPPED, detail=missing)
     try:
         return Finding(check=name, state=OK, detail=str(check()))
     except NeuralSearchError as error:
+        key = error.value if isinstance(error, Unauthorized | StorageForbidden) else None
+        if key and refused.setdefault(key, name) != name:
+            return Finding(check=name, state=SKIPPED, detail=f"{key} is refused: see {refused[key]!r}")
         return Finding(check=name, state=WRONG, detail=" ".join(str(error).split()))

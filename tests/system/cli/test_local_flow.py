@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from pathlib import Path
 
@@ -38,6 +39,11 @@ def uploaded(stack: CommandLine, folder: Path) -> dict[str, object]:
 
 def _exports(stack: CommandLine) -> list[str]:
     return stack.run("status", "--env").stdout.splitlines()
+
+
+def _variables(stack: CommandLine) -> dict[str, str]:
+    """What `eval "$(neural-search status --env)"` sets."""
+    return dict(shlex.split(line)[1].split("=", 1) for line in _exports(stack))
 
 
 def test_status_shows_every_part_answering_and_no_secret(stack: CommandLine):
@@ -105,8 +111,8 @@ def test_a_name_beyond_ascii_is_stored_in_latin_letters_and_told(stack: CommandL
 
 def test_every_command_names_a_bucket_that_is_not_there(stack: CommandLine, tmp_path: Path):
     picture = write_picture(tmp_path / "a.png")
-    given = dict(line.removeprefix("export ").split("=", 1) for line in _exports(stack))
-    mine = CommandLine(stack.folder, stack.port, {"DATABASE_URL": given["DATABASE_URL"].strip("'")})
+    given = _variables(stack)
+    mine = CommandLine(stack.folder, stack.port, {"DATABASE_URL": given["DATABASE_URL"]})
     for arguments in (
         ("upload", picture, "--bucket", "imges"),
         ("delete", "a.png", "--bucket", "imges", "--yes"),
@@ -223,7 +229,7 @@ def test_a_query_that_the_function_refuses_shows_its_reason(stack: CommandLine):
 
 
 def test_a_wrong_key_is_named(stack: CommandLine):
-    given = dict(line.removeprefix("export ").split("=", 1) for line in _exports(stack))
+    given = _variables(stack)
     wrong = {"SUPABASE_SECRET_KEY": "sb_secret_wrong", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_wrong"}
     other = CommandLine(stack.folder, stack.port, {"SUPABASE_URL": given["SUPABASE_URL"], **wrong})
     url = given["SUPABASE_URL"]
@@ -233,8 +239,37 @@ def test_a_wrong_key_is_named(stack: CommandLine):
         "check SUPABASE_PUBLISHABLE_KEY."
     )
     assert other.error("upload", CAT) == "error: Storage refuses the key: check SUPABASE_SECRET_KEY."
-    findings = {row["check"]: row["state"] for row in other.json("doctor", status=1)}
-    assert {findings["Storage"], findings["secret key"], findings["publishable key"]} == {"WRONG"}
+
+
+@pytest.mark.parametrize("kind", ["secret", "publishable"])
+def test_doctor_counts_a_wrong_key_once(stack: CommandLine, kind: str):
+    given = _variables(stack)
+    variable = f"SUPABASE_{kind.upper()}_KEY"
+    other = CommandLine(stack.folder, stack.port, given | {variable: f"sb_{kind}_wrong"})
+    findings = other.json("doctor", status=1)
+    [wrong] = [finding for finding in findings if finding["state"] == "WRONG"]
+    assert wrong["check"] == f"{kind} key" and f"check {variable}" in wrong["detail"]
+    skipped = {finding["detail"] for finding in findings if finding["state"] == "SKIPPED"}
+    assert skipped == {f"{variable} is refused: see '{kind} key'"}
+
+
+def test_doctor_knows_the_running_stack_without_its_port(stack: CommandLine):
+    given = _variables(stack)
+    findings = CommandLine(stack.folder, 54321, given).json("doctor")
+    assert {finding["state"] for finding in findings} == {"OK"}
+    [port] = [finding for finding in findings if finding["check"] == "embedded stack's port"]
+    assert port["detail"].startswith(str(stack.port))
+
+
+def test_doctor_names_both_addresses_where_another_project_is_meant(stack: CommandLine):
+    elsewhere = CommandLine(stack.folder, stack.port, {"SUPABASE_URL": "http://127.0.0.1:9"})
+    findings = {finding["check"]: finding for finding in elsewhere.json("doctor", status=1)}
+    assert findings["embedded stack's port"] == {
+        "check": "embedded stack's port",
+        "state": "SKIPPED",
+        "detail": f"SUPABASE_URL is http://127.0.0.1:9, the embedded stack in {stack.folder} has "
+        f"http://127.0.0.1:{stack.port}",
+    }
 
 
 def test_a_second_stack_on_the_same_folder_is_refused(stack: CommandLine):
