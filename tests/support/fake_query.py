@@ -28,6 +28,7 @@ class Fake:
     """The fake's next answers, and the requests that it got."""
 
     names: list[str] = field(default_factory=lambda: photo_names())
+    bucket: str = "images"  # of every result
     problem: dict[str, Any] | None = None  # answered to every query
     upload: dict[str, Any] = field(default_factory=lambda: {"state": "searchable", "reason": None})
     delay: float = 0.0  # seconds before each answer
@@ -70,7 +71,13 @@ class Fake:
 
     def result(self, name: str, rank: int) -> dict[str, Any]:
         similarity = round(0.93 * 0.985**rank, 4)
-        about = {"id": rank + 1, "bucket": "images", "name": name, "content": name, "similarity": similarity}
+        about = {
+            "id": rank + 1,
+            "bucket": self.bucket,
+            "name": name,
+            "content": name,
+            "similarity": similarity,
+        }
         url = f"photos/{name}" if self.shows_photos else None
         level = ("same" if rank == 0 else "strong" if rank < 3 else "related") if self.tells else None
         if self.found is not None and rank >= self.found:

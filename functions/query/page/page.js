@@ -56,6 +56,7 @@ function follow() {
   byId("varied").checked = query.varied;
   document.documentElement.dataset.view = isEmpty(query) ? "start" : "results";
   filters.show(query.filter);
+  uploads.proposeBucket(query.filter.bucket);
   showChips(query, { remove: removeChip, weigh });
   addThumbnails(thumbnails);
   findThumbnails();
@@ -123,7 +124,6 @@ function noteResults(found) {
   }
   addThumbnails(thumbnails);
   filters.noteBuckets(found);
-  uploads.proposeBucket(found[0]?.bucket);
 }
 
 /** Of examples that came with the address: nothing has shown them yet. */

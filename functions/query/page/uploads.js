@@ -79,10 +79,10 @@ function closePanel() {
   byId("open-uploads").focus();
 }
 
-/** Proposes the bucket that results come from, until the visitor has chosen one. */
+/** Proposes the bucket that the search is narrowed to, until the visitor has chosen one. Results never move it: one may be private. */
 export function proposeBucket(bucket) {
-  if (targetChosen || !bucket) return;
-  byId("bucket").value = bucket;
+  if (targetChosen) return;
+  byId("bucket").value = bucket ?? byId("bucket").defaultValue;
   showTarget();
 }
 
