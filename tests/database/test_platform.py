@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from support.databases import as_role
+from support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_requests_wake_the_worker_at_commit_and_never_when_rolled_back(bare_data
         platform.execute(
             "select net.http_post('http://127.0.0.1', '{\"a\": 1}', params => '{\"q\": \"ä b\"}')"
         )
-        assert len(list(worker.notifies(timeout=5, stop_after=1))) == 1
+        assert len(list(worker.notifies(timeout=PATIENCE, stop_after=1))) == 1
     row = platform.execute(
         "select method, url, headers, body, timeout_milliseconds from net.http_request_queue"
     ).fetchone()

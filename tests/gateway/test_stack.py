@@ -25,10 +25,10 @@ from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 from support.echo_server import Echo
 from support.http_servers import free_port
-from support.waiting import eventually
+from support.memory_folder import quick_folder
+from support.waiting import PATIENCE, eventually
 
-from local import keys
-from local.folders import passable
+from local import keys, processes
 from local.postgres import Cluster
 from local.processes import Child, _detail
 from local.stack import Stack, _function_environment
@@ -50,7 +50,7 @@ with contextlib.suppress(KeyboardInterrupt), Stack(settings.load(), functions=Fa
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """One data folder for all: making a database cluster takes the longest."""
-    with passable() as path:
+    with quick_folder() as path:
         yield path
         Cluster(path / "postgres").stop()
 
@@ -208,7 +208,7 @@ def test_a_signal_ends_everything_in_order(settings: Settings, end: signal.Signa
         running = Stack.running(settings)
         assert running is not None and running.pid == process.pid
         process.send_signal(end)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     assert not any(psutil.pid_exists(pid) for pid in running.processes.values())
     assert not Cluster(settings.local_data / "postgres").is_running()
 
@@ -259,9 +259,22 @@ def test_a_process_that_answers_that_it_never_will_work_is_not_waited_for(silent
         silent.wait_for_answer(f"{echo.url}/status/500", time.monotonic() + 60)
 
 
-def test_a_process_that_is_unavailable_is_waited_for(silent: Child) -> None:
+class Clock:
+    """Its time passes in pauses alone."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_process_that_is_unavailable_is_waited_for(silent: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "time", Clock())
     with Echo() as echo, pytest.raises(StackError, match="query doesn't answer at"):
-        silent.wait_for_answer(f"{echo.url}/status/503", time.monotonic() + 0.3)
+        silent.wait_for_answer(f"{echo.url}/status/503", 0.3)
     assert len(echo.received) > 1
 
 

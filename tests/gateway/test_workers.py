@@ -166,7 +166,8 @@ class TestCron:
         assert cron.next_time("61 * * * *", datetime.now(UTC)).year == 9999
 
     def test_a_job_never_runs_twice_at_once(self, gateway: Gateway, db: Connection) -> None:
-        db.execute("select cron.schedule('long', '30 seconds', 'select pg_sleep(0.3)')")
+        db.execute("select pg_advisory_lock(9)")  # which it waits for
+        db.execute("select cron.schedule('long', '30 seconds', 'select pg_advisory_xact_lock(9)')")
         now = datetime(2026, 1, 1, tzinfo=UTC)
 
         async def tick_while_it_runs() -> int:
@@ -177,6 +178,7 @@ class TestCron:
             ) as connection:
                 for minutes in (0, 1, 2, 3):  # due from the second look on, still running at the others
                     await scheduler.tick(connection, now + timedelta(minutes=minutes))
+                db.execute("select pg_advisory_unlock(9)")
                 await asyncio.gather(*scheduler._running.values())
                 return len(runs(db, "long"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ class Fake:
     bucket: str = "images"  # of every result
     problem: dict[str, Any] | None = None  # answered to every query
     upload: dict[str, Any] = field(default_factory=lambda: {"state": "searchable", "reason": None})
-    delay: float = 0.0  # seconds before each answer
+    held: str | None = None  # queries and uploads with these characters in them wait, as long as it is set
     found: int | None = None  # how many images come close to the query
     shows_photos: bool = True
     tells: bool = True  # the confidence of each result
@@ -45,10 +46,14 @@ class Fake:
     queries: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
 
+    async def wait(self, told: str) -> None:
+        while self.held is not None and self.held in told:
+            await asyncio.sleep(0.02)
+
     async def search(self, request: Request) -> Response:
         query = await request.json()
         self.queries.append(query)
-        await asyncio.sleep(self.delay)
+        await self.wait(json.dumps(query))
         if self.problem:
             headers = {"Retry-After": str(self.retry_after)} if self.retry_after else {}
             kind = "application/problem+json"
@@ -100,7 +105,7 @@ class Fake:
             assert not isinstance(image, str)
             about = {"bucket": form["bucket"], "name": form["name"]}
             self.uploads.append({**about, "size": len(await image.read())})
-        await asyncio.sleep(self.delay)
+        await self.wait(str(about))
         if "status" in self.upload:
             return JSONResponse(self.upload, self.upload["status"], media_type="application/problem+json")
         return JSONResponse({**about, **self.upload})

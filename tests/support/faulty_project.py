@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +14,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from support.faulty_proxy import Proxy
-from support.running_project import Running, running
-from support.waiting import eventually
+from support.running_project import Running, rested, running
 
 EMBED_URL = "neural_search_embed_url"
 PNG = {"content-type": "image/png"}
-
-
-def rested() -> None:
-    """Nothing is at work any more after its call was answered: it takes no later job."""
-    eventually(lambda: all(thread.name != "background worker" for thread in threading.enumerate()))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,15 +12,8 @@ from typing import Any
 import httpx
 import uvicorn
 
-from support.waiting import eventually
-
-PATIENCE = 60.0  # seconds for a server's start and end
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+from local.stack import free_port as free_port
+from support.waiting import PATIENCE, eventually
 
 
 @contextmanager

@@ -5,6 +5,7 @@ They log to its stderr: fixtures keep them for a module at most, as other module
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -26,11 +27,10 @@ from shared.runtime.model_registry import ModelRegistry
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder
 from support import http_servers
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 MODEL = "efficientnet-lite0-concepts"  # the one that the migrations make active
 DIMENSIONS = 1408
-PATIENCE = 60.0  # seconds for the functions' own work
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,11 @@ def running(
         yield project
 
 
+def rested() -> None:
+    """Nothing is at work any more after its call was answered: it takes no later job."""
+    eventually(lambda: all(thread.name != "background worker" for thread in threading.enumerate()))
+
+
 def _app(name: str, url: str, mine: Keys) -> Any:
     app = functions_framework.create_app(name, str(CHECKOUT / "functions" / name / "main.py"))
     environment = {"SUPABASE_URL": url, "SUPABASE_PUBLISHABLE_KEY": mine.publishable}
@@ -125,6 +130,7 @@ def _served(app: Any) -> Iterator[str]:
     try:
         with http_servers.threaded(server) as address:
             yield address
+        rested()  # what it does needs the connections
     finally:
         for connections in ("http", "session", "decoders"):
             if connections in app.extensions:

@@ -18,14 +18,13 @@ from storage3.exceptions import StorageApiError
 from support.faulty_project import FaultyProject, faulty_project
 from support.faulty_proxy import Exchange, Fault, after
 from support.memory_folder import quick_folder
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from cli.installer import migrations
 from local.postgres import SUPERUSER, Cluster, prepare_database
 from shared.settings import CHECKOUT
 from shared.testing import picture
 
-PATIENCE = 20.0  # seconds
 OBJECTS, FINISH = "/storage/v1/object/images/", "/rest/v1/rpc/finish_embedding_job"
 DOCUMENTS, JOBS = "neural_search.documents", "neural_search.jobs"
 

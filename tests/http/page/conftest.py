@@ -73,6 +73,7 @@ def fake() -> Fake:
 def site(fake: Fake) -> Iterator[str]:
     with asgi(fake.app()) as url:
         yield f"{url}/"
+        fake.held = None
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def results(page: Page, site: str, fake: Fake) -> None:
 
 
 def searching(page: Page, site: str, fake: Fake) -> None:
-    fake.delay = 20
+    fake.held = "castle"
     page.goto(site + "?q=castle")
     expect(page.locator(".skeleton").first).to_be_attached()
 

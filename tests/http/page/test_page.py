@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 from support.fake_query import PHOTOS, Fake
+from support.waiting import eventually
 
 from shared import errors
 
@@ -344,10 +345,11 @@ def test_where_only_the_best_exist_the_page_says_so_at_its_end(page: Page, site:
 
 
 def test_skeletons_hold_the_place_while_a_search_takes_long(page: Page, site: str, fake: Fake):
-    fake.delay = 1.0
+    fake.held = "castle"
     page.goto(site + "?q=castle")
     expect(page.locator(".skeleton")).to_have_count(12)
     expect(page.locator("#status")).to_have_text("Searching …")
+    fake.held = None
     expect(page.locator(".skeleton")).to_have_count(0)
 
 
@@ -455,13 +457,13 @@ def test_a_model_without_a_text_side_disables_the_box_and_says_why(page: Page, s
 
 def test_a_search_that_was_overtaken_is_not_shown(page: Page, site: str, fake: Fake):
     open_results(page, site)
-    fake.delay = 0.5
+    fake.held = "windmill"
     search(page, "windmill")
-    page.wait_for_timeout(100)
-    fake.delay = 0
+    eventually(lambda: "windmill" in str(fake.queries[-1]))
     search(page, "giraffe")
     expect(page.locator(".tile .name").first).to_have_text("giraffe.jpg")
-    page.wait_for_timeout(600)
+    fake.held = None
+    page.wait_for_timeout(200)
     expect(page.locator(".tile .name").first).to_have_text("giraffe.jpg")
 
 
@@ -554,7 +556,7 @@ def test_an_upload_is_followed_over_a_reload(page: Page, site: str, fake: Fake):
 
 
 def test_an_upload_that_a_reload_interrupted_is_told_as_such(page: Page, site: str, fake: Fake):
-    fake.delay = 5
+    fake.held = CASTLE.name
     page.goto(site)
     page.set_input_files("#choose-files", CASTLE)
     expect(page.locator(".file .outcome")).to_contain_text("Making it searchable")
@@ -639,8 +641,7 @@ def test_object_urls_are_let_go(page: Page, site: str):
     page.set_input_files("#choose-files", [CASTLE, PHOTOS / "ATTRIBUTION.tsv"])
     expect(page.locator("#upload-summary")).to_have_text("Done: 2 of 2 searchable")
     expect(page.locator(".chip img")).to_be_visible()
-    page.wait_for_timeout(100)
-    assert page.evaluate("kept.size") == 0
+    page.wait_for_function("kept.size === 0")
 
 
 def test_nothing_scrolls_sideways_at_320_pixels(page: Page, site: str):

@@ -99,8 +99,7 @@ def test_more_like_this_finds_others_like_it(page: Page):
 def test_the_larger_view_shows_the_image_from_storage(page: Page):
     page.locator(".tile .open").first.click()
     expect(page.locator("#viewer-image")).to_be_visible()
-    page.wait_for_timeout(200)
-    assert page.locator("#viewer-image").evaluate("(img) => img.complete && img.naturalWidth") > 100
+    page.wait_for_function("document.querySelector('#viewer-image').naturalWidth > 100")
 
 
 def test_an_uploaded_image_is_searchable_when_the_page_says_so(page: Page):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,9 @@ def test_a_page_of_large_photographs_is_small_and_shows_every_tile(
     page.goto(f"{client.stack.url}/functions/v1/query/?folder={FOLDER}")
     expect(page.locator(".tile")).to_have_count(24, timeout=SOON)
     for place in range(24):
-        page.locator(".tile").nth(place).evaluate("tile => tile.scrollIntoView()", timeout=SOON)
-        page.wait_for_timeout(50)  # a lazy image begins to load
+        tile = page.locator(".tile").nth(place)
+        tile.evaluate("tile => tile.scrollIntoView()", timeout=SOON)
+        expect(tile).to_have_class(re.compile(r"\bloaded\b"), timeout=SOON)
     expect(page.locator(".tile.loaded")).to_have_count(24, timeout=SOON)
     shown = page.locator(".tile img").evaluate_all(
         "all => all.map(img => [img.currentSrc, img.naturalWidth])"

@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 import httpx
 import pytest
 from served import Served
+from support.waiting import PATIENCE
 
 SLOW = 16  # twice the server's threads
 QUERY = json.dumps({"text": "red"}).encode()
@@ -42,14 +43,14 @@ def connect(served: Served, open_: ExitStack) -> socket.socket:
 def test_others_are_answered_beside_clients_of_whom_each(served: Served, open_: ExitStack, beginning: bytes):
     for _ in range(SLOW):
         connect(served, open_).sendall(beginning)
-    assert httpx.get(f"{served.url}/live", timeout=10).status_code == 200
-    assert httpx.post(served.url, content=QUERY, timeout=10).status_code == 200
+    assert httpx.get(f"{served.url}/live", timeout=PATIENCE).status_code == 200
+    assert httpx.post(served.url, content=QUERY, timeout=PATIENCE).status_code == 200
 
 
 def test_others_are_answered_beside_hundreds_of_idle_connections(served: Served, open_: ExitStack):
     for _ in range(300):
         connect(served, open_)
-    assert httpx.get(f"{served.url}/live", timeout=10).status_code == 200
+    assert httpx.get(f"{served.url}/live", timeout=PATIENCE).status_code == 200
 
 
 def test_a_refusal_is_read_by_whoever_still_sends(served: Served):

@@ -13,7 +13,7 @@ from PIL import Image
 from support.command_line import CommandLine, write_picture
 from support.hostile_images import many_scans
 from support.http_servers import free_port
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from cli.client import backfill
 from cli.commands import jobs
@@ -29,7 +29,6 @@ BAD = {
 ENDLESS = "endless/m_scans.jpg"
 NEIGHBOURS = ("a.png", "b.png", "y.png", "z.png")
 LIMITS = {"MAX_DECODE_MEMORY": str(256 * 1024**2), "MAX_DECODE_SECONDS": "1"}
-PATIENCE = 60.0  # seconds for the stack's own work
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,12 @@ from support import exported_models, tiny_checkpoints
 from support.command_line import CommandLine, write_picture
 from support.databases import DIMENSIONS, MODEL, Connection
 from support.http_servers import free_port
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from shared import embedding, settings
 from shared.embedding import registry
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
-PATIENCE = 90.0  # seconds for the stack's own work
 STAYS = "shop/red.png"  # the searches look for it; nobody touches it
 
 

@@ -136,7 +136,7 @@ def test_a_connection_lost_for_a_minute_after_the_first_upload_loses_no_file(
 
     project.remote.upload = lost  # type: ignore[method-assign]
     transfer(project, "images", files(tmp_path, "a.png", "b.png", "c.png"), report)  # type: ignore[arg-type]
-    assert list(report.uploaded) == ["a.png", "b.png", "c.png"] and not report.refused
+    assert sorted(report.uploaded) == ["a.png", "b.png", "c.png"] and not report.refused
     assert capsys.readouterr().err.count("Waiting for it, up to 2 minutes") == 1
 
 

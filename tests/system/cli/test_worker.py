@@ -19,6 +19,7 @@ from support.command_line import CommandLine
 from support.databases import clone
 from support.http_servers import free_port
 from support.running_project import Running, running
+from support.waiting import PATIENCE
 
 from cli.commands import worker
 from cli.console.worker_progress import WorkerProgress
@@ -26,8 +27,6 @@ from local.postgres import Cluster
 from shared.errors import ModelBroken, StorageUnavailable
 from shared.settings import bare_environment
 from shared.testing import picture
-
-PATIENCE = 60  # seconds, the start of the model included
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from support.waiting import PATIENCE
 
 from shared.embedding.engines.batching import Batcher, Vectors
 
 SIZE = 8
-PATIENCE = 10  # seconds after which a test has hung
 
 
 class Model:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from support import interpreter, tiny_checkpoints
 from support.sample_photographs import SAMPLES
+from support.waiting import PATIENCE
 
 from shared import embedding
 from shared.embedding import Embedder, artifacts, loading, registry
@@ -239,7 +240,7 @@ def test_one_process_at_a_time_converts(tmp_path: Path) -> None:
         waiting.start()
         assert not inside.wait(0.2)
         left.append("first")
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert left == ["first", "second"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from shared.embedding.embedder import Embedder
 from shared.embedding.model_config import ImageInput, ModelConfig, Resize
@@ -29,7 +29,6 @@ from shared.testing import RpcTransport
 
 SERVICE = credentials.Identity(apikey=Secret("secret"), authorization=Secret("Bearer secret"))
 JOINED, CONCURRENCY = 8, 16
-PATIENCE = 10  # seconds after which a test has hung
 CONFIG = ModelConfig(
     model="slow",
     architecture="none",

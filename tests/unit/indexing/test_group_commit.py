@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from support.waiting import PATIENCE
 
 from shared.errors import DatabaseUnavailable, InvalidQuery
 from shared.indexing.group_commit import GroupCommit
@@ -58,7 +59,7 @@ def store_all(commits: GroupCommit, transport: RpcTransport, count: int) -> list
     http, together = http_client(transport), threading.Barrier(count)
 
     def store(number: int) -> str | Exception:
-        together.wait(10)
+        together.wait(PATIENCE)
         try:
             return commits.store(Database("http://supabase.test", SERVICE, http), embedded(number))
         except Exception as error:
@@ -152,7 +153,7 @@ def test_while_all_turns_are_taken_those_that_come_later_wait_and_go_together():
 
     def single(_given: dict[str, Any]) -> str:
         entered.release()
-        leave.wait(10)
+        leave.wait(PATIENCE)
         return "embedded"
 
     transport = project(finish_embedding_job=single)
@@ -163,7 +164,7 @@ def test_while_all_turns_are_taken_those_that_come_later_wait_and_go_together():
             database = Database("http://supabase.test", SERVICE, http)
             stored.append(pool.submit(commits.store, database, embedded(number)))
             if number <= 4:
-                entered.acquire(timeout=10)
+                entered.acquire(timeout=PATIENCE)
         while len(commits._waiting) < 12:
             pass
         leave.set()

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.waiting import PATIENCE
 
 from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.indexing import worker, worker_pool
@@ -24,7 +25,6 @@ from shared.testing import ColourEmbedder, RpcTransport
 
 SERVICE = credentials.Identity(apikey=Secret("secret"), authorization=Secret("Bearer secret"))
 THREADS = 4
-PATIENCE = 10  # seconds after which a test has hung
 
 
 class Queue:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+from support.waiting import PATIENCE
 
 from shared.indexing.single_flight import SingleFlight
-
-PATIENCE = 10  # seconds after which a test has hung
 
 
 def test_the_first_is_told_that_it_is_the_first_and_the_next_that_it_is_not():

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import requests
 import responses
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from shared import images
 from shared.errors import (
@@ -415,7 +415,7 @@ def test_what_was_done_before_the_fault_stays_done(postgrest: RpcTransport, stor
         return "embedded"
 
     def down(_request: Any) -> tuple[int, dict[str, str], str]:
-        assert stored.wait(10)
+        assert stored.wait(PATIENCE)
         return 503, {}, ""
 
     postgrest.answers |= {
@@ -466,7 +466,7 @@ def test_what_is_due_beside_an_object_is_done_when_its_call_has_answered(
     due = [job(2)]
 
     def claim(_arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        answered.wait(10)
+        answered.wait(PATIENCE)
         return [due.pop()] if due else []
 
     postgrest.answers["claim_embedding_jobs"] = claim
@@ -536,13 +536,13 @@ def test_calls_that_come_meanwhile_start_no_second_run(
 
     def claim(_arguments: dict[str, Any]) -> list[dict[str, Any]]:
         looking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         return []
 
     postgrest.answers["claim_embedding_jobs"] = claim
     ingest = build(postgrest)
     ingest.handle(Kick(limit=1, wait=False))
-    assert looking.wait(10)
+    assert looking.wait(PATIENCE)
     for _ in range(5):
         ingest.handle(Kick(limit=1, wait=False))
     assert len(postgrest.called("claim_embedding_jobs")) == 1
@@ -589,7 +589,7 @@ def test_a_process_that_is_to_end_gives_back_what_it_has_leased(
 
     def hang(_data: bytes, *, min_side: int | None) -> DecodedImage:
         stopping.set()
-        over.wait(60)
+        over.wait(PATIENCE)
         raise DecoderCrashed()
 
     batches = iter([[job(number, name="1.png") for number in range(1, 9)]])

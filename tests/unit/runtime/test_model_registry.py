@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
 from shared.runtime import self_test
@@ -98,7 +98,7 @@ def test_a_model_that_hangs_is_told_after_a_while_and_then_at_once_by_one_thread
     class Hanging(ColourEmbedder):
         def embed_images(self, images):  # type: ignore[no-untyped-def]
             calls.append(threading.current_thread())
-            release.wait(10)
+            release.wait(PATIENCE)
             return super().embed_images(images)
 
     models = ModelRegistry(["colours"], Hanging, patience=0.05)
@@ -167,7 +167,7 @@ def test_a_search_does_not_wait_while_another_model_is_loading():
 
     def load(name: str) -> ColourEmbedder:
         if name == "standby":
-            release.wait(10)
+            release.wait(PATIENCE)
         return ColourEmbedder(name)
 
     models = ModelRegistry(["colours", "standby"], load, patience=0.05)
