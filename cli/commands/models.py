@@ -30,6 +30,11 @@ class Strategy(StrEnum):
     lsh = "lsh"
 
 
+class IndexTime(StrEnum):
+    before = "before"
+    after = "after"
+
+
 commands.command("import")(importing.import_model)
 
 
@@ -66,6 +71,10 @@ def add(
         Strategy | None,
         typer.Option(help="How to search its documents; lsh needs that there are some. [default: hnsw]"),
     ] = None,
+    index: Annotated[
+        IndexTime,
+        typer.Option(help="Make it before the images are embedded, or wait and make it then: for millions."),
+    ] = IndexTime.before,
     as_json: AsJson = False,
 ) -> None:
     """Have a second model embed everything in the background, while the first one is searched.
@@ -74,12 +83,13 @@ def add(
     makes the missing parts.
     """
     target = settings.load()
-    added = switch.add(target, name, strategy and strategy.value)
+    after = index is IndexTime.after
+    added = switch.add(target, name, strategy and strategy.value, index_after=after)
     if as_json:
         output.print_json(added)
         return
-    state, index, queued = added["state"], added["index"], added["queued"]
-    made = "it is searched without an index" if index == "none" else f"its index was {index}"
+    state, made, queued = added["state"], added["index"], added["queued"]
+    made = "it is searched without an index" if made == "none" else f"its index was {made}"
     output.say(f"{name} is {state}; {made}; {count(queued, 'image')} queued.")
     for line in _who_embeds(target, name):
         output.say(line)

@@ -13,26 +13,33 @@ from shared.settings import Settings
 
 DEFAULT_STRATEGY = "hnsw"
 LOOK_EVERY = 0.5  # seconds
+LONGEST_LOOK = 30.0  # seconds between two looks at many rows: counting them takes the database a while
+LEFT_OUT = 0.01  # share of the images that the index needn't wait for, as uploads may never stop
 
 Row = dict[str, Any]
 
 
-def add(target: Settings, name: str, strategy: str | None = None) -> Row:
-    """Makes the model's index, registers it and queues every image; the output of `models add --json`."""
+def add(target: Settings, name: str, strategy: str | None = None, *, index_after: bool = False) -> Row:
+    """Makes the model's index, registers it and queues every image; the output of `models add --json`.
+
+    `index_after`: the index when the images are embedded, which takes less than row by row. RequestError for
+    a model that is searched.
+    """
     from cli.installer.connection import connect
     from cli.models import vector_index  # psycopg
     from shared import embedding
 
     url = target.need("database_url")
     embedder = embedding.load(name, configuration=target)
+    filled = _fill(target, name, embedder.dimensions) if index_after else 0
     with Project(target) as project, connect(url) as database:
-        chosen = strategy or _strategy(_registered(project), name)
+        chosen = strategy or _strategy(_registered(project), name, but=index_after and "exact")
         output.warn(f"{name} has {embedder.dimensions} dimensions. Making its index …")
         index = vector_index.ensure(database, name, embedder.dimensions, chosen)
         arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": chosen}
         state = project.call_as("secret_key", "add_model", **arguments)
         vector_index.drop_others(database, name, chosen)
-        queued = backfill.queue_all(project)
+        queued = filled + backfill.queue_all(project)
     about = {"name": name, "dimensions": embedder.dimensions, "state": state}
     return about | {"text": embedder.supports_text, "index": index, "queued": queued}
 
@@ -73,10 +80,48 @@ def _registered(project: Project) -> list[Row]:
     return rows
 
 
-def _strategy(registered: list[Row], name: str) -> str:
-    """That of a model which is registered already, else the default."""
+def _strategy(registered: list[Row], name: str, but: str | bool = False) -> str:
+    """That of a model which is registered already, unless it is `but`, else the default."""
     found = [row["search_strategy"] for row in registered if row["name"] == name]
-    return str(found[0]) if found else DEFAULT_STRATEGY
+    return str(found[0]) if found and found[0] != but else DEFAULT_STRATEGY
+
+
+def _fill(target: Settings, name: str, dimensions: int) -> int:
+    """Registers the model without an index, and waits until its images are embedded; how many it queued."""
+    from cli.installer.connection import connect
+    from cli.models import vector_index  # psycopg
+
+    with Project(target) as project, connect(target.need("database_url")) as database:
+        _require_unsearched(_registered(project), name)
+        arguments = {"name": name, "dimensions": dimensions, "search_strategy": "exact"}
+        project.call_as("secret_key", "add_model", **arguments)
+        vector_index.drop_others(database, name)
+        queued = backfill.queue_all(project)
+    output.warn(
+        f"{name} has no index until its images are embedded. `neural-search worker --model {name}` helps; "
+        "Ctrl-C ends the waiting, and the same command goes on with it."
+    )
+    with Project(target) as project:
+        _wait_until_embedded(project, name)
+    return queued
+
+
+def _require_unsearched(registered: list[Row], name: str) -> None:
+    for row in registered:
+        if row["name"] == name and row["state"] == "active" and row["documents"]:
+            raise RequestError(
+                f"{name!r} is active and has {output.count(row['documents'], 'document')}: without its index "
+                "searches would read all of them. Leave out `--index after`."
+            )
+
+
+def _wait_until_embedded(project: Project, name: str) -> None:
+    pause = LOOK_EVERY
+    with output.progress("embedded", total=None) as show:
+        while (row := require(_registered(project), name))["pending"] > LEFT_OUT * row["objects"]:
+            show("embedded", row["searchable"])
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_LOOK)
 
 
 def _state(project: Project, name: str) -> str | None:

@@ -19,6 +19,7 @@ from support.databases import DIMENSIONS, MODEL, Connection
 from support.http_servers import free_port
 from support.waiting import PATIENCE, eventually
 
+from cli.models import vector_index
 from shared import embedding, settings
 from shared.embedding import registry
 
@@ -317,6 +318,39 @@ def test_an_incomplete_index_is_noticed_and_made_anew(stack: CommandLine, given:
     assert found["state"] == "WRONG" and f"`neural-search models add {MODEL}`" in found["detail"]
     assert stack.json("models", "add", MODEL)["index"] == "rebuilt"
     assert row(stack, MODEL)["index_valid"]
+
+
+def test_an_index_is_made_after_the_rows_for_a_model_that_nobody_searches(
+    stack: CommandLine, sql: Connection, shop: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+):
+    there: list[tuple[str, int]] = []  # the strategy and the documents when the index is made
+
+    def ensure(database: Any, name: str, *rest: Any) -> str:
+        now = row(stack, name)
+        there.append((now["search_strategy"], now["documents"]))
+        return made(database, name, *rest)
+
+    made = vector_index.ensure
+    monkeypatch.setattr(vector_index, "ensure", ensure)
+    images = row(stack, MODEL)["searchable"]
+    added = stack.json("models", "add", checkpoint, "--index", "after")
+    assert (added["state"], added["index"], added["queued"]) == ("standby", "built", images)
+    assert there == [("exact", images)]
+    now = row(stack, checkpoint)
+    assert (now["search_strategy"], now["index_valid"], now["pending"]) == ("hnsw", True, 0)
+    stack.run("models", "remove", checkpoint, "--yes")
+
+
+def test_the_active_model_keeps_its_index_while_it_has_documents(
+    stack: CommandLine, sql: Connection, shop: Path
+):
+    refused = stack.error("models", "add", MODEL, "--index", "after")
+    assert "is active and has" in refused and "--index after" in refused
+    assert row(stack, MODEL)["index_valid"]
+    sql.execute("delete from neural_search.documents where model = %s", [MODEL])
+    assert stack.json("models", "add", MODEL, "--index", "after")["index"] == "built"
+    now = row(stack, MODEL)
+    assert (now["state"], now["search_strategy"], now["pending"]) == ("active", "hnsw", 0)
 
 
 def test_the_strategy_of_the_active_model_changes_while_searches_go_on(
