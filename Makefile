@@ -38,5 +38,5 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) $(INDEX) -e '.[cli,local,torch,evaluation,quantisation,bench,dev]'
+	$(PIP) $(INDEX) -e '.[cli,local,torch,evaluation,quantisation,bench,ray,dev]'
 	@touch $@

@@ -12,7 +12,19 @@ import time
 import traceback
 from collections.abc import Callable
 
-from soak import burst, contract, costs, crasher, fuzz, hostile, load, machines, mutations, vectors
+from soak import (
+    burst,
+    contract,
+    costs,
+    crasher,
+    fuzz,
+    hostile,
+    load,
+    machines,
+    mutations,
+    plain_fleet,
+    vectors,
+)
 from soak.outcome import Outcome, table
 
 Part = Callable[[argparse.Namespace], Outcome]
@@ -26,9 +38,16 @@ PARTS: dict[str, Part] = {
     "contract": lambda given: contract.run(given.examples),
     "ingest": lambda given: load.run(given.sustained, given.burst, given.seed),
     "burst": lambda given: burst.run(given.burst, given.seed),
-    "machines": lambda given: machines.run(given.queued, given.seed),
+    "machines": lambda given: machines.run("machines", plain_fleet.targets, given.queued, given.seed),
+    "ray": lambda given: _run_on_ray(given.queued, given.seed),
     "vectors": lambda given: vectors.run(given.documents, given.seed),
 }
+
+
+def _run_on_ray(queued: int, seed: int) -> Outcome:
+    from soak import ray_fleet  # Ray has no package for every Python
+
+    return machines.run("ray", ray_fleet.targets, queued, seed)
 
 
 def main() -> None:
@@ -44,7 +63,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100, help="of the contract (default 100)")
     parser.add_argument("--sustained", type=int, default=5000, help="images uploaded in a row (default 5000)")
     parser.add_argument("--burst", type=int, default=1000, help="images uploaded at once (default 1000)")
-    parser.add_argument("--queued", type=int, default=1000, help="images of the machines (default 1000)")
+    parser.add_argument("--queued", type=int, default=1000, help="images of machines and ray (default 1000)")
     parser.add_argument("--documents", type=int, default=20_000, help="of the vectors (default 20000)")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):

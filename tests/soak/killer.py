@@ -17,6 +17,8 @@ from soak.project import Project
 from local.stack import Stack
 from shared.settings import Settings
 
+Kill = Callable[[random.Random], bool]  # whether something was there to be killed
+
 DECODER = "shared.images.sandbox.child"
 WEIGHTS = {
     "embed_on_upload": 5,

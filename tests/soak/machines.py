@@ -1,37 +1,32 @@
 """Several machines drain one queue while they and Postgres are killed: the rows are as in an undisturbed run.
 
-Four workers, two of them in network namespaces that reach nothing but the project's API. The same objects
-are embedded twice, undisturbed and with kills. These come at random shares of the work rather than at random
-times: so all of them fall into it, however fast the machine is.
+The same objects are embedded twice, undisturbed and with kills. These come at random shares of the work
+rather than at random times: so all of them fall into it, however fast the machine is.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 
+import psutil
 import psycopg
 from psycopg.rows import dict_row
-from soak import processes, workers
-from soak.namespaces import namespace
+from soak import processes
+from soak.killer import Kill
 from soak.outcome import Outcome
 from support.embedded_stacks import temporary_stack
 
 from benchmarks.bucket import Bucket, fresh, webhook_paused
 from benchmarks.pictures import small_jpegs
-from local.processes import Child
 from local.stack import Stack
 
 KILLS = 20
 CLIENTS = 4  # uploading at once
-PLAIN, APART = 2, 2  # workers, and workers in namespaces
 POSTGRES = 0.25  # of the kills
 LAST_KILL = 0.9  # of the work
 LOOK_EVERY = 0.1  # seconds between two looks at the progress
@@ -44,35 +39,33 @@ from neural_search.documents where bucket_id = %s
 """
 
 Row = dict[str, object]
-Kill = Callable[[random.Random], None]
+Fleet = Callable[[Stack], AbstractContextManager[Mapping[str, Kill]]]
 
 
-def run(count: int = 1000, seed: int = 1) -> Outcome:
-    """Uploads `count` pictures to a stack of its own, and embeds them twice."""
+def run(part: str, fleet: Fleet, count: int = 1000, seed: int = 1) -> Outcome:
+    """Uploads `count` pictures to a stack of its own, and has the fleet embed them twice."""
     began = time.monotonic()
     with (
         temporary_stack() as stack,
         webhook_paused(stack.settings.database_url),
-        fresh(stack.settings, "machines", indexed=False) as bucket,
+        fresh(stack.settings, part, indexed=False) as bucket,
     ):
         bucket.upload(list(small_jpegs(count, seed)), CLIENTS)
-        with _machines(stack) as children:
+        with fleet(stack) as targets:
             bucket.index()
-            bucket.wait_until_searchable(count)
+            _wait(partial(_has_come_to, bucket, count))
             expected = _rows(bucket)
+            if len(expected) != count:
+                raise AssertionError(f"undisturbed, {len(expected)} of {count} images were embedded")
             _queue_again(bucket)
-            targets = {
-                "worker": partial(_kill_worker, children),
-                "postgres": lambda _: processes.postgres(stack).kill(),
-            }
-            kills = _disturb(bucket, targets, count, seed)
+            kills = _disturb(bucket, {**targets, "postgres": partial(_kill_postgres, stack)}, count, seed)
             seconds = _wait(lambda: _is_drained(bucket))
             found = _rows(bucket)
-    print(f"machines, seed {seed}: kills: " + ", ".join(f"{name} {n}" for name, n in kills.most_common()))
-    print(f"machines: settled {seconds:.0f} s after the last kill, {len(found)} documents")
+    print(f"{part}, seed {seed}: kills: " + ", ".join(f"{name} {n}" for name, n in kills.most_common()))
+    print(f"{part}: settled {seconds:.0f} s after the last kill, {len(found)} documents")
     lost, ghosts, wrong = compare(expected, found)
     return Outcome(
-        part="machines",
+        part=part,
         operations=count,
         seconds=time.monotonic() - began,
         kills=kills.total(),
@@ -103,45 +96,28 @@ def compare(expected: Sequence[Row], found: Sequence[Row]) -> tuple[list[str], l
     return lost, ghosts, wrong
 
 
-@contextmanager
-def _machines(stack: Stack) -> Iterator[list[Child]]:
-    with ExitStack() as opened:
-        children = []
-        for number in range(PLAIN + APART):
-            url, within = stack.url, ()
-            if number >= PLAIN:
-                try:
-                    place = opened.enter_context(namespace(number, stack.url))
-                    url, within = place.url, place.command
-                except (OSError, subprocess.CalledProcessError) as error:
-                    print(f"machines: worker {number} has no network of its own here: {error}")
-            worker = workers.kept_running(stack.settings, f"worker-{number}", url=url, within=within)
-            children.append(opened.enter_context(worker))
-        yield children
-
-
-def _kill_worker(children: Sequence[Child], chance: random.Random) -> None:
-    running = [child.pid for child in children if child.pid and not child.has_ended]
-    os.kill(chance.choice(running), signal.SIGKILL)
-
-
 def _disturb(bucket: Bucket, targets: Mapping[str, Kill], count: int, seed: int) -> Counter[str]:
     """Kills at random shares of the work; how many of each."""
-    chance, kills = random.Random(f"{seed}/machines"), Counter[str]()
+    chance, kills = random.Random(f"{seed}/kills"), Counter[str]()
     others = sorted(set(targets) - {"postgres"})
     for point in sorted(chance.sample(range(1, int(LAST_KILL * count)), KILLS)):
         _wait(partial(_has_come_to, bucket, point))
         name = "postgres" if chance.random() < POSTGRES else chance.choice(others)
-        targets[name](chance)
+        _wait(partial(targets[name], chance))
         kills[name] += 1
     return kills
+
+
+def _kill_postgres(stack: Stack, _chance: random.Random) -> bool:
+    processes.postgres(stack).kill()
+    return True
 
 
 def _wait(until: Callable[[], bool]) -> float:
     """Until that holds, or for `SETTLES_WITHIN`; the seconds. Postgres may be away for a while."""
     began = time.monotonic()
     while time.monotonic() - began < SETTLES_WITHIN:
-        with suppress(psycopg.OperationalError):
+        with suppress(psycopg.OperationalError, psutil.Error):
             if until():
                 break
         time.sleep(LOOK_EVERY)

@@ -21,13 +21,16 @@ def kept_running(
     *,
     url: str = "",
     within: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Iterator[Child]:
     """A worker with the secret key alone, which finds the project at `url`. `within` is a command before
     its own, such as `ip netns exec`."""
     known = replace(own, supabase_url=url or own.supabase_url, database_url=Secret(""))
     values = settings.environment(known)
     log = own.local_data / "logs" / f"{name}.log"
-    child = Child(name, ["cli", "worker"], settings.bare_environment(values), log, CHECKOUT, within=within)
+    child = Child(
+        name, ["cli", "worker", *options], settings.bare_environment(values), log, CHECKOUT, within=within
+    )
     stopping = threading.Event()
 
     def keep_running() -> None:

@@ -23,6 +23,7 @@ from support.waiting import PATIENCE
 
 from cli.commands import worker
 from cli.console.worker_progress import WorkerProgress
+from cli.workers import single
 from local.postgres import Cluster
 from shared.errors import ModelBroken, StorageUnavailable
 from shared.settings import bare_environment
@@ -103,6 +104,18 @@ def test_once_embeds_all_that_is_due_and_counts_it(
     assert [job["name"] for job in jobs(project, "once/")] == ["once/not.png"]
 
 
+def test_without_ray_its_engine_is_refused_with_the_way_to_get_it(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'neural-search[cli,ray]'" in command.error("worker", "--engine", "ray")
+
+
+@pytest.mark.parametrize("option", ["--workers", "--gpus-per-worker", "--address"])
+def test_a_clusters_options_are_refused_without_its_engine(command: CommandLine, option: str):
+    assert "--engine ray" in command.error("worker", option, "1")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_leaves_no_lease_behind(
     project: Running,
@@ -142,7 +155,7 @@ def test_it_outlives_a_project_that_is_away_and_says_so_in_one_line_each_time(
 def test_it_ends_with_one_line_where_the_project_is_away_for_long(
     command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(worker, "PATIENCE", 0)
+    monkeypatch.setattr(single, "PATIENCE", 0)
     command.settings["SUPABASE_URL"] = f"http://127.0.0.1:{free_port()}"
     assert "can't reach" in command.run("worker", "--once", status=1).stderr.splitlines()[-1]
 
@@ -206,5 +219,5 @@ def test_a_model_that_breaks_on_the_way_ends_it_and_another_fault_does_not():
     stop = threading.Event()
     stop.wait = lambda timeout=None: False  # type: ignore[method-assign]
     with pytest.raises(ModelBroken):
-        worker._work(Worker(), WorkerProgress(), stop, once=False)  # type: ignore[arg-type]
+        single.work(Worker(), WorkerProgress(), stop, once=False)  # type: ignore[arg-type]
     assert len(faults) == 1
