@@ -33,7 +33,9 @@ export function start(given) {
   selection.start({ ...given, removed, tell: (words) => say("status", words) });
 }
 
+/** In the place of an image with copies the next of them is found. */
 function removed(names) {
+  if (results.some((result) => names.has(nameOf(result)) && result.duplicates.length)) return run(query);
   results = results.filter((result) => !names.has(nameOf(result)));
   grid.removeTiles(names);
 }

@@ -1,6 +1,7 @@
 // Several images at once: chosen by their boxes, dealt with from the bar below.
 
 import { byId, on, say } from "./dom.js";
+import { copies } from "./grid.js";
 import * as objects from "./objects.js";
 import { nameOf } from "./objects.js";
 import { baseName } from "./query.js";
@@ -74,14 +75,16 @@ async function download(results) {
 
 function confirm() {
   const names = [...chosen.values()].map(({ name }) => baseName(name));
+  const kept = { duplicates: [...chosen.values()].flatMap(({ duplicates }) => duplicates) };
   say("confirm-title", names.length === 1 ? `Delete ${names[0]}?` : `Delete ${names.length} images?`);
+  say("confirm-copies", copies(kept) ? `${copies(kept)} of them ${kept.duplicates.length === 1 ? "stays" : "stay"}.` : "");
   byId("confirm-delete").returnValue = "";
   byId("confirm-delete").showModal();
 }
 
 async function remove(results) {
   const gone = await objects.remove(results);
-  callbacks.removed(gone);
+  await callbacks.removed(gone);
   for (const name of gone) chosen.delete(name);
   if (!chosen.size) setMode(false);
   const kept = results.length - gone.size;

@@ -170,6 +170,21 @@ def test_deleting_is_asked_once_more_and_says_what_was_not_allowed(page: Page, s
     expect(page.locator(".tile .name").first).to_have_attribute("title", names[1])
 
 
+def test_deleting_an_image_leaves_its_copies_says_so_and_shows_the_next(page: Page, site: str, fake: Fake):
+    fake.copies, fake.shows_photos = 2, False
+    fake.names = [f"castle-{number}.jpg" for number in range(4)]
+    open_results(page, site)
+    [name] = choose(page, 0)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#confirm-copies")).to_have_text("2 copies of them stay.")
+    fake.copies, fake.names = 1, ["castle-copy.jpg", *(set(fake.names) - {name.removeprefix("images/")})]
+    page.locator("#confirm-delete").get_by_role("button", name="Delete").click()
+    expect(page.locator("#status")).to_have_text("1 deleted")
+    names = page.locator(".tile .name").all_text_contents()
+    assert "castle-copy.jpg" in names and name not in names
+    expect(page.locator(".copies").first).to_have_text("+ 1 copy")
+
+
 def test_back_closes_the_larger_view_and_leaves_the_results(page: Page, site: str, fake: Fake):
     open_results(page, site)
     page.locator(".tile .open").nth(2).click()
