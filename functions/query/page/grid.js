@@ -104,8 +104,9 @@ function tile(result, { place, ranked, on }) {
   fill(item, { ".name": name, ".copies": copies(result) ? `+ ${copies(result)}` : "" });
   item.querySelector(".name").title = nameOf(result);
   if (ranked) rank(item, result);
-  item.querySelector(".open").addEventListener("click", () => on.open(result));
   const box = item.querySelector("input");
+  const isChoice = ({ detail }) => detail && list.matches(".choosing"); // detail: 0 for a click by Enter, which opens
+  item.querySelector(".open").addEventListener("click", (event) => (isChoice(event) ? box.click() : on.open(result)));
   box.ariaLabel = `Select ${name}`;
   box.addEventListener("change", () => on.choose(result, box));
   for (const button of item.querySelectorAll("[data-kind]")) {

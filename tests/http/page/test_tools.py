@@ -137,6 +137,20 @@ def test_selected_images_become_examples(page: Page, site: str, fake: Fake):
     assert fake.queries[-1]["like"] == names
 
 
+def test_a_click_on_the_image_selects_while_selecting_and_enter_opens(page: Page, site: str):
+    open_results(page, site)
+    page.get_by_role("button", name="Select", exact=True).click()
+    images = page.locator(".tile .open")
+    images.nth(1).click()
+    images.nth(2).click()
+    expect(page.locator("#selected-count")).to_have_text("2 selected")
+    images.nth(1).click()
+    expect(page.locator("#selected-count")).to_have_text("1 selected")
+    expect(page.locator("#viewer")).to_be_hidden()
+    images.nth(2).press("Enter")
+    expect(page.locator("#viewer")).to_be_visible()
+
+
 def test_links_of_selected_images_are_copied(page: Page, site: str):
     open_results(page, site)
     names = choose(page, 0, 1)
