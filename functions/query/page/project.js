@@ -23,12 +23,15 @@ export function keepToken(token) {
   for (const key of clients.keys()) if (key) clients.delete(key);
 }
 
+/** The project's address and publishable key. */
+export const settings = () => fetch(address("config.json")).then(asJson);
+
 async function load() {
-  const [settings] = await Promise.all([fetch(address("config.json")).then(asJson), script("vendor/supabase.js")]);
+  const [{ supabase_url: url, publishable_key: key }] = await Promise.all([settings(), script("vendor/supabase.js")]);
   const token = pastedToken();
   const auth = { storageKey: SESSION_KEY, detectSessionInUrl: false };
   const options = token ? { accessToken: async () => token } : { auth };
-  return window.supabase.createClient(settings.supabase_url, settings.publishable_key, options);
+  return window.supabase.createClient(url, key, options);
 }
 
 function asJson(response) {

@@ -4,6 +4,7 @@ import * as crop from "./crop.js";
 import { byId, element, on, say } from "./dom.js";
 import { confidence, copies, foundBy, rounded, showFirst } from "./grid.js";
 import { about, links, nameOf } from "./objects.js";
+import { settings } from "./project.js";
 import { isEmpty, nameOfClosest } from "./query.js";
 
 const viewer = byId("viewer");
@@ -148,12 +149,21 @@ async function linkOf(result) {
   return url;
 }
 
-const snippetOf = (result) => `const response = await fetch(${JSON.stringify(new URL("query", import.meta.url))}, {
+async function snippetOf(result) {
+  const address = new URL(".", import.meta.url).href.replace(/\/$/, "");
+  return `const response = await fetch(${JSON.stringify(address)}, {
   method: "POST",
-  headers: { "Content-Type": "application/json", ...(accessToken && { Authorization: \`Bearer \${accessToken}\` }) },
+  headers: {
+    "Content-Type": "application/json",
+    apikey: ${JSON.stringify((await settings()).publishable_key)},
+    // Authorization: "Bearer <a signed-in user's access token>",
+  },
   body: JSON.stringify({ like: [${JSON.stringify(nameOf(result))}], limit: 12 }),
 });
-const { results } = await response.json();`;
+const { results } = await response.json();
+console.log(results);
+`;
+}
 
 function copyLine(object) {
   const [item, textContent] = [element("li"), nameOf(object)];

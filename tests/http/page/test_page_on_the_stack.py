@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import requests
 from playwright.sync_api import Locator, Page, expect
@@ -100,6 +102,21 @@ def test_the_larger_view_shows_the_image_from_storage(page: Page):
     page.locator(".tile .open").first.click()
     expect(page.locator("#viewer-image")).to_be_visible()
     page.wait_for_function("document.querySelector('#viewer-image').naturalWidth > 100")
+
+
+def test_the_copied_snippet_runs(page: Page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.fill("#text", "a windmill")
+    page.press("#text", "Enter")
+    searched(page)
+    page.locator(".tile .open").first.click()
+    page.get_by_role("button", name="Copy snippet").click()
+    expect(page.locator("#viewer-outcome")).to_have_text("Snippet copied")
+    snippet = page.evaluate("navigator.clipboard.readText()")
+    command = ["node", "--input-type=module", "--eval", snippet]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("windmill_") >= 5 and "similarity: 0." in done.stdout
 
 
 def test_an_uploaded_image_is_searchable_when_the_page_says_so(page: Page):
