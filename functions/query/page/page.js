@@ -41,7 +41,7 @@ async function start() {
   });
   filters.start((filter) => go({ ...typed(), filter }));
   state.start(() => ({ bucket: byId("bucket").value.trim(), ...query.filter }));
-  uploads.start({ onSearchable: () => isEmpty(query) && results.run(query), onFind: (name) => go(withExample(empty(), "like", name)) });
+  uploads.start({ onSearchable: () => isEmpty(query) && results.run(query), onFind: (name) => find(withExample(empty(), "like", name)) });
   drop.start({ onSearch: searchByImage, onUpload: uploads.addFiles, onNothing: () => showNotice(NOT_AN_IMAGE) });
   await session.start(visitorChanged);
   if (followed === null) follow();
@@ -68,7 +68,9 @@ function follow() {
 function wentBack() {
   const wasOpen = viewer.isOpen();
   if (wasOpen) viewer.hide();
-  if (location.search !== followed || !wasOpen) follow();
+  if (location.search === followed && wasOpen) return;
+  uploads.fold();
+  follow();
 }
 
 /** Makes `next` the page's search, as a new entry of the history. */
@@ -76,8 +78,15 @@ function go(next) {
   const entry = { image: next.image?.key ?? null };
   if (history.state?.viewer) history.replaceState(entry, "", format(next)); // whose entry that was is closed
   else history.pushState(entry, "", format(next));
+  uploads.fold();
   window.scrollTo(0, 0);
   follow();
+}
+
+/** Goes to `next` from a button that is gone then. */
+function find(next) {
+  go(next);
+  byId("status").focus({ preventScroll: true });
 }
 
 /** Another visitor sees other images: nothing of what was shown to the last one is left. */
@@ -103,8 +112,7 @@ function searchByImage([file]) {
 }
 
 function addExample(kind, result) {
-  go(withExample(typed(), kind, nameOf(result)));
-  byId("status").focus({ preventScroll: true }); // the button that was used goes with the old results
+  find(withExample(typed(), kind, nameOf(result)));
 }
 
 function removeChip(kind, name) {

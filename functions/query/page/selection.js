@@ -77,7 +77,7 @@ function confirm() {
   const names = [...chosen.values()].map(({ name }) => baseName(name));
   const kept = { duplicates: [...chosen.values()].flatMap(({ duplicates }) => duplicates) };
   say("confirm-title", names.length === 1 ? `Delete ${names[0]}?` : `Delete ${names.length} images?`);
-  say("confirm-copies", copies(kept) ? `${copies(kept)} of them ${kept.duplicates.length === 1 ? "stays" : "stay"}.` : "");
+  say("confirm-copies", copies(kept) ? `${copies(kept)} ${kept.duplicates.length === 1 ? "stays" : "stay"}.` : "");
   byId("confirm-delete").returnValue = "";
   byId("confirm-delete").showModal();
 }

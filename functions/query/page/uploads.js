@@ -35,7 +35,7 @@ export function start({ onSearchable, onFind }) {
   whenSearchable = onSearchable;
   findSimilar = onFind;
   panel.addEventListener("keydown", (event) => event.key === "Escape" && closePanel());
-  on("click", { "close-uploads": closePanel });
+  on("click", { "close-uploads": closePanel, "unfold": openPanel });
   on("input", { bucket: retarget, folder: retarget });
   picker(byId("choose"), byId("choose-files"), addFiles);
   window.addEventListener("beforeunload", warn);
@@ -74,8 +74,15 @@ async function followUp(task, pause = LOOK_AFTER) {
 
 export const openPanel = () => open(true);
 
+/** Results are asked for: of the panel, one line is left, where it has something to tell. */
+export function fold() {
+  byId("folded").hidden &&= panel.hidden || !tasks.length;
+  open(false);
+}
+
 function closePanel() {
   open(false);
+  byId("folded").hidden = true;
   byId("open-uploads").focus();
 }
 
@@ -228,6 +235,7 @@ const isSearchable = ({ state }) => state === "searchable";
 function summarize() {
   const [total, done] = [tasks.length, count(({ state }) => !UNSETTLED.includes(state))];
   const words = done < total ? `${done} of ${total} done` : `Done: ${count(isSearchable)} of ${total} searchable`;
+  say("unfold", `${count(isSearchable)} of ${total} added`);
   const summary = byId("upload-summary");
   if (summary.textContent !== words) summary.textContent = words; // announced only when it changes
 }

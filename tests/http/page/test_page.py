@@ -479,6 +479,15 @@ def test_each_uploaded_file_has_its_outcome(page: Page, site: str, fake: Fake):
         "new/castles/neuschwanstein_castle.jpg",
     ]
     page.get_by_role("button", name="Find similar: new/castles/giraffe.jpg").click()
+    expect(page.locator("#uploads")).to_be_hidden()
+    expect(page.locator("#status")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="2 of 2 added")).to_be_visible()
+    search(page, "windmill")
+    page.get_by_role("button", name="2 of 2 added").click()
+    expect(page.locator("#uploads")).to_be_visible()
+    expect(page.locator("#folded")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#uploads")).to_be_hidden()
     expect(page.locator(".chip .name")).to_have_attribute("title", "images/new/castles/giraffe.jpg")
 
 

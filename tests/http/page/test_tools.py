@@ -190,7 +190,7 @@ def test_deleting_an_image_leaves_its_copies_says_so_and_shows_the_next(page: Pa
     open_results(page, site)
     [name] = choose(page, 0)
     page.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.locator("#confirm-copies")).to_have_text("2 copies of them stay.")
+    expect(page.locator("#confirm-copies")).to_have_text("2 copies stay.")
     fake.copies, fake.names = 1, ["castle-copy.jpg", *(set(fake.names) - {name.removeprefix("images/")})]
     page.locator("#confirm-delete").get_by_role("button", name="Delete").click()
     expect(page.locator("#status")).to_have_text("1 deleted")
