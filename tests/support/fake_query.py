@@ -135,6 +135,8 @@ class Fake:
 
     async def list_folder(self, request: Request) -> Response:
         prefix = (await request.json())["prefix"]
+        if request.path_params["bucket"] != self.bucket:
+            return JSONResponse([])
         inside = [name for name in self.names if name.startswith(f"{prefix}/")]
         folders = sorted({name.split("/")[0] for name in self.names}) if not prefix else []
         rows: list[dict[str, Any]] = [{"name": name, "id": None} for name in folders]
@@ -151,7 +153,7 @@ class Fake:
                 Mount("/storage/v1/photos", StaticFiles(directory=PHOTOS)),
                 Mount("/storage/v1/object/images", StaticFiles(directory=PHOTOS)),
                 Route("/storage/v1/object/sign/images", self.sign, methods=["POST"]),
-                Route("/storage/v1/object/list/images", self.list_folder, methods=["POST"]),
+                Route("/storage/v1/object/list/{bucket}", self.list_folder, methods=["POST"]),
                 Route("/storage/v1/object/info/images/{name:path}", info),
                 Route("/storage/v1/object/images", self.remove, methods=["DELETE"]),
                 Route("/storage/v1/bucket", buckets),

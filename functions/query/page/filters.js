@@ -58,8 +58,13 @@ function pair(text) {
 
 async function offerBuckets() {
   offer("buckets", seen);
-  const buckets = await listed((storage) => storage.listBuckets());
-  offer("buckets", [...seen, ...buckets.map(({ id }) => id)]);
+  offer("buckets", await buckets());
+}
+
+/** The buckets that the visitor may list, and those that results came from. */
+export async function buckets() {
+  const found = await listed((storage) => storage.listBuckets());
+  return [...new Set([...seen, ...found.map(({ id }) => id)])];
 }
 
 async function offerFolders() {
@@ -72,5 +77,5 @@ async function offerFolders() {
 const listed = (ask) => project().then(({ storage }) => data(ask(storage))).catch(() => []);
 
 function offer(list, values) {
-  byId(list).replaceChildren(...[...new Set(values)].sort().map((value) => new Option(value, value)));
+  byId(list).replaceChildren(...[...values].sort().map((value) => new Option(value, value)));
 }

@@ -40,8 +40,7 @@ async function start() {
     expired: session.expire,
   });
   filters.start((filter) => go({ ...typed(), filter }));
-  state.start(() => ({ bucket: byId("bucket").value.trim(), ...query.filter }));
-  uploads.start({ onSearchable: () => isEmpty(query) && results.run(query), onFind: (name) => find(withExample(empty(), "like", name)) });
+  uploads.start({ onSearchable, onFind: (name) => find(withExample(empty(), "like", name)) });
   drop.start({ onSearch: searchByImage, onUpload: uploads.addFiles, onNothing: () => showNotice(NOT_AN_IMAGE) });
   await session.start(visitorChanged);
   if (followed === null) follow();
@@ -56,12 +55,18 @@ function follow() {
   byId("varied").checked = query.varied;
   document.documentElement.dataset.view = isEmpty(query) ? "start" : "results";
   filters.show(query.filter);
+  state.follow(query.filter);
   uploads.proposeBucket(query.filter.bucket);
   showChips(query, { remove: removeChip, weigh });
   addThumbnails(thumbnails);
   findThumbnails();
   if (query.image && !isKept(query.image.key)) sayImageIsGone();
   else results.run(query);
+}
+
+function onSearchable() {
+  state.follow(query.filter);
+  if (isEmpty(query)) results.run(query);
 }
 
 /** Back from the larger view leaves the results as they are. */

@@ -1,38 +1,42 @@
 // The state of the index, as far as the visitor may see it.
 
 import { byId, disclosure, fill, fromTemplate, on, say } from "./dom.js";
-import { storeAgain } from "./objects.js";
+import { buckets } from "./filters.js";
+import { nameOf, storeAgain } from "./objects.js";
 import { data, project, states } from "./project.js";
 
 const [PAGE, BATCH, MOST] = [1000, 250, 5000];
 const WORDS = { searchable: "searchable", pending: "waiting", failed: "failed", skipped: "skipped", ignored: "not indexed" };
-let target = () => ({});
+let target = {};
 
-/** `where()` tells the bucket and folder to look at. */
-export function start(where) {
-  target = where;
-  disclosure(byId("open-state"), byId("state"), look);
-  on("click", { "refresh-state": look });
+disclosure(byId("open-state"), byId("state"), look);
+on("click", { "refresh-state": look });
+
+/** Looks at the bucket and the folder of `filter`, without a bucket at all that the visitor sees. */
+export function follow(filter) {
+  target = filter;
+  if (!byId("state").hidden) look();
 }
 
 async function look() {
-  const { bucket, folder } = target();
-  say("state-of", [bucket, folder].filter(Boolean).join("/"));
+  const { bucket, folder = "" } = target = { ...target };
+  const current = target;
+  say("state-of", [bucket ?? "All buckets", folder].filter(Boolean).join("/"));
   say("state-summary", "Looking …");
   byId("state-list").replaceChildren();
+  const found = [];
   try {
-    const names = await namesIn(bucket, folder ?? "");
-    const isCut = names.length >= MOST;
-    show(bucket, await statesOf(bucket, names), isCut);
+    for (const one of bucket ? [bucket] : await buckets()) found.push(...(await statesIn(one, folder, MOST - found.length)));
+    if (current === target) show(found);
   } catch (error) {
-    say("state-summary", `You may not see this, or it can't be had now: ${error.message}`);
+    if (current === target) say("state-summary", `You may not see this, or it can't be had now: ${error.message}`);
   }
 }
 
-async function namesIn(bucket, folder) {
+async function namesIn(bucket, folder, most) {
   const files = (await project()).storage.from(bucket);
   const [names, waiting] = [[], [folder]];
-  while (waiting.length && names.length < MOST) {
+  while (waiting.length && names.length < most) {
     const parent = waiting.shift();
     for (let offset = 0, rows; (rows = await data(files.list(parent, { limit: PAGE, offset }))).length; offset += PAGE) {
       for (const { id, name } of rows) (id ? names : waiting).push(parent ? `${parent}/${name}` : name);
@@ -42,27 +46,27 @@ async function namesIn(bucket, folder) {
   return names;
 }
 
-async function statesOf(bucket, names) {
-  const found = [];
+async function statesIn(bucket, folder, most) {
+  const [names, found] = [await namesIn(bucket, folder, most), []];
   while (names.length) found.push(...(await states(bucket, names.splice(0, BATCH))).values());
-  return found;
+  return found.map((row) => ({ bucket, ...row }));
 }
 
-function show(bucket, found, isCut) {
+function show(found) {
   const counts = Map.groupBy(found, ({ state }) => state);
   const words = Object.entries(WORDS).filter(([state]) => counts.has(state)).map(([state, word]) => `${counts.get(state).length} ${word}`);
-  say("state-summary", found.length ? `${words.join(" · ")}${isCut ? ` (of the first ${MOST})` : ""}` : "You see no files here.");
+  say("state-summary", found.length ? `${words.join(" · ")}${found.length >= MOST ? ` (of the first ${MOST})` : ""}` : "You see no files here.");
   const unsettled = found.filter(({ state }) => state !== "searchable" && state !== "ignored");
-  byId("state-list").replaceChildren(...unsettled.slice(0, 100).map((row) => line(bucket, row)));
+  byId("state-list").replaceChildren(...unsettled.slice(0, 100).map(line));
 }
 
-function line(bucket, { name, state, reason }) {
+function line({ state, reason, ...object }) {
   const item = fromTemplate("state-template");
-  fill(item, { ".name": name, ".outcome": [WORDS[state] ?? state, reason].filter(Boolean).join(": ") });
+  fill(item, { ".name": nameOf(object), ".outcome": [WORDS[state] ?? state, reason].filter(Boolean).join(": ") });
   const button = item.querySelector("button");
   button.hidden = state === "pending";
-  button.ariaLabel = `Retry: ${name}`;
-  button.addEventListener("click", () => retry(item, button, { bucket, name }));
+  button.ariaLabel = `Retry: ${nameOf(object)}`;
+  button.addEventListener("click", () => retry(item, button, object));
   return item;
 }
 

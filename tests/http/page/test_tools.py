@@ -353,8 +353,29 @@ def test_the_state_of_the_index_is_told_with_causes_and_retried(page: Page, site
     expect(page.locator(".tile").first).to_be_visible()
     page.get_by_role("button", name="Index").click()
     expect(page.locator("#state-summary")).to_have_text("36 searchable · 1 waiting · 1 failed")
-    page.get_by_role("button", name="Retry: tools/hammer1.jpg").click()
+    page.get_by_role("button", name="Retry: images/tools/hammer1.jpg").click()
     expect(page.locator("#state-list .outcome").first).to_contain_text("waiting: stored again")
+
+
+def test_the_state_of_the_index_follows_the_filter_and_uploads(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    page.get_by_role("button", name="Index").click()
+    summary = page.locator("#state-summary")
+    expect(page.locator("#state-of")).to_have_text("All buckets")
+    expect(summary).to_contain_text(re.compile("[1-9][0-9]* searchable"))
+    page.get_by_role("button", name="Filters").click()
+    page.locator("#filters").get_by_label("Bucket").fill("albums")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state-of")).to_have_text("albums")
+    expect(summary).to_have_text("You see no files here.")
+    page.locator("#filters").get_by_label("Bucket").fill("images")
+    page.locator("#filters").get_by_label("Folder").fill("tools")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state-of")).to_have_text("images/tools")
+    expect(summary).to_have_text("38 searchable")
+    fake.names.append("tools/new.jpg")
+    page.set_input_files("#choose-files", CASTLE)
+    expect(summary).to_have_text("39 searchable")
 
 
 def test_the_panel_of_uploads_never_covers_the_search(page: Page, site: str):
