@@ -6,6 +6,7 @@ An actor that dies takes with it at most the counts since the last look, and lea
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 import warnings
@@ -24,6 +25,7 @@ from shared.indexing.queue import LEASE_SECONDS
 
 LOOK_SECONDS = 1.0  # between two looks at the actors
 STOPS_WITHIN = 150.0  # seconds: longer than a job may take
+ANSWERS_WITHIN = 10.0  # seconds
 STORE_BYTES = 100 * 1024 * 1024  # of a cluster on this machine: nothing of ours lies in Ray's object store
 
 
@@ -143,6 +145,7 @@ def run(
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     """A driver of the cluster at `address`; None: of one that is started on this machine for the block."""
+    _require_answer(address or "")
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
@@ -158,6 +161,20 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """SettingsError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():  # auto
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"No Ray answers at {address}: {error}. Check --address: it is the head's, with the port that "
+            "`ray start --head` told, 6379 by default."
+        ) from error
 
 
 def _nodes(gpus: float) -> int:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.http_servers import free_port
 
 from cli.workers import ray_actor
 from cli.workers.ray_actor import Look, Plan
@@ -105,10 +106,17 @@ def died() -> Exception:
     return exceptions.ActorUnavailableError("killed", None)
 
 
-def run(*, once: bool = True, workers: int | None = None, gpus: float = 0, stop: Any = None) -> Fleet:
+def run(
+    *,
+    once: bool = True,
+    address: str | None = None,
+    workers: int | None = None,
+    gpus: float = 0,
+    stop: Any = None,
+) -> Fleet:
     mine = settings.load({"SUPABASE_URL": "http://nowhere.invalid"})
     plan = Plan(settings=mine, models=(), concurrency=None, once=once, versions=ray_actor.versions(()))
-    return ray_cluster.run(plan, None, workers, gpus, stop or threading.Event())
+    return ray_cluster.run(plan, address, workers, gpus, stop or threading.Event())
 
 
 def test_counts_and_causes_of_all_are_told_in_one_place(use):
@@ -182,6 +190,13 @@ def test_gpus_that_no_node_has_are_refused_and_only_nodes_with_them_counted(use)
     ray = use(Ray([done], nodes=[{"CPU": 2}, {"CPU": 2, "GPU": 1}, {"GPU": 1}]))
     assert run(gpus=0.5).as_json()["workers"] == 1
     assert ray.asked["num_gpus"] == 0.5
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(use):
+    ray = use(Ray())
+    with pytest.raises(SettingsError, match="No Ray answers at 127"):
+        run(address=f"127.0.0.1:{free_port()}")
+    assert ray.address is None
 
 
 def test_a_cluster_that_cant_be_reached_or_has_another_ray_is_refused(use):
