@@ -10,9 +10,9 @@ from benchmarks import serving, whole_function
 from benchmarks.contest import Rates, median, ratio, rounds
 from benchmarks.embed_bench import Bench
 from benchmarks.figures import Figure, number
+from benchmarks.instant_project import Project, canned
 from benchmarks.photographs import photographs
 from benchmarks.process_memory import FUNCTIONS
-from benchmarks.project import Project, canned
 from shared import embedding
 from shared.errors import SettingsError
 

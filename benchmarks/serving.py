@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import requests
 
+from benchmarks.instant_project import Project, webhook
 from benchmarks.process_memory import watched
-from benchmarks.project import Project, webhook
 from shared import settings
 from shared.settings import CHECKOUT
 

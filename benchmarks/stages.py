@@ -16,7 +16,7 @@ import numpy as np
 import requests
 from requests.adapters import HTTPAdapter
 
-from benchmarks.bucket import Bucket
+from benchmarks.fresh_bucket import Bucket
 from shared import embedding
 from shared.images import DecodedImage
 from shared.images.sandbox.pool import start

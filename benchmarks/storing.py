@@ -25,7 +25,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from benchmarks import contest, speed
-from benchmarks.bucket import Bucket, fresh, note, webhook_paused
+from benchmarks.fresh_bucket import Bucket, fresh, note, webhook_paused
 from benchmarks.pictures import DESCRIPTION, small_jpegs
 from benchmarks.process_memory import STACK_INFO
 from shared import embedding, settings

@@ -26,7 +26,7 @@ import psutil
 import requests
 
 from benchmarks import process_memory, stages
-from benchmarks.bucket import Bucket, fresh, note, webhook_paused
+from benchmarks.fresh_bucket import Bucket, fresh, note, webhook_paused
 from benchmarks.photographs import samples
 from benchmarks.pictures import DESCRIPTION, small_jpegs
 from benchmarks.process_memory import Curve, serving, watched

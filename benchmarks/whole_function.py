@@ -9,7 +9,7 @@ import psycopg
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.bucket import Bucket, fresh, webhook_paused
+from benchmarks.fresh_bucket import Bucket, fresh, webhook_paused
 from benchmarks.photographs import photographs
 from shared.settings import Settings
 

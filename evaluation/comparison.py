@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import metrics, tasks
+from evaluation import measures, tasks
 from evaluation.collection import Collection, Item
 from evaluation.ranking import blocks, in_order, rank, to_levels
 
@@ -47,7 +47,7 @@ def overlaps(one: Neighbours, other: Neighbours) -> NDArray[np.float64]:
 
 
 def figure(values: NDArray[np.float64]) -> Figure:
-    low, high = metrics.bootstrap_interval(values, seed=SEED)
+    low, high = measures.bootstrap_interval(values, seed=SEED)
     return Figure(value=float(values.mean()), low=low, high=high)
 
 
@@ -66,5 +66,5 @@ def quality(
     gallery = vectors[[position[item.key] for item in task.gallery]]
     asked = vectors[[position[query.key] for query in task.queries]]
     ranking = rank(task, np.arange(len(task.queries)), lambda rows: asked[rows] @ gallery.T)
-    values = metrics.per_query(ranking)
+    values = measures.per_query(ranking)
     return {name: values[name] for name in QUALITY}

@@ -18,10 +18,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from evaluation import confidence_trials as trials
-from evaluation import decoding, features, seeds
+from evaluation import decoder_bounds, features, seeds
 from evaluation.collection import Collection
 from evaluation.confidence_trials import KINDS, Images, Trial, Usual, Values
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.intervals import Resampling, interval
 from evaluation.machine import machine
 from evaluation.methods import choice
@@ -244,7 +244,7 @@ def main() -> None:
     configuration = settings.load()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     assert isinstance(method, Embedding)
-    decode = decoding.bounded(configuration)
+    decode = decoder_bounds.bounded(configuration)
     cache = configuration.embedding_cache / "npm"
     collections = [
         vectors("drawings", emoji.captioned(cache), method, decode),

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation import decoding, edits, seeds
+from evaluation import decoder_bounds, edits, seeds
 from evaluation.collection import Collection, Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
@@ -126,7 +126,7 @@ def main() -> None:
     configuration = settings.load()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     assert isinstance(method, Embedding)
-    decode = decoding.bounded(configuration)
+    decode = decoder_bounds.bounded(configuration)
     collections = {
         "drawings": emoji.captioned(configuration.embedding_cache / "npm"),
         "photographs": folder.collection(samples.IMAGES),

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from evaluation.collection import Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.methods import Features, Method
 from shared.errors import NeuralSearchError
 

@@ -18,7 +18,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import errors, sql
 
-from evaluation.metrics import bootstrap_interval
+from evaluation.measures import bootstrap_interval
 from shared.errors import CollectionError, DatabaseError, DatabaseForbidden, DatabaseUnavailable
 
 Vectors = NDArray[np.float32]

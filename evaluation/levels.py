@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from evaluation import decoding, seeds
+from evaluation import decoder_bounds, seeds
 from evaluation.collection import Collection, Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.duplicate_measures import GROUP, cropped
 from evaluation.edits import png, saved
 from evaluation.machine import machine
@@ -177,7 +177,7 @@ def main() -> None:
         configuration = replace(settings.load(), embedding_models=(name,))
         (method,) = choice.load([name], configuration=configuration)
         assert isinstance(method, Embedding)
-        decode = decoding.bounded(configuration)
+        decode = decoder_bounds.bounded(configuration)
         collections = {
             "drawings": emoji.captioned(configuration.embedding_cache / "npm"),
             "photographs": folder.collection(samples.IMAGES),

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from evaluation import decoding
+from evaluation import decoder_bounds
 from evaluation.collection import Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.sources import emoji, samples
 from shared import settings
 from shared.embedding.conversion import efficientnet_concepts as model
@@ -35,7 +35,7 @@ def axes() -> np.ndarray:
 def main() -> None:
     """The usual features: of the sample photographs and the public set's `dev`, both kinds counting alike."""
     configuration = settings.load()
-    decode = decoding.bounded(configuration)
+    decode = decoder_bounds.bounded(configuration)
     drawings = emoji.collection(configuration.embedding_cache / "npm", "dev").items
     chosen = [item for item in drawings if emoji.split_of(item.group or "") == "dev"]
     kinds = [_pictures(items, decode) for items in (samples.collection().items, chosen)]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import metrics
+from evaluation import measures
 from evaluation.intervals import Resampling, holm, interval, p_value
-from evaluation.metrics import OVER_PAIRS, PRINCIPAL
+from evaluation.measures import OVER_PAIRS, PRINCIPAL
 from evaluation.pair_draws import PairCounts
 from evaluation.ranking import Ranking
 from evaluation.tasks import Task
@@ -31,7 +31,7 @@ class Outcome:
     seconds: float  # of similarities and sorting, without features
 
     def __post_init__(self) -> None:
-        self.per_query = metrics.per_query(self.ranking)
+        self.per_query = measures.per_query(self.ranking)
         self.pairs = PairCounts(self.task, self.ranking) if self.ranking.pairs else None
         self.ranking.pairs = []  # counted, and by far the largest
         self._pair_draws: dict[int, dict[str, Values]] = {}  # by seed: they take seconds
@@ -45,7 +45,7 @@ class Outcome:
     def values(self) -> dict[str, float]:
         """Each metric's figure."""
         means = {name: float(values.mean()) for name, values in self.per_query.items()}
-        return means | (metrics.over_pairs(self.ranking.matching, self.ranking.other) if self.pairs else {})
+        return means | (measures.over_pairs(self.ranking.matching, self.ranking.other) if self.pairs else {})
 
     def intervals(self, seed: int) -> dict[str, tuple[float, float]]:
         """Each metric's 95% interval."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.intervals import Resampling
-from evaluation.metrics import MICRO_AP, OVER_PAIRS, PRECISION, RECALL_AT_PRECISION
+from evaluation.measures import MICRO_AP, OVER_PAIRS, PRECISION, RECALL_AT_PRECISION
 from evaluation.ranking import STEPS, Ranking
 from evaluation.tasks import Task
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.collection import Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.sources import emoji
 from shared.embedding import artifacts, preprocessing
 from shared.embedding.artifacts import Artifact

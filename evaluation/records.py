@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import metrics
+from evaluation import measures
 from evaluation.outcomes import Outcome
 from evaluation.ranking import RECALLS, STEPS
 
@@ -55,7 +55,7 @@ def curve(outcome: Outcome) -> dict[str, Any]:
 
 
 def _pair_points(outcome: Outcome) -> Any:
-    recall, precision = metrics.pair_curve(outcome.ranking.matching, outcome.ranking.other)
+    recall, precision = measures.pair_curve(outcome.ranking.matching, outcome.ranking.other)
     best = np.maximum.accumulate(precision[::-1])[::-1]  # at this recall or any higher one
     return zip(FINE.tolist(), best[np.searchsorted(recall, FINE - 1e-9)].tolist(), strict=True)
 
@@ -68,7 +68,7 @@ def similarities(outcome: Outcome) -> dict[str, Any]:
     low, high = int(seen.min()), int(seen.max())
     edges = np.linspace(low, max(high, low + 1), BINS + 1)
     counted = [np.histogram(levels, edges, weights=counts)[0] for counts in (matching, other)]
-    threshold = metrics.best_threshold(matching, other)
+    threshold = measures.best_threshold(matching, other)
     above = levels >= round(threshold * STEPS)
     return {
         "task": outcome.task.kind,
@@ -136,7 +136,7 @@ def _example(outcome: Outcome, kind: str, row: int) -> dict[str, Any]:
 
 def parts(outcome: Outcome) -> list[dict[str, Any]]:
     """The mean of the principal metric by label or edit (of a copy: recall@1)."""
-    metric = metrics.PRINCIPAL[outcome.task.kind]
+    metric = measures.PRINCIPAL[outcome.task.kind]
     metric = metric if metric in outcome.per_query else "recall@1"
     names = np.array([outcome.task.queries[row].part for row in outcome.rows])
     different = list(dict.fromkeys(names.tolist()))

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import decoding, features, outcomes, records, seeds, tasks
+from evaluation import decoder_bounds, features, outcomes, records, seeds, tasks
 from evaluation.collection import Collection, Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.features import Extracted, Progress
 from evaluation.machine import machine
 from evaluation.methods import Features, Method, Reranker, Similarities
@@ -50,7 +50,7 @@ def evaluate(
     with the limits of the settings. CollectionError where nothing can be asked.
     """
     return _Run(
-        collection, methods, seed, progress or _silent, decode or decoding.bounded(settings.load())
+        collection, methods, seed, progress or _silent, decode or decoder_bounds.bounded(settings.load())
     ).report(kinds)
 
 

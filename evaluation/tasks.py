@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evaluation import edits, seeds
 from evaluation.collection import Collection, Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from shared.errors import CollectionError
 
 KINDS = ("label", "pairs", "copies", "text")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from cli.checks.database import fetched
+from cli.checks.schema import fetched
 from cli.client.project import Project
 from cli.console.indexing_report import age
 from cli.console.output import count

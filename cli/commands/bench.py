@@ -67,7 +67,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Measure how complete and how fast searches are, on a stack of its own. Takes up to ten minutes."""
-    from benchmarks import search as bench
+    from benchmarks import search_bench as bench
     from benchmarks import search_report, speed
     from cli.stacks.benchmark_stack import places
 

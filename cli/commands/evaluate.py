@@ -99,7 +99,7 @@ def need_the_extra(extra: str = "evaluation") -> None:
 
 
 def _collection(source: str, label: str | None, configuration: Settings, stack: ExitStack) -> Collection:
-    from evaluation.sources import emoji, folder, samples, table
+    from evaluation.sources import emoji, folder, image_table, samples
 
     kind, _, rest = source.partition(":")
     if kind == "emoji" and not Path(source).exists():
@@ -113,7 +113,11 @@ def _collection(source: str, label: str | None, configuration: Settings, stack: 
             "--label is for buckets. A folder's labels are its sub-folders, a table has its own."
         )
     path = Path(source).expanduser()
-    return table.collection(path) if path.suffix.lower() in table.SUFFIXES else folder.collection(path)
+    return (
+        image_table.collection(path)
+        if path.suffix.lower() in image_table.SUFFIXES
+        else folder.collection(path)
+    )
 
 
 def _bucket(place: str, label: str | None, configuration: Settings, stack: ExitStack) -> Collection:
@@ -159,13 +163,13 @@ def _evaluated(
     configuration: Settings,
     with_indexes: bool,
 ) -> Report:
-    from evaluation import decoding, run
+    from evaluation import decoder_bounds, run
     from evaluation.methods import choice
 
     methods = choice.load(names, seed=seed, configuration=configuration)
     with steps() as show:
         report = run.evaluate(
-            collection, methods, kinds, seed=seed, progress=show, decode=decoding.bounded(configuration)
+            collection, methods, kinds, seed=seed, progress=show, decode=decoder_bounds.bounded(configuration)
         )
         models = [method.name for method in methods if method.name in configuration.embedding_models]
         if with_indexes and models and len(report.items) >= FEWEST_FOR_INDEXES:
@@ -203,11 +207,11 @@ def _postgres(configuration: Settings) -> Iterator[str]:
 
 
 def _write(report: Report, folder: Path, configuration: Settings) -> Path:
-    from evaluation import decoding
+    from evaluation import decoder_bounds
     from evaluation.report import files
 
     command = shlex.join(["neural-search", *sys.argv[1:]])
-    return files.write(report, folder, command=command, decode=decoding.bounded(configuration))
+    return files.write(report, folder, command=command, decode=decoder_bounds.bounded(configuration))
 
 
 def _print(report: dict[str, Any]) -> None:

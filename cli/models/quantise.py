@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.console import output
 from cli.console.progress import Show, steps
-from evaluation import decoding, quantisation_trial
+from evaluation import decoder_bounds, quantisation_trial
 from evaluation.quantisation_trial import Trial
 from evaluation.sources import samples
 from evaluation.sources.emoji import public_set
@@ -39,7 +39,7 @@ def quantise(name: str, configuration: Settings) -> Row:
         artifacts.lock(name, configuration.embedding_cache),
     ):
         artifacts.sweep(name, configuration.embedding_cache)
-        decode = decoding.bounded(configuration)
+        decode = decoder_bounds.bounded(configuration)
         shown = quantisation_trial.pictures(
             artifact.record.image, samples.collection().items, drawings, decode, show
         )

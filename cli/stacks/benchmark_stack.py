@@ -19,7 +19,7 @@ from local.stack import free_port
 from shared import settings
 
 if TYPE_CHECKING:
-    from benchmarks.search import Places
+    from benchmarks.search_bench import Places
 
 # As a project's database of 8 GB has them, with memory enough to build an index of 1,000,000 vectors.
 # And without care for power cuts.
@@ -37,7 +37,7 @@ PARAMETERS = {
 @contextmanager
 def places() -> Iterator[Places]:
     """A folder in the system's temporary one and a free port, apart from any stack that the settings name."""
-    from benchmarks.search import Places
+    from benchmarks.search_bench import Places
 
     with passable() as folder:
         cluster = Cluster(folder / "postgres")
@@ -60,7 +60,7 @@ def database() -> Iterator[str]:
 
 def _own_settings(folder: Path) -> settings.Settings:
     """The model whose vectors are drawn, loaded as this process would load it."""
-    from benchmarks.search import NATIVE
+    from benchmarks.search_bench import NATIVE
 
     given = settings.load()
     own = {"LOCAL_DATA": str(folder), "LOCAL_PORT": str(free_port()), "EMBEDDING_MODELS": NATIVE}

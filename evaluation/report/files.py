@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import baseline
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from evaluation.report import page
 from evaluation.report.sheets import Thumbnails
 from evaluation.run import Report

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from evaluation import edits
 from evaluation.collection import Item
-from evaluation.decoding import Decode
+from evaluation.decoder_bounds import Decode
 from shared.errors import NeuralSearchError
 
 SIDE = 92  # pixels on the page; the pictures have twice as many for dense screens

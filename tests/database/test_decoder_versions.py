@@ -10,7 +10,7 @@ import pytest
 from support.databases import MODEL, as_role, vector
 from support.first_release import ACTIVE, install_0_1_0
 
-from cli.checks import database
+from cli.checks import schema
 from cli.installer import migrations
 from shared.errors import DatabaseError
 from shared.images import DECODER_VERSION, mime_types
@@ -221,7 +221,7 @@ def test_an_upgrade_with_such_files_stored_is_repaired(bare_database, monkeypatc
     monkeypatch.setenv("DATABASE_URL", bare_database.url())
     target = load()
     with pytest.raises(DatabaseError) as told:
-        database.decoder(target)
+        schema.decoder(target)
     assert str(told.value) == (
         "An older decoder refused 1 image/jpeg (BrokenImage), 1 image/x-icon (NotAnImage): "
         "`neural-search jobs retry --cause BrokenImage --cause NotAnImage`. "
@@ -244,4 +244,4 @@ def test_an_upgrade_with_such_files_stored_is_repaired(bare_database, monkeypatc
             ("icon.ico", DECODER_VERSION, True),
             ("wrong.tif", DECODER_VERSION, True),
         ]
-    assert database.decoder(target) == f"version {DECODER_VERSION}, and nothing is left from an older one"
+    assert schema.decoder(target) == f"version {DECODER_VERSION}, and nothing is left from an older one"

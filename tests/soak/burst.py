@@ -20,7 +20,7 @@ from soak.project import Database, Project
 from support.embedded_stacks import temporary_stack
 from support.http_servers import free_port, threaded
 
-from benchmarks.bucket import fresh
+from benchmarks.fresh_bucket import fresh
 from benchmarks.pictures import small_jpegs
 from local.processes import Child
 from shared import settings

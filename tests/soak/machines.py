@@ -21,7 +21,7 @@ from soak.killer import Kill
 from soak.outcome import Outcome
 from support.embedded_stacks import temporary_stack
 
-from benchmarks.bucket import Bucket, fresh, webhook_paused
+from benchmarks.fresh_bucket import Bucket, fresh, webhook_paused
 from benchmarks.pictures import small_jpegs
 from local.stack import Stack
 

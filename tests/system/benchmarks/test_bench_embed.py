@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from benchmarks import contest, embed, embed_served, embed_steps, figures, serving, speed
 from benchmarks.baselines import clip, matrix, ways
 from benchmarks.figures import Figure
+from benchmarks.instant_project import canned, webhook
 from benchmarks.photographs import photographs
-from benchmarks.project import canned, webhook
 from cli.__main__ import app
 from shared import settings
 from shared.embedding.engines.openvino_runtime import ov

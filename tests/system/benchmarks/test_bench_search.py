@@ -13,9 +13,17 @@ import pytest
 from support.databases import Clone
 from typer.testing import CliRunner
 
-from benchmarks import mixture, search, search_callers, search_report, search_rows, search_strategies, speed
+from benchmarks import (
+    mixture,
+    search_bench,
+    search_callers,
+    search_report,
+    search_rows,
+    search_strategies,
+    speed,
+)
 from benchmarks.mixture import QUERIES
-from benchmarks.search import Match
+from benchmarks.search_bench import Match
 from benchmarks.search_callers import Case, Result
 from benchmarks.search_http import Http
 from benchmarks.search_queries import Collection, Turns, connected
@@ -34,14 +42,14 @@ def collection() -> Collection:
     fitted = mixture.load()
     (stored,) = fitted.draw(COUNT, seed=1)
     (queries,) = fitted.draw(5, seed=1, stream=QUERIES)
-    return Collection(model=search.NATIVE, stored=stored, queries=queries)
+    return Collection(model=search_bench.NATIVE, stored=stored, queries=queries)
 
 
 @pytest.fixture
 def filled(database: Clone, collection: Collection) -> Iterator[search_rows.Connection]:
     with connected(database.url(SUPERUSER)) as connection:
         connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
-        search._activate(connection, collection.model, collection.dimensions)
+        search_bench._activate(connection, collection.model, collection.dimensions)
         search_rows.fill(connection, collection.model, collection.stored, seed=1, show=SILENT)
         yield connection
 
@@ -152,7 +160,7 @@ def match(again: float) -> Match:
     return Match(first=10 * again, again=again, recall=0.99)
 
 
-MEASURED = search.Measured(
+MEASURED = search_bench.Measured(
     strategies=[],
     matches={
         (1280, 10_000): match(4.0),
@@ -173,7 +181,7 @@ MEASURED = search.Measured(
 
 
 def test_each_target_is_held_against_the_worst_case():
-    found = {one.what: one for one in search.figures(MEASURED)}
+    found = {one.what: one for one in search_bench.figures(MEASURED)}
     verdicts = {what: (round(one.value, 2), one.met) for what, one in found.items()}
     assert verdicts == {
         "match_documents ÷ HNSW by hand, of 100% visible": (1.0, True),
@@ -218,7 +226,7 @@ REPORT = {
     ],
     "callers": [one.row() for one in MEASURED.callers],
     "filters": [one.row() for one in MEASURED.filters],
-    "figures": [one.as_json() for one in search.figures(MEASURED)],
+    "figures": [one.as_json() for one in search_bench.figures(MEASURED)],
 }
 
 
@@ -247,7 +255,9 @@ def test_the_command_prints_tables_or_json_and_asks_for_the_large_run_by_name(
 
     monkeypatch.setattr("cli.stacks.benchmark_stack.places", nowhere)
     monkeypatch.setattr(
-        search, "measure", lambda made, sizes, command, show, seed: asked.append((sizes, command)) or REPORT
+        search_bench,
+        "measure",
+        lambda made, sizes, command, show, seed: asked.append((sizes, command)) or REPORT,
     )
     shown = CliRunner().invoke(app, ["bench", "search"]).stdout
     assert "Strategies" in shown and "MISSED" in shown
@@ -259,4 +269,4 @@ def test_the_command_prints_tables_or_json_and_asks_for_the_large_run_by_name(
 
 
 def test_the_stack_of_a_benchmark_serves_the_model_whose_vectors_are_drawn(tmp_path: Path):
-    assert benchmark_stack._own_settings(tmp_path).embedding_models == (search.NATIVE,)
+    assert benchmark_stack._own_settings(tmp_path).embedding_models == (search_bench.NATIVE,)

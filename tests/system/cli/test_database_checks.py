@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.checks import database as checks
+from cli.checks import schema as checks
 from shared import settings
 from shared.errors import DatabaseError
 

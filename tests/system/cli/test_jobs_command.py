@@ -210,7 +210,7 @@ def test_doctor_says_that_the_reconciliation_has_stopped(
     stack: CommandLine, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
     database.execute("insert into neural_search.reconciliations (missing, stale, orphaned) values (0, 0, 0)")
-    monkeypatch.setattr("cli.checks.database.RECONCILED_WITHIN", 0.0)
+    monkeypatch.setattr("cli.checks.schema.RECONCILED_WITHIN", 0.0)
     findings = {row["check"]: row for row in stack.json("doctor", status=1)}
     assert findings["reconciliation"]["state"] == "WRONG"
     assert "neural-search backfill" in findings["reconciliation"]["detail"]

@@ -11,7 +11,7 @@ import pytest
 from evaluation import confidence, confidence_trials, duplicate_measures
 from evaluation.confidence import STATISTICS, figures, same_level, score, threshold
 from evaluation.confidence_trials import Images, Trial, queries, tried
-from evaluation.report import confidence as tables
+from evaluation.report import published_confidence as tables
 from shared.settings import CHECKOUT
 
 DOCS = (CHECKOUT / "docs" / "confidence.md").read_text()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support.databases import Connection
 
-from evaluation import decoding, edits, levels
+from evaluation import decoder_bounds, edits, levels
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.sources import samples
@@ -105,7 +105,7 @@ def default() -> Embedding:
 
 
 def is_blank(db: Connection, method: Embedding, files: Sequence[bytes]) -> list[bool]:
-    vectors = levels.embedded(files, method, decoding.bounded(settings.load()))
+    vectors = levels.embedded(files, method, decoder_bounds.bounded(settings.load()))
     asked = [(method.name, str(row.tolist())) for row in vectors]
     return [db.execute("select neural_search.is_blank(%s, %s)", one).fetchall()[0][0] for one in asked]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.collection import Collection, Item
-from evaluation.sources import folder, table
+from evaluation.sources import folder, image_table
 from shared.errors import CollectionError
 from shared.testing import picture
 
@@ -95,7 +95,7 @@ def test_a_folder_without_images_and_a_path_that_is_none_are_refused(write, tmp_
 def test_a_csv_gives_labels_groups_and_captions(write):
     write("a.png", b"bytes of a")
     path = write("table.csv", 'image,label,caption,group,size\na.png,cat,"a cat, asleep",g,1\nb.png,,,,2\n')
-    first, second = table.collection(path).items
+    first, second = image_table.collection(path).items
     assert (first.key, first.label, first.captions, first.group) == ("a.png", "cat", ("a cat, asleep",), "g")
     assert (second.label, second.captions, second.group, second.rendition) == (None, (), None, None)
     assert first.read() == b"bytes of a"
@@ -104,16 +104,16 @@ def test_a_csv_gives_labels_groups_and_captions(write):
 def test_an_image_with_several_captions_has_several_rows_or_a_list(write):
     rows = [{"image": "a.png", "caption": ["one", "two"], "label": 3}, {"image": "b.png", "caption": "three"}]
     lines = "\n".join(json.dumps(row) for row in rows)
-    listed = table.collection(write("table.jsonl", lines + "\n\n"))
+    listed = image_table.collection(write("table.jsonl", lines + "\n\n"))
     assert [one.captions for one in listed.items] == [("one", "two"), ("three",)]
     assert [one.label for one in listed.items] == ["3", None]
-    several = table.collection(write("table.csv", "image,caption\na.png,one\nb.png,three\na.png,two\n"))
+    several = image_table.collection(write("table.csv", "image,caption\na.png,one\nb.png,three\na.png,two\n"))
     assert [one.captions for one in several.items] == [("one", "two"), ("three",)]
 
 
 def test_a_spreadsheets_byte_order_mark_and_line_ends_do_no_harm(write):
     path = write("table.csv", b'\xef\xbb\xbfimage,caption\r\na.png,"two\r\nlines"\r\n')
-    (one,) = table.collection(path).items
+    (one,) = image_table.collection(path).items
     assert (one.key, one.captions) == ("a.png", ("two\nlines",))
 
 
@@ -143,9 +143,9 @@ def test_a_spreadsheets_byte_order_mark_and_line_ends_do_no_harm(write):
 )
 def test_a_table_that_makes_no_sense_is_refused_with_its_line(write, name: str, content: str, told: str):
     with pytest.raises(CollectionError, match=told):
-        table.collection(write(name, content))
+        image_table.collection(write(name, content))
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(CollectionError, match=r"can't be read"):
-        table.collection(tmp_path / "none.csv")
+        image_table.collection(tmp_path / "none.csv")

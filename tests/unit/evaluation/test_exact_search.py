@@ -10,7 +10,7 @@ import pytest
 from ir_measures import AP, RR
 from sklearn.metrics import average_precision_score
 
-from evaluation import metrics, ranking
+from evaluation import measures, ranking
 from evaluation.collection import Item
 from evaluation.intervals import Resampling
 from evaluation.pair_draws import PairCounts
@@ -72,8 +72,8 @@ def figures(order: list[int], right: set[int]) -> dict[str, float]:
 def test_every_metric_of_every_query_equals_a_plain_computation(
     task: Task, similarities: np.ndarray, ranked: Ranking
 ):
-    found = metrics.per_query(ranked)
-    assert set(found) == set(metrics.PER_QUERY)
+    found = measures.per_query(ranked)
+    assert set(found) == set(measures.PER_QUERY)
     for row in range(QUERIES):
         expected = figures(*by_loops(task, similarities, row))
         assert {name: values[row] for name, values in found.items()} == pytest.approx(expected, abs=1e-6)
@@ -89,7 +89,7 @@ def test_average_precision_and_reciprocal_rank_are_trec_evals_over_the_whole_ran
         run[str(row)] = {str(column): float(-rank) for rank, column in enumerate(order)}
     for metric in ir_measures.iter_calc([AP, RR], judged, run):
         name = {"AP": "mAP", "RR": "MRR"}[str(metric.measure)]
-        assert metrics.per_query(ranked)[name][int(metric.query_id)] == pytest.approx(metric.value, abs=1e-6)
+        assert measures.per_query(ranked)[name][int(metric.query_id)] == pytest.approx(metric.value, abs=1e-6)
 
 
 def test_answers_curves_and_counts_equal_a_plain_computation(
@@ -143,7 +143,7 @@ def test_figures_over_all_pairs_equal_those_of_the_pairs_one_by_one(
     task: Task, similarities: np.ndarray, ranked: Ranking
 ):
     truth, scores = all_pairs(task, similarities, list(range(QUERIES)))
-    found = metrics.over_pairs(ranked.matching, ranked.other)
+    found = measures.over_pairs(ranked.matching, ranked.other)
     assert found["µAP"] == pytest.approx(average_precision_score(truth, scores))
     assert found["recall at 90% precision"] == pytest.approx(recall_at_precision(truth, scores))
     assert PairCounts(task, ranked).values() == pytest.approx(found)

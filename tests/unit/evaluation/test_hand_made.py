@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.hand_made_collection import Angles, five_images
 
-from evaluation import metrics
+from evaluation import measures
 from evaluation.ranking import STEPS
 from evaluation.run import evaluate
 
@@ -58,7 +58,7 @@ def pairs(*similarities: float) -> np.ndarray:
 
 def test_the_figures_over_all_pairs_are_those_worked_out_by_hand():
     # Best first: 0.9 +, 0.8 -, 0.7 +, 0.6 -, 0.5 +. Precision at the right ones: 1/1, 2/3, 3/5.
-    found = metrics.over_pairs(pairs(0.9, 0.7, 0.5), pairs(0.8, 0.6))
+    found = measures.over_pairs(pairs(0.9, 0.7, 0.5), pairs(0.8, 0.6))
     assert found["µAP"] == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 3)
     # 90% precision is only had by taking the first alone: one of three.
     assert found["recall at 90% precision"] == pytest.approx(1 / 3)
@@ -66,11 +66,11 @@ def test_the_figures_over_all_pairs_are_those_worked_out_by_hand():
 
 def test_a_pair_that_ties_with_a_wrong_one_is_not_counted_before_it():
     # 0.9 holds a right and a wrong pair: precision 1/2 for the right one; then 2/3.
-    assert metrics.over_pairs(pairs(0.9, 0.7), pairs(0.9))["µAP"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert measures.over_pairs(pairs(0.9, 0.7), pairs(0.9))["µAP"] == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
 def test_the_threshold_suggested_is_the_one_of_the_highest_f1():
     # F1 = 2 right / (taken + 3): 0.9: 2/4, 0.8: 2/5, 0.7: 4/6, 0.6: 4/7, 0.5: 6/8.
-    assert metrics.best_threshold(pairs(0.9, 0.7, 0.5), pairs(0.8, 0.6)) == 0.5
+    assert measures.best_threshold(pairs(0.9, 0.7, 0.5), pairs(0.8, 0.6)) == 0.5
     # With three more wrong ones above 0.5 that would be 6/11, and 0.7 is best.
-    assert metrics.best_threshold(pairs(0.9, 0.7, 0.5), pairs(0.8, 0.6, 0.55, 0.54, 0.53)) == 0.7
+    assert measures.best_threshold(pairs(0.9, 0.7, 0.5), pairs(0.8, 0.6, 0.55, 0.54, 0.53)) == 0.7

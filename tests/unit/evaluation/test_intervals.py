@@ -8,7 +8,7 @@ from scipy import stats
 
 from evaluation import intervals
 from evaluation.intervals import Resampling, holm, interval, p_value
-from evaluation.metrics import bootstrap_interval
+from evaluation.measures import bootstrap_interval
 
 
 def names(count: int) -> list[str]:

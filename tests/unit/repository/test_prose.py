@@ -51,3 +51,8 @@ def test_modules_that_share_a_name_are_named_where_names_count():
     paths = [Path(f"{folder}/{name}.py") for folder in ("shared/a", "cli/b") for name in ("one", "__init__")]
     paths += [Path("tests/one.py"), Path("local/one.py"), Path("cli/commands/one.py"), Path("shared/two.py")]
     assert prose.namesakes(paths) == {"one": ["shared/a/one.py", "cli/b/one.py"]}
+
+
+def test_the_repository_keeps_the_limits(capsys: pytest.CaptureFixture[str]):
+    status = prose.main([])
+    assert status == 0, capsys.readouterr().out
