@@ -26,7 +26,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from shared import settings
 from shared.errors import SettingsError
-from shared.http import bodies
+from shared.http import bodies, unreadable
 from shared.runtime import shutdown
 from shared.search.previews import AT_ONCE
 
@@ -166,6 +166,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Without gunicorn's wait for the part of the body that the function left unread."""
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + 0.05))
 
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """gunicorn would log and answer what was sent, however long, tokens included."""
+        with contextlib.suppress(OSError):
+            client.sendall(unreadable.answer(exc))
+
     def finish_request(self, conn: TConn, future: Any) -> None:
         """Called in the loop, which gunicorn would have wait for a client to hang up."""
         is_kept = not future.cancelled() and future.exception() is None and future.result() and self.alive
@@ -243,7 +248,8 @@ def _received(connection: socket.socket) -> bytes | None:
 
 def serve(app: flask.Flask, host: str, port: int) -> None:
     """Until SIGTERM; WORKERS and THREADS count as with functions-framework."""
-    server = create_server(app, False, worker_class=Worker, keepalive=KEEP_ALIVE)  # type: ignore[no-untyped-call]
+    options = {"worker_class": Worker, "keepalive": KEEP_ALIVE, "control_socket_disable": True}
+    server = create_server(app, False, **options)  # type: ignore[no-untyped-call]
     server.run(host, port)
 
 

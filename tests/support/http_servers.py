@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import HTTPServer, SimpleHTTPRequestHandler
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import uvicorn
@@ -48,10 +48,10 @@ def asgi(app: Any) -> Iterator[str]:
 
 @contextmanager
 def process(
-    command: Sequence[str], environment: dict[str, str], url: str
+    command: Sequence[str], environment: dict[str, str], url: str, stderr: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server that runs as `command`, from its first answer at `url` on; ended with SIGTERM."""
-    running = subprocess.Popen(command, env=environment)
+    running = subprocess.Popen(command, env=environment, stderr=stderr)
 
     def answers() -> bool:
         try:

@@ -1,0 +1,37 @@
+"""Requests that are no HTTP: their answer, and their line in the log, hold nothing of what was sent."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from gunicorn.http import errors
+
+from shared.errors import NeuralSearchError, RequestError
+from shared.runtime import logs
+
+STATUSES: dict[type[Exception], HTTPStatus] = {
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+}  # the others: 400
+OURS = errors.InvalidResponseHeader, errors.InvalidResponseHeaderName
+
+
+def answer(error: BaseException) -> bytes:
+    """The whole answer: the framework, which has no request, can't make it."""
+    if not isinstance(error, errors.ParseException) or isinstance(error, OURS):
+        logs.write("request failed", severity="ERROR", error=error)
+        return _response(HTTPStatus.INTERNAL_SERVER_ERROR, NeuralSearchError())
+    name = type(error).__name__
+    logs.write("unreadable request", severity="DEBUG", error_class=name)
+    text = f"This is no HTTP request that can be read ({name}). Send HTTP/1.1, as any client does."
+    return _response(STATUSES.get(type(error), HTTPStatus.BAD_REQUEST), RequestError(text))
+
+
+def _response(status: HTTPStatus, error: NeuralSearchError) -> bytes:
+    body = json.dumps(error.problem() | {"status": status})
+    return (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
