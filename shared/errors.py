@@ -174,7 +174,7 @@ class Unauthorized(RequestError):
 
 
 class PayloadTooLarge(RequestError):
-    """The request's body is too large. Send a smaller image."""
+    """The request's body is too large. Send less."""
 
     status = 413
 

@@ -43,7 +43,7 @@ WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are sear
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "authorization, apikey, content-type, x-client-info",
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
     "Access-Control-Expose-Headers": "Retry-After, x-request-id",
     "Access-Control-Max-Age": "3600",
 }

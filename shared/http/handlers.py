@@ -7,7 +7,7 @@ import json
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import flask
@@ -58,15 +58,19 @@ def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Re
         raise UnknownPath(f"This path isn't there. Expected one of: {', '.join(routes)}.", value=request.path)
     methods = routes[path]
     if request.method == "OPTIONS":
-        return flask.Response(status=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
+        return flask.Response(status=204, headers={"Allow": allowed(methods)})
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
-        taken = ", ".join(methods)
-        text = f"{path} takes {taken}, not {request.method}."
+        text = f"{path} takes {', '.join(methods)}, not {request.method}."
         refused = problem(MethodNotAllowed(text, value=request.method))
-        refused.headers["Allow"] = f"{taken}, OPTIONS"
+        refused.headers["Allow"] = allowed(methods)
         return refused
     return handler(request)
+
+
+def allowed(methods: Collection[str]) -> str:
+    """The header Allow of a path with handlers for these."""
+    return ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
 
 
 def normal_path(request: flask.Request) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 HEADER = 40  # bytes of Microsoft's; the shorter ones of OS/2 2 end somewhere in it, the rest being zero
 OS2_HEADER = 16
+BAND = 64  # rows
 BIT_FIELDS, WITH_ALPHA = (3, 6), 6  # compressions
 # Masks of red, green and blue that Pillow reads, with any fourth.
 USUAL = {
@@ -32,6 +33,14 @@ def refusal(data: bytes) -> str | None:
     if compression > 2 and compression not in BIT_FIELDS:
         return f"BMP with compression {compression}"
     return f"BMP with {bits} bits per pixel" if bits not in (1, 4, 8, 16, 24, 32) else None
+
+
+def size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels; None for another format, or a header that `clean` leaves alone."""
+    if data[:2] != b"BM" or len(data) < 54 or int.from_bytes(data[14:18], "little") < OS2_HEADER:
+        return None
+    width, height = struct.unpack("<ii", data[18:26])
+    return (width, abs(height)) if width > 0 else None
 
 
 def clean(data: bytes) -> bytes:
@@ -71,14 +80,22 @@ def _reordered(data: bytes, width: int, height: int, bits: int, masks: Sequence[
     (offset,) = struct.unpack("<I", data[10:14])
     stride, rows = (width * bits + 31) // 32 * 4, abs(height)
     pixels = np.frombuffer(data, np.uint8, stride * rows, offset).reshape(rows, stride)
-    values = np.ascontiguousarray(pixels[:, : width * bits // 8]).view(f"<u{bits // 8}").astype(np.uint32)
-    channels = [_channel(values, mask) for mask in masks]
+    pixels = pixels[:, : width * bits // 8]
+    body = b"".join(_band(pixels[top : top + BAND], bits, masks) for top in range(0, rows, BAND))
     has_alpha = len(masks) == 4 and masks[3]
-    alpha = channels[3] if has_alpha else np.full_like(channels[0], 255)
-    body = np.dstack([channels[2], channels[1], channels[0], alpha]).astype(np.uint8).tobytes()
     header = struct.pack("<IiiHHIIiiII", 56, width, height, 1, 32, 3, len(body), 0, 0, 0, 0)
     order = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000 if has_alpha else 0)
     return b"BM" + struct.pack("<IHHI", 70 + len(body), 0, 0, 70) + header + order + body
+
+
+def _band(pixels: NDArray[np.uint8], bits: int, masks: Sequence[int]) -> bytes:
+    """Some rows as blue, green, red and alpha: one at a time, a channel takes eight bytes a pixel."""
+    import numpy as np
+
+    values = np.ascontiguousarray(pixels).view(f"<u{bits // 8}").astype(np.uint32)
+    channels = [_channel(values, mask) for mask in masks]
+    alpha = channels[3] if len(masks) == 4 and masks[3] else np.full_like(channels[0], 255)
+    return np.dstack([channels[2], channels[1], channels[0], alpha]).astype(np.uint8).tobytes()
 
 
 def _channel(values: NDArray[np.uint32], mask: int) -> NDArray[np.uint32]:

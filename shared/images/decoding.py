@@ -79,7 +79,7 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
             name = "PNG" if is_png else name
             if not is_png:
                 check_size(ico.size(data), max_pixels)
-    if size := isobmff.size(data) if name in ("AVIF", "HEIF") else webp.size(data):
+    if size := isobmff.size(data) if name in ("AVIF", "HEIF") else webp.size(data) or bmp.size(data):
         check_size(size, max_pixels)
     profile = png.profile(data) if name == "PNG" else b""
     data = _cleaned(name, data)

@@ -204,14 +204,29 @@ def asked_vector(postgrest: RpcTransport) -> Any:
 
 def test_the_methods_of_a_path_are_told_with_the_refusal(client: FlaskClient):
     for path, allowed in (
-        ("/", "GET, POST, OPTIONS"),
+        ("/", "GET, POST, HEAD, OPTIONS"),
         ("/query", "POST, OPTIONS"),
-        ("/live", "GET, OPTIONS"),
+        ("/live", "GET, HEAD, OPTIONS"),
     ):
         answer = client.delete(path)
         assert refused(answer) == (405, "method-not-allowed")
         assert answer.headers["Allow"] == allowed
+        assert client.options(path).headers["Allow"] == allowed
     assert "POST" in client.open("/", method="PROPFIND").headers["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/embeddings"])
+def test_a_body_of_unannounced_length_that_is_too_large_is_refused_whatever_it_holds(
+    client: FlaskClient, path: str
+):
+    answer = client.post(
+        path,
+        input_stream=io.BytesIO(b"x" * 600_000),
+        content_type="application/octet-stream",
+        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+    )
+    assert refused(answer) == (413, "payload-too-large")
+    assert answer.json["detail"] == "The request's body is too large. Send less."
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,14 @@ def test_the_public_forge_runs_what_developers_run():
     assert workflow["permissions"] == {"contents": "read"}
 
 
+def test_the_public_forge_s_actions_are_pinned_by_their_commits():
+    """Whoever owns an action can move its tags."""
+    text = (CHECKOUT / ".github/workflows/ci.yml").read_text()
+    used = re.findall(r"uses: (.*)", text)
+    assert used
+    assert [line for line in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", line)] == []
+
+
 def test_an_encoder_under_the_gpl_is_found_where_it_is():
     """pillow-heif makes test files; pi-heif serves."""
     site = Path(str(importlib.metadata.distribution("pillow-heif").locate_file("")))

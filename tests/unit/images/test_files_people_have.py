@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -22,7 +23,7 @@ from shared.errors import (
     TooManyPixels,
     UnsupportedImage,
 )
-from shared.images import decode
+from shared.images import bmp, decode
 
 CASES = Path(__file__).parent / "cases"
 SCENE = (154.5, 132.9, 47.9)  # mean of the picture that most of them show
@@ -360,6 +361,27 @@ def test_a_bmp_s_bit_fields_are_read_in_any_order(bits: int, masks: tuple[int, .
         b"BM" + struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head)) + head + body
     )
     assert same(at(image, 0.1, 0.9), (200, 30, 30), 17) and same(at(image, 0.5, 0.02), (30, 200, 30), 17)
+
+
+def odd_bmp(width: int, height: int, body: bytes) -> bytes:
+    """Of 16 bits a pixel, with red and blue the other way round."""
+    head = struct.pack("<IiiHHIIiiII4I", 56, width, height, 1, 16, 3, 0, 0, 0, 0, 0, 0x1F, 0x7E0, 0xF800, 0)
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head)) + head + body
+
+
+def test_a_bmp_s_size_is_checked_before_its_bit_fields_are_looked_at() -> None:
+    with pytest.raises(TooManyPixels, match="20000 x 20000"):
+        decoded(odd_bmp(20_000, -20_000, b""))
+
+
+def test_a_bmp_s_bit_fields_are_reordered_some_rows_at_a_time() -> None:
+    data = odd_bmp(1000, 1000, bytes(2_000_000))
+    bmp.clean(data)  # numpy is imported
+    tracemalloc.start()
+    bmp.clean(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(data)  # the result, which takes two bytes for one, twice, and a band
 
 
 @pytest.mark.parametrize("blue", [0xFF, 0xFF000000])
