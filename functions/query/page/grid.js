@@ -9,7 +9,7 @@ const FIRST_ROW = 4; // loaded before all else
 const FIRST_ROWS = 12; // loaded at once, the rest as they come near
 const WAIT_FOR_SHAPES = 400; // ms that new tiles wait for their images' proportions: less jumping about
 const SKELETONS = [1.5, 1, 1.33, 0.75, 1.5, 1.33, 1.5, 0.8, 1.33, 1.5, 1, 1.4];
-const CONFIDENCES = { same: "same image", strong: "strong", related: "related", unrelated: "less similar" };
+const CONFIDENCES = { same: "same image", strong: "strong", related: "related" }; // above the unrelated there is a line instead
 const [NARROW, WIDE] = [0.5, 3.2]; // the proportions of tiles, whatever their images'
 const KEYS = { x: ".choice input", "+": "[data-kind=like]", "-": "[data-kind=unlike]" };
 
@@ -57,7 +57,8 @@ function divide() {
   const first = list.querySelector(".less");
   if (!first || list.querySelector(".divider")) return;
   const filler = element("li", { className: "filler", ariaHidden: "true" }); // the row above keeps its height
-  first.before(filler, element("li", { className: "divider", textContent: "Less similar" }));
+  const textContent = list.querySelector(".tile:not(.less)") ? "Less similar" : "No close match; the nearest are:";
+  first.before(filler, element("li", { className: "divider", textContent }));
 }
 
 /** Puts the tiles of `results` into their order, above everything else. */

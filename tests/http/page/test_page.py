@@ -275,7 +275,9 @@ def test_what_is_less_similar_is_shown_too_and_says_so_quietly(page: Page, site:
     open_results(page, site)
     expect(page.locator(".tile")).to_have_count(24)
     expect(page.locator('.tile[data-confidence="unrelated"]')).to_have_count(19)
-    expect(page.locator(".tile .confidence").nth(5)).to_have_text("less similar")
+    expect(page.locator(".divider")).to_have_text("Less similar")
+    expect(page.locator(".tile .confidence").nth(4)).to_have_text("related")
+    expect(page.locator(".tile .confidence").nth(5)).to_be_empty()
     expect(page.locator(".divider")).to_have_count(1)
     assert (
         page.locator(".divider + .tile .name").text_content()
@@ -374,7 +376,8 @@ def test_a_search_that_nothing_is_similar_to_shows_the_nearest_below_one_quiet_l
     page.goto(site + "?q=castle")
     expect(page.locator(".tile")).to_have_count(24)
     expect(page.locator("#message")).to_be_hidden()
-    expect(page.locator(".divider")).to_have_text("Less similar")
+    expect(page.locator(".divider")).to_have_text("No close match; the nearest are:")
+    assert not any(page.locator(".tile .confidence").all_text_contents())
     page.get_by_role("button", name="Load more").click()
     expect(page.locator(".tile")).to_have_count(48)
     expect(page.locator(".divider")).to_have_count(1)
@@ -385,6 +388,10 @@ def test_results_found_by_their_names_stand_above_the_line_and_say_so(page: Page
     page.goto(site + "?q=castle")
     expect(page.locator(".tile .confidence").first).to_have_text("found by its name")
     expect(page.locator(".divider")).to_have_count(0)
+    captions = page.locator(".caption").evaluate_all(
+        "captions => captions.map(one => [one.offsetWidth, one.querySelector('.name').offsetWidth])"
+    )
+    assert all(name > 0.4 * width for width, name in captions), captions  # the name stays readable
 
 
 def test_every_error_type_has_words_of_its_own(page: Page, site: str):
