@@ -11,7 +11,7 @@ const open = disclosure(byId("open-filters"), form, offerBuckets);
 
 /** `onChange(filter)` when the visitor narrows the search otherwise. */
 export function start(onChange) {
-  const changed = () => onChange(read());
+  const changed = () => form.reportValidity() && onChange(read());
   form.addEventListener("change", changed);
   form.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
   form.addEventListener("reset", () => setTimeout(changed));

@@ -1,6 +1,6 @@
 // What the page has to say: problems above the results, and a message in their place where there are none.
 
-import { byId, fill, fromTemplate } from "./dom.js";
+import { byId, element, fill, fromTemplate } from "./dom.js";
 
 const notices = byId("notices");
 const message = byId("message");
@@ -15,7 +15,7 @@ export function hideMessage() {
 export function showNotice(words, detail, onAct) {
   const notice = fromTemplate("notice-template");
   fill(notice, { strong: words.title, p: words.remedy, ".detail": detail ?? "" });
-  prepare(notice.querySelector("[data-act]"), words.act, onAct);
+  Object.assign(notice.querySelector("[data-act]"), { hidden: !words.act, textContent: words.act ?? "", onclick: onAct });
   notice.querySelector("[data-dismiss]").addEventListener("click", () => notice.remove());
   notices.replaceChildren(notice);
 }
@@ -26,14 +26,11 @@ export function sayRemedy(words) {
   if (remedy) remedy.textContent = words;
 }
 
-export function showMessage(title, text, act, onAct) {
-  fill(message, { h2: title, p: text });
-  prepare(message.querySelector("button"), act, onAct);
+/** `acts`: a button for each, by label. */
+export function showMessage(title, text, acts = {}, reasons = "") {
+  fill(message, { h2: title, p: text, "details p": reasons });
+  message.querySelector("details").hidden = !reasons;
+  const button = ([textContent, onclick]) => element("button", { type: "button", className: "button primary", textContent, onclick });
+  message.querySelector(".choices").replaceChildren(...Object.entries(acts).map(button));
   message.hidden = false;
-}
-
-function prepare(button, label, onAct) {
-  button.hidden = !label;
-  button.textContent = label ?? "";
-  button.onclick = onAct;
 }

@@ -36,6 +36,9 @@ async function start() {
     retry: follow,
     removeImage: () => removeChip("image"),
     addImages: uploads.openPanel,
+    clearFilters: () => go({ ...typed(), filter: {} }),
+    signIn: session.open,
+    isSignedIn: session.isSignedIn,
     textUnsupported: disableText,
     expired: session.expire,
   });

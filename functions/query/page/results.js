@@ -24,7 +24,7 @@ let counting = 0; // the seconds until the next attempt
 let callbacks = {};
 
 /** `given`: example(kind, result), part(file), likeThese(results), found(results), retry(), removeImage(),
- *  addImages(), textUnsupported(), expired(problem): whether that was dealt with. */
+ *  addImages(), clearFilters(), signIn(), isSignedIn(), textUnsupported(), expired(problem): whether that was dealt with. */
 export function start(given) {
   callbacks = given;
   on("click", { more: loadMore });
@@ -157,11 +157,17 @@ function forget() {
   say("status", "");
 }
 
-/** Results come first, so an empty answer means that this visitor sees none: `notice` lists the possible reasons. */
+/** Results come first, so an empty answer means that this visitor sees none: `notice` lists the possible reasons.
+ *  The words are the same for what isn't there and what is hidden. */
 function sayNothingIsVisible({ notice }) {
+  const { bucket } = query.filter;
+  const isNarrow = Object.keys(query.filter).length > 0;
+  const acts = isNarrow ? { "Clear filters": callbacks.clearFilters } : { "Add images": callbacks.addImages };
+  if (!callbacks.isSignedIn()) acts["Sign in"] = callbacks.signIn;
   forget();
-  say("status", "No images to show");
-  showMessage("There are no images to show", notice ?? "", "Add images", callbacks.addImages);
+  say("status", "0 shown");
+  const words = bucket ? `There is no bucket “${bucket}”, or nothing in it that you may see.` : "";
+  showMessage(isNarrow ? "Nothing fits these filters" : "There are no images to show", words, acts, notice);
 }
 
 async function failed(error) {

@@ -16,6 +16,8 @@ export async function start(onChange) {
   if (pastedToken() || localStorage.getItem(SESSION_KEY)) await restore();
 }
 
+export const isSignedIn = () => signedIn;
+
 /** The visitor's header; {} for nobody. supabase-js renews the token where its time is nearly up. */
 export async function authorization() {
   const token = pastedToken() ?? (signedIn ? (await session())?.access_token : null);

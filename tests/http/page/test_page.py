@@ -366,7 +366,48 @@ def test_an_empty_collection_invites_to_add_images(page: Page, site: str, fake: 
 def test_a_visitor_who_sees_no_image_is_told_the_possible_reasons(page: Page, site: str, fake: Fake):
     fake.names = []
     page.goto(site + "?q=castle")
-    expect(page.locator("#message")).to_contain_text("You may see no image here, for one of several reasons.")
+    reasons = page.locator("#message").get_by_text("You may see no image here, for one of several reasons.")
+    expect(reasons).to_be_hidden()
+    page.get_by_text("Possible reasons").click()
+    expect(reasons).to_be_visible()
+    page.locator("#message").get_by_role("button", name="Sign in").click()
+    expect(page.locator("#sign-in")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_where_nothing_fits_the_filters_the_page_says_so_above_them_and_clears_them(
+    page: Page, site: str, fake: Fake, width: int
+):
+    page.set_viewport_size({"width": width, "height": 844})
+    names, fake.names = fake.names, []
+    page.goto(site + "?q=castle&bucket=nowhere")
+    message = page.locator("#message")
+    expect(message).to_contain_text("Nothing fits these filters")
+    expect(message).to_contain_text("There is no bucket “nowhere”, or nothing in it that you may see.")
+    clear = message.get_by_role("button", name="Clear filters")
+    expect(clear).to_be_in_viewport(ratio=1)
+    tools = page.locator("#open-filters").bounding_box()
+    fake.names = names
+    clear.click()
+    expect(page).to_have_url(re.compile(r"\?q=castle$"))
+    expect(page.locator(".tile").first).to_be_visible()
+    if width > 1000:
+        now = page.locator("#open-filters").bounding_box()
+        assert tools and now and abs(tools["x"] - now["x"]) < 60  # its count is gone, no more
+
+
+def test_metadata_without_a_value_is_refused_in_words(page: Page, site: str, fake: Fake):
+    open_results(page, site, "?q=castle&folder=monuments")
+    asked = len(fake.queries)
+    field = page.locator("#filters").get_by_label("Metadata (key=value)")
+    field.fill("camera")
+    field.press("Tab")
+    assert not field.evaluate("field => field.validity.valid")
+    expect(field).to_be_focused()
+    assert len(fake.queries) == asked and "meta" not in page.url
+    field.fill("camera=K1")
+    field.press("Tab")
+    expect(page).to_have_url(re.compile("meta=camera"))
 
 
 def test_a_search_that_nothing_is_similar_to_shows_the_nearest_below_one_quiet_line(
