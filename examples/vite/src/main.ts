@@ -3,12 +3,13 @@ import { images, supabase } from './clients'
 
 const BUCKET = 'albums' // each user sees their own images there
 const LIMIT = 24
+const SIMILAR = 8
 
 const byId = <Tag extends HTMLElement>(id: string) => document.getElementById(id) as Tag
-const status = byId('status'), grid = byId('grid'), title = byId('title')
+const status = byId('status'), grid = byId('grid'), title = byId('title'), picture = byId<HTMLImageElement>('asked')
 
 type Tile = Pick<Result, 'name' | 'url'>
-interface View { heading: string; tiles: Tile[] }
+interface View { heading: string; tiles: Tile[]; asked?: Tile }
 
 let latest = 0
 
@@ -26,6 +27,14 @@ async function act(doing: string, action: () => Promise<View | void>) {
   }
 }
 
+/** The view of the address: links and the search form lead there, so that Back and bookmarks work. */
+function view(): Promise<View> {
+  const address = new URLSearchParams(location.search)
+  const text = address.get('q'), like = address.get('like')
+  byId<HTMLInputElement>('text').value = text ?? ''
+  return text ? search(text) : like ? similar(like) : newest()
+}
+
 /** The newest images, from Storage itself: those at the top, and those a folder below. */
 async function newest(): Promise<View> {
   const entries = await list('')
@@ -33,11 +42,13 @@ async function newest(): Promise<View> {
   const files = [...entries, ...folders.flat()].filter(({ id }) => id)
   files.sort((one, other) => (other.created_at ?? '').localeCompare(one.created_at ?? ''))
   const names = files.slice(0, LIMIT).map(({ name }) => name)
-  const heading = 'My newest images'
-  if (!names.length) return { heading, tiles: [] }
+  return { heading: 'My newest images', tiles: names.length ? await signed(names) : [] }
+}
+
+async function signed(names: string[]): Promise<Tile[]> {
   const { data, error } = await supabase.storage.from(BUCKET).createSignedUrls(names, 3600)
   if (error) throw error
-  return { heading, tiles: data.map(({ path, signedUrl }) => ({ name: path ?? '', url: signedUrl })) }
+  return data.map(({ path, signedUrl }) => ({ name: path ?? '', url: signedUrl }))
 }
 
 async function list(folder: string) {
@@ -53,12 +64,13 @@ async function search(text: string): Promise<View> {
 }
 
 async function similar(name: string): Promise<View> {
-  const { results } = await images.similar({ bucket: BUCKET, name }, { filter: { bucket: BUCKET }, limit: LIMIT })
-  return { heading: `Similar to ${label(name)}`, tiles: results }
+  const { results } = await images.similar({ bucket: BUCKET, name }, { filter: { bucket: BUCKET }, limit: SIMILAR })
+  const [asked] = await signed([name])
+  return { heading: `Similar to ${label(name)}`, tiles: results, asked }
 }
 
 /** Stores the files as the user, each until it can be found. */
-async function upload(files: FileList): Promise<View> {
+async function upload(files: FileList) {
   const { data: { user } } = await supabase.auth.getUser()
   for (const file of files) {
     status.textContent = `Uploading ${file.name} …`
@@ -66,11 +78,13 @@ async function upload(files: FileList): Promise<View> {
     const { state, reason } = await images.upload(file, { bucket: BUCKET, name, upsert: true, wait: true })
     if (state !== 'searchable') throw new Error(`${file.name}: ${reason ?? state}`)
   }
-  return newest()
+  location.assign('?')
 }
 
-function show({ heading, tiles }: View) {
-  title.textContent = heading
+function show({ heading, tiles, asked }: View) {
+  document.title = title.textContent = heading
+  picture.hidden = !asked
+  if (asked) Object.assign(picture, { src: asked.url ?? '', alt: label(asked.name) })
   grid.replaceChildren(...tiles.map(tile))
   if (!tiles.length) grid.textContent = 'There is nothing here yet.'
 }
@@ -78,10 +92,9 @@ function show({ heading, tiles }: View) {
 function tile({ name, url }: Tile) {
   const item = document.createElement('li')
   const image = Object.assign(new Image(), { src: url ?? '', alt: label(name), loading: 'lazy' })
-  const button = Object.assign(document.createElement('button'), { textContent: 'Similar images' })
-  button.setAttribute('aria-label', `Similar images to ${label(name)}`)
-  button.onclick = () => act('Searching …', () => similar(name))
-  item.append(image, button)
+  const link = Object.assign(document.createElement('a'), { href: `?${new URLSearchParams({ like: name })}`, textContent: 'Similar images' })
+  link.setAttribute('aria-label', `Similar images to ${label(name)}`)
+  item.append(image, link)
   return item
 }
 
@@ -95,16 +108,14 @@ byId<HTMLFormElement>('sign-in').onsubmit = (event) => {
     if (error) throw error
   })
 }
-byId<HTMLFormElement>('search').onsubmit = (event) => {
-  event.preventDefault()
-  const text = new FormData(event.target as HTMLFormElement).get('text') as string
-  act('Searching …', () => search(text))
-}
 byId<HTMLInputElement>('upload').onchange = ({ target }) => {
   const { files } = target as HTMLInputElement
   if (files?.length) act('', () => upload(files))
 }
-byId('sign-out').onclick = () => act('Signing out …', async () => void (await supabase.auth.signOut()))
+byId('sign-out').onclick = () => act('Signing out …', async () => {
+  await supabase.auth.signOut()
+  location.assign('?')
+})
 
 let shown: string | undefined
 supabase.auth.onAuthStateChange((_, session) => {
@@ -116,5 +127,5 @@ supabase.auth.onAuthStateChange((_, session) => {
   if (!isNew) return
   grid.replaceChildren()
   // Not within this callback: it holds supabase-js's lock.
-  if (signedIn) setTimeout(() => act('Loading …', newest))
+  if (signedIn) setTimeout(() => act('Loading …', view))
 })

@@ -118,15 +118,24 @@ def test_each_user_sees_their_own_images_and_finds_what_is_similar_to_one(
 ):
     sign_in(page, site, user)
     chosen = sorted(albums[user])[0]
-    expect(page.get_by_role("button", name=f"Similar images to {chosen}")).to_be_visible(timeout=SOON)
+    link = page.get_by_role("link", name=f"Similar images to {chosen}")
+    expect(link).to_be_visible(timeout=SOON)
     others = set().union(*(names for one, names in albums.items() if one != user))
     assert shown(page) >= albums[user] and not shown(page) & others  # beside everybody's images
-    page.get_by_role("button", name=f"Similar images to {chosen}").click()
+    link.click()
     expect(heading(page)).to_have_text(f"Similar to {chosen}", timeout=SOON)
-    assert shown(page) >= albums[user] - {chosen} and not shown(page) & {chosen, *others}
-    expect(page.locator("#grid img").first).to_have_js_property("complete", True)
-    assert page.locator("#grid img").first.evaluate("(image) => image.naturalWidth") > 100
+    assert len(shown(page)) <= 8 and shown(page) & albums[user] and not shown(page) & {chosen, *others}
+    for image in (page.get_by_alt_text(chosen), page.locator("#grid img").first):
+        expect(image).to_have_js_property("complete", True)
+        assert image.evaluate("(image) => image.naturalWidth") > 100
     assert violations(page) == []
+    page.go_back()
+    expect(heading(page)).to_have_text("My newest images", timeout=SOON)
+    page.go_forward()
+    expect(page.get_by_alt_text(chosen)).to_be_visible(timeout=SOON)
+    page.get_by_role("link", name="My images").click()
+    expect(heading(page)).to_have_text("My newest images", timeout=SOON)
+    expect(page.get_by_alt_text(chosen)).to_have_count(1)
 
 
 def violations(page: Page) -> list[str]:
@@ -173,4 +182,6 @@ def test_errors_are_shown_in_the_problems_own_words(
     signed_in_page(page, site, ADA)
     page.locator("#upload").set_input_files(fake)
     expect(page.locator("#status")).to_contain_text("The file is no image. Upload", timeout=SOON)
+    status, grid = page.locator("#status").bounding_box(), page.locator("#grid").bounding_box()
+    assert status and grid and status["y"] < grid["y"]
     page.close()
