@@ -2,6 +2,7 @@
 
 import { byId, on, say } from "./dom.js";
 import { cutOut } from "./images.js";
+import { baseName } from "./query.js";
 
 const STEP = 0.04; // of the image's side, for each press of an arrow key; the least side, too
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
@@ -76,7 +77,7 @@ async function cut() {
   byId("crop-search").disabled = true;
   try {
     const response = await fetch(image.src);
-    done(await cutOut(await response.blob(), part));
+    done(await cutOut(await response.blob(), part, `part of ${baseName(image.alt)}`));
     end();
   } catch {
     say("crop-hint", "This image can't be cut here. Open the original instead.");

@@ -38,13 +38,13 @@ function restore(key) {
   return Boolean(base64);
 }
 
-/** `part` ({x, y, w, h}, of 1) of the image in `blob`, as a file. */
-export async function cutOut(blob, { x, y, w, h }) {
+/** `part` ({x, y, w, h}, of 1) of the image in `blob`, as a file called `name`. */
+export async function cutOut(blob, { x, y, w, h }, name) {
   const bitmap = await createImageBitmap(blob);
   const { width, height } = bitmap;
   const piece = await createImageBitmap(bitmap, ...[x * width, y * height, Math.max(1, w * width), Math.max(1, h * height)].map(Math.round));
   bitmap.close();
-  return new File([await redraw(piece, Math.min(1, scaleOf(piece)))], "part of an image", { type: "image/jpeg" });
+  return new File([await redraw(piece, Math.min(1, scaleOf(piece)))], name, { type: "image/jpeg" });
 }
 
 /** The image as base64, at most LONGEST_SIDE pixels wide and high; prepared once. */

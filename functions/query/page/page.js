@@ -27,10 +27,10 @@ async function start() {
   on("change", { varied: ({ target }) => go({ ...typed(), varied: target.checked }) });
   picker(byId("pick"), byId("pick-file"), (files) => searchByImage(imageFiles(files)));
   window.addEventListener("popstate", wentBack);
-  document.addEventListener("keydown", jumpToSearch);
+  document.addEventListener("keydown", pressed);
   results.start({
     example: addExample,
-    part: (file) => go({ ...empty(), filter: query.filter, image: remember(file) }),
+    part: (file) => searchByImage([file]),
     likeThese: (chosen) => go(chosen.reduce((next, result) => withExample(next, "like", nameOf(result)), typed())),
     found: noteResults,
     retry: follow,
@@ -108,10 +108,12 @@ function visitorChanged(words) {
 /** The search with the text in the box, submitted or not. */
 const typed = () => ({ ...query, text: byId("text").value.trim() });
 
-function jumpToSearch(event) {
-  if (event.key !== "/" || event.target.matches("input, select, textarea") || document.querySelector("dialog[open]")) return;
+/** Keys that work anywhere but in a field or over a dialog. */
+function pressed(event) {
+  const act = { "/": () => byId("text").focus(), "?": () => byId("keys").showModal() }[event.key];
+  if (!act || event.target.matches("input, select, textarea") || document.querySelector("dialog[open]")) return;
   event.preventDefault();
-  byId("text").focus();
+  act();
 }
 
 function searchByImage([file]) {

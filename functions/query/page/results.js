@@ -112,7 +112,7 @@ async function add(answer, current) {
 const placed = (found, first) => found.map((result, index) => ({ ...result, place: first + index }));
 
 function tiles() {
-  const open = (result) => viewer.open(results, results.indexOf(result), query);
+  const open = (result) => viewer.open(results, results.indexOf(result), query, next);
   const ranked = !isEmpty(query);
   return { ranked, divided: ranked && !query.varied, open, example: callbacks.example, choose: selection.toggle };
 }

@@ -3,7 +3,7 @@
 import { upload } from "./api.js";
 import { byId, disclosure, element, fill, fromTemplate, on, picker, say } from "./dom.js";
 import { showBlob } from "./images.js";
-import { asProblem } from "./problems.js";
+import { REMOVE_IMAGE, asProblem } from "./problems.js";
 import { states } from "./project.js";
 import { expire } from "./session.js";
 
@@ -188,10 +188,10 @@ function offerNames(task, problem) {
   });
 }
 
-function offerRetry(task, problem) {
-  const remedy = problem.detail || problem.words.remedy;
-  report(task, "failed", `Failed: ${problem.words.title}. ${remedy}`);
-  offer(task, { "Try again": () => retry(task, {}) });
+function offerRetry(task, { words, detail }) {
+  const isFinal = words.act === REMOVE_IMAGE; // the same file would fail again
+  report(task, "failed", `Failed: ${words.title}. ${isFinal ? words.remedy : detail || words.remedy}`);
+  if (!isFinal) offer(task, { "Try again": () => retry(task, {}) });
 }
 
 function retry(task, changes) {

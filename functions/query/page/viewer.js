@@ -15,9 +15,9 @@ let shown = { results: [], index: 0 };
 const current = () => shown.results[shown.index];
 let callbacks = {};
 
-/** Opens `results[index]` of what `query` found; the arrows walk through the others. */
-export function open(results, index, query) {
-  shown = { results, index, query };
+/** Opens `results[index]` of what `query` found, maybe with `more` to load; the arrows walk through the others. */
+export function open(results, index, query, more) {
+  shown = { results, index, query, more };
   history.pushState({ ...history.state, viewer: true }, "");
   show();
   viewer.showModal();
@@ -126,7 +126,8 @@ function limitSize() {
 
 function facts(result) {
   const facts = isEmpty(shown.query) ? [] : meaning(result);
-  return [...facts, copies(result), `${shown.index + 1} of ${shown.results.length}`].filter(Boolean);
+  const place = `${shown.index + 1} of ${shown.more ? "the first " : ""}${shown.results.length}`;
+  return [...facts, copies(result), place].filter(Boolean);
 }
 
 function meaning(result) {

@@ -303,7 +303,7 @@ def test_each_result_says_quietly_what_its_similarity_means(page: Page, site: st
     expect(page.locator(".tile .confidence").nth(0)).to_have_text("same image")
     expect(page.locator(".tile .confidence").nth(1)).to_have_text("strong")
     page.locator(".tile .open").nth(1).click()
-    expect(page.locator("#viewer-facts")).to_contain_text("similarity 0.92 · strong · 2 of 24")
+    expect(page.locator("#viewer-facts")).to_contain_text("similarity 0.92 · strong · 2 of the first 24")
 
 
 def test_with_several_examples_a_result_says_which_it_is_closest_to(page: Page, site: str):
@@ -576,6 +576,10 @@ def test_uploads_go_where_a_filter_or_the_visitor_says_and_never_where_results_c
             },
             "Failed: Visitors may not do this here. new row violates",
         ),
+        (
+            {"type": "not-an-image", "status": 422, "detail": "The file is no image. Upload a JPEG."},
+            "Failed: This file isn't an image that can be read. Use a JPEG,",
+        ),
     ],
 )
 def test_an_upload_says_in_words_what_became_of_it(
@@ -586,6 +590,8 @@ def test_an_upload_says_in_words_what_became_of_it(
     page.set_input_files("#choose-files", CASTLE)
     expect(page.locator(".file .outcome")).to_contain_text(words)
     expect(page.locator("#upload-summary")).to_have_text("Done: 0 of 1 searchable")
+    again = page.get_by_role("button", name="Try again")
+    expect(again).to_have_count(int(answer.get("type") == "storage-forbidden"))  # the same file fails again
 
 
 def test_an_upload_is_followed_until_it_is_searchable(page: Page, site: str, fake: Fake):

@@ -265,11 +265,12 @@ def test_a_part_of_an_image_is_cut_out_and_searched(page: Page, site: str, fake:
     page.mouse.up()
     drawn = page.locator("#crop-box").bounding_box()
     assert drawn and (round(drawn["width"]), round(drawn["height"])) == (60, 30)
+    name = page.locator("#viewer-name").inner_text().rsplit("/")[-1]
     page.get_by_role("button", name="Search this part").click()
-    expect(page.locator(".chip")).to_contain_text("part of an image")
+    expect(page.locator(".chip")).to_contain_text(f"part of {name}")
     expect(page.locator("#viewer")).to_be_hidden()
     expect(page.locator("#status")).to_contain_text("most similar first")
-    assert len(fake.queries[-1]["image"]) > 100 and "text" not in fake.queries[-1]
+    assert len(fake.queries[-1]["image"]) > 100 and fake.queries[-1]["text"] == "castle"
 
 
 def test_a_part_can_be_chosen_by_keys(page: Page, site: str, fake: Fake):
@@ -286,7 +287,7 @@ def test_a_part_can_be_chosen_by_keys(page: Page, site: str, fake: Fake):
     expect(page.locator("#viewer")).to_be_visible()
     page.get_by_role("button", name="Search a part").click()
     page.keyboard.press("Enter")
-    expect(page.locator(".chip")).to_contain_text("part of an image")
+    expect(page.locator(".chip")).to_contain_text("part of ")
     expect(page.locator("#status")).to_contain_text("most similar first")
 
 
@@ -307,6 +308,35 @@ def test_keys_go_from_tile_to_tile_and_to_the_search(page: Page, site: str):
     page.keyboard.press("/")
     expect(page.locator("#text")).to_be_focused()
     expect(page.locator("#text")).to_have_value("castle")
+
+
+def test_a_question_mark_tells_the_keys_except_in_a_field(page: Page, site: str):
+    open_results(page, site)
+    page.locator("#text").press("?")
+    expect(page.locator("#keys")).to_be_hidden()
+    page.locator(".tile .open").first.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("select it")
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys")).to_be_hidden()
+
+
+def test_nothing_covers_another_thing_on_small_tiles_and_narrow_screens(page: Page, site: str, fake: Fake):
+    fake.copies = 2
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_results(page, site)
+    image, badge = page.locator(".open").first.bounding_box(), page.locator(".copies").first.bounding_box()
+    assert image and badge
+    assert 4 <= badge["x"] - image["x"] <= 12
+    assert 4 <= image["y"] + image["height"] - badge["y"] - badge["height"] <= 12
+    choose(page, 0)
+    for tile in page.locator(".tile").all()[:12]:
+        tile.hover()
+        box = tile.locator(".choice").bounding_box()
+        like = tile.locator("[data-kind=like]").bounding_box()
+        assert box and (like is None or like["x"] >= box["x"] + box["width"])
+    bar = page.locator("#selection").bounding_box()
+    row = page.locator("#selected-delete").bounding_box()
+    assert bar and row and bar["height"] < 3.5 * row["height"]  # two rows
 
 
 def test_each_tile_is_one_tab_stop(page: Page, site: str):
