@@ -17,7 +17,7 @@ import requests
 
 from shared.settings import Settings
 from shared.supabase import credentials
-from shared.supabase.storage import Storage
+from shared.supabase.storage import Storage, http_session
 
 EMBED_URL = "neural_search_embed_url"
 PAUSED = "neural_search_embed_url (paused by a benchmark)"
@@ -40,8 +40,8 @@ class Bucket:
 
         def upload(number: int) -> None:
             if not hasattr(own, "storage"):
-                service = credentials.service(self.settings)
-                own.storage = Storage(self.settings.need("supabase_url"), service, requests.Session())
+                url = self.settings.need("supabase_url")
+                own.storage = Storage(url, credentials.service(self.settings), http_session(url))
             own.storage.upload(self.name, f"{number}.jpg", pictures[number], mime_type="image/jpeg")
 
         with ThreadPoolExecutor(clients) as pool:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import requests
 from requests.adapters import HTTPAdapter
 
 from benchmarks.fresh_bucket import Bucket
@@ -24,7 +23,7 @@ from shared.indexing import job_runner, queue
 from shared.indexing.queue import Job
 from shared.supabase import credentials
 from shared.supabase.database import Database, http_client
-from shared.supabase.storage import Storage
+from shared.supabase.storage import Storage, http_session
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -55,7 +54,7 @@ def measure(bucket: Bucket, threads: int) -> Stages:
     url, service = mine.need("supabase_url"), credentials.service(mine)
     name = mine.embedding_models[0]
     embedder = embedding.load(name, configuration=mine)
-    with closing(start(mine)) as decoders, requests.Session() as session, http_client() as http:
+    with closing(start(mine)) as decoders, http_session(url) as session, http_client() as http:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=threads))
         storage = Storage(url, service, session)

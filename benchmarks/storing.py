@@ -21,7 +21,6 @@ from typing import Any
 
 import psutil
 import psycopg
-import requests
 from requests.adapters import HTTPAdapter
 
 from benchmarks import contest, speed
@@ -36,7 +35,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
 from shared.supabase import credentials
 from shared.supabase.database import Database, http_client
-from shared.supabase.storage import Storage
+from shared.supabase.storage import Storage, http_session
 
 TARGET = 1.3
 PARTS = ("worker", "gateway", "postgres")
@@ -115,7 +114,7 @@ def _turn(bucket: Bucket, models: ModelRegistry, way: Way, seconds: list[dict[st
     with (
         logs.silenced(),
         closing(start(mine, most=way.threads)) as decoders,
-        requests.Session() as session,
+        http_session(url) as session,
         http_client() as http,
     ):
         session.mount("http://", HTTPAdapter(pool_maxsize=way.threads))

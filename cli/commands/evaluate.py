@@ -121,20 +121,19 @@ def _collection(source: str, label: str | None, configuration: Settings, stack: 
 
 
 def _bucket(place: str, label: str | None, configuration: Settings, stack: ExitStack) -> Collection:
-    import requests
-
     from evaluation.sources import bucket
     from shared.supabase import credentials
-    from shared.supabase.storage import Storage
+    from shared.supabase.storage import Storage, http_session
 
     name, _, within = place.partition("/")
     who = credentials.service(configuration) if configuration.secret_key else _anon(configuration)
     with Project(configuration) as project:
         project.require_bucket(name)
-    session = stack.enter_context(requests.Session())
+    url = configuration.need("supabase_url")
+    session = stack.enter_context(http_session(url))
     cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neural-search-")))
     return bucket.collection(
-        Storage(configuration.need("supabase_url"), who, session),
+        Storage(url, who, session),
         name,
         folder=within,
         label_key=label,

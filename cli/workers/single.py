@@ -62,7 +62,6 @@ def opened(
 ) -> Iterator[Worker]:
     """The drain, with its models loaded: a wrong name is told before anything is claimed."""
     # They take seconds to import, which `--help` does without.
-    import requests
     from requests.adapters import HTTPAdapter
 
     from shared import embedding
@@ -73,7 +72,7 @@ def opened(
     from shared.runtime.model_registry import ModelRegistry
     from shared.supabase import credentials
     from shared.supabase.database import Database, http_client
-    from shared.supabase.storage import Storage
+    from shared.supabase.storage import Storage, http_session
 
     url, service = mine.need("supabase_url"), credentials.service(mine)
     malloc.give_back_what_is_freed()
@@ -83,7 +82,7 @@ def opened(
     with (
         logs.silenced(),  # each result is told by the tally
         closing(pool.start(mine, most=concurrency)) as decoding,
-        requests.Session() as session,
+        http_session(url) as session,
         http_client() as http,
     ):
         for scheme in ("http://", "https://"):

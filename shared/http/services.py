@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import flask
-import requests
 
 from shared import embedding, settings
 from shared.errors import NeuralSearchError
@@ -19,7 +18,7 @@ from shared.runtime.model_registry import ModelRegistry
 from shared.settings import Settings
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database, http_client
-from shared.supabase.storage import Storage
+from shared.supabase.storage import Storage, http_session
 
 READING = 5  # bodies that threads wait for
 
@@ -65,9 +64,10 @@ def database(caller: Identity) -> Database:
 
 def storage(caller: Identity | None) -> Storage:
     """Storage as the caller, or as nobody, for objects by their own tokens."""
-    session = handlers.once("session", requests.Session)
     mine = configuration()
-    return Storage(mine.need("supabase_url"), caller, session, mine.public_url)
+    url = mine.need("supabase_url")
+    session = handlers.once("session", partial(http_session, url))
+    return Storage(url, caller, session, mine.public_url)
 
 
 def live(_request: flask.Request) -> flask.Response:

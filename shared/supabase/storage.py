@@ -55,6 +55,18 @@ class Shared:
     etag: str  # "" where Storage tells none
 
 
+def http_session(url: str) -> requests.Session:
+    """Connections to Storage at `url`, through the environment's proxies and with its certificates.
+
+    Those are read once: requests itself reads them for each call, a tenth of the CPU that a search takes.
+    """
+    session = requests.Session()
+    surroundings = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify = surroundings["proxies"], surroundings["verify"]
+    session.trust_env = False
+    return session
+
+
 class Storage:
     """One project's Storage as one identity, or nobody, sees it. The session is shared; this is cheap."""
 
@@ -184,11 +196,9 @@ class Storage:
         headers = self._headers | content.pop("headers", {})
         request = requests.Request(method, url, headers=headers, **content).prepare()
         request.url = url  # requests would resolve `..` and decode `%2E` in an object's name
-        surroundings = self._session.merge_environment_settings(url, {}, True, None, None)
+        waits = (CONNECT_SECONDS, READ_SECONDS)
         try:
-            response = self._session.send(
-                request, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, **surroundings
-            )
+            response = self._session.send(request, timeout=waits, allow_redirects=False, stream=True)
             with response:
                 if response.status_code not in accepted:
                     raise _refusal(response)

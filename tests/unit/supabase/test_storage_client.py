@@ -53,6 +53,25 @@ def get(fake: responses.RequestsMock, name: str = "a/b.png", **answer: object) -
     fake.get(f"{URL}/storage/v1/object/images/{name}", **{"body": DATA, **answer})  # type: ignore[arg-type]
 
 
+def test_a_session_reads_the_environments_proxies_and_certificates_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "inside.test")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/certificates.pem")
+    outside, inside = (storage.http_session(f"https://{host}") for host in ("supabase.test", "inside.test"))
+    monkeypatch.delenv("https_proxy")
+    assert outside.proxies["https"] == "http://proxy.test:3128"
+    assert "https" not in inside.proxies
+    assert outside.verify == "/certificates.pem"
+    read = []
+    monkeypatch.setattr(requests.sessions, "get_environ_proxies", lambda *_, **__: read.append(1) or {})
+    with responses.RequestsMock() as mock:
+        mock.post("https://supabase.test/storage/v1/object/sign/images", json=[])
+        assert Storage("https://supabase.test", CALLER, outside).sign("images", ["a"], seconds=1) == {}
+        assert mock.calls[0].request.req_kwargs["verify"] == "/certificates.pem"
+        assert mock.calls[0].request.req_kwargs["proxies"]["https"] == "http://proxy.test:3128"
+    assert not read
+
+
 def test_a_download_asks_for_the_version_as_the_caller_and_uncompressed(fake: responses.RequestsMock):
     get(fake)
     assert download() == DATA
