@@ -95,6 +95,26 @@ def test_a_lone_image_takes_all_cores_and_batches_and_company_a_share_each(
     assert used == ["_whole", "_shared", "_shared"]
 
 
+def test_a_brief_text_takes_one_core_and_a_longer_one_all(
+    served: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower: Any = served.engine._towers["text"]  # type: ignore[attr-defined]
+    used: list[str] = []
+    for name in ("_whole", "_brief"):
+        streams = getattr(tower, name)
+        monkeypatch.setattr(
+            tower,
+            name,
+            SimpleNamespace(run=lambda inputs, run=streams.run, name=name: used.append(name) or run(inputs)),
+        )
+    brief = served.embed_texts(["a small dog"])
+    assert used == ["_brief"]
+    served.embed_texts(["a small dog in a large garden " * 10])
+    assert used == ["_brief", "_whole"]
+    monkeypatch.setattr(tower, "_brief", tower._whole)
+    assert (brief * served.embed_texts(["a small dog"])).sum() > 0.9999
+
+
 @pytest.fixture
 def now() -> list[float]:
     return [100.0]
