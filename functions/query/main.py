@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 
 import flask
@@ -68,13 +67,15 @@ def search(request: flask.Request) -> flask.Response:
     caller = _caller(request)
     model = _authentication().authenticate(caller)  # before the body is looked at
     found = _search().find(caller, model, _read_query(request))
-    return handlers.answer({"model": model.name, **asdict(found)})
+    results = [vars(one) for one in found.results]  # not dataclasses.asdict, which copies every value: 1 ms
+    return handlers.answer({"model": model.name, **vars(found), "results": results})
 
 
 def vector(request: flask.Request) -> flask.Response:
     """The vector of a text or an image, for callers of the SQL functions."""
-    model = _authentication().authenticate(_caller(request))  # before the body is looked at
-    made = _search().vector(model, _read_query(request))
+    caller = _caller(request)
+    model = _authentication().authenticate(caller)  # before the body is looked at
+    made = _search().vector(caller, model, _read_query(request))
     return handlers.answer({"model": model.name, "dimensions": model.dimensions, "vector": made})
 
 

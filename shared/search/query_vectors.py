@@ -17,6 +17,8 @@ from shared.search import index
 from shared.search.index import ActiveModel, Named
 from shared.search.query import Query
 from shared.search.query_examples import Example
+from shared.search.text_vectors import TextVectors
+from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
 
 
@@ -30,8 +32,11 @@ class Embedding:
         self._limiter = limiter
         self._metrics = metrics
         self._decode = decode
+        self._kept = TextVectors()
 
-    def embed(self, model: ActiveModel, examples: Sequence[Example]) -> dict[Example, np.ndarray]:
+    def embed(
+        self, caller: Identity, model: ActiveModel, examples: Sequence[Example]
+    ) -> dict[Example, np.ndarray]:
         """The vectors, (dimensions,) float32 of unit length, of the texts and files among `examples`."""
         texts = [example for example in examples if example.kind == "text"]
         files = [example for example in examples if example.kind == "image"]
@@ -40,12 +45,18 @@ class Embedding:
         embedder = self._models.get(model.name)
         if texts and not embedder.supports_text:
             raise TextUnsupported(value=model.name)
+        known = self._kept.find(caller.digest, model.name, [text.value for text in texts])
+        new = list(dict.fromkeys(text.value for text in texts if text.value not in known))
+        if not files and not new:
+            return {text: known[text.value] for text in texts}
         with self._limiter.enter(), self._metrics.step("embed"):
             decoded = [self._decode(file.value, min_side=embedder.image_size) for file in files]
             pictures = [one.picture for one in decoded]
-            vectors = list(embedder.embed_images(pictures)) if pictures else []
-            vectors += list(embedder.embed_texts([text.value for text in texts])) if texts else []
-        return dict(zip([*files, *texts], vectors, strict=True))
+            of_files = list(embedder.embed_images(pictures)) if pictures else []
+            made = dict(zip(new, embedder.embed_texts(new), strict=True)) if new else {}
+        self._kept.keep(caller.digest, model.name, made)
+        known |= made
+        return dict(zip(files, of_files, strict=True)) | {text: known[text.value] for text in texts}
 
 
 def kind_of(query: Query) -> str:

@@ -96,7 +96,7 @@ class Search:
         stopwatch = Stopwatch()
         ids = query_vectors.ids_of(database, model, query)
         stopwatch.ends("names")
-        vectors = self._embedding.embed(model, query.examples)
+        vectors = self._embedding.embed(caller, model, query.examples)
         stopwatch.ends("embed")
         with self._metrics.step("match"):
             matches = (
@@ -118,11 +118,11 @@ class Search:
             notice=_notice(query, start, matches),
         )
 
-    def vector(self, model: ActiveModel, query: Query) -> list[float]:
+    def vector(self, caller: Identity, model: ActiveModel, query: Query) -> list[float]:
         """The vector, (dimensions,) of unit length, of the one text or image in `query`."""
         if not is_plain(query) or replace(query, like=()) != Query():
             raise InvalidQuery("Expected one text or one image, as text or image, and nothing beside it.")
-        (vector,) = self._embedding.embed(model, query.like).values()
+        (vector,) = self._embedding.embed(caller, model, query.like).values()
         return [float(value) for value in vector]
 
 

@@ -1,0 +1,92 @@
+"""Texts asked before: embedded once for each caller, and so many at most are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pytest
+
+from shared import images
+from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.metrics import Metrics
+from shared.runtime.model_registry import ModelRegistry
+from shared.search.index import ActiveModel
+from shared.search.query_examples import Example
+from shared.search.query_vectors import Embedding
+from shared.search.text_vectors import TextVectors
+from shared.settings import Secret
+from shared.supabase import credentials
+from shared.testing import ColourEmbedder, picture
+
+COLOURS, OTHER = (ActiveModel(name=name, dimensions=4) for name in ("colours", "other"))
+ANN, BEN = (
+    credentials.caller({"Authorization": f"Bearer {token}"}, Secret("ours")) for token in ("ann", "ben")
+)
+RED = Example(kind="text", value="red", field="text", index=0)
+LIME = Example(kind="text", value="lime", field="like", index=0)
+
+
+@pytest.fixture
+def embedded() -> list[str]:
+    """The texts that models were given, each after its model's name."""
+    return []
+
+
+@pytest.fixture
+def limiter() -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(running=1, waiting=0)
+
+
+@pytest.fixture
+def embedding(embedded: list[str], limiter: ConcurrencyLimiter) -> Embedding:
+    class Telling(ColourEmbedder):
+        def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+            embedded.extend(f"{self.name}: {text}" for text in texts)
+            return super().embed_texts(texts)
+
+    return Embedding(
+        models=ModelRegistry(["colours", "other"], Telling),
+        limiter=limiter,
+        metrics=Metrics(),
+        decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
+    )
+
+
+def test_a_text_asked_again_waits_for_no_place_and_has_the_same_vector(
+    embedding: Embedding, embedded: list[str], limiter: ConcurrencyLimiter
+):
+    first = embedding.embed(ANN, COLOURS, [RED])
+    with limiter.enter():  # the only place is taken
+        again = embedding.embed(ANN, COLOURS, [RED])
+    assert embedded == ["colours: red"]
+    assert np.array_equal(first[RED], again[RED])
+
+
+def test_another_caller_or_model_finds_nothing_that_others_asked(embedding: Embedding, embedded: list[str]):
+    for caller, model in ((ANN, COLOURS), (BEN, COLOURS), (ANN, OTHER)):
+        embedding.embed(caller, model, [RED])
+    assert embedded == ["colours: red", "colours: red", "other: red"]
+
+
+def test_known_and_new_texts_and_files_of_one_query_get_their_own_vectors(
+    embedding: Embedding, embedded: list[str]
+):
+    embedding.embed(ANN, COLOURS, [RED])
+    twice = Example(kind="text", value="lime", field="unlike", index=0)
+    file = Example(kind="image", value=picture("blue"), field="image", index=0)
+    found = embedding.embed(ANN, COLOURS, [file, LIME, RED, twice])
+    assert embedded == ["colours: red", "colours: lime"]
+    model = ColourEmbedder()
+    for example, colour in ((file, "blue"), (LIME, "lime"), (RED, "red"), (twice, "lime")):
+        assert np.allclose(found[example], model.embed_texts([colour])[0], atol=0.01)
+
+
+def test_the_longest_unused_texts_make_room():
+    vectors = TextVectors(most=2)
+    for text in ("a", "b"):
+        vectors.keep(b"ann", "m", {text: np.zeros(4)})
+    vectors.find(b"ann", "m", ["a"])
+    vectors.keep(b"ann", "m", {"c": np.zeros(4)})
+    assert list(vectors.find(b"ann", "m", ["a", "b", "c"])) == ["a", "c"]
