@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import mixture, search_callers, search_http, search_strategies, search_words
+from benchmarks import mixture, search_callers, search_http, search_served, search_strategies, search_words
 from benchmarks.figures import Figure
 from benchmarks.search_callers import MATCH, Result
 from benchmarks.search_http import Http
@@ -68,6 +68,7 @@ class Measured:
     filters: Sequence[Result]
     words: Sequence[Figure]
     http: Http
+    served: Sequence[Figure]
 
 
 def measure(places: Places, sizes: Sizes, command: str, show: Show, *, seed: int = 1) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def measure(places: Places, sizes: Sizes, command: str, show: Show, *, seed: int
             **_as_callers(connection, collection, seed, show),
             words=search_words.measure(connection, collection, show),
             http=search_http.measure(connection, collection, places.settings, show),
+            served=search_served.measure(places.settings, NATIVE, seed, show),
         )
     return {
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -116,6 +118,7 @@ def figures(measured: Measured) -> list[Figure]:
         *measured.words,
         *_of_growth(measured.matches),
         *_of_http(measured.http),
+        *measured.served,
     ]
 
 

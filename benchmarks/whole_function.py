@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 
 import psycopg
 import requests
@@ -28,13 +29,14 @@ def measure(settings: Settings, seed: int) -> tuple[float, dict[str, float]]:
         bucket.upload(pictures, 2)
         bucket.index()
         ids = _ids(bucket)
+        secret = settings.need("webhook_secrets")[0]
         with requests.Session() as session:
-            session.headers["x-webhook-secret"] = settings.need("webhook_secrets")[0]
+            session.headers["x-webhook-secret"] = secret
             for object_id in ids[:WARM]:
                 _call(session, settings, object_id)
-            before = _steps(session, settings)
+            before = steps(session, settings.embed_url, secret, STEPS)
             times = [_call(session, settings, object_id) for object_id in ids[WARM:]]
-            after = _steps(session, settings)
+            after = steps(session, settings.embed_url, secret, STEPS)
     return statistics.median(times), {step: (after[step] - before[step]) / len(times) for step in STEPS}
 
 
@@ -56,10 +58,11 @@ def _call(session: requests.Session, settings: Settings, object_id: str) -> floa
     return seconds
 
 
-def _steps(session: requests.Session, settings: Settings) -> dict[str, float]:
-    """Seconds so far in each step, from the function's own counters."""
-    answer = session.get(f"{settings.embed_url}/metrics", timeout=TIMEOUT)
+def steps(session: requests.Session, url: str, secret: str, names: Sequence[str]) -> dict[str, float]:
+    """Seconds so far in each of these steps, from the counters of the function at `url`."""
+    headers = {"x-webhook-secret": secret}
+    answer = session.get(f"{url.rstrip('/')}/metrics", headers=headers, timeout=TIMEOUT)
     answer.raise_for_status()
     families = text_string_to_metric_families(answer.text)
     samples = [sample for family in families for sample in family.samples if sample.name == STEP_SUM]
-    return dict.fromkeys(STEPS, 0.0) | {sample.labels["step"]: sample.value for sample in samples}
+    return dict.fromkeys(names, 0.0) | {sample.labels["step"]: sample.value for sample in samples}

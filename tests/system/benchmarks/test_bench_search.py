@@ -19,10 +19,12 @@ from benchmarks import (
     search_callers,
     search_report,
     search_rows,
+    search_served,
     search_strategies,
     speed,
 )
 from benchmarks.mixture import QUERIES
+from benchmarks.project import canned
 from benchmarks.search_bench import Match
 from benchmarks.search_callers import Case, Result
 from benchmarks.search_http import Http
@@ -177,6 +179,7 @@ MEASURED = search_bench.Measured(
     filters=[result("bucket of 1%", to_hnsw=2.5), result("metadata of 0.1%", to_hnsw=9, recall=0.9)],
     words=[],
     http=Http(sql=[5.0, 5.0], rest=[8.0, 9.0], by_image=[50.0, 70.0]),
+    served=[],
 )
 
 
@@ -266,6 +269,20 @@ def test_the_command_prints_tables_or_json_and_asks_for_the_large_run_by_name(
     (small, _), (large, command) = asked
     assert max(small.other) == 100_000 and max(large.other) == 1_000_000
     assert command == "neural-search bench search --large --seed 2"
+
+
+def test_the_function_is_measured_beside_the_hand_written_one(monkeypatch: pytest.MonkeyPatch):
+    for name, few in (("CALLS", 3), ("WARM", 1), ("SECONDS", 0.3), ("ROUNDS", 1), ("PICTURES", 2)):
+        monkeypatch.setattr(search_served, name, few)
+    with canned([], search_bench.NATIVE, search_bench.NATIVE_DIMENSIONS) as project:
+        keys = {
+            "SUPABASE_SECRET_KEY": project.secret_key,
+            "SUPABASE_PUBLISHABLE_KEY": project.publishable_key,
+        }
+        stack = settings.load({"SUPABASE_URL": project.url, **keys})
+        found = search_served.measure(stack, search_bench.NATIVE, 1, SILENT)
+    assert [(one.target, one.at_most) for one in found] == [(12, True), (25, True), (1.3, True), (4, False)]
+    assert all(one.value > 0 and one.note for one in found)
 
 
 def test_the_stack_of_a_benchmark_serves_the_model_whose_vectors_are_drawn(tmp_path: Path):
