@@ -19,7 +19,7 @@ from shared.embedding.engines.openvino_streams import Streams
 # How many shares the cores are divided into for batches and concurrent callers. A query's text comes alone.
 STREAMS = {"image": 2, "text": 1}
 # A text of so many tokens takes one core: on two, both wait for each other at each layer, and longer while
-# others use them. A whole search took 13.4 ms of CPU so and 11.4 on one; on quiet cores a text 2.4 and 3.3 ms.
+# others use them. A search took 13.4 ms of CPU so, 11.4 on one; on quiet cores a text takes 2.4 and 3.3 ms.
 BRIEF_TOKENS, BRIEF_STREAMS = 32, 2
 
 
