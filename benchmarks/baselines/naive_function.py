@@ -34,9 +34,15 @@ def embed_on_upload(request: flask.Request) -> dict[str, Any]:
 
 @functions_framework.http
 def query(request: flask.Request) -> dict[str, Any]:
-    """The documents most like the image in the body."""
+    """The documents most like the image in the body; of one bucket, where it is named, with their addresses."""
     arguments = {"query_embedding": _embed(request.get_data()).tolist(), "similarity_threshold": 0.0}
-    return {"results": client.rpc("match_documents", arguments | {"match_count": 10}).execute().data}
+    bucket = request.args.get("bucket")
+    of_bucket = {"filter": {"bucket": bucket}} if bucket else {}
+    rows: Any = client.rpc("match_documents", arguments | {"match_count": 10} | of_bucket).execute().data
+    if bucket:
+        signed = client.storage.from_(bucket).create_signed_urls([row["content"] for row in rows], 600)
+        rows = [row | {"url": one["signedURL"]} for row, one in zip(rows, signed, strict=True)]
+    return {"results": rows}
 
 
 def _embed(data: bytes) -> np.ndarray:
