@@ -34,7 +34,7 @@ def embed_on_upload(request: flask.Request) -> dict[str, Any]:
 
 @functions_framework.http
 def query(request: flask.Request) -> dict[str, Any]:
-    """The documents most like the image in the body; of one bucket, where it is named, with their addresses."""
+    """The documents most like the image in the body; of a bucket that is named, with their addresses."""
     arguments = {"query_embedding": _embed(request.get_data()).tolist(), "similarity_threshold": 0.0}
     bucket = request.args.get("bucket")
     of_bucket = {"filter": {"bucket": bucket}} if bucket else {}
