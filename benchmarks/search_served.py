@@ -18,8 +18,8 @@ import requests
 
 from benchmarks.contest import Rates, median, ratio, rounds
 from benchmarks.figures import Figure, number
+from benchmarks.instant_project import Project
 from benchmarks.photographs import photographs
-from benchmarks.project import Project
 from benchmarks.search_rows import Show
 from benchmarks.serving import SECRET, Server, calls_served, ready, running
 from benchmarks.whole_function import steps

@@ -23,8 +23,8 @@ from benchmarks import (
     search_strategies,
     speed,
 )
+from benchmarks.instant_project import canned
 from benchmarks.mixture import QUERIES
-from benchmarks.project import canned
 from benchmarks.search_bench import Match
 from benchmarks.search_callers import Case, Result
 from benchmarks.search_http import Http
