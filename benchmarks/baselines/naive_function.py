@@ -39,7 +39,7 @@ def query(request: flask.Request) -> dict[str, Any]:
     bucket = request.args.get("bucket")
     of_bucket = {"filter": {"bucket": bucket}} if bucket else {}
     rows: Any = client.rpc("match_documents", arguments | {"match_count": 10} | of_bucket).execute().data
-    if bucket:
+    if bucket and rows:
         signed = client.storage.from_(bucket).create_signed_urls([row["content"] for row in rows], 600)
         rows = [row | {"url": one["signedURL"]} for row, one in zip(rows, signed, strict=True)]
     return {"results": rows}
