@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '418055938115ad5a1df2c0d475f427efc780894ad55484f3beae9af4bf0f3cde'
     ) then
       return;
     end if;
@@ -201,6 +202,10 @@ drop function if exists neural_search.check_lease_seconds(integer);
 drop function if exists neural_search.check_embedding(text, extensions.vector);
 drop function if exists neural_search.check_words(double precision);
 drop function if exists neural_search.lsh_statement(text, integer, text);
+drop function if exists neural_search.check_query(
+  extensions.vector, text, integer, double precision, integer, integer, text, text, text
+);
+drop function if exists neural_search.reweighed(neural_search.example[], double precision);
 
 
 -- From sql/incremental/0.2.0/40_words.sql
@@ -1103,330 +1108,28 @@ comment on function public.fail_embedding_job is
 create or replace function public.release_embedding_jobs(
   lease_ids uuid[], delay_seconds integer, error_class text, error_message text, claim_ids uuid[] default '{}'
 ) returns integer
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-  delay constant double precision := greatest(coalesce(delay_seconds, 0), 0);
-  released integer;
-begin
-  update neural_search.jobs as j set
-    attempts = greatest(j.attempts - 1, 0),
-    faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
-    -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
-    -- come back together. Never earlier than asked for.
-    next_attempt_at = now() + make_interval(
-      secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
-    lease_id = null,
-    error_class = release_embedding_jobs.error_class,
-    error_message = left(release_embedding_jobs.error_message, 2000),
-    updated_at = now()
-  where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null);
-  get diagnostics released = row_count;
-  return released;
-end
+language sql set search_path = '' as $$
+  with released as (
+    update neural_search.jobs as j set
+      attempts = greatest(j.attempts - 1, 0),
+      faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
+      -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
+      -- come back together. Never earlier than asked for.
+      next_attempt_at = now() + make_interval(
+        secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
+      lease_id = null,
+      error_class = release_embedding_jobs.error_class,
+      error_message = left(release_embedding_jobs.error_message, 2000),
+      updated_at = now()
+    from (select greatest(coalesce(delay_seconds, 0), 0)::double precision as delay) as asked
+    where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null)
+    returning j.model
+  )
+  select count(*)::integer from released
 $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
   'object. The wait doubles with each such fault, from delay_seconds to 5 minutes.';
-
-
--- From sql/models.sql
-
--- Models: how one takes another's place while searches go on.
--- Callers: the command line, as service_role.
-
--- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
--- index can be made while the other serves.
-create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
-language sql immutable set search_path = '' as $$
-  select 'documents_' || case
-    when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
-    else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
-      || '_' || left(md5(model_name), 8)
-  end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end
-$$;
-comment on function neural_search.index_name is 'The name of a model''s index; null where its strategy has none.';
-
-
-create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
-returns text
-language plpgsql immutable set search_path = '' as $$
-begin
-  perform neural_search.check_that(
-    coalesce(search_strategy in ('hnsw', 'lsh', 'exact'), false),
-    format('search_strategy is %L, expected hnsw, lsh or exact.', search_strategy), 'Leave it out for hnsw.'
-  );
-  return case search_strategy
-    when 'hnsw' then format(
-      'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
-      dimensions, model_name
-    )
-    when 'lsh' then format(
-      'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
-      neural_search.lsh_length(dimensions), model_name
-    )
-  end;
-end
-$$;
-comment on function neural_search.index_definition is
-  'The rest of `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
-
-
--- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
-create or replace function neural_search.has_index(model_name text, search_strategy text default 'hnsw')
-returns boolean
-language sql stable set search_path = '' as $$
-  select exists (
-    select from pg_catalog.pg_index as i
-    where i.indexrelid = to_regclass(format('neural_search.%I', neural_search.index_name(model_name, search_strategy)))
-      and i.indrelid = 'neural_search.documents'::regclass and i.indisvalid and i.indisready
-  )
-$$;
-comment on function neural_search.has_index is 'Whether the index over a model''s documents is there and complete.';
-
-
-create or replace function neural_search.require_model(model_name text) returns neural_search.models
-language plpgsql set search_path = '' as $$
-declare
-  found neural_search.models;
-begin
-  select m.* into found from neural_search.models as m where m.name = model_name;
-  perform neural_search.check_that(
-    found.name is not null, format('There is no model %L, only %s.', model_name, (
-      select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m
-    )), 'Add it first: `neural-search models add`.'
-  );
-  return found;
-end
-$$;
-comment on function neural_search.require_model is 'The model of this name; raises 22023 where there is none.';
-
-
-create or replace function public.list_models() returns table (
-  name text, state text, dimensions integer, search_strategy text, created_at timestamptz, asked_at timestamptz,
-  documents bigint, objects bigint, searchable bigint, pending bigint, given_up bigint, index_name text,
-  index_valid boolean, index_bytes bigint
-)
-language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
-begin
-  return query
-  select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
-    (select count(*) from neural_search.documents as d where d.model = m.name),
-    coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
-    coalesce(b.given_up, 0), i.name,
-    case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
-    pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
-  from neural_search.models as m
-  left join (
-    select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
-      sum(b.skipped + b.failed)::bigint as given_up
-    from neural_search.backlog as b group by b.model
-  ) as b on b.model = m.name
-  cross join neural_search.index_name(m.name, m.search_strategy) as i (name)
-  order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
-end
-$$;
-comment on function public.list_models is
-  'Each model: its state, how far it is with the objects of all indexed buckets, and whether its index is complete.';
-
-
-create or replace function public.add_model(name text, dimensions integer, search_strategy text default 'hnsw')
-returns text
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-  known neural_search.models;
-begin
-  perform neural_search.check_that(
-    coalesce(add_model.name, '') <> '', format('name is %L, expected a model''s.', add_model.name),
-    'Name it as processes do in EMBEDDING_MODELS.'
-  );
-  perform neural_search.check_range('dimensions', dimensions, 1, 4000, 'An index of half precision takes no more.');
-  perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
-
-  insert into neural_search.models as m (name, dimensions, search_strategy)
-  values (add_model.name, add_model.dimensions, add_model.search_strategy)
-  on conflict (name) do nothing;
-  select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
-  perform neural_search.check_that(
-    known.dimensions = add_model.dimensions,
-    format('Model %L is here with %s dimensions, not %s.', known.name, known.dimensions, add_model.dimensions),
-    'Remove it first, or add this one under another name.', 'object_not_in_prerequisite_state'
-  );
-  if add_model.search_strategy = 'lsh' then
-    perform neural_search.check_that(
-      exists (select from neural_search.lsh_planes as p where p.model = known.name),
-      format('Model %L has no planes for locality-sensitive hashing.', known.name),
-      'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.',
-      'object_not_in_prerequisite_state'
-    );
-    perform neural_search.check_that(
-      not exists (select from neural_search.documents as d where d.model = known.name and d.lsh is null),
-      format('Some documents of model %L have no bits yet, and would not be found.', known.name),
-      'Run `neural-search models add --strategy lsh`.', 'object_not_in_prerequisite_state'
-    );
-  end if;
-  if known.state = 'active' then
-    perform neural_search.check_has_index(known.name, add_model.search_strategy);
-  end if;
-  update neural_search.models as m set
-    search_strategy = add_model.search_strategy,
-    state = case when m.state = 'retired' then 'standby' else m.state end
-  where m.name = known.name
-  returning m.* into known;
-  return known.state;
-end
-$$;
-comment on function public.add_model is
-  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues the '
-  'objects that are there. For one that is registered it sets the strategy, and takes it back from being retired.';
-
-
-create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
-language sql stable set search_path = '' as $$
-  select neural_search.check_that(
-    search_strategy = 'exact' or neural_search.has_index(model_name, search_strategy),
-    format('The index %L is missing or incomplete.', neural_search.index_name(model_name, search_strategy)),
-    format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy),
-    'object_not_in_prerequisite_state'
-  )
-$$;
-comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index, if its strategy has one, isn''t complete.';
-
-
--- A new upload has a job for each model. The active one lacks it as well, so a switch takes it from nobody, and where
--- uploads never stop there always is one.
-create or replace function neural_search.readiness(model_name text)
-returns table (searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
-language plpgsql stable set search_path = '' as $$
-begin
-  return query
-  select count(*) filter (where p.state = 'searchable'), count(*) filter (where p.state in ('skipped', 'failed')),
-    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and not a.arriving),
-    count(*) filter (where a.arriving)
-  from neural_search.progress as p
-  cross join lateral (
-    select p.state not in ('searchable', 'skipped', 'failed') and exists (
-      select from neural_search.jobs as j join neural_search.models as m on m.name = j.model and m.state = 'active'
-      where j.object_id = p.object_id and j.version = p.version and j.state = 'pending' and j.model <> p.model
-    ) as arriving
-  ) as a
-  where p.model = model_name;
-end
-$$;
-comment on function neural_search.readiness is
-  'How many objects a model has made searchable, given up with a reason, not accounted for, and not yet come to, as the '
-  'active model hasn''t either.';
-
-
-create or replace function public.activate_model(name text, force_unaccounted boolean default false)
-returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
-declare
-  known constant neural_search.models := neural_search.require_model(activate_model.name);
-  former text;
-begin
-  perform neural_search.check_that(
-    known.state <> 'retired', format('Model %L is retired: its documents aren''t kept up to date.', known.name),
-    format('Add it again: `neural-search models add %s`.', known.name), 'object_not_in_prerequisite_state'
-  );
-  perform neural_search.check_has_index(known.name, known.search_strategy);
-  select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
-  perform neural_search.check_that(
-    known.state = 'active' or unaccounted = 0 or coalesce(force_unaccounted, false),
-    format('Model %L isn''t ready: %s of %s images are neither searchable with it nor given up with a reason.',
-      known.name, unaccounted, searchable + given_up + unaccounted + arriving),
-    'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.',
-    'object_not_in_prerequisite_state'
-  );
-
-  -- No key of theirs changes, so that uploads, whose jobs refer to these rows, don't wait.
-  perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
-  for no key update;
-  update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
-  returning m.name into former;
-  update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
-  perform neural_search.check_that(
-    found, format('Model %L was retired meanwhile.', known.name), 'Add it again.', 'object_not_in_prerequisite_state'
-  );
-  active = known.name;
-  standby = former;
-  return next;
-end
-$$;
-comment on function public.activate_model is
-  'Has searches use this model from now on, in one step; the former one becomes standby, so the same call leads back. '
-  'Raises 55000 while its index isn''t complete or, unless forced, objects aren''t accounted for.';
-
-
--- Rows locked by others, as by an uploader who goes on to the next object, are left for a later call: waiting, with locks
--- of our own held, might be waiting in a circle. Only where no others are left are they waited for, so that 0 is true.
--- As arrays, because a subquery with a limit that is joined may be run, and lock others, more than once.
-create or replace function neural_search.delete_rows_of(model_name text, most integer) returns bigint
-language plpgsql set search_path = '' as $$
-declare
-  jobs bigint;
-  documents bigint;
-begin
-  delete from neural_search.jobs as j
-  where j.model = model_name and j.object_id = any (array(
-    select l.object_id from neural_search.jobs as l where l.model = model_name limit most for update skip locked
-  ));
-  get diagnostics jobs = row_count;
-
-  -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
-  delete from neural_search.documents as d where d.id = any (array(
-    select l.id from storage.buckets as b
-    join neural_search.documents as l on l.bucket_id = b.id and l.model = model_name
-    limit greatest(most - jobs, 0) for update of l skip locked
-  ));
-  get diagnostics documents = row_count;
-  if jobs + documents > 0 then
-    return jobs + documents;
-  end if;
-
-  delete from neural_search.jobs as j
-  where j.model = model_name and j.object_id in (
-    select l.object_id from neural_search.jobs as l where l.model = model_name limit most
-  );
-  get diagnostics jobs = row_count;
-  delete from neural_search.documents as d using ( -- also of buckets that are gone
-    select l.id from neural_search.documents as l where l.model = model_name limit most
-  ) as batch
-  where d.id = batch.id;
-  get diagnostics documents = row_count;
-  return jobs + documents;
-end
-$$;
-comment on function neural_search.delete_rows_of is 'Deletes some jobs and documents of a model; 0 where none are left.';
-
-
-create or replace function public.remove_model(name text, max_rows integer default 1000)
-returns table (removed bigint, finished boolean)
-language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
-declare
-  known constant neural_search.models := neural_search.require_model(remove_model.name);
-begin
-  perform neural_search.check_range('max_rows', max_rows, 1, 100000, 'Leave it out for 1000, and call until it is finished.');
-  -- First and for all to see, so that no job or document comes after those deleted here.
-  update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
-  perform neural_search.check_that(
-    found, format('Model %L is active.', known.name), 'Activate another one first.', 'object_not_in_prerequisite_state'
-  );
-  removed = neural_search.delete_rows_of(known.name, max_rows);
-  finished = removed = 0 and known.state = 'retired';
-  if finished then
-    delete from neural_search.models as m where m.name = known.name;
-  end if;
-  return next;
-end
-$$;
-comment on function public.remove_model is
-  'Retires a model and deletes some of its jobs and documents; finished when the model itself is gone. To be called '
-  'until then. Its index isn''t dropped here, which would make searches wait.';
 
 
 -- From sql/triggers.sql
@@ -1858,6 +1561,298 @@ comment on function public.embedding_report is
   'aren''t indexed.';
 
 
+-- From sql/models.sql
+
+-- Models: how one takes another's place while searches go on.
+-- Callers: the command line, as service_role.
+
+-- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
+-- index can be made while the other serves.
+create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
+language sql immutable set search_path = '' as $$
+  select 'documents_' || case
+    when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
+    else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
+      || '_' || left(md5(model_name), 8)
+  end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end
+$$;
+comment on function neural_search.index_name is 'The name of a model''s index; null where its strategy has none.';
+
+
+create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
+    coalesce(search_strategy in ('hnsw', 'lsh', 'exact'), false),
+    format('search_strategy is %L, expected hnsw, lsh or exact.', search_strategy), 'Leave it out for hnsw.'
+  );
+  return case search_strategy
+    when 'hnsw' then format(
+      'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
+      dimensions, model_name
+    )
+    when 'lsh' then format(
+      'using hnsw ((lsh::bit(%s)) extensions.bit_hamming_ops) where model = %L',
+      neural_search.lsh_length(dimensions), model_name
+    )
+  end;
+end
+$$;
+comment on function neural_search.index_definition is
+  'The rest of `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
+
+
+-- `create index concurrently` leaves an index behind, to be dropped, where it is stopped.
+create or replace function neural_search.has_index(model_name text, search_strategy text default 'hnsw')
+returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from pg_catalog.pg_index as i
+    where i.indexrelid = to_regclass(format('neural_search.%I', neural_search.index_name(model_name, search_strategy)))
+      and i.indrelid = 'neural_search.documents'::regclass and i.indisvalid and i.indisready
+  )
+$$;
+comment on function neural_search.has_index is 'Whether the index over a model''s documents is there and complete.';
+
+
+create or replace function neural_search.require_model(model_name text) returns neural_search.models
+language plpgsql set search_path = '' as $$
+declare
+  found neural_search.models;
+begin
+  select m.* into found from neural_search.models as m where m.name = model_name;
+  perform neural_search.check_that(
+    found.name is not null, format('There is no model %L, only %s.', model_name, (
+      select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m
+    )), 'Add it first: `neural-search models add`.'
+  );
+  return found;
+end
+$$;
+comment on function neural_search.require_model is 'The model of this name; raises 22023 where there is none.';
+
+
+create or replace function public.list_models() returns table (
+  name text, state text, dimensions integer, search_strategy text, created_at timestamptz, asked_at timestamptz,
+  documents bigint, objects bigint, searchable bigint, pending bigint, given_up bigint, index_name text,
+  index_valid boolean, index_bytes bigint
+)
+language sql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
+  select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
+    (select count(*) from neural_search.documents as d where d.model = m.name),
+    coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
+    coalesce(b.given_up, 0), i.name,
+    case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
+    pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
+  from neural_search.models as m
+  left join (
+    select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
+      sum(b.skipped + b.failed)::bigint as given_up
+    from neural_search.backlog as b group by b.model
+  ) as b on b.model = m.name
+  cross join neural_search.index_name(m.name, m.search_strategy) as i (name)
+  order by array_position(array['active', 'standby', 'retired'], m.state), m.name
+$$;
+comment on function public.list_models is
+  'Each model: its state, how far it is with the objects of all indexed buckets, and whether its index is complete.';
+
+
+create or replace function public.add_model(name text, dimensions integer, search_strategy text default 'hnsw')
+returns text
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  known neural_search.models;
+begin
+  perform neural_search.check_that(
+    coalesce(add_model.name, '') <> '', format('name is %L, expected a model''s.', add_model.name),
+    'Name it as processes do in EMBEDDING_MODELS.'
+  );
+  perform neural_search.check_range('dimensions', dimensions, 1, 4000, 'An index of half precision takes no more.');
+  perform neural_search.index_definition(add_model.name, add_model.dimensions, add_model.search_strategy);
+
+  insert into neural_search.models as m (name, dimensions, search_strategy)
+  values (add_model.name, add_model.dimensions, add_model.search_strategy)
+  on conflict (name) do nothing;
+  select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
+  perform neural_search.check_that(
+    known.dimensions = add_model.dimensions,
+    format('Model %L is here with %s dimensions, not %s.', known.name, known.dimensions, add_model.dimensions),
+    'Remove it first, or add this one under another name.', 'object_not_in_prerequisite_state'
+  );
+  if add_model.search_strategy = 'lsh' then
+    perform neural_search.check_that(
+      exists (select from neural_search.lsh_planes as p where p.model = known.name),
+      format('Model %L has no planes for locality-sensitive hashing.', known.name),
+      'Add it with hnsw, and when it has documents: `neural-search models add --strategy lsh`.',
+      'object_not_in_prerequisite_state'
+    );
+    perform neural_search.check_that(
+      not exists (select from neural_search.documents as d where d.model = known.name and d.lsh is null),
+      format('Some documents of model %L have no bits yet, and would not be found.', known.name),
+      'Run `neural-search models add --strategy lsh`.', 'object_not_in_prerequisite_state'
+    );
+  end if;
+  if known.state = 'active' then
+    perform neural_search.check_has_index(known.name, add_model.search_strategy);
+  end if;
+  update neural_search.models as m set
+    search_strategy = add_model.search_strategy,
+    state = case when m.state = 'retired' then 'standby' else m.state end
+  where m.name = known.name
+  returning m.* into known;
+  return known.state;
+end
+$$;
+comment on function public.add_model is
+  'Registers a model, whose documents are then made beside the active one''s; its state. backfill_documents queues the '
+  'objects that are there. For one that is registered it sets the strategy, and takes it back from being retired.';
+
+
+create or replace function neural_search.check_has_index(model_name text, search_strategy text) returns void
+language sql stable set search_path = '' as $$
+  select neural_search.check_that(
+    search_strategy = 'exact' or neural_search.has_index(model_name, search_strategy),
+    format('The index %L is missing or incomplete.', neural_search.index_name(model_name, search_strategy)),
+    format('Make it: `neural-search models add %s --strategy %s`.', model_name, search_strategy),
+    'object_not_in_prerequisite_state'
+  )
+$$;
+comment on function neural_search.check_has_index is 'Raises 55000 where a model''s index, if its strategy has one, isn''t complete.';
+
+
+-- A new upload has a job for each model. The active one lacks it as well, so a switch takes it from nobody, and where
+-- uploads never stop there always is one.
+create or replace function neural_search.readiness(model_name text)
+returns table (searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
+language sql stable set search_path = '' as $$
+  select count(*) filter (where p.state = 'searchable'), count(*) filter (where p.state in ('skipped', 'failed')),
+    count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and not a.arriving),
+    count(*) filter (where a.arriving)
+  from neural_search.progress as p
+  cross join lateral (
+    select p.state not in ('searchable', 'skipped', 'failed') and exists (
+      select from neural_search.jobs as j join neural_search.models as m on m.name = j.model and m.state = 'active'
+      where j.object_id = p.object_id and j.version = p.version and j.state = 'pending' and j.model <> p.model
+    ) as arriving
+  ) as a
+  where p.model = model_name
+$$;
+comment on function neural_search.readiness is
+  'How many objects a model has made searchable, given up with a reason, not accounted for, and not yet come to, as the '
+  'active model hasn''t either.';
+
+
+create or replace function public.activate_model(name text, force_unaccounted boolean default false)
+returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
+#variable_conflict use_column
+declare
+  known constant neural_search.models := neural_search.require_model(activate_model.name);
+  former text;
+begin
+  perform neural_search.check_that(
+    known.state <> 'retired', format('Model %L is retired: its documents aren''t kept up to date.', known.name),
+    format('Add it again: `neural-search models add %s`.', known.name), 'object_not_in_prerequisite_state'
+  );
+  perform neural_search.check_has_index(known.name, known.search_strategy);
+  select r.* into searchable, given_up, unaccounted, arriving from neural_search.readiness(known.name) as r;
+  perform neural_search.check_that(
+    known.state = 'active' or unaccounted = 0 or coalesce(force_unaccounted, false),
+    format('Model %L isn''t ready: %s of %s images are neither searchable with it nor given up with a reason.',
+      known.name, unaccounted, searchable + given_up + unaccounted + arriving),
+    'Wait until `neural-search jobs` shows none that is due, waiting, running or unrecorded.',
+    'object_not_in_prerequisite_state'
+  );
+
+  -- No key of theirs changes, so that uploads, whose jobs refer to these rows, don't wait.
+  perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
+  for no key update;
+  update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
+  returning m.name into former;
+  update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
+  perform neural_search.check_that(
+    found, format('Model %L was retired meanwhile.', known.name), 'Add it again.', 'object_not_in_prerequisite_state'
+  );
+  active = known.name;
+  standby = former;
+  return next;
+end
+$$;
+comment on function public.activate_model is
+  'Has searches use this model from now on, in one step; the former one becomes standby, so the same call leads back. '
+  'Raises 55000 while its index isn''t complete or, unless forced, objects aren''t accounted for.';
+
+
+-- Rows locked by others, as by an uploader who goes on to the next object, are left for a later call: waiting, with locks
+-- of our own held, might be waiting in a circle. Only where no others are left are they waited for, so that 0 is true.
+-- As arrays, because a subquery with a limit that is joined may be run, and lock others, more than once.
+create or replace function neural_search.delete_rows_of(model_name text, most integer) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  jobs bigint;
+  documents bigint;
+begin
+  delete from neural_search.jobs as j
+  where j.model = model_name and j.object_id = any (array(
+    select l.object_id from neural_search.jobs as l where l.model = model_name limit most for update skip locked
+  ));
+  get diagnostics jobs = row_count;
+
+  -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
+  delete from neural_search.documents as d where d.id = any (array(
+    select l.id from storage.buckets as b
+    join neural_search.documents as l on l.bucket_id = b.id and l.model = model_name
+    limit greatest(most - jobs, 0) for update of l skip locked
+  ));
+  get diagnostics documents = row_count;
+  if jobs + documents > 0 then
+    return jobs + documents;
+  end if;
+
+  delete from neural_search.jobs as j
+  where j.model = model_name and j.object_id in (
+    select l.object_id from neural_search.jobs as l where l.model = model_name limit most
+  );
+  get diagnostics jobs = row_count;
+  delete from neural_search.documents as d using ( -- also of buckets that are gone
+    select l.id from neural_search.documents as l where l.model = model_name limit most
+  ) as batch
+  where d.id = batch.id;
+  get diagnostics documents = row_count;
+  return jobs + documents;
+end
+$$;
+comment on function neural_search.delete_rows_of is 'Deletes some jobs and documents of a model; 0 where none are left.';
+
+
+create or replace function public.remove_model(name text, max_rows integer default 1000)
+returns table (removed bigint, finished boolean)
+language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
+#variable_conflict use_column
+declare
+  known constant neural_search.models := neural_search.require_model(remove_model.name);
+begin
+  perform neural_search.check_range('max_rows', max_rows, 1, 100000, 'Leave it out for 1000, and call until it is finished.');
+  -- First and for all to see, so that no job or document comes after those deleted here.
+  update neural_search.models as m set state = 'retired' where m.name = known.name and m.state <> 'active';
+  perform neural_search.check_that(
+    found, format('Model %L is active.', known.name), 'Activate another one first.', 'object_not_in_prerequisite_state'
+  );
+  removed = neural_search.delete_rows_of(known.name, max_rows);
+  finished = removed = 0 and known.state = 'retired';
+  if finished then
+    delete from neural_search.models as m where m.name = known.name;
+  end if;
+  return next;
+end
+$$;
+comment on function public.remove_model is
+  'Retires a model and deletes some of its jobs and documents; finished when the model itself is gone. To be called '
+  'until then. Its index isn''t dropped here, which would make searches wait.';
+
+
 -- From sql/buckets.sql
 
 -- Buckets: their registration, and the repair of changes that no event announced.
@@ -1951,18 +1946,14 @@ comment on function public.index_bucket is
 
 
 create or replace function public.unindex_bucket(bucket_id text) returns bigint
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-  removed bigint;
-begin
+language sql set search_path = '' as $$
   delete from neural_search.buckets as b where b.bucket_id = unindex_bucket.bucket_id;
   delete from neural_search.jobs as j using storage.objects as o
   where o.id = j.object_id and o.bucket_id = unindex_bucket.bucket_id;
-  delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id;
-  get diagnostics removed = row_count;
-  return removed;
-end
+  with removed as (
+    delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id returning d.id
+  )
+  select count(*) from removed
 $$;
 comment on function public.unindex_bucket is
   'Takes a bucket out of the search with its documents and jobs; the number of documents removed.';
@@ -2587,8 +2578,6 @@ comment on function neural_search.hidden_by_declaration is
 
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: active_model, filter_keys, match_documents and its parts (which search_documents and recommend_documents share),
--- get_embeddings, object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -2617,40 +2606,6 @@ end
 $$;
 comment on function neural_search.searchable_model is
   'The model of this name, by default the active one; raises, with the remedy, where it can''t be searched.';
-
-
-create or replace function neural_search.check_query(
-  query_embedding extensions.vector, model text, dimensions integer, similarity_threshold double precision,
-  match_count integer, skip_count integer, query_kind text, min_confidence text, best_confidence text
-) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if query_embedding is null or extensions.vector_dims(query_embedding) <> dimensions then
-    raise exception 'query_embedding has % dimensions, the model % has %.',
-      coalesce(extensions.vector_dims(query_embedding), 0), quote_literal(model), dimensions
-      using errcode = 'invalid_parameter_value', hint = 'Embed the query with the model whose documents are searched.';
-  end if;
-  if extensions.vector_norm(query_embedding) = 0 then
-    raise exception 'query_embedding is all zeros and has no direction.'
-      using errcode = 'invalid_parameter_value', hint = 'Check how the query was embedded.';
-  end if;
-  if similarity_threshold = 'NaN' then
-    raise exception 'similarity_threshold is NaN, expected a number from -1 to 1.'
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results above 0.';
-  end if;
-  perform neural_search.check_range(
-    'match_count', match_count, 0, 1000, 'Page through more results with skip_count or page_after.'
-  );
-  perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
-  if query_kind not in ('image', 'text', 'mixed') then
-    raise exception 'query_kind is %, expected image, text or mixed.', quote_literal(query_kind)
-      using errcode = 'invalid_parameter_value', hint = 'Say what query_embedding was made from.';
-  end if;
-  perform neural_search.check_confidence('min_confidence', min_confidence);
-  perform neural_search.check_confidence('best_confidence', best_confidence);
-end
-$$;
-comment on function neural_search.check_query is 'Raises, with the remedy, for a search that makes no sense.';
 
 
 create or replace function neural_search.is_time(value jsonb) returns boolean
@@ -2708,29 +2663,28 @@ language plpgsql stable set search_path = '' as $$
 declare
   wrong record;
 begin
-  if pg_column_size(filter) > 131072 then -- before it is taken apart, and planned with
-    raise exception 'filter has % bytes, expected at most 131072.', pg_column_size(filter)
-      using errcode = 'invalid_parameter_value', hint = 'Narrow by fewer or shorter values.';
-  end if;
-  if jsonb_typeof(filter) <> 'object' then
-    raise exception 'filter is %, expected an object.', left(filter::text, 100)
-      using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
-  end if;
+  perform neural_search.check_that( -- before it is taken apart, and planned with
+    pg_column_size(filter) <= 131072,
+    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)), 'Narrow by fewer or shorter values.'
+  );
+  perform neural_search.check_that(
+    jsonb_typeof(filter) = 'object', format('filter is %s, expected an object.', left(filter::text, 100)),
+    'For example {"bucket": "images", "prefix": "cats/"}.'
+  );
   select given.key, left(given.value::text, 100) as value, k.kind into wrong
   from jsonb_each(filter) as given left join neural_search.filter_keys() as k on k.key = given.key
   where k.key is null or not neural_search.is_kind(given.value, k.kind) limit 1;
-  if not found then
-    return;
-  elsif wrong.kind is null then
-    raise exception 'filter has a key %, which there isn''t.', quote_literal(left(wrong.key, 100))
-      using errcode = 'invalid_parameter_value',
-        hint = 'There are ' || (select string_agg(k.key, ', ') from neural_search.filter_keys() as k) || '.';
-  end if;
-  raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
+  perform neural_search.check_that(
+    not found or wrong.kind is not null, format('filter has a key %L, which there isn''t.', left(wrong.key, 100)),
+    'There are ' || (select string_agg(k.key, ', ') from neural_search.filter_keys() as k) || '.'
+  );
+  perform neural_search.check_that(
+    wrong.key is null, format('filter.%s is %s, expected %s.', wrong.key, wrong.value, case wrong.kind
       when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
       when 'share' then 'a number from 0 to 1'
-      when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
-    using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
+      when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end),
+    'Correct it or leave it out.'
+  );
 end
 $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
@@ -2742,23 +2696,22 @@ create or replace function neural_search.check_page(
 ) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  if (
-    page_after @? 'strict $.id ? (@.type() == "number")'
-    and jsonb_path_exists(
-      page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
-    )
-    and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
-    and page_after - array['id', 'rank', ranked_by] = '{}'
-  ) then
-    perform neural_search.check_range( -- so far is looked at once, for any caller
-      'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
-      'Give 10000 where there were more: it only says how far to look at first.'
-    );
-    return;
-  end if;
-  raise exception 'page_after is %, expected {"%": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by
-    using errcode = 'invalid_parameter_value',
-      hint = format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by);
+  perform neural_search.check_that(
+    coalesce(
+      page_after @? 'strict $.id ? (@.type() == "number")'
+      and jsonb_path_exists(
+        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
+      )
+      and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
+      and page_after - array['id', 'rank', ranked_by] = '{}', page_after is null
+    ),
+    format('page_after is %s, expected {"%s": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by),
+    format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by)
+  );
+  perform neural_search.check_range( -- so far is looked at once, for any caller
+    'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
+    'Give 10000 where there were more: it only says how far to look at first.'
+  );
 end
 $$;
 comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
@@ -2799,7 +2752,7 @@ comment on function neural_search.ids_with_metadata is
 
 
 -- By hand and not by SET clauses: a role that is no superuser can't name pgvector's parameters in those before the
--- session has loaded it. check_query has loaded it by the time that this is called.
+-- session has loaded it. check_vector has loaded it by the time that this is called.
 create or replace function neural_search.set_parameters(names text[], settings text[]) returns text[]
 language plpgsql set search_path = '' as $$
 declare
@@ -3084,10 +3037,21 @@ declare
   search neural_search.search;
 begin
   select m.* into search.model, search.dimensions, search.strategy from neural_search.searchable_model(model) as m;
-  perform neural_search.check_query(
-    query_embedding, search.model, search.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
-    best_confidence
+  perform neural_search.check_vector('query_embedding', query_embedding, search.model, search.dimensions);
+  perform neural_search.check_that(
+    threshold <> 'NaN', 'similarity_threshold is NaN, expected a number from -1 to 1.',
+    'Leave it out for all results above 0.'
   );
+  perform neural_search.check_range(
+    'match_count', match_count, 0, 1000, 'Page through more results with skip_count or page_after.'
+  );
+  perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
+  perform neural_search.check_that(
+    query_kind in ('image', 'text', 'mixed'), format('query_kind is %L, expected image, text or mixed.', query_kind),
+    'Say what query_embedding was made from.'
+  );
+  perform neural_search.check_confidence('min_confidence', min_confidence);
+  perform neural_search.check_confidence('best_confidence', best_confidence);
   if narrow <> '{}' then
     perform neural_search.check_filter(narrow);
   end if;
@@ -3134,14 +3098,11 @@ comment on function neural_search.first_depth is 'How many to look at first for 
 
 
 create or replace function neural_search.check_depth(depth bigint) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if depth > 50000 then -- each round reads four times as much, and holds it
-    raise exception 'The page lies deeper than % results.', depth
-      using errcode = 'invalid_parameter_value',
-        hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
-  end if;
-end
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that( -- each round reads four times as much, and holds it
+    depth <= 50000, format('The page lies deeper than %s results.', depth),
+    'Narrow the search by filter, or ask for what is more similar by similarity_threshold.'
+  )
 $$;
 comment on function neural_search.check_depth is 'Raises, with the remedy, where a page lies too deep.';
 
@@ -3201,59 +3162,53 @@ comment on function neural_search.find_page is
   'A page of the nearest documents that the caller may see; none where the best of all is below best_floor.';
 
 
-create or replace function neural_search.search_parameters() returns text[]
-language sql immutable set search_path = '' as $$
-  select array[
-    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-    'hnsw.scan_mem_multiplier'
-  ]
-$$;
-comment on function neural_search.search_parameters is 'The parameters that a search sets, and sets back.';
-
-
-create or replace function neural_search.search_settings() returns text[]
-language sql immutable set search_path = '' as $$
-  select array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-$$;
-comment on function neural_search.search_settings is 'A search''s values of search_parameters.';
-
-
 create or replace function neural_search.find_similar(
   query_embedding extensions.vector, similarity_threshold double precision, match_count integer, skip_count integer,
-  filter jsonb, page_after jsonb, model text, query_kind text, min_confidence text, best_confidence text
-) returns table (id bigint, similarity double precision, confidence text)
+  filter jsonb, page_after jsonb, model text, query_kind text, min_confidence text, best_confidence text,
+  query_text text default null, weight double precision default 0
+) returns table (id bigint, similarity double precision, confidence text, score double precision, source smallint)
 language plpgsql stable set search_path = ''
 -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
 -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
 -- would else be planned anew for each search, which takes longer than they do.
 set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
-#variable_conflict use_column
 declare
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  names constant text[] := neural_search.search_parameters();
-  search constant neural_search.search := neural_search.read_search(
-    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'image'), min_confidence,
-    best_confidence
+  names constant text[] := array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search',
+    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'];
+  search neural_search.search := neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  former text[];
+  lexemes constant text[] := array(
+    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+    where weight > 0 order by l.place limit 16
+  );
+  former text[] := neural_search.set_parameters(
+    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+  );
   page neural_search.match[];
 begin
-  if page_after is not null then
-    perform neural_search.check_page(page_after, 'similarity');
+  if lexemes = '{}' then
+    page = neural_search.find_page(search, wanted, skipped, page_after);
+  elsif search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
+    search.best_floor = null;
+    search.weight = weight;
+    search.lexemes = lexemes;
+    page = (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:];
   end if;
-  former = neural_search.set_parameters(names, neural_search.search_settings());
-  page = neural_search.find_page(search, wanted, skipped, page_after);
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
-  select m.id, m.similarity, neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
+  select m.id, m.similarity, neural_search.confidence_of(m.similarity, search.same, search.strong, search.related),
+    m.score, m.source
   from unnest(page) as m;
 end
 $$;
-comment on function neural_search.find_similar is 'match_documents, of which nothing wide is read.';
+comment on function neural_search.find_similar is
+  'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
 -- The only place where a search reads what is wide, metadata above all: on the way to a page it comes across thousands.
@@ -3306,11 +3261,12 @@ language plpgsql stable set search_path = '' set plan_cache_mode = force_generic
 as $$
 #variable_conflict use_column
 begin
+  perform neural_search.check_page(page_after, 'similarity');
   return query
   with found as materialized (
     select f.* from neural_search.find_similar(
-      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model, query_kind, min_confidence,
-      best_confidence
+      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model,
+      coalesce(query_kind, 'image'), min_confidence, best_confidence
     ) as f
   )
   select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence
@@ -3325,13 +3281,10 @@ comment on function public.match_documents is
 
 
 create or replace function neural_search.check_count(name text, count integer) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if count > 1000 then
-    raise exception '% are %, expected at most 1000.', name, count
-      using errcode = 'invalid_parameter_value', hint = 'Ask for some at a time.';
-  end if;
-end
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that(
+    count <= 1000, format('%s are %s, expected at most 1000.', name, count), 'Ask for some at a time.'
+  )
 $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
@@ -3437,11 +3390,8 @@ comment on function neural_search.state_of is 'How far this version of an object
 -- Each name is looked up once, however often it is asked for: else time would tell a hidden object from none.
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
-language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
-begin
-  perform neural_search.check_count('names', cardinality(names));
-  return query
+language sql stable set search_path = '' as $$
+  select neural_search.check_count('names', cardinality(names));
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason
     from (select distinct n as name from unnest(names) as n) as one
@@ -3452,7 +3402,6 @@ begin
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
   from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
   order by asked.place;
-end
 $$;
 comment on function public.object_states is
   'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '
@@ -3521,8 +3470,6 @@ comment on function public.explain_object is
 
 -- Words: the names and the metadata of images, beside their pixels.
 -- Callers: the trigger on documents, as the role that changes one; search_documents, as the caller.
--- Objects: text_configuration, composed, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -3639,11 +3586,11 @@ begin
   from pg_ts_config as c join pg_namespace as n on n.oid = c.cfgnamespace
   where use_text_search.configuration in (c.cfgname, n.nspname || '.' || c.cfgname)
   order by n.nspname = 'pg_catalog' desc, n.nspname limit 1;
-  if found is null then
-    raise exception 'configuration is %, which isn''t a text search configuration of this database.',
-      quote_nullable(left(use_text_search.configuration, 100))
-      using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
-  end if;
+  perform neural_search.check_that(
+    found is not null, format('configuration is %L, which isn''t a text search configuration of this database.',
+      left(use_text_search.configuration, 100)),
+    'Take one that `select cfgname from pg_ts_config` lists, like english.', 'undefined_object'
+  );
   lock table neural_search.documents in share mode; -- or uploads meanwhile would keep words of the former kind
   update neural_search.text_search as t set configuration = found, missing = 'empty' where true;
   return neural_search.write_words();
@@ -3853,57 +3800,32 @@ create or replace function public.search_documents(
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
   score double precision, found_by text[]
 )
-language plpgsql stable set search_path = ''
-set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as find_similar has them
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
 #variable_conflict use_column
 declare
   weight constant double precision := coalesce(search_documents.words, 0.5);
-  wanted constant integer := coalesce(match_count, 10);
-  skipped constant integer := coalesce(skip_count, 0);
-  names constant text[] := neural_search.search_parameters();
-  search neural_search.search;
-  former text[];
-  page neural_search.match[] := '{}'::neural_search.match[];
 begin
-  if weight not between 0 and 1 then
-    raise exception 'words is %, expected a number from 0 to 1.', weight
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
-  end if;
-  if page_after is not null then
-    perform neural_search.check_page(page_after, 'score', 2.1);
-  end if;
-  search = neural_search.read_search(
-    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'text'), min_confidence,
-    best_confidence
+  perform neural_search.check_that(
+    weight between 0 and 1, format('words is %s, expected a number from 0 to 1.', weight),
+    'Leave it out, or give 0 to search by what images show alone.'
   );
-  former = neural_search.set_parameters(names, neural_search.search_settings());
-  if search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
-    search.best_floor = null;
-    search.weight = weight;
-    search.lexemes = array(
-      select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
-      where weight > 0 order by l.place limit 16
-    );
-    page = case when search.lexemes = '{}' then neural_search.find_page(search, wanted, skipped, page_after)
-      else (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:] end;
-  end if;
-  former = neural_search.set_parameters(names, former);
-  perform neural_search.log_failures();
-
+  perform neural_search.check_page(page_after, 'score', 2.1);
   return query
-  select p.id, d.content, p.similarity, d.bucket_id, d.object_id, d.metadata, c.confidence, p.score,
+  with found as materialized (
+    select f.* from neural_search.find_similar(
+      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model,
+      coalesce(query_kind, 'text'), min_confidence, best_confidence, query_text, weight
+    ) as f
+  )
+  select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence, f.score,
     array_remove(array[
-      case when p.source is null or c.confidence <> 'unrelated' then 'image' end,
-      case when p.source & 1 > 0 then 'name' end,
-      case when p.source & 2 > 0 then 'metadata' end
+      case when f.source is null or f.confidence <> 'unrelated' then 'image' end,
+      case when f.source & 1 > 0 then 'name' end,
+      case when f.source & 2 > 0 then 'metadata' end
     ], null)
-  from unnest(page) as p
-  join neural_search.described(array(select w.id from unnest(page) as w)) as d on d.id = p.id
-  cross join lateral (
-    select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
-  ) as c
-  order by p.score desc, p.id;
+  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
+  order by f.score desc, f.id;
 end
 $$;
 comment on function public.search_documents is
@@ -4143,42 +4065,36 @@ comment on function public.confirm_duplicates is
 
 -- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by find_similar and
--- get_embeddings, as the caller.
+-- No tables: everything is found by find_similar and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
 declare
-  unknown text;
+  keys constant text[] := array['id', 'embedding', 'kind', 'weight'];
+  wrong constant text[] := case
+    when jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then array[
+      format('%s is %s, expected an object with either id or embedding.', name, left(coalesce(example::text, 'null'), 100)),
+      'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.']
+    when example - keys <> '{}' then array[
+      format('%s has a key %s, expected id or embedding, kind, weight.', name,
+        to_jsonb(left((select min(key) from jsonb_object_keys(example - keys) as key), 100))), 'Leave it out.']
+    when jsonb_typeof(example -> 'weight') <> 'number'
+      or (example ->> 'weight')::numeric not between 0.001 and 1000 -- of less, single precision may keep nothing
+      then array[format('%s.weight is %s, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)),
+        'An example that should not count is one to leave out.']
+    when example -> 'kind' not in ('"image"', '"text"') then array[
+      format('%s.kind is %s, expected image or text.', name, left(example ->> 'kind', 100)),
+      'Say what the embedding was made from, or leave it out.']
+    when jsonb_typeof(example -> 'embedding') not in ('array', 'string') then array[
+      format('%s.embedding is %s, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)),
+      'Write {"embedding": [0.1, …]}.']
+    when jsonb_typeof(example -> 'id') <> 'number'
+      or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0
+      then array[format('%s.id is %s, expected a document''s id.', name, left(example ->> 'id', 100)),
+        'Take an id from a search''s results.']
+  end;
 begin
-  if jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then
-    raise exception '% is %, expected an object with either id or embedding.',
-      name, left(coalesce(example::text, 'null'), 100)
-      using errcode = 'invalid_parameter_value', hint = 'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.';
-  end if;
-  select key into unknown from jsonb_object_keys(example) as key where key not in ('id', 'embedding', 'kind', 'weight');
-  if found then
-    raise exception '% has a key %, expected id or embedding, kind, weight.', name, to_jsonb(left(unknown, 100))
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out.';
-  end if;
-  if example ? 'weight' and (jsonb_typeof(example -> 'weight') <> 'number'
-      or (example ->> 'weight')::numeric not between 0.001 and 1000) then -- of less, single precision may keep nothing
-    raise exception '%.weight is %, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)
-      using errcode = 'invalid_parameter_value', hint = 'An example that should not count is one to leave out.';
-  end if;
-  if example ? 'kind' and (example -> 'kind' not in ('"image"', '"text"')) then
-    raise exception '%.kind is %, expected image or text.', name, left(example ->> 'kind', 100)
-      using errcode = 'invalid_parameter_value', hint = 'Say what the embedding was made from, or leave it out.';
-  end if;
-  if example ? 'embedding' and jsonb_typeof(example -> 'embedding') not in ('array', 'string') then
-    raise exception '%.embedding is %, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)
-      using errcode = 'invalid_parameter_value', hint = 'Write {"embedding": [0.1, …]}.';
-  end if;
-  if example ? 'id' and (jsonb_typeof(example -> 'id') <> 'number'
-      or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0) then
-    raise exception '%.id is %, expected a document''s id.', name, left(example ->> 'id', 100)
-      using errcode = 'invalid_parameter_value', hint = 'Take an id from a search''s results.';
-  end if;
+  perform neural_search.check_that(wrong is null, wrong[1], wrong[2]);
 end
 $$;
 comment on function neural_search.check_example is 'Raises, with the remedy, for an example that makes no sense.';
@@ -4196,10 +4112,10 @@ begin
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
-  if jsonb_array_length(examples) > 100 then -- before the work of reading them
-    raise exception '% has % examples, expected at most 100.', name, jsonb_array_length(examples)
-      using errcode = 'invalid_parameter_value', hint = 'Leave some out.';
-  end if;
+  perform neural_search.check_that( -- before the work of reading them
+    jsonb_array_length(examples) <= 100,
+    format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
+  );
   for given in
     select e.value, e.ordinality - 1 as place from jsonb_array_elements(examples) with ordinality as e order by 2
   loop
@@ -4217,13 +4133,10 @@ begin
           name, given.place, example.document_id
           using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
       end if;
-    elsif extensions.vector_dims(example.embedding) <> dimensions then
-      raise exception '%[%].embedding has % dimensions, the model % has %.',
-        name, given.place, extensions.vector_dims(example.embedding), quote_literal(model), dimensions
-        using errcode = 'invalid_parameter_value', hint = 'Embed it with the model whose documents are searched.';
-    elsif extensions.vector_norm(example.embedding) = 0 then
-      raise exception '%[%].embedding is all zeros and has no direction.', name, given.place
-        using errcode = 'invalid_parameter_value', hint = 'Check how it was embedded.';
+    else
+      perform neural_search.check_vector(
+        format('%s[%s].embedding', name, given.place), example.embedding, model, dimensions
+      );
     end if;
     example.embedding = extensions.l2_normalize(example.embedding);
     return next example;
@@ -4271,10 +4184,10 @@ declare
   end;
 begin
   -- Likes that cancel each other out leave nothing that a result could be judged by.
-  if extensions.vector_norm(average) < 1e-6 or extensions.vector_norm(liked) < 1e-6 then
-    raise exception 'The examples cancel each other out.'
-      using errcode = 'invalid_parameter_value', hint = 'Leave one of them out, or weigh them differently.';
-  end if;
+  perform neural_search.check_that(
+    least(extensions.vector_norm(average), extensions.vector_norm(liked)) >= 1e-6,
+    'The examples cancel each other out.', 'Leave one of them out, or weigh them differently.'
+  );
   return extensions.l2_normalize(average);
 end
 $$;
@@ -4304,7 +4217,7 @@ comment on function neural_search.liked_kind is
 create or replace function neural_search.average_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, page_after jsonb,
   options neural_search.search_options
-) returns setof neural_search.candidate
+) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
 language plpgsql stable set search_path = '' as $$
 declare
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
@@ -4334,60 +4247,28 @@ begin
       when liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
     end)
   )
-  select f.id, f.similarity,
-    case
-      when liked is null then f.confidence
-      else neural_search.confidence_of(
-        1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
+  select
+    row(
+      f.id, f.similarity,
+      case
+        when liked is null then f.confidence
+        else neural_search.confidence_of(
+          1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
+        )
+      end,
+      f.similarity, f.similarity,
+      (
+        select l.place from unnest(likes) as l
+        order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
       )
-    end,
-    f.similarity, f.similarity,
-    (
-      select l.place from unnest(likes) as l
-      order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
-    )
-  from found as f left join stored as s on s.id = f.id
-  order by f.similarity desc, f.id;
+    )::neural_search.candidate,
+    true, count(*) over () < depth
+  from found as f left join stored as s on s.id = f.id;
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, the best first, with their confidence by the similarity to the likes.';
-
-
-create or replace function neural_search.average_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
-  options neural_search.search_options
-) returns setof neural_search.candidate
-language plpgsql stable set search_path = '' as $$
-declare
-  deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes));
-  first constant text := case when options.best_confidence is not null and cardinality(unlikes) > 0 then (
-    select p.confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
-  ) end;
-  depth integer := wanted;
-  pool neural_search.candidate[];
-  kept neural_search.candidate[];
-begin
-  if not neural_search.is_confident(first, options.best_confidence) then
-    return;
-  end if;
-  loop
-    pool = array(select p from neural_search.average_pool(likes, unlikes, depth, page_after, options) as p);
-    kept = array(
-      select k from unnest(pool) as k where neural_search.is_confident(k.confidence, options.min_confidence)
-      order by k.score desc, k.id limit wanted
-    );
-    exit when cardinality(kept) = wanted or cardinality(pool) < depth or depth >= deepest;
-    depth = least(4 * depth, deepest); -- some are unlike the likes
-  end loop;
-
-  return query
-  select k.* from unnest(kept) as k order by k.score desc, k.id;
-end
-$$;
-comment on function neural_search.average_candidates is
-  'The best results by the strategy average, the best first: the nearest to average_vector; fewer where, beside unlikes, '
-  'few of the 1000 nearest have min_confidence.';
+  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; whether these are '
+  'all. Each comes before all others.';
 
 
 -- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
@@ -4396,18 +4277,6 @@ language sql immutable set search_path = '' as $$
   select 0.5 * (similarity / (1 + abs(similarity)) + 1)
 $$;
 comment on function neural_search.squashed is 'A similarity as a score between 0 and 1, in the same order.';
-
-
-create or replace function neural_search.reweighed(
-  examples neural_search.example[], factor double precision
-) returns neural_search.example[]
-language sql immutable set search_path = '' as $$
-  select array(
-    select row(e.place, e.document_id, e.weight * factor, e.kind, e.embedding)::neural_search.example
-    from unnest(examples) as e order by e.place
-  )
-$$;
-comment on function neural_search.reweighed is 'The examples with their weights times a number.';
 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
@@ -4454,6 +4323,7 @@ language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
   has_likes constant boolean := cardinality(likes) > 0;
+  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
 begin
   return query
@@ -4471,7 +4341,7 @@ begin
     ) as levels on true
   ),
   found as materialized (
-    select a.place, a.weight * m.similarity as reach, m.id
+    select a.place, a.weight * m.similarity / heaviest as reach, m.id
     from anchors as a cross join lateral neural_search.find_similar(
       query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth, skip_count => 0,
       filter => options.filter, page_after => null, model => options.model, query_kind => options.query_kind,
@@ -4481,7 +4351,7 @@ begin
   lists as (
     -- Documents missing in a list that ended before its depth are at most as similar as the threshold.
     select count(f.id) < depth as ended,
-      case when count(f.id) < depth then a.weight * a.threshold else min(f.reach) end as reach
+      case when count(f.id) < depth then a.weight * a.threshold / heaviest else min(f.reach) end as reach
     from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
   ),
   outside as materialized (
@@ -4491,7 +4361,7 @@ begin
     from lists as l
   ),
   stored as materialized (
-    select s.id, liked.weighted as liked, unliked.weighted as unliked,
+    select s.id, liked.weighted / heaviest as liked, unliked.weighted / heaviest as unliked,
       coalesce(liked.similarity, -unliked.similarity) as similarity,
       coalesce(liked.nearest, unliked.nearest) as nearest,
       coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
@@ -4521,41 +4391,46 @@ comment on function neural_search.best_score_pool is
   'The documents in the lists of the nearest, which of them come before all others, and whether these are all.';
 
 
-create or replace function neural_search.best_score_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+create or replace function neural_search.find_candidates(
+  strategy text, likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
   options neural_search.search_options
-) returns setof neural_search.candidate
+) returns neural_search.candidate[]
 language plpgsql stable set search_path = '' as $$
 declare
-  deepest constant integer := 1000; -- the most that find_similar returns
-  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
+  is_average constant boolean := strategy is distinct from 'best_score';
+  stored constant integer := cardinality(neural_search.stored_ids(likes || unlikes));
+  deepest constant integer := 1000 - case when is_average then stored else 0 end; -- find_similar returns no more
+  first constant text := case when is_average and options.best_confidence is not null and cardinality(unlikes) > 0 then (
+    select (p.candidate).confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
+  ) end;
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
   depth integer := least(
-    wanted + cardinality(neural_search.stored_ids(likes || unlikes)) + coalesce((page_after ->> 'rank')::integer, 0), deepest
+    wanted + case when is_average then 0 else stored + coalesce((page_after ->> 'rank')::integer, 0) end, deepest
   );
-  proven neural_search.candidate[];
+  kept neural_search.candidate[];
   is_complete boolean;
 begin
-  loop
+  while neural_search.is_confident(first, options.best_confidence) loop
     select
-      array_agg(p.candidate) filter (where p.is_proven and (page_after is null or (p.candidate).score < after_score
-        or (p.candidate).score = after_score and (p.candidate).id > after_id)),
-      bool_and(p.is_complete) into proven, is_complete
-    from neural_search.best_score_pool(
-      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
-    ) as p
-    where neural_search.is_confident((p.candidate).confidence, options.min_confidence);
-    exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
-    depth = least(4 * depth, deepest); -- unlikes have taken some away
+      array_agg(p.candidate) filter (where p.is_proven
+        and neural_search.is_confident((p.candidate).confidence, options.min_confidence)
+        and (page_after is null or (p.candidate).score < after_score
+          or (p.candidate).score = after_score and (p.candidate).id > after_id)),
+      bool_and(p.is_complete) into kept, is_complete
+    from (
+      select a.* from neural_search.average_pool(likes, unlikes, depth, page_after, options) as a where is_average
+      union all
+      select b.* from neural_search.best_score_pool(likes, unlikes, depth, options) as b where not is_average
+    ) as p;
+    exit when cardinality(kept) >= wanted or is_complete is not false or depth = deepest;
+    depth = least(4 * depth, deepest); -- some are unlike the likes, or unlikes have taken some away
   end loop;
-
-  return query
-  select c.* from unnest(proven) as c order by c.score desc, c.id limit wanted;
+  return array(select k from unnest(kept) as k order by k.score desc, k.id limit wanted);
 end
 $$;
-comment on function neural_search.best_score_candidates is
-  'The best results by the strategy best_score, the best first; fewer where unlikes take most of the 1000 nearest.';
+comment on function neural_search.find_candidates is
+  'The best results by a strategy, the best first; fewer where, beside unlikes, few of the 1000 nearest are left.';
 
 
 -- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
@@ -4626,10 +4501,8 @@ create or replace function neural_search.check_recommendation(
   page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
-declare
-  wrong record;
 begin
-  select c.message, c.hint into wrong from (values
+  perform neural_search.check_that(c.is_met, c.message, c.hint) from (values
     (examples between 1 and 100, format('likes and unlikes are %s in all, expected 1 to 100.', examples),
       'Give at least one of either.'),
     (strategy in ('average', 'best_score'),
@@ -4648,15 +4521,10 @@ begin
     (match_count::bigint + skip_count <= pool_size,
       format('match_count and skip_count are %s in all, expected at most %s.', match_count::bigint + skip_count, pool_size),
       'With diversity or collapse the best 200 are all there is, else 1000 less the stored examples.')
-  ) as c (is_met, message, hint) where not c.is_met limit 1;
-  if found then
-    raise exception '%', wrong.message using errcode = 'invalid_parameter_value', hint = wrong.hint;
-  end if;
+  ) as c (is_met, message, hint);
   perform neural_search.check_confidence('min_confidence', min_confidence);
   perform neural_search.check_confidence('best_confidence', best_confidence);
-  if page_after is not null then
-    perform neural_search.check_page(page_after, 'score');
-  end if;
+  perform neural_search.check_page(page_after, 'score');
 end
 $$;
 comment on function neural_search.check_recommendation is
@@ -4712,15 +4580,8 @@ begin
   );
   if wanted = 0 or not neural_search.policies_work() then
     return;
-  elsif strategy = 'best_score' then
-    pool = array(
-      select c from neural_search.best_score_candidates(liked, unliked, depth, page_after, options) as c
-    );
-  else
-    pool = array(
-      select c from neural_search.average_candidates(liked, unliked, depth, page_after, options) as c
-    );
   end if;
+  pool = neural_search.find_candidates(strategy, liked, unliked, depth, page_after, options);
 
   -- The best of all is in every page's pool; later pages are searched for by average alone.
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
@@ -4794,12 +4655,12 @@ declare
     ) as e
   );
 begin
-  if cardinality(meant) <> 1 then
-    raise exception 'name is %, which means % images that you may see.',
-      quote_nullable(left(similar_documents.name, 200)), cardinality(meant)
-      using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
-        hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
-  end if;
+  perform neural_search.check_that(
+    cardinality(meant) = 1,
+    format('name is %L, which means %s images that you may see.', left(similar_documents.name, 200), cardinality(meant)),
+    'Give the path of an indexed image, and its bucket where other buckets have the same path.',
+    case cardinality(meant) when 0 then 'PT404' else 'PT409' end
+  );
   return query
   select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
   from public.recommend_documents(
@@ -4883,7 +4744,7 @@ comment on function neural_search.attach is 'Makes the trigger and the schedules
 
 -- Privileges: grants on everything of ours, which is closed first and then opened by a line.
 -- Callers: the migrations; grants by the project's default privileges, Supabase's old ones too, are taken back.
--- Objects: all of ours. A new function in public goes into searches or work; one that callers execute into the last list.
+-- Objects: all of ours. A new function in public goes into searches or work; one that callers execute into parts.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
 -- may read two, under their policies.
@@ -4909,54 +4770,41 @@ revoke execute on all functions in schema neural_search from public, anon, authe
 grant execute on all functions in schema neural_search to service_role;
 do $$
 declare
-  searches constant text := 'public.active_model, public.match_documents, public.search_documents, '
-    'public.recommend_documents, public.similar_documents, public.get_embeddings, public.object_states, '
-    'public.list_fingerprints, public.confirm_duplicates';
+  searches text := '
+    active_model, match_documents, search_documents, recommend_documents, similar_documents, get_embeddings,
+    object_states, list_fingerprints, confirm_duplicates';
   -- Workers and the command line.
-  work constant text := 'public.claim_embedding_jobs, public.claim_object, public.finish_embedding_job, '
-    'public.finish_embedding_jobs, public.reuse_embedding, public.fail_embedding_job, public.release_embedding_jobs, '
-    'public.list_models, public.add_model, public.activate_model, public.remove_model, public.index_status, '
-    'public.list_embedding_jobs, public.embedding_report, public.explain_object, public.index_bucket, '
-    'public.unindex_bucket, public.backfill_documents, public.retry_embedding_jobs, public.reconcile_documents';
+  work text := '
+    claim_embedding_jobs, claim_object, finish_embedding_job, finish_embedding_jobs, reuse_embedding,
+    fail_embedding_job, release_embedding_jobs, list_models, add_model, activate_model, remove_model, index_status,
+    list_embedding_jobs, embedding_report, explain_object, index_bucket, unindex_bucket, backfill_documents,
+    retry_embedding_jobs, reconcile_documents';
+  -- Searches execute these as their caller. PostgREST doesn't expose their schema.
+  parts constant text := '
+    confidence_levels, check_confidence, level_of, confidence_of, live_objects, check_failure, note_failure,
+    log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
+    declared_conditions, visible_objects, filter_keys, is_kind, check_count, is_public, public_buckets, can_see,
+    searchable_model, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
+    search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
+    find_public, find_seen, state_of, read_search, first_depth, check_depth, following, find_page, find_similar,
+    described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, are_duplicates, last_document_id, check_example,
+    read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
+    is_confident, compared, best_score_pool, find_candidates, leaders, diversified, check_recommendation';
+  -- Only for their owner, its triggers and its schedules.
+  own constant text := '
+    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, attach_words, set_lsh,
+    enable, schedule_jobs, attach';
 begin
+  searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
+  work = regexp_replace(work, '\w+', 'public.\&', 'g');
   execute format('revoke execute on function %s, %s from public, anon, authenticated, service_role', searches, work);
   execute format('grant execute on function %s, %s to service_role', searches, work);
-  execute format('grant execute on function %s to anon, authenticated', searches);
+  execute format('grant execute on function %s, %s to anon, authenticated', searches,
+    regexp_replace(parts, '\w+', 'neural_search.\&', 'g'));
+  execute format('revoke execute on function %s from service_role', regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
 end
 $$;
--- Only for their owner, its triggers and its schedules.
-revoke execute on function
-  neural_search.record_change, neural_search.is_move, neural_search.identity_of, neural_search.on_object_change,
-  neural_search.tidy, neural_search.use_text_search, neural_search.write_words, neural_search.attach_words,
-  neural_search.set_lsh, neural_search.enable, neural_search.schedule_jobs, neural_search.attach
-  from service_role;
--- Searches execute these as their caller. PostgREST doesn't expose their schema.
-grant execute on function
-  neural_search.confidence_levels, neural_search.check_confidence, neural_search.level_of,
-  neural_search.confidence_of, neural_search.live_objects, neural_search.check_failure, neural_search.note_failure,
-  neural_search.log_failures, neural_search.policies_work, neural_search.declared_keys, neural_search.declarations,
-  neural_search.declared_values, neural_search.declared_condition, neural_search.declared_conditions,
-  neural_search.visible_objects, neural_search.filter_keys, neural_search.is_kind, neural_search.check_count,
-  neural_search.is_public, neural_search.public_buckets, neural_search.can_see, neural_search.searchable_model,
-  neural_search.check_query, neural_search.is_time, neural_search.check_filter, neural_search.check_page,
-  neural_search.filter_conditions, neural_search.ids_with_metadata, neural_search.set_parameters,
-  neural_search.search_statement, neural_search.scored_statement, neural_search.find_matches,
-  neural_search.seen_among, neural_search.expected_rows, neural_search.expected_objects, neural_search.walked,
-  neural_search.nearest, neural_search.find_public, neural_search.find_seen, neural_search.state_of,
-  neural_search.read_search, neural_search.first_depth, neural_search.check_depth, neural_search.following,
-  neural_search.find_page, neural_search.search_parameters, neural_search.search_settings,
-  neural_search.find_similar, neural_search.described,
-  neural_search.text_configuration, neural_search.composed, neural_search.lexemes, neural_search.rarest_first,
-  neural_search.nearest_with_words, neural_search.last_one, neural_search.find_page_by_words,
-  neural_search.lsh_length, neural_search.lsh_bits, neural_search.check_that, neural_search.check_range,
-  neural_search.check_vector, neural_search.are_duplicates,
-  neural_search.last_document_id, neural_search.check_example, neural_search.read_examples, neural_search.scaled,
-  neural_search.weighted_mean, neural_search.average_vector, neural_search.stored_ids,
-  neural_search.average_candidates, neural_search.squashed, neural_search.average_pool, neural_search.liked_kind,
-  neural_search.reweighed, neural_search.is_confident, neural_search.compared, neural_search.best_score_pool,
-  neural_search.best_score_candidates, neural_search.leaders, neural_search.diversified,
-  neural_search.check_recommendation
-  to anon, authenticated;
 
 
 select neural_search.attach();
@@ -4981,6 +4829,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '418055938115ad5a1df2c0d475f427efc780894ad55484f3beae9af4bf0f3cde', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -89,18 +89,14 @@ comment on function public.index_bucket is
 
 
 create or replace function public.unindex_bucket(bucket_id text) returns bigint
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-  removed bigint;
-begin
+language sql set search_path = '' as $$
   delete from neural_search.buckets as b where b.bucket_id = unindex_bucket.bucket_id;
   delete from neural_search.jobs as j using storage.objects as o
   where o.id = j.object_id and o.bucket_id = unindex_bucket.bucket_id;
-  delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id;
-  get diagnostics removed = row_count;
-  return removed;
-end
+  with removed as (
+    delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id returning d.id
+  )
+  select count(*) from removed
 $$;
 comment on function public.unindex_bucket is
   'Takes a bucket out of the search with its documents and jobs; the number of documents removed.';

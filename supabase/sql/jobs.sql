@@ -512,27 +512,24 @@ comment on function public.fail_embedding_job is
 create or replace function public.release_embedding_jobs(
   lease_ids uuid[], delay_seconds integer, error_class text, error_message text, claim_ids uuid[] default '{}'
 ) returns integer
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-  delay constant double precision := greatest(coalesce(delay_seconds, 0), 0);
-  released integer;
-begin
-  update neural_search.jobs as j set
-    attempts = greatest(j.attempts - 1, 0),
-    faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
-    -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
-    -- come back together. Never earlier than asked for.
-    next_attempt_at = now() + make_interval(
-      secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
-    lease_id = null,
-    error_class = release_embedding_jobs.error_class,
-    error_message = left(release_embedding_jobs.error_message, 2000),
-    updated_at = now()
-  where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null);
-  get diagnostics released = row_count;
-  return released;
-end
+language sql set search_path = '' as $$
+  with released as (
+    update neural_search.jobs as j set
+      attempts = greatest(j.attempts - 1, 0),
+      faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
+      -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
+      -- come back together. Never earlier than asked for.
+      next_attempt_at = now() + make_interval(
+        secs => greatest(delay, least(delay * 2 ^ least(j.faults, 10), 300)) * (1 + random() / 2)),
+      lease_id = null,
+      error_class = release_embedding_jobs.error_class,
+      error_message = left(release_embedding_jobs.error_message, 2000),
+      updated_at = now()
+    from (select greatest(coalesce(delay_seconds, 0), 0)::double precision as delay) as asked
+    where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null)
+    returning j.model
+  )
+  select count(*)::integer from released
 $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '

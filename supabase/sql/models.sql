@@ -73,10 +73,7 @@ create or replace function public.list_models() returns table (
   documents bigint, objects bigint, searchable bigint, pending bigint, given_up bigint, index_name text,
   index_valid boolean, index_bytes bigint
 )
-language plpgsql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
-begin
-  return query
+language sql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
     (select count(*) from neural_search.documents as d where d.model = m.name),
     coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
@@ -90,8 +87,7 @@ begin
     from neural_search.backlog as b group by b.model
   ) as b on b.model = m.name
   cross join neural_search.index_name(m.name, m.search_strategy) as i (name)
-  order by array_position(array['active', 'standby', 'retired'], m.state), m.name;
-end
+  order by array_position(array['active', 'standby', 'retired'], m.state), m.name
 $$;
 comment on function public.list_models is
   'Each model: its state, how far it is with the objects of all indexed buckets, and whether its index is complete.';
@@ -165,9 +161,7 @@ comment on function neural_search.check_has_index is 'Raises 55000 where a model
 -- uploads never stop there always is one.
 create or replace function neural_search.readiness(model_name text)
 returns table (searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
-language plpgsql stable set search_path = '' as $$
-begin
-  return query
+language sql stable set search_path = '' as $$
   select count(*) filter (where p.state = 'searchable'), count(*) filter (where p.state in ('skipped', 'failed')),
     count(*) filter (where p.state not in ('searchable', 'skipped', 'failed') and not a.arriving),
     count(*) filter (where a.arriving)
@@ -178,8 +172,7 @@ begin
       where j.object_id = p.object_id and j.version = p.version and j.state = 'pending' and j.model <> p.model
     ) as arriving
   ) as a
-  where p.model = model_name;
-end
+  where p.model = model_name
 $$;
 comment on function neural_search.readiness is
   'How many objects a model has made searchable, given up with a reason, not accounted for, and not yet come to, as the '

@@ -1,41 +1,35 @@
 -- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: recommend_documents and its parts, similar_documents. No tables: everything is found by find_similar and
--- get_embeddings, as the caller.
+-- No tables: everything is found by find_similar and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
 declare
-  unknown text;
+  keys constant text[] := array['id', 'embedding', 'kind', 'weight'];
+  wrong constant text[] := case
+    when jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then array[
+      format('%s is %s, expected an object with either id or embedding.', name, left(coalesce(example::text, 'null'), 100)),
+      'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.']
+    when example - keys <> '{}' then array[
+      format('%s has a key %s, expected id or embedding, kind, weight.', name,
+        to_jsonb(left((select min(key) from jsonb_object_keys(example - keys) as key), 100))), 'Leave it out.']
+    when jsonb_typeof(example -> 'weight') <> 'number'
+      or (example ->> 'weight')::numeric not between 0.001 and 1000 -- of less, single precision may keep nothing
+      then array[format('%s.weight is %s, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)),
+        'An example that should not count is one to leave out.']
+    when example -> 'kind' not in ('"image"', '"text"') then array[
+      format('%s.kind is %s, expected image or text.', name, left(example ->> 'kind', 100)),
+      'Say what the embedding was made from, or leave it out.']
+    when jsonb_typeof(example -> 'embedding') not in ('array', 'string') then array[
+      format('%s.embedding is %s, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)),
+      'Write {"embedding": [0.1, …]}.']
+    when jsonb_typeof(example -> 'id') <> 'number'
+      or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0
+      then array[format('%s.id is %s, expected a document''s id.', name, left(example ->> 'id', 100)),
+        'Take an id from a search''s results.']
+  end;
 begin
-  if jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then
-    raise exception '% is %, expected an object with either id or embedding.',
-      name, left(coalesce(example::text, 'null'), 100)
-      using errcode = 'invalid_parameter_value', hint = 'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.';
-  end if;
-  select key into unknown from jsonb_object_keys(example) as key where key not in ('id', 'embedding', 'kind', 'weight');
-  if found then
-    raise exception '% has a key %, expected id or embedding, kind, weight.', name, to_jsonb(left(unknown, 100))
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out.';
-  end if;
-  if example ? 'weight' and (jsonb_typeof(example -> 'weight') <> 'number'
-      or (example ->> 'weight')::numeric not between 0.001 and 1000) then -- of less, single precision may keep nothing
-    raise exception '%.weight is %, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)
-      using errcode = 'invalid_parameter_value', hint = 'An example that should not count is one to leave out.';
-  end if;
-  if example ? 'kind' and (example -> 'kind' not in ('"image"', '"text"')) then
-    raise exception '%.kind is %, expected image or text.', name, left(example ->> 'kind', 100)
-      using errcode = 'invalid_parameter_value', hint = 'Say what the embedding was made from, or leave it out.';
-  end if;
-  if example ? 'embedding' and jsonb_typeof(example -> 'embedding') not in ('array', 'string') then
-    raise exception '%.embedding is %, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)
-      using errcode = 'invalid_parameter_value', hint = 'Write {"embedding": [0.1, …]}.';
-  end if;
-  if example ? 'id' and (jsonb_typeof(example -> 'id') <> 'number'
-      or (example ->> 'id')::numeric not between 1 and 9223372036854775807 or (example ->> 'id')::numeric % 1 <> 0) then
-    raise exception '%.id is %, expected a document''s id.', name, left(example ->> 'id', 100)
-      using errcode = 'invalid_parameter_value', hint = 'Take an id from a search''s results.';
-  end if;
+  perform neural_search.check_that(wrong is null, wrong[1], wrong[2]);
 end
 $$;
 comment on function neural_search.check_example is 'Raises, with the remedy, for an example that makes no sense.';
@@ -53,10 +47,10 @@ begin
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
-  if jsonb_array_length(examples) > 100 then -- before the work of reading them
-    raise exception '% has % examples, expected at most 100.', name, jsonb_array_length(examples)
-      using errcode = 'invalid_parameter_value', hint = 'Leave some out.';
-  end if;
+  perform neural_search.check_that( -- before the work of reading them
+    jsonb_array_length(examples) <= 100,
+    format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
+  );
   for given in
     select e.value, e.ordinality - 1 as place from jsonb_array_elements(examples) with ordinality as e order by 2
   loop
@@ -74,13 +68,10 @@ begin
           name, given.place, example.document_id
           using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
       end if;
-    elsif extensions.vector_dims(example.embedding) <> dimensions then
-      raise exception '%[%].embedding has % dimensions, the model % has %.',
-        name, given.place, extensions.vector_dims(example.embedding), quote_literal(model), dimensions
-        using errcode = 'invalid_parameter_value', hint = 'Embed it with the model whose documents are searched.';
-    elsif extensions.vector_norm(example.embedding) = 0 then
-      raise exception '%[%].embedding is all zeros and has no direction.', name, given.place
-        using errcode = 'invalid_parameter_value', hint = 'Check how it was embedded.';
+    else
+      perform neural_search.check_vector(
+        format('%s[%s].embedding', name, given.place), example.embedding, model, dimensions
+      );
     end if;
     example.embedding = extensions.l2_normalize(example.embedding);
     return next example;
@@ -128,10 +119,10 @@ declare
   end;
 begin
   -- Likes that cancel each other out leave nothing that a result could be judged by.
-  if extensions.vector_norm(average) < 1e-6 or extensions.vector_norm(liked) < 1e-6 then
-    raise exception 'The examples cancel each other out.'
-      using errcode = 'invalid_parameter_value', hint = 'Leave one of them out, or weigh them differently.';
-  end if;
+  perform neural_search.check_that(
+    least(extensions.vector_norm(average), extensions.vector_norm(liked)) >= 1e-6,
+    'The examples cancel each other out.', 'Leave one of them out, or weigh them differently.'
+  );
   return extensions.l2_normalize(average);
 end
 $$;
@@ -161,7 +152,7 @@ comment on function neural_search.liked_kind is
 create or replace function neural_search.average_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, page_after jsonb,
   options neural_search.search_options
-) returns setof neural_search.candidate
+) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
 language plpgsql stable set search_path = '' as $$
 declare
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
@@ -191,60 +182,28 @@ begin
       when liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
     end)
   )
-  select f.id, f.similarity,
-    case
-      when liked is null then f.confidence
-      else neural_search.confidence_of(
-        1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
+  select
+    row(
+      f.id, f.similarity,
+      case
+        when liked is null then f.confidence
+        else neural_search.confidence_of(
+          1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
+        )
+      end,
+      f.similarity, f.similarity,
+      (
+        select l.place from unnest(likes) as l
+        order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
       )
-    end,
-    f.similarity, f.similarity,
-    (
-      select l.place from unnest(likes) as l
-      order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
-    )
-  from found as f left join stored as s on s.id = f.id
-  order by f.similarity desc, f.id;
+    )::neural_search.candidate,
+    true, count(*) over () < depth
+  from found as f left join stored as s on s.id = f.id;
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, the best first, with their confidence by the similarity to the likes.';
-
-
-create or replace function neural_search.average_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
-  options neural_search.search_options
-) returns setof neural_search.candidate
-language plpgsql stable set search_path = '' as $$
-declare
-  deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes));
-  first constant text := case when options.best_confidence is not null and cardinality(unlikes) > 0 then (
-    select p.confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
-  ) end;
-  depth integer := wanted;
-  pool neural_search.candidate[];
-  kept neural_search.candidate[];
-begin
-  if not neural_search.is_confident(first, options.best_confidence) then
-    return;
-  end if;
-  loop
-    pool = array(select p from neural_search.average_pool(likes, unlikes, depth, page_after, options) as p);
-    kept = array(
-      select k from unnest(pool) as k where neural_search.is_confident(k.confidence, options.min_confidence)
-      order by k.score desc, k.id limit wanted
-    );
-    exit when cardinality(kept) = wanted or cardinality(pool) < depth or depth >= deepest;
-    depth = least(4 * depth, deepest); -- some are unlike the likes
-  end loop;
-
-  return query
-  select k.* from unnest(kept) as k order by k.score desc, k.id;
-end
-$$;
-comment on function neural_search.average_candidates is
-  'The best results by the strategy average, the best first: the nearest to average_vector; fewer where, beside unlikes, '
-  'few of the 1000 nearest have min_confidence.';
+  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; whether these are '
+  'all. Each comes before all others.';
 
 
 -- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
@@ -253,18 +212,6 @@ language sql immutable set search_path = '' as $$
   select 0.5 * (similarity / (1 + abs(similarity)) + 1)
 $$;
 comment on function neural_search.squashed is 'A similarity as a score between 0 and 1, in the same order.';
-
-
-create or replace function neural_search.reweighed(
-  examples neural_search.example[], factor double precision
-) returns neural_search.example[]
-language sql immutable set search_path = '' as $$
-  select array(
-    select row(e.place, e.document_id, e.weight * factor, e.kind, e.embedding)::neural_search.example
-    from unnest(examples) as e order by e.place
-  )
-$$;
-comment on function neural_search.reweighed is 'The examples with their weights times a number.';
 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
@@ -311,6 +258,7 @@ language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
   has_likes constant boolean := cardinality(likes) > 0;
+  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
 begin
   return query
@@ -328,7 +276,7 @@ begin
     ) as levels on true
   ),
   found as materialized (
-    select a.place, a.weight * m.similarity as reach, m.id
+    select a.place, a.weight * m.similarity / heaviest as reach, m.id
     from anchors as a cross join lateral neural_search.find_similar(
       query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth, skip_count => 0,
       filter => options.filter, page_after => null, model => options.model, query_kind => options.query_kind,
@@ -338,7 +286,7 @@ begin
   lists as (
     -- Documents missing in a list that ended before its depth are at most as similar as the threshold.
     select count(f.id) < depth as ended,
-      case when count(f.id) < depth then a.weight * a.threshold else min(f.reach) end as reach
+      case when count(f.id) < depth then a.weight * a.threshold / heaviest else min(f.reach) end as reach
     from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
   ),
   outside as materialized (
@@ -348,7 +296,7 @@ begin
     from lists as l
   ),
   stored as materialized (
-    select s.id, liked.weighted as liked, unliked.weighted as unliked,
+    select s.id, liked.weighted / heaviest as liked, unliked.weighted / heaviest as unliked,
       coalesce(liked.similarity, -unliked.similarity) as similarity,
       coalesce(liked.nearest, unliked.nearest) as nearest,
       coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
@@ -378,41 +326,46 @@ comment on function neural_search.best_score_pool is
   'The documents in the lists of the nearest, which of them come before all others, and whether these are all.';
 
 
-create or replace function neural_search.best_score_candidates(
-  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+create or replace function neural_search.find_candidates(
+  strategy text, likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
   options neural_search.search_options
-) returns setof neural_search.candidate
+) returns neural_search.candidate[]
 language plpgsql stable set search_path = '' as $$
 declare
-  deepest constant integer := 1000; -- the most that find_similar returns
-  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
+  is_average constant boolean := strategy is distinct from 'best_score';
+  stored constant integer := cardinality(neural_search.stored_ids(likes || unlikes));
+  deepest constant integer := 1000 - case when is_average then stored else 0 end; -- find_similar returns no more
+  first constant text := case when is_average and options.best_confidence is not null and cardinality(unlikes) > 0 then (
+    select (p.candidate).confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
+  ) end;
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
   depth integer := least(
-    wanted + cardinality(neural_search.stored_ids(likes || unlikes)) + coalesce((page_after ->> 'rank')::integer, 0), deepest
+    wanted + case when is_average then 0 else stored + coalesce((page_after ->> 'rank')::integer, 0) end, deepest
   );
-  proven neural_search.candidate[];
+  kept neural_search.candidate[];
   is_complete boolean;
 begin
-  loop
+  while neural_search.is_confident(first, options.best_confidence) loop
     select
-      array_agg(p.candidate) filter (where p.is_proven and (page_after is null or (p.candidate).score < after_score
-        or (p.candidate).score = after_score and (p.candidate).id > after_id)),
-      bool_and(p.is_complete) into proven, is_complete
-    from neural_search.best_score_pool(
-      neural_search.reweighed(likes, 1 / heaviest), neural_search.reweighed(unlikes, 1 / heaviest), depth, options
-    ) as p
-    where neural_search.is_confident((p.candidate).confidence, options.min_confidence);
-    exit when cardinality(proven) >= wanted or is_complete is not false or depth = deepest;
-    depth = least(4 * depth, deepest); -- unlikes have taken some away
+      array_agg(p.candidate) filter (where p.is_proven
+        and neural_search.is_confident((p.candidate).confidence, options.min_confidence)
+        and (page_after is null or (p.candidate).score < after_score
+          or (p.candidate).score = after_score and (p.candidate).id > after_id)),
+      bool_and(p.is_complete) into kept, is_complete
+    from (
+      select a.* from neural_search.average_pool(likes, unlikes, depth, page_after, options) as a where is_average
+      union all
+      select b.* from neural_search.best_score_pool(likes, unlikes, depth, options) as b where not is_average
+    ) as p;
+    exit when cardinality(kept) >= wanted or is_complete is not false or depth = deepest;
+    depth = least(4 * depth, deepest); -- some are unlike the likes, or unlikes have taken some away
   end loop;
-
-  return query
-  select c.* from unnest(proven) as c order by c.score desc, c.id limit wanted;
+  return array(select k from unnest(kept) as k order by k.score desc, k.id limit wanted);
 end
 $$;
-comment on function neural_search.best_score_candidates is
-  'The best results by the strategy best_score, the best first; fewer where unlikes take most of the 1000 nearest.';
+comment on function neural_search.find_candidates is
+  'The best results by a strategy, the best first; fewer where, beside unlikes, few of the 1000 nearest are left.';
 
 
 -- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
@@ -483,10 +436,8 @@ create or replace function neural_search.check_recommendation(
   page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
 ) returns void
 language plpgsql immutable set search_path = '' as $$
-declare
-  wrong record;
 begin
-  select c.message, c.hint into wrong from (values
+  perform neural_search.check_that(c.is_met, c.message, c.hint) from (values
     (examples between 1 and 100, format('likes and unlikes are %s in all, expected 1 to 100.', examples),
       'Give at least one of either.'),
     (strategy in ('average', 'best_score'),
@@ -505,15 +456,10 @@ begin
     (match_count::bigint + skip_count <= pool_size,
       format('match_count and skip_count are %s in all, expected at most %s.', match_count::bigint + skip_count, pool_size),
       'With diversity or collapse the best 200 are all there is, else 1000 less the stored examples.')
-  ) as c (is_met, message, hint) where not c.is_met limit 1;
-  if found then
-    raise exception '%', wrong.message using errcode = 'invalid_parameter_value', hint = wrong.hint;
-  end if;
+  ) as c (is_met, message, hint);
   perform neural_search.check_confidence('min_confidence', min_confidence);
   perform neural_search.check_confidence('best_confidence', best_confidence);
-  if page_after is not null then
-    perform neural_search.check_page(page_after, 'score');
-  end if;
+  perform neural_search.check_page(page_after, 'score');
 end
 $$;
 comment on function neural_search.check_recommendation is
@@ -569,15 +515,8 @@ begin
   );
   if wanted = 0 or not neural_search.policies_work() then
     return;
-  elsif strategy = 'best_score' then
-    pool = array(
-      select c from neural_search.best_score_candidates(liked, unliked, depth, page_after, options) as c
-    );
-  else
-    pool = array(
-      select c from neural_search.average_candidates(liked, unliked, depth, page_after, options) as c
-    );
   end if;
+  pool = neural_search.find_candidates(strategy, liked, unliked, depth, page_after, options);
 
   -- The best of all is in every page's pool; later pages are searched for by average alone.
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
@@ -651,12 +590,12 @@ declare
     ) as e
   );
 begin
-  if cardinality(meant) <> 1 then
-    raise exception 'name is %, which means % images that you may see.',
-      quote_nullable(left(similar_documents.name, 200)), cardinality(meant)
-      using errcode = case cardinality(meant) when 0 then 'PT404' else 'PT409' end,
-        hint = 'Give the path of an indexed image, and its bucket where other buckets have the same path.';
-  end if;
+  perform neural_search.check_that(
+    cardinality(meant) = 1,
+    format('name is %L, which means %s images that you may see.', left(similar_documents.name, 200), cardinality(meant)),
+    'Give the path of an indexed image, and its bucket where other buckets have the same path.',
+    case cardinality(meant) when 0 then 'PT404' else 'PT409' end
+  );
   return query
   select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
   from public.recommend_documents(

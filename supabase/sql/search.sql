@@ -1,7 +1,5 @@
 -- Search: the functions that find documents.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- Objects: active_model, filter_keys, match_documents and its parts (which search_documents and recommend_documents share),
--- get_embeddings, object_states.
 
 -- Definer, because callers may not read the table of models; the answer is the same for all.
 create or replace function public.active_model() returns table (name text, dimensions integer)
@@ -30,40 +28,6 @@ end
 $$;
 comment on function neural_search.searchable_model is
   'The model of this name, by default the active one; raises, with the remedy, where it can''t be searched.';
-
-
-create or replace function neural_search.check_query(
-  query_embedding extensions.vector, model text, dimensions integer, similarity_threshold double precision,
-  match_count integer, skip_count integer, query_kind text, min_confidence text, best_confidence text
-) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if query_embedding is null or extensions.vector_dims(query_embedding) <> dimensions then
-    raise exception 'query_embedding has % dimensions, the model % has %.',
-      coalesce(extensions.vector_dims(query_embedding), 0), quote_literal(model), dimensions
-      using errcode = 'invalid_parameter_value', hint = 'Embed the query with the model whose documents are searched.';
-  end if;
-  if extensions.vector_norm(query_embedding) = 0 then
-    raise exception 'query_embedding is all zeros and has no direction.'
-      using errcode = 'invalid_parameter_value', hint = 'Check how the query was embedded.';
-  end if;
-  if similarity_threshold = 'NaN' then
-    raise exception 'similarity_threshold is NaN, expected a number from -1 to 1.'
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out for all results above 0.';
-  end if;
-  perform neural_search.check_range(
-    'match_count', match_count, 0, 1000, 'Page through more results with skip_count or page_after.'
-  );
-  perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
-  if query_kind not in ('image', 'text', 'mixed') then
-    raise exception 'query_kind is %, expected image, text or mixed.', quote_literal(query_kind)
-      using errcode = 'invalid_parameter_value', hint = 'Say what query_embedding was made from.';
-  end if;
-  perform neural_search.check_confidence('min_confidence', min_confidence);
-  perform neural_search.check_confidence('best_confidence', best_confidence);
-end
-$$;
-comment on function neural_search.check_query is 'Raises, with the remedy, for a search that makes no sense.';
 
 
 create or replace function neural_search.is_time(value jsonb) returns boolean
@@ -121,29 +85,28 @@ language plpgsql stable set search_path = '' as $$
 declare
   wrong record;
 begin
-  if pg_column_size(filter) > 131072 then -- before it is taken apart, and planned with
-    raise exception 'filter has % bytes, expected at most 131072.', pg_column_size(filter)
-      using errcode = 'invalid_parameter_value', hint = 'Narrow by fewer or shorter values.';
-  end if;
-  if jsonb_typeof(filter) <> 'object' then
-    raise exception 'filter is %, expected an object.', left(filter::text, 100)
-      using errcode = 'invalid_parameter_value', hint = 'For example {"bucket": "images", "prefix": "cats/"}.';
-  end if;
+  perform neural_search.check_that( -- before it is taken apart, and planned with
+    pg_column_size(filter) <= 131072,
+    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)), 'Narrow by fewer or shorter values.'
+  );
+  perform neural_search.check_that(
+    jsonb_typeof(filter) = 'object', format('filter is %s, expected an object.', left(filter::text, 100)),
+    'For example {"bucket": "images", "prefix": "cats/"}.'
+  );
   select given.key, left(given.value::text, 100) as value, k.kind into wrong
   from jsonb_each(filter) as given left join neural_search.filter_keys() as k on k.key = given.key
   where k.key is null or not neural_search.is_kind(given.value, k.kind) limit 1;
-  if not found then
-    return;
-  elsif wrong.kind is null then
-    raise exception 'filter has a key %, which there isn''t.', quote_literal(left(wrong.key, 100))
-      using errcode = 'invalid_parameter_value',
-        hint = 'There are ' || (select string_agg(k.key, ', ') from neural_search.filter_keys() as k) || '.';
-  end if;
-  raise exception 'filter.% is %, expected %.', wrong.key, wrong.value, case wrong.kind
+  perform neural_search.check_that(
+    not found or wrong.kind is not null, format('filter has a key %L, which there isn''t.', left(wrong.key, 100)),
+    'There are ' || (select string_agg(k.key, ', ') from neural_search.filter_keys() as k) || '.'
+  );
+  perform neural_search.check_that(
+    wrong.key is null, format('filter.%s is %s, expected %s.', wrong.key, wrong.value, case wrong.kind
       when 'text' then 'a string' when 'texts' then 'a string or a list of some' when 'number' then 'a whole number'
       when 'share' then 'a number from 0 to 1'
-      when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end
-    using errcode = 'invalid_parameter_value', hint = 'Correct it or leave it out.';
+      when 'time' then 'a time like "2026-01-31T12:00:00Z"' when 'object' then 'an object' end),
+    'Correct it or leave it out.'
+  );
 end
 $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
@@ -155,23 +118,22 @@ create or replace function neural_search.check_page(
 ) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  if (
-    page_after @? 'strict $.id ? (@.type() == "number")'
-    and jsonb_path_exists(
-      page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
-    )
-    and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
-    and page_after - array['id', 'rank', ranked_by] = '{}'
-  ) then
-    perform neural_search.check_range( -- so far is looked at once, for any caller
-      'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
-      'Give 10000 where there were more: it only says how far to look at first.'
-    );
-    return;
-  end if;
-  raise exception 'page_after is %, expected {"%": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by
-    using errcode = 'invalid_parameter_value',
-      hint = format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by);
+  perform neural_search.check_that(
+    coalesce(
+      page_after @? 'strict $.id ? (@.type() == "number")'
+      and jsonb_path_exists(
+        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
+      )
+      and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
+      and page_after - array['id', 'rank', ranked_by] = '{}', page_after is null
+    ),
+    format('page_after is %s, expected {"%s": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by),
+    format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by)
+  );
+  perform neural_search.check_range( -- so far is looked at once, for any caller
+    'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
+    'Give 10000 where there were more: it only says how far to look at first.'
+  );
 end
 $$;
 comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
@@ -212,7 +174,7 @@ comment on function neural_search.ids_with_metadata is
 
 
 -- By hand and not by SET clauses: a role that is no superuser can't name pgvector's parameters in those before the
--- session has loaded it. check_query has loaded it by the time that this is called.
+-- session has loaded it. check_vector has loaded it by the time that this is called.
 create or replace function neural_search.set_parameters(names text[], settings text[]) returns text[]
 language plpgsql set search_path = '' as $$
 declare
@@ -497,10 +459,21 @@ declare
   search neural_search.search;
 begin
   select m.* into search.model, search.dimensions, search.strategy from neural_search.searchable_model(model) as m;
-  perform neural_search.check_query(
-    query_embedding, search.model, search.dimensions, threshold, match_count, skip_count, query_kind, min_confidence,
-    best_confidence
+  perform neural_search.check_vector('query_embedding', query_embedding, search.model, search.dimensions);
+  perform neural_search.check_that(
+    threshold <> 'NaN', 'similarity_threshold is NaN, expected a number from -1 to 1.',
+    'Leave it out for all results above 0.'
   );
+  perform neural_search.check_range(
+    'match_count', match_count, 0, 1000, 'Page through more results with skip_count or page_after.'
+  );
+  perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
+  perform neural_search.check_that(
+    query_kind in ('image', 'text', 'mixed'), format('query_kind is %L, expected image, text or mixed.', query_kind),
+    'Say what query_embedding was made from.'
+  );
+  perform neural_search.check_confidence('min_confidence', min_confidence);
+  perform neural_search.check_confidence('best_confidence', best_confidence);
   if narrow <> '{}' then
     perform neural_search.check_filter(narrow);
   end if;
@@ -547,14 +520,11 @@ comment on function neural_search.first_depth is 'How many to look at first for 
 
 
 create or replace function neural_search.check_depth(depth bigint) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if depth > 50000 then -- each round reads four times as much, and holds it
-    raise exception 'The page lies deeper than % results.', depth
-      using errcode = 'invalid_parameter_value',
-        hint = 'Narrow the search by filter, or ask for what is more similar by similarity_threshold.';
-  end if;
-end
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that( -- each round reads four times as much, and holds it
+    depth <= 50000, format('The page lies deeper than %s results.', depth),
+    'Narrow the search by filter, or ask for what is more similar by similarity_threshold.'
+  )
 $$;
 comment on function neural_search.check_depth is 'Raises, with the remedy, where a page lies too deep.';
 
@@ -614,59 +584,53 @@ comment on function neural_search.find_page is
   'A page of the nearest documents that the caller may see; none where the best of all is below best_floor.';
 
 
-create or replace function neural_search.search_parameters() returns text[]
-language sql immutable set search_path = '' as $$
-  select array[
-    'neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-    'hnsw.scan_mem_multiplier'
-  ]
-$$;
-comment on function neural_search.search_parameters is 'The parameters that a search sets, and sets back.';
-
-
-create or replace function neural_search.search_settings() returns text[]
-language sql immutable set search_path = '' as $$
-  select array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-$$;
-comment on function neural_search.search_settings is 'A search''s values of search_parameters.';
-
-
 create or replace function neural_search.find_similar(
   query_embedding extensions.vector, similarity_threshold double precision, match_count integer, skip_count integer,
-  filter jsonb, page_after jsonb, model text, query_kind text, min_confidence text, best_confidence text
-) returns table (id bigint, similarity double precision, confidence text)
+  filter jsonb, page_after jsonb, model text, query_kind text, min_confidence text, best_confidence text,
+  query_text text default null, weight double precision default 0
+) returns table (id bigint, similarity double precision, confidence text, score double precision, source smallint)
 language plpgsql stable set search_path = ''
 -- Without sorting for once: where the index is to be walked, the planner is to walk it. Where it has to sort all the
 -- same, that looks so dear that it would have the statement compiled. Generic plans, since the few statements of ours
 -- would else be planned anew for each search, which takes longer than they do.
 set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
-#variable_conflict use_column
 declare
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  names constant text[] := neural_search.search_parameters();
-  search constant neural_search.search := neural_search.read_search(
-    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'image'), min_confidence,
-    best_confidence
+  names constant text[] := array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search',
+    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'];
+  search neural_search.search := neural_search.read_search(
+    query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  former text[];
+  lexemes constant text[] := array(
+    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+    where weight > 0 order by l.place limit 16
+  );
+  former text[] := neural_search.set_parameters(
+    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+  );
   page neural_search.match[];
 begin
-  if page_after is not null then
-    perform neural_search.check_page(page_after, 'similarity');
+  if lexemes = '{}' then
+    page = neural_search.find_page(search, wanted, skipped, page_after);
+  elsif search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
+    search.best_floor = null;
+    search.weight = weight;
+    search.lexemes = lexemes;
+    page = (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:];
   end if;
-  former = neural_search.set_parameters(names, neural_search.search_settings());
-  page = neural_search.find_page(search, wanted, skipped, page_after);
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
   return query
-  select m.id, m.similarity, neural_search.confidence_of(m.similarity, search.same, search.strong, search.related)
+  select m.id, m.similarity, neural_search.confidence_of(m.similarity, search.same, search.strong, search.related),
+    m.score, m.source
   from unnest(page) as m;
 end
 $$;
-comment on function neural_search.find_similar is 'match_documents, of which nothing wide is read.';
+comment on function neural_search.find_similar is
+  'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
 -- The only place where a search reads what is wide, metadata above all: on the way to a page it comes across thousands.
@@ -719,11 +683,12 @@ language plpgsql stable set search_path = '' set plan_cache_mode = force_generic
 as $$
 #variable_conflict use_column
 begin
+  perform neural_search.check_page(page_after, 'similarity');
   return query
   with found as materialized (
     select f.* from neural_search.find_similar(
-      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model, query_kind, min_confidence,
-      best_confidence
+      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model,
+      coalesce(query_kind, 'image'), min_confidence, best_confidence
     ) as f
   )
   select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence
@@ -738,13 +703,10 @@ comment on function public.match_documents is
 
 
 create or replace function neural_search.check_count(name text, count integer) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  if count > 1000 then
-    raise exception '% are %, expected at most 1000.', name, count
-      using errcode = 'invalid_parameter_value', hint = 'Ask for some at a time.';
-  end if;
-end
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that(
+    count <= 1000, format('%s are %s, expected at most 1000.', name, count), 'Ask for some at a time.'
+  )
 $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
@@ -850,11 +812,8 @@ comment on function neural_search.state_of is 'How far this version of an object
 -- Each name is looked up once, however often it is asked for: else time would tell a hidden object from none.
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
-language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
-begin
-  perform neural_search.check_count('names', cardinality(names));
-  return query
+language sql stable set search_path = '' as $$
+  select neural_search.check_count('names', cardinality(names));
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason
     from (select distinct n as name from unnest(names) as n) as one
@@ -865,7 +824,6 @@ begin
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
   from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
   order by asked.place;
-end
 $$;
 comment on function public.object_states is
   'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '

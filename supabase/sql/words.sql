@@ -1,7 +1,5 @@
 -- Words: the names and the metadata of images, beside their pixels.
 -- Callers: the trigger on documents, as the role that changes one; search_documents, as the caller.
--- Objects: text_configuration, composed, lexemes, words_of, write_words, use_text_search, on_document_change, attach_words,
--- write_missing_words, the policy on words, rarest_first, nearest_with_words, last_one, find_page_by_words, search_documents.
 
 -- Definer, because callers may not read the table; how words are compared is no secret.
 create or replace function neural_search.text_configuration() returns regconfig
@@ -118,11 +116,11 @@ begin
   from pg_ts_config as c join pg_namespace as n on n.oid = c.cfgnamespace
   where use_text_search.configuration in (c.cfgname, n.nspname || '.' || c.cfgname)
   order by n.nspname = 'pg_catalog' desc, n.nspname limit 1;
-  if found is null then
-    raise exception 'configuration is %, which isn''t a text search configuration of this database.',
-      quote_nullable(left(use_text_search.configuration, 100))
-      using errcode = 'undefined_object', hint = 'Take one that `select cfgname from pg_ts_config` lists, like english.';
-  end if;
+  perform neural_search.check_that(
+    found is not null, format('configuration is %L, which isn''t a text search configuration of this database.',
+      left(use_text_search.configuration, 100)),
+    'Take one that `select cfgname from pg_ts_config` lists, like english.', 'undefined_object'
+  );
   lock table neural_search.documents in share mode; -- or uploads meanwhile would keep words of the former kind
   update neural_search.text_search as t set configuration = found, missing = 'empty' where true;
   return neural_search.write_words();
@@ -332,57 +330,32 @@ create or replace function public.search_documents(
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
   score double precision, found_by text[]
 )
-language plpgsql stable set search_path = ''
-set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as find_similar has them
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
 #variable_conflict use_column
 declare
   weight constant double precision := coalesce(search_documents.words, 0.5);
-  wanted constant integer := coalesce(match_count, 10);
-  skipped constant integer := coalesce(skip_count, 0);
-  names constant text[] := neural_search.search_parameters();
-  search neural_search.search;
-  former text[];
-  page neural_search.match[] := '{}'::neural_search.match[];
 begin
-  if weight not between 0 and 1 then
-    raise exception 'words is %, expected a number from 0 to 1.', weight
-      using errcode = 'invalid_parameter_value', hint = 'Leave it out, or give 0 to search by what images show alone.';
-  end if;
-  if page_after is not null then
-    perform neural_search.check_page(page_after, 'score', 2.1);
-  end if;
-  search = neural_search.read_search(
-    query_embedding, similarity_threshold, wanted, skipped, filter, model, coalesce(query_kind, 'text'), min_confidence,
-    best_confidence
+  perform neural_search.check_that(
+    weight between 0 and 1, format('words is %s, expected a number from 0 to 1.', weight),
+    'Leave it out, or give 0 to search by what images show alone.'
   );
-  former = neural_search.set_parameters(names, neural_search.search_settings());
-  if search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
-    search.best_floor = null;
-    search.weight = weight;
-    search.lexemes = array(
-      select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
-      where weight > 0 order by l.place limit 16
-    );
-    page = case when search.lexemes = '{}' then neural_search.find_page(search, wanted, skipped, page_after)
-      else (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:] end;
-  end if;
-  former = neural_search.set_parameters(names, former);
-  perform neural_search.log_failures();
-
+  perform neural_search.check_page(page_after, 'score', 2.1);
   return query
-  select p.id, d.content, p.similarity, d.bucket_id, d.object_id, d.metadata, c.confidence, p.score,
+  with found as materialized (
+    select f.* from neural_search.find_similar(
+      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model,
+      coalesce(query_kind, 'text'), min_confidence, best_confidence, query_text, weight
+    ) as f
+  )
+  select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence, f.score,
     array_remove(array[
-      case when p.source is null or c.confidence <> 'unrelated' then 'image' end,
-      case when p.source & 1 > 0 then 'name' end,
-      case when p.source & 2 > 0 then 'metadata' end
+      case when f.source is null or f.confidence <> 'unrelated' then 'image' end,
+      case when f.source & 1 > 0 then 'name' end,
+      case when f.source & 2 > 0 then 'metadata' end
     ], null)
-  from unnest(page) as p
-  join neural_search.described(array(select w.id from unnest(page) as w)) as d on d.id = p.id
-  cross join lateral (
-    select neural_search.confidence_of(p.similarity, search.same, search.strong, search.related) as confidence
-  ) as c
-  order by p.score desc, p.id;
+  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
+  order by f.score desc, f.id;
 end
 $$;
 comment on function public.search_documents is
