@@ -10,6 +10,7 @@ begin
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '418055938115ad5a1df2c0d475f427efc780894ad55484f3beae9af4bf0f3cde'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '45364ac93ccffd2595d5d5d3c016302b4f06d9e4bbff710902ea061e348aabe1'
     ) then
       return;
     end if;
@@ -504,11 +505,13 @@ comment on function neural_search.check_that is 'Raises, with the remedy, where 
 create or replace function neural_search.check_range(
   name text, value integer, lowest integer, highest integer, remedy text
 ) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that(
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
     coalesce(value between lowest and highest, false),
     format('%s is %s, expected %s to %s.', name, coalesce(value::text, 'null'), lowest, highest), remedy
-  )
+  );
+end
 $$;
 comment on function neural_search.check_range is 'Raises, with the remedy, for a number out of its range, or null.';
 
@@ -632,9 +635,15 @@ comment on function neural_search.live_objects is
 -- Versions may share an id. All are locked first: when an overwrite that was under way has ended, the second statement
 -- sees which version is live now.
 create or replace function neural_search.lock_live_object(target_object_id uuid) returns storage.objects
-language sql set search_path = '' as $$
-  select from storage.objects as o where o.id = target_object_id for share;
-  select o.* from storage.objects as o where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+language plpgsql set search_path = '' as $$
+declare
+  object storage.objects;
+begin
+  perform from storage.objects as o where o.id = target_object_id for share;
+  select o.* into object from storage.objects as o
+  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+  return object;
+end
 $$;
 comment on function neural_search.lock_live_object is
   'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
@@ -779,8 +788,10 @@ create or replace function neural_search.lease(
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
-language sql set search_path = ''
+language plpgsql set search_path = ''
 set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatever the statistics say
+begin
+  return query
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
@@ -789,7 +800,8 @@ set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatev
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
     o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
     extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint)
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
+end
 $$;
 comment on function neural_search.lease is
   'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
@@ -805,7 +817,6 @@ create or replace function public.claim_embedding_jobs(
 -- would have the planner sort all that is due, which takes most of a second for 100,000. Before PostgreSQL 18 the setting
 -- makes a plan look so dear that it would be compiled, which takes a second for each claim.
 language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
-#variable_conflict use_column
 declare
   model_name text;
   job_priority smallint;
@@ -856,7 +867,6 @@ create or replace function public.claim_object(
 )
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
-#variable_conflict use_column
 declare
   object storage.objects;
   job neural_search.jobs;
@@ -917,7 +927,6 @@ create or replace function public.finish_embedding_job(
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
-#variable_conflict use_column
 declare
   expected integer;
   object storage.objects;
@@ -1054,7 +1063,6 @@ create or replace function public.fail_embedding_job(
   decoder_version integer default null
 ) returns text
 language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   result text;
 begin
@@ -1498,7 +1506,6 @@ create or replace function public.list_embedding_jobs(
 -- Planned for the state that is asked for: of a million objects few have a job. The time-out, which PostgREST heeds, is
 -- for the case that all are compared.
 language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan set statement_timeout = '60s' as $$
-#variable_conflict use_column
 begin
   perform neural_search.check_that(
     job_state in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded'),
@@ -1617,18 +1624,14 @@ comment on function neural_search.has_index is 'Whether the index over a model''
 
 
 create or replace function neural_search.require_model(model_name text) returns neural_search.models
-language plpgsql set search_path = '' as $$
-declare
-  found neural_search.models;
-begin
-  select m.* into found from neural_search.models as m where m.name = model_name;
-  perform neural_search.check_that(
-    found.name is not null, format('There is no model %L, only %s.', model_name, (
+language sql set search_path = '' as $$
+  select neural_search.check_that(
+    exists (select from neural_search.models as m where m.name = model_name),
+    format('There is no model %L, only %s.', model_name, (
       select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m
     )), 'Add it first: `neural-search models add`.'
   );
-  return found;
-end
+  select m.* from neural_search.models as m where m.name = model_name;
 $$;
 comment on function neural_search.require_model is 'The model of this name; raises 22023 where there is none.';
 
@@ -1661,7 +1664,6 @@ comment on function public.list_models is
 create or replace function public.add_model(name text, dimensions integer, search_strategy text default 'hnsw')
 returns text
 language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   known neural_search.models;
 begin
@@ -1674,7 +1676,7 @@ begin
 
   insert into neural_search.models as m (name, dimensions, search_strategy)
   values (add_model.name, add_model.dimensions, add_model.search_strategy)
-  on conflict (name) do nothing;
+  on conflict do nothing;
   select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
   perform neural_search.check_that(
     known.dimensions = add_model.dimensions,
@@ -1747,7 +1749,6 @@ comment on function neural_search.readiness is
 create or replace function public.activate_model(name text, force_unaccounted boolean default false)
 returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(activate_model.name);
   former text;
@@ -1830,7 +1831,6 @@ comment on function neural_search.delete_rows_of is 'Deletes some jobs and docum
 create or replace function public.remove_model(name text, max_rows integer default 1000)
 returns table (removed bigint, finished boolean)
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(remove_model.name);
 begin
@@ -1914,7 +1914,6 @@ create or replace function public.index_bucket(
   bucket_id text, public_search boolean default false, visible_by jsonb default null
 ) returns bigint
 language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   hidden record;
 begin
@@ -1927,7 +1926,7 @@ begin
   values (
     index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp(), index_bucket.visible_by
   )
-  on conflict (bucket_id) do update set
+  on conflict on constraint buckets_pkey do update set
     public_search = excluded.public_search, created_at = excluded.created_at, visible_by = excluded.visible_by;
   select h.* into hidden from neural_search.hidden_by_declaration(index_bucket.bucket_id) as h limit 1;
   perform neural_search.check_that(
@@ -2134,7 +2133,6 @@ create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
 language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
 begin
   return query
   select
@@ -2154,13 +2152,15 @@ comment on function neural_search.confidence_levels is
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that(
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
     confidence in ('same', 'strong', 'related', 'unrelated'),
     format('%s is %L, expected same, strong, related or unrelated.', name, left(confidence, 100)),
     case name when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
       else 'Leave it out for all results.' end
-  )
+  );
+end
 $$;
 comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';
 
@@ -3259,7 +3259,6 @@ create or replace function public.match_documents(
 )
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
-#variable_conflict use_column
 begin
   perform neural_search.check_page(page_after, 'similarity');
   return query
@@ -3281,10 +3280,12 @@ comment on function public.match_documents is
 
 
 create or replace function neural_search.check_count(name text, count integer) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that(
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
     count <= 1000, format('%s are %s, expected at most 1000.', name, count), 'Ask for some at a time.'
-  )
+  );
+end
 $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
@@ -3293,7 +3294,6 @@ create or replace function public.get_embeddings(
   document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
   perform neural_search.check_count('names', cardinality(names));
@@ -3341,7 +3341,6 @@ comment on function neural_search.find_public is 'The object of this name, where
 create or replace function neural_search.find_seen(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
-#variable_conflict use_column
 declare
   operation constant text := current_setting('storage.operation', true);
   seen boolean := false;
@@ -3390,8 +3389,10 @@ comment on function neural_search.state_of is 'How far this version of an object
 -- Each name is looked up once, however often it is asked for: else time would tell a hidden object from none.
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
-language sql stable set search_path = '' as $$
-  select neural_search.check_count('names', cardinality(names));
+language plpgsql stable set search_path = '' as $$
+begin
+  perform neural_search.check_count('names', cardinality(names));
+  return query
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason
     from (select distinct n as name from unnest(names) as n) as one
@@ -3402,6 +3403,7 @@ language sql stable set search_path = '' as $$
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
   from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
   order by asked.place;
+end
 $$;
 comment on function public.object_states is
   'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '
@@ -3561,20 +3563,21 @@ comment on function neural_search.words_of is
   'The lexemes that a document is found by, and where each is from: 1 the path, 2 the metadata, 3 both.';
 
 
-create or replace function neural_search.write_words() returns bigint
-language plpgsql set search_path = '' as $$
+create or replace function neural_search.write_words(ids bigint[] default null) returns bigint
+language plpgsql set search_path = '' set plan_cache_mode = force_custom_plan as $$ -- one for all, one for some
 declare
   count bigint;
 begin
-  delete from neural_search.words as w where true;
+  delete from neural_search.words as w where ids is null or w.document_id = any (ids);
   insert into neural_search.words (lexeme, document_id, source)
   select w.lexeme, d.id, w.source
-  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w;
+  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w
+  where ids is null or d.id = any (ids);
   get diagnostics count = row_count;
   return count;
 end
 $$;
-comment on function neural_search.write_words is 'Makes the words of all documents anew; how many.';
+comment on function neural_search.write_words is 'Makes the words of these documents anew, or of all; how many.';
 
 
 create or replace function neural_search.use_text_search(configuration text) returns bigint
@@ -3621,24 +3624,6 @@ $$;
 comment on function neural_search.on_document_change is 'Keeps words as the document''s path and metadata are.';
 
 
-create or replace function neural_search.attach_words() returns void
-language plpgsql set search_path = '' as $$
-begin
-  if not exists (
-    select from pg_trigger as t
-    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
-  ) then
-    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
-      for each row execute function neural_search.on_document_change();
-    update neural_search.text_search as t
-      set missing = int8range(0, (select coalesce(max(d.id), -1) + 1 from neural_search.documents as d)) where true;
-  end if;
-end
-$$;
-comment on function neural_search.attach_words is
-  'Makes the trigger that keeps words, where it is missing; write_missing_words makes those of the documents that are there.';
-
-
 -- So many at a time, because a million documents take minutes, and moves and overwrites of these wait.
 create or replace function neural_search.write_missing_words(max_documents integer) returns bigint
 language plpgsql set search_path = '' as $$
@@ -3653,11 +3638,7 @@ begin
     select d.id from neural_search.documents as d
     where d.id >= lower(ids) and d.id < upper(ids) order by d.id limit max_documents for share
   ) as d;
-  delete from neural_search.words as w where w.document_id = any (written);
-  insert into neural_search.words (lexeme, document_id, source)
-  select w.lexeme, d.id, w.source
-  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w
-  where d.id = any (written);
+  perform neural_search.write_words(written);
   update neural_search.text_search as t set missing = case
     when cardinality(written) < max_documents then 'empty'
     else int8range(written[cardinality(written)] + 1, upper(ids))
@@ -3802,7 +3783,6 @@ create or replace function public.search_documents(
 )
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
-#variable_conflict use_column
 declare
   weight constant double precision := coalesce(search_documents.words, 0.5);
 begin
@@ -4002,7 +3982,6 @@ create or replace function public.list_fingerprints(
   byte_size bigint, mime_type text, uploaded_at timestamptz
 )
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   searched constant text := (select m.name from public.active_model() as m);
   most constant integer := least(greatest(coalesce(max_rows, 1000), 0), 1000);
@@ -4320,7 +4299,6 @@ create or replace function neural_search.best_score_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
 ) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   has_likes constant boolean := cardinality(likes) > 0;
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
@@ -4551,7 +4529,6 @@ create or replace function public.recommend_documents(
   score double precision, closest integer, duplicates jsonb
 )
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   of_model constant text := coalesce(recommend_documents.model, (select m.name from public.active_model() as m));
   wanted constant integer := coalesce(match_count, 10);
@@ -4647,7 +4624,6 @@ create or replace function public.similar_documents(
   score double precision
 )
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   meant constant bigint[] := array(
     select e.id from public.get_embeddings(
@@ -4679,7 +4655,7 @@ comment on function public.similar_documents is
 
 -- Attach: where the project takes hold of things not its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
--- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
+-- Objects beside functions: extensions pg_net and pg_cron, a trigger on storage.objects, three jobs of pg_cron.
 
 create or replace function neural_search.enable(extension text, provides text, place text) returns void
 language plpgsql set search_path = '' as $$
@@ -4724,7 +4700,6 @@ begin
   perform neural_search.enable('pg_net', 'net', 'extensions');
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
-  perform neural_search.attach_words();
 
   -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
   -- which only the owner of the table may give it.
@@ -4735,9 +4710,18 @@ begin
     create or replace trigger neural_search_objects after insert or update or delete on storage.objects
       for each row execute function neural_search.on_object_change();
   end if;
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
+  ) then -- write_missing_words makes the words of the documents that are there
+    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
+      for each row execute function neural_search.on_document_change();
+    update neural_search.text_search as t
+      set missing = int8range(0, (select coalesce(max(d.id), -1) + 1 from neural_search.documents as d)) where true;
+  end if;
 end
 $$;
-comment on function neural_search.attach is 'Makes the trigger and the schedules, where they are missing.';
+comment on function neural_search.attach is 'Makes the triggers and the schedules, where they are missing.';
 
 
 -- From sql/privileges.sql
@@ -4793,7 +4777,7 @@ declare
     is_confident, compared, best_score_pool, find_candidates, leaders, diversified, check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
-    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, attach_words, set_lsh,
+    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, set_lsh,
     enable, schedule_jobs, attach';
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
@@ -4830,6 +4814,7 @@ $statements$;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '418055938115ad5a1df2c0d475f427efc780894ad55484f3beae9af4bf0f3cde', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '45364ac93ccffd2595d5d5d3c016302b4f06d9e4bbff710902ea061e348aabe1', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -1,6 +1,6 @@
 -- Attach: where the project takes hold of things not its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
--- Objects: extensions pg_net and pg_cron; neural_search.attach; a trigger on storage.objects and four jobs of pg_cron.
+-- Objects beside functions: extensions pg_net and pg_cron, a trigger on storage.objects, three jobs of pg_cron.
 
 create or replace function neural_search.enable(extension text, provides text, place text) returns void
 language plpgsql set search_path = '' as $$
@@ -45,7 +45,6 @@ begin
   perform neural_search.enable('pg_net', 'net', 'extensions');
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
-  perform neural_search.attach_words();
 
   -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
   -- which only the owner of the table may give it.
@@ -56,6 +55,15 @@ begin
     create or replace trigger neural_search_objects after insert or update or delete on storage.objects
       for each row execute function neural_search.on_object_change();
   end if;
+  if not exists (
+    select from pg_trigger as t
+    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
+  ) then -- write_missing_words makes the words of the documents that are there
+    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
+      for each row execute function neural_search.on_document_change();
+    update neural_search.text_search as t
+      set missing = int8range(0, (select coalesce(max(d.id), -1) + 1 from neural_search.documents as d)) where true;
+  end if;
 end
 $$;
-comment on function neural_search.attach is 'Makes the trigger and the schedules, where they are missing.';
+comment on function neural_search.attach is 'Makes the triggers and the schedules, where they are missing.';

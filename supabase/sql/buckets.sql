@@ -57,7 +57,6 @@ create or replace function public.index_bucket(
   bucket_id text, public_search boolean default false, visible_by jsonb default null
 ) returns bigint
 language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   hidden record;
 begin
@@ -70,7 +69,7 @@ begin
   values (
     index_bucket.bucket_id, coalesce(index_bucket.public_search, false), clock_timestamp(), index_bucket.visible_by
   )
-  on conflict (bucket_id) do update set
+  on conflict on constraint buckets_pkey do update set
     public_search = excluded.public_search, created_at = excluded.created_at, visible_by = excluded.visible_by;
   select h.* into hidden from neural_search.hidden_by_declaration(index_bucket.bucket_id) as h limit 1;
   perform neural_search.check_that(

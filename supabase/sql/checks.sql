@@ -18,11 +18,13 @@ comment on function neural_search.check_that is 'Raises, with the remedy, where 
 create or replace function neural_search.check_range(
   name text, value integer, lowest integer, highest integer, remedy text
 ) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that(
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
     coalesce(value between lowest and highest, false),
     format('%s is %s, expected %s to %s.', name, coalesce(value::text, 'null'), lowest, highest), remedy
-  )
+  );
+end
 $$;
 comment on function neural_search.check_range is 'Raises, with the remedy, for a number out of its range, or null.';
 

@@ -7,7 +7,6 @@ create or replace function neural_search.confidence_levels(
   model text, query_kind text, query extensions.vector
 ) returns table (same double precision, strong double precision, related double precision)
 language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
 begin
   return query
   select
@@ -27,13 +26,15 @@ comment on function neural_search.confidence_levels is
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that(
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
     confidence in ('same', 'strong', 'related', 'unrelated'),
     format('%s is %L, expected same, strong, related or unrelated.', name, left(confidence, 100)),
     case name when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
       else 'Leave it out for all results.' end
-  )
+  );
+end
 $$;
 comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';
 

@@ -41,7 +41,6 @@ create or replace function public.list_fingerprints(
   byte_size bigint, mime_type text, uploaded_at timestamptz
 )
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   searched constant text := (select m.name from public.active_model() as m);
   most constant integer := least(greatest(coalesce(max_rows, 1000), 0), 1000);

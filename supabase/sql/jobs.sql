@@ -36,9 +36,15 @@ comment on function neural_search.live_objects is
 -- Versions may share an id. All are locked first: when an overwrite that was under way has ended, the second statement
 -- sees which version is live now.
 create or replace function neural_search.lock_live_object(target_object_id uuid) returns storage.objects
-language sql set search_path = '' as $$
-  select from storage.objects as o where o.id = target_object_id for share;
-  select o.* from storage.objects as o where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+language plpgsql set search_path = '' as $$
+declare
+  object storage.objects;
+begin
+  perform from storage.objects as o where o.id = target_object_id for share;
+  select o.* into object from storage.objects as o
+  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+  return object;
+end
 $$;
 comment on function neural_search.lock_live_object is
   'Locks an object against changes and returns the row of its live version, or nulls where there is none.';
@@ -183,8 +189,10 @@ create or replace function neural_search.lease(
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
-language sql set search_path = ''
+language plpgsql set search_path = ''
 set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatever the statistics say
+begin
+  return query
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
@@ -193,7 +201,8 @@ set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatev
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
     o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
     extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint)
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
+end
 $$;
 comment on function neural_search.lease is
   'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
@@ -209,7 +218,6 @@ create or replace function public.claim_embedding_jobs(
 -- would have the planner sort all that is due, which takes most of a second for 100,000. Before PostgreSQL 18 the setting
 -- makes a plan look so dear that it would be compiled, which takes a second for each claim.
 language plpgsql set search_path = '' set enable_sort = off set jit = off as $$
-#variable_conflict use_column
 declare
   model_name text;
   job_priority smallint;
@@ -260,7 +268,6 @@ create or replace function public.claim_object(
 )
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
-#variable_conflict use_column
 declare
   object storage.objects;
   job neural_search.jobs;
@@ -321,7 +328,6 @@ create or replace function public.finish_embedding_job(
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
-#variable_conflict use_column
 declare
   expected integer;
   object storage.objects;
@@ -458,7 +464,6 @@ create or replace function public.fail_embedding_job(
   decoder_version integer default null
 ) returns text
 language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   result text;
 begin

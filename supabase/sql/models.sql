@@ -52,18 +52,14 @@ comment on function neural_search.has_index is 'Whether the index over a model''
 
 
 create or replace function neural_search.require_model(model_name text) returns neural_search.models
-language plpgsql set search_path = '' as $$
-declare
-  found neural_search.models;
-begin
-  select m.* into found from neural_search.models as m where m.name = model_name;
-  perform neural_search.check_that(
-    found.name is not null, format('There is no model %L, only %s.', model_name, (
+language sql set search_path = '' as $$
+  select neural_search.check_that(
+    exists (select from neural_search.models as m where m.name = model_name),
+    format('There is no model %L, only %s.', model_name, (
       select string_agg(quote_literal(m.name), ', ' order by m.name) from neural_search.models as m
     )), 'Add it first: `neural-search models add`.'
   );
-  return found;
-end
+  select m.* from neural_search.models as m where m.name = model_name;
 $$;
 comment on function neural_search.require_model is 'The model of this name; raises 22023 where there is none.';
 
@@ -96,7 +92,6 @@ comment on function public.list_models is
 create or replace function public.add_model(name text, dimensions integer, search_strategy text default 'hnsw')
 returns text
 language plpgsql set search_path = '' as $$
-#variable_conflict use_column
 declare
   known neural_search.models;
 begin
@@ -109,7 +104,7 @@ begin
 
   insert into neural_search.models as m (name, dimensions, search_strategy)
   values (add_model.name, add_model.dimensions, add_model.search_strategy)
-  on conflict (name) do nothing;
+  on conflict do nothing;
   select m.* into known from neural_search.models as m where m.name = add_model.name for no key update;
   perform neural_search.check_that(
     known.dimensions = add_model.dimensions,
@@ -182,7 +177,6 @@ comment on function neural_search.readiness is
 create or replace function public.activate_model(name text, force_unaccounted boolean default false)
 returns table (active text, standby text, searchable bigint, given_up bigint, unaccounted bigint, arriving bigint)
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(activate_model.name);
   former text;
@@ -265,7 +259,6 @@ comment on function neural_search.delete_rows_of is 'Deletes some jobs and docum
 create or replace function public.remove_model(name text, max_rows integer default 1000)
 returns table (removed bigint, finished boolean)
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
-#variable_conflict use_column
 declare
   known constant neural_search.models := neural_search.require_model(remove_model.name);
 begin

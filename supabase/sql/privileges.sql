@@ -49,7 +49,7 @@ declare
     is_confident, compared, best_score_pool, find_candidates, leaders, diversified, check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
-    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, attach_words, set_lsh,
+    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, set_lsh,
     enable, schedule_jobs, attach';
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');

@@ -255,7 +255,6 @@ create or replace function neural_search.best_score_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
 ) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   has_likes constant boolean := cardinality(likes) > 0;
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
@@ -486,7 +485,6 @@ create or replace function public.recommend_documents(
   score double precision, closest integer, duplicates jsonb
 )
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   of_model constant text := coalesce(recommend_documents.model, (select m.name from public.active_model() as m));
   wanted constant integer := coalesce(match_count, 10);
@@ -582,7 +580,6 @@ create or replace function public.similar_documents(
   score double precision
 )
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 declare
   meant constant bigint[] := array(
     select e.id from public.get_embeddings(

@@ -108,7 +108,6 @@ create or replace function public.list_embedding_jobs(
 -- Planned for the state that is asked for: of a million objects few have a job. The time-out, which PostgREST heeds, is
 -- for the case that all are compared.
 language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan set statement_timeout = '60s' as $$
-#variable_conflict use_column
 begin
   perform neural_search.check_that(
     job_state in ('due', 'waiting', 'running', 'skipped', 'failed', 'unrecorded'),

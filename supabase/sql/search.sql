@@ -681,7 +681,6 @@ create or replace function public.match_documents(
 )
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
-#variable_conflict use_column
 begin
   perform neural_search.check_page(page_after, 'similarity');
   return query
@@ -703,10 +702,12 @@ comment on function public.match_documents is
 
 
 create or replace function neural_search.check_count(name text, count integer) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that(
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
     count <= 1000, format('%s are %s, expected at most 1000.', name, count), 'Ask for some at a time.'
-  )
+  );
+end
 $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
@@ -715,7 +716,6 @@ create or replace function public.get_embeddings(
   document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language plpgsql stable set search_path = '' as $$
-#variable_conflict use_column
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
   perform neural_search.check_count('names', cardinality(names));
@@ -763,7 +763,6 @@ comment on function neural_search.find_public is 'The object of this name, where
 create or replace function neural_search.find_seen(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
-#variable_conflict use_column
 declare
   operation constant text := current_setting('storage.operation', true);
   seen boolean := false;
@@ -812,8 +811,10 @@ comment on function neural_search.state_of is 'How far this version of an object
 -- Each name is looked up once, however often it is asked for: else time would tell a hidden object from none.
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
-language sql stable set search_path = '' as $$
-  select neural_search.check_count('names', cardinality(names));
+language plpgsql stable set search_path = '' as $$
+begin
+  perform neural_search.check_count('names', cardinality(names));
+  return query
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason
     from (select distinct n as name from unnest(names) as n) as one
@@ -824,6 +825,7 @@ language sql stable set search_path = '' as $$
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
   from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
   order by asked.place;
+end
 $$;
 comment on function public.object_states is
   'How far at most 1000 objects are: searchable, pending, skipped, failed, ignored (not indexed), unknown (not there or '

@@ -91,20 +91,21 @@ comment on function neural_search.words_of is
   'The lexemes that a document is found by, and where each is from: 1 the path, 2 the metadata, 3 both.';
 
 
-create or replace function neural_search.write_words() returns bigint
-language plpgsql set search_path = '' as $$
+create or replace function neural_search.write_words(ids bigint[] default null) returns bigint
+language plpgsql set search_path = '' set plan_cache_mode = force_custom_plan as $$ -- one for all, one for some
 declare
   count bigint;
 begin
-  delete from neural_search.words as w where true;
+  delete from neural_search.words as w where ids is null or w.document_id = any (ids);
   insert into neural_search.words (lexeme, document_id, source)
   select w.lexeme, d.id, w.source
-  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w;
+  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w
+  where ids is null or d.id = any (ids);
   get diagnostics count = row_count;
   return count;
 end
 $$;
-comment on function neural_search.write_words is 'Makes the words of all documents anew; how many.';
+comment on function neural_search.write_words is 'Makes the words of these documents anew, or of all; how many.';
 
 
 create or replace function neural_search.use_text_search(configuration text) returns bigint
@@ -151,24 +152,6 @@ $$;
 comment on function neural_search.on_document_change is 'Keeps words as the document''s path and metadata are.';
 
 
-create or replace function neural_search.attach_words() returns void
-language plpgsql set search_path = '' as $$
-begin
-  if not exists (
-    select from pg_trigger as t
-    where t.tgrelid = 'neural_search.documents'::regclass and t.tgfoid = 'neural_search.on_document_change'::regproc
-  ) then
-    create trigger neural_search_words after insert or update of content, metadata on neural_search.documents
-      for each row execute function neural_search.on_document_change();
-    update neural_search.text_search as t
-      set missing = int8range(0, (select coalesce(max(d.id), -1) + 1 from neural_search.documents as d)) where true;
-  end if;
-end
-$$;
-comment on function neural_search.attach_words is
-  'Makes the trigger that keeps words, where it is missing; write_missing_words makes those of the documents that are there.';
-
-
 -- So many at a time, because a million documents take minutes, and moves and overwrites of these wait.
 create or replace function neural_search.write_missing_words(max_documents integer) returns bigint
 language plpgsql set search_path = '' as $$
@@ -183,11 +166,7 @@ begin
     select d.id from neural_search.documents as d
     where d.id >= lower(ids) and d.id < upper(ids) order by d.id limit max_documents for share
   ) as d;
-  delete from neural_search.words as w where w.document_id = any (written);
-  insert into neural_search.words (lexeme, document_id, source)
-  select w.lexeme, d.id, w.source
-  from neural_search.documents as d cross join lateral neural_search.words_of(d.content, d.metadata) as w
-  where d.id = any (written);
+  perform neural_search.write_words(written);
   update neural_search.text_search as t set missing = case
     when cardinality(written) < max_documents then 'empty'
     else int8range(written[cardinality(written)] + 1, upper(ids))
@@ -332,7 +311,6 @@ create or replace function public.search_documents(
 )
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
-#variable_conflict use_column
 declare
   weight constant double precision := coalesce(search_documents.words, 0.5);
 begin

@@ -127,7 +127,6 @@ HELPERS = {
 # Not even the service: only their owner and its triggers and schedules.
 NOBODY = {
     "neural_search.attach",
-    "neural_search.attach_words",
     "neural_search.enable",
     "neural_search.identity_of",
     "neural_search.is_move",
