@@ -8,9 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '418055938115ad5a1df2c0d475f427efc780894ad55484f3beae9af4bf0f3cde'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '45364ac93ccffd2595d5d5d3c016302b4f06d9e4bbff710902ea061e348aabe1'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd481f5bf34d005eb7b40fd2649387636bf43ecb6153f12e2a57123ced91ecf33'
     ) then
       return;
     end if;
@@ -2665,7 +2663,8 @@ declare
 begin
   perform neural_search.check_that( -- before it is taken apart, and planned with
     pg_column_size(filter) <= 131072,
-    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)), 'Narrow by fewer or shorter values.'
+    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)),
+    'Narrow by fewer or shorter values.'
   );
   perform neural_search.check_that(
     jsonb_typeof(filter) = 'object', format('filter is %s, expected an object.', left(filter::text, 100)),
@@ -2700,7 +2699,7 @@ begin
     coalesce(
       page_after @? 'strict $.id ? (@.type() == "number")'
       and jsonb_path_exists(
-        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
+        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $most)', jsonb_build_object('most', greatest_value)
       )
       and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
       and page_after - array['id', 'rank', ranked_by] = '{}', page_after is null
@@ -4052,14 +4051,16 @@ declare
   keys constant text[] := array['id', 'embedding', 'kind', 'weight'];
   wrong constant text[] := case
     when jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then array[
-      format('%s is %s, expected an object with either id or embedding.', name, left(coalesce(example::text, 'null'), 100)),
+      format('%s is %s, expected an object with either id or embedding.',
+        name, left(coalesce(example::text, 'null'), 100)),
       'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.']
     when example - keys <> '{}' then array[
       format('%s has a key %s, expected id or embedding, kind, weight.', name,
         to_jsonb(left((select min(key) from jsonb_object_keys(example - keys) as key), 100))), 'Leave it out.']
     when jsonb_typeof(example -> 'weight') <> 'number'
       or (example ->> 'weight')::numeric not between 0.001 and 1000 -- of less, single precision may keep nothing
-      then array[format('%s.weight is %s, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)),
+      then array[
+        format('%s.weight is %s, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)),
         'An example that should not count is one to leave out.']
     when example -> 'kind' not in ('"image"', '"text"') then array[
       format('%s.kind is %s, expected image or text.', name, left(example ->> 'kind', 100)),
@@ -4246,8 +4247,8 @@ begin
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; whether these are '
-  'all. Each comes before all others.';
+  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; all are proven, '
+  'and complete where there are fewer.';
 
 
 -- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
@@ -4378,7 +4379,7 @@ declare
   is_average constant boolean := strategy is distinct from 'best_score';
   stored constant integer := cardinality(neural_search.stored_ids(likes || unlikes));
   deepest constant integer := 1000 - case when is_average then stored else 0 end; -- find_similar returns no more
-  first constant text := case when is_average and options.best_confidence is not null and cardinality(unlikes) > 0 then (
+  first constant text := case when is_average and options.best_confidence is not null and unlikes <> '{}' then (
     select (p.candidate).confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
   ) end;
   after_score constant double precision := (page_after ->> 'score')::double precision;
@@ -4633,7 +4634,7 @@ declare
 begin
   perform neural_search.check_that(
     cardinality(meant) = 1,
-    format('name is %L, which means %s images that you may see.', left(similar_documents.name, 200), cardinality(meant)),
+    format('name is %L, which means %s images that you may see.', left(name, 200), cardinality(meant)),
     'Give the path of an indexed image, and its bucket where other buckets have the same path.',
     case cardinality(meant) when 0 then 'PT404' else 'PT409' end
   );
@@ -4786,7 +4787,8 @@ begin
   execute format('grant execute on function %s, %s to service_role', searches, work);
   execute format('grant execute on function %s, %s to anon, authenticated', searches,
     regexp_replace(parts, '\w+', 'neural_search.\&', 'g'));
-  execute format('revoke execute on function %s from service_role', regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
+  execute format('revoke execute on function %s from service_role',
+    regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
 end
 $$;
 
@@ -4812,9 +4814,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '639c0a57e8f75ae790357eae6fd54edb6c3b28c7ffd9669e6ff45304e23e4338', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '418055938115ad5a1df2c0d475f427efc780894ad55484f3beae9af4bf0f3cde', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '45364ac93ccffd2595d5d5d3c016302b4f06d9e4bbff710902ea061e348aabe1', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd481f5bf34d005eb7b40fd2649387636bf43ecb6153f12e2a57123ced91ecf33', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

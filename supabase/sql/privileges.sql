@@ -58,6 +58,7 @@ begin
   execute format('grant execute on function %s, %s to service_role', searches, work);
   execute format('grant execute on function %s, %s to anon, authenticated', searches,
     regexp_replace(parts, '\w+', 'neural_search.\&', 'g'));
-  execute format('revoke execute on function %s from service_role', regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
+  execute format('revoke execute on function %s from service_role',
+    regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
 end
 $$;

@@ -8,14 +8,16 @@ declare
   keys constant text[] := array['id', 'embedding', 'kind', 'weight'];
   wrong constant text[] := case
     when jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then array[
-      format('%s is %s, expected an object with either id or embedding.', name, left(coalesce(example::text, 'null'), 100)),
+      format('%s is %s, expected an object with either id or embedding.',
+        name, left(coalesce(example::text, 'null'), 100)),
       'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.']
     when example - keys <> '{}' then array[
       format('%s has a key %s, expected id or embedding, kind, weight.', name,
         to_jsonb(left((select min(key) from jsonb_object_keys(example - keys) as key), 100))), 'Leave it out.']
     when jsonb_typeof(example -> 'weight') <> 'number'
       or (example ->> 'weight')::numeric not between 0.001 and 1000 -- of less, single precision may keep nothing
-      then array[format('%s.weight is %s, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)),
+      then array[
+        format('%s.weight is %s, expected a number from 0.001 to 1000.', name, left(example ->> 'weight', 100)),
         'An example that should not count is one to leave out.']
     when example -> 'kind' not in ('"image"', '"text"') then array[
       format('%s.kind is %s, expected image or text.', name, left(example ->> 'kind', 100)),
@@ -202,8 +204,8 @@ begin
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; whether these are '
-  'all. Each comes before all others.';
+  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; all are proven, '
+  'and complete where there are fewer.';
 
 
 -- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
@@ -334,7 +336,7 @@ declare
   is_average constant boolean := strategy is distinct from 'best_score';
   stored constant integer := cardinality(neural_search.stored_ids(likes || unlikes));
   deepest constant integer := 1000 - case when is_average then stored else 0 end; -- find_similar returns no more
-  first constant text := case when is_average and options.best_confidence is not null and cardinality(unlikes) > 0 then (
+  first constant text := case when is_average and options.best_confidence is not null and unlikes <> '{}' then (
     select (p.candidate).confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
   ) end;
   after_score constant double precision := (page_after ->> 'score')::double precision;
@@ -589,7 +591,7 @@ declare
 begin
   perform neural_search.check_that(
     cardinality(meant) = 1,
-    format('name is %L, which means %s images that you may see.', left(similar_documents.name, 200), cardinality(meant)),
+    format('name is %L, which means %s images that you may see.', left(name, 200), cardinality(meant)),
     'Give the path of an indexed image, and its bucket where other buckets have the same path.',
     case cardinality(meant) when 0 then 'PT404' else 'PT409' end
   );

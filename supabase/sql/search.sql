@@ -87,7 +87,8 @@ declare
 begin
   perform neural_search.check_that( -- before it is taken apart, and planned with
     pg_column_size(filter) <= 131072,
-    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)), 'Narrow by fewer or shorter values.'
+    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)),
+    'Narrow by fewer or shorter values.'
   );
   perform neural_search.check_that(
     jsonb_typeof(filter) = 'object', format('filter is %s, expected an object.', left(filter::text, 100)),
@@ -122,7 +123,7 @@ begin
     coalesce(
       page_after @? 'strict $.id ? (@.type() == "number")'
       and jsonb_path_exists(
-        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $greatest)', jsonb_build_object('greatest', greatest_value)
+        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $most)', jsonb_build_object('most', greatest_value)
       )
       and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
       and page_after - array['id', 'rank', ranked_by] = '{}', page_after is null
