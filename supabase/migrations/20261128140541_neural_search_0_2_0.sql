@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd481f5bf34d005eb7b40fd2649387636bf43ecb6153f12e2a57123ced91ecf33'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f6266d770eb50e60d0c4a44b0e979d725d247f81b15383d83885ca676fe869b7'
     ) then
       return;
     end if;
@@ -4085,7 +4085,6 @@ returns setof neural_search.example
 language plpgsql stable set search_path = '' as $$
 declare
   dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
-  given record;
   example neural_search.example;
 begin
   if jsonb_typeof(examples) is distinct from 'array' then
@@ -4096,28 +4095,26 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
-  for given in
-    select e.value, e.ordinality - 1 as place from jsonb_array_elements(examples) with ordinality as e order by 2
+  perform neural_search.check_example(e.value, format('%s[%s]', name, e.ordinality - 1))
+  from jsonb_array_elements(examples) with ordinality as e;
+  for example in
+    select e.ordinality - 1, (e.value ->> 'id')::bigint, coalesce((e.value ->> 'weight')::double precision, 1),
+      case when e.value ? 'id' then 'image' else e.value ->> 'kind' end,
+      coalesce(s.embedding, (e.value ->> 'embedding')::extensions.vector)
+    from jsonb_array_elements(examples) with ordinality as e
+    left join public.get_embeddings(document_ids => array(
+      select (i ->> 'id')::bigint from jsonb_array_elements(examples) as i where i ? 'id'
+    ), model => model) as s on s.id = (e.value ->> 'id')::bigint
+    order by e.ordinality
   loop
-    perform neural_search.check_example(given.value, format('%s[%s]', name, given.place));
-    example.place = given.place;
-    example.document_id = (given.value ->> 'id')::bigint;
-    example.weight = coalesce((given.value ->> 'weight')::double precision, 1);
-    example.kind = case when given.value ? 'id' then 'image' else given.value ->> 'kind' end;
-    example.embedding = (given.value ->> 'embedding')::extensions.vector;
-    if example.document_id is not null then
-      select s.embedding into example.embedding
-      from public.get_embeddings(document_ids => array[example.document_id], model => model) as s;
-      if not found then
-        raise exception '%[%] is document %, which isn''t there or isn''t yours to see.',
-          name, given.place, example.document_id
-          using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
-      end if;
-    else
-      perform neural_search.check_vector(
-        format('%s[%s].embedding', name, given.place), example.embedding, model, dimensions
-      );
+    if example.embedding is null then
+      raise exception '%[%] is document %, which isn''t there or isn''t yours to see.',
+        name, example.place, example.document_id
+        using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
     end if;
+    perform neural_search.check_vector(
+      format('%s[%s].embedding', name, example.place), example.embedding, model, dimensions
+    );
     example.embedding = extensions.l2_normalize(example.embedding);
     return next example;
   end loop;
@@ -4814,7 +4811,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'd481f5bf34d005eb7b40fd2649387636bf43ecb6153f12e2a57123ced91ecf33', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'f6266d770eb50e60d0c4a44b0e979d725d247f81b15383d83885ca676fe869b7', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -42,7 +42,6 @@ returns setof neural_search.example
 language plpgsql stable set search_path = '' as $$
 declare
   dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
-  given record;
   example neural_search.example;
 begin
   if jsonb_typeof(examples) is distinct from 'array' then
@@ -53,28 +52,26 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
-  for given in
-    select e.value, e.ordinality - 1 as place from jsonb_array_elements(examples) with ordinality as e order by 2
+  perform neural_search.check_example(e.value, format('%s[%s]', name, e.ordinality - 1))
+  from jsonb_array_elements(examples) with ordinality as e;
+  for example in
+    select e.ordinality - 1, (e.value ->> 'id')::bigint, coalesce((e.value ->> 'weight')::double precision, 1),
+      case when e.value ? 'id' then 'image' else e.value ->> 'kind' end,
+      coalesce(s.embedding, (e.value ->> 'embedding')::extensions.vector)
+    from jsonb_array_elements(examples) with ordinality as e
+    left join public.get_embeddings(document_ids => array(
+      select (i ->> 'id')::bigint from jsonb_array_elements(examples) as i where i ? 'id'
+    ), model => model) as s on s.id = (e.value ->> 'id')::bigint
+    order by e.ordinality
   loop
-    perform neural_search.check_example(given.value, format('%s[%s]', name, given.place));
-    example.place = given.place;
-    example.document_id = (given.value ->> 'id')::bigint;
-    example.weight = coalesce((given.value ->> 'weight')::double precision, 1);
-    example.kind = case when given.value ? 'id' then 'image' else given.value ->> 'kind' end;
-    example.embedding = (given.value ->> 'embedding')::extensions.vector;
-    if example.document_id is not null then
-      select s.embedding into example.embedding
-      from public.get_embeddings(document_ids => array[example.document_id], model => model) as s;
-      if not found then
-        raise exception '%[%] is document %, which isn''t there or isn''t yours to see.',
-          name, given.place, example.document_id
-          using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
-      end if;
-    else
-      perform neural_search.check_vector(
-        format('%s[%s].embedding', name, given.place), example.embedding, model, dimensions
-      );
+    if example.embedding is null then
+      raise exception '%[%] is document %, which isn''t there or isn''t yours to see.',
+        name, example.place, example.document_id
+        using errcode = 'PT404', detail = example.document_id::text, hint = 'Take an id from a search''s results.';
     end if;
+    perform neural_search.check_vector(
+      format('%s[%s].embedding', name, example.place), example.embedding, model, dimensions
+    );
     example.embedding = extensions.l2_normalize(example.embedding);
     return next example;
   end loop;
