@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f6266d770eb50e60d0c4a44b0e979d725d247f81b15383d83885ca676fe869b7'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '066d4cb07939c214e12a04d2f49b65068bd9d239240883e113d837ae02bb762b'
     ) then
       return;
     end if;
@@ -500,15 +500,16 @@ $$;
 comment on function neural_search.check_that is 'Raises, with the remedy, where a condition isn''t met.';
 
 
+-- Plain conditions here: each search asks these several times.
 create or replace function neural_search.check_range(
   name text, value integer, lowest integer, highest integer, remedy text
 ) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  perform neural_search.check_that(
-    coalesce(value between lowest and highest, false),
-    format('%s is %s, expected %s to %s.', name, coalesce(value::text, 'null'), lowest, highest), remedy
-  );
+  if (value between lowest and highest) is not true then
+    raise exception '% is %, expected % to %.', name, coalesce(value::text, 'null'), lowest, highest
+      using errcode = 'invalid_parameter_value', hint = remedy;
+  end if;
 end
 $$;
 comment on function neural_search.check_range is 'Raises, with the remedy, for a number out of its range, or null.';
@@ -521,17 +522,17 @@ language plpgsql immutable set search_path = '' as $$
 declare
   given constant integer := coalesce(extensions.vector_dims(embedding), 0);
 begin
-  perform neural_search.check_that(
-    given = dimensions, format('%s has %s dimensions, the model %L has %s.', name, given, model, dimensions),
-    'Embed it with the model that is named here.'
-  );
-  perform neural_search.check_that(
-    extensions.vector_norm(embedding) > 0, format('%s is all zeros and has no direction.', name),
-    'Check how it was embedded.'
-  );
+  if given <> dimensions then
+    raise exception '% has % dimensions, the model % has %.', name, given, quote_literal(model), dimensions
+      using errcode = 'invalid_parameter_value', hint = 'Embed it with the model that is named here.';
+  elsif extensions.vector_norm(embedding) = 0 then
+    raise exception '% is all zeros and has no direction.', name
+      using errcode = 'invalid_parameter_value', hint = 'Check how it was embedded.';
+  end if;
 end
 $$;
-comment on function neural_search.check_vector is 'Raises, with the remedy, for an embedding of another length, or of none.';
+comment on function neural_search.check_vector is
+  'Raises, with the remedy, for an embedding of another length, or of none.';
 
 
 -- From sql/documents.sql
@@ -2150,14 +2151,15 @@ comment on function neural_search.confidence_levels is
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable strict set search_path = '' as $$
 begin
-  perform neural_search.check_that(
-    confidence in ('same', 'strong', 'related', 'unrelated'),
-    format('%s is %L, expected same, strong, related or unrelated.', name, left(confidence, 100)),
-    case name when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
-      else 'Leave it out for all results.' end
-  );
+  if confidence not in ('same', 'strong', 'related', 'unrelated') then
+    raise exception '% is %, expected same, strong, related or unrelated.', name, quote_literal(left(confidence, 100))
+      using errcode = 'invalid_parameter_value', hint = case name
+        when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
+        else 'Leave it out for all results.'
+      end;
+  end if;
 end
 $$;
 comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';
@@ -2693,7 +2695,7 @@ comment on function neural_search.check_filter is 'Raises, with the remedy, for 
 create or replace function neural_search.check_page(
   page_after jsonb, ranked_by text, greatest_value double precision default 1.1
 ) returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable strict set search_path = '' as $$
 begin
   perform neural_search.check_that(
     coalesce(
@@ -2702,7 +2704,7 @@ begin
         page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $most)', jsonb_build_object('most', greatest_value)
       )
       and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
-      and page_after - array['id', 'rank', ranked_by] = '{}', page_after is null
+      and page_after - array['id', 'rank', ranked_by] = '{}', false
     ),
     format('page_after is %s, expected {"%s": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by),
     format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by)
@@ -3180,15 +3182,18 @@ declare
   search neural_search.search := neural_search.read_search(
     query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  lexemes constant text[] := array(
-    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
-    where weight > 0 order by l.place limit 16
-  );
+  lexemes text[] := '{}'::text[];
   former text[] := neural_search.set_parameters(
     names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
   );
   page neural_search.match[];
 begin
+  if weight > 0 then
+    lexemes = array(
+      select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+      order by l.place limit 16
+    );
+  end if;
   if lexemes = '{}' then
     page = neural_search.find_page(search, wanted, skipped, page_after);
   elsif search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
@@ -4811,7 +4816,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'f6266d770eb50e60d0c4a44b0e979d725d247f81b15383d83885ca676fe869b7', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '066d4cb07939c214e12a04d2f49b65068bd9d239240883e113d837ae02bb762b', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

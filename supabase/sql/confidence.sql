@@ -26,14 +26,15 @@ comment on function neural_search.confidence_levels is
 
 
 create or replace function neural_search.check_confidence(name text, confidence text) returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable strict set search_path = '' as $$
 begin
-  perform neural_search.check_that(
-    confidence in ('same', 'strong', 'related', 'unrelated'),
-    format('%s is %L, expected same, strong, related or unrelated.', name, left(confidence, 100)),
-    case name when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
-      else 'Leave it out for all results.' end
-  );
+  if confidence not in ('same', 'strong', 'related', 'unrelated') then
+    raise exception '% is %, expected same, strong, related or unrelated.', name, quote_literal(left(confidence, 100))
+      using errcode = 'invalid_parameter_value', hint = case name
+        when 'best_confidence' then 'Leave it out to be answered whatever the best result is.'
+        else 'Leave it out for all results.'
+      end;
+  end if;
 end
 $$;
 comment on function neural_search.check_confidence is 'Raises, with the remedy, for an argument that is no confidence.';

@@ -117,7 +117,7 @@ comment on function neural_search.check_filter is 'Raises, with the remedy, for 
 create or replace function neural_search.check_page(
   page_after jsonb, ranked_by text, greatest_value double precision default 1.1
 ) returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable strict set search_path = '' as $$
 begin
   perform neural_search.check_that(
     coalesce(
@@ -126,7 +126,7 @@ begin
         page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $most)', jsonb_build_object('most', greatest_value)
       )
       and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
-      and page_after - array['id', 'rank', ranked_by] = '{}', page_after is null
+      and page_after - array['id', 'rank', ranked_by] = '{}', false
     ),
     format('page_after is %s, expected {"%s": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by),
     format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by)
@@ -604,15 +604,18 @@ declare
   search neural_search.search := neural_search.read_search(
     query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  lexemes constant text[] := array(
-    select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
-    where weight > 0 order by l.place limit 16
-  );
+  lexemes text[] := '{}'::text[];
   former text[] := neural_search.set_parameters(
     names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
   );
   page neural_search.match[];
 begin
+  if weight > 0 then
+    lexemes = array(
+      select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
+      order by l.place limit 16
+    );
+  end if;
   if lexemes = '{}' then
     page = neural_search.find_page(search, wanted, skipped, page_after);
   elsif search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
