@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '066d4cb07939c214e12a04d2f49b65068bd9d239240883e113d837ae02bb762b'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8e1f88b1d5901bcf71d32fd7887769db457ce49234885124892152a43ea4ae3d'
     ) then
       return;
     end if;
@@ -205,6 +205,17 @@ drop function if exists neural_search.check_query(
   extensions.vector, text, integer, double precision, integer, integer, text, text, text
 );
 drop function if exists neural_search.reweighed(neural_search.example[], double precision);
+-- Other arguments or results than before the release.
+drop function if exists neural_search.queue_missing(integer, text, text, integer);
+drop function if exists neural_search.write_words();
+drop function if exists neural_search.attach_words();
+drop function if exists neural_search.lease_due(text, smallint, integer, integer, uuid);
+drop function if exists neural_search.find_similar(
+  extensions.vector, double precision, integer, integer, jsonb, jsonb, text, text, text, text
+);
+drop function if exists neural_search.average_pool(
+  neural_search.example[], neural_search.example[], integer, jsonb, neural_search.search_options
+);
 
 
 -- From sql/incremental/0.2.0/40_words.sql
@@ -4816,7 +4827,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '066d4cb07939c214e12a04d2f49b65068bd9d239240883e113d837ae02bb762b', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8e1f88b1d5901bcf71d32fd7887769db457ce49234885124892152a43ea4ae3d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
