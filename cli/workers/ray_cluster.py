@@ -27,6 +27,9 @@ LOOK_SECONDS = 1.0  # between two looks at the actors
 STOPS_WITHIN = 150.0  # seconds: longer than a job may take
 ANSWERS_WITHIN = 10.0  # seconds
 STORE_BYTES = 100 * 1024 * 1024  # of a cluster on this machine: nothing of ours lies in Ray's object store
+# Of a cluster on this machine. A driver waits for processes that it has started ahead, and without end where
+# one takes longer than Ray's 60 seconds, as on a busy machine.
+PATIENT = {"prestart_worker_first_driver": False, "worker_register_timeout_seconds": 300}
 
 
 class Fleet:
@@ -147,6 +150,7 @@ def _connected(address: str | None) -> Iterator[None]:
     """A driver of the cluster at `address`; None: of one that is started on this machine for the block."""
     _require_answer(address or "")
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    own["_system_config"] = PATIENT
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of Ray's next versions

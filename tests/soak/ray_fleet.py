@@ -21,6 +21,7 @@ from ray.cluster_utils import Cluster
 from soak import workers
 from soak.killer import Kill
 
+from cli.workers.ray_cluster import PATIENT
 from local.processes import Child
 from local.stack import Stack
 
@@ -46,7 +47,7 @@ def targets(stack: Stack) -> Iterator[Mapping[str, Kill]]:
 def _cluster() -> Iterator[Cluster]:
     # Ray's sockets lie in there, and their paths may have 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder)}
+    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder), "_system_config": PATIENT}
     cluster = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": STORE_BYTES})
     try:
         for _ in range(NODES):
