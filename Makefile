@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/python -m cli demo $(if $(filter 1,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest -n 2 --max-worker-restart 0 $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n 3 --max-worker-restart 0 $(PYTEST_ARGS)
 
 soak: $(VENV)/.dev
 	PYTHONPATH=tests $(VENV)/bin/python -m soak $(SOAK_ARGS)

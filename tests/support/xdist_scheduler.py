@@ -1,4 +1,4 @@
-"""How parallel processes share the tests (`pytest -n 2`): by file, and by costly fixture."""
+"""How parallel processes share the tests (`pytest -n 3`): by file, and by costly fixture."""
 
 from __future__ import annotations
 
