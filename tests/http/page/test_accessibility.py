@@ -49,6 +49,29 @@ def empty(page: Page, site: str, fake: Fake) -> None:
     expect(page.locator("#message")).to_be_visible()
 
 
+def nothing_fits(page: Page, site: str, fake: Fake) -> None:
+    fake.names = []
+    page.goto(site + "?q=castle&bucket=nowhere")
+    page.get_by_text("Possible reasons").click()
+
+
+def nothing_near(page: Page, site: str, fake: Fake) -> None:
+    fake.found = 0
+    page.goto(site + "?q=castle")
+    expect(page.locator(".divider")).to_be_visible()
+
+
+def keys(page: Page, site: str, fake: Fake) -> None:
+    start(page, site, fake)
+    page.locator(".tile .open").first.press("?")
+
+
+def folded(page: Page, site: str, fake: Fake) -> None:
+    uploads(page, site, fake)
+    page.get_by_role("button", name="Find similar").first.click()
+    expect(page.get_by_role("button", name="2 of 2 added")).to_be_visible()
+
+
 def problem(page: Page, site: str, fake: Fake) -> None:
     fake.problem = {"type": "busy", "status": 503, "detail": "Busy."}
     page.goto(site + "?q=castle")
@@ -98,8 +121,8 @@ def uploads(page: Page, site: str, fake: Fake) -> None:
 
 
 STATES: list[State] = [
-    *(start, results, searching, empty, problem, sign_in),
-    *(tools, selection, deleting, viewer, part, uploads),
+    *(start, results, searching, empty, nothing_fits, nothing_near, problem, sign_in),
+    *(tools, selection, deleting, viewer, part, uploads, folded, keys),
 ]
 
 
