@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorDiedError, RayActorError
 
 from cli.console import output
 from cli.workers.ray_actor import Look, Plan, RayWorker
@@ -24,6 +24,7 @@ from shared.errors import NeuralSearchError, SettingsError
 from shared.indexing.queue import LEASE_SECONDS
 
 LOOK_SECONDS = 1.0  # between two looks at the actors
+GIVEN_UP = 5  # looks in a row that find an actor dead, and not just being started again
 STOPS_WITHIN = 150.0  # seconds: longer than a job may take
 ANSWERS_WITHIN = 10.0  # seconds
 STORE_BYTES = 100 * 1024 * 1024  # of a cluster on this machine: nothing of ours lies in Ray's object store
@@ -41,6 +42,7 @@ class Fleet:
         self._now: dict[int, Look] = {}
         self._lives: dict[tuple[int, str], Look] = {}  # the last look at each actor's each
         self._began = time.monotonic()
+        self._deaths: Counter[int] = Counter()  # by actor, those in a row
         self._leased_until = 0.0  # monotonic: when the last lease ends of an actor that died
 
     def look(self) -> None:
@@ -112,8 +114,7 @@ class Fleet:
                     f"A node of the cluster can't start a worker: {_end_of(error)} Install the same "
                     "neural-search[cli,ray] on each node, or start all from one container image."
                 ) from error
-            self._now.pop(number, None)  # Ray is starting it again
-            self._leased_until = time.monotonic() + LEASE_SECONDS
+            self._bury(number, error)
             return
         if look.fault:
             raise NeuralSearchError(f"The worker on {look.host} ended: {look.fault}")
@@ -121,6 +122,18 @@ class Fleet:
         if look.said and look.said != said:
             output.warn(f"{look.host}: {look.said}")
         self._now[number] = self._lives[number, look.life] = look
+        self._deaths[number] = 0
+
+    def _bury(self, number: int, error: RayActorError) -> None:
+        """Ray starts it again, unless it has given up: as with the node that the driver is attached to."""
+        self._now.pop(number, None)
+        self._leased_until = time.monotonic() + LEASE_SECONDS
+        self._deaths[number] += isinstance(error, ActorDiedError)
+        if self._deaths[number] >= GIVEN_UP:
+            raise NeuralSearchError(
+                f"Ray doesn't start a worker again: {_end_of(error)} Run the command again; the images that "
+                "the worker had are due in two minutes."
+            ) from error
 
 
 def run(

@@ -143,6 +143,12 @@ def test_an_actor_that_died_counts_on_after_its_restart(use):
     }
 
 
+def test_an_actor_that_ray_gives_up_ends_it_with_the_remedy(use):
+    use(Ray([Actor(look(3), exceptions.ActorDiedError())]))
+    with pytest.raises(NeuralSearchError, match=r"doesn't start a worker again.* Run the command again"):
+        run(once=False)
+
+
 def test_once_comes_back_to_the_images_of_an_actor_that_died_when_their_leases_have_ended(use, monkeypatch):
     monkeypatch.setattr(ray_cluster, "LEASE_SECONDS", 0.05)
     actor = Actor(look(3), died(), look(0, life="2", working=False))
