@@ -163,7 +163,8 @@ class InvalidCursor(InvalidQuery):
 
 
 class InvalidWords(InvalidQuery):
-    """words is out of range. Send a number from 0 (by what images show alone) to 1, or leave it out."""
+    """words is out of range, or given for more than one text alone. Send a number from 0 (by what images show
+    alone) to 1, or leave it out."""
 
 
 class Unauthorized(RequestError):

@@ -77,6 +77,7 @@ class Scored(Match):
     """A document whose place a score decides."""
 
     score: float
+    duplicates: list[dict[str, Any]]  # its copies, {id, bucket, name}, where they are collapsed
 
     @property
     def key(self) -> dict[str, Any]:
@@ -88,7 +89,6 @@ class Recommendation(Scored):
     """One document that is like some examples."""
 
     closest: int | None  # the place in likes of the nearest; None where there are only unlikes
-    duplicates: list[dict[str, Any]]  # its copies, {id, bucket, name}, where they are collapsed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,14 @@ def match(database: Database, embedding: np.ndarray, options: Options) -> list[M
 
 
 def match_words(
-    database: Database, embedding: np.ndarray, text: str, words: float | None, options: Options
+    database: Database,
+    embedding: np.ndarray,
+    text: str,
+    options: Options,
+    *,
+    words: float | None,
+    diversity: float | None,
+    collapse: str | None,
 ) -> list[WordMatch]:
     """The documents whose images are similar to `embedding`, made of `text`, or whose paths and metadata have
     its words, which weigh `words` (None: the database's default)."""
@@ -146,6 +153,8 @@ def match_words(
         query_embedding=_listed(embedding),
         query_text=text,
         words=words,
+        diversity=diversity,
+        collapse=collapse,
         **options.arguments,
     )
     return _read(WordMatch, rows)

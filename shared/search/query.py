@@ -110,8 +110,9 @@ class QueryBody(Body):
     )
     words: Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1", InvalidWords)] = Field(
         ABSENT,
-        description="For a query of one text alone, how much its words count in a path and in metadata: this "
-        "times the share of them that an image has is added to its similarity. 0: only what images show.",
+        description="For a query of one text alone (refused beside another), how much its words count in a "
+        "path and in metadata: this times the share of them that an image has is added to its similarity, "
+        "before anything is varied or folded. 0: only what images show.",
     )
     filter: Annotated[Filter, Expected('an object like {"bucket": "images"}', InvalidFilter)] = ABSENT
 
@@ -161,6 +162,11 @@ class Query:
     @property
     def examples(self) -> tuple[Example, ...]:
         return (*self.like, *self.unlike)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is one text alone, whose words count in names and metadata, too."""
+        return not self.unlike and [one.kind for one in self.like] == ["text"]
 
 
 def from_json(body: bytes) -> Query:
@@ -217,4 +223,10 @@ def parse(fields: dict[str, Any]) -> Query:
     )
     if not query.examples:
         raise InvalidQuery()
+    if query.words is not None and not query.is_text:
+        raise InvalidWords(
+            f"words is {query.words:g}, and the query isn't one text alone: names and metadata count for no "
+            "other. Leave it out.",
+            value=query.words,
+        )
     return query

@@ -18,7 +18,7 @@ from shared.runtime.model_registry import ModelRegistry
 from shared.runtime.stopwatch import Stopwatch
 from shared.search import cursors, index, query_vectors
 from shared.search.cursors import Start
-from shared.search.index import ActiveModel, Match, Options, Recommendation, WordMatch
+from shared.search.index import ActiveModel, Match, Options, Recommendation, Scored, WordMatch
 from shared.search.preview_links import PreviewLinks
 from shared.search.query import Query
 from shared.search.query_examples import Example
@@ -37,7 +37,7 @@ POOL_NOTICE = (
     "With diversity or collapse, folded copies included, only the best 200 images are looked at: these are "
     "all. Narrow the search to see others."
 )
-POOL = 200  # images that recommend_documents looks at with diversity or collapse
+POOL = 200  # images that the database looks at with diversity or collapse
 URLs = dict[tuple[str, str], str]
 
 
@@ -99,11 +99,7 @@ class Search:
         vectors = self._embedding.embed(caller, model, query.examples)
         stopwatch.ends("embed")
         with self._metrics.step("match"):
-            matches = (
-                _match(database, vectors[query.like[0]], query, options)
-                if is_plain(query)
-                else _recommend(database, ids, vectors, query, options)
-            )
+            matches = _matches(database, ids, vectors, query, options)
         stopwatch.ends("match")
         with self._metrics.step("sign"):
             storage = self._storage(caller)
@@ -146,9 +142,9 @@ def _log(
 
 def _way(query: Query) -> str:
     """The SQL function that answers it."""
-    if not is_plain(query):
-        return "recommend_documents"
-    return "search_documents" if query.like[0].kind == "text" else "match_documents"
+    if query.is_text:
+        return "search_documents"
+    return "match_documents" if is_plain(query) else "recommend_documents"
 
 
 def is_plain(query: Query) -> bool:
@@ -182,20 +178,26 @@ def _sign(storage: Storage, matches: Sequence[Match]) -> URLs:
     return urls
 
 
-def _match(database: Database, vector: np.ndarray, query: Query, options: Options) -> Sequence[Match]:
-    (example,) = query.like
-    if example.kind == "text":
-        return index.match_words(database, vector, example.value, query.words, options)
-    return index.match(database, vector, options)
-
-
-def _recommend(
+def _matches(
     database: Database,
     ids: dict[Example, int],
     vectors: dict[Example, np.ndarray],
     query: Query,
     options: Options,
 ) -> Sequence[Match]:
+    if query.is_text:
+        (example,) = query.like
+        return index.match_words(
+            database,
+            vectors[example],
+            example.value,
+            options,
+            words=query.words,
+            diversity=query.diversity or None,
+            collapse=query.collapse,
+        )
+    if is_plain(query):
+        return index.match(database, vectors[query.like[0]], options)
     return index.recommend(
         database,
         query_vectors.as_json(query.like, ids, vectors),
@@ -265,7 +267,7 @@ def _folded(start: Start, matches: Sequence[Match]) -> int:
 
 
 def _copies(match: Match) -> list[dict[str, Any]]:
-    return match.duplicates if isinstance(match, Recommendation) else []
+    return match.duplicates if isinstance(match, Scored) else []
 
 
 def _closest(match: Match, query: Query) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8e1f88b1d5901bcf71d32fd7887769db457ce49234885124892152a43ea4ae3d'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1fe87c876c235e2630562056745e7b83e95f62d9acbf4d8504c3594bbb1490f2'
     ) then
       return;
     end if;
@@ -3791,41 +3791,57 @@ create or replace function public.search_documents(
   model text default null,
   query_kind text default 'text',
   min_confidence text default null,
-  best_confidence text default null
+  best_confidence text default null,
+  diversity double precision default 0,
+  collapse text default null
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
-  score double precision, found_by text[]
+  score double precision, found_by text[], duplicates jsonb
 )
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
 declare
   weight constant double precision := coalesce(search_documents.words, 0.5);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  -- The pool is the same for every page, as in recommend_documents.
+  is_pooled constant boolean := coalesce(diversity, 0) <> 0 or collapse is not null;
 begin
   perform neural_search.check_that(
     weight between 0 and 1, format('words is %s, expected a number from 0 to 1.', weight),
     'Leave it out, or give 0 to search by what images show alone.'
   );
   perform neural_search.check_page(page_after, 'score', 2.1);
+  if is_pooled then
+    perform neural_search.check_recommendation(
+      1, 'average', wanted, skipped, coalesce(diversity, 0), page_after, collapse, min_confidence, best_confidence, 200
+    );
+  end if;
   return query
   with found as materialized (
     select f.* from neural_search.find_similar(
-      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model,
+      query_embedding, similarity_threshold, case when is_pooled then 200 else wanted end,
+      case when is_pooled then 0 else skipped end, filter, page_after, model,
       coalesce(query_kind, 'text'), min_confidence, best_confidence, query_text, weight
-    ) as f
+    ) with ordinality as f (id, similarity, confidence, score, source, place)
   )
-  select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence, f.score,
+  select f.id, a.content, f.similarity, a.bucket_id, a.object_id, a.metadata, f.confidence, f.score,
     array_remove(array[
       case when f.source is null or f.confidence <> 'unrelated' then 'image' end,
       case when f.source & 1 > 0 then 'name' end,
       case when f.source & 2 > 0 then 'metadata' end
-    ], null)
-  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
-  order by f.score desc, f.id;
+    ], null), a.duplicates
+  from neural_search.arranged(
+    array(select p.id from found as p order by p.place), array(select p.score from found as p order by p.place),
+    coalesce(diversity, 0), collapse, wanted, case when is_pooled then skipped else 0 end
+  ) as a join found as f on f.id = a.id
+  order by a.rank;
 end
 $$;
 comment on function public.search_documents is
   'match_documents, with the words of paths and metadata beside the images: score is similarity plus words times the share '
-  'of query_text''s words that a document has, the best first, equals by id; found_by says image, name, metadata.';
+  'of query_text''s words that a document has, the best first, equals by id; found_by says image, name, metadata. More '
+  'varied or with copies folded as recommend_documents does it, by score.';
 
 
 -- From sql/lsh.sql
@@ -4488,6 +4504,59 @@ comment on function neural_search.diversified is
   'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
 
 
+-- What is found is ranked before, by whatever it is searched by. Its copies are folded first, and the rest varied.
+create or replace function neural_search.arranged(
+  ids bigint[], relevances double precision[], diversity double precision, collapse text, wanted integer, skipped integer
+) returns table (
+  rank bigint, id bigint, content text, bucket_id text, object_id uuid, metadata jsonb, duplicates jsonb
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  leaders constant integer[] := case when collapse is null then array(select generate_subscripts(ids, 1))
+    else neural_search.leaders(ids) end; -- of each the place of the one that it is folded into
+  places integer[] := array(
+    select l.place from unnest(leaders) with ordinality as l (leader, place) where l.leader = l.place order by l.place
+  );
+  left_over double precision[];
+  embeddings extensions.vector[];
+begin
+  if diversity > 0 then
+    with stored as materialized (
+      select d.id, d.embedding from neural_search.documents as d where d.id = any (ids)
+    )
+    select array_agg(relevances[p.place] order by p.rank), array_agg(s.embedding order by p.rank) into left_over, embeddings
+    from unnest(places) with ordinality as p (place, rank) left join stored as s on s.id = ids[p.place];
+    places = array(
+      select places[chosen.place]
+      from unnest(neural_search.diversified(left_over, embeddings, diversity, skipped + wanted))
+        with ordinality as chosen (place, rank)
+      order by chosen.rank
+    );
+  end if;
+  places = places[skipped + 1:skipped + wanted];
+
+  return query
+  with told as materialized (
+    select d.* from neural_search.described(array(
+      select ids[l.place] from unnest(leaders) with ordinality as l (leader, place) where l.leader = any (places)
+    )) as d
+  )
+  select p.rank, t.id, t.content, t.bucket_id, t.object_id, t.metadata, (
+    select coalesce(
+      jsonb_agg(jsonb_build_object('id', c.id, 'bucket', c.bucket_id, 'name', c.content) order by l.place), '[]'
+    )
+    from unnest(leaders) with ordinality as l (leader, place) join told as c on c.id = ids[l.place]
+    where l.leader = p.place and l.place <> p.place
+  )
+  from unnest(places) with ordinality as p (place, rank) join told as t on t.id = ids[p.place]
+  order by p.rank;
+end
+$$;
+comment on function neural_search.arranged is
+  'Of these documents, the best first, so many after so many: their copies folded where these are to be, and varied by '
+  'their relevance; with what callers are told of them.';
+
+
 create or replace function neural_search.check_recommendation(
   examples integer, strategy text, match_count integer, skip_count integer, diversity double precision,
   page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
@@ -4560,10 +4629,6 @@ declare
   pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
   depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
   pool neural_search.candidate[];
-  leaders integer[]; -- of each in the pool the place of the one that it is folded into
-  places integer[]; -- in the pool, of the results in their order
-  relevances double precision[];
-  embeddings extensions.vector[];
 begin
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
@@ -4578,43 +4643,15 @@ begin
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
     return;
   end if;
-  leaders = case when collapse is null then array(select generate_subscripts(pool, 1))
-    else neural_search.leaders(array(select c.id from unnest(pool) with ordinality as c order by c.ordinality)) end;
-  places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
-    where l.leader = l.ordinality order by 1);
-  if diversity > 0 then
-    with stored as materialized (
-      select d.id, d.embedding from neural_search.documents as d where d.id = any (array(select c.id from unnest(pool) as c))
-    )
-    select array_agg(c.relevance order by c.ordinality), array_agg(s.embedding order by c.ordinality)
-      into relevances, embeddings
-    from unnest(pool) with ordinality as c left join stored as s on s.id = c.id
-    where c.ordinality = any (places);
-    places = array(
-      select places[chosen.place]
-      from unnest(neural_search.diversified(relevances, embeddings, diversity, skipped + wanted))
-        with ordinality as chosen (place, rank)
-      order by chosen.rank
-    );
-  end if;
-  places = places[skipped + 1:skipped + wanted];
 
   return query
-  with told as materialized (
-    select d.* from neural_search.described(array(
-      select c.id from unnest(pool) with ordinality as c where leaders[c.ordinality] = any (places)
-    )) as d
-  )
-  select c.id, t.content, c.similarity, t.bucket_id, t.object_id, t.metadata, c.confidence, c.score, c.closest, (
-    select coalesce(jsonb_agg(
-      jsonb_build_object('id', f.id, 'bucket', b.bucket_id, 'name', b.content) order by f.ordinality), '[]')
-    from unnest(pool) with ordinality as f join told as b on b.id = f.id
-    where leaders[f.ordinality] = c.ordinality and f.ordinality <> c.ordinality
-  )
-  from unnest(pool) with ordinality as c
-  join unnest(places) with ordinality as p (place, rank) on p.place = c.ordinality
-  join told as t on t.id = c.id
-  order by p.rank;
+  select c.id, a.content, c.similarity, a.bucket_id, a.object_id, a.metadata, c.confidence, c.score, c.closest, a.duplicates
+  from neural_search.arranged(
+    array(select p.id from unnest(pool) with ordinality as p order by p.ordinality),
+    array(select p.relevance from unnest(pool) with ordinality as p order by p.ordinality),
+    coalesce(diversity, 0), collapse, wanted, skipped
+  ) as a join unnest(pool) as c on c.id = a.id
+  order by a.rank;
 end
 $$;
 comment on function public.recommend_documents is
@@ -4788,7 +4825,8 @@ declare
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
     lsh_length, lsh_bits, check_that, check_range, check_vector, are_duplicates, last_document_id, check_example,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
-    is_confident, compared, best_score_pool, find_candidates, leaders, diversified, check_recommendation';
+    is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
+    check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
     record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, set_lsh,
@@ -4827,7 +4865,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '8e1f88b1d5901bcf71d32fd7887769db457ce49234885124892152a43ea4ae3d', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '1fe87c876c235e2630562056745e7b83e95f62d9acbf4d8504c3594bbb1490f2', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

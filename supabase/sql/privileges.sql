@@ -46,7 +46,8 @@ declare
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
     lsh_length, lsh_bits, check_that, check_range, check_vector, are_duplicates, last_document_id, check_example,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
-    is_confident, compared, best_score_pool, find_candidates, leaders, diversified, check_recommendation';
+    is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
+    check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
     record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, set_lsh,

@@ -429,6 +429,59 @@ comment on function neural_search.diversified is
   'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
 
 
+-- What is found is ranked before, by whatever it is searched by. Its copies are folded first, and the rest varied.
+create or replace function neural_search.arranged(
+  ids bigint[], relevances double precision[], diversity double precision, collapse text, wanted integer, skipped integer
+) returns table (
+  rank bigint, id bigint, content text, bucket_id text, object_id uuid, metadata jsonb, duplicates jsonb
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  leaders constant integer[] := case when collapse is null then array(select generate_subscripts(ids, 1))
+    else neural_search.leaders(ids) end; -- of each the place of the one that it is folded into
+  places integer[] := array(
+    select l.place from unnest(leaders) with ordinality as l (leader, place) where l.leader = l.place order by l.place
+  );
+  left_over double precision[];
+  embeddings extensions.vector[];
+begin
+  if diversity > 0 then
+    with stored as materialized (
+      select d.id, d.embedding from neural_search.documents as d where d.id = any (ids)
+    )
+    select array_agg(relevances[p.place] order by p.rank), array_agg(s.embedding order by p.rank) into left_over, embeddings
+    from unnest(places) with ordinality as p (place, rank) left join stored as s on s.id = ids[p.place];
+    places = array(
+      select places[chosen.place]
+      from unnest(neural_search.diversified(left_over, embeddings, diversity, skipped + wanted))
+        with ordinality as chosen (place, rank)
+      order by chosen.rank
+    );
+  end if;
+  places = places[skipped + 1:skipped + wanted];
+
+  return query
+  with told as materialized (
+    select d.* from neural_search.described(array(
+      select ids[l.place] from unnest(leaders) with ordinality as l (leader, place) where l.leader = any (places)
+    )) as d
+  )
+  select p.rank, t.id, t.content, t.bucket_id, t.object_id, t.metadata, (
+    select coalesce(
+      jsonb_agg(jsonb_build_object('id', c.id, 'bucket', c.bucket_id, 'name', c.content) order by l.place), '[]'
+    )
+    from unnest(leaders) with ordinality as l (leader, place) join told as c on c.id = ids[l.place]
+    where l.leader = p.place and l.place <> p.place
+  )
+  from unnest(places) with ordinality as p (place, rank) join told as t on t.id = ids[p.place]
+  order by p.rank;
+end
+$$;
+comment on function neural_search.arranged is
+  'Of these documents, the best first, so many after so many: their copies folded where these are to be, and varied by '
+  'their relevance; with what callers are told of them.';
+
+
 create or replace function neural_search.check_recommendation(
   examples integer, strategy text, match_count integer, skip_count integer, diversity double precision,
   page_after jsonb, collapse text, min_confidence text, best_confidence text, pool_size integer
@@ -501,10 +554,6 @@ declare
   pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
   depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
   pool neural_search.candidate[];
-  leaders integer[]; -- of each in the pool the place of the one that it is folded into
-  places integer[]; -- in the pool, of the results in their order
-  relevances double precision[];
-  embeddings extensions.vector[];
 begin
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
@@ -519,43 +568,15 @@ begin
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
     return;
   end if;
-  leaders = case when collapse is null then array(select generate_subscripts(pool, 1))
-    else neural_search.leaders(array(select c.id from unnest(pool) with ordinality as c order by c.ordinality)) end;
-  places = array(select l.ordinality from unnest(leaders) with ordinality as l (leader, ordinality)
-    where l.leader = l.ordinality order by 1);
-  if diversity > 0 then
-    with stored as materialized (
-      select d.id, d.embedding from neural_search.documents as d where d.id = any (array(select c.id from unnest(pool) as c))
-    )
-    select array_agg(c.relevance order by c.ordinality), array_agg(s.embedding order by c.ordinality)
-      into relevances, embeddings
-    from unnest(pool) with ordinality as c left join stored as s on s.id = c.id
-    where c.ordinality = any (places);
-    places = array(
-      select places[chosen.place]
-      from unnest(neural_search.diversified(relevances, embeddings, diversity, skipped + wanted))
-        with ordinality as chosen (place, rank)
-      order by chosen.rank
-    );
-  end if;
-  places = places[skipped + 1:skipped + wanted];
 
   return query
-  with told as materialized (
-    select d.* from neural_search.described(array(
-      select c.id from unnest(pool) with ordinality as c where leaders[c.ordinality] = any (places)
-    )) as d
-  )
-  select c.id, t.content, c.similarity, t.bucket_id, t.object_id, t.metadata, c.confidence, c.score, c.closest, (
-    select coalesce(jsonb_agg(
-      jsonb_build_object('id', f.id, 'bucket', b.bucket_id, 'name', b.content) order by f.ordinality), '[]')
-    from unnest(pool) with ordinality as f join told as b on b.id = f.id
-    where leaders[f.ordinality] = c.ordinality and f.ordinality <> c.ordinality
-  )
-  from unnest(pool) with ordinality as c
-  join unnest(places) with ordinality as p (place, rank) on p.place = c.ordinality
-  join told as t on t.id = c.id
-  order by p.rank;
+  select c.id, a.content, c.similarity, a.bucket_id, a.object_id, a.metadata, c.confidence, c.score, c.closest, a.duplicates
+  from neural_search.arranged(
+    array(select p.id from unnest(pool) with ordinality as p order by p.ordinality),
+    array(select p.relevance from unnest(pool) with ordinality as p order by p.ordinality),
+    coalesce(diversity, 0), collapse, wanted, skipped
+  ) as a join unnest(pool) as c on c.id = a.id
+  order by a.rank;
 end
 $$;
 comment on function public.recommend_documents is

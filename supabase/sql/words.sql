@@ -304,38 +304,54 @@ create or replace function public.search_documents(
   model text default null,
   query_kind text default 'text',
   min_confidence text default null,
-  best_confidence text default null
+  best_confidence text default null,
+  diversity double precision default 0,
+  collapse text default null
 ) returns table (
   id bigint, content text, similarity double precision, bucket_id text, object_id uuid, metadata jsonb, confidence text,
-  score double precision, found_by text[]
+  score double precision, found_by text[], duplicates jsonb
 )
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
 declare
   weight constant double precision := coalesce(search_documents.words, 0.5);
+  wanted constant integer := coalesce(match_count, 10);
+  skipped constant integer := coalesce(skip_count, 0);
+  -- The pool is the same for every page, as in recommend_documents.
+  is_pooled constant boolean := coalesce(diversity, 0) <> 0 or collapse is not null;
 begin
   perform neural_search.check_that(
     weight between 0 and 1, format('words is %s, expected a number from 0 to 1.', weight),
     'Leave it out, or give 0 to search by what images show alone.'
   );
   perform neural_search.check_page(page_after, 'score', 2.1);
+  if is_pooled then
+    perform neural_search.check_recommendation(
+      1, 'average', wanted, skipped, coalesce(diversity, 0), page_after, collapse, min_confidence, best_confidence, 200
+    );
+  end if;
   return query
   with found as materialized (
     select f.* from neural_search.find_similar(
-      query_embedding, similarity_threshold, match_count, skip_count, filter, page_after, model,
+      query_embedding, similarity_threshold, case when is_pooled then 200 else wanted end,
+      case when is_pooled then 0 else skipped end, filter, page_after, model,
       coalesce(query_kind, 'text'), min_confidence, best_confidence, query_text, weight
-    ) as f
+    ) with ordinality as f (id, similarity, confidence, score, source, place)
   )
-  select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence, f.score,
+  select f.id, a.content, f.similarity, a.bucket_id, a.object_id, a.metadata, f.confidence, f.score,
     array_remove(array[
       case when f.source is null or f.confidence <> 'unrelated' then 'image' end,
       case when f.source & 1 > 0 then 'name' end,
       case when f.source & 2 > 0 then 'metadata' end
-    ], null)
-  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
-  order by f.score desc, f.id;
+    ], null), a.duplicates
+  from neural_search.arranged(
+    array(select p.id from found as p order by p.place), array(select p.score from found as p order by p.place),
+    coalesce(diversity, 0), collapse, wanted, case when is_pooled then skipped else 0 end
+  ) as a join found as f on f.id = a.id
+  order by a.rank;
 end
 $$;
 comment on function public.search_documents is
   'match_documents, with the words of paths and metadata beside the images: score is similarity plus words times the share '
-  'of query_text''s words that a document has, the best first, equals by id; found_by says image, name, metadata.';
+  'of query_text''s words that a document has, the best first, equals by id; found_by says image, name, metadata. More '
+  'varied or with copies folded as recommend_documents does it, by score.';

@@ -82,6 +82,7 @@ HELPERS = {
     "neural_search.find_matches",
     "neural_search.find_page",
     "neural_search.find_page_by_words",
+    "neural_search.arranged",
     "neural_search.find_public",
     "neural_search.find_seen",
     "neural_search.find_similar",

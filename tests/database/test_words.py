@@ -166,6 +166,82 @@ def test_pages_follow_each_other_whatever_is_uploaded_and_deleted_in_between(db,
     ]
 
 
+def folded(connection, text, **arguments):
+    """Each result's name, with those of its copies."""
+    columns = "content, array(select c ->> 'name' from jsonb_array_elements(duplicates) as c)"
+    return search(connection, text, columns=columns, **{"collapse": "duplicates", **arguments})
+
+
+def show(connection, pictures):
+    """Documents of these names are copies where they show the same picture."""
+    for name, picture in pictures.items():
+        connection.execute(
+            "update neural_search.documents set content_hash = %s where content = %s", [picture, name]
+        )
+
+
+def test_copies_are_folded_in_the_order_that_words_give(db, levels, make_document):
+    make_document("near.png", 10, 1)
+    make_document("1.png", 1, 1), make_document("my owl photo.png", 1, 1.1)
+    make_document("far.png", -1, 1), make_document("owl far.png", -1, 2)
+    owls, strangers = ("1.png", "my owl photo.png"), ("far.png", "owl far.png")
+    show(db, {"near.png": "near"} | dict.fromkeys(owls, "owl") | dict.fromkeys(strangers, "far"))
+    assert folded(db, "my owl photo") == [
+        ("my owl photo.png", ["1.png"]),
+        ("near.png", []),
+        ("owl far.png", ["far.png"]),
+    ]
+    assert folded(db, "my owl photo", words=0.0) == [
+        ("near.png", []),
+        ("1.png", ["my owl photo.png"]),
+        ("owl far.png", ["far.png"]),
+    ]
+    columns = "content, round(score::numeric, 3)::float, found_by"
+    assert search(db, "my owl photo", columns=columns, collapse="duplicates", match_count=1) == [
+        ("my owl photo.png", 1.173, ["image", "name"])
+    ]
+
+
+def test_results_are_varied_by_the_score_that_words_give(db, make_document):
+    make_document("near.png", 1), make_document("near too.png", 1, 0.1), make_document("owl.png", 1, 3)
+    assert names(db, "owl", diversity=0.6, words=0.0) == ["near.png", "owl.png", "near too.png"]
+    assert names(db, "owl", diversity=0.6, words=1.0) == ["owl.png", "near.png", "near too.png"]
+    assert names(db, "owl", diversity=0.01, words=0.0)[0] == "near.png"
+
+
+@pytest.mark.parametrize("arranged", [{"collapse": "duplicates"}, {"diversity": 0.3}])
+def test_pages_of_folded_or_varied_results_hold_everything_once(db, make_document, arranged):
+    for n in range(60):  # every third is a copy of the one before
+        make_document(
+            f"{'owl' if n % 4 == 0 else 'cat'}/{n}.png", 1, n / 20, content_hash=f"{n - (n % 3 == 2)}"
+        )
+    columns = "content, duplicates"
+    whole = search(db, "an owl", columns=columns, match_count=200, **arranged)
+    pages = [
+        row
+        for skip in range(0, 70, 7)
+        for row in search(db, "an owl", columns=columns, match_count=7, skip_count=skip, **arranged)
+    ]
+    told = [name for name, _ in whole] + [copy["name"] for _, copies in whole for copy in copies]
+    assert pages == whole and len(told) == len(set(told)) == 60
+    assert whole[0][0].startswith("owl/")
+
+
+@pytest.mark.parametrize(
+    ("arranged", "said"),
+    [
+        ({"diversity": -0.1}, "diversity is -0.1, expected 0 to 1"),
+        ({"diversity": float("nan")}, "diversity is NaN, expected 0 to 1"),
+        ({"collapse": "all"}, 'collapse is "all", expected duplicates or null'),
+        ({"collapse": "duplicates", "match_count": 201}, "expected at most 200"),
+        ({"diversity": 0.5, "page_after": Jsonb({"score": 1, "id": 1})}, "page_after is given beside"),
+    ],
+)
+def test_an_arrangement_that_makes_no_sense_is_refused(db, arranged, said):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=said):
+        search(db, "a", **arranged)
+
+
 def test_a_filter_holds_for_words_too(db, make_document):
     (
         make_document("in/giraffe.png", 1, 1),

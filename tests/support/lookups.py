@@ -182,6 +182,13 @@ def by_copies(caller: Caller) -> Seen:
     return _pairs(rows) | {pair for row in rows for pair in _pairs(row["duplicates"], "bucket", "name")}
 
 
+def by_words_and_copies(caller: Caller) -> Seen:
+    """As by_copies, and the names of the folded ones weigh most."""
+    wide = {"query_embedding": RED, "query_text": "acme reds", "similarity_threshold": -1, "words": 1}
+    rows = caller.rpc("search_documents", **wide, match_count=200, collapse="duplicates")
+    return _pairs(rows) | {pair for row in rows for pair in _pairs(row["duplicates"], "bucket", "name")}
+
+
 def by_fingerprint(caller: Caller) -> Seen:
     return _pairs(caller.rpc("list_fingerprints"))
 
@@ -228,6 +235,7 @@ SEARCHES: dict[str, Callable[[Caller], Seen]] = {
     "match_documents, each page after the last": by_pages_after_the_last,
     "search_documents": by_words,
     "search_documents, each page after the last": by_words_page_by_page,
+    "search_documents, copies folded": by_words_and_copies,
     "the table of words": by_the_table_of_words,
     "recommend_documents": by_recommendation,
     "recommend_documents, by the best score": by_best_score,

@@ -599,7 +599,7 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
-            /** @description For a query of one text alone, how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity. 0: only what images show. */
+            /** @description For a query of one text alone (refused beside another), how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity, before anything is varied or folded. 0: only what images show. */
             words?: number;
             filter?: components["schemas"]["Filter"];
             /** @description Only in this bucket. */

@@ -45,7 +45,7 @@ def postgrest() -> RpcTransport:
         recommend_documents=[match | {"score": 0.7, "closest": 0, "duplicates": []}],
         active_model=[{"name": "colours", "dimensions": 4}],
         match_documents=[match],
-        search_documents=[match | {"score": 1.4, "found_by": ["image", "name"]}],
+        search_documents=[match | {"score": 1.4, "found_by": ["image", "name"], "duplicates": []}],
         get_embeddings=[],
         object_states=[{"name": "a.png", "object_id": "7", "state": "searchable", "reason": None}],
     )
@@ -266,6 +266,9 @@ def refused(answer: TestResponse) -> tuple[int, str]:
         ({"json": {"text": "red", "cursor": "forged"}}, (400, "invalid-cursor")),
         ({"json": {"text": "red", "words": 1.5}}, (400, "invalid-words")),
         ({"json": {"text": "red", "words": "0.5"}}, (400, "invalid-words")),
+        ({"json": {"text": ["red", "blue"], "words": 0.5}}, (400, "invalid-words")),
+        ({"json": {"like": 7, "words": 0.5}}, (400, "invalid-words")),
+        ({"json": {"text": "red", "unlike": 7, "words": 0}}, (400, "invalid-words")),
         ({"json": {"text": "red", "cursor": ""}}, (400, "invalid-query")),
         ({"json": {"text": "red", "offset": 300, "diversity": 1}}, (400, "invalid-limit")),
         ({"json": {"like": {"id": 7, "weight": 0}}}, (400, "invalid-query")),

@@ -78,7 +78,7 @@ def recommended(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def worded(number: int, **changes: Any) -> dict[str, Any]:
-    return match(number, **{"score": 1.5 - number / 100, "found_by": ["image"], **changes})
+    return match(number, **{"score": 1.5 - number / 100, "found_by": ["image"], "duplicates": [], **changes})
 
 
 def stored(number: int, **changes: Any) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def test_several_examples_are_recommended_from_with_their_weights(
     [
         (stored_query(7), "image"),
         (stored_query(unlike=(7,)), "image"),
-        (Query(like=(example("text", "red"),), diversity=0.5), "text"),
+        (Query(like=(example("text", "red"), example("text", "blue", index=1))), "text"),
         (Query(unlike=(example("text", "red", "unlike"),)), "text"),
         (Query(like=(example("text", "red"), example("id", 7))), "mixed"),
     ],
@@ -239,7 +239,7 @@ def test_each_result_names_its_closest_example_as_it_was_given(
 def test_copies_that_were_folded_have_a_url_too(postgrest: RpcTransport, storage: responses.RequestsMock):
     copy = {"id": 9, "bucket": "images", "name": "9.png"}
     postgrest.answers["recommend_documents"] = [recommended(1, duplicates=[copy])]
-    [found] = find(postgrest, Query(like=RED.like, collapse="duplicates"))
+    [found] = find(postgrest, stored_query(7, collapse="duplicates"))
     assert found.duplicates == [copy | {"url": f"{URL}/storage/v1/object/sign/images/9.png?token=t"}]
 
 
@@ -334,6 +334,19 @@ def test_each_result_of_a_text_says_why_it_was_found(
     assert [one.found_by for one in results] == [["image"], ["name"]]
     [asked] = postgrest.called("search_documents")
     assert asked.get("words") == words
+
+
+@pytest.mark.parametrize("arranged", [{"collapse": "duplicates"}, {"diversity": 0.5}])
+def test_the_words_of_a_text_count_where_results_are_varied_or_folded(
+    postgrest: RpcTransport, storage: responses.RequestsMock, arranged: dict[str, Any]
+):
+    copy = {"id": 9, "bucket": "images", "name": "9.png"}
+    postgrest.answers["search_documents"] = [worded(1, found_by=["name"], duplicates=[copy])]
+    [found] = find(postgrest, replace(RED, words=1.0, **arranged))
+    assert (found.found_by, [one["id"] for one in found.duplicates]) == (["name"], [9])
+    [asked] = postgrest.called("search_documents")
+    assert asked["words"] == 1 and arranged.items() <= asked.items()
+    assert not postgrest.called("recommend_documents")
 
 
 def test_only_an_empty_first_page_lists_the_possible_reasons(
