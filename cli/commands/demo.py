@@ -155,7 +155,12 @@ def _print_results(title: str, results: list[dict[str, Any]], took: float) -> No
             f"The query by {title} found nothing. `neural-search doctor` finds the cause."
         )
     for result in results:
-        output.say(f"  {result['similarity']:.3f}  {result['name']}")
+        output.say(f"  {result['similarity']:.3f}  {result['name']}{_found_by(result['found_by'])}")
+
+
+def _found_by(ways: list[str]) -> str:
+    """Why a result may stand above more similar ones."""
+    return "" if ways == ["image"] else f"  (found by {' and '.join(ways)})"
 
 
 def _say_how_to_go_on(target: Settings, *, samples: bool) -> None:

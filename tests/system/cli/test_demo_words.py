@@ -9,8 +9,12 @@ from support.command_line import CommandLine
 
 
 @pytest.fixture(scope="module")
-def demo(stack: CommandLine) -> CommandLine:
-    stack.spawn("demo", "--once")
+def printed(stack: CommandLine) -> str:
+    return stack.spawn("demo", "--once").stdout
+
+
+@pytest.fixture(scope="module")
+def demo(stack: CommandLine, printed: str) -> CommandLine:
     return stack
 
 
@@ -29,6 +33,17 @@ def test_plain_words_are_answered(demo: CommandLine, words: str):
 def test_a_name_is_found_first_and_says_so(demo: CommandLine):
     [first] = search(demo, "--text", "windmill", "--limit", "1")
     assert "windmill" in first["name"] and "name" in first["found_by"]
+
+
+def test_the_demo_says_what_was_found_by_its_name(printed: str):
+    assert "  monuments/castle_clinton.jpg  (found by name)\n" in printed
+    assert "  energy/windmill_3.jpg\n" in printed
+
+
+@pytest.mark.parametrize("arranged", [("--collapse",), ("--diversity", "0.3")])
+def test_a_name_is_found_first_where_results_are_folded_or_varied(demo: CommandLine, arranged: tuple[str]):
+    first, *_ = search(demo, "--text", "clinton", *arranged)
+    assert first["name"] == "monuments/castle_clinton.jpg" and "name" in first["found_by"]
 
 
 def test_less_of_one_of_the_first_results_leaves_the_others(demo: CommandLine):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
+from itertools import takewhile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from psycopg.types.json import Jsonb
 from support.databases import Clone, make_crowd
 from support.sample_photographs import SAMPLES, Photographs
 
@@ -16,7 +19,9 @@ from shared.embedding import Embedder
 from shared.embedding.conversion import rounding
 from shared.embedding.engines.openvino_runtime import ov
 from shared.errors import BrokenImage, EmptyImage, InvalidQuery, NotAnImage
+from shared.settings import CHECKOUT
 
+DEMO = r"  (\d\.\d{3})  (\S+)(?:  \(found by .+\))?"
 TEXTS = [
     "a castle",
     "renewable energy",
@@ -195,6 +200,48 @@ def test_plain_words_find_what_they_name_first(photographs: Photographs) -> None
     right = [plain_words.stem(key) in names for key, names in zip(found, words.values(), strict=True)]
     assert len(right) == 60
     assert sum(right) >= plain_words.FLOOR
+
+
+def shown(readme: str, title: str, line: str) -> list[tuple[str, ...]]:
+    """The results of the search of this title that a README shows."""
+    below = (CHECKOUT / readme).read_text().split(f"{title}\n")[1].splitlines()
+    return [found.groups() for found in takewhile(bool, (re.fullmatch(line, one) for one in below)) if found]
+
+
+def test_the_readmes_show_what_the_samples_searches_find(photographs: Photographs, database: Clone) -> None:
+    names = [*photographs.names, "examples/owl.jpg"]
+    owl = photographs.vector_of("animals/owl.jpg").tolist()
+    [castle] = photographs.embedder.embed_texts(["a castle"]).tolist()
+    make_crowd(database, [*photographs.vectors.tolist(), owl], names, [None] * len(names))
+    liked = [{"embedding": owl}, {"embedding": castle, "weight": 0.5, "kind": "text"}]
+    with database.connect() as connection:
+        connection.execute("select neural_search.write_words()")
+
+        def rows(call: str, *given: object) -> list[tuple[str, float]]:
+            statement = f"select content, similarity from {call}"
+            return connection.execute(statement.encode(), given).fetchall()
+
+        to_vector = "%s::real[]::extensions.vector"
+        by_text = rows(f"search_documents({to_vector}, 'a castle', match_count => 5)", castle)
+        by_image = rows(f"match_documents({to_vector}, match_count => 5)", owl)
+        either = rows(
+            "recommend_documents(%s, strategy => 'best_score', diversity => 0.2, match_count => 6)",
+            Jsonb(liked),
+        )
+    example = r"(\d\.\d{3})  images/(\S+)"
+    told = {
+        "README.md": (shown("README.md", r"Query by text 'a castle' (144 ms)", DEMO), by_text[:4]),
+        "by image": (shown("examples/README.md", "Like owl.jpg:", example), by_image),
+        "by text": (shown("examples/README.md", "a castle:", example), by_text),
+        "either": (
+            shown("examples/README.md", "Like either, without the image itself:", example),
+            [one for one in either if one[0] != "examples/owl.jpg"],
+        ),
+    }
+    for place, (lines, found) in told.items():
+        assert [name for _, name in lines] == [name for name, _ in found], place
+        similarities = [float(similarity) for similarity, _ in lines]
+        assert similarities == pytest.approx([similarity for _, similarity in found], abs=0.005), place
 
 
 def test_plain_words_with_the_photographs_names_find_more(photographs: Photographs, database: Clone) -> None:

@@ -79,6 +79,25 @@ def test_it_is_read_in_five_minutes():
     assert len(README.split()) <= 1200
 
 
+@pytest.mark.parametrize("path", ["README.md", "examples/README.md"])
+def test_no_line_is_longer_than_a_terminal(path: str):
+    assert [line for line in (CHECKOUT / path).read_text().splitlines() if len(line) > 130] == []
+
+
+def test_the_albums_hold_as_many_images_as_it_says():
+    for name, folder, kind in (("Ada", "household", "household things"), ("Grace", "tools", "tools")):
+        images = len(list((CHECKOUT / "examples" / "images" / folder).glob("*.jpg")))
+        assert re.search(rf"{name} (also sees )?{images} {kind}", README), (name, images)
+
+
+def test_following_it_leaves_no_file_untracked():
+    """npm's lock names the registry of the machine that it was made on."""
+    folders = [path.parent for path in CHECKOUT.glob("[ep]*/*/package.json")]
+    locks = [folder / "package-lock.json" for folder in folders]
+    done = subprocess.run(["git", "check-ignore", *locks], cwd=CHECKOUT, capture_output=True, text=True)
+    assert len(locks) >= 3 and len(done.stdout.splitlines()) == len(locks)
+
+
 def test_its_links_lead_somewhere():
     targets = {link.split("#")[0] for link in re.findall(r"\]\((?!https?:)([^)]+)\)", README)}
     assert [target for target in sorted(targets) if not (CHECKOUT / target).exists()] == []
