@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1fe87c876c235e2630562056745e7b83e95f62d9acbf4d8504c3594bbb1490f2'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f1e85e96db04efe6b69539c598d615c35d736605c2dcd3c0ccb8133151f4fc1e'
     ) then
       return;
     end if;
@@ -2611,7 +2611,7 @@ begin
     raise exception 'No model is active.'
       using errcode = 'object_not_in_prerequisite_state', hint = 'Activate one of neural_search.models.';
   end if;
-  raise exception 'model is %, expected one that is active or standby.', quote_literal(model)
+  raise exception 'model is %, expected one that is active or standby.', quote_literal(left(model, 100))
     using errcode = 'invalid_parameter_value', hint = 'Leave it out to search with the one that active_model() names.';
 end
 $$;
@@ -3059,7 +3059,7 @@ begin
   );
   perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
   perform neural_search.check_that(
-    query_kind in ('image', 'text', 'mixed'), format('query_kind is %L, expected image, text or mixed.', query_kind),
+    query_kind in ('image', 'text', 'mixed'), format('query_kind is %L, expected image, text or mixed.', left(query_kind, 100)),
     'Say what query_embedding was made from.'
   );
   perform neural_search.check_confidence('min_confidence', min_confidence);
@@ -3305,13 +3305,28 @@ $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
 
+-- Storage's names have at most 1,024 bytes; longer ones would be sorted and told back for nothing.
+create or replace function neural_search.check_names(names text[]) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_count('names', cardinality(names));
+  perform neural_search.check_that(
+    names is null or pg_column_size(names) <= 2000000,
+    format('names have %s bytes, expected at most 2000000.', pg_column_size(names)),
+    'Give the paths of objects, some at a time.'
+  );
+end
+$$;
+comment on function neural_search.check_names is 'Raises, with the remedy, for more or longer names than one call may give.';
+
+
 create or replace function public.get_embeddings(
   document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language plpgsql stable set search_path = '' as $$
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
-  perform neural_search.check_count('names', cardinality(names));
+  perform neural_search.check_names(names);
   if not neural_search.policies_work() then
     return;
   end if;
@@ -3406,7 +3421,7 @@ create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
 begin
-  perform neural_search.check_count('names', cardinality(names));
+  perform neural_search.check_names(names);
   return query
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason
@@ -4123,7 +4138,13 @@ begin
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
-  perform neural_search.check_that( -- before the work of reading them
+  -- Before the work of reading them; as much as a hundred vectors may take.
+  perform neural_search.check_that(
+    pg_column_size(examples) <= 100000 + 6400 * dimensions,
+    format('%s have %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
+    'Give at most 100 examples, each an id or an embedding of the model.'
+  );
+  perform neural_search.check_that(
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
@@ -4818,7 +4839,7 @@ declare
   parts constant text := '
     confidence_levels, check_confidence, level_of, confidence_of, live_objects, check_failure, note_failure,
     log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
-    declared_conditions, visible_objects, filter_keys, is_kind, check_count, is_public, public_buckets, can_see,
+    declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, first_depth, check_depth, following, find_page, find_similar,
@@ -4865,7 +4886,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '1fe87c876c235e2630562056745e7b83e95f62d9acbf4d8504c3594bbb1490f2', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'f1e85e96db04efe6b69539c598d615c35d736605c2dcd3c0ccb8133151f4fc1e', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

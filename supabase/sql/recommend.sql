@@ -48,7 +48,13 @@ begin
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
-  perform neural_search.check_that( -- before the work of reading them
+  -- Before the work of reading them; as much as a hundred vectors may take.
+  perform neural_search.check_that(
+    pg_column_size(examples) <= 100000 + 6400 * dimensions,
+    format('%s have %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
+    'Give at most 100 examples, each an id or an embedding of the model.'
+  );
+  perform neural_search.check_that(
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );

@@ -22,7 +22,7 @@ begin
     raise exception 'No model is active.'
       using errcode = 'object_not_in_prerequisite_state', hint = 'Activate one of neural_search.models.';
   end if;
-  raise exception 'model is %, expected one that is active or standby.', quote_literal(model)
+  raise exception 'model is %, expected one that is active or standby.', quote_literal(left(model, 100))
     using errcode = 'invalid_parameter_value', hint = 'Leave it out to search with the one that active_model() names.';
 end
 $$;
@@ -470,7 +470,7 @@ begin
   );
   perform neural_search.check_range('skip_count', skip_count, 0, 10000, 'Page through more results with page_after.');
   perform neural_search.check_that(
-    query_kind in ('image', 'text', 'mixed'), format('query_kind is %L, expected image, text or mixed.', query_kind),
+    query_kind in ('image', 'text', 'mixed'), format('query_kind is %L, expected image, text or mixed.', left(query_kind, 100)),
     'Say what query_embedding was made from.'
   );
   perform neural_search.check_confidence('min_confidence', min_confidence);
@@ -716,13 +716,28 @@ $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
 
+-- Storage's names have at most 1,024 bytes; longer ones would be sorted and told back for nothing.
+create or replace function neural_search.check_names(names text[]) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_count('names', cardinality(names));
+  perform neural_search.check_that(
+    names is null or pg_column_size(names) <= 2000000,
+    format('names have %s bytes, expected at most 2000000.', pg_column_size(names)),
+    'Give the paths of objects, some at a time.'
+  );
+end
+$$;
+comment on function neural_search.check_names is 'Raises, with the remedy, for more or longer names than one call may give.';
+
+
 create or replace function public.get_embeddings(
   document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language plpgsql stable set search_path = '' as $$
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
-  perform neural_search.check_count('names', cardinality(names));
+  perform neural_search.check_names(names);
   if not neural_search.policies_work() then
     return;
   end if;
@@ -817,7 +832,7 @@ create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
 begin
-  perform neural_search.check_count('names', cardinality(names));
+  perform neural_search.check_names(names);
   return query
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason

@@ -58,6 +58,7 @@ HELPERS = {
     "neural_search.check_example",
     "neural_search.check_failure",
     "neural_search.check_filter",
+    "neural_search.check_names",
     "neural_search.check_page",
     "neural_search.check_range",
     "neural_search.check_recommendation",

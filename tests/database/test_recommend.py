@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.databases import as_role, vector
+from support.databases import DIMENSIONS, as_role, vector
 
 RECOMMEND = "select content, similarity, score, closest, duplicates, id from public.recommend_documents"
 ME = "00000000-0000-4000-8000-000000000001"
@@ -458,6 +458,16 @@ def test_what_is_no_vector_is_refused_as_a_value(db, example):
 def test_arguments_that_make_no_sense_are_refused(db, strategy, arguments, message):
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
         rows(db, [embedding(1)], **{"strategy": strategy} | arguments)
+
+
+@pytest.mark.parametrize("example", [{"embedding": [0.1] * 20_000}, {"id": 1, "note": "x" * 1_000_000}])
+def test_examples_take_no_more_than_a_hundred_vectors_do(db, example):
+    for given in ({"likes": [example] * 50}, {"unlikes": [example] * 50}):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"likes have \d+ bytes, expected"):
+            rows(db, **given)
+    with_digits = [json.dumps([-0.12345678901234567] * DIMENSIONS)] * 100
+    rows(db, [{"embedding": json.loads(each)} for each in with_digits])
+    rows(db, [{"embedding": each} for each in with_digits])
 
 
 # Pages.

@@ -111,6 +111,20 @@ def test_a_call_names_a_thousand_documents_at_most(db, make_document, call, name
     assert caught.value.diag.message_hint == "Ask for some at a time."
 
 
+@pytest.mark.parametrize("call", ["public.object_states('images', %s)", "public.get_embeddings(names => %s)"])
+def test_names_take_no_more_than_names_in_storage_may(db, call):
+    longest = ["x" * 1020 + f"{n:04}" for n in range(1000)]
+    db.execute(f"select from {call}", [longest])
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="expected at most 2000000"):
+        db.execute(f"select from {call}", [[name * 2 for name in longest]])
+
+
+def test_a_refusal_tells_back_the_beginning_of_a_long_text(db):
+    for argument in ("model", "query_kind", "min_confidence"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"{argument} is 'x{{100}}'"):
+            found(db, **{argument: "x" * 1_000_000})
+
+
 def test_a_search_can_be_narrowed_to_a_bucket_and_a_prefix(db, make_document):
     db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
     db.execute("select public.index_bucket('attic')")
