@@ -15,6 +15,10 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
 }  # the others: 400
+HEADERS = (
+    "The request has more than 100 headers, or one of more than 8190 bytes. Leave some out or shorten it."
+)
+UNREADABLE = "The request is no HTTP/1.1 that can be read. Send it as any client does"
 OURS = errors.InvalidResponseHeader, errors.InvalidResponseHeaderName
 
 
@@ -25,8 +29,8 @@ def answer(error: BaseException) -> bytes:
         return _response(HTTPStatus.INTERNAL_SERVER_ERROR, NeuralSearchError())
     name = type(error).__name__
     logs.write("unreadable request", severity="DEBUG", error_class=name)
-    text = f"This is no HTTP request that can be read ({name}). Send HTTP/1.1, as any client does."
-    return _response(STATUSES.get(type(error), HTTPStatus.BAD_REQUEST), RequestError(text))
+    status = STATUSES.get(type(error), HTTPStatus.BAD_REQUEST)
+    return _response(status, RequestError(HEADERS if status == 431 else f"{UNREADABLE} ({name})."))
 
 
 def _response(status: HTTPStatus, error: NeuralSearchError) -> bytes:
