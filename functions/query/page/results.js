@@ -15,6 +15,7 @@ const PATIENCE = 60; // seconds of Retry-After that the page itself waits
 const SKELETONS_AFTER = 150; // ms; a quicker answer replaces the old results without a flicker
 const SAMPLE = "a nice view outdoors"; // finds some images to start from
 const FOLDED = { collapse: "duplicates" };
+const END = "Only the best 200 images are looked at, copies included: these are all. Narrow the search to see others."; // the API's notice, without its fields' names
 
 let query = empty();
 let results = [];
@@ -94,7 +95,7 @@ async function loadMore() {
   try {
     const answer = await ask({ cursor: next });
     if (current()) await add(answer, current);
-    if (current()) grid.focusTile(before);
+    if (current()) grid.focusTile(Math.min(before, results.length - 1));
   } catch (error) {
     if (current()) failedToAdd(error);
   }
@@ -120,7 +121,7 @@ function tiles() {
 function shown(answer) {
   next = answer.next_cursor;
   byId("more").hidden = !next;
-  say("end", answer.notice ?? "");
+  say("end", answer.notice ? END : "");
   byId("status").title = `Model: ${answer.model}`;
   sayHowMany();
   callbacks.found(results);

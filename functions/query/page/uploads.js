@@ -241,7 +241,7 @@ function summarize() {
 }
 
 /** `name` with only the characters that Storage takes in an object's name; other letters become Latin ones. */
-export async function storageName(name) {
+async function storageName(name) {
   const plain = /^[\x00-\x7f]*$/.test(name) ? name : (await import("./vendor/any-ascii.js")).default(name.normalize("NFC"));
   return plain.replace(/[^A-Za-z0-9_!.*'() &$=@;:+,?-]+/g, "-") || "image";
 }

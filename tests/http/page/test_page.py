@@ -15,6 +15,7 @@ from support.fake_query import PHOTOS, Fake
 from support.waiting import eventually
 
 from shared import errors
+from shared.search.search import POOL, POOL_NOTICE
 
 CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
 FOLDED = {"collapse": "duplicates"}  # copies, in every search
@@ -339,11 +340,19 @@ def test_more_variety_is_a_switch_that_the_address_keeps(page: Page, site: str, 
 
 
 def test_where_only_the_best_exist_the_page_says_so_at_its_end(page: Page, site: str, fake: Fake):
-    fake.end, fake.names = "Only the best 200 are looked at.", fake.names[:30]
+    fake.end, fake.names = POOL_NOTICE, fake.names[:30]
     open_results(page, site)
     expect(page.locator("#end")).to_be_empty()
     page.get_by_role("button", name="Load more").click()
-    expect(page.locator("#end")).to_have_text("Only the best 200 are looked at.")
+    expect(page.locator("#end")).to_contain_text(f"Only the best {POOL} images are looked at, copies included")
+
+
+def test_the_focus_stays_among_the_results_where_no_more_came(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    fake.names = fake.names[:24]
+    page.get_by_role("button", name="Load more").click()
+    expect(page.get_by_role("button", name="Load more")).to_be_hidden()
+    expect(page.locator(".tile .open").nth(23)).to_be_focused()
 
 
 def test_skeletons_hold_the_place_while_a_search_takes_long(page: Page, site: str, fake: Fake):
