@@ -36,7 +36,7 @@ class Fake:
     found: int | None = None  # how many images come close to the query
     shows_photos: bool = True
     tells: bool = True  # the confidence of each result
-    copies: int = 0  # of the best result
+    copies: int = 0  # of the best result, where they are folded
     retry_after: int | None = None  # seconds, with the problem
     states: dict[str, str] = field(default_factory=dict)  # of objects by name; searchable where it isn't told
     deletable: set[str] | None = None  # names; None: all of them
@@ -60,10 +60,12 @@ class Fake:
             return JSONResponse(self.problem, self.problem["status"], headers, media_type=kind)
         offset, limit = int(query.get("cursor", 0)), query.get("limit", 10)
         ranked = sorted(self.names, key=lambda name: (-affinity(name, query), spread(name)))
-        results = [self.result(name, rank) for rank, name in enumerate(ranked)]
+        copies = self.copies if query.get("collapse") else 0
+        results = [self.result(name, rank, 0 if rank else copies) for rank, name in enumerate(ranked)]
         page, cursor = results[offset : offset + limit], str(offset + limit)
         more = cursor if len(page) == limit and len(results) > offset + limit else None
-        notice = self.end if page and not more else None
+        is_pooled = "collapse" in query or "diversity" in query
+        notice = self.end if page and not more and is_pooled else None
         if not page:
             notice = "You may see no image here, for one of several reasons."
         answer = {
@@ -74,7 +76,7 @@ class Fake:
         }
         return JSONResponse(answer)
 
-    def result(self, name: str, rank: int) -> dict[str, Any]:
+    def result(self, name: str, rank: int, copies: int) -> dict[str, Any]:
         similarity = round(0.93 * 0.985**rank, 4)
         about = {
             "id": rank + 1,
@@ -87,12 +89,12 @@ class Fake:
         level = ("same" if rank == 0 else "strong" if rank < 3 else "related") if self.tells else None
         if self.found is not None and rank >= self.found:
             level = "unrelated"
-        copies = [
+        duplicates = [
             {"id": 1000 + copy, "bucket": "images", "name": f"copy-{copy}.jpg", "url": url}
-            for copy in range(self.copies if rank == 0 else 0)
+            for copy in range(copies)
         ]
         closest = {"field": "like", "index": rank % 2}
-        more = {"confidence": level, "closest": closest, "duplicates": copies}
+        more = {"confidence": level, "closest": closest, "duplicates": duplicates}
         if self.preview:
             more["preview"] = self.preview
         if self.found_by:

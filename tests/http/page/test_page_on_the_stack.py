@@ -79,6 +79,13 @@ def test_words_find_images(page: Page):
     assert len(CASTLES & set(first(page, 6))) >= 4
 
 
+def test_a_name_finds_its_image_whatever_it_shows(page: Page):
+    page.fill("#text", "schwerin")
+    page.press("#text", "Enter")
+    assert first(page, 1) == ["schwerin_palace.jpg"]
+    expect(page.locator(".tile .confidence").first).to_have_text("found by its name")
+
+
 def test_an_image_finds_itself_and_its_like(page: Page):
     page.set_input_files("#pick-file", WINDMILL)
     names = first(page, 7)
