@@ -38,7 +38,7 @@ function ended() {
   changed({ title: "You were signed out", remedy: "The session isn't valid any more. Your search is kept: sign in to go on.", act: "Sign in", onAct: open });
 }
 
-function open() {
+export function open() {
   say("sign-in-error", "");
   dialog.showModal();
   byId("email").focus();
