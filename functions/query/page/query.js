@@ -50,11 +50,6 @@ export function wordsOf(text) {
   return { like: text.replace(NEGATIVE, " ").trim(), unlike };
 }
 
-/** Whether words are all that is asked for: names and metadata count beside the pixels then, which folding leaves out. */
-export function isWordsAlone({ text, like, unlike, image, varied }) {
-  return wordsOf(text).like && !wordsOf(text).unlike.length && !image && !like.length && !unlike.length && !varied;
-}
-
 /** `query` with one more example; an image is either liked or not. */
 export function withExample(query, kind, name) {
   const rest = withoutExample(query, name);

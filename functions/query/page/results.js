@@ -6,7 +6,7 @@ import * as grid from "./grid.js";
 import { clearNotices, hideMessage, sayRemedy, showMessage, showNotice } from "./notices.js";
 import { about, nameOf } from "./objects.js";
 import { REMOVE_IMAGE, asProblem } from "./problems.js";
-import { empty, isEmpty, isWordsAlone } from "./query.js";
+import { empty, isEmpty } from "./query.js";
 import * as selection from "./selection.js";
 import * as viewer from "./viewer.js";
 
@@ -79,8 +79,7 @@ function begin(asked) {
 
 function ask(page) {
   const options = { limit: PAGE, ...page, signal: running.signal };
-  if (isEmpty(query)) return search({ ...query, text: SAMPLE, varied: false }, options);
-  return search(query, isWordsAlone(query) ? options : { ...options, ...FOLDED });
+  return isEmpty(query) ? search({ ...query, text: SAMPLE, varied: false }, options) : search(query, { ...options, ...FOLDED });
 }
 
 async function show(answer, current) {

@@ -18,7 +18,7 @@ from shared import errors
 from shared.search.search import POOL, POOL_NOTICE
 
 CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
-FOLDED = {"collapse": "duplicates"}  # copies, in every search but by words alone, where names count instead
+FOLDED = {"collapse": "duplicates"}  # copies, in every search
 DOWN = {
     "type": "database-unavailable",
     "title": "…",
@@ -81,7 +81,7 @@ def test_text_finds_images_with_their_similarity(page: Page, site: str, fake: Fa
     search(page, " a castle ")
     expect(page.locator(".tile .name").first).to_contain_text("castle")
     expect(page.locator(".similarity").first).to_have_text("0.93")
-    assert fake.queries[-1] == {"text": "a castle", "limit": 24}
+    assert fake.queries[-1] == {"text": "a castle", "limit": 24, **FOLDED}
     expect(page).to_have_title("a castle · Image search")
 
 
