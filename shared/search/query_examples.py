@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import pybase64
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -56,7 +56,7 @@ def _in_one_line(text: str) -> str | bytes:
     lines = text.encode("ascii")
     line = lines.translate(None, b" \t\r\n")
     if len(lines) - len(line) > len(lines) // SHORTEST_LINE + 2:
-        raise ValueError("its lines are too short")
+        raise ValueError("lines too short")
     return line
 
 
@@ -69,9 +69,13 @@ def _file(value: Any) -> bytes:
     prefix = DATA_URL.match(value)
     try:
         text = value[prefix.end() :] if prefix else value
-        return binascii.a2b_base64(_in_one_line(text), strict_mode=True)
+        return pybase64.b64decode(_in_one_line(text), validate=True)  # a quarter of binascii's time
     except ValueError as error:
-        said = f"isn't valid base64: {error!s:.100}. Send the file's bytes in base64, or as a data URL."
+        said = (
+            "isn't valid base64 in one piece or "
+            f"in lines of at least {SHORTEST_LINE} letters, padded with =. "
+            "Send the file's bytes in base64, or as a data URL."
+        )
         raise refusal(said=said) from error
 
 
