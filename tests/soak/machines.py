@@ -53,13 +53,13 @@ def run(part: str, fleet: Fleet, count: int = 1000, seed: int = 1) -> Outcome:
         bucket.upload(list(small_jpegs(count, seed)), CLIENTS)
         with fleet(stack) as targets:
             bucket.index()
-            _wait(partial(_has_come_to, bucket, count))
+            _wait(partial(_has_come_to, bucket, count), f"undisturbed, {count} documents")
             expected = _rows(bucket)
             if len(expected) != count:
                 raise AssertionError(f"undisturbed, {len(expected)} of {count} images were embedded")
             _queue_again(bucket)
             kills = _disturb(bucket, {**targets, "postgres": partial(_kill_postgres, stack)}, count, seed)
-            seconds = _wait(lambda: _is_drained(bucket))
+            seconds = _wait(lambda: _is_drained(bucket), "a drained queue")
             found = _rows(bucket)
     print(f"{part}, seed {seed}: kills: " + ", ".join(f"{name} {n}" for name, n in kills.most_common()))
     print(f"{part}: settled {seconds:.0f} s after the last kill, {len(found)} documents")
@@ -101,9 +101,9 @@ def _disturb(bucket: Bucket, targets: Mapping[str, Kill], count: int, seed: int)
     chance, kills = random.Random(f"{seed}/kills"), Counter[str]()
     others = sorted(set(targets) - {"postgres"})
     for point in sorted(chance.sample(range(1, int(LAST_KILL * count)), KILLS)):
-        _wait(partial(_has_come_to, bucket, point))
+        _wait(partial(_has_come_to, bucket, point), f"{point} documents")
         name = "postgres" if chance.random() < POSTGRES else chance.choice(others)
-        _wait(partial(targets[name], chance))
+        _wait(partial(targets[name], chance), f"a {name} to kill")
         kills[name] += 1
     return kills
 
@@ -113,15 +113,18 @@ def _kill_postgres(stack: Stack, _chance: random.Random) -> bool:
     return True
 
 
-def _wait(until: Callable[[], bool]) -> float:
-    """Until that holds, or for `SETTLES_WITHIN`; the seconds. Postgres may be away for a while."""
+def _wait(until: Callable[[], bool], expected: str) -> float:
+    """Until that holds; the seconds. AssertionError after `SETTLES_WITHIN`.
+
+    Postgres may be away for a while, and a process end just before it is killed.
+    """
     began = time.monotonic()
     while time.monotonic() - began < SETTLES_WITHIN:
-        with suppress(psycopg.OperationalError, psutil.Error):
+        with suppress(psycopg.OperationalError, psutil.Error, ProcessLookupError):
             if until():
-                break
+                return time.monotonic() - began
         time.sleep(LOOK_EVERY)
-    return time.monotonic() - began
+    raise AssertionError(f"expected {expected} within {SETTLES_WITHIN:g} s, which didn't come")
 
 
 def _has_come_to(bucket: Bucket, point: int) -> bool:

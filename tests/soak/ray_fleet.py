@@ -74,7 +74,8 @@ def _kill_actor(cluster: Cluster, chance: random.Random) -> bool:
 def _replace_node(cluster: Cluster, chance: random.Random) -> bool:
     """A node's raylet, with which all of the node ends; another node comes in its place, as in a cloud."""
     node = chance.choice(sorted(cluster.worker_nodes, key=_raylet))
-    os.kill(_raylet(node), signal.SIGKILL)
+    with suppress(ProcessLookupError):  # ended by itself: replaced all the same
+        os.kill(_raylet(node), signal.SIGKILL)
     cluster.remove_node(node, allow_graceful=False)
     _add_node(cluster)
     return True
