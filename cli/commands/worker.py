@@ -97,9 +97,7 @@ def _work_on_ray(
     from cli.workers import ray_actor, ray_cluster  # seconds, and nobody else needs them
 
     mine.need("supabase_url"), credentials.service(mine)
-    plan = ray_actor.Plan(
-        settings=mine, models=names, concurrency=concurrency, once=once, versions=ray_actor.versions(names)
-    )
+    plan = ray_actor.Plan.of(mine, names, concurrency, once=once)
     with _stopping_on_signals() as stop:
         fleet = ray_cluster.run(plan, *cluster, stop)
     output.print_json(fleet.as_json()) if as_json else output.say(f"Ended: {fleet}.")

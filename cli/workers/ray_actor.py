@@ -16,10 +16,11 @@ from shared.embedding import registry
 from shared.errors import SettingsError
 from shared.images import DECODER_VERSION
 from shared.indexing.job_runner import Result
-from shared.settings import Settings
+from shared.settings import Secret, Settings
 
 # Settings that a node has of its own; the others are the driver's.
 OF_THE_NODE = ("embedding_device", "embedding_engine", "embedding_cache", "local_data")
+NOTHING = Secret("")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,16 @@ class Plan:
     once: bool
     versions: dict[str, str]  # the driver's
 
+    @classmethod
+    def of(cls, mine: Settings, models: tuple[str, ...], concurrency: int | None, *, once: bool) -> Plan:
+        """Of the driver's settings; the secret key is the only secret that a worker needs on its node."""
+        theirs = replace(
+            mine, publishable_key=NOTHING, user_token=NOTHING, database_url=NOTHING, webhook_secrets=()
+        )
+        return cls(
+            settings=theirs, models=models, concurrency=concurrency, once=once, versions=versions(models)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
@@ -42,6 +53,7 @@ class Look:
     working: bool
     counts: Counter[str]  # finished jobs by status
     causes: Counter[str]  # skipped and failed ones by the class of their error
+    given_back: int  # jobs that were claimed and not begun
     said: str  # its last line, about a fault of its surroundings
     fault: str  # that ended it
 
@@ -59,9 +71,10 @@ class Counts(WorkerProgress):
             with self._lock:
                 self.causes[(result.reason or "unknown").partition(":")[0]] += 1
 
-    def copies(self) -> tuple[Counter[str], Counter[str]]:
+    def copies(self) -> tuple[Counter[str], Counter[str], int]:
+        """By status, by cause, and how many were given back."""
         with self._lock:
-            return self._counts.copy(), self.causes.copy()
+            return self._counts.copy(), self.causes.copy(), self._given_back
 
 
 class RayWorker:
@@ -79,18 +92,20 @@ class RayWorker:
     def begin(self) -> None:
         """Works in a thread, again where that has ended."""
         if not self._thread.is_alive():
+            self._said = ""  # or the driver would tell it as new
             self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
             self._thread.start()
 
     def look(self) -> Look:
         working = self._thread.is_alive()  # before its counts: those of one that has ended are complete
-        counts, causes = self._counts.copies()
+        counts, causes, given_back = self._counts.copies()
         return Look(
             life=self._life,
             host=socket.gethostname(),
             working=working,
             counts=counts,
             causes=causes,
+            given_back=given_back,
             said=self._said,
             fault=self._fault,
         )

@@ -19,6 +19,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError
 
 from cli.console import output
+from cli.console.worker_progress import STATUSES
 from cli.workers.ray_actor import Look, Plan, RayWorker
 from shared.errors import NeuralSearchError, SettingsError
 from shared.indexing.queue import LEASE_SECONDS
@@ -43,7 +44,8 @@ class Fleet:
         self._lives: dict[tuple[int, str], Look] = {}  # the last look at each actor's each
         self._began = time.monotonic()
         self._deaths: Counter[int] = Counter()  # by actor, those in a row
-        self._leased_until = 0.0  # monotonic: when the last lease ends of an actor that died
+        # Monotonic: when the last lease ends of an actor that died since `begin`; None where none did.
+        self._leased_until: float | None = None
 
     def look(self) -> None:
         """Asks each actor that has answered before, and takes what comes within `LOOK_SECONDS`."""
@@ -59,11 +61,14 @@ class Fleet:
             actor.begin.remote()
         self._now.clear()
         self._asked.clear()  # answers from before
+        self._leased_until = None
 
-    def leased_for(self) -> float:
-        """Seconds until the images are due again that an actor had when it died; once for each such time."""
-        seconds, self._leased_until = self._leased_until - time.monotonic(), 0.0
-        return seconds
+    def leased_for(self) -> float | None:
+        """Seconds until the images are due that actors had which died since `begin`; None where none did.
+
+        0 where they already are: the others may have ended before.
+        """
+        return None if self._leased_until is None else max(0.0, self._leased_until - time.monotonic())
 
     def stop(self) -> None:
         for actor in self._actors:
@@ -83,22 +88,31 @@ class Fleet:
         return len(self._lives) - len({number for number, _ in self._lives})
 
     def as_json(self) -> dict[str, Any]:
-        counts, causes = self._totals()
-        about = {"workers": len(self._actors), "restarts": self.restarts}
-        return {**counts, "causes": dict(causes), **about, "seconds": round(self._seconds, 3)}
+        """The keys of a plain worker, and the cluster's own."""
+        totals, causes = self._totals()
+        counts = {status: totals[status] for status in STATUSES} | {"given_back": self._given_back}
+        about = {"causes": dict(causes), "workers": len(self._actors), "restarts": self.restarts}
+        return {**counts, **about, "seconds": round(self._seconds, 3)}
 
     def __str__(self) -> str:
         counts, causes = self._totals()
         told = [f"{number:,} {status}" for status, number in counts.most_common()] or ["nothing yet"]
+        given_back = f", {self._given_back:,} given back" if self._given_back else ""
         failed = [f"{cause} {number:,}" for cause, number in causes.most_common()]
         why = f" ({', '.join(failed)})" if failed else ""
         rate = f"{counts.total() / self._seconds:.1f} images/s"
         workers = f"{self.working} of {output.count(len(self._actors), 'worker')} working"
-        return f"{', '.join(told)}{why}; {rate}; {workers}, {output.count(self.restarts, 'restart')}"
+        return (
+            f"{', '.join(told)}{why}{given_back}; {rate}; {workers}, {output.count(self.restarts, 'restart')}"
+        )
 
     @property
     def _seconds(self) -> float:
         return time.monotonic() - self._began
+
+    @property
+    def _given_back(self) -> int:
+        return sum(look.given_back for look in self._lives.values())
 
     def _totals(self) -> tuple[Counter[str], Counter[str]]:
         lives = self._lives.values()
@@ -150,7 +164,7 @@ def run(
         )
         fleet = Fleet([actor.remote(plan) for _ in range(count)])
         _follow(fleet, stop)
-        while plan.once and not stop.is_set() and (seconds := fleet.leased_for()) > 0:
+        while plan.once and not stop.is_set() and (seconds := fleet.leased_for()) is not None:
             output.warn(f"The leases of workers that died end in {output.seconds(seconds)}.")
             stop.wait(seconds)
             fleet.begin()
@@ -164,6 +178,7 @@ def _connected(address: str | None) -> Iterator[None]:
     _require_answer(address or "")
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     own["_system_config"] = PATIENT
+    own["_node_ip_address"] = "127.0.0.1"  # or Ray listens on all networks, and asks callers for nothing
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of Ray's next versions

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import pickle
+from dataclasses import fields, replace
 
 import pytest
 from support.waiting import eventually
@@ -11,14 +12,13 @@ from cli.workers import ray_actor
 from cli.workers.ray_actor import Counts, Look, Plan, RayWorker
 from shared import settings
 from shared.indexing.job_runner import Result
+from shared.settings import Secret
 
 NOWHERE = settings.load({"SUPABASE_URL": "http://nowhere.invalid", "SUPABASE_SECRET_KEY": "sb_secret_x"})
 
 
 def plan(*models: str) -> Plan:
-    return Plan(
-        settings=NOWHERE, models=models, concurrency=None, once=True, versions=ray_actor.versions(models)
-    )
+    return Plan.of(NOWHERE, models, None, once=True)
 
 
 def ended(worker: RayWorker) -> Look:
@@ -51,8 +51,9 @@ def test_failures_are_counted_by_cause():
     for reason in ("NotAnImage: it is a page", "NotAnImage: it is text", None):
         counts.add(result("skipped", reason))
     counts.add(result("embedded"))
-    finished, causes = counts.copies()
-    assert finished == {"skipped": 3, "embedded": 1}
+    counts.add_given_back(4)
+    finished, causes, given_back = counts.copies()
+    assert finished == {"skipped": 3, "embedded": 1} and given_back == 4
     assert causes == {"NotAnImage": 2, "unknown": 1}
 
 
@@ -64,3 +65,25 @@ def test_a_node_keeps_its_own_paths_and_devices_and_takes_the_rest_from_the_driv
     here = ray_actor._settings_here(NOWHERE)
     assert (str(here.embedding_cache), here.max_image_bytes) == ("/models", NOWHERE.max_image_bytes)
     assert here.secret_key == "sb_secret_x"
+
+
+def test_of_the_secrets_the_secret_key_alone_goes_to_the_nodes():
+    kinds = {field.name: str(field.type) for field in fields(NOWHERE) if "Secret" in str(field.type)}
+    assert "secret_key" in kinds
+    full = replace(
+        NOWHERE,
+        **{name: ("hush",) if kind.startswith("tuple") else Secret("hush") for name, kind in kinds.items()},
+    )
+    sent = Plan.of(full, (), None, once=True)
+    here = ray_actor._settings_here(pickle.loads(pickle.dumps(sent)).settings)
+    assert pickle.dumps(sent).count(b"hush") == 1
+    assert [name for name in kinds if getattr(here, name)] == ["secret_key"]
+
+
+def test_a_line_is_not_told_again_by_a_thread_that_has_not_said_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(RayWorker, "_work", lambda worker: worker._tell("Storage is away."))
+    worker = RayWorker(plan())
+    assert ended(worker).said == "Storage is away."
+    monkeypatch.setattr(RayWorker, "_work", lambda _worker: None)
+    worker.begin()
+    assert ended(worker).said == ""

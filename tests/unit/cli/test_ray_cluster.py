@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.http_servers import free_port
 
-from cli.workers import ray_actor
+from cli.console.worker_progress import WorkerProgress
 from cli.workers.ray_actor import Look, Plan
 from shared import settings
 from shared.errors import NeuralSearchError, SettingsError
@@ -25,7 +25,7 @@ NEVER = object()  # no answer: there is no place for this actor
 
 
 def look(embedded: int, *, life: str = "1", working: bool = True, **other: Any) -> Look:
-    about = {"host": "node", "causes": Counter(), "said": "", "fault": ""} | other
+    about = {"host": "node", "causes": Counter(), "given_back": 0, "said": "", "fault": ""} | other
     return Look(life=life, working=working, counts=Counter(embedded=embedded), **about)
 
 
@@ -62,10 +62,11 @@ class Ray:
         self._nodes = nodes
         self.asked: dict[str, Any] = {}
         self.address: str | None = None
+        self.options: dict[str, Any] = {}
         self.connected = False
 
-    def init(self, address: str, **_: Any) -> None:
-        self.address, self.connected = address, True
+    def init(self, address: str, **options: Any) -> None:
+        self.address, self.options, self.connected = address, options, True
 
     def shutdown(self) -> None:
         self.connected = False
@@ -115,16 +116,19 @@ def run(
     stop: Any = None,
 ) -> Fleet:
     mine = settings.load({"SUPABASE_URL": "http://nowhere.invalid"})
-    plan = Plan(settings=mine, models=(), concurrency=None, once=once, versions=ray_actor.versions(()))
+    plan = Plan.of(mine, (), None, once=once)
     return ray_cluster.run(plan, address, workers, gpus, stop or threading.Event())
 
 
 def test_counts_and_causes_of_all_are_told_in_one_place(use):
-    one = Actor(look(3), look(5, working=False, causes=Counter(NotAnImage=1)))
+    one = Actor(look(3), look(5, working=False, causes=Counter(NotAnImage=1), given_back=4))
     ray = use(Ray([one, Actor(look(2, working=False))], nodes=[{"CPU": 2}, {"CPU": 4}]))
-    told = run().as_json()
-    assert told.pop("seconds") >= 0
-    assert told == {"embedded": 7, "causes": {"NotAnImage": 1}, "workers": 2, "restarts": 0}
+    fleet = run()
+    told, plain = fleet.as_json(), WorkerProgress().as_json()
+    assert told.pop("seconds") >= plain.pop("seconds")
+    own = {"causes": {"NotAnImage": 1}, "workers": 2, "restarts": 0}
+    assert told == plain | {"embedded": 7, "given_back": 4} | own
+    assert "7 embedded (NotAnImage 1), 4 given back; " in str(fleet)
     assert ray.asked["max_restarts"] == -1 and not ray.connected and ray.address == "local"
 
 
@@ -134,13 +138,8 @@ def test_an_actor_that_died_counts_on_after_its_restart(use):
     fleet = Fleet([actor])
     for _ in range(3):
         fleet.look()
-    assert fleet.as_json() | {"seconds": 0} == {
-        "embedded": 7,
-        "causes": {},
-        "workers": 1,
-        "restarts": 1,
-        "seconds": 0,
-    }
+    told = fleet.as_json()
+    assert (told["embedded"], told["workers"], told["restarts"]) == (7, 1, 1)
 
 
 def test_an_actor_that_ray_gives_up_ends_it_with_the_remedy(use):
@@ -149,13 +148,25 @@ def test_an_actor_that_ray_gives_up_ends_it_with_the_remedy(use):
         run(once=False)
 
 
-def test_once_comes_back_to_the_images_of_an_actor_that_died_when_their_leases_have_ended(use, monkeypatch):
-    monkeypatch.setattr(ray_cluster, "LEASE_SECONDS", 0.05)
+@pytest.mark.parametrize("seconds", [-1.0, 0.05])
+def test_once_comes_back_to_the_images_of_an_actor_that_died_when_their_leases_have_ended(
+    use, monkeypatch, seconds: float
+):
+    monkeypatch.setattr(ray_cluster, "LEASE_SECONDS", seconds)  # before the others' end, and after it
     actor = Actor(look(3), died(), look(0, life="2", working=False))
     survivor = Actor(look(1), look(1), look(1, working=False))
     use(Ray([actor, survivor]))
     run(workers=2)
     assert (actor.called["begin"], survivor.called["begin"]) == (1, 1)
+
+
+def test_a_cluster_of_its_own_is_reached_from_this_machine_alone(use):
+    ray = use(Ray([Actor(look(1, working=False))]))
+    run()
+    assert ray.options["_node_ip_address"] == "127.0.0.1"
+    ray = use(Ray([Actor(look(1, working=False))]))
+    run(address="auto")
+    assert ray.address == "auto" and "_node_ip_address" not in ray.options
 
 
 def test_a_worker_without_a_place_holds_nobody_up(use):
