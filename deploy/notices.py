@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOTICES = CHECKOUT / "THIRD_PARTY.md"
@@ -28,7 +30,8 @@ The names of ImageNet's classes and kinds are WordNet's: [licence](shared/embedd
 
 def locked() -> list[str]:
     """The names of the locked packages that are for this platform."""
-    return [name for name in re.findall(r"^([\w.-]+)==", LOCK.read_text(), re.MULTILINE) if _found(name)]
+    found = map(Requirement, re.findall(r"^([\w.-]+==[^\\\n]+)", LOCK.read_text(), re.MULTILINE))
+    return [one.name for one in found if not one.marker or one.marker.evaluate()]
 
 
 def licence(package: Distribution) -> str:
@@ -44,14 +47,6 @@ def licence(package: Distribution) -> str:
 def text() -> str:
     rows = [distribution(name) for name in (*locked(), *CONVERTED)]
     return HEADER + "".join(f"| {one.name} | {one.version} | {licence(one)} |\n" for one in rows)
-
-
-def _found(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

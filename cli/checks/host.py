@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -62,8 +63,10 @@ def elsewhere(target: Settings) -> str:
 
 
 def _stack(target: Settings) -> str:
-    running = Stack.running(target)  # LOCAL_PORT need not be set in every shell
-    return running.url if running else f"http://{HOST}:{target.local_port}"
+    with suppress(StackError):  # the folder's own check tells
+        if running := Stack.running(target):  # LOCAL_PORT need not be set in every shell
+            return running.url
+    return f"http://{HOST}:{target.local_port}"
 
 
 def packages(needed: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 1000  # names; Storage takes no more in one request
 PAGE = 1000  # entries of a folder
+FEW = 50  # names in a folder, for each of which one request is less than listing a large folder
 
 
 def register(app: typer.Typer) -> None:
@@ -94,8 +95,8 @@ def _found(remote: SyncBucketProxy, names: Sequence[str]) -> tuple[set[str], set
     folders: set[str] = set()
     for folder, group in groupby(sorted(names, key=_split), lambda name: _split(name)[0]):
         together = set(group)
-        beginning = _split(*together)[1] if len(together) == 1 else ""
-        for path, is_folder in _entries(remote, folder, beginning):
+        beginnings = [_split(name)[1] for name in together] if len(together) <= FEW else [""]
+        for path, is_folder in chain.from_iterable(_entries(remote, folder, one) for one in beginnings):
             if path in together:
                 (folders if is_folder else files).add(path)
     return files, folders

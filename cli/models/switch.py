@@ -31,9 +31,10 @@ def add(target: Settings, name: str, strategy: str | None = None, *, index_after
 
     url = target.need("database_url")
     embedder = embedding.load(name, configuration=target)
+    with Project(target) as project:
+        chosen = strategy or _strategy(_registered(project), name, but=index_after and "exact")
     filled = _fill(target, name, embedder.dimensions) if index_after else 0
     with Project(target) as project, connect(url) as database:
-        chosen = strategy or _strategy(_registered(project), name, but=index_after and "exact")
         output.warn(f"{name} has {embedder.dimensions} dimensions. Making its index …")
         index = vector_index.ensure(database, name, embedder.dimensions, chosen)
         arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": chosen}
@@ -108,7 +109,8 @@ def _fill(target: Settings, name: str, dimensions: int) -> int:
 
 def _require_unsearched(registered: list[Row], name: str) -> None:
     for row in registered:
-        if row["name"] == name and row["state"] == "active" and row["documents"]:
+        is_searched = row["state"] == "active" and row["documents"]
+        if row["name"] == name and is_searched and row["search_strategy"] != "exact":  # has one to lose
             raise RequestError(
                 f"{name!r} is active and has {output.count(row['documents'], 'document')}: without its index "
                 "searches would read all of them. Leave out `--index after`."

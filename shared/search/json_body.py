@@ -93,7 +93,7 @@ def _file(body: bytes, piece: Piece) -> str | None:
         string = str(memoryview(body)[piece.start : piece.end - 1], "ascii")
     except UnicodeDecodeError:
         return None
-    if "\\n" in string[:LINE] and "\\\\" not in string:  # a third of the time that JSON takes for them
+    if "\\n" in string[:LINE] and "\\\\" not in string and "\\u" not in string:  # a third of JSON's time
         string = string.replace("\\r\\n", "").replace("\\n", "")
     return str(json.loads(f'"{string}"')) if "\\" in string else string
 

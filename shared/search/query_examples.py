@@ -26,7 +26,7 @@ MAX_TEXT = 1000  # characters
 MAX_NAME = 1200  # characters: Storage's longest name and bucket
 MIN_WEIGHT = 0.001  # of less, the database's single precision may keep nothing
 MAX_WEIGHT = 1000
-SHORTEST_LINE = 16  # letters of base64 for each space or line's end
+SHORTEST_LINE = 16  # letters of base64
 DATA_URL = re.compile(r"data:[\w.+-]{1,100}/[\w.+-]{1,100}(;[\w.+=-]{1,100}){0,4};base64,", re.IGNORECASE)
 
 
@@ -55,7 +55,7 @@ def _in_one_line(text: str) -> str | bytes:
         return text
     lines = text.encode("ascii")
     line = lines.translate(None, b" \t\r\n")
-    if len(lines) - len(line) > len(lines) // SHORTEST_LINE + 2:
+    if len(lines) - len(line) > 2 * len(lines) // SHORTEST_LINE + 2:  # a line may end with two
         raise ValueError("lines too short")
     return line
 

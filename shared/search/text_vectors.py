@@ -14,7 +14,8 @@ MAX_TEXTS = 1000  # of 1,280 dimensions together 5 MB
 class TextVectors:
     """The latest of this process. Safe to use from several threads.
 
-    Each is kept for its caller alone: how soon an answer comes tells nobody what others search for.
+    Each is kept for its caller alone: how soon an answer comes tells nobody what others search for. All who
+    aren't signed in are one caller.
     """
 
     def __init__(self, most: int = MAX_TEXTS):
@@ -34,6 +35,7 @@ class TextVectors:
 
     def keep(self, caller: bytes, model: str, vectors: Mapping[str, np.ndarray]) -> None:
         with self._lock:
-            self._kept.update({(caller, model, text): vector for text, vector in vectors.items()})
+            # Copies: a row of a request's array would keep all of its rows.
+            self._kept.update({(caller, model, text): vector.copy() for text, vector in vectors.items()})
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)

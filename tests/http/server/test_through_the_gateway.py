@@ -28,4 +28,4 @@ def test_a_body_beyond_the_limit_is_too_large(gateway: str, size: int):
 
 def test_a_method_that_isnt_taken_comes_with_those_that_are(gateway: str):
     answer = httpx.delete(gateway)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST, OPTIONS")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST, HEAD, OPTIONS")

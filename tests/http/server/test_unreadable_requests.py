@@ -74,4 +74,5 @@ def test_an_unreadable_request_is_refused_and_nothing_of_it_told_or_logged(
 
 def test_the_server_takes_no_orders_through_a_socket_in_somebodys_home(served: Served):
     for process in (served.worker, served.worker.parent()):
-        assert [each.laddr for each in process.net_connections("unix")] == []
+        named = [each.laddr for each in process.net_connections("unix") if each.laddr]
+        assert named == []

@@ -261,6 +261,13 @@ def test_doctor_knows_the_running_stack_without_its_port(stack: CommandLine):
     assert port["detail"].startswith(str(stack.port))
 
 
+def test_doctor_goes_on_where_the_stacks_folder_is_none(stack: CommandLine, tmp_path: Path):
+    (tmp_path / "file").touch()
+    nowhere = CommandLine(tmp_path / "file", stack.port, {"SUPABASE_URL": "http://127.0.0.1:9"})
+    findings = {finding["check"]: finding["state"] for finding in nowhere.json("doctor", status=1)}
+    assert findings["embedded stack's folder"] == "SKIPPED" and findings["decoding limits"] == "OK"
+
+
 def test_doctor_names_both_addresses_where_another_project_is_meant(stack: CommandLine):
     elsewhere = CommandLine(stack.folder, stack.port, {"SUPABASE_URL": "http://127.0.0.1:9"})
     findings = {finding["check"]: finding for finding in elsewhere.json("doctor", status=1)}

@@ -22,6 +22,7 @@ from support.waiting import PATIENCE, eventually
 from cli.models import vector_index
 from shared import embedding, settings
 from shared.embedding import registry
+from shared.errors import RequestError
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
 STAYS = "shop/red.png"  # the searches look for it; nobody touches it
@@ -351,6 +352,22 @@ def test_the_active_model_keeps_its_index_while_it_has_documents(
     assert stack.json("models", "add", MODEL, "--index", "after")["index"] == "built"
     now = row(stack, MODEL)
     assert (now["state"], now["search_strategy"], now["pending"]) == ("active", "hnsw", 0)
+
+
+def test_an_index_after_the_rows_goes_on_where_it_was_interrupted(
+    stack: CommandLine, sql: Connection, shop: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: Any) -> str:
+        raise RequestError("interrupted")
+
+    sql.execute("delete from neural_search.documents where model = %s", [MODEL])
+    with monkeypatch.context() as patch:
+        patch.setattr(vector_index, "ensure", interrupted)
+        assert "interrupted" in stack.run("models", "add", MODEL, "--index", "after", status=1).stderr
+    now = row(stack, MODEL)
+    assert now["documents"] and (now["state"], now["search_strategy"]) == ("active", "exact")
+    assert stack.json("models", "add", MODEL, "--index", "after")["index"] == "built"
+    assert row(stack, MODEL)["search_strategy"] == "hnsw"
 
 
 def test_the_strategy_of_the_active_model_changes_while_searches_go_on(

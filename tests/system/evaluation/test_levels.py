@@ -107,7 +107,8 @@ def default() -> Embedding:
 def is_blank(db: Connection, method: Embedding, files: Sequence[bytes]) -> list[bool]:
     vectors = levels.embedded(files, method, decoder_bounds.bounded(settings.load()))
     asked = [(method.name, str(row.tolist())) for row in vectors]
-    return [db.execute("select neural_search.is_blank(%s, %s)", one).fetchall()[0][0] for one in asked]
+    query = "select same = 'Infinity' from neural_search.confidence_levels(%s, 'image', %s)"
+    return [db.execute(query, one).fetchall()[0][0] for one in asked]
 
 
 def test_the_default_model_sees_pictures_of_one_colour_near_to_the_blank(db: Connection, default: Embedding):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.errors import PayloadTooLarge
-from shared.search import json_body
+from shared.search import json_body, query
 
 FILE = base64.b64encode(bytes(range(256)) * 400).decode()
 WHITE = base64.b64encode(b"\xff" * 9_000).decode()
@@ -27,6 +27,19 @@ def in_lines(end: str) -> str:
 def test_files_in_base64_are_read_with_escaped_slashes_and_line_breaks(text: str):
     written = json.dumps({"image": text}).replace("/", "\\/")
     assert "".join(load(written)["image"].split()) == FILE
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_of_16_letters_are_taken(end: str):
+    letters = base64.b64encode(bytes(3000)).decode()
+    lines = end.join(letters[place : place + 16] for place in range(0, len(letters), 16))
+    (example,) = query.from_json(json.dumps({"image": lines}).encode()).examples
+    assert example.value == bytes(3000)
+
+
+def test_a_line_break_within_an_escape_is_none():
+    with pytest.raises(ValueError, match="escape"):
+        load('{"image":"' + "A" * 20 + "\\n" + "A" * 20_000 + '\\u00\\n41"}')
 
 
 def test_a_short_file_of_slashes_is_read():

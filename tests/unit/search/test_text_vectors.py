@@ -90,3 +90,9 @@ def test_the_longest_unused_texts_make_room():
     vectors.find(b"ann", "m", ["a"])
     vectors.keep(b"ann", "m", {"c": np.zeros(4)})
     assert list(vectors.find(b"ann", "m", ["a", "b", "c"])) == ["a", "c"]
+
+
+def test_a_kept_vector_keeps_no_other_alive():
+    kept = TextVectors()
+    kept.keep(ANN.digest, "colours", {"red": np.zeros((32, 4))[0]})
+    assert kept.find(ANN.digest, "colours", ["red"])["red"].base is None
