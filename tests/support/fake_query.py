@@ -45,6 +45,8 @@ class Fake:
     end: str | None = None  # the notice of the last page
     queries: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
+    listed: list[dict[str, Any]] = field(default_factory=list)  # folders, a page each
+    states_asked: list[list[str]] = field(default_factory=list)
 
     async def wait(self, told: str) -> None:
         while self.held is not None and self.held in told:
@@ -130,20 +132,24 @@ class Fake:
 
     async def object_states(self, request: Request) -> Response:
         names = (await request.json())["names"]
+        self.states_asked.append(names)
+        await self.wait(str(names))
         rows = [
             {"name": name, "state": self.states.get(name, "searchable"), "reason": None} for name in names
         ]
         return JSONResponse(rows)
 
     async def list_folder(self, request: Request) -> Response:
-        prefix = (await request.json())["prefix"]
+        asked = await request.json()
+        self.listed.append(asked)
+        prefix, offset = asked["prefix"], asked["offset"]
         if request.path_params["bucket"] != self.bucket:
             return JSONResponse([])
         inside = [name for name in self.names if name.startswith(f"{prefix}/")]
         folders = sorted({name.split("/")[0] for name in self.names}) if not prefix else []
         rows: list[dict[str, Any]] = [{"name": name, "id": None} for name in folders]
         rows += [{"name": name.split("/")[-1], "id": name} for name in inside]
-        return JSONResponse(rows)
+        return JSONResponse(rows[offset : offset + asked["limit"]])
 
     def app(self) -> Starlette:
         return Starlette(

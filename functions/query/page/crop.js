@@ -74,6 +74,7 @@ function move(event) {
 }
 
 async function cut() {
+  if (byId("crop-search").disabled) return; // Enter pressed twice
   byId("crop-search").disabled = true;
   try {
     const response = await fetch(image.src);

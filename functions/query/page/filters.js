@@ -5,7 +5,7 @@ import { data, project } from "./project.js";
 import { FILTERS } from "./query.js";
 
 const form = byId("filters");
-const seen = new Set(); // buckets of results: not everybody may list them
+let seen = new Set(); // buckets of results: not everybody may list them
 const [MB, DAY] = [1e6, 864e5];
 const open = disclosure(byId("open-filters"), form, offerBuckets);
 
@@ -30,10 +30,17 @@ export function noteBuckets(results) {
   if (!form.hidden) offer("buckets", seen);
 }
 
+/** Another visitor sees other buckets and folders. */
+export function forget() {
+  seen = new Set();
+  offer("folders", []);
+  offerBuckets();
+}
+
 /** `filter` as the API takes it; undefined for none. */
 export function asked({ bucket, folder, type, from, to, min, max, meta }) {
   const filter = { bucket, mime_type: type, uploaded_after: from, min_bytes: bytes(min), max_bytes: bytes(max) };
-  if (folder) filter.prefix = `${folder.replace(/^\/+|\/+$/g, "")}/`;
+  if (folder) filter.prefix = `${folder}/`;
   if (to) filter.uploaded_before = new Date(Date.parse(to) + DAY).toISOString().slice(0, 10); // that day included
   if (meta) filter.metadata = Object.fromEntries([pair(meta)]);
   return Object.values(filter).some((value) => value !== undefined) ? filter : undefined;
@@ -57,8 +64,10 @@ function pair(text) {
 }
 
 async function offerBuckets() {
+  const [own, asking] = [seen, form.hidden ? [] : buckets()];
   offer("buckets", seen);
-  offer("buckets", await buckets());
+  const found = await asking;
+  if (own === seen) offer("buckets", found);
 }
 
 /** The buckets that the visitor may list, and those that results came from. */
@@ -68,9 +77,10 @@ export async function buckets() {
 }
 
 async function offerFolders() {
+  const own = seen;
   const bucket = form.elements.bucket.value || [...seen][0];
   const entries = bucket ? await listed((storage) => storage.from(bucket).list("", { limit: 1000 })) : [];
-  offer("folders", entries.filter(({ id }) => !id).map(({ name }) => name));
+  if (own === seen) offer("folders", entries.filter(({ id }) => !id).map(({ name }) => name));
 }
 
 /** Only suggestions: where the visitor may list nothing, they type. */

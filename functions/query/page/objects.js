@@ -41,6 +41,9 @@ export function about(object) {
   return facts.get(key);
 }
 
+/** Another visitor may ask otherwise. */
+export const forget = () => facts.clear();
+
 const ask = async ({ bucket, name }) => data((await filesIn(bucket)).info(name));
 
 /** Hands the files to the browser's downloads, one after the other; the names of those that couldn't be had. */

@@ -6,6 +6,7 @@ import * as drop from "./drop.js";
 import * as filters from "./filters.js";
 import { imageFiles, isKept, remember } from "./images.js";
 import { showNotice } from "./notices.js";
+import * as objects from "./objects.js";
 import { links, nameOf, objectOf } from "./objects.js";
 import { NOT_AN_IMAGE, REMOVE_IMAGE } from "./problems.js";
 import { KINDS, describe, empty, format, isEmpty, parse, withExample, withoutExample } from "./query.js";
@@ -68,7 +69,7 @@ function follow() {
 }
 
 function onSearchable() {
-  state.follow(query.filter);
+  state.lookAgain();
   if (isEmpty(query)) results.run(query);
 }
 
@@ -100,7 +101,8 @@ function find(next) {
 /** Another visitor sees other images: nothing of what was shown to the last one is left. */
 function visitorChanged(words) {
   thumbnails.clear();
-  if (viewer.isOpen()) viewer.hide();
+  for (const part of [viewer, filters, objects, state]) part.forget();
+  if (!session.isSignedIn()) uploads.forget(); // who signs in goes on with files that nobody might store
   follow();
   if (words) showNotice(words, "", words.onAct);
 }

@@ -15,6 +15,7 @@ export function isEmpty(query) {
 export function parse(search, entry) {
   const fields = new URLSearchParams(search);
   const imageName = fields.get("image");
+  fields.set("folder", (fields.get("folder") ?? "").replace(/^\/+|\/+$/g, ""));
   return {
     text: (fields.get("q") ?? "").trim(),
     like: unique(fields.getAll("like")),

@@ -44,6 +44,7 @@ function removed(names) {
 /** Searches for `next`; an empty query shows some of the collection. */
 export async function run(asked) {
   const current = begin(asked);
+  selection.clear();
   const slow = setTimeout(() => current() && grid.showSkeletons(), results.length ? SKELETONS_AFTER : 0);
   try {
     const answer = await ask({});
@@ -58,6 +59,7 @@ export async function run(asked) {
 /** Nothing is shown, and nothing that still runs will be. */
 export function clear(asked) {
   begin(asked);
+  selection.clear();
   forget();
 }
 
@@ -69,7 +71,6 @@ function begin(asked) {
   const { signal } = running;
   clearNotices();
   hideMessage();
-  selection.clear();
   clearInterval(counting);
   byId("more").hidden = true;
   say("end", "");

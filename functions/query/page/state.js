@@ -12,43 +12,59 @@ let target = {};
 disclosure(byId("open-state"), byId("state"), look);
 on("click", { "refresh-state": look });
 
-/** Looks at the bucket and the folder of `filter`, without a bucket at all that the visitor sees. */
-export function follow(filter) {
-  target = filter;
+/** Looks at the bucket and the folder of a filter where they are others than before; without a bucket at all that the visitor sees. */
+export function follow({ bucket, folder }) {
+  if (bucket === target.bucket && folder === target.folder) return;
+  target = { bucket, folder };
+  lookAgain();
+}
+
+export function lookAgain() {
   if (!byId("state").hidden) look();
+}
+
+/** Another visitor sees other files: a look that still runs is overtaken. */
+export function forget() {
+  target = { ...target };
+  say("state-summary", "");
+  byId("state-list").replaceChildren();
+  lookAgain();
 }
 
 async function look() {
   const { bucket, folder = "" } = target = { ...target };
-  const current = target;
+  const own = target;
+  const current = () => own === target;
   say("state-of", [bucket ?? "All buckets", folder].filter(Boolean).join("/"));
   say("state-summary", "Looking …");
   byId("state-list").replaceChildren();
   const found = [];
   try {
-    for (const one of bucket ? [bucket] : await buckets()) found.push(...(await statesIn(one, folder, MOST - found.length)));
-    if (current === target) show(found);
+    for (const one of bucket ? [bucket] : await buckets()) found.push(...(await statesIn(one, folder, MOST - found.length, current)));
+    if (current()) show(found);
   } catch (error) {
-    if (current === target) say("state-summary", `You may not see this, or it can't be had now: ${error.message}`);
+    if (current()) say("state-summary", `You may not see this, or it can't be had now: ${error.message}`);
   }
 }
 
-async function namesIn(bucket, folder, most) {
+/** At most `most` names, from the folder and those below it; no more calls once `current()` is false. */
+async function namesIn(bucket, folder, most, current) {
   const files = (await project()).storage.from(bucket);
   const [names, waiting] = [[], [folder]];
-  while (waiting.length && names.length < most) {
+  const enough = () => !current() || names.length + waiting.length >= most; // in each folder that waits there is a file
+  while (waiting.length && names.length < most && current()) {
     const parent = waiting.shift();
-    for (let offset = 0, rows; (rows = await data(files.list(parent, { limit: PAGE, offset }))).length; offset += PAGE) {
+    for (let offset = 0, rows = null; !rows || (rows.length === PAGE && !enough()); offset += PAGE) {
+      rows = await data(files.list(parent, { limit: PAGE, offset }));
       for (const { id, name } of rows) (id ? names : waiting).push(parent ? `${parent}/${name}` : name);
-      if (rows.length < PAGE) break;
     }
   }
-  return names;
+  return names.slice(0, most);
 }
 
-async function statesIn(bucket, folder, most) {
-  const [names, found] = [await namesIn(bucket, folder, most), []];
-  while (names.length) found.push(...(await states(bucket, names.splice(0, BATCH))).values());
+async function statesIn(bucket, folder, most, current) {
+  const [names, found] = [await namesIn(bucket, folder, most, current), []];
+  while (names.length && current()) found.push(...(await states(bucket, names.splice(0, BATCH))).values());
   return found.map((row) => ({ bucket, ...row }));
 }
 

@@ -66,10 +66,20 @@ function restore() {
 
 /** Looks again and again until it is searchable or never will be. */
 async function followUp(task, pause = LOOK_AFTER) {
+  if (!tasks.includes(task)) return;
   const row = await states(task.bucket, [task.name]).then((found) => found.get(task.name)).catch(() => null);
   if (task.restored && row?.state === "unknown") return report(task, "failed", "Interrupted before it was stored. Choose the file again.");
   if (row && row.state !== "pending") return finish(task, row);
   setTimeout(() => followUp(task, Math.min(pause * 1.5, LOOK_AT_MOST)), pause);
+}
+
+/** The visitor has signed out: what isn't sent yet never is, and of the rest nothing is told. */
+export function forget() {
+  tasks.length = waiting.length = 0;
+  byId("files").replaceChildren();
+  [targetChosen, byId("folder").value, byId("folded").hidden] = [false, "", true];
+  sessionStorage.removeItem(KEPT);
+  summarize();
 }
 
 export const openPanel = () => open(true);
@@ -125,6 +135,7 @@ function show(task) {
 }
 
 function enqueue(task) {
+  if (!tasks.includes(task)) return; // forgotten while it waited
   report(task, "waiting", "Waiting");
   waiting.push(task);
   work();
@@ -234,7 +245,7 @@ const isSearchable = ({ state }) => state === "searchable";
 
 function summarize() {
   const [total, done] = [tasks.length, count(({ state }) => !UNSETTLED.includes(state))];
-  const words = done < total ? `${done} of ${total} done` : `Done: ${count(isSearchable)} of ${total} searchable`;
+  const words = !total ? "" : done < total ? `${done} of ${total} done` : `Done: ${count(isSearchable)} of ${total} searchable`;
   say("unfold", `${count(isSearchable)} of ${total} added`);
   const summary = byId("upload-summary");
   if (summary.textContent !== words) summary.textContent = words; // announced only when it changes

@@ -30,6 +30,16 @@ export function hide() {
   viewer.close();
 }
 
+/** Another visitor may see other images: nothing of the last one is left. */
+export function forget() {
+  if (isOpen()) hide();
+  shown = { results: [], index: 0 };
+  for (const id of ["viewer-name", "viewer-facts", "viewer-outcome", "viewer-copies", "viewer-metadata"]) byId(id).replaceChildren();
+  for (const name of ["src", "alt"]) image.removeAttribute(name);
+  byId("viewer-original").removeAttribute("href");
+  delete viewer.dataset.name;
+}
+
 const close = () => history.back();
 
 /** `given`: example(kind, result), part(file), closed(index) with the image last seen. */

@@ -92,10 +92,35 @@ def test_another_users_image_is_never_found_by_its_name(stack: Stack, page: Page
 def test_after_signing_out_nothing_of_the_users_is_left(page: Page):
     sign_in(page, ADA)
     expect(see(page)).to_have_count(2, timeout=SOON)
+    use_all_that_shows_names(page)
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#message")).to_contain_text("you aren't signed in", timeout=SOON)
     expect(page.locator(".tile")).to_have_count(0)
+    expect(page.locator(".file")).to_have_count(0)
+    expect(page.locator("#folders option")).to_have_count(0)
+    expect(page.locator("#buckets option[value=albums]")).to_have_count(0)
+    expect(page.locator("#state-summary")).to_have_text("You see no files here.")
+    expect(page.locator("#uploads").get_by_label("Folder")).to_have_value("")
+    html = page.content()
+    assert not [part for name in OWN[ADA] for part in name.split("/") if part in html]
     assert page.evaluate("[localStorage.length, Object.keys(sessionStorage)]") == [0, []]
+
+
+def use_all_that_shows_names(page: Page) -> None:
+    """The suggestions of filters, the larger view, an upload whose name is taken, the state of the index."""
+    page.locator("#filters").get_by_label("Folder").focus()
+    expect(page.locator("#folders option")).to_have_count(1)
+    expect(page.locator("#buckets option[value=albums]")).to_have_count(1)
+    page.locator(".tile .open").first.click()
+    expect(page.locator("#viewer-facts")).to_contain_text("added")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Add images").click()
+    page.get_by_text("Saved to").click()
+    page.locator("#uploads").get_by_label("Folder").fill("household")
+    page.set_input_files("#choose-files", PHOTOS / OWN[ADA][0])
+    expect(page.locator(".file[data-state=taken]")).to_be_visible(timeout=SOON)
+    page.get_by_role("button", name="Index", exact=True).click()
+    expect(page.locator("#state-summary")).to_have_text("2 searchable", timeout=SOON)
 
 
 def test_a_reload_keeps_the_session(page: Page):

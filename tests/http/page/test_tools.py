@@ -15,6 +15,10 @@ HERE = Path(__file__).parent
 QUERY = HERE.parents[2] / "functions/query"
 OWN_BYTES = 80_000  # that a browser loads of the page, less what is vendored
 CASTLE = PHOTOS / "monuments/neuschwanstein_castle.jpg"
+TWO_ENTERS = """() => {
+  for (let press = 0; press < 2; press++)
+    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+}"""
 BUSY = {"type": "busy", "title": "…", "status": 429, "detail": "Too many at once."}
 
 
@@ -149,6 +153,19 @@ def test_a_click_on_the_image_selects_while_selecting_and_enter_opens(page: Page
     expect(page.locator("#viewer")).to_be_hidden()
     images.nth(2).press("Enter")
     expect(page.locator("#viewer")).to_be_visible()
+
+
+def test_loading_more_keeps_the_selection(page: Page, site: str, fake: Fake):
+    open_results(page, site)
+    names = choose(page, 0, 3)
+    page.get_by_role("button", name="Load more").click()
+    expect(page.locator(".tile")).to_have_count(48)
+    expect(page.locator("#selected-count")).to_have_text("2 selected")
+    expect(page.locator(".tile :checked")).to_have_count(2)
+    page.get_by_role("button", name="More like these").click()
+    expect(page.locator(".chip")).to_have_count(2)
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert fake.queries[-1]["like"] == names
 
 
 def test_links_of_selected_images_are_copied(page: Page, site: str):
@@ -286,9 +303,14 @@ def test_a_part_can_be_chosen_by_keys(page: Page, site: str, fake: Fake):
     expect(page.locator("#crop")).to_be_hidden()
     expect(page.locator("#viewer")).to_be_visible()
     page.get_by_role("button", name="Search a part").click()
-    page.keyboard.press("Enter")
+    asked = len(fake.queries)
+    page.evaluate(TWO_ENTERS)
     expect(page.locator(".chip")).to_contain_text("part of ")
     expect(page.locator("#status")).to_contain_text("most similar first")
+    page.go_back()
+    expect(page.locator(".chip")).to_have_count(0)
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    assert len(fake.queries) == asked + 2  # the part and, by Back, what was before
 
 
 def test_keys_go_from_tile_to_tile_and_to_the_search(page: Page, site: str):
@@ -406,6 +428,46 @@ def test_the_state_of_the_index_follows_the_filter_and_uploads(page: Page, site:
     fake.names.append("tools/new.jpg")
     page.set_input_files("#choose-files", CASTLE)
     expect(summary).to_have_text("39 searchable")
+
+
+def test_the_index_looks_at_5000_files_at_most(page: Page, site: str, fake: Fake):
+    fake.names, fake.shows_photos = [f"many/{number:04}.jpg" for number in range(6500)], False
+    open_results(page, site, "?q=castle&bucket=images&folder=many/")
+    page.get_by_role("button", name="Index").click()
+    expect(page.locator("#state-of")).to_have_text("images/many")
+    expect(page.locator("#state-summary")).to_have_text("5000 searchable (of the first 5000)")
+    assert [asked["prefix"] for asked in fake.listed] == ["many"] * 5
+    assert [len(names) for names in fake.states_asked] == [250] * 20
+
+
+def test_a_look_at_the_index_ends_where_another_begins(page: Page, site: str, fake: Fake):
+    fake.shows_photos = False
+    fake.names += [f"many/{number:04}.jpg" for number in range(1500)]
+    fake.held = "many/0250.jpg"
+    open_results(page, site, "?q=castle&bucket=images&folder=many")
+    with page.expect_request(lambda request: "many/0250.jpg" in (request.post_data or "")) as held:
+        page.get_by_role("button", name="Index").click()
+    page.locator("#filters").get_by_label("Folder").fill("tools")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state-summary")).to_have_text("38 searchable")
+    fake.held = None
+    held.value.response()
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.locator("#state-summary")).to_have_text("38 searchable")
+    assert sum(names[0].startswith("many/") for names in fake.states_asked) == 2
+
+
+def test_a_mere_search_leaves_the_index_as_it_is(page: Page, site: str, fake: Fake):
+    open_results(page, site, "?q=castle&bucket=images&folder=tools")
+    page.get_by_role("button", name="Index").click()
+    expect(page.locator("#state-summary")).to_have_text("38 searchable")
+    listed = len(fake.listed)
+    page.fill("#text", "hammer")
+    page.press("#text", "Enter")
+    expect(page).to_have_url(re.compile("q=hammer"))
+    expect(page.locator("#status")).to_contain_text("most similar first")
+    expect(page.locator("#state-summary")).to_have_text("38 searchable")
+    assert len(fake.listed) == listed
 
 
 def test_the_panel_of_uploads_never_covers_the_search(page: Page, site: str):
