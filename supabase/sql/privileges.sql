@@ -50,8 +50,8 @@ declare
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
-    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, set_lsh,
-    enable, schedule_jobs, attach';
+    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
+    attach';
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');

@@ -138,7 +138,6 @@ NOBODY = {
     "neural_search.set_lsh",
     "neural_search.tidy",
     "neural_search.use_text_search",
-    "neural_search.write_words",
 }
 TABLES = {
     "blanks",

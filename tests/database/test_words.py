@@ -330,6 +330,16 @@ def named(connection, text):
     return {content for content, found_by in rows if "name" in found_by}
 
 
+def test_the_service_writes_missing_words_when_it_reconciles(db, make_document):
+    make_document("windmill.png")
+    db.execute("delete from neural_search.words")
+    db.execute("update neural_search.text_search set missing = '[0,1000000)'")
+    with as_role(db, "service_role"):
+        assert db.execute("select * from public.reconcile_documents()").fetchone() == (0, 0, 0)
+    assert db.execute("select lexeme from neural_search.words").fetchall() == [("windmill",)]
+    assert db.execute("select isempty(missing) from neural_search.text_search").fetchone() == (True,)
+
+
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
 def test_words_are_found_by_their_index(crowd, role):
     with crowd.connect() as connection, as_role(connection, role):
