@@ -247,6 +247,32 @@ def test_the_newest_migration_is_run_again_where_its_text_was_another(database, 
     assert catalogue(db) == before
 
 
+# Of earlier texts of the newest migration, which developers may have installed.
+FORMER = (
+    "public.search_documents(extensions.vector, text, double precision, double precision, integer, integer,"
+    " jsonb, jsonb, text, text, text, text)",
+    "neural_search.best_score_candidates(neural_search.example[], neural_search.example[], integer, jsonb,"
+    " neural_search.search_options)",
+    "neural_search.average_candidates(neural_search.example[], neural_search.example[], integer, boolean,"
+    " jsonb, neural_search.search_options)",
+    "neural_search.is_blank(text, extensions.vector)",
+    "neural_search.search_parameters()",
+    "neural_search.search_settings()",
+)
+
+
+def test_functions_of_an_earlier_text_of_the_newest_migration_are_dropped(database, db):
+    before = catalogue(db)
+    for function in FORMER:
+        db.execute(f"""
+            create function {function} returns integer language sql set search_path = '' as 'select 1';
+            comment on function {function} is 'Ours.';
+        """)
+    db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
+    assert migrations.apply(database.url()) == [NEWEST]
+    assert catalogue(db) == before
+
+
 def test_rows_of_an_older_installation_are_ours_by_version_name_and_text(older):
     known = migrations.known()
     with older.connect() as connection:
