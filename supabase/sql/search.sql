@@ -637,7 +637,8 @@ comment on function neural_search.find_similar is
   'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
--- The only place where a search reads what is wide, metadata above all: on the way to a page it comes across thousands.
+-- On the way to a page a search comes across thousands, so what is wide, metadata above all, is read here alone, and in
+-- leaders, which compares at most 200.
 -- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
 create or replace function neural_search.described(ids bigint[], prepared text default 'on')
 returns setof neural_search.description
@@ -687,6 +688,9 @@ language plpgsql stable set search_path = '' set plan_cache_mode = force_generic
 as $$
 begin
   perform neural_search.check_page(page_after, 'similarity');
+  if not neural_search.policies_work() then
+    return;
+  end if;
   return query
   with found as materialized (
     select f.* from neural_search.find_similar(

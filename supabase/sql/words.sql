@@ -330,6 +330,9 @@ begin
       1, 'average', wanted, skipped, coalesce(diversity, 0), page_after, collapse, min_confidence, best_confidence, 200
     );
   end if;
+  if not neural_search.policies_work() then
+    return;
+  end if;
   return query
   with found as materialized (
     select f.* from neural_search.find_similar(

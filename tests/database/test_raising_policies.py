@@ -221,6 +221,10 @@ def test_a_caller_who_lacks_a_privilege_that_a_policy_needs_sees_nothing_and_is_
         for call in (
             "get_embeddings(array[1])", "list_fingerprints()", "confirm_duplicates(array[1], array[1])",
             "recommend_documents('[{\"embedding\": [1,1,1,1,1,1,1,1]}]')",
+            "match_documents('[1,1,1,1,1,1,1,1]', filter => '{\"bucket\": \"images\"}')",
+            "search_documents('[1,1,1,1,1,1,1,1]', 'secret')",
+            "search_documents('[1,1,1,1,1,1,1,1]', null, collapse => 'duplicates')",
+            "search_documents('[1,1,1,1,1,1,1,1]', null, diversity => 0.5)",
         ):  # fmt: skip
             assert connection.execute(f"select count(*) from public.{call}").fetchone() == (0,)
         connection.execute("reset role")
