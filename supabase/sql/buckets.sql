@@ -59,10 +59,16 @@ create or replace function public.index_bucket(
 language plpgsql set search_path = '' as $$
 declare
   hidden record;
+  made timestamptz;
 begin
+  select b.created_at into made from storage.buckets as b where b.id = index_bucket.bucket_id;
   perform neural_search.check_that(
-    exists (select from storage.buckets as b where b.id = index_bucket.bucket_id),
-    format('There is no bucket %L.', index_bucket.bucket_id), 'Create it in Storage first.'
+    found, format('There is no bucket %L.', index_bucket.bucket_id), 'Create it in Storage first.'
+  );
+  perform neural_search.check_that( -- a registration holds for no bucket that is made after it
+    (made > clock_timestamp()) is not true,
+    format('Bucket %L has the created_at %s, expected no time in the future.', index_bucket.bucket_id, made),
+    format('Correct it: update storage.buckets set created_at = now() where id = %L;', index_bucket.bucket_id)
   );
   perform neural_search.check_declaration(index_bucket.visible_by);
   insert into neural_search.buckets as b (bucket_id, public_search, created_at, visible_by)

@@ -40,6 +40,19 @@ def test_a_bucket_that_isnt_there_cant_be_registered(db):
         db.execute("select public.index_bucket('nowhere')")
 
 
+def test_a_bucket_of_the_future_cant_be_registered_until_its_time_is_corrected(db, silent):
+    """A registration holds for no bucket that was made after it."""
+    silent.execute("insert into storage.buckets (id, name, created_at) values ('late', 'late', '2999-01-01')")
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=r"'late' has the created_at 2999-"
+    ) as caught:
+        db.execute("select public.index_bucket('late')")
+    assert indexed(db, "late") == []
+    silent.execute((caught.value.diag.message_hint or "").removeprefix("Correct it: ").encode())
+    assert db.execute("select public.index_bucket('late')").fetchone() == (0,)
+    assert indexed(db, "late") == [("late", False)]
+
+
 def test_registering_again_changes_who_may_search(db):
     db.execute("select public.index_bucket('images', true)")
     assert indexed(db, "images") == [("images", True)]
