@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f1e85e96db04efe6b69539c598d615c35d736605c2dcd3c0ccb8133151f4fc1e'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '30e82208300c4da52155bf8a4c96496f7f26acd11cc3b6129df9d495bb23e52a'
     ) then
       return;
     end if;
@@ -205,11 +205,20 @@ drop function if exists neural_search.check_query(
   extensions.vector, text, integer, double precision, integer, integer, text, text, text
 );
 drop function if exists neural_search.reweighed(neural_search.example[], double precision);
+drop function if exists neural_search.best_score_candidates(
+  neural_search.example[], neural_search.example[], integer, jsonb, neural_search.search_options
+);
+drop function if exists neural_search.is_blank(text, extensions.vector);
+drop function if exists neural_search.search_parameters();
+drop function if exists neural_search.search_settings();
 -- Other arguments or results than before the release.
 drop function if exists neural_search.queue_missing(integer, text, text, integer);
 drop function if exists neural_search.write_words();
 drop function if exists neural_search.attach_words();
 drop function if exists neural_search.lease_due(text, smallint, integer, integer, uuid);
+drop function if exists public.search_documents(
+  extensions.vector, text, double precision, double precision, integer, integer, jsonb, jsonb, text, text, text, text
+);
 drop function if exists neural_search.find_similar(
   extensions.vector, double precision, integer, integer, jsonb, jsonb, text, text, text, text
 );
@@ -679,8 +688,8 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 
 
 -- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
--- a megabyte of metadata, and a search carries that of every image which it compares: with a hundred of those, it would
--- end with the time-out, whoever searches.
+-- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
+-- searches with the time-out.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb
@@ -1926,10 +1935,16 @@ create or replace function public.index_bucket(
 language plpgsql set search_path = '' as $$
 declare
   hidden record;
+  made timestamptz;
 begin
+  select b.created_at into made from storage.buckets as b where b.id = index_bucket.bucket_id;
   perform neural_search.check_that(
-    exists (select from storage.buckets as b where b.id = index_bucket.bucket_id),
-    format('There is no bucket %L.', index_bucket.bucket_id), 'Create it in Storage first.'
+    found, format('There is no bucket %L.', index_bucket.bucket_id), 'Create it in Storage first.'
+  );
+  perform neural_search.check_that( -- a registration holds for no bucket that is made after it
+    (made > clock_timestamp()) is not true,
+    format('Bucket %L has the created_at %s, expected no time in the future.', index_bucket.bucket_id, made),
+    format('Correct it: update storage.buckets set created_at = now() where id = %L;', index_bucket.bucket_id)
   );
   perform neural_search.check_declaration(index_bucket.visible_by);
   insert into neural_search.buckets as b (bucket_id, public_search, created_at, visible_by)
@@ -2328,8 +2343,8 @@ comment on function neural_search.can_see is
 
 
 -- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
--- that a policy fails on fails the statement: match_documents sees to both. Its subquery is a scalar one, because the
--- planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
+-- that a policy fails on fails the statement: find_similar and described see to both. Its subquery is a scalar one,
+-- because the planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on neural_search.documents
   to anon, authenticated using (
     case when (select current_setting('neural_search.prepared', true)) = 'on'
@@ -3226,7 +3241,8 @@ comment on function neural_search.find_similar is
   'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
--- The only place where a search reads what is wide, metadata above all: on the way to a page it comes across thousands.
+-- On the way to a page a search comes across thousands, so what is wide, metadata above all, is read here alone, and in
+-- leaders, which compares at most 200.
 -- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
 create or replace function neural_search.described(ids bigint[], prepared text default 'on')
 returns setof neural_search.description
@@ -3276,6 +3292,9 @@ language plpgsql stable set search_path = '' set plan_cache_mode = force_generic
 as $$
 begin
   perform neural_search.check_page(page_after, 'similarity');
+  if not neural_search.policies_work() then
+    return;
+  end if;
   return query
   with found as materialized (
     select f.* from neural_search.find_similar(
@@ -3831,6 +3850,9 @@ begin
     perform neural_search.check_recommendation(
       1, 'average', wanted, skipped, coalesce(diversity, 0), page_after, collapse, min_confidence, best_confidence, 200
     );
+  end if;
+  if not neural_search.policies_work() then
+    return;
   end if;
   return query
   with found as materialized (
@@ -4727,7 +4749,8 @@ comment on function public.similar_documents is
 
 -- Attach: where the project takes hold of things not its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
--- Objects beside functions: extensions pg_net and pg_cron, a trigger on storage.objects, three jobs of pg_cron.
+-- Objects beside functions: extensions pg_net and pg_cron, triggers on storage.objects and neural_search.documents, three
+-- jobs of pg_cron.
 
 create or replace function neural_search.enable(extension text, provides text, place text) returns void
 language plpgsql set search_path = '' as $$
@@ -4850,8 +4873,8 @@ declare
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
-    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, write_words, set_lsh,
-    enable, schedule_jobs, attach';
+    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
+    attach';
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');
@@ -4886,7 +4909,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'f1e85e96db04efe6b69539c598d615c35d736605c2dcd3c0ccb8133151f4fc1e', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '30e82208300c4da52155bf8a4c96496f7f26acd11cc3b6129df9d495bb23e52a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -1,6 +1,7 @@
 -- Attach: where the project takes hold of things not its own, the table of Storage and the schedule.
 -- Callers: this migration and every later `neural-search install`, as a restore or a new branch loses both.
--- Objects beside functions: extensions pg_net and pg_cron, a trigger on storage.objects, three jobs of pg_cron.
+-- Objects beside functions: extensions pg_net and pg_cron, triggers on storage.objects and neural_search.documents, three
+-- jobs of pg_cron.
 
 create or replace function neural_search.enable(extension text, provides text, place text) returns void
 language plpgsql set search_path = '' as $$

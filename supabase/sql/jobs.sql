@@ -70,8 +70,8 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 
 
 -- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
--- a megabyte of metadata, and a search carries that of every image which it compares: with a hundred of those, it would
--- end with the time-out, whoever searches.
+-- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
+-- searches with the time-out.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb

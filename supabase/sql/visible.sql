@@ -123,8 +123,8 @@ comment on function neural_search.can_see is
 
 
 -- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
--- that a policy fails on fails the statement: match_documents sees to both. Its subquery is a scalar one, because the
--- planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
+-- that a policy fails on fails the statement: find_similar and described see to both. Its subquery is a scalar one,
+-- because the planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on neural_search.documents
   to anon, authenticated using (
     case when (select current_setting('neural_search.prepared', true)) = 'on'
