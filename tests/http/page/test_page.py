@@ -634,6 +634,7 @@ def test_an_upload_that_a_reload_interrupted_is_told_as_such(page: Page, site: s
     expect(page.locator(".file .outcome")).to_contain_text("Making it searchable")
     fake.states = {CASTLE.name: "unknown"}
     page.reload()
+    fake.held = None
     expect(page.locator(".file .outcome")).to_contain_text("Interrupted")
 
 
@@ -713,7 +714,7 @@ def test_object_urls_are_let_go(page: Page, site: str):
     page.set_input_files("#choose-files", [CASTLE, PHOTOS / "ATTRIBUTION.tsv"])
     expect(page.locator("#upload-summary")).to_have_text("Done: 2 of 2 searchable")
     expect(page.locator(".chip img")).to_be_visible()
-    page.wait_for_function("kept.size === 0")
+    eventually(lambda: page.evaluate("kept.size === 0"))
 
 
 def test_nothing_scrolls_sideways_at_320_pixels(page: Page, site: str):
