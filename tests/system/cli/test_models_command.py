@@ -382,5 +382,5 @@ def test_the_strategy_of_the_active_model_changes_while_searches_go_on(
             assert [name for (name,) in sql.execute(indexes).fetchall()] == left
             searcher.wait_for_answers_of(MODEL)
     assert {answer.status_code for answer in searcher.answers} == {200}
-    names = [[result["name"] for result in answer.json()["results"]] for answer in searcher.answers]
-    assert all(STAYS in nearest[:2] for nearest in names)  # another test's red picture is as near
+    bests = [answer.json()["results"][0] for answer in searcher.answers]
+    assert min(best["similarity"] for best in bests) > 0.99  # other tests' red pictures are as near
