@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
-CHUNK = 65536  # bytes
+from support.tcp_relay import relay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,38 +20,6 @@ class Namespace:
 
     command: tuple[str, ...]
     url: str
-
-
-class _Relay(socketserver.BaseRequestHandler):
-    """Passes a connection's bytes on, both ways."""
-
-    server: _Relays
-
-    def handle(self) -> None:
-        try:
-            upstream = socket.create_connection(self.server.target)
-        except OSError:  # killed just now: whoever called finds the connection closed
-            return
-        with upstream:
-            back = threading.Thread(target=_copy, args=(upstream, self.request))
-            back.start()
-            _copy(self.request, upstream)
-            back.join()
-
-
-class _Relays(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    target: tuple[str, int]
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(CHUNK):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:  # one end is gone: so is the other's use
-        for end in (source, sink):
-            end.close()
 
 
 @contextmanager
@@ -71,25 +38,12 @@ def namespace(number: int, url: str) -> Iterator[Namespace]:
         _ip("-n", name, "addr", "add", f"{there}/30", "dev", f"{name}g")
         _ip("-n", name, "link", "set", f"{name}g", "up")
         _ip("-n", name, "link", "set", "lo", "up")
-        with _relay(here, url) as port:
+        target = urlsplit(url)
+        connect = partial(socket.create_connection, (target.hostname or "", target.port or 80))
+        with relay(here, connect) as port:
             yield Namespace(command=("ip", "netns", "exec", name), url=f"http://{here}:{port}")
     finally:
         _ip("netns", "del", name)  # the pair of devices goes with it
-
-
-@contextmanager
-def _relay(address: str, url: str) -> Iterator[int]:
-    """The port at `address` that leads to `url`'s."""
-    target = urlsplit(url)
-    with _Relays((address, 0), _Relay) as relays:
-        relays.target = (target.hostname or "", target.port or 80)
-        thread = threading.Thread(target=relays.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield int(relays.server_address[1])
-        finally:
-            relays.shutdown()
-            thread.join()
 
 
 def _ip(*arguments: str) -> None:
