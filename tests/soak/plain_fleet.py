@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -14,7 +11,6 @@ from soak import workers
 from soak.killer import Kill
 from soak.namespaces import Namespace, namespace
 
-from local.processes import Child
 from local.stack import Stack
 
 HERE, APART = 2, 2  # workers on the stack's own network, and on others
@@ -33,7 +29,7 @@ def targets(stack: Stack) -> Iterator[Mapping[str, Kill]]:
             )
             for n, place in enumerate(places)
         ]
-        yield {"worker": partial(_kill, children)}
+        yield {"worker": partial(workers.kill_one, children)}
 
 
 def _apart(opened: ExitStack, number: int, url: str) -> Namespace:
@@ -42,10 +38,3 @@ def _apart(opened: ExitStack, number: int, url: str) -> Namespace:
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"machines: a worker has no network of its own here, which root on Linux may make: {error}")
         return Namespace(command=(), url=url)
-
-
-def _kill(children: Sequence[Child], chance: random.Random) -> bool:
-    running = [child.pid for child in children if child.pid and not child.has_ended]
-    if running:
-        os.kill(chance.choice(running), signal.SIGKILL)
-    return bool(running)

@@ -22,7 +22,6 @@ from soak import workers
 from soak.killer import Kill
 
 from cli.workers.ray_cluster import PATIENT
-from local.processes import Child
 from local.stack import Stack
 
 NODES = 2
@@ -39,7 +38,7 @@ def targets(stack: Stack) -> Iterator[Mapping[str, Kill]]:
             yield {
                 "actor": partial(_kill_actor, cluster),
                 "node": partial(_replace_node, cluster),
-                "driver": partial(_kill_driver, driver),
+                "driver": partial(workers.kill_one, [driver]),
             }
 
 
@@ -78,13 +77,6 @@ def _replace_node(cluster: Cluster, chance: random.Random) -> bool:
         os.kill(_raylet(node), signal.SIGKILL)
     cluster.remove_node(node, allow_graceful=False)
     _add_node(cluster)
-    return True
-
-
-def _kill_driver(driver: Child, _chance: random.Random) -> bool:
-    if driver.has_ended or not driver.pid:
-        return False
-    os.kill(driver.pid, signal.SIGKILL)
     return True
 
 

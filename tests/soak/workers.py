@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +15,14 @@ from shared import settings
 from shared.settings import CHECKOUT, Secret, Settings
 
 LOOK_EVERY = 0.5  # seconds between two looks at the worker
+
+
+def kill_one(workers: Sequence[Child], chance: random.Random) -> bool:
+    """By SIGKILL; whether one was running."""
+    running = [worker.pid for worker in workers if worker.pid and not worker.has_ended]
+    if running:
+        os.kill(chance.choice(running), signal.SIGKILL)
+    return bool(running)
 
 
 @contextmanager
