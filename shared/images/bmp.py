@@ -81,8 +81,9 @@ def _reordered(data: bytes, width: int, height: int, bits: int, masks: Sequence[
     stride, rows = (width * bits + 31) // 32 * 4, abs(height)
     pixels = np.frombuffer(data, np.uint8, stride * rows, offset).reshape(rows, stride)
     pixels = pixels[:, : width * bits // 8]
-    body = b"".join(_band(pixels[top : top + BAND], bits, masks) for top in range(0, rows, BAND))
     has_alpha = len(masks) == 4 and masks[3]
+    masks = masks if has_alpha else masks[:3]
+    body = b"".join(_band(pixels[top : top + BAND], bits, masks) for top in range(0, rows, BAND))
     header = struct.pack("<IiiHHIIiiII", 56, width, height, 1, 32, 3, len(body), 0, 0, 0, 0)
     order = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000 if has_alpha else 0)
     return b"BM" + struct.pack("<IHHI", 70 + len(body), 0, 0, 70) + header + order + body
@@ -94,8 +95,8 @@ def _band(pixels: NDArray[np.uint8], bits: int, masks: Sequence[int]) -> bytes:
 
     values = np.ascontiguousarray(pixels).view(f"<u{bits // 8}").astype(np.uint32)
     channels = [_channel(values, mask) for mask in masks]
-    alpha = channels[3] if len(masks) == 4 and masks[3] else np.full_like(channels[0], 255)
-    return np.dstack([channels[2], channels[1], channels[0], alpha]).astype(np.uint8).tobytes()
+    alpha = channels[3:] or [np.full_like(channels[0], 255)]
+    return np.dstack([channels[2], channels[1], channels[0], *alpha]).astype(np.uint8).tobytes()
 
 
 def _channel(values: NDArray[np.uint32], mask: int) -> NDArray[np.uint32]:
