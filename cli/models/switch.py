@@ -32,13 +32,12 @@ def add(target: Settings, name: str, strategy: str | None = None, *, index_after
     url = target.need("database_url")
     embedder = embedding.load(name, configuration=target)
     with Project(target) as project:
-        chosen = strategy or _strategy(_registered(project), name, but=index_after and "exact")
+        chosen = strategy or _strategy(_registered(project), name, index_after=index_after)
     filled = _fill(target, name, embedder.dimensions) if index_after else 0
     with Project(target) as project, connect(url) as database:
         output.warn(f"{name} has {embedder.dimensions} dimensions. Making its index …")
         index = vector_index.ensure(database, name, embedder.dimensions, chosen)
-        arguments = {"name": name, "dimensions": embedder.dimensions, "search_strategy": chosen}
-        state = project.call_as("secret_key", "add_model", **arguments)
+        state = _register(project, name, embedder.dimensions, chosen)
         vector_index.drop_others(database, name, chosen)
         queued = filled + backfill.queue_all(project)
     about = {"name": name, "dimensions": embedder.dimensions, "state": state}
@@ -81,10 +80,16 @@ def _registered(project: Project) -> list[Row]:
     return rows
 
 
-def _strategy(registered: list[Row], name: str, but: str | bool = False) -> str:
-    """That of a model which is registered already, unless it is `but`, else the default."""
+def _register(project: Project, name: str, dimensions: int, strategy: str) -> str:
+    """Adds the model, or changes the strategy of one that is there; its state."""
+    arguments = {"name": name, "dimensions": dimensions, "search_strategy": strategy}
+    return str(project.call_as("secret_key", "add_model", **arguments))
+
+
+def _strategy(registered: list[Row], name: str, *, index_after: bool) -> str:
+    """That of a model which is registered already, else the default: also where it waits for its index."""
     found = [row["search_strategy"] for row in registered if row["name"] == name]
-    return str(found[0]) if found and found[0] != but else DEFAULT_STRATEGY
+    return str(found[0]) if found and not (index_after and found[0] == "exact") else DEFAULT_STRATEGY
 
 
 def _fill(target: Settings, name: str, dimensions: int) -> int:
@@ -94,8 +99,7 @@ def _fill(target: Settings, name: str, dimensions: int) -> int:
 
     with Project(target) as project, connect(target.need("database_url")) as database:
         _require_unsearched(_registered(project), name)
-        arguments = {"name": name, "dimensions": dimensions, "search_strategy": "exact"}
-        project.call_as("secret_key", "add_model", **arguments)
+        _register(project, name, dimensions, "exact")
         vector_index.drop_others(database, name)
         queued = backfill.queue_all(project)
     output.warn(
