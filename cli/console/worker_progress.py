@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli.console import output
@@ -48,9 +49,7 @@ class WorkerProgress:
             self._given_back += jobs
 
     def as_json(self) -> dict[str, Any]:
-        counts = {status: self._counts[status] for status in STATUSES}
-        seconds = round(time.monotonic() - self._began, 3)
-        return counts | {"given_back": self._given_back, "seconds": seconds}
+        return counts_as_json(self._counts, self._given_back, time.monotonic() - self._began)
 
     def __str__(self) -> str:
         others = [f"{self._counts[status]:,} {status}" for status in STATUSES[1:] if self._counts[status]]
@@ -63,3 +62,9 @@ class WorkerProgress:
         rate = (self.total - before) / (now - then)
         self._told = (now, self.total)
         output.warn(f"{self} ({rate:.1f} images/s)")
+
+
+def counts_as_json(counts: Mapping[str, int], given_back: int, seconds: float) -> dict[str, Any]:
+    """Of every status, 0 included, as `worker --json` tells them."""
+    told = {status: counts.get(status, 0) for status in STATUSES}
+    return told | {"given_back": given_back, "seconds": round(seconds, 3)}

@@ -18,8 +18,9 @@ from shared.errors import NeuralSearchError, SettingsError
 
 exceptions = pytest.importorskip("ray.exceptions", reason="Ray has no package for this Python")
 
+from cli.workers import fleet as fleets  # noqa: E402
 from cli.workers import ray_cluster  # noqa: E402
-from cli.workers.ray_cluster import Fleet  # noqa: E402
+from cli.workers.fleet import Fleet  # noqa: E402
 
 NEVER = object()  # no answer: there is no place for this actor
 
@@ -96,8 +97,9 @@ def use(monkeypatch: pytest.MonkeyPatch):
     """Makes this Ray the driver's, without its pauses."""
 
     def use(ray: Ray) -> Ray:
-        monkeypatch.setattr(ray_cluster, "ray", ray)
-        monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.0)
+        for module in (ray_cluster, fleets):
+            monkeypatch.setattr(module, "ray", ray)
+            monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
         return ray
 
     return use
@@ -152,7 +154,7 @@ def test_an_actor_that_ray_gives_up_ends_it_with_the_remedy(use):
 def test_once_comes_back_to_the_images_of_an_actor_that_died_when_their_leases_have_ended(
     use, monkeypatch, seconds: float
 ):
-    monkeypatch.setattr(ray_cluster, "LEASE_SECONDS", seconds)  # before the others' end, and after it
+    monkeypatch.setattr(fleets, "LEASE_SECONDS", seconds)  # before the others' end, and after it
     actor = Actor(look(3), died(), look(0, life="2", working=False))
     survivor = Actor(look(1), look(1), look(1, working=False))
     use(Ray([actor, survivor]))
