@@ -54,14 +54,30 @@ def measure(settings: Settings, model: str, seed: int, show: Show) -> list[Figur
 
 
 def _costs(server: Server, pictures: Sequence[bytes], session: requests.Session, show: Show) -> list[Figure]:
+    show("searches through the function", 0, 3)
+    of_texts = _of_texts(server, session)
+    show("searches through the function", 1, 3)
+    return [of_texts, *_of_images(server, pictures, session)]
+
+
+def _of_texts(server: Server, session: requests.Session) -> Figure:
     numbers = count()
 
-    def new_text() -> None:
+    def new() -> None:
         text = f"a red castle beside water, number {next(numbers)} of many"
         _text(server, text, session).raise_for_status()
 
-    def old_text() -> None:
+    def old() -> None:
         _text(server, "a red castle beside water, number one of many", session).raise_for_status()
+
+    (own, _), (again, _) = _cpu(server, new), _cpu(server, old)
+    return _figure("query's own CPU for a text of 9 tokens", own, TEXT_CPU, f"asked again {again:.1f} ms")
+
+
+def _of_images(server: Server, pictures: Sequence[bytes], session: requests.Session) -> list[Figure]:
+    """CPU, and the time beside that of its parts."""
+    numbers = count()
+    milliseconds: list[float] = []
 
     def image() -> None:
         _image(server, pictures[next(numbers) % len(pictures)], session).raise_for_status()
@@ -69,27 +85,16 @@ def _costs(server: Server, pictures: Sequence[bytes], session: requests.Session,
     def nothing() -> None:
         session.get(f"{server.url}live", timeout=60).raise_for_status()
 
-    show("searches through the function", 0, 3)
-    text, again = _cpu(server, new_text), _cpu(server, old_text)
-    show("searches through the function", 1, 3)
     before = steps(session, server.url, SECRET, PARTS_OF_A_SEARCH)
-    milliseconds: list[float] = []
-    by_image = _cpu(server, lambda: milliseconds.append(_timed(image)))
+    own, in_decoder = _cpu(server, lambda: milliseconds.append(_timed(image)))
     after = steps(session, server.url, SECRET, PARTS_OF_A_SEARCH)
     parts = {step: 1000 * (after[step] - before[step]) / len(milliseconds) for step in PARTS_OF_A_SEARCH}
     parts["a call that does nothing"] = statistics.median(_timed(nothing) for _ in range(CALLS))
     p50 = statistics.median(milliseconds)
     listed = ", ".join(f"{name} {spent:.1f}" for name, spent in parts.items())
+    what = "query's own CPU for an image of 512 pixels"
     return [
-        _figure(
-            "query's own CPU for a text of 9 tokens", text[0], TEXT_CPU, f"asked again {again[0]:.1f} ms"
-        ),
-        _figure(
-            "query's own CPU for an image of 512 pixels",
-            by_image[0],
-            IMAGE_CPU,
-            f"and {by_image[1]:.1f} ms in a decoder",
-        ),
+        _figure(what, own, IMAGE_CPU, f"and {in_decoder:.1f} ms in a decoder"),
         Figure(
             row="http",
             what="query by an image of 512 pixels, p50 ÷ the sum of its parts",
