@@ -17,7 +17,7 @@ soak: $(VENV)/.dev
 evaluate: $(VENV)/.dev
 	$(VENV)/bin/python -m cli evaluate emoji --output build/evaluation $(EVALUATE_ARGS)
 
-page: # what browsers load of it: needs npm
+page: # as browsers load it: needs npm
 	npm --prefix tests/http/page install --no-package-lock --no-audit --no-fund
 	npm --prefix tests/http/page run build
 

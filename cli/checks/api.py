@@ -24,7 +24,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         yield "SUPABASE_URL is not set", dict.fromkeys(names, str)
         return
     with Project(target) as project:
-        # The keys first: whatever needs one that is refused is skipped after them.
+        # The keys first: checks that need a refused one are skipped after them.
         missing = "" if target.publishable_key else "SUPABASE_PUBLISHABLE_KEY is not set"
         yield missing, {"publishable key": lambda: publishable_key(project)}
         missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"

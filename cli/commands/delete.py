@@ -61,7 +61,7 @@ def delete(
 
 
 def _check(names: Sequence[str], bucket: str, everything: bool) -> None:
-    """`/` is what an empty variable makes of "$FOLDER/"."""
+    """An empty variable makes `/` of "$FOLDER/"."""
     whole = [name for name in names if not name.strip("/")]
     if whole and not (everything and all(whole)):
         raise RequestError(

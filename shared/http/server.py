@@ -167,7 +167,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + 0.05))
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """gunicorn would log and answer what was sent, however long, tokens included."""
+        """gunicorn would log the request and tell it back, however long, tokens included."""
         with contextlib.suppress(OSError):
             client.sendall(unreadable.answer(exc))
 

@@ -1,4 +1,4 @@
-"""Requests that are no HTTP: their answer, and their line in the log, hold nothing of what was sent."""
+"""Requests that are no HTTP: their answer, and their line in the log, hold nothing of them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ MAX_TEXTS = 1000  # of 1,280 dimensions together 5 MB
 class TextVectors:
     """The latest of this process. Safe to use from several threads.
 
-    Each is kept for its caller alone: how soon an answer comes tells nobody what others search for. All who
+    Each is kept for its caller alone: the time of an answer tells nobody others' searches. All who
     aren't signed in are one caller.
     """
 
@@ -24,7 +24,7 @@ class TextVectors:
         self._lock = threading.Lock()
 
     def find(self, caller: bytes, model: str, texts: Iterable[str]) -> dict[str, np.ndarray]:
-        """Those that are kept of what `model` made of these texts, for the caller with this digest."""
+        """The kept vectors of these texts by `model`, for the caller with this digest."""
         with self._lock:
             found = {
                 text: self._kept[caller, model, text] for text in texts if (caller, model, text) in self._kept

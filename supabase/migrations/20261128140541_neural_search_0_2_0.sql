@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '30e82208300c4da52155bf8a4c96496f7f26acd11cc3b6129df9d495bb23e52a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1055ccdbeeb42745e305dc21d115cb065385d076c5fb19fbdc49c889ba9187ca'
     ) then
       return;
     end if;
@@ -475,7 +475,7 @@ comment on type neural_search.search is
 
 -- From sql/incremental/0.2.0/90_pages.sql
 
--- What is wide is read for the final page alone.
+-- Wide columns are read for the final page alone.
 alter type neural_search.match
   drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists metadata;
 comment on type neural_search.match is
@@ -498,12 +498,12 @@ begin
   end if;
 end
 $$;
-comment on type neural_search.description is 'What callers are told of a document.';
+comment on type neural_search.description is 'A document as callers are told of it.';
 
 
 -- From sql/checks.sql
 
--- Checks: what arguments must fulfil, and the errors that they raise.
+-- Checks: conditions of arguments, and the errors that they raise.
 -- Callers: the functions of all other chapters.
 
 -- Null passes: most arguments may be left out.
@@ -808,7 +808,7 @@ create or replace function neural_search.lease(
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
 language plpgsql set search_path = ''
-set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatever the statistics say
+set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, against all statistics
 begin
   return query
   update neural_search.jobs as j set
@@ -2161,7 +2161,7 @@ language plpgsql stable security definer set search_path = '' as $$
 begin
   return query
   select
-    coalesce(case when not exists ( -- what equals a picture without content has none itself: the query tells enough
+    coalesce(case when not exists ( -- an image like a picture without content has none itself: the query tells enough
       select from neural_search.blanks as b
       where b.model = confidence_levels.model and 1 - (b.embedding operator(extensions.<=>) query) > 0.6
     ) then c.same end, 'Infinity'),
@@ -3241,7 +3241,7 @@ comment on function neural_search.find_similar is
   'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
--- On the way to a page a search comes across thousands, so what is wide, metadata above all, is read here alone, and in
+-- On the way to a page a search comes across thousands, so wide columns, metadata above all, are read here alone, and in
 -- leaders, which compares at most 200.
 -- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
 create or replace function neural_search.described(ids bigint[], prepared text default 'on')
@@ -3271,7 +3271,7 @@ begin
   return query select d.* from unnest(found) as d;
 end
 $$;
-comment on function neural_search.described is 'What callers are told of these documents, those that they may see.';
+comment on function neural_search.described is 'These documents as callers are told of them, those that they may see.';
 
 
 create or replace function public.match_documents(
@@ -4547,7 +4547,7 @@ comment on function neural_search.diversified is
   'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
 
 
--- What is found is ranked before, by whatever it is searched by. Its copies are folded first, and the rest varied.
+-- The documents are ranked before, by the search. Their copies are folded first, and the rest varied.
 create or replace function neural_search.arranged(
   ids bigint[], relevances double precision[], diversity double precision, collapse text, wanted integer, skipped integer
 ) returns table (
@@ -4597,7 +4597,7 @@ end
 $$;
 comment on function neural_search.arranged is
   'Of these documents, the best first, so many after so many: their copies folded where these are to be, and varied by '
-  'their relevance; with what callers are told of them.';
+  'their relevance; as callers are told of them.';
 
 
 create or replace function neural_search.check_recommendation(
@@ -4909,7 +4909,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '30e82208300c4da52155bf8a4c96496f7f26acd11cc3b6129df9d495bb23e52a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '1055ccdbeeb42745e305dc21d115cb065385d076c5fb19fbdc49c889ba9187ca', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -1,4 +1,4 @@
--- Checks: what arguments must fulfil, and the errors that they raise.
+-- Checks: conditions of arguments, and the errors that they raise.
 -- Callers: the functions of all other chapters.
 
 -- Null passes: most arguments may be left out.

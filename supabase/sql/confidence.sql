@@ -10,7 +10,7 @@ language plpgsql stable security definer set search_path = '' as $$
 begin
   return query
   select
-    coalesce(case when not exists ( -- what equals a picture without content has none itself: the query tells enough
+    coalesce(case when not exists ( -- an image like a picture without content has none itself: the query tells enough
       select from neural_search.blanks as b
       where b.model = confidence_levels.model and 1 - (b.embedding operator(extensions.<=>) query) > 0.6
     ) then c.same end, 'Infinity'),

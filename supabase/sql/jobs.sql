@@ -190,7 +190,7 @@ create or replace function neural_search.lease(
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
 language plpgsql set search_path = ''
-set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, whatever the statistics say
+set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, against all statistics
 begin
   return query
   update neural_search.jobs as j set

@@ -435,7 +435,7 @@ comment on function neural_search.diversified is
   'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
 
 
--- What is found is ranked before, by whatever it is searched by. Its copies are folded first, and the rest varied.
+-- The documents are ranked before, by the search. Their copies are folded first, and the rest varied.
 create or replace function neural_search.arranged(
   ids bigint[], relevances double precision[], diversity double precision, collapse text, wanted integer, skipped integer
 ) returns table (
@@ -485,7 +485,7 @@ end
 $$;
 comment on function neural_search.arranged is
   'Of these documents, the best first, so many after so many: their copies folded where these are to be, and varied by '
-  'their relevance; with what callers are told of them.';
+  'their relevance; as callers are told of them.';
 
 
 create or replace function neural_search.check_recommendation(

@@ -637,7 +637,7 @@ comment on function neural_search.find_similar is
   'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
--- On the way to a page a search comes across thousands, so what is wide, metadata above all, is read here alone, and in
+-- On the way to a page a search comes across thousands, so wide columns, metadata above all, are read here alone, and in
 -- leaders, which compares at most 200.
 -- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
 create or replace function neural_search.described(ids bigint[], prepared text default 'on')
@@ -667,7 +667,7 @@ begin
   return query select d.* from unnest(found) as d;
 end
 $$;
-comment on function neural_search.described is 'What callers are told of these documents, those that they may see.';
+comment on function neural_search.described is 'These documents as callers are told of them, those that they may see.';
 
 
 create or replace function public.match_documents(

@@ -30,7 +30,7 @@ CLIENTS = 4  # uploading at once
 POSTGRES = 0.25  # of the kills
 LAST_KILL = 0.9  # of the work
 LOOK_EVERY = 0.1  # seconds between two looks at the progress
-# Leases (120 s) run out one after the other, and what may have killed its worker is tried alone.
+# Leases (120 s) run out one after the other, and an image that may have killed its worker is tried alone.
 SETTLES_WITHIN = 900.0
 ROWS = """
 select object_id::text || ' ' || model as key, bucket_id, content, object_version, content_hash, width,

@@ -1,4 +1,4 @@
-"""Two runs are compared: what is lost, there twice or other than it was. A kill that fails ends the run."""
+"""Two runs are compared: rows lost, there twice or other than they were. A kill that fails ends the run."""
 
 from __future__ import annotations
 

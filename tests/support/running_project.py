@@ -130,7 +130,7 @@ def _served(app: Any) -> Iterator[str]:
     try:
         with http_servers.threaded(server) as address:
             yield address
-        rested()  # what it does needs the connections
+        rested()  # its work needs the connections
     finally:
         for connections in ("http", "session", "decoders"):
             if connections in app.extensions:

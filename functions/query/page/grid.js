@@ -10,7 +10,7 @@ const FIRST_ROWS = 12; // loaded at once, the rest as they come near
 const WAIT_FOR_SHAPES = 400; // ms that new tiles wait for their images' proportions: less jumping about
 const SKELETONS = [1.5, 1, 1.33, 0.75, 1.5, 1.33, 1.5, 0.8, 1.33, 1.5, 1, 1.4];
 const CONFIDENCES = { same: "same image", strong: "strong", related: "related" }; // above the unrelated there is a line instead
-const [NARROW, WIDE] = [0.5, 3.2]; // the proportions of tiles, whatever their images'
+const [NARROW, WIDE] = [0.5, 3.2]; // the proportions of tiles, of all images
 const KEYS = { x: ".choice input", "+": "[data-kind=like]", "-": "[data-kind=unlike]" };
 
 list.addEventListener("keydown", walk);

@@ -12,7 +12,7 @@ export const objectOf = (text) => ({ bucket: text.split("/", 1)[0], name: text.s
 
 const filesIn = async (bucket) => (await project()).storage.from(bucket);
 
-/** What Storage answers for each bucket's names together, as [bucket, row]. */
+/** Storage's answers for each bucket's names together, as [bucket, row]. */
 async function forEachBucket(objects, ask) {
   const answers = [];
   for (const [bucket, some] of Map.groupBy(objects, (object) => object.bucket)) {

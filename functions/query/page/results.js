@@ -160,7 +160,7 @@ function forget() {
 }
 
 /** Results come first, so an empty answer means that this visitor sees none: `notice` lists the possible reasons.
- *  The words are the same for what isn't there and what is hidden. */
+ *  The words are the same for missing and for hidden images. */
 function sayNothingIsVisible({ notice }) {
   const { bucket } = query.filter;
   const isNarrow = Object.keys(query.filter).length > 0;

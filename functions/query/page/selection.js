@@ -55,7 +55,7 @@ function show() {
   say("selected-outcome", "");
 }
 
-/** Tells what `act` with the chosen images returns. */
+/** Tells the outcome of `act` with the chosen images. */
 async function attempt(act) {
   say("selected-outcome", "One moment …");
   const outcome = await act([...chosen.values()]).catch((error) => `That failed: ${error.message}`);

@@ -73,7 +73,7 @@ async function followUp(task, pause = LOOK_AFTER) {
   setTimeout(() => followUp(task, Math.min(pause * 1.5, LOOK_AT_MOST)), pause);
 }
 
-/** The visitor has signed out: what isn't sent yet never is, and of the rest nothing is told. */
+/** The visitor has signed out: files that aren't sent yet never are, and of the rest nothing is told. */
 export function forget() {
   tasks.length = waiting.length = 0;
   byId("files").replaceChildren();

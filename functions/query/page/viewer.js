@@ -15,7 +15,7 @@ let shown = { results: [], index: 0 };
 const current = () => shown.results[shown.index];
 let callbacks = {};
 
-/** Opens `results[index]` of what `query` found, maybe with `more` to load; the arrows walk through the others. */
+/** Opens `results[index]` of `query`, maybe with `more` to load; the arrows walk through the others. */
 export function open(results, index, query, more) {
   shown = { results, index, query, more };
   history.pushState({ ...history.state, viewer: true }, "");

@@ -1,4 +1,4 @@
-// A walk over the page in Firefox, by WebDriver BiDi, since Playwright drives a build of its own alone; tells as JSON what was seen.
+// A walk over the page in Firefox, by WebDriver BiDi, since Playwright drives a build of its own alone; tells its sights as JSON.
 
 import puppeteer from "puppeteer-core";
 

@@ -1,4 +1,4 @@
-"""The page in Firefox, before the real embedded stack: one walk, and what was seen on it."""
+"""The page in Firefox, before the real embedded stack: one walk, and its sights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COW = "animals/cow.jpg"  # which no other test stores there
 
 @pytest.fixture(scope="module")
 def seen(embedded_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a visitor and two users saw; screenshots beside it."""
+    """The sights of a visitor and of two users; screenshots beside them."""
     firefox = need("firefox", HOW_TO_GET_IT)
     npm_packages.install(HERE)
     two_users.fill(embedded_stack)

@@ -310,7 +310,7 @@ def test_a_part_can_be_chosen_by_keys(page: Page, site: str, fake: Fake):
     page.go_back()
     expect(page.locator(".chip")).to_have_count(0)
     expect(page.locator("#status")).to_contain_text("most similar first")
-    assert len(fake.queries) == asked + 2  # the part and, by Back, what was before
+    assert len(fake.queries) == asked + 2  # the part and, by Back, the former search
 
 
 def test_keys_go_from_tile_to_tile_and_to_the_search(page: Page, site: str):

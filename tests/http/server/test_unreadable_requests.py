@@ -1,4 +1,4 @@
-"""What a stranger sends that is no HTTP is refused in our own words, and stands in no log."""
+"""Bytes of a stranger that are no HTTP are refused in our own words, and stand in no log."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _exports(stack: CommandLine) -> list[str]:
 
 
 def _variables(stack: CommandLine) -> dict[str, str]:
-    """What `eval "$(neural-search status --env)"` sets."""
+    """The variables of `eval "$(neural-search status --env)"`."""
     return dict(shlex.split(line)[1].split("=", 1) for line in _exports(stack))
 
 

@@ -56,7 +56,7 @@ def test_the_public_forge_runs_what_developers_run():
 
 
 def test_the_public_forge_s_actions_are_pinned_by_their_commits():
-    """Whoever owns an action can move its tags."""
+    """An action's owner can move its tags."""
     text = (CHECKOUT / ".github/workflows/ci.yml").read_text()
     used = re.findall(r"uses: (.*)", text)
     assert used

@@ -1,4 +1,4 @@
--- What is wide is read for the final page alone.
+-- Wide columns are read for the final page alone.
 alter type neural_search.match
   drop attribute if exists content, drop attribute if exists bucket_id, drop attribute if exists metadata;
 comment on type neural_search.match is
@@ -21,4 +21,4 @@ begin
   end if;
 end
 $$;
-comment on type neural_search.description is 'What callers are told of a document.';
+comment on type neural_search.description is 'A document as callers are told of it.';
