@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import subprocess
 from pathlib import Path
@@ -17,7 +18,9 @@ def install(folder: Path) -> Path:
     """The folder `node_modules` beside `folder`'s package.json, with its packages. Git ignores it."""
     need("node", HOW_TO_GET_IT)
     need("npm", HOW_TO_GET_IT)
-    done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=120)
+    with (folder / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # in a new clone, several at once spoil each other
+        done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
         unavailable(f"npm can't install the packages of {folder}: {done.stderr}")
     return folder / "node_modules"
