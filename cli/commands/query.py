@@ -106,7 +106,7 @@ def query(
     if as_json:
         output.print_json(answer)
     else:
-        _print_results(answer, with_urls)
+        _print_results(answer, with_urls, liked=bool(images or texts or like))
     if why and not as_json:
         output.say(why)
 
@@ -159,7 +159,8 @@ def post(target: Settings, path: str, body: dict[str, Any], *, expected: str) ->
     return answer
 
 
-def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
+def _print_results(answer: dict[str, Any], with_urls: bool, *, liked: bool) -> None:
+    """The results as a table; where something is `liked`, with a word on those that are unrelated to it."""
     results = answer["results"]
     if not results:
         output.say(answer.get("notice") or "There are no more results.")
@@ -167,8 +168,10 @@ def _print_results(answer: dict[str, Any], with_urls: bool) -> None:
         return
     columns = ("similarity", "confidence", "found by", "bucket", "name", *(["url"] if with_urls else []))
     rows = [_row(result, with_urls) for result in results]
-    place = _less_similar(results)
-    if place is not None:
+    place = _less_similar(results) if liked else None
+    if place == 0:
+        output.say("No close match; the nearest are:")
+    elif place is not None:
         rows.insert(place, ("", "less similar", *("" for _ in columns[2:])))
     output.print_table(columns, rows, folded=not with_urls)
     if answer.get("notice"):

@@ -149,17 +149,42 @@ def test_words_are_searched_for_without_an_option(monkeypatch: pytest.MonkeyPatc
     assert [body["text"] for body in sent] == ["a castle"] * 3 + [["a castle", "snow"]]
 
 
+def found(confidence: str = "same", *found_by: str, url: str | None = None) -> dict[str, Any]:
+    """A result."""
+    about = {"name": "a.jpg", "bucket": "images", "similarity": 1.0, "duplicates": [], "url": url}
+    return {**about, "confidence": confidence, "found_by": found_by or ["image"]}
+
+
+CLOSE, FAR, NAMED = found("related"), found("unrelated"), found("unrelated", "name")
+NOTHING_CLOSE = "No close match; the nearest are:"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "results", "lines"),
+    [
+        (("--text", "x"), [CLOSE, FAR], ["similarity", "1.000", "less similar", "1.000"]),
+        (("--text", "x"), [FAR, FAR], [NOTHING_CLOSE, "similarity", "1.000", "1.000"]),
+        (("--like", "a.jpg"), [FAR], [NOTHING_CLOSE, "similarity", "1.000"]),
+        (("--text", "x"), [NAMED, FAR], ["similarity", "1.000", "less similar", "1.000"]),
+        (("--text", "x"), [FAR, NAMED], ["similarity", "1.000", "1.000"]),
+        (("--unlike", "a.jpg"), [CLOSE, FAR], ["similarity", "1.000", "1.000"]),
+        (("--unlike", "a.jpg"), [FAR], ["similarity", "1.000"]),
+    ],
+)
+def test_a_line_marks_what_is_unrelated_to_what_is_liked(
+    arguments: tuple[str, ...],
+    results: list[dict[str, Any]],
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(query_command, "search", lambda *_: {"results": results})
+    printed = CliRunner().invoke(app, ["query", *arguments]).stdout.splitlines()
+    assert [line.split("  ")[0] for line in map(str.strip, printed)] == lines
+
+
 def test_urls_are_never_broken_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Any):
     url = "https://abc.supabase.co/storage/v1/object/sign/images/a.jpg?token=" + "x" * 300
-    found = {
-        "name": "a.jpg",
-        "bucket": "images",
-        "similarity": 1.0,
-        "confidence": "same",
-        "duplicates": [],
-        "found_by": ["image"],
-    }
-    monkeypatch.setattr(query_command, "search", lambda *_: {"results": [found | {"url": url}]})
+    monkeypatch.setattr(query_command, "search", lambda *_: {"results": [found(url=url)]})
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     query_command.query(texts=["x"], limit=10, with_urls=True)
