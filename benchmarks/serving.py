@@ -21,6 +21,7 @@ from benchmarks.instant_project import Project, webhook
 from benchmarks.process_memory import watched
 from shared import settings
 from shared.settings import CHECKOUT
+from shared.testing import free_port
 
 START_SECONDS = 120.0
 SECRET = "a benchmark's own"
@@ -48,7 +49,7 @@ class Server:
 @contextmanager
 def running(function: str, project: Project, model: str, *, naive: bool = False) -> Iterator[Server]:
     """Starts it as its container does (the naive one as its documentation says); ends it with the block."""
-    port = _free_port()
+    port = free_port()
     values = {
         "SUPABASE_URL": project.url,
         "SUPABASE_SECRET_KEY": project.secret_key,
@@ -175,9 +176,3 @@ def _await_port(server: Server) -> None:
         except OSError:
             time.sleep(0.005)
     raise RuntimeError(f"{server.function} took no connection within {START_SECONDS:g} seconds.")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

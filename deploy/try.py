@@ -12,7 +12,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from deploy.buildah import Container
 from deploy.environment import encoders
 from shared import settings
 from shared.settings import CHECKOUT, Settings
+from shared.testing import free_port
 
 FUNCTIONS = ("embed_on_upload", "query")
 PICTURE = CHECKOUT / "examples/images/energy/windmill_1.jpg"
@@ -50,7 +50,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neural-search-containers-")))
         folder.chmod(0o711)  # Postgres runs as another user
         project = stack.enter_context(_embedded_stack(folder, options.port))
-        urls = {name: f"http://127.0.0.1:{_free_port()}" for name in FUNCTIONS}
+        urls = {name: f"http://127.0.0.1:{free_port()}" for name in FUNCTIONS}
         _refuses_an_unbaked_model(folder)
         started = {
             name: stack.enter_context(_running(name, urls[name], project, folder)) for name in FUNCTIONS
@@ -207,12 +207,6 @@ def _command(arguments: list[str], environment: Mapping[str, str]) -> str:
     if done.returncode:
         sys.exit(f"neural-search {arguments[0]}: {done.stdout}{done.stderr}")
     return done.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _say(line: str) -> None:

@@ -1,10 +1,11 @@
-"""Stand-ins to pass where the model or the database isn't the point of a test."""
+"""Stand-ins to pass where the model or the database isn't the point of a test, a picture, and a port."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,6 +75,13 @@ def picture(colour: str = "red", size: tuple[int, int] = (32, 32), format: str =
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, format)
     return file.getvalue()
+
+
+def free_port() -> int:
+    """One of 127.0.0.1 that nobody listens at, at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def md5(data: bytes) -> str:
