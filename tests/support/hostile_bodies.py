@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 
+CPU_SECONDS = 0.5  # that a refusal takes at most
+READINGS = 5  # or, on a slow machine, so many times what reading the longest body takes there
+BYTES = 100_000_000  # beside four times the body
 MB = 1_000_000
 WHOLE = 65 * MB  # about the longest that is taken at all
 JSON = {"Content-Type": "application/json"}
@@ -21,6 +25,7 @@ def part(name: str, value: bytes, more: bytes = b"") -> bytes:
     )
 
 
+READ = "no image"  # which is read to its end, and refused by its first bytes
 FILE = part("image", b"", b'; filename="a.png"')
 BODIES: dict[str, tuple[dict[str, str], Callable[[], bytes]]] = {
     "objects": (JSON, lambda: filled(b'{"text":"red","x":[', b"{},", b"{}]}")),
@@ -89,6 +94,11 @@ BODIES: dict[str, tuple[dict[str, str], Callable[[], bytes]]] = {
         FORM,
         lambda: filled(part("picture", b"", b'; filename="a"'), b"a", b"\r\n--x--\r\n"),
     ),
-    "no image": (IMAGE, lambda: filled(b"", b"a")),
+    READ: (IMAGE, lambda: filled(b"", b"a")),
     "more than is taken": (IMAGE, lambda: filled(b"", b"a", size=100 * MB)),
 }
+
+
+def most_cpu_seconds(readings: Sequence[float]) -> float:
+    """The bound on this machine, where the CPU took so many seconds for READ's body, several times."""
+    return max(CPU_SECONDS, READINGS * statistics.median(readings))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import random
-import statistics
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
@@ -13,14 +12,11 @@ from http.client import HTTPConnection
 import httpx
 import pytest
 from served import Served
-from support.hostile_bodies import BODIES, IMAGE, JSON, MB, WHOLE, filled
+from support.hostile_bodies import BODIES, BYTES, IMAGE, JSON, MB, READ, WHOLE, filled, most_cpu_seconds
 
 from shared.testing import picture
 
-CPU_SECONDS = 0.5
-READINGS = 5  # or so many times the CPU seconds that reading the longest body takes on this machine
 TRIES = 5  # of which the cheapest counts: others work on this machine too
-BYTES = 100_000_000  # beside four times the body
 
 PNG = picture()
 Assert = Callable[[Callable[[], httpx.Response], int], httpx.Response]
@@ -32,14 +28,14 @@ def refused(answer: httpx.Response) -> bool:
 
 @pytest.fixture(scope="module")
 def cpu_seconds(served: Served) -> float:
-    """The bound on this machine: half a second, or more where reading alone is slow."""
-    headers, build = BODIES["no image"]
+    """That a refusal takes at most on this machine."""
+    headers, build = BODIES[READ]
     body, costs = build(), []
     for _ in range(3):
         with served.measured() as cost:
             httpx.post(served.url, content=body, headers=headers, timeout=60)
         costs.append(cost.cpu_seconds)
-    return max(CPU_SECONDS, READINGS * statistics.median(costs))
+    return most_cpu_seconds(costs)
 
 
 @pytest.fixture
