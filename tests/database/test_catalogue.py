@@ -317,6 +317,16 @@ def test_everything_has_a_comment(catalogue):
     assert rows == []
 
 
+def test_the_docs_tell_the_arguments_of_each_function_that_is_called_from_outside(catalogue):
+    rows = catalogue.execute("""
+        select proname, array_to_string(proargnames[1:pronargs], ', ') from pg_proc
+        where pronamespace = 'public'::regnamespace
+    """).fetchall()
+    documented = (CHECKOUT / "docs/database.md").read_text()
+    lines = [f"| `{name}({arguments or ''})` |" for name, arguments in rows]
+    assert lines and [line for line in lines if line not in documented] == []
+
+
 def test_no_extension_is_made_without_a_guard():
     for path in (CHECKOUT / "supabase").rglob("*.sql"):
         text = path.read_text()
