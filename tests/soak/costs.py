@@ -107,7 +107,9 @@ def refusals(refuse: Refuse) -> tuple[list[Cost], list[str]]:
             if cost.function.cpu_seconds <= cpu_seconds and cost.function.bytes <= BYTES + 4 * size:
                 break
         else:
-            evidence.append(f"{cost} of at most {cpu_seconds:.2f} CPU s and {(BYTES + 4 * size) / 1e6:.0f} MB")
+            evidence.append(
+                f"{cost} of at most {cpu_seconds:.2f} CPU s and {(BYTES + 4 * size) / 1e6:.0f} MB"
+            )
         costs.append(cost)
     dearest = max(costs, key=lambda cost: cost.function.cpu_seconds)
     largest = max(costs, key=lambda cost: cost.function.bytes)

@@ -32,16 +32,17 @@ def advice() -> Iterator[str]:
 def test_what_is_advised_exists(words: str):
     command: Any = typer.main.get_command(app)
     for word in (given.strip("[],.") for given in words.split()):
-        if subcommands := getattr(command, "commands", None):
-            assert word in subcommands, f"there is no command {word!r}"
-            command = subcommands[word]
-        elif word.startswith("--"):
+        if word.startswith("--"):
             options = {name for parameter in command.params for name in parameter.opts}
             assert word in options, f"{command.name} has no option {word!r}"
+        elif subcommands := getattr(command, "commands", None):
+            assert word in subcommands, f"there is no command {word!r}"
+            command = subcommands[word]
 
 
 @pytest.mark.parametrize(
-    "words", ["frobnicate", "buckets remove NAME", "models add NAME --nope", "evaluate emoji --outputs report"]
+    "words",
+    ["frobnicate", "buckets remove NAME", "models add NAME --nope", "evaluate emoji --outputs report"],
 )
 def test_what_does_not_exist_is_noticed(words: str):
     with pytest.raises(AssertionError, match=r"there is no command|has no option"):
