@@ -63,7 +63,7 @@ def query(
     ] = None,
     by_words: Annotated[
         float | None,
-        typer.Option("--words", min=0, max=1, help="How much names and metadata count beside what is shown."),
+        typer.Option("--words", min=0, max=1, help="How much names and metadata count, for one text alone."),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"{' or '.join(STRATEGIES)} (near to any example).")

@@ -63,7 +63,11 @@ Several = Annotated[list[T], _OneOrMore()]
 class QueryBody(Body):
     """At least one of text, image, like and unlike; at most 32 of them in all, 8 of them images."""
 
-    text: Several[Text] = Field([])
+    text: Several[Text] = Field(
+        [],
+        description="What images should show. The words of one text alone, with no image, like or unlike "
+        "beside it, count in names and metadata, too: see words.",
+    )
     image: Several[File] = Field([])
     like: Several[Given] = Field([])
     unlike: Several[Given] = Field([])
@@ -110,9 +114,9 @@ class QueryBody(Body):
     )
     words: Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1", InvalidWords)] = Field(
         ABSENT,
-        description="For a query of one text alone (refused beside another), how much its words count in a "
-        "path and in metadata: this times the share of them that an image has is added to its similarity, "
-        "before anything is varied or folded. 0: only what images show.",
+        description="For a query of one text alone (refused beside other examples), how much its words count "
+        "in a path and in metadata: this times the share of them that an image has is added to its "
+        "similarity, before anything is varied or folded. 0: only what images show.",
     )
     filter: Annotated[Filter, Expected('an object like {"bucket": "images"}', InvalidFilter)] = ABSENT
 

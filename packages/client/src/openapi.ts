@@ -35,7 +35,7 @@ export interface paths {
         put?: never;
         /**
          * Search by text, image, examples, or any combination
-         * @description Everything given is combined by the strategy. Stored images that it starts from are left out. The nearest visible images come first; nothing is held back unless min_similarity, min_confidence or best_confidence is sent. The caller's row level security decides what is found.
+         * @description Everything given is combined by the strategy. Stored images that it starts from are left out. The nearest visible images come first, for one text alone with the words in their names and metadata counted (words); nothing is held back unless min_similarity, min_confidence or best_confidence is sent. The caller's row level security decides what is found.
          */
         post: operations["search"];
         delete?: never;
@@ -55,7 +55,7 @@ export interface paths {
         put?: never;
         /**
          * Search by text, image, examples, or any combination
-         * @description Everything given is combined by the strategy. Stored images that it starts from are left out. The nearest visible images come first; nothing is held back unless min_similarity, min_confidence or best_confidence is sent. The caller's row level security decides what is found.
+         * @description Everything given is combined by the strategy. Stored images that it starts from are left out. The nearest visible images come first, for one text alone with the words in their names and metadata counted (words); nothing is held back unless min_similarity, min_confidence or best_confidence is sent. The caller's row level security decides what is found.
          */
         post: operations["searchAtQuery"];
         delete?: never;
@@ -95,7 +95,7 @@ export interface paths {
         put?: never;
         /**
          * The vector of a text or an image
-         * @description Embeds one text or one image by the active model, as a search would, for those who call match_documents or search_documents themselves. Takes the body of a search; the fields that narrow or order results mean nothing here.
+         * @description Embeds one text or one image by the active model, as a search would, for those who call match_documents or search_documents themselves. Takes the body of a search with this one text or image; what is beside it is refused.
          */
         post: {
             parameters: {
@@ -561,6 +561,7 @@ export interface components {
         };
         /** @description As Query. Fields that take several are repeated; a like or unlike names a stored image. Objects are JSON; the keys of filter may be fields of their own instead. */
         QueryForm: {
+            /** @description What images should show. The words of one text alone, with no image, like or unlike beside it, count in names and metadata, too: see words. */
             text?: string | string[];
             image?: string | string[];
             like?: (string | number) | (string | number)[];
@@ -599,7 +600,7 @@ export interface components {
              * @enum {string}
              */
             best_confidence?: "same" | "strong" | "related" | "unrelated";
-            /** @description For a query of one text alone (refused beside another), how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity, before anything is varied or folded. 0: only what images show. */
+            /** @description For a query of one text alone (refused beside other examples), how much its words count in a path and in metadata: this times the share of them that an image has is added to its similarity, before anything is varied or folded. 0: only what images show. */
             words?: number;
             filter?: components["schemas"]["Filter"];
             /** @description Only in this bucket. */

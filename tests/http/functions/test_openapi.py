@@ -90,6 +90,11 @@ def test_the_limits_are_those_that_hold(schemas: dict[str, Any]):
     )
 
 
+@pytest.mark.parametrize("path", ["/", "/query"])
+def test_it_says_in_which_order_results_come(described: dict[str, Any], path: str):
+    assert "for one text alone with the words" in described["paths"][path]["post"]["description"]
+
+
 def test_the_answer_is_the_one_that_is_given(schemas: dict[str, Any]):
     assert list(schemas["Found"]["properties"]) == [field.name for field in fields(Found)]
     assert schemas["Found"]["required"] == [field.name for field in fields(Found)]

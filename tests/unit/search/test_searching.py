@@ -31,7 +31,7 @@ from shared.runtime.model_registry import ModelRegistry
 from shared.search import cursors
 from shared.search.index import ActiveModel
 from shared.search.preview_links import PreviewLinks
-from shared.search.query import Query
+from shared.search.query import Query, QueryBody
 from shared.search.query_examples import Example
 from shared.search.search import NOTICE, POOL, POOL_NOTICE, Found, Search
 from shared.settings import CHECKOUT, Secret
@@ -347,6 +347,24 @@ def test_the_words_of_a_text_count_where_results_are_varied_or_folded(
     [asked] = postgrest.called("search_documents")
     assert asked["words"] == 1 and arranged.items() <= asked.items()
     assert not postgrest.called("recommend_documents")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"like": (*RED.like, example("id", 1))},
+        {"like": (*RED.like, example("image", picture("blue"), "image"))},
+        {"like": (*RED.like, example("text", "blue", "text", 1))},
+        {"unlike": (example("text", "blue", "unlike"),)},
+    ],
+    ids=["a stored image", "a file", "a text", "an unwanted text"],
+)
+def test_beside_other_examples_no_word_of_a_text_counts_as_the_description_says(
+    postgrest: RpcTransport, storage: responses.RequestsMock, beside: dict[str, Any]
+):
+    assert [one.found_by for one in find(postgrest, replace(RED, **beside))] == [["image"]] * 2
+    assert not postgrest.called("search_documents")
+    assert "one text alone" in (QueryBody.model_fields["text"].description or "")
 
 
 def test_only_an_empty_first_page_lists_the_possible_reasons(
