@@ -27,7 +27,7 @@ def shoot(page: Page, frames: Frames, milliseconds: int) -> None:
 
 def settled(page: Page) -> None:
     """Until the results and their pictures are there."""
-    expect(page.locator("#status")).to_contain_text("most similar first")
+    expect(page.locator("#status")).to_contain_text("first")
     page.wait_for_timeout(1200)
 
 

@@ -41,7 +41,8 @@ class Fake:
     states: dict[str, str] = field(default_factory=dict)  # of objects by name; searchable where it isn't told
     deletable: set[str] | None = None  # names; None: all of them
     preview: str | None = None  # of every result
-    found_by: list[str] | None = None
+    found_by: list[str] | None = None  # every result
+    named: int | None = None  # the place of one that its name alone finds
     end: str | None = None  # the notice of the last page
     queries: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
@@ -101,6 +102,8 @@ class Fake:
             more["preview"] = self.preview
         if self.found_by:
             more["found_by"] = self.found_by
+        if rank == self.named:
+            more |= {"found_by": ["name"], "confidence": "unrelated"}
         return {**about, "url": url, "metadata": {}, **more}
 
     async def embeddings(self, request: Request) -> Response:

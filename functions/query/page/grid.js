@@ -42,7 +42,7 @@ function skeleton(ratio) {
   return item;
 }
 
-/** Replaces what is shown, or adds to it; `divided` draws a line above the first that is less similar.
+/** Replaces what is shown, or adds to it; `divided` draws a line above those that are less similar.
  *  `on` has open(result), example(kind, result) and choose(result, box). */
 export async function showResults(results, { added, ranked, divided, current, ...on }) {
   const tiles = results.map((result, index) => tile(result, { place: index, ranked, on }));
@@ -53,18 +53,21 @@ export async function showResults(results, { added, ranked, divided, current, ..
   if (divided) divide();
 }
 
+/** Where the less similar come last: not where one that is found by its name, or varied, follows them. */
 function divide() {
+  for (const item of list.querySelectorAll(".filler, .divider")) item.remove();
   const first = list.querySelector(".less");
-  if (!first || list.querySelector(".divider")) return;
+  if (!first || list.querySelector(".less ~ .tile:not(.less)")) return;
   const filler = element("li", { className: "filler", ariaHidden: "true" }); // the row above keeps its height
   const textContent = list.querySelector(".tile:not(.less)") ? "Less similar" : "No close match; the nearest are:";
   first.before(filler, element("li", { className: "divider", textContent }));
 }
 
-/** Puts the tiles of `results` into their order, above everything else. */
-export function reorder(results) {
+/** Puts the tiles into the order of `results`, of which some may have none yet. */
+export function reorder(results, divided) {
   const tiles = new Map([...list.querySelectorAll(".tile")].map((item) => [item.dataset.key, item]));
-  list.prepend(...results.map((result) => tiles.get(nameOf(result))));
+  list.append(...results.map((result) => tiles.get(nameOf(result))).filter(Boolean));
+  if (divided) divide();
 }
 
 /** Takes the tiles of these bucket/names away. */

@@ -63,10 +63,13 @@ export function withoutExample(query, name) {
   return { ...query, weights, like: others(query.like), unlike: others(query.unlike) };
 }
 
+/** All that results should be like. */
+export const liked = ({ text, image, like }) => [wordsOf(text).like, image, ...like].filter(Boolean);
+
 /** What the query calls the example that a result is closest to; null where there is no choice. */
 export function nameOfClosest(query, closest) {
-  if (!closest || [query.text, query.image, ...query.like].filter(Boolean).length < 2) return null;
-  if (closest.field === "text") return `“${query.text}”`;
+  if (!closest || liked(query).length < 2) return null;
+  if (closest.field === "text") return `“${wordsOf(query.text).like}”`;
   return baseName(closest.field === "image" ? query.image.name : query.like[closest.index]);
 }
 

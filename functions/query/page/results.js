@@ -6,7 +6,7 @@ import * as grid from "./grid.js";
 import { clearNotices, hideMessage, sayRemedy, showMessage, showNotice } from "./notices.js";
 import { about, nameOf } from "./objects.js";
 import { REMOVE_IMAGE, asProblem } from "./problems.js";
-import { empty, isEmpty } from "./query.js";
+import { empty, isEmpty, liked } from "./query.js";
 import * as selection from "./selection.js";
 import * as viewer from "./viewer.js";
 
@@ -116,7 +116,7 @@ const placed = (found, first) => found.map((result, index) => ({ ...result, plac
 function tiles() {
   const open = (result) => viewer.open(results, results.indexOf(result), query, next);
   const ranked = !isEmpty(query);
-  return { ranked, divided: ranked && !query.varied, open, example: callbacks.example, choose: selection.toggle };
+  return { ranked, divided: isDivided(), open, example: callbacks.example, choose: selection.toggle };
 }
 
 function shown(answer) {
@@ -126,21 +126,26 @@ function shown(answer) {
   byId("status").title = `Model: ${answer.model}`;
   sayHowMany();
   callbacks.found(results);
-  if (byId("order").value !== "similarity") order();
+  if (isByDate()) order();
 }
 
-/** Above the line of good matches by date, as Storage tells it; below it, and otherwise, by similarity. */
+/** Good matches by date, as Storage tells it, before the others; or all as the search has them. */
 async function order() {
-  const byDate = byId("order").value === "date";
+  const byDate = isByDate();
   const before = results;
-  const [good, less] = [false, true].map((which) => results.filter((result) => grid.isLess(result) === which));
-  const dates = new Map(byDate ? await Promise.all(good.map(async (result) => [result, (await about(result)).createdAt ?? ""])) : []);
-  if (before !== results || byDate !== (byId("order").value === "date")) return; // overtaken
-  good.sort((a, b) => (byDate && dates.get(b).localeCompare(dates.get(a))) || a.place - b.place);
-  results = [...good, ...less];
-  grid.reorder(good);
+  const good = byDate ? results.filter((result) => !grid.isLess(result)) : [];
+  const dates = new Map(await Promise.all(good.map(async (result) => [result, (await about(result)).createdAt ?? ""])));
+  if (before !== results || byDate !== isByDate()) return; // overtaken
+  good.sort((a, b) => dates.get(b).localeCompare(dates.get(a)) || a.place - b.place);
+  results = [...good, ...results.filter((result) => !dates.has(result)).sort((a, b) => a.place - b.place)];
+  grid.reorder(results, isDivided());
   sayHowMany();
 }
+
+const isByDate = () => byId("order").value === "date";
+
+/** Nothing is less similar where nothing is liked. */
+const isDivided = () => liked(query).length > 0;
 
 /** How many are shown; how many there are isn't known. */
 function sayHowMany() {
@@ -149,8 +154,11 @@ function sayHowMany() {
 }
 
 function orderWords() {
+  const good = results.filter((result) => !grid.isLess(result)).length;
+  if (isByDate() && good) return good < results.length ? "good matches newest first" : "newest first";
   if (query.varied) return "varied";
-  return byId("order").value === "date" ? "newest first among the similar" : "most similar first";
+  if (!liked(query).length) return "least similar first";
+  return results.some(grid.foundBy) ? "best first, by image, name and metadata" : "most similar first";
 }
 
 function forget() {

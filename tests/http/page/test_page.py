@@ -314,6 +314,13 @@ def test_with_several_examples_a_result_says_which_it_is_closest_to(page: Page, 
     expect(page.locator("#viewer-facts")).to_contain_text("closest to dam_1.jpg")
 
 
+def test_an_unwanted_word_is_no_example_that_a_result_could_be_closest_to(page: Page, site: str):
+    open_results(page, site, "?q=-snow&like=images/energy/windmill_1.jpg")
+    page.locator(".tile .open").first.click()
+    expect(page.locator("#viewer-facts")).to_contain_text("same image")
+    expect(page.locator("#viewer-facts")).not_to_contain_text("closest")
+
+
 def test_copies_are_folded_into_one_result_with_their_number(page: Page, site: str, fake: Fake):
     fake.copies = 2
     open_results(page, site, "?like=images/monuments/neuschwanstein_castle.jpg")
@@ -431,6 +438,50 @@ def test_a_search_that_nothing_is_similar_to_shows_the_nearest_below_one_quiet_l
     page.get_by_role("button", name="Load more").click()
     expect(page.locator(".tile")).to_have_count(48)
     expect(page.locator(".divider")).to_have_count(1)
+
+
+def test_no_line_parts_results_where_better_ones_follow_below_it(page: Page, site: str, fake: Fake):
+    fake.found, fake.named = 5, 30
+    page.goto(site + "?q=castle")
+    expect(page.locator(".divider")).to_have_text("Less similar")
+    page.get_by_role("button", name="Load more").click()
+    expect(page.locator(".tile")).to_have_count(48)
+    expect(page.locator(".tile .confidence").nth(30)).to_have_text("found by its name")
+    expect(page.locator(".divider, .filler")).to_have_count(0)
+
+
+def test_varied_results_that_nothing_is_similar_to_say_so_too(page: Page, site: str, fake: Fake):
+    fake.found = 0
+    page.goto(site + "?q=castle&varied=1")
+    expect(page.locator(".divider")).to_have_text("No close match; the nearest are:")
+
+
+def test_where_nothing_is_liked_nothing_is_less_similar(page: Page, site: str, fake: Fake):
+    fake.found = 5
+    page.goto(site + "?unlike=images/animals/giraffe.jpg")
+    expect(page.locator(".tile")).to_have_count(24)
+    expect(page.locator(".divider")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("address", "found_by", "words"),
+    [
+        ("?q=castle", None, "most similar first"),
+        ("?q=castle", ["image"], "most similar first"),
+        ("?q=castle", ["image", "name"], "best first, by image, name and metadata"),
+        ("?q=castle", ["metadata"], "best first, by image, name and metadata"),
+        ("?q=castle&unlike=images/animals/giraffe.jpg", ["image"], "most similar first"),
+        ("?unlike=images/animals/giraffe.jpg", ["image"], "least similar first"),
+        ("?q=-snow", ["image"], "least similar first"),
+        ("?q=castle&varied=1", ["image", "name"], "varied"),
+    ],
+)
+def test_the_order_of_the_results_is_told_as_it_is(
+    page: Page, site: str, fake: Fake, address: str, found_by: list[str] | None, words: str
+):
+    fake.found_by = found_by
+    page.goto(site + address)
+    expect(page.locator("#status")).to_have_text(f"24 shown, more below · {words}")
 
 
 def test_results_found_by_their_names_stand_above_the_line_and_say_so(page: Page, site: str, fake: Fake):

@@ -59,7 +59,7 @@ def page(stack: Stack, page: Page) -> Page:
 
 def searched(page: Page) -> Locator:
     """The names found, best first."""
-    expect(page.locator("#status")).to_contain_text("most similar first", timeout=SOON)
+    expect(page.locator("#status")).to_contain_text("first", timeout=SOON)
     return page.locator(".tile .name")
 
 

@@ -28,9 +28,11 @@ def page(site: str, page: Page) -> Page:
     return page
 
 
-def open_results(page: Page, site: str, address: str = "?q=castle") -> None:
+def open_results(
+    page: Page, site: str, address: str = "?q=castle", words: str = "most similar first"
+) -> None:
     page.goto(site + address)
-    expect(page.locator("#status")).to_contain_text("most similar first")
+    expect(page.locator("#status")).to_contain_text(words)
 
 
 def choose(page: Page, *indices: int) -> list[str]:
@@ -118,16 +120,31 @@ def test_examples_of_a_link_have_thumbnails(page: Page, site: str, fake: Fake):
 
 
 def test_good_matches_can_be_sorted_by_date(page: Page, site: str, fake: Fake):
-    fake.found = 6
-    open_results(page, site)
+    fake.found, fake.named = 6, 9
+    open_results(page, site, "?q=castle&varied=1", "varied")
     before = page.locator(".tile .name").all_text_contents()
+    good = [*before[:6], before[9]]
+    expect(page.locator(".divider")).to_have_count(0)
     page.get_by_label("Order").select_option("date")
-    expect(page.locator("#status")).to_contain_text("newest first among the similar")
+    expect(page.locator("#status")).to_contain_text("good matches newest first")
     sorted_ = page.locator(".tile .name").all_text_contents()
-    assert sorted_ != before and sorted(sorted_[:6]) == sorted(before[:6]) and sorted_[6:] == before[6:]
+    assert sorted_[:7] != good and sorted(sorted_[:7]) == sorted(good)
+    assert sorted_[7:] == [name for name in before if name not in good]
+    expect(page.locator(".tile:nth-child(7) ~ .divider")).to_have_text("Less similar")
     page.get_by_label("Order").select_option("similarity")
-    expect(page.locator("#status")).to_contain_text("most similar first")
+    expect(page.locator("#status")).to_contain_text("varied")
     assert page.locator(".tile .name").all_text_contents() == before
+    expect(page.locator(".divider")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("found", "words"), [(None, "newest first"), (0, "most similar first")])
+def test_where_all_or_no_matches_are_good_the_order_by_date_is_told_so(
+    page: Page, site: str, fake: Fake, found: int | None, words: str
+):
+    fake.found = found
+    open_results(page, site)
+    page.get_by_label("Order").select_option("date")
+    expect(page.locator("#status")).to_have_text(f"24 shown, more below · {words}")
 
 
 def test_selected_images_become_examples(page: Page, site: str, fake: Fake):
@@ -256,7 +273,7 @@ def swipe(page: Page, dx: int, dy: int) -> None:
 
 def test_the_larger_view_tells_what_is_known_and_copies_it(page: Page, site: str, fake: Fake):
     fake.found_by = ["image", "name"]
-    open_results(page, site)
+    open_results(page, site, words="best first")
     page.locator(".tile .open").first.click()
     name = page.locator("#viewer-name").inner_text()
     expect(page.locator("#viewer-facts")).to_contain_text("same image · found by its name")
