@@ -27,7 +27,9 @@ begin
   select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
   where p.pronamespace = 'public'::regnamespace and p.proname in (
     {names}
-  ) and ('search_path=""' = any (p.proconfig) and obj_description(p.oid, 'pg_proc') <> '') is not true;
+  ) and (
+    p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''
+  ) is not true;
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
       using errcode = 'duplicate_function', hint = 'Rename it: alter function ' || taken || ' rename to …';

@@ -90,7 +90,8 @@ def _drop_functions(database: Database) -> list[str]:
         """
         select oid::regprocedure::text from pg_proc
         where pronamespace = 'public'::regnamespace and proname = any(%s)
-          and 'search_path=""' = any(proconfig) and obj_description(oid, 'pg_proc') <> ''
+          and proconfig && array['search_path=""', 'search_path=pg_temp']
+          and obj_description(oid, 'pg_proc') <> ''
         """,
         [sorted(set(names))],
     )

@@ -48,3 +48,32 @@ end
 $$;
 comment on function neural_search.check_vector is
   'Raises, with the remedy, for an embedding of another length, or of none.';
+
+
+-- Nine bytes of JSON, 1e131071, are 131,072 as text. Without a SET clause, as live_objects: copied_columns asks it for
+-- every object.
+create or replace function neural_search.has_common_numbers(value jsonb) returns boolean
+language sql immutable as $$
+  select not value @? 'strict $.** ? (@.type() == "number" && (@.abs() >= 1e309 || @ != 0 && @.abs() < 1e-324))'
+$$;
+comment on function neural_search.has_common_numbers is
+  'Whether all numbers in JSON are in the range of double precision, so that its text isn''t far longer than itself.';
+
+
+create or replace function neural_search.check_json(name text, value jsonb, most integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
+    pg_column_size(value) <= most,
+    format('The JSON in %s has %s bytes, expected at most %s.', name, pg_column_size(value), most),
+    'Give fewer or shorter values.'
+  );
+  perform neural_search.check_that(
+    neural_search.has_common_numbers(value),
+    format('The JSON in %s has a number beyond 1e309 or below 1e-324, which no double can be.', name),
+    'Correct it or leave it out.'
+  );
+end
+$$;
+comment on function neural_search.check_json is
+  'Raises, with the remedy, for JSON of more bytes, or with numbers whose text would be far longer, before any work on it.';

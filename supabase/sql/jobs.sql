@@ -71,15 +71,23 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 
 -- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
 -- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
--- searches with the time-out.
+-- searches with the time-out. Text of 16 KiB takes less than 128 KiB as jsonb: of more no text is made, which would
+-- take a reconciliation a quarter of a second for each megabyte. A size that isn't one is no reason to fail, or the object
+-- would end everybody's claims.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb
 )
 language sql stable as $$
-  select object.bucket_id, object.name, coalesce(object.version, ''), (object.metadata ->> 'size')::bigint,
+  select object.bucket_id, object.name, coalesce(object.version, ''),
+    case when object.metadata ->> 'size' ~ '^[0-9]{1,18}$' then (object.metadata ->> 'size')::bigint end,
     object.owner_id, object.created_at,
-    case when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata else '{}' end
+    case
+      when pg_column_size(object.user_metadata) > 131072 or pg_column_size(object.user_metadata #> '{}') > 131072
+        or not neural_search.has_common_numbers(object.user_metadata) then '{}'
+      when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata
+      else '{}'
+    end
 $$;
 comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
@@ -197,11 +205,11 @@ begin
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
   from unnest(object_ids) as chosen (id) join neural_search.live_objects() as o on o.id = chosen.id
+    cross join lateral neural_search.copied_columns(o) as c
   where j.object_id = o.id and j.model = any (models)
-  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
-    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
-    extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, c.byte_size, o.metadata ->> 'mimetype',
+    o.metadata ->> 'eTag', j.attempts, j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, c.byte_size);
 end
 $$;
 comment on function neural_search.lease is
@@ -311,8 +319,9 @@ begin
       when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
       else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
     end;
-    select job.model, (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag',
-      job.attempts into model, size, mime_type, etag, attempt;
+    select job.model, c.byte_size, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts
+      into model, size, mime_type, etag, attempt
+    from neural_search.copied_columns(object) as c;
   end if;
   return next;
 end

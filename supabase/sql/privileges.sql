@@ -44,7 +44,8 @@ declare
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, first_depth, check_depth, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
-    lsh_length, lsh_bits, check_that, check_range, check_vector, are_duplicates, last_document_id, check_example,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
+    last_document_id, check_example,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
     is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
     check_recommendation';
@@ -52,6 +53,7 @@ declare
   own constant text := '
     record_change, is_move, identity_of, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
+  pinned text;
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');
@@ -61,5 +63,21 @@ begin
     regexp_replace(parts, '\w+', 'neural_search.\&', 'g'));
   execute format('revoke execute on function %s from service_role',
     regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
+
+  -- A session's temporary schema is searched for types before all others, unless a path names it: a caller who made a
+  -- domain `text` there would have its checks run by functions of ours that run as their owner. So each path ends with it.
+  for pinned in
+    select format(
+      'alter function %s set search_path = %s', p.oid::regprocedure,
+      concat_ws(', ', nullif(substr(s.setting, length('search_path=') + 1), '""'), 'pg_temp')
+    )
+    from pg_catalog.pg_proc as p cross join lateral unnest(p.proconfig) as s (setting)
+    where s.setting like 'search_path=%' and s.setting not like '%pg_temp' and (
+      p.pronamespace = 'neural_search'::regnamespace
+      or p.oid = any (regexp_split_to_array(trim(E' \n' from searches || ', ' || work), '\s*,\s*')::regproc[])
+    )
+  loop
+    execute pinned;
+  end loop;
 end
 $$;

@@ -44,20 +44,25 @@ declare
   dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
   example neural_search.example;
 begin
+  -- Before the work of reading them; as much as a hundred vectors may take.
+  perform neural_search.check_json(
+    name, examples, case jsonb_typeof(examples) when 'array' then 100000 + 6400 * dimensions else 1000 end
+  );
   if jsonb_typeof(examples) is distinct from 'array' then
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
-  -- Before the work of reading them; as much as a hundred vectors may take.
-  perform neural_search.check_that(
-    pg_column_size(examples) <= 100000 + 6400 * dimensions,
-    format('%s have %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
-    'Give at most 100 examples, each an id or an embedding of the model.'
-  );
   perform neural_search.check_that(
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
+  perform neural_search.check_that( -- numbers of six bytes may be long as text
+    pg_column_size(e.value) <= 1000 + 64 * dimensions,
+    format('%s[%s] has %s bytes, expected at most %s.',
+      name, e.ordinality - 1, pg_column_size(e.value), 1000 + 64 * dimensions),
+    'Give an id, or an embedding of the model.'
+  )
+  from jsonb_array_elements(examples) with ordinality as e;
   perform neural_search.check_example(e.value, format('%s[%s]', name, e.ordinality - 1))
   from jsonb_array_elements(examples) with ordinality as e;
   for example in

@@ -85,11 +85,7 @@ language plpgsql stable set search_path = '' as $$
 declare
   wrong record;
 begin
-  perform neural_search.check_that( -- before it is taken apart, and planned with
-    pg_column_size(filter) <= 131072,
-    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)),
-    'Narrow by fewer or shorter values.'
-  );
+  perform neural_search.check_json('filter', filter, 131072); -- before it is taken apart, and planned with
   perform neural_search.check_that(
     jsonb_typeof(filter) = 'object', format('filter is %s, expected an object.', left(filter::text, 100)),
     'For example {"bucket": "images", "prefix": "cats/"}.'
@@ -119,6 +115,7 @@ create or replace function neural_search.check_page(
 ) returns void
 language plpgsql immutable strict set search_path = '' as $$
 begin
+  perform neural_search.check_json('page_after', page_after, 2000);
   perform neural_search.check_that(
     coalesce(
       page_after @? 'strict $.id ? (@.type() == "number")'

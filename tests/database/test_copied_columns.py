@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from psycopg.types.json import Jsonb
-from support.databases import vector
+from support.databases import MODEL, finish, vector
 
 OWN = {
     *("id", "object_id", "model", "embedding", "content_hash", "perceptual_hash", "lsh"),
@@ -105,6 +105,37 @@ def test_metadata_is_copied_up_to_a_bound(db, silent, make_document, length, is_
     silent.execute("update storage.objects set user_metadata = %s", [Jsonb(metadata)])
     assert db.execute(RECONCILE).fetchone() == (0, int(is_copied), 0)
     assert copied(db, "metadata") == (metadata if is_copied else {})
+
+
+@pytest.mark.parametrize("number", ["1e131071", "-1e131071", "1e-16383"])
+def test_metadata_of_numbers_that_are_long_as_text_is_left_out(db, silent, make_document, number):
+    """As jsonb they take some bytes each; as text these would not fit into memory."""
+    make_document("a.png")
+    silent.execute(
+        "update storage.objects"
+        " set user_metadata = jsonb_build_object('a', array_fill(%s::numeric, '{9000}'))",
+        [number],
+    )
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert copied(db, "metadata") == {}
+
+
+@pytest.mark.parametrize("number", [1.7976931348623157e308, 5e-324, 0.0, -3])
+def test_metadata_of_any_double_is_copied(db, make_document, number):
+    make_document("a.png", user_metadata=Jsonb({"a": [{"b": number}]}))
+    assert float(copied(db, "metadata")["a"][0]["b"]) == number
+
+
+@pytest.mark.parametrize("size", ["12 KB", 1.5, -1, 1e30, True, {}, [3], None])
+def test_a_size_that_is_none_stops_nobodys_work(db, make_object, size):
+    """Nobody but Storage writes it, unless a policy lets a user insert rows by SQL."""
+    odd = make_object("odd.png", metadata=Jsonb({"size": size, "mimetype": "image/png"}))
+    good = make_object("good.png")
+    rows = db.execute("select object_id, size from public.claim_embedding_jobs(%s, 10)", [[MODEL]])
+    assert dict(rows.fetchall()) == {odd: None, good: 3}
+    assert finish(db, odd, vector(1)) == finish(db, good, vector(1)) == "embedded"
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert db.execute("select size from public.claim_object(%s, %s)", [odd, [MODEL]]).fetchone() == (None,)
 
 
 def test_values_removed_for_privacy_are_gone(db, make_document):

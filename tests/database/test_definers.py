@@ -99,6 +99,41 @@ def test_of_much_metadata_no_list_is_made(db, images, without_policies):
         assert asked(db, "neural_search.ids_with_metadata", role, claims, images[0]) == [(None,)]
 
 
+SHADOWS = """
+    create function pg_temp.spied() returns boolean language plpgsql as $$
+    begin
+      perform set_config('spy.users', concat(current_setting('spy.users', true), ' ', current_user), false);
+      return true;
+    end
+    $$;
+    do $$
+    declare
+      name text;
+    begin
+      for name in
+        select t.typname from pg_type as t join pg_namespace as n on n.oid = t.typnamespace
+        where n.nspname = 'pg_catalog' and t.typtype = 'b' and t.typcategory <> 'A'
+      loop
+        execute format('create domain pg_temp.%I as pg_catalog.%1$I check (pg_temp.spied())', name);
+      end loop;
+    end
+    $$
+"""
+
+
+def test_types_of_a_callers_own_run_nothing_as_the_owner(database, images):
+    """The temporary schema is searched first for types, unless a search path says otherwise."""
+    with database.connect() as fresh:  # functions keep the types that they found first
+        fresh.execute(f"grant temporary on database {database.name} to authenticated".encode())
+        fresh.execute("set role authenticated")
+        fresh.execute(SHADOWS)
+        for function, (query, _, _) in ANSWERS.items():
+            fresh.execute(query.format(function).encode(), images[0])
+        fresh.execute("insert into storage.objects (bucket_id, name) values ('images', 'b.png')")
+        ((users,),) = fresh.execute("select current_setting('spy.users', true)")
+    assert set((users or "").split()) <= {"authenticated"}
+
+
 def test_the_trigger_is_nobodys_to_call(db):
     for role, claims in CALLERS:
         with pytest.raises(psycopg.errors.InsufficientPrivilege), as_role(db, role, claims):

@@ -463,11 +463,30 @@ def test_arguments_that_make_no_sense_are_refused(db, strategy, arguments, messa
 @pytest.mark.parametrize("example", [{"embedding": [0.1] * 20_000}, {"id": 1, "note": "x" * 1_000_000}])
 def test_examples_take_no_more_than_a_hundred_vectors_do(db, example):
     for given in ({"likes": [example] * 50}, {"unlikes": [example] * 50}):
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"likes have \d+ bytes, expected"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"likes has \d+ bytes, expected"):
             rows(db, **given)
     with_digits = [json.dumps([-0.12345678901234567] * DIMENSIONS)] * 100
     rows(db, [{"embedding": json.loads(each)} for each in with_digits])
     rows(db, [{"embedding": each} for each in with_digits])
+
+
+EXAMPLES = ['[{"embedding": [%s]}]', '[{"id": [%s]}]', "[[%s]]", '{"id": [%s]}']
+
+
+@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize(
+    ("number", "count", "message"),
+    [
+        ("1e131071", 50, "The JSON in (un)?likes has a number"),
+        ("-1e-16383", 50, "The JSON in (un)?likes has a number"),
+        ("1e308", 9000, r"(un)?likes(\[0\])? has \d+ bytes, expected"),
+    ],
+)
+def test_numbers_that_are_long_as_text_are_refused_before_they_are_text(db, examples, number, count, message):
+    text = examples % ",".join([number] * count)
+    for given in ("likes => %s::jsonb", "likes => '[]', unlikes => %s::jsonb"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+            db.execute(f"select * from public.recommend_documents({given})".encode(), [text])
 
 
 # Pages.

@@ -177,6 +177,20 @@ def test_a_filter_that_makes_no_sense_is_refused_with_the_remedy(db, filter, mes
     assert refused.value.diag.message_hint
 
 
+NUMBERS = ["1e131071", "-1e-16383"]  # nine bytes of JSON, up to 131,072 of text
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("json", ['{"metadata": {"a": [%s]}}', '{"bucket": [%s]}', "[%s]"])
+@pytest.mark.parametrize("argument", ["filter", "page_after"])
+def test_numbers_that_are_long_as_text_are_refused_before_they_are_text(db, argument, json, number):
+    text = json % ",".join([number] * 50)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"The JSON in {argument} has a number"):
+        db.execute(
+            f"select * from public.match_documents(%s, {argument} => %s::jsonb)".encode(), [vector(1), text]
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
