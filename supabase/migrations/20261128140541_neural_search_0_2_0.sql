@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1055ccdbeeb42745e305dc21d115cb065385d076c5fb19fbdc49c889ba9187ca'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c'
     ) then
       return;
     end if;
@@ -49,7 +49,9 @@ begin
     'search_documents',
     'similar_documents',
     'unindex_bucket'
-  ) and ('search_path=""' = any (p.proconfig) and obj_description(p.oid, 'pg_proc') <> '') is not true;
+  ) and (
+    p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''
+  ) is not true;
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
       using errcode = 'duplicate_function', hint = 'Rename it: alter function ' || taken || ' rename to …';
@@ -555,6 +557,35 @@ comment on function neural_search.check_vector is
   'Raises, with the remedy, for an embedding of another length, or of none.';
 
 
+-- Nine bytes of JSON, 1e131071, are 131,072 as text. Without a SET clause, as live_objects: copied_columns asks it for
+-- every object.
+create or replace function neural_search.has_common_numbers(value jsonb) returns boolean
+language sql immutable as $$
+  select not value @? 'strict $.** ? (@.type() == "number" && (@.abs() >= 1e309 || @ != 0 && @.abs() < 1e-324))'
+$$;
+comment on function neural_search.has_common_numbers is
+  'Whether all numbers in JSON are in the range of double precision, so that its text isn''t far longer than itself.';
+
+
+create or replace function neural_search.check_json(name text, value jsonb, most integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
+    pg_column_size(value) <= most,
+    format('The JSON in %s has %s bytes, expected at most %s.', name, pg_column_size(value), most),
+    'Give fewer or shorter values.'
+  );
+  perform neural_search.check_that(
+    neural_search.has_common_numbers(value),
+    format('The JSON in %s has a number beyond 1e309 or below 1e-324, which no double can be.', name),
+    'Correct it or leave it out.'
+  );
+end
+$$;
+comment on function neural_search.check_json is
+  'Raises, with the remedy, for JSON of more bytes, or with numbers whose text would be far longer, before any work on it.';
+
+
 -- From sql/documents.sql
 
 -- Documents: the view through which the service reads and writes them.
@@ -689,15 +720,23 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 
 -- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
 -- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
--- searches with the time-out.
+-- searches with the time-out. Text of 16 KiB takes less than 128 KiB as jsonb: of more no text is made, which would
+-- take a reconciliation a quarter of a second for each megabyte. A size that isn't one is no reason to fail, or the object
+-- would end everybody's claims.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb
 )
 language sql stable as $$
-  select object.bucket_id, object.name, coalesce(object.version, ''), (object.metadata ->> 'size')::bigint,
+  select object.bucket_id, object.name, coalesce(object.version, ''),
+    case when object.metadata ->> 'size' ~ '^[0-9]{1,18}$' then (object.metadata ->> 'size')::bigint end,
     object.owner_id, object.created_at,
-    case when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata else '{}' end
+    case
+      when pg_column_size(object.user_metadata) > 131072 or pg_column_size(object.user_metadata #> '{}') > 131072
+        or not neural_search.has_common_numbers(object.user_metadata) then '{}'
+      when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata
+      else '{}'
+    end
 $$;
 comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
@@ -815,11 +854,11 @@ begin
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
   from unnest(object_ids) as chosen (id) join neural_search.live_objects() as o on o.id = chosen.id
+    cross join lateral neural_search.copied_columns(o) as c
   where j.object_id = o.id and j.model = any (models)
-  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
-    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
-    extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint);
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, c.byte_size, o.metadata ->> 'mimetype',
+    o.metadata ->> 'eTag', j.attempts, j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, c.byte_size);
 end
 $$;
 comment on function neural_search.lease is
@@ -929,8 +968,9 @@ begin
       when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
       else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
     end;
-    select job.model, (object.metadata ->> 'size')::bigint, object.metadata ->> 'mimetype', object.metadata ->> 'eTag',
-      job.attempts into model, size, mime_type, etag, attempt;
+    select job.model, c.byte_size, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts
+      into model, size, mime_type, etag, attempt
+    from neural_search.copied_columns(object) as c;
   end if;
   return next;
 end
@@ -1402,10 +1442,11 @@ begin
   end;
 
   if due then
-    -- A block of its own: a failure here doesn't undo the record.
+    -- A block of its own: a failure here doesn't undo the record. It names the object by its id alone: every database role
+    -- can read pg_net's queue.
     perform neural_search.try_kick(jsonb_build_object(
-      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before,
-      'wait', false));
+      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'wait', false,
+      'record', jsonb_build_object('id', after -> 'id')));
   end if;
   return null;
 end
@@ -2689,11 +2730,7 @@ language plpgsql stable set search_path = '' as $$
 declare
   wrong record;
 begin
-  perform neural_search.check_that( -- before it is taken apart, and planned with
-    pg_column_size(filter) <= 131072,
-    format('filter has %s bytes, expected at most 131072.', pg_column_size(filter)),
-    'Narrow by fewer or shorter values.'
-  );
+  perform neural_search.check_json('filter', filter, 131072); -- before it is taken apart, and planned with
   perform neural_search.check_that(
     jsonb_typeof(filter) = 'object', format('filter is %s, expected an object.', left(filter::text, 100)),
     'For example {"bucket": "images", "prefix": "cats/"}.'
@@ -2723,6 +2760,7 @@ create or replace function neural_search.check_page(
 ) returns void
 language plpgsql immutable strict set search_path = '' as $$
 begin
+  perform neural_search.check_json('page_after', page_after, 2000);
   perform neural_search.check_that(
     coalesce(
       page_after @? 'strict $.id ? (@.type() == "number")'
@@ -4156,20 +4194,25 @@ declare
   dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
   example neural_search.example;
 begin
+  -- Before the work of reading them; as much as a hundred vectors may take.
+  perform neural_search.check_json(
+    name, examples, case jsonb_typeof(examples) when 'array' then 100000 + 6400 * dimensions else 1000 end
+  );
   if jsonb_typeof(examples) is distinct from 'array' then
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
-  -- Before the work of reading them; as much as a hundred vectors may take.
-  perform neural_search.check_that(
-    pg_column_size(examples) <= 100000 + 6400 * dimensions,
-    format('%s have %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
-    'Give at most 100 examples, each an id or an embedding of the model.'
-  );
   perform neural_search.check_that(
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
+  perform neural_search.check_that( -- numbers of six bytes may be long as text
+    pg_column_size(e.value) <= 1000 + 64 * dimensions,
+    format('%s[%s] has %s bytes, expected at most %s.',
+      name, e.ordinality - 1, pg_column_size(e.value), 1000 + 64 * dimensions),
+    'Give an id, or an embedding of the model.'
+  )
+  from jsonb_array_elements(examples) with ordinality as e;
   perform neural_search.check_example(e.value, format('%s[%s]', name, e.ordinality - 1))
   from jsonb_array_elements(examples) with ordinality as e;
   for example in
@@ -4867,7 +4910,8 @@ declare
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, first_depth, check_depth, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
-    lsh_length, lsh_bits, check_that, check_range, check_vector, are_duplicates, last_document_id, check_example,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
+    last_document_id, check_example,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
     is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
     check_recommendation';
@@ -4875,6 +4919,7 @@ declare
   own constant text := '
     record_change, is_move, identity_of, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
+  pinned text;
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');
@@ -4884,6 +4929,22 @@ begin
     regexp_replace(parts, '\w+', 'neural_search.\&', 'g'));
   execute format('revoke execute on function %s from service_role',
     regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
+
+  -- A session's temporary schema is searched for types before all others, unless a path names it: a caller who made a
+  -- domain `text` there would have its checks run by functions of ours that run as their owner. So each path ends with it.
+  for pinned in
+    select format(
+      'alter function %s set search_path = %s', p.oid::regprocedure,
+      concat_ws(', ', nullif(substr(s.setting, length('search_path=') + 1), '""'), 'pg_temp')
+    )
+    from pg_catalog.pg_proc as p cross join lateral unnest(p.proconfig) as s (setting)
+    where s.setting like 'search_path=%' and s.setting not like '%pg_temp' and (
+      p.pronamespace = 'neural_search'::regnamespace
+      or p.oid = any (regexp_split_to_array(trim(E' \n' from searches || ', ' || work), '\s*,\s*')::regproc[])
+    )
+  loop
+    execute pinned;
+  end loop;
 end
 $$;
 
@@ -4909,7 +4970,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '1055ccdbeeb42745e305dc21d115cb065385d076c5fb19fbdc49c889ba9187ca', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

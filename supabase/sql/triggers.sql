@@ -239,10 +239,11 @@ begin
   end;
 
   if due then
-    -- A block of its own: a failure here doesn't undo the record.
+    -- A block of its own: a failure here doesn't undo the record. It names the object by its id alone: every database role
+    -- can read pg_net's queue.
     perform neural_search.try_kick(jsonb_build_object(
-      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'record', after, 'old_record', before,
-      'wait', false));
+      'type', tg_op, 'table', tg_table_name, 'schema', tg_table_schema, 'wait', false,
+      'record', jsonb_build_object('id', after -> 'id')));
   end if;
   return null;
 end

@@ -191,7 +191,16 @@ def test_a_kick_is_a_webhook_with_the_secret_from_vault(db, make_object, callabl
     assert url == "http://127.0.0.1/embed"
     assert headers == {"Content-Type": "application/json", "x-webhook-secret": "open sesame"}
     assert (body["type"], body["schema"], body["table"]) == ("INSERT", "storage", "objects")
-    assert (body["record"]["id"], body["old_record"]) == (str(object_id), None)
+    assert body["record"] == {"id": str(object_id)}
+
+
+def test_the_queue_that_every_role_reads_names_no_object(db, make_object, callable_function):
+    metadata = {"note": "SECRET"}
+    make_object("SECRET/a.png", owner_id="SECRET", user_metadata=Jsonb(metadata))
+    make_object("SECRET/a.png", owner_id="SECRET", user_metadata=Jsonb(metadata))  # an overwrite
+    with as_role(db, "anon"):
+        sent = requests(db)
+    assert len(sent) == 2 and "SECRET" not in str(sent)
 
 
 def test_only_what_leaves_work_is_kicked(db, make_document, make_object, move, remove, callable_function):
