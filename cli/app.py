@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from cli.console import output
 from shared.errors import NeuralSearchError
 
 INTERRUPTED = 130  # a shell's exit status for a process ended by Ctrl-C
@@ -27,7 +28,7 @@ class Commands(TyperGroup):
         except Exception as error:
             if ctx.params.get("traceback"):
                 raise
-            typer.echo(f"error: {one_line(error)}", err=True)
+            output.warn(f"error: {one_line(error)}")
             raise typer.Exit(1) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,27 +18,37 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 LINE_EVERY = 10.0  # seconds between two lines about progress in a pipe
+# Of names, metadata and errors, which are other people's: control characters but for tabs and line breaks,
+# marks that turn the direction of writing, halves of a character.
+UNPRINTABLE = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def say(line: str = "") -> None:
     """One line on stdout, at once: somebody may be waiting for it."""
-    typer.echo(line)
+    typer.echo(printable(line))
     sys.stdout.flush()
 
 
 def warn(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(printable(line), err=True)
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(printable(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal, which obeys control characters: those as JSON writes them, `\\u001b`."""
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], indent: str = "", *, folded: bool = True
 ) -> None:
     """`rows` under `columns`; in a pipe, and where not `folded`, aligned with spaces and never broken."""
-    text = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    text = [["" if cell is None else _in_one_line(str(cell)) for cell in row] for row in rows]
     if folded and sys.stdout.isatty():
         _rich_table(columns, text)
         return
@@ -45,6 +56,10 @@ def print_table(
     for row in (columns, *text):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         say((indent + "  ".join(cells)).rstrip())
+
+
+def _in_one_line(cell: str) -> str:
+    return printable(cell).replace("\n", "\\u000a").replace("\t", "\\u0009")
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

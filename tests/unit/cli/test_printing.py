@@ -1,0 +1,51 @@
+"""Other people's words on the operator's terminal: names, metadata and errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from cli.app import Commands, app
+from cli.console import output
+
+CLEAR = "\x1b[2J"  # clears the screen
+TITLE = "\x9d0;owned\x9c"  # sets a window's title by C1 controls, of which UTF-8 has two bytes each
+TURNED = "photo\u202egnp.exe"  # shows as photoexe.png
+HOSTILE = f"{CLEAR}{TITLE}{TURNED}\r\x08\x7f\udc80"
+SHOWN = r"\u001b[2J\u009d0;owned\u009cphoto\u202egnp.exe\u000d\u0008\u007f\udc80"
+
+
+@pytest.mark.parametrize("prints", [output.say, output.warn])
+def test_control_characters_are_shown_and_not_obeyed(prints, capsys: pytest.CaptureFixture[str]):
+    prints(f"Grüße aus 東京: {HOSTILE}")
+    shown = capsys.readouterr()
+    assert shown.out + shown.err == f"Grüße aus 東京: {SHOWN}\n"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_cell_stays_in_its_row(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    output.print_table(("name",), [(f"{HOSTILE}\nfailed",)])
+    assert f"{SHOWN}\\u000afailed" in capsys.readouterr().out
+
+
+def test_json_is_the_same_value_without_control_characters(capsys: pytest.CaptureFixture[str]):
+    output.print_json({"name": HOSTILE})
+    text = capsys.readouterr().out
+    assert json.loads(text) == {"name": HOSTILE}
+    assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
+
+
+def test_errors_are_shown_likewise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def fail(*_: object) -> None:
+        raise ValueError(HOSTILE.replace("\r", ""))
+
+    monkeypatch.setattr(Commands.__mro__[1], "invoke", fail)
+    with pytest.raises(SystemExit):
+        app(["status"], prog_name="neural-search")
+    assert SHOWN.replace(r"\u000d", "") in capsys.readouterr().err
