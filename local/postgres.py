@@ -135,9 +135,13 @@ class Cluster:
     def _locked(self) -> Iterator[None]:
         """One start or stop at a time, across processes."""
         self._make_home()
-        with (self.folder / "lock").open("w") as lock:
+        # Root opens it in the folder of the server's user, who may have put a link there.
+        lock = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     def _make_home(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -130,6 +130,17 @@ def test_a_folder_that_is_a_file_is_refused(folder, postgres_major):
         Cluster(folder, postgres_major).start()
 
 
+def test_a_link_in_the_place_of_the_lock_is_not_followed(folder, postgres_major, tmp_path):
+    """The server's user owns the folder, in which root opens it."""
+    target = tmp_path / "somebody's file"
+    target.write_text("theirs")
+    folder.mkdir()
+    (folder / "lock").symlink_to(target)
+    with pytest.raises(StackError, match="can't be used"):
+        Cluster(folder, postgres_major).start()
+    assert target.read_text() == "theirs"
+
+
 def test_preparing_a_database_twice_is_no_error(own_cluster):
     for _ in range(2):
         prepare_database(own_cluster, "another one")
