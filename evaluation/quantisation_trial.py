@@ -17,7 +17,6 @@ from evaluation.decoder_bounds import Decode
 from evaluation.sources import emoji
 from shared.embedding import artifacts, preprocessing
 from shared.embedding.artifacts import Artifact
-from shared.embedding.conversion import eight_bits
 from shared.embedding.engines.openvino_compilation import native_precision
 from shared.embedding.engines.openvino_streams import Streams
 from shared.embedding.model_config import ImageInput
@@ -90,6 +89,8 @@ def pictures(
 
 def trials(artifact: Artifact, shown: Pictures, folder: Path, show: Progress) -> Iterator[Trial]:
     """Float32, the served precision without 8 bits, and the ways of 8 bits, each made in `folder` in turn."""
+    from shared.embedding.conversion import eight_bits  # NNCF and torch: seconds
+
     graph = artifact.folder / artifacts.IMAGE_GRAPH
     native = native_precision()
     reference, served = Streams(graph, "f32", 1), Streams(graph, native, 1)

@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import contest, embed, embed_served, embed_steps, figures, serving, speed
-from benchmarks.baselines import clip, matrix, ways
+from benchmarks.baselines import matrix, ways
 from benchmarks.figures import Figure
 from benchmarks.instant_project import canned, webhook
 from benchmarks.photographs import photographs
@@ -38,6 +38,8 @@ def test_the_photographs_have_their_size_and_are_the_same_for_the_same_seed():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from benchmarks.baselines import clip  # torch and transformers: seconds
+
     return str(clip.write(tmp_path_factory.mktemp("clip") / "tiny", **TINY))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 import requests
-from support import exported_models, tiny_checkpoints
+from support import exported_models
 from support.command_line import CommandLine, write_picture
 from support.databases import DIMENSIONS, MODEL, Connection
 from support.http_servers import free_port
@@ -31,6 +31,8 @@ STAYS = "shop/red.png"  # the searches look for it; nobody touches it
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     """As many dimensions as the default model: a query among the other's rows would raise no error."""
+    from support import tiny_checkpoints  # torch and transformers: seconds
+
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny clip"
     tiny_checkpoints.clip(folder, DIMENSIONS)
     (folder / "README.md").write_text("---\nlicense: mit\n---\nRandom weights.\n")

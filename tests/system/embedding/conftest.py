@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-import torch
 from support.sample_photographs import SAMPLES, Photographs
 
 from shared import embedding, settings
@@ -19,6 +18,8 @@ Load = Callable[..., Embedder]
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_torch_thread() -> None:
+    import torch  # seconds, which every process would spend that only collects the tests
+
     # Several spin while they wait for each other, beside OpenVINO's that do the same.
     torch.set_num_threads(1)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import pytest
-from support import tiny_checkpoints
 
 from cli.checks import host
 from shared.embedding import artifacts, registry
-from shared.embedding.conversion import convert
 from shared.errors import NeuralSearchError
 from shared.settings import Settings
 
@@ -19,16 +18,27 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture
-def twice_converted(configuration: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of a model that an earlier release converted, and then this one."""
-    checkpoint = tmp_path / "vit"
-    checkpoint.mkdir()
+@pytest.fixture(scope="module")
+def conversions(configuration: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a model that was converted by an earlier release, and then by another."""
+    from support import tiny_checkpoints
+
+    from shared.embedding.conversion import convert
+
+    checkpoint, cache = tmp_path_factory.mktemp("vit"), tmp_path_factory.mktemp("cache")
     tiny_checkpoints.vit(checkpoint)
-    for conversion in (4, 5):
-        monkeypatch.setattr(registry, "CONVERSION", conversion)
-        convert.convert(str(checkpoint), tmp_path / "cache")
-    return replace(configuration, embedding_cache=tmp_path / "cache", embedding_models=(str(checkpoint),))
+    with pytest.MonkeyPatch.context() as patch:
+        for conversion in (4, 5):
+            patch.setattr(registry, "CONVERSION", conversion)
+            convert.convert(str(checkpoint), cache)
+    return replace(configuration, embedding_cache=cache, embedding_models=(str(checkpoint),))
+
+
+@pytest.fixture
+def twice_converted(conversions: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same, of which the later release is this one."""
+    monkeypatch.setattr(registry, "CONVERSION", 5)
+    return conversions
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, **how: object) -> None:
@@ -57,12 +67,14 @@ def test_other_families_and_other_machines_are_not_troubled(
     changed(monkeypatch, families=("clip",))
     assert host.vectors(twice_converted) == "made as they are now"
     changed(monkeypatch)
-    artifact = artifacts.find(twice_converted.embedding_models[0], twice_converted.embedding_cache)
+    other = replace(twice_converted, embedding_cache=tmp_path / "cache")
+    copytree(twice_converted.embedding_cache, other.embedding_cache)
+    artifact = artifacts.find(other.embedding_models[0], other.embedding_cache)
     assert artifact
     for former in artifacts.former(artifact):
         assert former.record.conversion == 4
         artifacts._discard(former.folder)
-    assert host.vectors(twice_converted) == "made as they are now"
+    assert host.vectors(other) == "made as they are now"
 
 
 def test_a_change_is_of_a_known_family_and_of_a_conversion_that_there_was() -> None:

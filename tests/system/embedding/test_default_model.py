@@ -8,15 +8,13 @@ from itertools import takewhile
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from psycopg.types.json import Jsonb
 from support.databases import Clone, make_crowd
 from support.sample_photographs import SAMPLES, Photographs
 
 from evaluation import plain_words
-from shared.embedding import Embedder
-from shared.embedding.conversion import rounding
+from shared.embedding import Embedder, concepts
 from shared.embedding.engines.openvino_runtime import ov
 from shared.errors import BrokenImage, EmptyImage, InvalidQuery, NotAnImage
 from shared.settings import CHECKOUT
@@ -88,6 +86,10 @@ def test_what_is_served_agrees_with_torch(
 
 
 def test_rounded_filters_keep_their_sums_and_are_exact_in_bfloat16() -> None:
+    import torch
+
+    from shared.embedding.conversion import rounding
+
     filters = torch.randn(200, 9, generator=torch.Generator().manual_seed(1))
     rounded = rounding.round_keeping_sums(filters)
     assert (rounded.bfloat16().float() == rounded).all()
@@ -95,6 +97,16 @@ def test_rounded_filters_keep_their_sums_and_are_exact_in_bfloat16() -> None:
     kept = (rounded.double() - filters.double()).sum(dim=1).abs().mean()
     nearest = (filters.bfloat16().double() - filters.double()).sum(dim=1).abs().mean()
     assert kept < nearest / 5
+
+
+def test_the_kept_sentence_vectors_are_those_of_the_concepts_names() -> None:
+    from shared.embedding.conversion import efficientnet_lite
+
+    table, kept = concepts.read(), concepts.name_vectors()
+    assert kept.shape == (len(table), 384)
+    rows = [0, 417, 999, 1000, len(table) - 1]
+    computed = efficientnet_lite.encode_names([table[row] for row in rows]).numpy()
+    assert cosines(computed, kept[rows].astype(np.float32)).min() >= 0.9999
 
 
 @pytest.mark.parametrize("engine", ["exact", "reference"])

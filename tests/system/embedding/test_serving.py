@@ -13,7 +13,7 @@ from shutil import copytree
 
 import numpy as np
 import pytest
-from support import interpreter, tiny_checkpoints
+from support import interpreter
 from support.sample_photographs import SAMPLES
 from support.waiting import PATIENCE
 
@@ -88,6 +88,15 @@ def test_a_result_is_not_overwritten_by_the_next(served: Embedder, some_files: l
 
 
 @pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A small ViT with random weights."""
+    from support import tiny_checkpoints
+
+    tiny_checkpoints.vit(tmp_path / "vit")
+    return tmp_path / "vit"
+
+
+@pytest.fixture
 def copied(converted: Settings, tmp_path: Path) -> Settings:
     """Settings with a cache of their own, to be damaged."""
     copytree(converted.embedding_cache, tmp_path / "cache")
@@ -123,10 +132,9 @@ def test_a_missing_or_half_written_file_is_not_trusted(name: str, copied: Settin
 
 
 def test_a_corrupt_conversion_is_made_anew(
-    configuration: Settings, some_files: list[bytes], tmp_path: Path
+    configuration: Settings, some_files: list[bytes], checkpoint: Path, tmp_path: Path
 ) -> None:
-    checkpoint, cache = tmp_path / "vit", tmp_path / "cache"
-    tiny_checkpoints.vit(checkpoint)
+    cache = tmp_path / "cache"
     fingerprint = registry.fingerprint(str(checkpoint))
     assert fingerprint
     folder = cache / registry.slug(str(checkpoint)) / fingerprint
@@ -200,12 +208,11 @@ def test_an_unknown_name_lists_the_known_ones(configuration: Settings) -> None:
     assert caught.value.value == "efficientnet-lite9"
 
 
-def test_an_error_of_the_converting_process_arrives_here(configuration: Settings, tmp_path: Path) -> None:
-    tiny_checkpoints.vit(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"")
+def test_an_error_of_the_converting_process_arrives_here(configuration: Settings, checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelBroken, match="weights of"):
-        embedding.load(str(tmp_path), configuration=configuration)
-    assert artifacts.find(str(tmp_path), configuration.embedding_cache) is None
+        embedding.load(str(checkpoint), configuration=configuration)
+    assert artifacts.find(str(checkpoint), configuration.embedding_cache) is None
 
 
 def test_a_checkpoint_that_goes_away_during_its_conversion_takes_no_former_one_with_it(
@@ -219,11 +226,10 @@ def test_a_checkpoint_that_goes_away_during_its_conversion_takes_no_former_one_w
     assert former.exists()
 
 
-def test_a_changed_checkpoint_is_another_one(tmp_path: Path) -> None:
-    tiny_checkpoints.vit(tmp_path)
-    before = registry.fingerprint(str(tmp_path))
-    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text() + " ")
-    assert before and registry.fingerprint(str(tmp_path)) != before
+def test_a_changed_checkpoint_is_another_one(checkpoint: Path) -> None:
+    before = registry.fingerprint(str(checkpoint))
+    (checkpoint / "config.json").write_text((checkpoint / "config.json").read_text() + " ")
+    assert before and registry.fingerprint(str(checkpoint)) != before
 
 
 def test_models_have_folders_of_their_own() -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 
 from evaluation.methods.embedding import Embedding
 from evaluation.run import evaluate
@@ -21,6 +20,8 @@ SAMPLES = CHECKOUT / "examples" / "images"
 @pytest.fixture(scope="module")
 def engines() -> dict[str, Embedding]:
     """The default model in OpenVINO, in bfloat16 (as some processors serve it) and float32, and in torch."""
+    import torch
+
     torch.set_num_threads(1)  # several spin while they wait for each other: four times the work
     configuration = replace(
         settings.load({"SUPABASE_URL": "http://unused.invalid"}),

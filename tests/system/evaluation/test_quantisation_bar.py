@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from support import tiny_checkpoints
 
 from cli.models import quantise
 from evaluation import quantisation_trial
@@ -102,6 +101,8 @@ def _reader(shape: int, vendor: str) -> Callable[[], bytes]:
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A small ViT with random weights, and few pictures to measure it on."""
+    from support import tiny_checkpoints
+
     tiny_checkpoints.vit(tmp_path / "vit")
     monkeypatch.setattr(quantise, "public_set", lambda *_: public_set())
     return replace(

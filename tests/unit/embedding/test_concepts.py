@@ -9,7 +9,6 @@ import pytest
 
 from shared.embedding import concepts, wordnet
 from shared.embedding.concepts import Concept
-from shared.embedding.conversion import efficientnet_lite
 
 # Two classes under one kind, which is under another that both are of, in the format of wndb(5WN).
 DATA = """\
@@ -46,14 +45,6 @@ def test_each_concept_is_the_mean_of_its_classes(table: list[Concept]) -> None:
     assert shares.shape == (len(table), concepts.CLASSES)
     assert shares.sum(axis=1) == pytest.approx(np.ones(len(table)))
     assert (shares[: concepts.CLASSES] == np.eye(concepts.CLASSES)).all()
-
-
-def test_the_kept_sentence_vectors_are_those_of_the_names(table: list[Concept]) -> None:
-    kept = concepts.name_vectors()
-    assert kept.shape == (len(table), 384)
-    rows = [0, 417, 999, 1000, len(table) - 1]
-    computed = efficientnet_lite.encode_names([table[row] for row in rows]).numpy()
-    assert np.einsum("nd,nd->n", computed, kept[rows].astype(np.float32)).min() >= 0.9999
 
 
 def test_the_table_follows_from_wordnets_own_file(tmp_path: Path) -> None:
