@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from support import conversion
 from typer.testing import CliRunner
 
 from benchmarks import contest, embed, embed_served, embed_steps, figures, serving, speed
@@ -54,6 +55,7 @@ def test_all_ways_to_run_a_checkpoint_make_the_same_vectors(
 ):
     monkeypatch.setenv("EMBEDDING_CACHE", str(tmp_path))
     files = list(photographs(320, 280, 3, seed=1))
+    conversion.prepare(dataclasses.replace(cpu, embedding_models=(checkpoint,)))
     ours = ways.Ours(checkpoint, cpu)
     expected = ours.embed(files)
     with ThreadPoolExecutor(4) as callers:

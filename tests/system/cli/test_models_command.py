@@ -7,13 +7,14 @@ import shlex
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import requests
-from support import exported_models
+from support import conversion, exported_models
 from support.command_line import CommandLine, write_picture
 from support.databases import DIMENSIONS, MODEL, Connection
 from support.http_servers import free_port
@@ -46,12 +47,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory, checkpoint: str) -> Path:
     """A cache of our own, since the checkpoint's conversion is of no use later; with the default's in it."""
     own = tmp_path_factory.mktemp("cache")
     common = settings.load({"SUPABASE_URL": "http://unused.invalid"})
     embedding.prepare(MODEL, configuration=common)
     shutil.copytree(common.embedding_cache / registry.slug(MODEL), own / registry.slug(MODEL))
+    conversion.prepare(replace(common, embedding_cache=own, embedding_models=(checkpoint,)))
     return own
 
 

@@ -11,11 +11,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 from PIL import Image
+from support import conversion
 from support.sample_photographs import SAMPLES
 from tokenizers import Tokenizer
 
 from shared import embedding
-from shared.embedding import Embedder, artifacts, preprocessing, tokens
+from shared.embedding import Embedder, preprocessing, tokens
 from shared.embedding.families import FAMILIES, Pooling
 from shared.embedding.model_config import Resize
 from shared.errors import ModelBroken, TextUnsupported, UnknownModel
@@ -86,14 +87,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 def loaded(folder: Path, engine: str, configuration: Settings) -> Embedder:
-    configuration = replace(configuration, embedding_engine=engine)
-    if engine == "openvino" and artifacts.find(str(folder), configuration.embedding_cache) is None:
-        with artifacts.lock(str(folder), configuration.embedding_cache):
-            # Here rather than in a process of its own: torch is imported already.
-            from shared.embedding.conversion import convert
-
-            convert.convert(str(folder), configuration.embedding_cache)
-    return embedding.load(str(folder), configuration=configuration, precision="f32")
+    configuration = replace(configuration, embedding_engine=engine, embedding_models=(str(folder),))
+    if engine == "openvino":
+        conversion.prepare(configuration)
+    return embedding.load(configuration=configuration, precision="f32")
 
 
 def our_tokens(folder: Path, texts: list[str]) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from shutil import copytree
 
 import numpy as np
 import pytest
+from support import conversion
 from support.sample_photographs import SAMPLES
 
 from shared import embedding, images
@@ -43,7 +44,7 @@ def quantised(
     folder = tmp_path_factory.mktemp(request.param)
     tiny_checkpoints.KINDS[request.param].write(folder)
     own = replace(configuration, embedding_models=(str(folder),), embedding_precision="int8")
-    embedding.prepare(configuration=replace(own, embedding_precision="auto"))
+    conversion.prepare(own)
     artifact = artifact_of(own)
     decoded = [
         images.decode(data, max_bytes=10**7, max_pixels=10**8, min_side=artifact.record.image.side).picture

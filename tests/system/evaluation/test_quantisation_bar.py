@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from support import conversion
 
 from cli.models import quantise
 from evaluation import quantisation_trial
 from evaluation.collection import Collection, Item
 from evaluation.quantisation_trial import Pictures, Trial
-from evaluation.sources import emoji
+from evaluation.sources import emoji, samples
 from shared import embedding, settings
 from shared.embedding import artifacts
 from shared.settings import Settings
@@ -104,12 +105,18 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     from support import tiny_checkpoints
 
     tiny_checkpoints.vit(tmp_path / "vit")
+    photographs = samples.collection().items[::10]
+    few = Collection(name="photographs", items=photographs)
+    monkeypatch.setattr(samples, "collection", lambda: few)
     monkeypatch.setattr(quantise, "public_set", lambda *_: public_set())
-    return replace(
+    monkeypatch.setattr(quantisation_trial, "ROUNDS", 2)  # of speeds, which nothing here asks for
+    own = replace(
         settings.load({"SUPABASE_URL": "http://unused.invalid"}),
         embedding_models=(str(tmp_path / "vit"),),
         embedding_cache=tmp_path / "cache",
     )
+    conversion.prepare(own)
+    return own
 
 
 def ways(found: dict[str, object]) -> Sequence[dict[str, object]]:
