@@ -6,13 +6,14 @@ import functools
 import ssl
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from support.databases import Clone, Connection, clone, finish, vector
+from support.databases import Clone, Clones, Connection, finish, vector
 from support.embedded_stacks import temporary_stack
 from support.memory_folder import quick_folder
 from support.xdist_scheduler import Sharing, order
@@ -76,16 +77,28 @@ def bare_template(cluster: Cluster) -> str:
     return "template_platform"
 
 
-@pytest.fixture
-def database(cluster: Cluster, template: str) -> Iterator[Clone]:
-    with clone(cluster, template) as fresh:
-        yield fresh
+@pytest.fixture(scope="session")
+def clones(cluster: Cluster, template: str) -> Iterator[Clones]:
+    with closing(Clones(cluster, template)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def bare_clones(cluster: Cluster, bare_template: str) -> Iterator[Clones]:
+    with closing(Clones(cluster, bare_template)) as made:
+        yield made
 
 
 @pytest.fixture
-def bare_database(cluster: Cluster, bare_template: str) -> Iterator[Clone]:
-    with clone(cluster, bare_template) as fresh:
-        yield fresh
+def database(clones: Clones) -> Iterator[Clone]:
+    with clones.fresh() as own:
+        yield own
+
+
+@pytest.fixture
+def bare_database(bare_clones: Clones) -> Iterator[Clone]:
+    with bare_clones.fresh() as own:
+        yield own
 
 
 @pytest.fixture

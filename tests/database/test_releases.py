@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 
 import psycopg
 import pytest
-from support.databases import MODEL, Clone
+from support.databases import MODEL, Clone, Clones, clone
 from support.first_release import ACTIVE, DATA, catalogue, fill, install_0_1_0
 
 from cli.installer import former_record, migrations, releases
 from cli.installer.migration_file import unwrap, wrap_first
+from local.postgres import Cluster
 from shared.errors import DatabaseError, SettingsError
 
 NEWEST = releases.migration(releases.next_version()).stem
 
 
+@pytest.fixture(scope="module")
+def older_clones(cluster: Cluster, bare_template: str) -> Iterator[Clones]:
+    with clone(cluster, bare_template) as source:
+        install_0_1_0(source)
+        fill(source)
+        with closing(Clones(cluster, source.name)) as made:
+            yield made
+
+
 @pytest.fixture
-def older(bare_database: Clone) -> Clone:
+def older(older_clones: Clones) -> Iterator[Clone]:
     """A project with 0.1.0, one searchable image and one that waits."""
-    install_0_1_0(bare_database)
-    fill(bare_database)
-    return bare_database
+    with older_clones.fresh() as own:
+        yield own
 
 
 def test_the_newest_migration_is_what_its_sources_make():

@@ -1,4 +1,4 @@
-"""Conversions in the test's own process, where torch is imported already: another one takes seconds for it."""
+"""Conversions in the test's own process, where torch is imported already, which takes seconds."""
 
 from __future__ import annotations
 

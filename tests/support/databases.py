@@ -6,9 +6,10 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -36,27 +37,75 @@ class Clone:
         return psycopg.connect(self.url(user), autocommit=True)
 
 
+# Rows that were written, undone ones and the catalogue's among them, and numbers that were drawn.
+WRITTEN = "select tup_inserted + tup_updated + tup_deleted from pg_stat_database where datname = %s"
+DRAWN = "select sum(last_value) from pg_sequences"
+
+
+class Clones:
+    """Clones of a template. One that its test left as it was serves the next test, too."""
+
+    def __init__(self, cluster: Cluster, source: str):
+        self._cluster, self._source = cluster, source
+        self._connection = psycopg.connect(cluster.url(SUPERUSER), autocommit=True)
+        self._unchanged: Clone | None = None
+
+    def close(self) -> None:
+        if self._unchanged:
+            self._drop(self._unchanged)
+        self._connection.close()
+
+    @contextmanager
+    def fresh(self) -> Iterator[Clone]:
+        own, self._unchanged = self._unchanged or self._make(), None
+        yield own
+        if _disconnect(self._connection, own.name) and self._is_unchanged(own):
+            self._unchanged = own
+        else:
+            self._drop(own)
+
+    def _make(self) -> Clone:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        # Copying the files costs half of what copying the pages through the log does.
+        create = "create database {} template {} owner postgres strategy file_copy"
+        self._execute(create, name, self._source)
+        return Clone(self._cluster, name)
+
+    def _drop(self, own: Clone) -> None:
+        self._execute("drop database {} with (force)", own.name)
+
+    def _execute(self, statement: LiteralString, *names: str) -> None:
+        self._connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _is_unchanged(self, own: Clone) -> bool:
+        written = self._connection.execute(WRITTEN, [own.name]).fetchone()
+        return written == (0,) and _drawn(own) == self._drawn
+
+    @cached_property
+    def _drawn(self) -> tuple[Any, ...] | None:
+        return _drawn(Clone(self._cluster, self._source))
+
+
+def _drawn(own: Clone) -> tuple[Any, ...] | None:
+    with own.connect(SUPERUSER) as connection:
+        return connection.execute(DRAWN).fetchone()
+
+
 @contextmanager
 def clone(cluster: Cluster, source: str) -> Iterator[Clone]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    names = {"name": sql.Identifier(name), "source": sql.Identifier(source)}
-    with psycopg.connect(cluster.url(SUPERUSER), autocommit=True) as connection:
-        # Copying the files costs half of what copying the pages through the log does.
-        create = "create database {name} template {source} owner postgres strategy file_copy"
-        connection.execute(sql.SQL(create).format(**names))
-        yield Clone(cluster, name)
-        _disconnect(connection, name)
-        connection.execute(sql.SQL("drop database {name} with (force)").format(**names))
+    with closing(Clones(cluster, source)) as clones, clones.fresh() as own:
+        yield own
 
 
-def _disconnect(connection: Connection, name: str) -> None:
-    """End the others' connections: dropping would look for them only every tenth of a second."""
+def _disconnect(connection: Connection, name: str) -> bool:
+    """End the others' connections, which dropping would look for only every tenth of a second. False: in vain."""
     connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
     deadline = time.monotonic() + 5
     while connection.execute("select from pg_stat_activity where datname = %s", [name]).rowcount:
         if time.monotonic() > deadline:
-            return  # dropping says who is left
+            return False  # dropping says who is left
         time.sleep(0.002)
+    return True
 
 
 @contextmanager
