@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ class Mixture:
                 f"Vectors of {wanted} dimensions can't be drawn. Expected {len(self.axes)} to "
                 f"{self.dimensions}."
             )
-        components = self._components()
+        components = self._components
         turn = components if wanted == self.dimensions else _rotation(wanted, np.random.default_rng(wanted))
         centre = (components @ self.centre)[:wanted]
         for number, start in enumerate(range(0, count, BATCH)):
@@ -74,6 +74,7 @@ class Mixture:
             drawn[mine, :kept] += self.means[cluster] + along[mine] @ self.factors[cluster]
         return drawn
 
+    @cached_property
     def _components(self) -> Vectors:
         """All principal components, (dimensions, dimensions): those kept and, perpendicular to them, any."""
         random = np.random.default_rng(self.dimensions)

@@ -98,7 +98,7 @@ def clone(cluster: Cluster, source: str) -> Iterator[Clone]:
 
 
 def _disconnect(connection: Connection, name: str) -> bool:
-    """End the others' connections, which dropping would look for only every tenth of a second. False: in vain."""
+    """End the others' connections: dropping looks for them only every tenth of a second. False: in vain."""
     connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
     deadline = time.monotonic() + 5
     while connection.execute("select from pg_stat_activity where datname = %s", [name]).rowcount:
