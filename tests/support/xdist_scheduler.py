@@ -33,7 +33,7 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
             return f"postgres-{major[1]}"  # changing it takes a start of the other
         if path.startswith("tests/system/embedding/"):
             return "embedding"  # one converted model for all
-        return _stack(path) or path
+        return _stack(path) or ("page" if path.startswith("tests/http/page/") else path)
 
 
 def order(items: list[pytest.Item]) -> None:

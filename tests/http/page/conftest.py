@@ -33,7 +33,7 @@ API = (
 )
 
 
-@pytest.fixture(scope="module")  # its event loop would be in the way of other files' tests
+@pytest.fixture(scope="package")  # its event loop would be in the way of other folders' tests
 def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,10 @@ DRAW = """async encoded => {
 
 
 @pytest.fixture(scope="module")
-def canvas(chromium: Browser) -> Page:
-    return chromium.new_page()
+def canvas(chromium: Browser) -> Iterator[Page]:
+    page = chromium.new_page()
+    yield page
+    page.close()
 
 
 def drawn(canvas: Page, data: bytes) -> Image.Image | None:
