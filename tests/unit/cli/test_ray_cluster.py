@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +17,16 @@ from cli.workers.ray_actor import Look, Plan
 from shared import settings
 from shared.errors import NeuralSearchError, SettingsError
 
-exceptions = pytest.importorskip("ray.exceptions", reason="Ray has no package for this Python")
-
-from cli.workers import fleet as fleets  # noqa: E402
-from cli.workers import ray_cluster  # noqa: E402
-from cli.workers.fleet import Fleet  # noqa: E402
-
 NEVER = object()  # no answer: there is no place for this actor
+
+
+@functools.cache
+def driver() -> Any:
+    """The driver's modules and Ray's exceptions: importing Ray takes seconds."""
+    exceptions = pytest.importorskip("ray.exceptions", reason="Ray has no package for this Python")
+    from cli.workers import fleet, ray_cluster
+
+    return SimpleNamespace(exceptions=exceptions, fleet=fleet, cluster=ray_cluster)
 
 
 def look(embedded: int, *, life: str = "1", working: bool = True, **other: Any) -> Look:
@@ -97,7 +101,7 @@ def use(monkeypatch: pytest.MonkeyPatch):
     """Makes this Ray the driver's, without its pauses."""
 
     def use(ray: Ray) -> Ray:
-        for module in (ray_cluster, fleets):
+        for module in (driver().cluster, driver().fleet):
             monkeypatch.setattr(module, "ray", ray)
             monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
         return ray
@@ -106,7 +110,7 @@ def use(monkeypatch: pytest.MonkeyPatch):
 
 
 def died() -> Exception:
-    return exceptions.ActorUnavailableError("killed", None)
+    return driver().exceptions.ActorUnavailableError("killed", None)
 
 
 def run(
@@ -116,10 +120,10 @@ def run(
     workers: int | None = None,
     gpus: float = 0,
     stop: Any = None,
-) -> Fleet:
+) -> Any:
     mine = settings.load({"SUPABASE_URL": "http://nowhere.invalid"})
     plan = Plan.of(mine, (), None, once=once)
-    return ray_cluster.run(plan, address, workers, gpus, stop or threading.Event())
+    return driver().cluster.run(plan, address, workers, gpus, stop or threading.Event())
 
 
 def test_counts_and_causes_of_all_are_told_in_one_place(use):
@@ -137,7 +141,7 @@ def test_counts_and_causes_of_all_are_told_in_one_place(use):
 def test_an_actor_that_died_counts_on_after_its_restart(use):
     actor = Actor(look(3), died(), look(4, life="2"))
     use(Ray())
-    fleet = Fleet([actor])
+    fleet = driver().fleet.Fleet([actor])
     for _ in range(3):
         fleet.look()
     told = fleet.as_json()
@@ -145,7 +149,7 @@ def test_an_actor_that_died_counts_on_after_its_restart(use):
 
 
 def test_an_actor_that_ray_gives_up_ends_it_with_the_remedy(use):
-    use(Ray([Actor(look(3), exceptions.ActorDiedError())]))
+    use(Ray([Actor(look(3), driver().exceptions.ActorDiedError())]))
     with pytest.raises(NeuralSearchError, match=r"doesn't start a worker again.* Run the command again"):
         run(once=False)
 
@@ -154,7 +158,7 @@ def test_an_actor_that_ray_gives_up_ends_it_with_the_remedy(use):
 def test_once_comes_back_to_the_images_of_an_actor_that_died_when_their_leases_have_ended(
     use, monkeypatch, seconds: float
 ):
-    monkeypatch.setattr(fleets, "LEASE_SECONDS", seconds)  # before the others' end, and after it
+    monkeypatch.setattr(driver().fleet, "LEASE_SECONDS", seconds)  # before the others' end, and after it
     actor = Actor(look(3), died(), look(0, life="2", working=False))
     survivor = Actor(look(1), look(1), look(1, working=False))
     use(Ray([actor, survivor]))
@@ -181,9 +185,9 @@ def test_told_to_stop_it_waits_for_what_has_begun(use):
     stop.set()
     use(Ray())
     actor = Actor(look(1), look(1), look(2, working=False))
-    fleet = Fleet([actor])
+    fleet = driver().fleet.Fleet([actor])
     fleet.look()
-    ray_cluster._follow(fleet, stop)
+    driver().cluster._follow(fleet, stop)
     assert actor.called["stop"] == 1 and fleet.as_json()["embedded"] == 2
 
 
@@ -194,7 +198,7 @@ def test_a_refusal_of_one_ends_it_with_its_reason_and_its_node(use):
 
 
 def test_a_node_without_our_package_is_refused_with_the_remedy(use):
-    missing = exceptions.ActorDiedError()
+    missing = driver().exceptions.ActorDiedError()
     missing._actor_init_failed, missing.error_msg = True, "…\nModuleNotFoundError: No module named 'cli'"
     use(Ray([Actor(missing)]))
     with pytest.raises(SettingsError, match=r"No module named 'cli'.* Install the same neural-search"):
