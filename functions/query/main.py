@@ -120,13 +120,13 @@ def health(_request: flask.Request) -> flask.Response:
 
 
 ROUTES: handlers.Routes = {
-    "/": {"GET": pages.page, "POST": search},
-    "/query": {"POST": search},
-    "/embeddings": {"POST": upload},
+    "/": {"GET": pages.page, "POST": handlers.in_turn(search)},
+    "/query": {"POST": handlers.in_turn(search)},
+    "/embeddings": {"POST": handlers.in_turn(upload)},
     "/preview": {"GET": preview},
-    "/vector": {"POST": vector},
+    "/vector": {"POST": handlers.in_turn(vector)},
     "/live": {"GET": services.live},
-    "/health": {"GET": health},
+    "/health": {"GET": handlers.in_turn(health)},
     "/metrics": {"GET": partial(services.counters, metrics)},
     **pages.ROUTES,
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import IO, Any, Literal
 
 import flask
+from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
@@ -19,13 +22,16 @@ from shared.runtime.limiter import ConcurrencyLimiter
 Kind = Literal["json", "form", "file"]
 Form = tuple[Mapping[str, Sequence[str]], list[bytes]]  # fields, and the files in the field `image`
 
-PIECE, PIECE_OF_CHUNKS = 64 * 1024, 4 * 1024
+PIECE = 64 * 1024
 BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread takes the request
 # The bound on reading: so many CPU seconds, and one more for so many bytes. Chunks of one byte cost a second
 # for each 200,000, honest ones for each 500 million.
-CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 50_000_000
+CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 200_000_000
 MAX_TEXT = 256 * 1024  # bytes of a form's fields
 MAX_PARTS = 100  # of a form: 32 texts and examples, every other field, and a few more for a good answer
+MAX_PART_HEAD = 8 * 1024  # bytes of a part's headers
+MAX_BOUNDARY = 70  # characters: RFC 2046, 5.1.1
+BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 # Clients' types for unknown bytes, and for text.
 UNTOLD = ("", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 
@@ -36,27 +42,46 @@ def read(request: flask.Request, readers: ConcurrencyLimiter) -> bytes:
 
     A body that is still coming holds a thread, so only as many as `readers` lets in are waited for.
     """
-    is_there = request.content_length is not None and request.content_length <= BUFFERED
     try:
-        with nullcontext() if is_there else readers.enter():
+        with nullcontext() if _is_there(request) else readers.enter():
             return _read(request)
     except ParseException as error:  # the server reads chunks and trailers no sooner than we do
         raise RequestError(f"The body's chunks can't be read: {error!s:.100}") from error
 
 
+def _is_there(request: flask.Request) -> bool:
+    """Whether the server has waited for all of it: not where the client first waits to be asked for it."""
+    length = request.content_length
+    return length is not None and length <= BUFFERED and "Expect" not in request.headers
+
+
 def _read(request: flask.Request) -> bytes:
     began = time.thread_time()
     pieces: list[bytes] = []
-    size = 0
-    at_once = PIECE_OF_CHUNKS if request.content_length is None else PIECE
-    while piece := request.stream.read(at_once):
+    size, most = 0, request.max_content_length
+    for piece in _pieces(request):
         pieces.append(piece)
         size += len(piece)
+        if most is not None and size >= most:
+            raise PayloadTooLarge()
         if time.thread_time() - began > CPU_SECONDS + size / BYTES_PER_CPU_SECOND:
             raise RequestError("The body comes in too many pieces. Send it with a Content-Length.")
-    if request.max_content_length is not None and size >= request.max_content_length:
-        raise PayloadTooLarge()
     return b"".join(pieces)
+
+
+def _pieces(request: flask.Request) -> Iterator[bytes]:
+    body = request.environ["wsgi.input"]
+    if not isinstance(getattr(body, "reader", None), ChunkedReader):
+        yield from iter(partial(request.stream.read, PIECE), b"")
+        return
+    # Each chunk by itself: gunicorn reads on until it has so many bytes, whatever the chunks cost, and copies
+    # all that is left of a large one each time.
+    whole = False
+    try:
+        yield from body.reader.parser
+        whole = True
+    finally:
+        body.failed = not whole  # then nobody knows where the next request begins
 
 
 def kind(request: flask.Request, body: bytes) -> Kind:
@@ -78,6 +103,7 @@ def kind(request: flask.Request, body: bytes) -> Kind:
 
 def form(request: flask.Request, body: bytes) -> Form:
     """The fields and images of a multipart body, in memory."""
+    _check_parts(body, request.mimetype_params.get("boundary", ""))
     parser = FormDataParser(_in_memory, max_form_memory_size=MAX_TEXT, max_form_parts=MAX_PARTS, silent=False)
     try:
         parsed = parser.parse(io.BytesIO(body), request.mimetype, len(body), request.mimetype_params)
@@ -91,6 +117,19 @@ def form(request: flask.Request, body: bytes) -> Form:
     if unknown := set(files) - {"image"}:
         raise InvalidQuery("Files are taken in the field `image` alone.", value=sorted(unknown))
     return fields.to_dict(flat=False), [file.read() for file in files.getlist("image")]
+
+
+def _check_parts(body: bytes, boundary: str) -> None:
+    """Bounds the parser's work: places that look like a part's beginning, and the headers of each part."""
+    if not boundary.isascii() or not 0 < len(boundary) <= MAX_BOUNDARY:
+        raise InvalidQuery(f"The form's boundary is {boundary!r:.100}. Expected 1 to {MAX_BOUNDARY} letters.")
+    delimiter = f"--{boundary}".encode()
+    if body.count(delimiter) > MAX_PARTS + 1:
+        raise PayloadTooLarge(f"The form has more than {MAX_PARTS} parts. Send less.")
+    for found in re.finditer(re.escape(delimiter), body):
+        head = body[found.end() : found.end() + MAX_PART_HEAD]
+        if not head.startswith(b"--") and len(head) == MAX_PART_HEAD and not BLANK_LINE.search(head):
+            raise PayloadTooLarge(f"A part of the form has more than {MAX_PART_HEAD} bytes of headers.")
 
 
 def _begins_an_object(body: bytes) -> bool:

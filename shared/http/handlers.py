@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-import selectors
+import select
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,13 +22,17 @@ from shared.errors import (
     UnknownPath,
 )
 from shared.runtime import logs
+from shared.runtime.limiter import ConcurrencyLimiter
 from shared.settings import Secret
 
 Handler = Callable[[flask.Request], flask.Response]
 Routes = Mapping[str, Mapping[str, Handler]]  # path -> method -> handler
 T = TypeVar("T")
 
+# Requests that ask the database or Storage, each on a thread, and of these so many at a time.
+CALLERS, CALLERS_AT_WORK = 64, 16
 MAX_QUERY_STRING = 64 * 1024  # bytes
+HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # macOS has only the latter
 
 _building = threading.RLock()
 
@@ -44,6 +48,20 @@ def once(name: str, build: Callable[[], T]) -> T:
             extensions[name] = build()
         built: T = extensions[name]
         return built
+
+
+def in_turn(handler: Handler) -> Handler:
+    """`handler` for CALLERS at most, so that threads are left for all others."""
+
+    def handle(request: flask.Request) -> flask.Response:
+        with once("callers", _callers).enter():
+            return handler(request)
+
+    return handle
+
+
+def _callers() -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(running=CALLERS_AT_WORK, waiting=CALLERS - CALLERS_AT_WORK)
 
 
 def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Response:
@@ -105,14 +123,17 @@ def connection(request: flask.Request) -> socket.socket | None:
 
 
 def is_open(connection: socket.socket | None) -> bool:
-    """Whether the caller still waits, as far as can be told: a closed connection reads as its end."""
+    """Whether the caller still waits, as far as can be told: one that has closed its side does not.
+
+    Not by reading: a caller may have sent more than this request.
+    """
     if connection is None:
         return True
     try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(connection, selectors.EVENT_READ)
-            return not selector.select(0) or connection.recv(1, socket.MSG_PEEK) != b""
-    except (OSError, ValueError):  # reset, or closed on our side
+        poll = select.poll()
+        poll.register(connection, HUNG_UP)
+        return not poll.poll(0)
+    except (OSError, ValueError):  # closed on our side
         return False
 
 

@@ -7,12 +7,11 @@ worker's own loop waits: for a request's head and the beginning of its body, and
 from __future__ import annotations
 
 import contextlib
-import re
+import resource
 import selectors
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,83 +25,21 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from shared import settings
 from shared.errors import SettingsError
-from shared.http import bodies, unreadable
+from shared.http import bodies, handlers, unreadable
+from shared.http.arriving_request import Allowance, ArrivingRequest
+from shared.http.paced_socket import SENDING_SECONDS, PacedSocket
 from shared.runtime import shutdown
 from shared.search.previews import AT_ONCE
 
-MAX_HEAD = 128 * 1024  # bytes: the query string, and 100 headers of ordinary length
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
 LINGERING_SECONDS = 20.0  # for bytes that a client still sends after its answer
-LINGERING_BYTES, LINGERING_PIECES = 256 * 1024 * 1024, 1000
-# For the rest of a body, which holds a thread: so many seconds, and one more for so many bytes.
-BODY_SECONDS, BYTES_PER_SECOND = 15.0, 64 * 1024
-SENDING_SECONDS = 15.0  # for a client to take a part of the answer
+SENDING = 64  # answers that clients are slow to take; their oldest makes room: each may have 2 MB
+ENDING_SECONDS = 1.0  # for any of these, once the process is to end
 KEEP_ALIVE = 5  # seconds
+CONNECTIONS, SPARE_FILES = 1000, 200  # the latter open beside connections
 
-HEAD_END = b"\r\n\r\n"
-LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n", re.IGNORECASE)
-EXPECTS = re.compile(rb"\r\nexpect:", re.IGNORECASE)
+Connections = dict[TConn, float]  # and since when (monotonic seconds), in this order
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class PacedSocket(socket.socket):
-    """A socket that never waits for long while a thread uses it."""
-
-    deadline: float | None = None  # for reading
-
-    @classmethod
-    def of(cls, accepted: socket.socket) -> PacedSocket:
-        return cls(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
-
-    def setblocking(self, blocking: bool) -> None:
-        self.settimeout(SENDING_SECONDS if blocking else 0.0)
-        self.deadline = time.monotonic() + BODY_SECONDS if blocking else None
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise TimeoutError("the request comes too slowly")
-        data = super().recv(size, flags)
-        if self.deadline is not None:
-            self.deadline += len(data) / BYTES_PER_SECOND
-        return data
-
-
-class Request:
-    """The part of a request that has come so far."""
-
-    def __init__(self, beginning: bytes = b""):
-        self.bytes = bytearray(beginning)
-        self.wanted: int | None = None  # bytes until a thread takes it; None until the head is complete
-
-    def add(self, data: bytes) -> None:
-        searched = max(0, len(self.bytes) - len(HEAD_END))
-        self.bytes += data
-        if self.wanted is None and (end := self.bytes.find(HEAD_END, searched)) >= 0:
-            head = bytes(self.bytes[: end + 2])
-            length = LENGTH.search(head)
-            # A client that expects to be asked for its body sends none before.
-            body = int(length[1]) if length and not EXPECTS.search(head) else 0
-            self.wanted = end + len(HEAD_END) + min(body, bodies.BUFFERED)
-
-    @property
-    def is_ready(self) -> bool:
-        return self.wanted is not None and len(self.bytes) >= self.wanted
-
-    @property
-    def is_too_long(self) -> bool:
-        return self.wanted is None and len(self.bytes) > MAX_HEAD
-
-
-class Allowance:
-    """For a body that nobody wants: many bytes, but few small pieces, of which each costs as much."""
-
-    def __init__(self) -> None:
-        self.bytes, self.pieces = LINGERING_BYTES, LINGERING_PIECES
-
-    def covers(self, data: bytes) -> bool:
-        self.bytes -= len(data)
-        self.pieces += len(data) // 4096 - 1
-        return self.bytes > 0 and self.pieces > 0
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -110,22 +47,43 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._waiting: deque[tuple[float, TConn]] = deque()  # each list by deadline: its seconds are the same
-        self._lingering: deque[tuple[float, TConn]] = deque()
+        self._waiting: Connections = {}
+        self._lingering: Connections = {}
+        self._sending: Connections = {}
+        self._patience = (
+            (self._lingering, LINGERING_SECONDS),
+            (self._waiting, WAITING_SECONDS),
+            (self._sending, SENDING_SECONDS),
+        )
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """THREADS, and those that previews may hold: they wait for each other, and for Storage."""
-        return ThreadPoolExecutor(self.cfg.threads + AT_ONCE)
+        """THREADS, and those for requests that wait for each other, Storage and the database."""
+        return ThreadPoolExecutor(self.cfg.threads + handlers.CALLERS + AT_ONCE)
 
     def accept(self, listener: socket.socket) -> None:
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
+        except OSError:  # no file is left for it
+            self._make_room()
+            return
         self.nr_conns += 1
-        if self.nr_conns >= self.worker_connections and self._waiting:
-            self._drop(self._waiting[0][1], self._waiting)  # the longest wait makes room
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
         self._wait(TConn(self.cfg, PacedSocket.of(client), address, listener.getsockname()))
+
+    def _make_room(self) -> None:
+        """Ends a connection that has its answer, or else the longest wait."""
+        if self.keepalived_conns:
+            conn = self.keepalived_conns.popleft()
+            self.poller.unregister(conn.sock)
+            self._close(conn)
+            return
+        for connections, _ in self._patience:
+            if connections:
+                self._drop(next(iter(connections)), connections)
+                return
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """The next request on a connection that was kept."""
@@ -134,19 +92,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._wait(conn)
 
     def _wait(self, conn: TConn, beginning: bytes = b"") -> None:
-        request = Request()
+        request = ArrivingRequest()
         request.add(beginning)
         conn.sock.setblocking(False)
-        self._register(conn, self._waiting, WAITING_SECONDS, partial(self._receive, conn, request))
+        self._register(conn, self._waiting, partial(self._receive, conn, request))
         if request.is_ready:
             self._hand_over(conn, request)
 
-    def _receive(self, conn: TConn, request: Request, _client: socket.socket) -> None:
+    def _receive(self, conn: TConn, request: ArrivingRequest, _client: socket.socket) -> None:
         data = _received(conn.sock)
         if data is None:
             return
         request.add(data)
-        if not data:
+        if not (data and request.allowance.covers(data)):
             self._drop(conn, self._waiting)
         elif request.is_ready:
             self._hand_over(conn, request)
@@ -156,7 +114,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 conn.sock.send(TOO_LONG)
             self._linger(conn)
 
-    def _hand_over(self, conn: TConn, request: Request) -> None:
+    def _hand_over(self, conn: TConn, request: ArrivingRequest) -> None:
         self._unregister(conn, self._waiting)
         conn.init()
         conn.parser.unreader.unread(bytes(request.bytes))
@@ -173,6 +131,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: TConn, future: Any) -> None:
         """Called in the loop, which gunicorn would have wait for a client to hang up."""
+        if conn.sock.unsent:
+            self._register(conn, self._sending, partial(self._send, conn, future), selectors.EVENT_WRITE)
+            if len(self._sending) > SENDING:
+                self._drop(next(iter(self._sending)), self._sending)
+            return
         is_kept = not future.cancelled() and future.exception() is None and future.result() and self.alive
         if not is_kept:
             self._linger(conn)
@@ -180,6 +143,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._wait(conn, left)
         else:
             super().finish_request(conn, future)
+
+    def _send(self, conn: TConn, future: Any, _client: socket.socket) -> None:
+        try:
+            conn.sock.send_on()
+        except OSError:  # it is gone
+            self._drop(conn, self._sending)
+            return
+        if not conn.sock.unsent:
+            self._unregister(conn, self._sending)
+            self.finish_request(conn, future)
 
     def _linger(self, conn: TConn) -> None:
         """Takes the rest, so that the client reads its answer instead of a reset (RFC 9112, 9.6)."""
@@ -189,12 +162,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except OSError:  # it is gone
             self._close(conn)
             return
-        self._register(
-            conn,
-            self._lingering,
-            LINGERING_SECONDS,
-            partial(self._discard, conn, Allowance()),
-        )
+        self._register(conn, self._lingering, partial(self._discard, conn, Allowance()))
 
     def _discard(self, conn: TConn, allowance: Allowance, _client: socket.socket) -> None:
         data = _received(conn.sock)
@@ -207,27 +175,28 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         shutdown.requested.set()
 
     def murder_pending(self) -> None:
-        """Called at least once a second. At the end nobody is waited for who has waited for a second."""
-        now = time.monotonic() + (0.0 if self.alive else WAITING_SECONDS - 1)
-        for connections in (self._waiting, self._lingering):
-            while connections and connections[0][0] <= now:
-                self._drop(connections[0][1], connections)
+        """Called at least once a second."""
+        now = time.monotonic()
+        for connections, seconds in self._patience:
+            patience = seconds if self.alive else ENDING_SECONDS
+            while connections and next(iter(connections.values())) + patience <= now:
+                self._drop(next(iter(connections)), connections)
 
     def _register(
         self,
         conn: TConn,
-        connections: deque[tuple[float, TConn]],
-        seconds: float,
+        connections: Connections,
         callback: Callable[[socket.socket], None],
+        event: int = selectors.EVENT_READ,
     ) -> None:
-        connections.append((time.monotonic() + seconds, conn))
-        self.poller.register(conn.sock, selectors.EVENT_READ, callback)
+        connections[conn] = time.monotonic()
+        self.poller.register(conn.sock, event, callback)
 
-    def _unregister(self, conn: TConn, connections: deque[tuple[float, TConn]]) -> None:
+    def _unregister(self, conn: TConn, connections: Connections) -> None:
         self.poller.unregister(conn.sock)
-        connections.remove(next(one for one in connections if one[1] is conn))
+        del connections[conn]
 
-    def _drop(self, conn: TConn, connections: deque[tuple[float, TConn]]) -> None:
+    def _drop(self, conn: TConn, connections: Connections) -> None:
         self._unregister(conn, connections)
         self._close(conn)
 
@@ -246,9 +215,25 @@ def _received(connection: socket.socket) -> bytes | None:
         return b""
 
 
+def _open_files() -> int:
+    """How many files this process may have open, raised as far as connections need it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + SPARE_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
 def serve(app: flask.Flask, host: str, port: int) -> None:
     """Until SIGTERM; WORKERS and THREADS count as with functions-framework."""
-    options = {"worker_class": Worker, "keepalive": KEEP_ALIVE, "control_socket_disable": True}
+    options = {
+        "worker_class": Worker,
+        "worker_connections": min(CONNECTIONS, _open_files() - SPARE_FILES),
+        "keepalive": KEEP_ALIVE,
+        "control_socket_disable": True,
+        "forwarder_headers": "",
+    }
     server = create_server(app, False, **options)  # type: ignore[no-untyped-call]
     server.run(host, port)
 

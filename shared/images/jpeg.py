@@ -17,8 +17,9 @@ LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 HIERARCHICAL = {0xC5, 0xC6, 0xCD, 0xCE}
 NOTES = {*range(0xE0, 0xF0), 0xFE}  # application segments and comments
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
-# In a scan's data FF is followed by 00, or by a restart marker.
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+# In a scan's data FF is followed by 00, or by a restart marker. To match the FFs that may come before it
+# takes time by the square of their number.
+MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 
 
 @dataclass(frozen=True, kw_only=True)

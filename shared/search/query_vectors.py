@@ -12,7 +12,7 @@ from shared.errors import InvalidQuery, ObjectNotFound, TextUnsupported
 from shared.images import Decode
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
-from shared.runtime.model_registry import ModelRegistry
+from shared.runtime.model_registry import LoadedModel, ModelRegistry
 from shared.search import index
 from shared.search.index import ActiveModel, Named
 from shared.search.query import Query
@@ -50,13 +50,17 @@ class Embedding:
         if not files and not new:
             return {text: known[text.value] for text in texts}
         with self._limiter.enter(), self._metrics.step("embed"):
-            decoded = [self._decode(file.value, min_side=embedder.image_size) for file in files]
-            pictures = [one.picture for one in decoded]
-            of_files = list(embedder.embed_images(pictures)) if pictures else []
+            of_files = [self._vector(embedder, file) for file in files]
             made = dict(zip(new, embedder.embed_texts(new), strict=True)) if new else {}
         self._kept.keep(caller.digest, model.name, made)
         known |= made
         return dict(zip(files, of_files, strict=True)) | {text: known[text.value] for text in texts}
+
+    def _vector(self, embedder: LoadedModel, file: Example) -> np.ndarray:
+        """Of one file: together, eight pictures may take gigabytes."""
+        decoded = self._decode(file.value, min_side=embedder.image_size)
+        vector: np.ndarray = embedder.embed_images([decoded.picture])[0]
+        return vector
 
 
 def kind_of(query: Query) -> str:

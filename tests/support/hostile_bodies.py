@@ -27,6 +27,9 @@ def part(name: str, value: bytes, more: bytes = b"") -> bytes:
 
 READ = "no image"  # which is read to its end, and refused by its first bytes
 FILE = part("image", b"", b'; filename="a.png"')
+# As many headers, and as long a one, as the parser takes of a part.
+LONG = part("like", b"7\r\n").replace(b"\r\n\r\n", b"\r\n" + b"a:b\r\n" * 36_000 + b"\r\n")
+WIDE = part("like", b"7\r\n", b'; a="' + b"\\a" * 90_000 + b'"')
 BODIES: dict[str, tuple[dict[str, str], Callable[[], bytes]]] = {
     "objects": (JSON, lambda: filled(b'{"text":"red","x":[', b"{},", b"{}]}")),
     "ids": (JSON, lambda: filled(b'{"like":[', b"1,", b"1]}")),
@@ -84,6 +87,13 @@ BODIES: dict[str, tuple[dict[str, str], Callable[[], bytes]]] = {
     "a header": (
         FORM,
         lambda: filled(b"--x\r\nContent-Disposition: form-data", b"; a=b", b"\r\n\r\n--x--\r\n"),
+    ),
+    "a form of headers' values": (FORM, lambda: WIDE * 100 + b"--x--\r\n"),
+    "a form of headers in each part": (FORM, lambda: LONG * 100 + b"--x--\r\n"),
+    "a file of nearly its end": (FORM, lambda: filled(FILE, b"\r\n--xy", b"\r\n--x--\r\n")),
+    "a file of nearly its end and spaces": (
+        FORM,
+        lambda: filled(FILE, b"\r\n--x" + b" " * 60_000, b"\r\n--x--\r\n"),
     ),
     "a file of line breaks": (FORM, lambda: filled(FILE, b"\r\n", b"\r\n--x--\r\n")),
     "a file of boundaries": (FORM, lambda: filled(FILE, b"\r\n--", b"\r\n--x--\r\n")),

@@ -649,6 +649,7 @@ def test_a_search_logs_one_line_at_debug_level_and_none_of_its_words(
 def test_an_image_is_decoded_only_while_its_caller_waits(client: FlaskClient, server: str, hangs_up: bool):
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        theirs.sendall(b"GET /live")  # the beginning of the next request: it tells nothing of this one
         if hangs_up:
             theirs.close()
         environ = {f"{server}.socket": ours}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from pathlib import Path
 
 import httpx
 import pytest
 from served import Served
-from support.waiting import PATIENCE
+from support import http_servers
+from support.http_servers import free_port
 
-SLOW = 16  # twice the server's threads
+WITHIN = 12.0  # seconds: a client that holds a thread holds it for 15
+SLOW = 100  # more than the server has threads: eight, and those for callers and previews
 QUERY = json.dumps({"text": "red"}).encode()
 HEAD = b"POST / HTTP/1.1\r\nHost: query\r\n"
 LIVE = b"GET /live HTTP/1.1\r\nHost: query\r\n"
@@ -23,6 +27,8 @@ BEGINNINGS = {
     "sends a head without an end": HEAD,
     "sends a short body without an end": HEAD + b"Content-Length: 9\r\n\r\n{",
     "sends a long body without an end": HEAD + IMAGE + LONG + b"a" * 70_000,
+    "waits to be asked for a short body": HEAD + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+    "announces a short body in many digits": HEAD + b"Content-Length: %024d\r\n\r\n" % 9,
     "announces chunks": HEAD + IMAGE + b"Transfer-Encoding: chunked\r\n\r\n",
     "leaves the body of a refusal unsent": b"GET /metrics HTTP/1.1\r\n" + LONG,
     "leaves the body of an answer unsent": LIVE + LONG,
@@ -43,14 +49,63 @@ def connect(served: Served, open_: ExitStack) -> socket.socket:
 def test_others_are_answered_beside_clients_of_whom_each(served: Served, open_: ExitStack, beginning: bytes):
     for _ in range(SLOW):
         connect(served, open_).sendall(beginning)
-    assert httpx.get(f"{served.url}/live", timeout=PATIENCE).status_code == 200
-    assert httpx.post(served.url, content=QUERY, timeout=PATIENCE).status_code == 200
+    assert httpx.get(f"{served.url}/live", timeout=WITHIN).status_code == 200
+    assert httpx.post(served.url, content=QUERY, timeout=WITHIN).status_code == 200
+
+
+LONG_ANSWER = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: query\r\n"
+AT_ONCE = 4  # of these are more than the system keeps for a client that takes none
+
+
+def test_others_are_answered_beside_clients_that_take_no_answer(served: Served, open_: ExitStack):
+    for _ in range(SLOW):
+        client = open_.enter_context(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", served.port))
+        client.sendall((LONG_ANSWER + b"\r\n") * AT_ONCE)
+    assert httpx.get(f"{served.url}/live", timeout=WITHIN).status_code == 200
+
+
+def test_long_answers_that_are_taken_late_are_whole(served: Served, open_: ExitStack):
+    client = connect(served, open_)
+    client.sendall((LONG_ANSWER + b"\r\n") * AT_ONCE + LONG_ANSWER + b"Connection: close\r\n\r\n")
+    httpx.get(f"{served.url}/live", timeout=WITHIN)
+    body = httpx.get(f"{served.url}/docs/swagger-ui-bundle.js", timeout=60).content
+    assert client.makefile("rb").read().count(body) == AT_ONCE + 1
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """The port of a server that may have 400 open files, and so takes 200 connections."""
+    port = free_port()
+    program = f"ulimit -n 400 && exec {sys.executable} {Path(__file__).with_name('query_process.py')} {port}"
+    environment = {"PATH": "/usr/bin:/bin", "THREADS": "8"}
+    with http_servers.process(["sh", "-c", program], environment, f"http://127.0.0.1:{port}/live"):
+        yield port
+
+
+ANSWERED = {
+    "have asked nothing": b"",
+    "have their answer and stay": LIVE + b"\r\n",
+    "have their last answer and stay": LIVE + b"Connection: close\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("request_", ANSWERED.values(), ids=ANSWERED)
+def test_others_are_answered_beside_more_clients_than_are_taken_who(
+    few_files: int, open_: ExitStack, request_: bytes
+):
+    for _ in range(500):
+        client = open_.enter_context(socket.create_connection(("127.0.0.1", few_files), timeout=60))
+        client.sendall(request_)
+        assert not request_ or client.recv(100)
+    assert httpx.get(f"http://127.0.0.1:{few_files}/live", timeout=WITHIN).status_code == 200
 
 
 def test_others_are_answered_beside_hundreds_of_idle_connections(served: Served, open_: ExitStack):
     for _ in range(300):
         connect(served, open_)
-    assert httpx.get(f"{served.url}/live", timeout=PATIENCE).status_code == 200
+    assert httpx.get(f"{served.url}/live", timeout=WITHIN).status_code == 200
 
 
 def test_a_refusal_is_read_by_whoever_still_sends(served: Served):

@@ -305,6 +305,12 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
         decoded(refined(101))
 
 
+def test_a_million_fill_bytes_before_a_jpegs_marker_are_looked_at_once(decoders: DecoderPool) -> None:
+    # Each taken for a beginning of all that follow, they would take hours.
+    with pytest.raises(BrokenImage):
+        decoders.decode(b"\xff\xd8" + b"\xff" * 1_000_000, min_side=None)
+
+
 def test_of_the_places_of_a_tiffs_sub_images_only_the_first_are_looked_at() -> None:
     # Millions of places, each looked at, would take minutes.
     places = [0] * tiff.MAX_DIRECTORIES + [8 + 18 + 4 * (tiff.MAX_DIRECTORIES + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from shared import images
+from shared.images import DecodedImage
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
@@ -81,6 +83,26 @@ def test_known_and_new_texts_and_files_of_one_query_get_their_own_vectors(
     model = ColourEmbedder()
     for example, colour in ((file, "blue"), (LIME, "lime"), (RED, "red"), (twice, "lime")):
         assert np.allclose(found[example], model.embed_texts([colour])[0], atol=0.01)
+
+
+def test_no_decoded_picture_waits_for_the_others_of_its_query(limiter: ConcurrencyLimiter):
+    """Eight of 60 megapixels, which a megabyte of PNG may have, would take 1.4 GB."""
+    decoded: list[weakref.ref[DecodedImage]] = []
+
+    def decode(data: bytes, *, min_side: int | None) -> DecodedImage:
+        assert not any(one() for one in decoded)
+        made = images.decode(data, max_bytes=10_000, max_pixels=10_000, min_side=min_side)
+        decoded.append(weakref.ref(made))
+        return made
+
+    embedding = Embedding(
+        models=ModelRegistry(["colours"], ColourEmbedder), limiter=limiter, metrics=Metrics(), decode=decode
+    )
+    files = [
+        Example(kind="image", value=picture(colour), field="image", index=index)
+        for index, colour in enumerate(("red", "lime", "blue"))
+    ]
+    assert len(embedding.embed(ANN, COLOURS, files)) == 3
 
 
 def test_the_longest_unused_texts_make_room():
