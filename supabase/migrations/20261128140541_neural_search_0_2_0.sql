@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa'
     ) then
       return;
     end if;
@@ -3412,13 +3412,15 @@ comment on function public.get_embeddings is
   'bucket and path (b/p); at most 1000 of each.';
 
 
--- Definer, because callers may not read the registered buckets. As is_public, by name alone.
+-- Definer, because callers may not read the registered buckets. As is_public, by name alone. Of other buckets' objects
+-- none is looked up: time would tell those that are there.
 create or replace function neural_search.find_public(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language sql stable security definer set search_path = '' as $$
   select o.id, coalesce(o.version, '')
   from storage.objects as o
-  where o.bucket_id = target_bucket and o.name = target_name
+  where target_bucket = any ((select neural_search.public_buckets())::text[])
+    and o.bucket_id = target_bucket and o.name = target_name
     and neural_search.is_public(o.id, coalesce(o.version, ''))
 $$;
 comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';
@@ -4970,7 +4972,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

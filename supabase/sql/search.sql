@@ -767,13 +767,15 @@ comment on function public.get_embeddings is
   'bucket and path (b/p); at most 1000 of each.';
 
 
--- Definer, because callers may not read the registered buckets. As is_public, by name alone.
+-- Definer, because callers may not read the registered buckets. As is_public, by name alone. Of other buckets' objects
+-- none is looked up: time would tell those that are there.
 create or replace function neural_search.find_public(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
 language sql stable security definer set search_path = '' as $$
   select o.id, coalesce(o.version, '')
   from storage.objects as o
-  where o.bucket_id = target_bucket and o.name = target_name
+  where target_bucket = any ((select neural_search.public_buckets())::text[])
+    and o.bucket_id = target_bucket and o.name = target_name
     and neural_search.is_public(o.id, coalesce(o.version, ''))
 $$;
 comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';

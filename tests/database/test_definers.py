@@ -134,6 +134,23 @@ def test_types_of_a_callers_own_run_nothing_as_the_owner(database, images):
     assert set((users or "").split()) <= {"authenticated"}
 
 
+CALLS = "select funcname::text, calls from pg_stat_xact_user_functions where schemaname = 'neural_search'"
+
+
+def test_as_much_is_done_for_a_hidden_name_as_for_none(database, images, without_policies):
+    """Or time would tell which of many guessed names there are."""
+    done = []
+    for name in ("a.png", "none.png"):
+        with database.connect("supabase_admin") as fresh, fresh.transaction():
+            fresh.execute("set local track_functions = 'all'")
+            fresh.execute("set local role anon")
+            (row,) = fresh.execute("select * from public.object_states('images', %s)", [[name]])
+            assert row[1:3] == (None, "unknown")
+            fresh.execute("reset role")
+            done.append(dict(fresh.execute(CALLS).fetchall()))
+    assert done[0]["find_seen"] == 1 and done[0] == done[1]
+
+
 def test_the_trigger_is_nobodys_to_call(db):
     for role, claims in CALLERS:
         with pytest.raises(psycopg.errors.InsufficientPrivilege), as_role(db, role, claims):
