@@ -150,7 +150,7 @@ def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
 def finished(response: flask.Response) -> flask.Response:
     """`response` with the request's name, and as a stream: before any other the framework reads the rest of
     the request's body."""
-    response.headers["x-request-id"] = logs.request_id.get()
+    response.headers["x-request-id"] = logs.end_request()
     if not response.is_streamed:
         response.headers.setdefault("Content-Length", str(response.calculate_content_length()))
         response.response = iter(list(response.iter_encoded()))

@@ -37,6 +37,13 @@ def begin_request(told: str) -> None:
     request_id.set(told if WELL_FORMED.fullmatch(told) else uuid.uuid4().hex)
 
 
+def end_request() -> str:
+    """The request's name, which this thread has no more: the framework answers some without asking us."""
+    name = request_id.get() or uuid.uuid4().hex
+    request_id.set("")
+    return name
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """For a command that tells the same in its own words."""

@@ -42,7 +42,7 @@ def _storable(value: str) -> str:
 
 def _time(value: str) -> str:
     if not TIME.fullmatch(value):
-        raise ValueError(value)
+        raise ValueError("no time")  # without the value: half a character can't be told
     datetime.fromisoformat(value)
     return value
 

@@ -299,6 +299,7 @@ def test_a_form_is_refused_in_the_same_words(form: dict[str, list[str]], said: s
         ({"uploaded_before": 7}, "filter.uploaded_before is 7"),
         ({"uploaded_after": "2026-13-01"}, "filter.uploaded_after is '2026-13-01'"),
         ({"uploaded_after": "2026-W05-1"}, "Expected a time in ISO 8601"),
+        ({"uploaded_before": "\ud800"}, "Expected a time in ISO 8601"),
         ({"uploaded_after": "20260131T120000,5"}, "Expected a time in ISO 8601"),
         ({"uploaded_after": "2026-01-31T00:00:00+23:59"}, "Expected a time in ISO 8601"),
         ({"uploaded_after": "2026-01-31T00:00+00:60"}, "Expected a time in ISO 8601"),
