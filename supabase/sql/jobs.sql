@@ -106,32 +106,26 @@ comment on function neural_search.copy_again is
   'Brings the documents of an object''s version into line with its row; none of it needs the bytes.';
 
 
-create or replace function neural_search.forget(target_object_id uuid) returns void
-language sql set search_path = '' as $$
-  delete from neural_search.jobs where object_id = target_object_id;
-  delete from neural_search.documents where object_id = target_object_id;
-$$;
-comment on function neural_search.forget is 'Removes all that is known of an object.';
-
-
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.
 create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
 language sql set search_path = '' as $$
-  delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
+  delete from neural_search.jobs as j
+  where j.object_id = target_object_id and j.version is distinct from current_version;
   delete from neural_search.documents as d
-  where d.object_id = target_object_id and d.object_version <> current_version;
+  where d.object_id = target_object_id and d.object_version is distinct from current_version;
 
   insert into neural_search.jobs (object_id, model, version)
   select target_object_id, m.name, current_version
   from neural_search.models as m
-  where m.state in ('active', 'standby') and not exists (
+  where current_version is not null and m.state in ('active', 'standby') and not exists (
     select from neural_search.documents as d
     where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
   )
   on conflict (object_id, model) do nothing;
 $$;
 comment on function neural_search.bring_up_to_date is
-  'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one.';
+  'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one; null '
+  'where the object is gone.';
 
 
 create or replace function neural_search.give_up_exhausted() returns void
@@ -285,7 +279,7 @@ begin
   object = neural_search.lock_live_object(target_object_id);
   select target_object_id, object.version, object.bucket_id, object.name into object_id, version, bucket_id, name;
   if object.id is null then
-    perform neural_search.forget(target_object_id);
+    perform neural_search.bring_up_to_date(target_object_id, null);
     status = 'gone';
     reason = 'There is no such object.';
   elsif not neural_search.is_indexed(to_jsonb(object)) then
@@ -351,7 +345,7 @@ begin
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
   object = neural_search.lock_live_object(finish_embedding_job.object_id);
   if object.id is null then
-    perform neural_search.forget(finish_embedding_job.object_id);
+    perform neural_search.bring_up_to_date(finish_embedding_job.object_id, null);
     return 'gone';
   elsif not neural_search.is_indexed(to_jsonb(object)) then
     return 'superseded';

@@ -3,13 +3,11 @@
 -- The trigger itself is made by attach.sql.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
-language plpgsql set search_path = '' as $$
-begin
-  perform neural_search.check_range('most', most, 2, 100, 'One is kept for the schedule, or a transaction that uploads '
+language sql set search_path = '' as $$
+  select neural_search.check_range('most', most, 2, 100, 'One is kept for the schedule, or a transaction that uploads '
     'and stays open would keep all from being called.');
   delete from neural_search.kicks as k where k.slot > most;
   insert into neural_search.kicks (slot) select s from generate_series(1, most) as s on conflict do nothing;
-end
 $$;
 comment on function neural_search.limit_kicks is
   'How many calls of embed_on_upload may be in flight at a time: as many as its instances answer together.';
@@ -47,16 +45,16 @@ comment on function neural_search.in_burst is
   'Whether somebody works on uploads of the active model and will come back for more within seconds: no call is needed.';
 
 
-create or replace function neural_search.kick(body jsonb, scheduled boolean default false) returns boolean
+create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
   free_slot integer;
   request bigint;
-  url text := (select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url');
-  secret text := (
-    select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret'
-  );
+  url text;
+  secret text;
 begin
+  select s.decrypted_secret into url from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url';
+  select s.decrypted_secret into secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret';
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
@@ -70,36 +68,25 @@ begin
   if free_slot is null then
     return false;
   end if;
-  begin
-    request = net.http_post(
-      url => url,
-      body => body,
-      headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
-      timeout_milliseconds => 10000
-    );
-  exception when others then
-    -- It becomes a warning in the log of the database, which others may read.
-    raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
-  end;
+  request = net.http_post(
+    url => url,
+    body => body,
+    headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
+    timeout_milliseconds => 10000
+  );
   update neural_search.kicks as k set request_id = request, kicked_at = clock_timestamp() where k.slot = free_slot;
   return true;
-end
-$$;
-comment on function neural_search.kick is
-  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, '
-  'too much is waiting to be sent, or an upload''s call isn''t needed in a burst.';
-
-
-create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
-language plpgsql set search_path = '' as $$
-begin
-  return neural_search.kick(body, scheduled);
 exception when others then
-  raise warning 'neural-search could not call embed_on_upload: % (%)', sqlerrm, sqlstate;
+  -- Without the secret: others may read the log of the database.
+  raise warning 'neural-search could not call embed_on_upload: % (%)',
+    coalesce(replace(sqlerrm, secret, '…'), sqlerrm), sqlstate;
   return false;
 end
 $$;
-comment on function neural_search.try_kick is 'As kick, but a failure is a warning: the schedule will try again.';
+comment on function neural_search.try_kick is
+  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, '
+  'too much is waiting to be sent, or an upload''s call isn''t needed in a burst. A failure is a warning: the schedule '
+  'will try again.';
 
 
 create or replace function neural_search.kick_due() returns integer
@@ -114,18 +101,15 @@ declare
 begin
   perform neural_search.give_up_exhausted();
   -- For a standby model that nobody has loaded lately, one kick finds out whether somebody can.
-  select least(most_kicks, coalesce(sum(
-    case
-      when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then ceil(due.jobs / per_kick::numeric)
-      else sign(due.jobs)
-    end
-  ), 0)) into kicks
+  select least(most_kicks, coalesce(sum(ceil(due.jobs / per_kick::numeric)), 0)) into kicks
   from neural_search.models as m
   cross join lateral (
     select count(*) as jobs from (
       select from neural_search.jobs as j
       where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name and j.priority in (0, 1)
-      limit per_kick * most_kicks
+      limit case
+        when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then per_kick * most_kicks else 1
+      end
     ) as first_ones
   ) as due
   where m.state in ('active', 'standby');
@@ -148,20 +132,16 @@ declare
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);
-  live_version text;
 begin
   if not neural_search.is_indexed(after) then
     if not was_indexed then
       return false;
     end if;
     -- The version that took its place may share its id, and may have come first.
-    select coalesce(o.version, '') into live_version
-    from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o));
-    if found then
-      perform neural_search.bring_up_to_date(target_object_id, live_version);
-    else
-      perform neural_search.forget(target_object_id);
-    end if;
+    perform neural_search.bring_up_to_date(target_object_id, (
+      select coalesce(o.version, '')
+      from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o)) limit 1
+    ));
     return false;
   end if;
 

@@ -13,6 +13,8 @@ drop function if exists neural_search.best_score_candidates(
 drop function if exists neural_search.is_blank(text, extensions.vector);
 drop function if exists neural_search.search_parameters();
 drop function if exists neural_search.search_settings();
+drop function if exists neural_search.forget(uuid);
+drop function if exists neural_search.kick(jsonb, boolean);
 -- Other arguments or results than before the release.
 drop function if exists neural_search.queue_missing(integer, text, text, integer);
 drop function if exists neural_search.write_words();
