@@ -97,8 +97,7 @@ comment on function neural_search.copied_columns is
 create or replace function neural_search.copy_again(object storage.objects) returns void
 language sql set search_path = '' as $$
   update neural_search.documents as d set
-    bucket_id = c.bucket_id, content = c.content, byte_size = c.byte_size, owner_id = c.owner_id,
-    uploaded_at = c.uploaded_at, metadata = c.metadata, updated_at = now()
+    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata) = row(c.*), updated_at = now()
   from neural_search.copied_columns(object) as c
   where d.object_id = object.id and d.object_version = c.object_version
 $$;
@@ -144,32 +143,24 @@ $$;
 comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
 
 
-create or replace function neural_search.note_request(loaded_models text[]) returns void
+-- Each at most once in a while: workers ask often, and all write the same row.
+create or replace function neural_search.note_request(loaded_models text[], is_burst boolean default false) returns void
 language sql set search_path = '' as $$
-  update neural_search.models as m set asked_at = now()
+  update neural_search.models as m set
+    asked_at = now(), burst_at = case when is_burst then clock_timestamp() else m.burst_at end
   from (
     select s.name from neural_search.models as s
-    where s.name = any (loaded_models) and (s.asked_at is null or s.asked_at < now() - interval '1 minute')
+    where s.name = any (loaded_models) and case
+        when is_burst then (s.burst_at >= clock_timestamp() - interval '0.5 seconds') is not true
+        else (s.asked_at >= now() - interval '1 minute') is not true
+      end
     for no key update skip locked -- somebody else is just writing the same
   ) as stale
   where m.name = stale.name
 $$;
-comment on function neural_search.note_request is 'Notes that somebody who can load these models asks for work.';
-
-
-create or replace function neural_search.note_burst(model_name text) returns void
-language sql set search_path = '' as $$
-  update neural_search.models as m set burst_at = clock_timestamp()
-  from (
-    select s.name from neural_search.models as s
-    where s.name = model_name
-      and (s.burst_at is null or s.burst_at < clock_timestamp() - interval '0.5 seconds')
-    for no key update skip locked
-  ) as stale
-  where m.name = stale.name
-$$;
-comment on function neural_search.note_burst is
-  'Notes that somebody took as many of a model''s uploads as they could, so that they come back for more.';
+comment on function neural_search.note_request is
+  'Notes that somebody who can load these models asks for work; in a burst that they took as many uploads as they could, '
+  'so that they come back for more.';
 
 
 -- So that workers, with the bytes, ask reuse_embedding only where it will answer. By their size and not by an eTag,
@@ -191,10 +182,8 @@ create or replace function neural_search.lease(
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
-language plpgsql set search_path = ''
+language sql set search_path = ''
 set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, against all statistics
-begin
-  return query
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
@@ -203,8 +192,7 @@ begin
   where j.object_id = o.id and j.model = any (models)
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, c.byte_size, o.metadata ->> 'mimetype',
     o.metadata ->> 'eTag', j.attempts, j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, c.byte_size);
-end
+    neural_search.known_hashes(j.model, c.byte_size)
 $$;
 comment on function neural_search.lease is
   'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
@@ -236,22 +224,20 @@ begin
     order by m.state = 'active' desc, m.name, p
   loop
     -- An object that may have killed its worker is handed out alone: it can't cost others their attempts.
-    select array_agg(d.object_id order by d.place) filter (where d.place = 1 or not (d.abandoned or d.first_abandoned))
+    select case when (array_agg(due.abandoned))[1] then (array_agg(due.object_id))[1:1]
+      else array_agg(due.object_id) filter (where not due.abandoned) end
     into chosen
     from (
-      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
-      from (
-        select j.object_id, j.next_attempt_at, j.lease_id is not null as abandoned
-        from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
-        where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name and j.priority = job_priority
-        order by j.next_attempt_at, j.object_id
-        limit greatest(max_jobs, 0)
-        for update of j skip locked
-      ) as due window w as (order by due.next_attempt_at, due.object_id)
-    ) as d;
+      select j.object_id, j.lease_id is not null as abandoned
+      from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
+      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name and j.priority = job_priority
+      order by j.next_attempt_at, j.object_id
+      limit greatest(max_jobs, 0)
+      for update of j skip locked
+    ) as due;
     return query select * from neural_search.lease(chosen, array[model_name], lease_seconds, claim_id);
     if cardinality(chosen) = max_jobs and job_priority = 0 then
-      perform neural_search.note_burst(model_name);
+      perform neural_search.note_request(array[model_name], true);
     end if;
     exit when chosen is not null;
   end loop;
@@ -366,11 +352,11 @@ begin
   end if;
 
   insert into neural_search.documents as d (
-    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
-    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash, shown, decoder_version
+    object_id, bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, model, embedding,
+    content_hash, width, height, mime_type, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
-  select object.id, c.bucket_id, c.content, model, embedding, c.object_version, content_hash, width, height, mime_type,
-    c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(), perceptual_hash::bit(64), shown, decoder_version
+  select object.id, c.*, model, embedding, content_hash, width, height, mime_type, job.queued_at, now(),
+    perceptual_hash::bit(64), shown, decoder_version
   from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
@@ -379,8 +365,7 @@ begin
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
     queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
     shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
-  delete from neural_search.jobs as j
-  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
+  delete from neural_search.jobs as j where j.object_id = job.object_id and j.model = job.model;
   return 'embedded';
 end
 $$;

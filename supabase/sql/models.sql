@@ -16,13 +16,12 @@ comment on function neural_search.index_name is 'The name of a model''s index; n
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
 returns text
-language plpgsql immutable set search_path = '' as $$
-begin
-  perform neural_search.check_that(
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that(
     coalesce(search_strategy in ('hnsw', 'lsh', 'exact'), false),
     format('search_strategy is %L, expected hnsw, lsh or exact.', search_strategy), 'Leave it out for hnsw.'
   );
-  return case search_strategy
+  select case search_strategy
     when 'hnsw' then format(
       'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
       dimensions, model_name
@@ -32,7 +31,6 @@ begin
       neural_search.lsh_length(dimensions), model_name
     )
   end;
-end
 $$;
 comment on function neural_search.index_definition is
   'The rest of `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
@@ -72,17 +70,15 @@ create or replace function public.list_models() returns table (
 language sql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
     (select count(*) from neural_search.documents as d where d.model = m.name),
-    coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
-    coalesce(b.given_up, 0), i.name,
+    coalesce(sum(b.objects), 0)::bigint, coalesce(sum(b.searchable), 0)::bigint,
+    coalesce(sum(b.objects - b.searchable - b.skipped - b.failed), 0)::bigint,
+    coalesce(sum(b.skipped + b.failed), 0)::bigint, i.name,
     case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
     pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
-  left join (
-    select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
-      sum(b.skipped + b.failed)::bigint as given_up
-    from neural_search.backlog as b group by b.model
-  ) as b on b.model = m.name
+  left join neural_search.backlog as b on b.model = m.name
   cross join neural_search.index_name(m.name, m.search_strategy) as i (name)
+  group by m.name, i.name
   order by array_position(array['active', 'standby', 'retired'], m.state), m.name
 $$;
 comment on function public.list_models is
@@ -179,7 +175,6 @@ returns table (active text, standby text, searchable bigint, given_up bigint, un
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
   known constant neural_search.models := neural_search.require_model(activate_model.name);
-  former text;
 begin
   perform neural_search.check_that(
     known.state <> 'retired', format('Model %L is retired: its documents aren''t kept up to date.', known.name),
@@ -199,13 +194,12 @@ begin
   perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
   for no key update;
   update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
-  returning m.name into former;
+  returning m.name into standby;
   update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
   perform neural_search.check_that(
     found, format('Model %L was retired meanwhile.', known.name), 'Add it again.', 'object_not_in_prerequisite_state'
   );
   active = known.name;
-  standby = former;
   return next;
 end
 $$;
@@ -240,15 +234,11 @@ begin
     return jobs + documents;
   end if;
 
-  delete from neural_search.jobs as j
-  where j.model = model_name and j.object_id in (
-    select l.object_id from neural_search.jobs as l where l.model = model_name limit most
-  );
+  delete from neural_search.jobs as j where j.model = model_name; -- no more than others have locked
   get diagnostics jobs = row_count;
-  delete from neural_search.documents as d using ( -- also of buckets that are gone
+  delete from neural_search.documents as d where d.id in ( -- also of buckets that are gone
     select l.id from neural_search.documents as l where l.model = model_name limit most
-  ) as batch
-  where d.id = batch.id;
+  );
   get diagnostics documents = row_count;
   return jobs + documents;
 end

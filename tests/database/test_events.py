@@ -296,7 +296,7 @@ def test_an_upload_makes_a_call_beside_backfill_and_when_a_claim_left_nothing(
 def test_a_claim_waits_for_nobody_who_notes_a_burst(database, db, make_object):
     make_object()
     with database.connect() as other, other.transaction():
-        other.execute("select neural_search.note_burst(%s)", [MODEL])
+        other.execute("select neural_search.note_request(%s, true)", [[MODEL]])
         db.execute("set statement_timeout = '5s'")
         assert db.execute(CLAIM, [[MODEL], 1]).fetchone() == (1,)
 

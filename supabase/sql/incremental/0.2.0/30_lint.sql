@@ -15,7 +15,9 @@ drop function if exists neural_search.search_parameters();
 drop function if exists neural_search.search_settings();
 drop function if exists neural_search.forget(uuid);
 drop function if exists neural_search.kick(jsonb, boolean);
+drop function if exists neural_search.note_burst(text);
 -- Other arguments or results than before the release.
+drop function if exists neural_search.note_request(text[]);
 drop function if exists neural_search.queue_missing(integer, text, text, integer);
 drop function if exists neural_search.write_words();
 drop function if exists neural_search.attach_words();
