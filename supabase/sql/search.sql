@@ -194,68 +194,61 @@ comment on function neural_search.set_parameters is
 
 
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
--- are wanted.
+-- are wanted; for words $3 is their weight, $4 the query's lexemes.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
   matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
     'd.object_id, d.object_version';
 begin
-  return case way
-    when 'hnsw' then format(
-      '%s from neural_search.documents as d where d.model = %L%s order by '
-      'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
-      matches, search.model, search.conditions, search.dimensions
-    )
-    -- Of those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
-    when 'lsh' then format(
-      'select n.* from (%s from neural_search.documents as d where d.model = %L%s order by '
-      'd.lsh::bit(%s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %2$L)::bit(%4$s)) '
-      'limit greatest(400, 4 * $2)) as n order by n.similarity desc, n.id limit $2',
-      matches, search.model, search.conditions, neural_search.lsh_length(search.dimensions)
-    )
-    -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
-    -- would be computed beside it, from vectors read twice.
-    when 'documents' then format(
-      '%s from neural_search.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
-      matches, search.model, search.conditions
-    )
-    -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
-    when 'objects' then format(
-      'with visible as materialized ('
-      ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%4$s'
-      ') %1$s from visible cross join lateral ('
-      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
-      ' and d.object_version = visible.version%3$s offset 0'
-      ') as d order by similarity desc, d.id limit $2',
-      matches, search.model, search.conditions, search.objects
-    )
-    -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
-    -- buckets where everybody may search. Offset 0 as above.
-    when 'visible' then format(
-      'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
-      ' select d.* from visible cross join lateral ('
-      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
-      ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
-      ' union all'
-      ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
-      ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
-      ') %1$s from found as d order by similarity desc, d.id limit $2',
-      matches, search.model, search.conditions
-    )
-    -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
-    when 'words' then format(
-      'select d.* from ('
-      ' select w.document_id, count(*) as count from neural_search.words as w where w.lexeme = any (%L) group by 1 offset 0'
-      ') as named cross join lateral (%s from neural_search.documents as d'
-      ' where d.id = named.document_id and d.model = %L%s offset 0'
-      ') as d where d.similarity >= %L order by d.similarity + $3 * (named.count + ('
-      ' select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)'
-      ')) / cardinality($4) desc, d.id limit $2',
-      search.read_lexemes::text, matches, search.model, search.conditions, search.floor,
-      array(select unnest(search.lexemes) except select unnest(search.read_lexemes))::text
-    )
-  end;
+  return format(
+    case way
+      when 'hnsw' then
+        '%1$s from neural_search.documents as d where d.model = %2$L%3$s order by '
+        'd.embedding::extensions.halfvec(%4$s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2'
+      -- Of those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
+      when 'lsh' then
+        'select n.* from (%1$s from neural_search.documents as d where d.model = %2$L%3$s order by '
+        'd.lsh::bit(%5$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %2$L)::bit(%5$s)) '
+        'limit greatest(400, 4 * $2)) as n order by n.similarity desc, n.id limit $2'
+      -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
+      -- would be computed beside it, from vectors read twice.
+      when 'documents' then
+        '%1$s from neural_search.documents as d where d.model = %2$L%3$s order by similarity desc, d.id limit $2'
+      -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
+      when 'objects' then
+        'with visible as materialized ('
+        ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%6$s'
+        ') %1$s from visible cross join lateral ('
+        ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
+        ' and d.object_version = visible.version%3$s offset 0'
+        ') as d order by similarity desc, d.id limit $2'
+      -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
+      -- buckets where everybody may search. Offset 0 as above.
+      when 'visible' then
+        'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
+        ' select d.* from visible cross join lateral ('
+        ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
+        ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
+        ' union all'
+        ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
+        ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
+        ') %1$s from found as d order by similarity desc, d.id limit $2'
+      -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
+      when 'words' then
+        'select d.* from ('
+        ' select w.document_id, count(*) as count from neural_search.words as w'
+        ' where w.lexeme = any (%7$L) group by 1 offset 0'
+        ') as named cross join lateral (%1$s from neural_search.documents as d'
+        ' where d.id = named.document_id and d.model = %2$L%3$s offset 0'
+        ') as d where d.similarity >= %8$L order by d.similarity + $3 * (named.count + ('
+        ' select count(*) from neural_search.words as w'
+        ' where w.document_id = d.id and w.lexeme = any ($4) and w.lexeme <> all (%7$L)'
+        ')) / cardinality($4) desc, d.id limit $2'
+    end,
+    matches, search.model, search.conditions, search.dimensions, neural_search.lsh_length(search.dimensions),
+    search.objects, search.read_lexemes::text, search.floor
+  );
 end
 $$;
 comment on function neural_search.search_statement is
@@ -451,15 +444,15 @@ create or replace function neural_search.read_search(
 ) returns neural_search.search
 language plpgsql stable set search_path = '' as $$
 declare
-  threshold constant double precision := coalesce(similarity_threshold, 0);
   narrow constant jsonb := coalesce(filter, '{}');
   narrowing text;
   search neural_search.search;
 begin
   select m.* into search.model, search.dimensions, search.strategy from neural_search.searchable_model(model) as m;
   perform neural_search.check_vector('query_embedding', query_embedding, search.model, search.dimensions);
+  search.threshold = coalesce(similarity_threshold, 0);
   perform neural_search.check_that(
-    threshold <> 'NaN', 'similarity_threshold is NaN, expected a number from -1 to 1.',
+    search.threshold <> 'NaN', 'similarity_threshold is NaN, expected a number from -1 to 1.',
     'Leave it out for all results above 0.'
   );
   perform neural_search.check_range(
@@ -479,9 +472,8 @@ begin
   search.query = extensions.l2_normalize(query_embedding);
   select l.* into search.same, search.strong, search.related
   from neural_search.confidence_levels(search.model, query_kind, search.query) as l;
-  search.threshold = threshold;
   search.floor = greatest(
-    threshold, neural_search.level_of(min_confidence, search.same, search.strong, search.related)
+    search.threshold, neural_search.level_of(min_confidence, search.same, search.strong, search.related)
   );
   search.best_floor = neural_search.level_of(best_confidence, search.same, search.strong, search.related);
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;

@@ -62,13 +62,11 @@ returns table (lexeme text, source smallint)
 language sql stable set search_path = '' as $$
   with configured as materialized (select neural_search.text_configuration() as configuration),
   strings as (
-    select given.value #>> '{}' as string
-    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given
-    where jsonb_typeof(given.value) = 'string'
-    union all
-    select item.value #>> '{}'
+    select item.value #>> '{}' as string
     from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given,
-      jsonb_array_elements(case jsonb_typeof(given.value) when 'array' then given.value else '[]' end) as item
+      jsonb_array_elements(
+        case jsonb_typeof(given.value) when 'array' then given.value else jsonb_build_array(given.value) end
+      ) as item
     where jsonb_typeof(item.value) = 'string'
   ),
   found as (
@@ -135,14 +133,11 @@ comment on function neural_search.use_text_search is
 create or replace function neural_search.on_document_change() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  if tg_op = 'UPDATE' then
-    if (old.content, old.metadata) is not distinct from (new.content, new.metadata) then
-      return null;
-    end if;
+  if (old.content, old.metadata) is distinct from (new.content, new.metadata) then -- of a new document old is null
     delete from neural_search.words as w where w.document_id = new.id;
+    insert into neural_search.words (lexeme, document_id, source)
+    select w.lexeme, new.id, w.source from neural_search.words_of(new.content, new.metadata) as w;
   end if;
-  insert into neural_search.words (lexeme, document_id, source)
-  select w.lexeme, new.id, w.source from neural_search.words_of(new.content, new.metadata) as w;
   return null;
 exception when others then
   raise warning 'neural-search could not write the words of document %: % (%)', new.id, sqlerrm, sqlstate;
