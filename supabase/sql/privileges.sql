@@ -43,7 +43,7 @@ declare
     searchable_model, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, first_depth, check_depth, following, find_page, find_similar,
-    described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
+    described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
     last_document_id, check_example,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,

@@ -539,24 +539,66 @@ $$;
 comment on function neural_search.following is 'Of these matches those that follow a page, each once, by score.';
 
 
+create or replace function neural_search.last_one(
+  matches neural_search.match[], depth integer, floor double precision
+) returns neural_search.match
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case when cardinality(matches) >= depth and matches[cardinality(matches)].similarity >= floor
+    then matches[cardinality(matches)] end;
+end
+$$;
+comment on function neural_search.last_one is 'The last of so many matches; null where these are all that may be wanted.';
+
+
+-- The threshold algorithm of Fagin, Lotem and Naor (Optimal aggregation algorithms for middleware, 2003): the nearest
+-- documents, those with rare words, and those with so many of the common ones are read until no other can have a better
+-- score than the last of the page. Without words the similarity is the score.
 create or replace function neural_search.find_page(
-  search neural_search.search, wanted integer, skipped integer, page_after jsonb
+  search neural_search.search, wanted integer, page_after jsonb
 ) returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  depth integer := neural_search.first_depth(wanted + skipped, page_after);
+  depth integer := neural_search.first_depth(wanted, page_after);
+  bonus constant double precision := coalesce(search.weight / nullif(cardinality(search.lexemes), 0), 0);
+  rare text[] := '{}'::text[];
+  common text[] := '{}'::text[];
+  looked integer;
   found neural_search.match[];
+  named neural_search.match[];
   page neural_search.match[];
-  worst double precision;
+  beyond double precision; -- no other document is more similar
+  best double precision; -- nor has any that was to be found by its words a better score
 begin
+  <<deeper>>
   loop
-    found = neural_search.nearest(search, depth);
-    page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, skipped);
-    worst = found[cardinality(found)].similarity;
-    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
-      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-      or cardinality(page) = wanted
-        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
+    if search.lexemes <> '{}' then
+      select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
+          coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
+        into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
+    end if;
+    -- Where words are common, the nearest may have them.
+    looked = case when common = '{}' then depth else 4 * depth end;
+    found = neural_search.nearest(search, looked);
+    beyond = (neural_search.last_one(found, looked, search.floor)).similarity;
+    best = null;
+    if rare <> '{}' and beyond is not null then
+      search.read_lexemes = rare;
+      named = neural_search.find_matches(search, 'words', depth);
+      found = found || named;
+      best = (neural_search.last_one(named, depth, search.floor)).score;
+    end if;
+    for fewest in reverse cardinality(common) .. 0 loop
+      page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
+      exit deeper when beyond is null and best is null or found[1].similarity < search.best_floor
+        -- Equals are to come in the order of their ids, as long as they aren't a thousand.
+        or cardinality(page) = wanted and (wanted = 0 or fewest = 0 and depth > 1000 + wanted
+          or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001);
+      exit when fewest = 0;
+      named = neural_search.nearest_with_words(search, common, fewest, depth);
+      found = found || named;
+      best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
+    end loop;
     perform neural_search.check_depth(depth);
     depth = 4 * depth;
   end loop;
@@ -571,7 +613,7 @@ begin
 end
 $$;
 comment on function neural_search.find_page is
-  'A page of the nearest documents that the caller may see; none where the best of all is below best_floor.';
+  'A page of the documents with the best scores that the caller may see; none where the nearest of all is below best_floor.';
 
 
 create or replace function neural_search.find_similar(
@@ -593,26 +635,19 @@ declare
   search neural_search.search := neural_search.read_search(
     query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  lexemes text[] := '{}'::text[];
   former text[] := neural_search.set_parameters(
     names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
   );
   page neural_search.match[];
 begin
   if weight > 0 then
-    lexemes = array(
+    search.weight = weight;
+    search.lexemes = array(
       select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
       order by l.place limit 16
     );
   end if;
-  if lexemes = '{}' then
-    page = neural_search.find_page(search, wanted, skipped, page_after);
-  elsif search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
-    search.best_floor = null;
-    search.weight = weight;
-    search.lexemes = lexemes;
-    page = (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:];
-  end if;
+  page = (neural_search.find_page(search, wanted + skipped, page_after))[skipped + 1:];
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 

@@ -210,6 +210,7 @@ begin
     ' and (select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)) >= %s',
     rarest_first::text, fewest
   );
+  narrowed.best_floor = null; -- the nearest of all may have no such word
   found = neural_search.walked(narrowed, depth);
   if found is null then -- who has two of three words has one of any two
     search.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
@@ -220,71 +221,6 @@ end
 $$;
 comment on function neural_search.nearest_with_words is
   'So many or more of the documents that the caller may see and that have so many of these lexemes, or all there are.';
-
-
-create or replace function neural_search.last_one(
-  search neural_search.search, found neural_search.match[], depth integer
-) returns neural_search.match
-language sql immutable set search_path = '' as $$
-  select case when cardinality(found) >= depth and found[cardinality(found)].similarity >= search.floor
-    then found[cardinality(found)] end
-$$;
-comment on function neural_search.last_one is 'The last of so many matches; null where these are all that may be wanted.';
-
-
--- The threshold algorithm of Fagin, Lotem and Naor (Optimal aggregation algorithms for middleware, 2003): the nearest
--- documents, those with rare words, and those with so many of the common ones are read until no other can have a better
--- score than the last of the page.
-create or replace function neural_search.find_page_by_words(
-  search neural_search.search, wanted integer, page_after jsonb
-) returns neural_search.match[]
-language plpgsql stable set search_path = '' as $$
-declare
-  depth integer := neural_search.first_depth(wanted, page_after);
-  bonus constant double precision := search.weight / cardinality(search.lexemes);
-  rare text[];
-  common text[];
-  looked integer;
-  found neural_search.match[];
-  named neural_search.match[];
-  page neural_search.match[];
-  beyond double precision; -- no other document is more similar
-  best double precision; -- nor has any that was to be found by its words a better score
-begin
-  <<deeper>>
-  loop
-    select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
-        coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
-      into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
-    -- Where words are common, the nearest may have them.
-    looked = case when common = '{}' then depth else 4 * depth end;
-    found = neural_search.nearest(search, looked);
-    beyond = (neural_search.last_one(search, found, looked)).similarity;
-    best = null;
-    if rare <> '{}' and beyond is not null then
-      search.read_lexemes = rare;
-      named = neural_search.find_matches(search, 'words', depth);
-      found = found || named;
-      best = (neural_search.last_one(search, named, depth)).score;
-    end if;
-    for fewest in reverse cardinality(common) .. 0 loop
-      page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
-      exit deeper when beyond is null and best is null or cardinality(page) = wanted and (
-        wanted = 0 or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001 or fewest = 0 and depth > 1000 + wanted
-      );
-      exit when fewest = 0;
-      named = neural_search.nearest_with_words(search, common, fewest, depth);
-      found = found || named;
-      best = greatest(best, (neural_search.last_one(search, named, depth)).score);
-    end loop;
-    perform neural_search.check_depth(depth);
-    depth = 4 * depth;
-  end loop;
-  return page;
-end
-$$;
-comment on function neural_search.find_page_by_words is
-  'A page of the documents with the best scores that the caller may see.';
 
 
 create or replace function public.search_documents(

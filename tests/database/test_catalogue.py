@@ -83,7 +83,6 @@ HELPERS = {
     "neural_search.find_candidates",
     "neural_search.find_matches",
     "neural_search.find_page",
-    "neural_search.find_page_by_words",
     "neural_search.arranged",
     "neural_search.find_public",
     "neural_search.find_seen",

@@ -66,3 +66,6 @@ comment on type neural_search.match is
 drop function if exists neural_search.check_page(jsonb, text);
 drop function if exists neural_search.expected_rows(neural_search.search);
 drop function if exists neural_search.find_page(neural_search.search, integer, integer, jsonb, text);
+drop function if exists neural_search.find_page(neural_search.search, integer, integer, jsonb);
+drop function if exists neural_search.find_page_by_words(neural_search.search, integer, jsonb);
+drop function if exists neural_search.last_one(neural_search.search, neural_search.match[], integer);
