@@ -94,15 +94,15 @@ comment on function neural_search.copied_columns is
 
 
 -- The caller holds a lock on the object's row.
-create or replace function neural_search.copy_again(object storage.objects) returns void
+create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
 language sql set search_path = '' as $$
   update neural_search.documents as d set
     (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata) = row(c.*), updated_at = now()
   from neural_search.copied_columns(object) as c
-  where d.object_id = object.id and d.object_version = c.object_version
+  where d.object_id = object.id and d.object_version = coalesce(version_before, '')
 $$;
 comment on function neural_search.copy_again is
-  'Brings the documents of an object''s version into line with its row; none of it needs the bytes.';
+  'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
 
 
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.

@@ -42,7 +42,7 @@ declare
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
-    find_public, find_seen, state_of, read_search, first_depth, check_depth, following, find_page, find_similar,
+    find_public, find_seen, state_of, read_search, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
     last_document_id, check_example,
@@ -51,7 +51,7 @@ declare
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
-    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
+    record_change, is_move, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
   pinned text;
 begin

@@ -501,24 +501,6 @@ $$;
 comment on function neural_search.read_search is 'The arguments of a search, checked; raises, with the remedy.';
 
 
-create or replace function neural_search.first_depth(count integer, page_after jsonb) returns integer
-language sql immutable set search_path = '' as $$
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  select count + 2 + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end
-$$;
-comment on function neural_search.first_depth is 'How many to look at first for so many after a page.';
-
-
-create or replace function neural_search.check_depth(depth bigint) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that( -- each round reads four times as much, and holds it
-    depth <= 50000, format('The page lies deeper than %s results.', depth),
-    'Narrow the search by filter, or ask for what is more similar by similarity_threshold.'
-  )
-$$;
-comment on function neural_search.check_depth is 'Raises, with the remedy, where a page lies too deep.';
-
-
 -- page_after, checked, has the score of the last result in its similarity or score.
 create or replace function neural_search.following(
   matches neural_search.match[], search neural_search.search, page_after jsonb
@@ -559,7 +541,10 @@ create or replace function neural_search.find_page(
 ) returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  depth integer := neural_search.first_depth(wanted, page_after);
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  depth integer := wanted + 2 + case
+    when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0)
+  end;
   bonus constant double precision := coalesce(search.weight / nullif(cardinality(search.lexemes), 0), 0);
   rare text[] := '{}'::text[];
   common text[] := '{}'::text[];
@@ -599,7 +584,10 @@ begin
       found = found || named;
       best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
     end loop;
-    perform neural_search.check_depth(depth);
+    perform neural_search.check_that( -- each round reads four times as much, and holds it
+      depth <= 50000, format('The page lies deeper than %s results.', depth),
+      'Narrow the search by filter, or ask for what is more similar by similarity_threshold.'
+    );
     depth = 4 * depth;
   end loop;
   -- The best of all decides for every page; a later one says enough where it is as near.

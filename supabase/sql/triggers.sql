@@ -151,9 +151,7 @@ begin
       -- Its present worker comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version;
-    update neural_search.documents as d set object_version = new_version
-    where d.object_id = target_object_id and d.object_version = old_version;
-    perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after));
+    perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after), old_version);
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
@@ -176,16 +174,6 @@ $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
 
--- A change must touch these to make work; Storage also writes times and metadata.
-create or replace function neural_search.identity_of(object jsonb) returns jsonb
-language sql immutable set search_path = '' as $$
-  select jsonb_build_array(
-    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at')
-$$;
-comment on function neural_search.identity_of is
-  'The part of a row of storage.objects, as jsonb, that says which bytes are where.';
-
-
 -- Definer, because Storage runs it as the uploader, who may not touch our tables, nor Vault. It never raises, or the
 -- upload would fail; changes that it can't record in time are found by reconcile_documents.
 create or replace function neural_search.on_object_change() returns trigger
@@ -203,9 +191,13 @@ begin
   begin
     before = case when tg_op <> 'INSERT' then to_jsonb(old) end;
     after = case when tg_op <> 'DELETE' then to_jsonb(new) end;
-    if tg_op = 'UPDATE' and neural_search.identity_of(before) = neural_search.identity_of(after) then
+    -- A change must touch these to make work; Storage also writes times and metadata.
+    if tg_op = 'UPDATE' and not exists (
+      select from unnest(array['bucket_id', 'name', 'version', 'is_delete_marker', 'archived_at']) as key
+      where before -> key is distinct from after -> key
+    ) then
       if neural_search.copied_columns(old) is distinct from neural_search.copied_columns(new) then
-        perform neural_search.copy_again(new);
+        perform neural_search.copy_again(new, old.version);
       end if;
       return null;
     end if;

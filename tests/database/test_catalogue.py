@@ -54,7 +54,6 @@ HELPERS = {
     "neural_search.can_see",
     "neural_search.check_confidence",
     "neural_search.check_count",
-    "neural_search.check_depth",
     "neural_search.check_example",
     "neural_search.check_failure",
     "neural_search.check_filter",
@@ -87,7 +86,6 @@ HELPERS = {
     "neural_search.find_public",
     "neural_search.find_seen",
     "neural_search.find_similar",
-    "neural_search.first_depth",
     "neural_search.following",
     "neural_search.has_common_numbers",
     "neural_search.ids_with_metadata",
@@ -131,7 +129,6 @@ HELPERS = {
 NOBODY = {
     "neural_search.attach",
     "neural_search.enable",
-    "neural_search.identity_of",
     "neural_search.is_move",
     "neural_search.on_object_change",
     "neural_search.record_change",

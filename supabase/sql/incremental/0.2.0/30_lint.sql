@@ -16,8 +16,12 @@ drop function if exists neural_search.search_settings();
 drop function if exists neural_search.forget(uuid);
 drop function if exists neural_search.kick(jsonb, boolean);
 drop function if exists neural_search.note_burst(text);
+drop function if exists neural_search.identity_of(jsonb);
+drop function if exists neural_search.first_depth(integer, jsonb);
+drop function if exists neural_search.check_depth(bigint);
 -- Other arguments or results than before the release.
 drop function if exists neural_search.note_request(text[]);
+drop function if exists neural_search.copy_again(storage.objects);
 drop function if exists neural_search.queue_missing(integer, text, text, integer);
 drop function if exists neural_search.write_words();
 drop function if exists neural_search.attach_words();
