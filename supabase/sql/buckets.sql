@@ -9,7 +9,8 @@ language sql stable as $$
   select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end
   from neural_search.progress as p
   where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
-      and neural_search.is_outdated(p.mime_type, p.decoder_version, to_queue.decoder_before))
+      and p.decoder_version < to_queue.decoder_before
+      and not neural_search.decodes_alike(p.mime_type, p.decoder_version, to_queue.decoder_before))
     and (bucket is null or p.bucket_id = bucket)
     and (to_queue.name_prefix is null or starts_with(p.name, to_queue.name_prefix))
 $$;

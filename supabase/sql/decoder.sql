@@ -24,15 +24,3 @@ language sql immutable set search_path = '' as $$
 $$;
 comment on function neural_search.decodes_alike is
   'Whether two versions of the decoder make the same picture of a file of this type, or with null of any.';
-
-
-create or replace function neural_search.is_outdated(mime_type text, decoder_version integer, decoder_before integer)
-returns boolean
-language sql immutable set search_path = '' as $$
-  select coalesce(
-    decoder_version < decoder_before and not neural_search.decodes_alike(mime_type, decoder_version, decoder_before),
-    false
-  )
-$$;
-comment on function neural_search.is_outdated is
-  'Whether a decoder older than decoder_before may have made another picture than that one; false where it is null.';

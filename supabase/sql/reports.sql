@@ -66,11 +66,12 @@ comment on view neural_search.failures is
 create or replace view neural_search.outdated with (security_invoker = true) as
 select p.object_id, p.bucket_id, p.name, p.model, p.version, p.mime_type, p.decoder_version,
   case when p.state <> 'searchable' then p.error_class end as refused_for
-from neural_search.progress as p
-where p.state in ('searchable', 'skipped', 'failed') and neural_search.is_outdated(
-  case when p.state = 'searchable' then p.mime_type end, -- of others it is only the uploader's word
-  p.decoder_version, (select max(c.version) from neural_search.decoder_changes() as c)
-);
+from neural_search.progress as p, (select max(c.version) as version from neural_search.decoder_changes() as c) as newest
+where p.state in ('searchable', 'skipped', 'failed') and p.decoder_version < newest.version
+  and not neural_search.decodes_alike(
+    case when p.state = 'searchable' then p.mime_type end, -- of others it is only the uploader's word
+    p.decoder_version, newest.version
+  );
 comment on view neural_search.outdated is
   'Objects that an older decoder refused (for refused_for), or may have embedded as another picture than today''s.';
 

@@ -27,7 +27,7 @@ where j.decoder_version is null and j.state <> 'pending' and j.error_class in (
   'NotAnImage', 'BrokenImage', 'TooManyPixels', 'DecodingTimedOut', 'DecoderCrashed', 'DecodingOutOfMemory'
 );
 
--- Functions with new arguments.
+-- Functions with new arguments, and one taken into its callers.
 drop function if exists public.finish_embedding_job(
   uuid, text, text, extensions.vector, text, integer, integer, text, text
 );
@@ -36,3 +36,4 @@ drop function if exists public.fail_embedding_job(uuid, text, uuid, text, text, 
 drop function if exists public.retry_embedding_jobs(text, text);
 drop function if exists public.backfill_documents(text, text, integer, boolean);
 drop function if exists neural_search.queue_missing(integer, text, text);
+drop function if exists neural_search.is_outdated(text, integer, integer);
