@@ -445,7 +445,8 @@ create or replace function neural_search.read_search(
 language plpgsql stable set search_path = '' as $$
 declare
   narrow constant jsonb := coalesce(filter, '{}');
-  narrowing text;
+  others text; -- conditions that no index may serve
+  declared text;
   search neural_search.search;
 begin
   select m.* into search.model, search.dimensions, search.strategy from neural_search.searchable_model(model) as m;
@@ -477,24 +478,21 @@ begin
   );
   search.best_floor = neural_search.level_of(best_confidence, search.same, search.strong, search.related);
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
-  search.conditions = search.narrowing
-    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
+  others = case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
   if not row_security_active('neural_search.documents') then
-    search.narrowing = search.conditions; -- every index may be used
+    search.narrowing = search.narrowing || others; -- every index may be used
     -- Not even a caller exempt from policies is to find objects that aren't there any more.
-    search.conditions = search.conditions || ' and (select true from storage.objects as o'
+    search.conditions = search.narrowing || ' and (select true from storage.objects as o'
       ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
   else
-    narrowing = neural_search.declared_conditions(narrow ->> 'bucket');
-    search.declared = narrowing is not null;
-    narrowing = coalesce(narrowing, '') || coalesce(' and d.id = any (' || quote_literal(
-      neural_search.ids_with_metadata(search.model, narrow -> 'metadata')::text
-    ) || ')', '');
-    search.narrowing = search.narrowing || narrowing;
-    search.conditions = search.conditions || narrowing;
+    declared = neural_search.declared_conditions(narrow ->> 'bucket');
+    search.declared = declared is not null;
+    search.narrowing = concat(search.narrowing, declared, ' and d.id = any ('
+      || quote_literal(neural_search.ids_with_metadata(search.model, narrow -> 'metadata')::text) || ')');
+    search.conditions = search.narrowing || others;
   end if;
-  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
-    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
+  search.objects = concat(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'),
+    ' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'));
   return search;
 end
 $$;
