@@ -9,6 +9,8 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '75dfb786ba9e47b8f0934e013c79d79af000cb12b5350164ccd844c6a5e57447'
     ) then
       return;
     end if;
@@ -213,7 +215,15 @@ drop function if exists neural_search.best_score_candidates(
 drop function if exists neural_search.is_blank(text, extensions.vector);
 drop function if exists neural_search.search_parameters();
 drop function if exists neural_search.search_settings();
+drop function if exists neural_search.forget(uuid);
+drop function if exists neural_search.kick(jsonb, boolean);
+drop function if exists neural_search.note_burst(text);
+drop function if exists neural_search.identity_of(jsonb);
+drop function if exists neural_search.first_depth(integer, jsonb);
+drop function if exists neural_search.check_depth(bigint);
 -- Other arguments or results than before the release.
+drop function if exists neural_search.note_request(text[]);
+drop function if exists neural_search.copy_again(storage.objects);
 drop function if exists neural_search.queue_missing(integer, text, text, integer);
 drop function if exists neural_search.write_words();
 drop function if exists neural_search.attach_words();
@@ -299,6 +309,9 @@ comment on type neural_search.match is
 drop function if exists neural_search.check_page(jsonb, text);
 drop function if exists neural_search.expected_rows(neural_search.search);
 drop function if exists neural_search.find_page(neural_search.search, integer, integer, jsonb, text);
+drop function if exists neural_search.find_page(neural_search.search, integer, integer, jsonb);
+drop function if exists neural_search.find_page_by_words(neural_search.search, integer, jsonb);
+drop function if exists neural_search.last_one(neural_search.search, neural_search.match[], integer);
 
 
 -- From sql/incremental/0.2.0/50_follow.sql
@@ -378,7 +391,7 @@ where j.decoder_version is null and j.state <> 'pending' and j.error_class in (
   'NotAnImage', 'BrokenImage', 'TooManyPixels', 'DecodingTimedOut', 'DecoderCrashed', 'DecodingOutOfMemory'
 );
 
--- Functions with new arguments.
+-- Functions with new arguments, and one taken into its callers.
 drop function if exists public.finish_embedding_job(
   uuid, text, text, extensions.vector, text, integer, integer, text, text
 );
@@ -387,6 +400,7 @@ drop function if exists public.fail_embedding_job(uuid, text, uuid, text, text, 
 drop function if exists public.retry_embedding_jobs(text, text);
 drop function if exists public.backfill_documents(text, text, integer, boolean);
 drop function if exists neural_search.queue_missing(integer, text, text);
+drop function if exists neural_search.is_outdated(text, integer, integer);
 
 
 -- From sql/incremental/0.2.0/70_judge.sql
@@ -633,18 +647,6 @@ comment on function neural_search.decodes_alike is
   'Whether two versions of the decoder make the same picture of a file of this type, or with null of any.';
 
 
-create or replace function neural_search.is_outdated(mime_type text, decoder_version integer, decoder_before integer)
-returns boolean
-language sql immutable set search_path = '' as $$
-  select coalesce(
-    decoder_version < decoder_before and not neural_search.decodes_alike(mime_type, decoder_version, decoder_before),
-    false
-  )
-$$;
-comment on function neural_search.is_outdated is
-  'Whether a decoder older than decoder_before may have made another picture than that one; false where it is null.';
-
-
 -- From sql/jobs.sql
 
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
@@ -743,44 +745,37 @@ comment on function neural_search.copied_columns is
 
 
 -- The caller holds a lock on the object's row.
-create or replace function neural_search.copy_again(object storage.objects) returns void
+create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
 language sql set search_path = '' as $$
   update neural_search.documents as d set
-    bucket_id = c.bucket_id, content = c.content, byte_size = c.byte_size, owner_id = c.owner_id,
-    uploaded_at = c.uploaded_at, metadata = c.metadata, updated_at = now()
+    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata) = row(c.*), updated_at = now()
   from neural_search.copied_columns(object) as c
-  where d.object_id = object.id and d.object_version = c.object_version
+  where d.object_id = object.id and d.object_version = coalesce(version_before, '')
 $$;
 comment on function neural_search.copy_again is
-  'Brings the documents of an object''s version into line with its row; none of it needs the bytes.';
-
-
-create or replace function neural_search.forget(target_object_id uuid) returns void
-language sql set search_path = '' as $$
-  delete from neural_search.jobs where object_id = target_object_id;
-  delete from neural_search.documents where object_id = target_object_id;
-$$;
-comment on function neural_search.forget is 'Removes all that is known of an object.';
+  'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
 
 
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.
 create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
 language sql set search_path = '' as $$
-  delete from neural_search.jobs as j where j.object_id = target_object_id and j.version <> current_version;
+  delete from neural_search.jobs as j
+  where j.object_id = target_object_id and j.version is distinct from current_version;
   delete from neural_search.documents as d
-  where d.object_id = target_object_id and d.object_version <> current_version;
+  where d.object_id = target_object_id and d.object_version is distinct from current_version;
 
   insert into neural_search.jobs (object_id, model, version)
   select target_object_id, m.name, current_version
   from neural_search.models as m
-  where m.state in ('active', 'standby') and not exists (
+  where current_version is not null and m.state in ('active', 'standby') and not exists (
     select from neural_search.documents as d
     where d.object_id = target_object_id and d.model = m.name and d.object_version = current_version
   )
   on conflict (object_id, model) do nothing;
 $$;
 comment on function neural_search.bring_up_to_date is
-  'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one.';
+  'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one; null '
+  'where the object is gone.';
 
 
 create or replace function neural_search.give_up_exhausted() returns void
@@ -799,32 +794,24 @@ $$;
 comment on function neural_search.give_up_exhausted is 'Makes jobs failed whose last attempt was abandoned.';
 
 
-create or replace function neural_search.note_request(loaded_models text[]) returns void
+-- Each at most once in a while: workers ask often, and all write the same row.
+create or replace function neural_search.note_request(loaded_models text[], is_burst boolean default false) returns void
 language sql set search_path = '' as $$
-  update neural_search.models as m set asked_at = now()
+  update neural_search.models as m set
+    asked_at = now(), burst_at = case when is_burst then clock_timestamp() else m.burst_at end
   from (
     select s.name from neural_search.models as s
-    where s.name = any (loaded_models) and (s.asked_at is null or s.asked_at < now() - interval '1 minute')
+    where s.name = any (loaded_models) and case
+        when is_burst then (s.burst_at >= clock_timestamp() - interval '0.5 seconds') is not true
+        else (s.asked_at >= now() - interval '1 minute') is not true
+      end
     for no key update skip locked -- somebody else is just writing the same
   ) as stale
   where m.name = stale.name
 $$;
-comment on function neural_search.note_request is 'Notes that somebody who can load these models asks for work.';
-
-
-create or replace function neural_search.note_burst(model_name text) returns void
-language sql set search_path = '' as $$
-  update neural_search.models as m set burst_at = clock_timestamp()
-  from (
-    select s.name from neural_search.models as s
-    where s.name = model_name
-      and (s.burst_at is null or s.burst_at < clock_timestamp() - interval '0.5 seconds')
-    for no key update skip locked
-  ) as stale
-  where m.name = stale.name
-$$;
-comment on function neural_search.note_burst is
-  'Notes that somebody took as many of a model''s uploads as they could, so that they come back for more.';
+comment on function neural_search.note_request is
+  'Notes that somebody who can load these models asks for work; in a burst that they took as many uploads as they could, '
+  'so that they come back for more.';
 
 
 -- So that workers, with the bytes, ask reuse_embedding only where it will answer. By their size and not by an eTag,
@@ -846,10 +833,8 @@ create or replace function neural_search.lease(
   object_id uuid, model text, version text, bucket_id text, name text, size bigint, mime_type text, etag text,
   attempt integer, lease_id uuid, waited_seconds double precision, known_hashes text[]
 )
-language plpgsql set search_path = ''
+language sql set search_path = ''
 set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, against all statistics
-begin
-  return query
   update neural_search.jobs as j set
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
@@ -860,6 +845,10 @@ begin
     o.metadata ->> 'eTag', j.attempts, j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
     neural_search.known_hashes(j.model, c.byte_size);
 end
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
+    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
+    extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint)
 $$;
 comment on function neural_search.lease is
   'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
@@ -891,22 +880,20 @@ begin
     order by m.state = 'active' desc, m.name, p
   loop
     -- An object that may have killed its worker is handed out alone: it can't cost others their attempts.
-    select array_agg(d.object_id order by d.place) filter (where d.place = 1 or not (d.abandoned or d.first_abandoned))
+    select case when (array_agg(due.abandoned))[1] then (array_agg(due.object_id))[1:1]
+      else array_agg(due.object_id) filter (where not due.abandoned) end
     into chosen
     from (
-      select due.*, row_number() over w as place, first_value(due.abandoned) over w as first_abandoned
-      from (
-        select j.object_id, j.next_attempt_at, j.lease_id is not null as abandoned
-        from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
-        where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name and j.priority = job_priority
-        order by j.next_attempt_at, j.object_id
-        limit greatest(max_jobs, 0)
-        for update of j skip locked
-      ) as due window w as (order by due.next_attempt_at, due.object_id)
-    ) as d;
+      select j.object_id, j.lease_id is not null as abandoned
+      from neural_search.jobs as j join neural_search.live_objects() as o on o.id = j.object_id
+      where j.state = 'pending' and j.next_attempt_at <= now() and j.model = model_name and j.priority = job_priority
+      order by j.next_attempt_at, j.object_id
+      limit greatest(max_jobs, 0)
+      for update of j skip locked
+    ) as due;
     return query select * from neural_search.lease(chosen, array[model_name], lease_seconds, claim_id);
     if cardinality(chosen) = max_jobs and job_priority = 0 then
-      perform neural_search.note_burst(model_name);
+      perform neural_search.note_request(array[model_name], true);
     end if;
     exit when chosen is not null;
   end loop;
@@ -934,7 +921,7 @@ begin
   object = neural_search.lock_live_object(target_object_id);
   select target_object_id, object.version, object.bucket_id, object.name into object_id, version, bucket_id, name;
   if object.id is null then
-    perform neural_search.forget(target_object_id);
+    perform neural_search.bring_up_to_date(target_object_id, null);
     status = 'gone';
     reason = 'There is no such object.';
   elsif not neural_search.is_indexed(to_jsonb(object)) then
@@ -1000,7 +987,7 @@ begin
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
   object = neural_search.lock_live_object(finish_embedding_job.object_id);
   if object.id is null then
-    perform neural_search.forget(finish_embedding_job.object_id);
+    perform neural_search.bring_up_to_date(finish_embedding_job.object_id, null);
     return 'gone';
   elsif not neural_search.is_indexed(to_jsonb(object)) then
     return 'superseded';
@@ -1021,11 +1008,11 @@ begin
   end if;
 
   insert into neural_search.documents as d (
-    object_id, bucket_id, content, model, embedding, object_version, content_hash, width, height, mime_type, byte_size,
-    owner_id, uploaded_at, metadata, queued_at, embedded_at, perceptual_hash, shown, decoder_version
+    object_id, bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, model, embedding,
+    content_hash, width, height, mime_type, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
-  select object.id, c.bucket_id, c.content, model, embedding, c.object_version, content_hash, width, height, mime_type,
-    c.byte_size, c.owner_id, c.uploaded_at, c.metadata, job.queued_at, now(), perceptual_hash::bit(64), shown, decoder_version
+  select object.id, c.*, model, embedding, content_hash, width, height, mime_type, job.queued_at, now(),
+    perceptual_hash::bit(64), shown, decoder_version
   from neural_search.copied_columns(object) as c
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
@@ -1034,8 +1021,7 @@ begin
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
     queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
     shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
-  delete from neural_search.jobs as j
-  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model;
+  delete from neural_search.jobs as j where j.object_id = job.object_id and j.model = job.model;
   return 'embedded';
 end
 $$;
@@ -1206,13 +1192,11 @@ comment on function public.release_embedding_jobs is
 -- The trigger itself is made by attach.sql.
 
 create or replace function neural_search.limit_kicks(most integer) returns void
-language plpgsql set search_path = '' as $$
-begin
-  perform neural_search.check_range('most', most, 2, 100, 'One is kept for the schedule, or a transaction that uploads '
+language sql set search_path = '' as $$
+  select neural_search.check_range('most', most, 2, 100, 'One is kept for the schedule, or a transaction that uploads '
     'and stays open would keep all from being called.');
   delete from neural_search.kicks as k where k.slot > most;
   insert into neural_search.kicks (slot) select s from generate_series(1, most) as s on conflict do nothing;
-end
 $$;
 comment on function neural_search.limit_kicks is
   'How many calls of embed_on_upload may be in flight at a time: as many as its instances answer together.';
@@ -1250,16 +1234,16 @@ comment on function neural_search.in_burst is
   'Whether somebody works on uploads of the active model and will come back for more within seconds: no call is needed.';
 
 
-create or replace function neural_search.kick(body jsonb, scheduled boolean default false) returns boolean
+create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
   free_slot integer;
   request bigint;
-  url text := (select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url');
-  secret text := (
-    select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret'
-  );
+  url text;
+  secret text;
 begin
+  select s.decrypted_secret into url from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url';
+  select s.decrypted_secret into secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret';
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
@@ -1273,36 +1257,25 @@ begin
   if free_slot is null then
     return false;
   end if;
-  begin
-    request = net.http_post(
-      url => url,
-      body => body,
-      headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
-      timeout_milliseconds => 10000
-    );
-  exception when others then
-    -- It becomes a warning in the log of the database, which others may read.
-    raise exception '%', replace(sqlerrm, secret, '…') using errcode = sqlstate;
-  end;
+  request = net.http_post(
+    url => url,
+    body => body,
+    headers => jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret),
+    timeout_milliseconds => 10000
+  );
   update neural_search.kicks as k set request_id = request, kicked_at = clock_timestamp() where k.slot = free_slot;
   return true;
-end
-$$;
-comment on function neural_search.kick is
-  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, '
-  'too much is waiting to be sent, or an upload''s call isn''t needed in a burst.';
-
-
-create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
-language plpgsql set search_path = '' as $$
-begin
-  return neural_search.kick(body, scheduled);
 exception when others then
-  raise warning 'neural-search could not call embed_on_upload: % (%)', sqlerrm, sqlstate;
+  -- Without the secret: others may read the log of the database.
+  raise warning 'neural-search could not call embed_on_upload: % (%)',
+    coalesce(replace(sqlerrm, secret, '…'), sqlerrm), sqlstate;
   return false;
 end
 $$;
-comment on function neural_search.try_kick is 'As kick, but a failure is a warning: the schedule will try again.';
+comment on function neural_search.try_kick is
+  'Posts a body to embed_on_upload; false where URL or secret aren''t in Vault, as many calls are in flight as may be, '
+  'too much is waiting to be sent, or an upload''s call isn''t needed in a burst. A failure is a warning: the schedule '
+  'will try again.';
 
 
 create or replace function neural_search.kick_due() returns integer
@@ -1317,18 +1290,15 @@ declare
 begin
   perform neural_search.give_up_exhausted();
   -- For a standby model that nobody has loaded lately, one kick finds out whether somebody can.
-  select least(most_kicks, coalesce(sum(
-    case
-      when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then ceil(due.jobs / per_kick::numeric)
-      else sign(due.jobs)
-    end
-  ), 0)) into kicks
+  select least(most_kicks, coalesce(sum(ceil(due.jobs / per_kick::numeric)), 0)) into kicks
   from neural_search.models as m
   cross join lateral (
     select count(*) as jobs from (
       select from neural_search.jobs as j
       where j.state = 'pending' and j.next_attempt_at <= now() and j.model = m.name and j.priority in (0, 1)
-      limit per_kick * most_kicks
+      limit case
+        when m.state = 'active' or m.asked_at > now() - interval '10 minutes' then per_kick * most_kicks else 1
+      end
     ) as first_ones
   ) as due
   where m.state in ('active', 'standby');
@@ -1351,20 +1321,16 @@ declare
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);
-  live_version text;
 begin
   if not neural_search.is_indexed(after) then
     if not was_indexed then
       return false;
     end if;
     -- The version that took its place may share its id, and may have come first.
-    select coalesce(o.version, '') into live_version
-    from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o));
-    if found then
-      perform neural_search.bring_up_to_date(target_object_id, live_version);
-    else
-      perform neural_search.forget(target_object_id);
-    end if;
+    perform neural_search.bring_up_to_date(target_object_id, (
+      select coalesce(o.version, '')
+      from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o)) limit 1
+    ));
     return false;
   end if;
 
@@ -1374,9 +1340,7 @@ begin
       -- Its present worker comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version;
-    update neural_search.documents as d set object_version = new_version
-    where d.object_id = target_object_id and d.object_version = old_version;
-    perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after));
+    perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after), old_version);
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
@@ -1399,16 +1363,6 @@ $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
 
--- A change must touch these to make work; Storage also writes times and metadata.
-create or replace function neural_search.identity_of(object jsonb) returns jsonb
-language sql immutable set search_path = '' as $$
-  select jsonb_build_array(
-    object -> 'bucket_id', object -> 'name', object -> 'version', object -> 'is_delete_marker', object -> 'archived_at')
-$$;
-comment on function neural_search.identity_of is
-  'The part of a row of storage.objects, as jsonb, that says which bytes are where.';
-
-
 -- Definer, because Storage runs it as the uploader, who may not touch our tables, nor Vault. It never raises, or the
 -- upload would fail; changes that it can't record in time are found by reconcile_documents.
 create or replace function neural_search.on_object_change() returns trigger
@@ -1426,9 +1380,13 @@ begin
   begin
     before = case when tg_op <> 'INSERT' then to_jsonb(old) end;
     after = case when tg_op <> 'DELETE' then to_jsonb(new) end;
-    if tg_op = 'UPDATE' and neural_search.identity_of(before) = neural_search.identity_of(after) then
+    -- A change must touch these to make work; Storage also writes times and metadata.
+    if tg_op = 'UPDATE' and not exists (
+      select from unnest(array['bucket_id', 'name', 'version', 'is_delete_marker', 'archived_at']) as key
+      where before -> key is distinct from after -> key
+    ) then
       if neural_search.copied_columns(old) is distinct from neural_search.copied_columns(new) then
-        perform neural_search.copy_again(new);
+        perform neural_search.copy_again(new, old.version);
       end if;
       return null;
     end if;
@@ -1524,11 +1482,12 @@ comment on view neural_search.failures is
 create or replace view neural_search.outdated with (security_invoker = true) as
 select p.object_id, p.bucket_id, p.name, p.model, p.version, p.mime_type, p.decoder_version,
   case when p.state <> 'searchable' then p.error_class end as refused_for
-from neural_search.progress as p
-where p.state in ('searchable', 'skipped', 'failed') and neural_search.is_outdated(
-  case when p.state = 'searchable' then p.mime_type end, -- of others it is only the uploader's word
-  p.decoder_version, (select max(c.version) from neural_search.decoder_changes() as c)
-);
+from neural_search.progress as p, (select max(c.version) as version from neural_search.decoder_changes() as c) as newest
+where p.state in ('searchable', 'skipped', 'failed') and p.decoder_version < newest.version
+  and not neural_search.decodes_alike(
+    case when p.state = 'searchable' then p.mime_type end, -- of others it is only the uploader's word
+    p.decoder_version, newest.version
+  );
 comment on view neural_search.outdated is
   'Objects that an older decoder refused (for refused_for), or may have embedded as another picture than today''s.';
 
@@ -1648,13 +1607,12 @@ comment on function neural_search.index_name is 'The name of a model''s index; n
 
 create or replace function neural_search.index_definition(model_name text, dimensions integer, search_strategy text)
 returns text
-language plpgsql immutable set search_path = '' as $$
-begin
-  perform neural_search.check_that(
+language sql immutable set search_path = '' as $$
+  select neural_search.check_that(
     coalesce(search_strategy in ('hnsw', 'lsh', 'exact'), false),
     format('search_strategy is %L, expected hnsw, lsh or exact.', search_strategy), 'Leave it out for hnsw.'
   );
-  return case search_strategy
+  select case search_strategy
     when 'hnsw' then format(
       'using hnsw ((embedding::extensions.halfvec(%s)) extensions.halfvec_cosine_ops) where model = %L',
       dimensions, model_name
@@ -1664,7 +1622,6 @@ begin
       neural_search.lsh_length(dimensions), model_name
     )
   end;
-end
 $$;
 comment on function neural_search.index_definition is
   'The rest of `create index … on neural_search.documents` for a model that is searched like this; null where that takes none.';
@@ -1704,17 +1661,15 @@ create or replace function public.list_models() returns table (
 language sql stable set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
   select m.name, m.state, m.dimensions, m.search_strategy, m.created_at, m.asked_at,
     (select count(*) from neural_search.documents as d where d.model = m.name),
-    coalesce(b.objects, 0), coalesce(b.searchable, 0), coalesce(b.objects - b.searchable - b.given_up, 0),
-    coalesce(b.given_up, 0), i.name,
+    coalesce(sum(b.objects), 0)::bigint, coalesce(sum(b.searchable), 0)::bigint,
+    coalesce(sum(b.objects - b.searchable - b.skipped - b.failed), 0)::bigint,
+    coalesce(sum(b.skipped + b.failed), 0)::bigint, i.name,
     case when i.name is not null then neural_search.has_index(m.name, m.search_strategy) end,
     pg_relation_size(to_regclass('neural_search.' || quote_ident(i.name)))
   from neural_search.models as m
-  left join (
-    select b.model, sum(b.objects)::bigint as objects, sum(b.searchable)::bigint as searchable,
-      sum(b.skipped + b.failed)::bigint as given_up
-    from neural_search.backlog as b group by b.model
-  ) as b on b.model = m.name
+  left join neural_search.backlog as b on b.model = m.name
   cross join neural_search.index_name(m.name, m.search_strategy) as i (name)
+  group by m.name, i.name
   order by array_position(array['active', 'standby', 'retired'], m.state), m.name
 $$;
 comment on function public.list_models is
@@ -1811,7 +1766,6 @@ returns table (active text, standby text, searchable bigint, given_up bigint, un
 language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as in embedding_report
 declare
   known constant neural_search.models := neural_search.require_model(activate_model.name);
-  former text;
 begin
   perform neural_search.check_that(
     known.state <> 'retired', format('Model %L is retired: its documents aren''t kept up to date.', known.name),
@@ -1831,13 +1785,12 @@ begin
   perform from neural_search.models as m where m.name = known.name or m.state = 'active' order by m.name
   for no key update;
   update neural_search.models as m set state = 'standby' where m.state = 'active' and m.name <> known.name
-  returning m.name into former;
+  returning m.name into standby;
   update neural_search.models as m set state = 'active' where m.name = known.name and m.state <> 'retired';
   perform neural_search.check_that(
     found, format('Model %L was retired meanwhile.', known.name), 'Add it again.', 'object_not_in_prerequisite_state'
   );
   active = known.name;
-  standby = former;
   return next;
 end
 $$;
@@ -1872,15 +1825,11 @@ begin
     return jobs + documents;
   end if;
 
-  delete from neural_search.jobs as j
-  where j.model = model_name and j.object_id in (
-    select l.object_id from neural_search.jobs as l where l.model = model_name limit most
-  );
+  delete from neural_search.jobs as j where j.model = model_name; -- no more than others have locked
   get diagnostics jobs = row_count;
-  delete from neural_search.documents as d using ( -- also of buckets that are gone
+  delete from neural_search.documents as d where d.id in ( -- also of buckets that are gone
     select l.id from neural_search.documents as l where l.model = model_name limit most
-  ) as batch
-  where d.id = batch.id;
+  );
   get diagnostics documents = row_count;
   return jobs + documents;
 end
@@ -1926,7 +1875,8 @@ language sql stable as $$
   select p.object_id, p.model, p.version, case when p.state = 'unrecorded' and p.is_upload then 0 else 1 end
   from neural_search.progress as p
   where (p.state = 'unrecorded' or p.state = 'searchable' and p.queued_at is null
-      and neural_search.is_outdated(p.mime_type, p.decoder_version, to_queue.decoder_before))
+      and p.decoder_version < to_queue.decoder_before
+      and not neural_search.decodes_alike(p.mime_type, p.decoder_version, to_queue.decoder_before))
     and (bucket is null or p.bucket_id = bucket)
     and (to_queue.name_prefix is null or starts_with(p.name, to_queue.name_prefix))
 $$;
@@ -2839,68 +2789,61 @@ comment on function neural_search.set_parameters is
 
 
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
--- are wanted.
+-- are wanted; for words $3 is their weight, $4 the query's lexemes.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
   matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
     'd.object_id, d.object_version';
 begin
-  return case way
-    when 'hnsw' then format(
-      '%s from neural_search.documents as d where d.model = %L%s order by '
-      'd.embedding::extensions.halfvec(%s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2',
-      matches, search.model, search.conditions, search.dimensions
-    )
-    -- Of those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
-    when 'lsh' then format(
-      'select n.* from (%s from neural_search.documents as d where d.model = %L%s order by '
-      'd.lsh::bit(%s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %2$L)::bit(%4$s)) '
-      'limit greatest(400, 4 * $2)) as n order by n.similarity desc, n.id limit $2',
-      matches, search.model, search.conditions, neural_search.lsh_length(search.dimensions)
-    )
-    -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
-    -- would be computed beside it, from vectors read twice.
-    when 'documents' then format(
-      '%s from neural_search.documents as d where d.model = %L%s order by similarity desc, d.id limit $2',
-      matches, search.model, search.conditions
-    )
-    -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
-    when 'objects' then format(
-      'with visible as materialized ('
-      ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%4$s'
-      ') %1$s from visible cross join lateral ('
-      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
-      ' and d.object_version = visible.version%3$s offset 0'
-      ') as d order by similarity desc, d.id limit $2',
-      matches, search.model, search.conditions, search.objects
-    )
-    -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
-    -- buckets where everybody may search. Offset 0 as above.
-    when 'visible' then format(
-      'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
-      ' select d.* from visible cross join lateral ('
-      ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
-      ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
-      ' union all'
-      ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
-      ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
-      ') %1$s from found as d order by similarity desc, d.id limit $2',
-      matches, search.model, search.conditions
-    )
-    -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
-    when 'words' then format(
-      'select d.* from ('
-      ' select w.document_id, count(*) as count from neural_search.words as w where w.lexeme = any (%L) group by 1 offset 0'
-      ') as named cross join lateral (%s from neural_search.documents as d'
-      ' where d.id = named.document_id and d.model = %L%s offset 0'
-      ') as d where d.similarity >= %L order by d.similarity + $3 * (named.count + ('
-      ' select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)'
-      ')) / cardinality($4) desc, d.id limit $2',
-      search.read_lexemes::text, matches, search.model, search.conditions, search.floor,
-      array(select unnest(search.lexemes) except select unnest(search.read_lexemes))::text
-    )
-  end;
+  return format(
+    case way
+      when 'hnsw' then
+        '%1$s from neural_search.documents as d where d.model = %2$L%3$s order by '
+        'd.embedding::extensions.halfvec(%4$s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2'
+      -- Of those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
+      when 'lsh' then
+        'select n.* from (%1$s from neural_search.documents as d where d.model = %2$L%3$s order by '
+        'd.lsh::bit(%5$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %2$L)::bit(%5$s)) '
+        'limit greatest(400, 4 * $2)) as n order by n.similarity desc, n.id limit $2'
+      -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
+      -- would be computed beside it, from vectors read twice.
+      when 'documents' then
+        '%1$s from neural_search.documents as d where d.model = %2$L%3$s order by similarity desc, d.id limit $2'
+      -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
+      when 'objects' then
+        'with visible as materialized ('
+        ' select o.id, coalesce(o.version, '''') as version from storage.objects as o where true%6$s'
+        ') %1$s from visible cross join lateral ('
+        ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
+        ' and d.object_version = visible.version%3$s offset 0'
+        ') as d order by similarity desc, d.id limit $2'
+      -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
+      -- buckets where everybody may search. Offset 0 as above.
+      when 'visible' then
+        'with visible as materialized (select id from neural_search.visible_objects() as id), found as ('
+        ' select d.* from visible cross join lateral ('
+        ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L%3$s'
+        ' and d.bucket_id <> all ((select neural_search.public_buckets())::text[]) offset 0) as d'
+        ' union all'
+        ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
+        ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
+        ') %1$s from found as d order by similarity desc, d.id limit $2'
+      -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
+      when 'words' then
+        'select d.* from ('
+        ' select w.document_id, count(*) as count from neural_search.words as w'
+        ' where w.lexeme = any (%7$L) group by 1 offset 0'
+        ') as named cross join lateral (%1$s from neural_search.documents as d'
+        ' where d.id = named.document_id and d.model = %2$L%3$s offset 0'
+        ') as d where d.similarity >= %8$L order by d.similarity + $3 * (named.count + ('
+        ' select count(*) from neural_search.words as w'
+        ' where w.document_id = d.id and w.lexeme = any ($4) and w.lexeme <> all (%7$L)'
+        ')) / cardinality($4) desc, d.id limit $2'
+    end,
+    matches, search.model, search.conditions, search.dimensions, neural_search.lsh_length(search.dimensions),
+    search.objects, search.read_lexemes::text, search.floor
+  );
 end
 $$;
 comment on function neural_search.search_statement is
@@ -3096,15 +3039,16 @@ create or replace function neural_search.read_search(
 ) returns neural_search.search
 language plpgsql stable set search_path = '' as $$
 declare
-  threshold constant double precision := coalesce(similarity_threshold, 0);
   narrow constant jsonb := coalesce(filter, '{}');
-  narrowing text;
+  others text; -- conditions that no index may serve
+  declared text;
   search neural_search.search;
 begin
   select m.* into search.model, search.dimensions, search.strategy from neural_search.searchable_model(model) as m;
   perform neural_search.check_vector('query_embedding', query_embedding, search.model, search.dimensions);
+  search.threshold = coalesce(similarity_threshold, 0);
   perform neural_search.check_that(
-    threshold <> 'NaN', 'similarity_threshold is NaN, expected a number from -1 to 1.',
+    search.threshold <> 'NaN', 'similarity_threshold is NaN, expected a number from -1 to 1.',
     'Leave it out for all results above 0.'
   );
   perform neural_search.check_range(
@@ -3124,52 +3068,30 @@ begin
   search.query = extensions.l2_normalize(query_embedding);
   select l.* into search.same, search.strong, search.related
   from neural_search.confidence_levels(search.model, query_kind, search.query) as l;
-  search.threshold = threshold;
   search.floor = greatest(
-    threshold, neural_search.level_of(min_confidence, search.same, search.strong, search.related)
+    search.threshold, neural_search.level_of(min_confidence, search.same, search.strong, search.related)
   );
   search.best_floor = neural_search.level_of(best_confidence, search.same, search.strong, search.related);
   search.narrowing = case when narrow = '{}' then '' else neural_search.filter_conditions(narrow, true) end;
-  search.conditions = search.narrowing
-    || case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
+  others = case when narrow ? 'metadata' then neural_search.filter_conditions(narrow, false) else '' end;
   if not row_security_active('neural_search.documents') then
-    search.narrowing = search.conditions; -- every index may be used
+    search.narrowing = search.narrowing || others; -- every index may be used
     -- Not even a caller exempt from policies is to find objects that aren't there any more.
-    search.conditions = search.conditions || ' and (select true from storage.objects as o'
+    search.conditions = search.narrowing || ' and (select true from storage.objects as o'
       ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version)';
   else
-    narrowing = neural_search.declared_conditions(narrow ->> 'bucket');
-    search.declared = narrowing is not null;
-    narrowing = coalesce(narrowing, '') || coalesce(' and d.id = any (' || quote_literal(
-      neural_search.ids_with_metadata(search.model, narrow -> 'metadata')::text
-    ) || ')', '');
-    search.narrowing = search.narrowing || narrowing;
-    search.conditions = search.conditions || narrowing;
+    declared = neural_search.declared_conditions(narrow ->> 'bucket');
+    search.declared = declared is not null;
+    search.narrowing = concat(search.narrowing, declared, ' and d.id = any ('
+      || quote_literal(neural_search.ids_with_metadata(search.model, narrow -> 'metadata')::text) || ')');
+    search.conditions = search.narrowing || others;
   end if;
-  search.objects = coalesce(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'), '')
-    || coalesce(' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'), '');
+  search.objects = concat(' and o.bucket_id = ' || quote_literal(narrow ->> 'bucket'),
+    ' and o.name ^@ ' || quote_literal(narrow ->> 'prefix'));
   return search;
 end
 $$;
 comment on function neural_search.read_search is 'The arguments of a search, checked; raises, with the remedy.';
-
-
-create or replace function neural_search.first_depth(count integer, page_after jsonb) returns integer
-language sql immutable set search_path = '' as $$
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
-  select count + 2 + case when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0) end
-$$;
-comment on function neural_search.first_depth is 'How many to look at first for so many after a page.';
-
-
-create or replace function neural_search.check_depth(depth bigint) returns void
-language sql immutable set search_path = '' as $$
-  select neural_search.check_that( -- each round reads four times as much, and holds it
-    depth <= 50000, format('The page lies deeper than %s results.', depth),
-    'Narrow the search by filter, or ask for what is more similar by similarity_threshold.'
-  )
-$$;
-comment on function neural_search.check_depth is 'Raises, with the remedy, where a page lies too deep.';
 
 
 -- page_after, checked, has the score of the last result in its similarity or score.
@@ -3192,25 +3114,73 @@ $$;
 comment on function neural_search.following is 'Of these matches those that follow a page, each once, by score.';
 
 
+create or replace function neural_search.last_one(
+  matches neural_search.match[], depth integer, floor double precision
+) returns neural_search.match
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case when cardinality(matches) >= depth and matches[cardinality(matches)].similarity >= floor
+    then matches[cardinality(matches)] end;
+end
+$$;
+comment on function neural_search.last_one is 'The last of so many matches; null where these are all that may be wanted.';
+
+
+-- The threshold algorithm of Fagin, Lotem and Naor (Optimal aggregation algorithms for middleware, 2003): the nearest
+-- documents, those with rare words, and those with so many of the common ones are read until no other can have a better
+-- score than the last of the page. Without words the similarity is the score.
 create or replace function neural_search.find_page(
-  search neural_search.search, wanted integer, skipped integer, page_after jsonb
+  search neural_search.search, wanted integer, page_after jsonb
 ) returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  depth integer := neural_search.first_depth(wanted + skipped, page_after);
+  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  depth integer := wanted + 2 + case
+    when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0)
+  end;
+  bonus constant double precision := coalesce(search.weight / nullif(cardinality(search.lexemes), 0), 0);
+  rare text[] := '{}'::text[];
+  common text[] := '{}'::text[];
+  looked integer;
   found neural_search.match[];
+  named neural_search.match[];
   page neural_search.match[];
-  worst double precision;
+  beyond double precision; -- no other document is more similar
+  best double precision; -- nor has any that was to be found by its words a better score
 begin
+  <<deeper>>
   loop
-    found = neural_search.nearest(search, depth);
-    page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, skipped);
-    worst = found[cardinality(found)].similarity;
-    exit when cardinality(found) < depth or worst < search.floor or found[1].similarity < search.best_floor
-      -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-      or cardinality(page) = wanted
-        and (wanted = 0 or worst < page[wanted].similarity - 0.0001 or depth > 1000 + skipped);
-    perform neural_search.check_depth(depth);
+    if search.lexemes <> '{}' then
+      select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
+          coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
+        into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
+    end if;
+    -- Where words are common, the nearest may have them.
+    looked = case when common = '{}' then depth else 4 * depth end;
+    found = neural_search.nearest(search, looked);
+    beyond = (neural_search.last_one(found, looked, search.floor)).similarity;
+    best = null;
+    if rare <> '{}' and beyond is not null then
+      search.read_lexemes = rare;
+      named = neural_search.find_matches(search, 'words', depth);
+      found = found || named;
+      best = (neural_search.last_one(named, depth, search.floor)).score;
+    end if;
+    for fewest in reverse cardinality(common) .. 0 loop
+      page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
+      exit deeper when beyond is null and best is null or found[1].similarity < search.best_floor
+        -- Equals are to come in the order of their ids, as long as they aren't a thousand.
+        or cardinality(page) = wanted and (wanted = 0 or fewest = 0 and depth > 1000 + wanted
+          or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001);
+      exit when fewest = 0;
+      named = neural_search.nearest_with_words(search, common, fewest, depth);
+      found = found || named;
+      best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
+    end loop;
+    perform neural_search.check_that( -- each round reads four times as much, and holds it
+      depth <= 50000, format('The page lies deeper than %s results.', depth),
+      'Narrow the search by filter, or ask for what is more similar by similarity_threshold.'
+    );
     depth = 4 * depth;
   end loop;
   -- The best of all decides for every page; a later one says enough where it is as near.
@@ -3224,7 +3194,7 @@ begin
 end
 $$;
 comment on function neural_search.find_page is
-  'A page of the nearest documents that the caller may see; none where the best of all is below best_floor.';
+  'A page of the documents with the best scores that the caller may see; none where the nearest of all is below best_floor.';
 
 
 create or replace function neural_search.find_similar(
@@ -3246,26 +3216,19 @@ declare
   search neural_search.search := neural_search.read_search(
     query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  lexemes text[] := '{}'::text[];
   former text[] := neural_search.set_parameters(
     names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
   );
   page neural_search.match[];
 begin
   if weight > 0 then
-    lexemes = array(
+    search.weight = weight;
+    search.lexemes = array(
       select l.lexeme from neural_search.lexemes(query_text, neural_search.text_configuration()) as l
       order by l.place limit 16
     );
   end if;
-  if lexemes = '{}' then
-    page = neural_search.find_page(search, wanted, skipped, page_after);
-  elsif search.best_floor is null or neural_search.find_page(search, 1, 0, null) <> '{}' then
-    search.best_floor = null;
-    search.weight = weight;
-    search.lexemes = lexemes;
-    page = (neural_search.find_page_by_words(search, wanted + skipped, page_after))[skipped + 1:];
-  end if;
+  page = (neural_search.find_page(search, wanted + skipped, page_after))[skipped + 1:];
   former = neural_search.set_parameters(names, former);
   perform neural_search.log_failures();
 
@@ -3623,13 +3586,11 @@ returns table (lexeme text, source smallint)
 language sql stable set search_path = '' as $$
   with configured as materialized (select neural_search.text_configuration() as configuration),
   strings as (
-    select given.value #>> '{}' as string
-    from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given
-    where jsonb_typeof(given.value) = 'string'
-    union all
-    select item.value #>> '{}'
+    select item.value #>> '{}' as string
     from jsonb_each(case jsonb_typeof(metadata) when 'object' then metadata else '{}' end) as given,
-      jsonb_array_elements(case jsonb_typeof(given.value) when 'array' then given.value else '[]' end) as item
+      jsonb_array_elements(
+        case jsonb_typeof(given.value) when 'array' then given.value else jsonb_build_array(given.value) end
+      ) as item
     where jsonb_typeof(item.value) = 'string'
   ),
   found as (
@@ -3696,14 +3657,11 @@ comment on function neural_search.use_text_search is
 create or replace function neural_search.on_document_change() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  if tg_op = 'UPDATE' then
-    if (old.content, old.metadata) is not distinct from (new.content, new.metadata) then
-      return null;
-    end if;
+  if (old.content, old.metadata) is distinct from (new.content, new.metadata) then -- of a new document old is null
     delete from neural_search.words as w where w.document_id = new.id;
+    insert into neural_search.words (lexeme, document_id, source)
+    select w.lexeme, new.id, w.source from neural_search.words_of(new.content, new.metadata) as w;
   end if;
-  insert into neural_search.words (lexeme, document_id, source)
-  select w.lexeme, new.id, w.source from neural_search.words_of(new.content, new.metadata) as w;
   return null;
 exception when others then
   raise warning 'neural-search could not write the words of document %: % (%)', new.id, sqlerrm, sqlstate;
@@ -3776,6 +3734,7 @@ begin
     ' and (select count(*) from neural_search.words as w where w.document_id = d.id and w.lexeme = any (%L)) >= %s',
     rarest_first::text, fewest
   );
+  narrowed.best_floor = null; -- the nearest of all may have no such word
   found = neural_search.walked(narrowed, depth);
   if found is null then -- who has two of three words has one of any two
     search.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
@@ -3786,71 +3745,6 @@ end
 $$;
 comment on function neural_search.nearest_with_words is
   'So many or more of the documents that the caller may see and that have so many of these lexemes, or all there are.';
-
-
-create or replace function neural_search.last_one(
-  search neural_search.search, found neural_search.match[], depth integer
-) returns neural_search.match
-language sql immutable set search_path = '' as $$
-  select case when cardinality(found) >= depth and found[cardinality(found)].similarity >= search.floor
-    then found[cardinality(found)] end
-$$;
-comment on function neural_search.last_one is 'The last of so many matches; null where these are all that may be wanted.';
-
-
--- The threshold algorithm of Fagin, Lotem and Naor (Optimal aggregation algorithms for middleware, 2003): the nearest
--- documents, those with rare words, and those with so many of the common ones are read until no other can have a better
--- score than the last of the page.
-create or replace function neural_search.find_page_by_words(
-  search neural_search.search, wanted integer, page_after jsonb
-) returns neural_search.match[]
-language plpgsql stable set search_path = '' as $$
-declare
-  depth integer := neural_search.first_depth(wanted, page_after);
-  bonus constant double precision := search.weight / cardinality(search.lexemes);
-  rare text[];
-  common text[];
-  looked integer;
-  found neural_search.match[];
-  named neural_search.match[];
-  page neural_search.match[];
-  beyond double precision; -- no other document is more similar
-  best double precision; -- nor has any that was to be found by its words a better score
-begin
-  <<deeper>>
-  loop
-    select coalesce(array_agg(r.lexeme) filter (where not r.is_common), '{}'),
-        coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
-      into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
-    -- Where words are common, the nearest may have them.
-    looked = case when common = '{}' then depth else 4 * depth end;
-    found = neural_search.nearest(search, looked);
-    beyond = (neural_search.last_one(search, found, looked)).similarity;
-    best = null;
-    if rare <> '{}' and beyond is not null then
-      search.read_lexemes = rare;
-      named = neural_search.find_matches(search, 'words', depth);
-      found = found || named;
-      best = (neural_search.last_one(search, named, depth)).score;
-    end if;
-    for fewest in reverse cardinality(common) .. 0 loop
-      page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
-      exit deeper when beyond is null and best is null or cardinality(page) = wanted and (
-        wanted = 0 or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001 or fewest = 0 and depth > 1000 + wanted
-      );
-      exit when fewest = 0;
-      named = neural_search.nearest_with_words(search, common, fewest, depth);
-      found = found || named;
-      best = greatest(best, (neural_search.last_one(search, named, depth)).score);
-    end loop;
-    perform neural_search.check_depth(depth);
-    depth = 4 * depth;
-  end loop;
-  return page;
-end
-$$;
-comment on function neural_search.find_page_by_words is
-  'A page of the documents with the best scores that the caller may see.';
 
 
 create or replace function public.search_documents(
@@ -4914,12 +4808,15 @@ declare
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
     last_document_id, check_example,
+    find_public, find_seen, state_of, read_search, following, find_page, find_similar,
+    described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, are_duplicates, last_document_id, check_example,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
     is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
-    record_change, is_move, identity_of, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
+    record_change, is_move, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
   pinned text;
 begin
@@ -4973,6 +4870,8 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '75dfb786ba9e47b8f0934e013c79d79af000cb12b5350164ccd844c6a5e57447', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
