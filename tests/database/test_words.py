@@ -417,6 +417,21 @@ def test_scores_are_exact_however_common_the_words_are(crowd, text):
     assert [score for _, score, _ in found] == pytest.approx([score for _, score, _ in expected[:300]])
 
 
+@pytest.mark.parametrize("text", ["red", "rare", "old blue rare"])
+def test_the_nearest_of_all_decides_for_every_page(crowd, text):
+    with crowd.connect() as connection, as_role(connection, "anon"):
+        ((near,),) = connection.execute(
+            "select embedding::text from public.get_embeddings(names => %s)", [[crowd_name(1)]]
+        )
+        asked = {"query_kind": "image", "match_count": 50, "columns": "content, score, id"}
+        whole = search(connection, text, query_embedding=near, **asked | {"match_count": 100})
+        asked["best_confidence"] = "same"
+        after = Jsonb({"score": whole[49][1], "id": whole[49][2]})
+        assert search(connection, text, query_embedding=near, **asked) == whole[:50]
+        assert search(connection, text, query_embedding=near, page_after=after, **asked) == whole[50:]
+        assert crowd_search(connection, text, query_kind="image", best_confidence="same") == []
+
+
 @pytest.mark.parametrize("text", ["blue", "old blue", "rare"])
 def test_what_is_found_does_not_depend_on_the_words_of_hidden_documents(crowd, text):
     with crowd.connect("supabase_admin") as platform, platform.transaction(force_rollback=True):
