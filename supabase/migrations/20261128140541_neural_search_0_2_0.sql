@@ -11,6 +11,7 @@ begin
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c'
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '75dfb786ba9e47b8f0934e013c79d79af000cb12b5350164ccd844c6a5e57447'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '84eb774ddd89a5943a6f60aa53efdd8ab2dc8486f617d3a8b833c8ebebb34a48'
     ) then
       return;
     end if;
@@ -843,12 +844,7 @@ set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, agains
   where j.object_id = o.id and j.model = any (models)
   returning j.object_id, j.model, j.version, o.bucket_id, o.name, c.byte_size, o.metadata ->> 'mimetype',
     o.metadata ->> 'eTag', j.attempts, j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, c.byte_size);
-end
-  returning j.object_id, j.model, j.version, o.bucket_id, o.name, (o.metadata ->> 'size')::bigint,
-    o.metadata ->> 'mimetype', o.metadata ->> 'eTag', j.attempts, j.lease_id,
-    extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, (o.metadata ->> 'size')::bigint)
+    neural_search.known_hashes(j.model, c.byte_size)
 $$;
 comment on function neural_search.lease is
   'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
@@ -4804,13 +4800,10 @@ declare
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
-    find_public, find_seen, state_of, read_search, first_depth, check_depth, following, find_page, find_similar,
-    described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one, find_page_by_words,
-    lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
-    last_document_id, check_example,
     find_public, find_seen, state_of, read_search, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
-    lsh_length, lsh_bits, check_that, check_range, check_vector, are_duplicates, last_document_id, check_example,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
+    last_document_id, check_example,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
     is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
     check_recommendation';
@@ -4872,6 +4865,7 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c', '0.2.0', by_whom)
   values ('20261128140541_neural_search_0_2_0', '75dfb786ba9e47b8f0934e013c79d79af000cb12b5350164ccd844c6a5e57447', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '84eb774ddd89a5943a6f60aa53efdd8ab2dc8486f617d3a8b833c8ebebb34a48', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
