@@ -8,10 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '75dfb786ba9e47b8f0934e013c79d79af000cb12b5350164ccd844c6a5e57447'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '84eb774ddd89a5943a6f60aa53efdd8ab2dc8486f617d3a8b833c8ebebb34a48'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6ef3ee571e23c5a462e2ece940e7075a159120f9c1b7049886eb3523e9ee4319'
     ) then
       return;
     end if;
@@ -4862,10 +4859,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'a661c8afce79e4b3834a2177e9ad86dcda371cae6017be531dd96d22a7e40efa', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'd703f3701e83cc6c7a25184755e3f2aa55f266100ce6da9d9ff7fe7222e86f5c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '75dfb786ba9e47b8f0934e013c79d79af000cb12b5350164ccd844c6a5e57447', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '84eb774ddd89a5943a6f60aa53efdd8ab2dc8486f617d3a8b833c8ebebb34a48', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '6ef3ee571e23c5a462e2ece940e7075a159120f9c1b7049886eb3523e9ee4319', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
