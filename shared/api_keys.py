@@ -10,7 +10,8 @@ from typing import Any
 
 from shared.errors import SettingsError
 
-KINDS = {"anon": "sb_publishable_", "service_role": "sb_secret_"}  # role -> how its keys begin today
+# Role -> how its keys begin today. A text with keys of both acts as the first.
+KINDS = {"service_role": "sb_secret_", "anon": "sb_publishable_"}
 PREFERRED = "default"  # the name that the platform gives a project's first key
 
 
@@ -37,11 +38,22 @@ def checked(key: str, role: str, name: str) -> str:
     return key
 
 
+def unused(secret: str, name: str) -> str:
+    """`secret`; SettingsError where it is a key of the project."""
+    if (role := _role(secret)) is not None:
+        raise SettingsError(
+            f"{name} holds a key that acts as {role!r:.50}. Expected a secret of its own: every role "
+            "of the database can read it in pg_net's queue. Without any, `neural-search install` makes one."
+        )
+    return secret
+
+
 def one_of(text: str, name: str) -> str:
     """The key named `default`, or the only one, of a JSON object from names to keys."""
     try:
         keys: Mapping[str, str] = json.loads(text)
-        return keys[PREFERRED] if PREFERRED in keys or len(keys) != 1 else next(iter(keys.values()))
+        key = keys[PREFERRED] if PREFERRED in keys or len(keys) != 1 else next(iter(keys.values()))
+        return key.strip()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SettingsError(
             f'{name} names no key {PREFERRED!r}. Expected JSON like {{"{PREFERRED}": "sb_…"}}.'
@@ -49,9 +61,9 @@ def one_of(text: str, name: str) -> str:
 
 
 def _role(key: str) -> str | None:
-    """The role that a key acts as, where it tells."""
+    """The role that a key acts as, where it tells; also in quotes, in a map or after `Bearer`."""
     for role, beginning in KINDS.items():
-        if key.startswith(beginning):
+        if beginning in key.lower():
             return role
     found = claims(key)
     return None if found is None else str(found.get("role"))

@@ -217,7 +217,7 @@ def _split(text: str) -> list[str]:
 
 
 def _webhook_secrets(text: str) -> tuple[Secret, ...]:
-    secrets = tuple(Secret(part) for part in _split(text))
+    secrets = tuple(Secret(api_keys.unused(part, "EMBED_WEBHOOK_SECRET")) for part in _split(text))
     if len(secrets) > 2:
         raise SettingsError(
             f"EMBED_WEBHOOK_SECRET holds {len(secrets)} values. Give one, or two while rotating."

@@ -122,6 +122,10 @@ def token(role: str | None) -> str:
         ("SUPABASE_SECRET_KEY", "sb_publishable_hidden"),
         ("SUPABASE_SERVICE_ROLE_KEY", token("anon")),
         ("SUPABASE_SECRET_KEYS", '{"default": "sb_publishable_hidden"}'),
+        ("SUPABASE_PUBLISHABLE_KEY", '"sb_secret_hidden"'),  # `docker run --env-file` keeps quotes
+        ("SUPABASE_PUBLISHABLE_KEY", "Bearer sb_secret_hidden"),
+        ("SUPABASE_PUBLISHABLE_KEY", '{"a": "sb_publishable_hidden", "default": "sb_secret_hidden"}'),
+        ("SUPABASE_ANON_KEY", f"'{token('service_role')}'"),
     ],
 )
 def test_a_key_in_the_place_of_another_is_refused_and_not_told(name: str, value: str):
@@ -156,7 +160,18 @@ def test_keys_are_also_read_from_the_maps_that_the_platform_sets():
     assert settings.load(maps, for_callers=True).secret_key == ""
 
 
-@pytest.mark.parametrize("text", ["sb_publishable_a", "[]", "{}", '{"a": "x", "b": "y"}', '"x"', "7"])
+@pytest.mark.parametrize("secret", ["sb_secret_hidden", "new, sb_publishable_hidden", token("service_role")])
+def test_no_key_of_the_project_is_taken_for_the_webhooks_secret(secret: str):
+    """Every role of the database can read that one in pg_net's queue."""
+    with pytest.raises(SettingsError, match="EMBED_WEBHOOK_SECRET holds a key that acts as") as told:
+        settings.load({"SUPABASE_URL": "http://x", "EMBED_WEBHOOK_SECRET": secret})
+    assert "hidden" not in str(told.value) and secret not in str(told.value)
+
+
+NO_MAPS = ["sb_publishable_a", "[]", "{}", '{"a": "x", "b": "y"}', '"x"', "7", '{"a": 7}', '{"default": {}}']
+
+
+@pytest.mark.parametrize("text", NO_MAPS)
 def test_a_map_without_a_key_to_choose_is_refused(text: str):
     with pytest.raises(SettingsError, match="SUPABASE_PUBLISHABLE_KEYS names no key 'default'"):
         settings.load({"SUPABASE_URL": "http://x", "SUPABASE_PUBLISHABLE_KEYS": text})
