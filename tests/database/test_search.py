@@ -9,6 +9,8 @@ import pytest
 from psycopg.types.json import Jsonb
 from support.databases import as_role, vector
 
+from shared.search import filters
+
 ME = "00000000-0000-4000-8000-000000000001"
 MATCH = "select content, round(similarity::numeric, 4)::float from public.match_documents"
 
@@ -220,6 +222,11 @@ def test_what_a_filter_says_cant_break_out_of_the_statement(db, make_document):
     for narrow in [*narrows, {"mime_type": [evil, '"}']}, {"metadata": {evil: evil}}]:
         assert found(db, filter=Jsonb(narrow)) == []
     assert db.execute("select count(*) from neural_search.documents").fetchone() == (1,)
+
+
+def test_a_filter_has_the_keys_in_sql_that_the_query_function_takes(db):
+    keys = [key for (key,) in db.execute("select key from neural_search.filter_keys()").fetchall()]
+    assert sorted(keys) == sorted(filters.KEYS), "each needs a row in supabase/sql/search.sql:filter_keys"
 
 
 def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):

@@ -10,6 +10,7 @@ import typer
 from cli.__main__ import app
 from cli.installer import releases
 from shared import errors, settings
+from shared.search import filters
 
 DOCS = settings.CHECKOUT / "docs"
 OPERATING = (DOCS / "operating.md").read_text()
@@ -53,6 +54,16 @@ def test_every_sql_function_that_callers_reach_is_documented():
     defined = set(re.findall(r"create or replace function public\.(\w+)", releases.source_text()))
     documented = (DOCS / "database.md").read_text()
     assert defined and {name for name in defined if f"`{name}(" not in documented} == set()
+
+
+def test_the_docs_name_every_filter_key_and_the_fuzz_tries_it():
+    query = (settings.CHECKOUT / "functions/query/README.md").read_text()
+    (row,) = [line for line in query.splitlines() if line.startswith("| `filter` |")]
+    table = (DOCS / "database.md").read_text().split("| key of `filter` |", 1)[1].split("\n\n", 1)[0]
+    fuzz = (settings.CHECKOUT / "tests/http/trust/test_query_fuzz.py").read_text()
+    assert {key for key in filters.KEYS if f"`{key}`" not in row} == set()
+    assert sorted(first_column(table)) == sorted(filters.KEYS)
+    assert {key for key in filters.KEYS if f'"{key}": field(' not in fuzz} == set()
 
 
 def test_operating_lists_every_metric_and_no_other():
