@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6ef3ee571e23c5a462e2ece940e7075a159120f9c1b7049886eb3523e9ee4319'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1d984d3f169be502971a77bc64e0458e1b69701c5e0daff692f19085699ceff8'
     ) then
       return;
     end if;
@@ -515,6 +515,45 @@ $$;
 comment on type neural_search.description is 'A document as callers are told of it.';
 
 
+-- From sql/incremental/0.2.0/95_best_score.sql
+
+-- Lists of the nearest, and documents as copies of each other are told by: without their metadata.
+do $$
+begin
+  if to_regtype('neural_search.nearest_list') is null then
+    create type neural_search.nearest_list as (
+      is_ended boolean,
+      reach double precision,
+      ids bigint[],
+      scores double precision[]
+    );
+    create type neural_search.fingerprint as (
+      content_hash text,
+      perceptual_hash bit(64),
+      width integer,
+      height integer,
+      model text,
+      embedding extensions.vector
+    );
+  end if;
+end
+$$;
+comment on type neural_search.nearest_list is
+  'The nearest to one of several queries, each with its similarity times the query''s weight, and the reach that no document '
+  'outside of it goes beyond; is_ended where none of those is wanted.';
+comment on type neural_search.fingerprint is 'What are_duplicates knows of a document.';
+
+drop function if exists neural_search.are_duplicates(neural_search.documents, neural_search.documents);
+drop function if exists neural_search.squashed(double precision);
+drop function if exists neural_search.compared(extensions.vector, neural_search.example[]);
+drop function if exists neural_search.best_score_pool(
+  neural_search.example[], neural_search.example[], integer, neural_search.search_options
+);
+drop function if exists neural_search.find_candidates(
+  text, neural_search.example[], neural_search.example[], integer, jsonb, neural_search.search_options
+);
+
+
 -- From sql/checks.sql
 
 -- Checks: conditions of arguments, and the errors that they raise.
@@ -547,6 +586,22 @@ begin
 end
 $$;
 comment on function neural_search.check_range is 'Raises, with the remedy, for a number out of its range, or null.';
+
+
+-- Before anything else is done with arguments: they would be copied, planned with and told back.
+create or replace function neural_search.check_sizes(names text[], sizes integer[], most integer default 2000)
+returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  for place in 1 .. cardinality(names) loop
+    if sizes[place] > most then
+      raise exception '% has % bytes, expected at most %.', names[place], sizes[place], most
+        using errcode = 'invalid_parameter_value', hint = 'Give a shorter one.';
+    end if;
+  end loop;
+end
+$$;
+comment on function neural_search.check_sizes is 'Raises for arguments of more bytes than any of theirs has; none has null.';
 
 
 create or replace function neural_search.check_vector(
@@ -3285,6 +3340,9 @@ create or replace function public.match_documents(
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
 begin
+  perform neural_search.check_sizes('{model,query_kind,min_confidence,best_confidence}', array[
+    octet_length(model), octet_length(query_kind), octet_length(min_confidence), octet_length(best_confidence)
+  ]);
   perform neural_search.check_page(page_after, 'similarity');
   if not neural_search.policies_work() then
     return;
@@ -3340,6 +3398,7 @@ language plpgsql stable set search_path = '' as $$
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
   perform neural_search.check_names(names);
+  perform neural_search.check_sizes('{bucket,model}', array[octet_length(bucket), octet_length(get_embeddings.model)]);
   if not neural_search.policies_work() then
     return;
   end if;
@@ -3437,6 +3496,7 @@ returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
 begin
   perform neural_search.check_names(names);
+  perform neural_search.check_sizes('{bucket}', array[octet_length(bucket)]);
   return query
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason
@@ -3772,6 +3832,11 @@ begin
     weight between 0 and 1, format('words is %s, expected a number from 0 to 1.', weight),
     'Leave it out, or give 0 to search by what images show alone.'
   );
+  perform neural_search.check_sizes('{query_text}', array[octet_length(query_text)], 65536);
+  perform neural_search.check_sizes('{collapse,model,query_kind,min_confidence,best_confidence}', array[
+    octet_length(collapse), octet_length(model), octet_length(query_kind), octet_length(min_confidence),
+    octet_length(best_confidence)
+  ]);
   perform neural_search.check_page(page_after, 'score', 2.1);
   if is_pooled then
     perform neural_search.check_recommendation(
@@ -3940,8 +4005,9 @@ comment on function neural_search.fill_lsh is
 -- Written for precision: docs/confidence.md has the figures of `python -m evaluation.duplicate_measures`. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
-create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)
-returns boolean
+create or replace function neural_search.are_duplicates(
+  first neural_search.fingerprint, second neural_search.fingerprint
+) returns boolean
 language sql immutable set search_path = '' as $$
   select coalesce(first.content_hash = second.content_hash and first.content_hash <> '', false) or coalesce(
     bit_count(first.perceptual_hash # second.perceptual_hash) <= 6
@@ -3984,6 +4050,7 @@ declare
   looked_through bigint := beginning + 10000;
   listed integer;
 begin
+  perform neural_search.check_sizes('{bucket,name_prefix}', array[octet_length(bucket), octet_length(name_prefix)]);
   if not neural_search.policies_work() then
     return;
   end if;
@@ -4023,7 +4090,14 @@ begin
   from rows from (unnest(first_ids), unnest(second_ids)) as pair (first_id, second_id)
   join neural_search.documents as first on first.id = pair.first_id
   join neural_search.documents as second on second.id = pair.second_id
-  where neural_search.are_duplicates(first, second)
+  where neural_search.are_duplicates(
+      row(
+        first.content_hash, first.perceptual_hash, first.width, first.height, first.model, first.embedding
+      )::neural_search.fingerprint,
+      row(
+        second.content_hash, second.perceptual_hash, second.width, second.height, second.model, second.embedding
+      )::neural_search.fingerprint
+    )
     and (row_security_active('neural_search.documents') or (
       neural_search.can_see(first.object_id, first.object_version)
       and neural_search.can_see(second.object_id, second.object_version)
@@ -4039,7 +4113,7 @@ comment on function public.confirm_duplicates is
 
 -- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- No tables: everything is found by find_similar and get_embeddings, as the caller.
+-- No tables: everything is found by find_similar, find_by_best_score and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -4076,6 +4150,19 @@ $$;
 comment on function neural_search.check_example is 'Raises, with the remedy, for an example that makes no sense.';
 
 
+-- Its own message would repeat the whole value.
+create or replace function neural_search.read_vector(name text, value jsonb) returns extensions.vector
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (value #>> '{}')::extensions.vector;
+exception when data_exception or program_limit_exceeded then
+  raise exception '% is %, expected a list of numbers.', name, left(value #>> '{}', 100)
+    using errcode = 'invalid_parameter_value', hint = 'Write {"embedding": [0.1, …]}, with as many as the model has.';
+end
+$$;
+comment on function neural_search.read_vector is 'An embedding in JSON: a list, or text of one; raises, with the remedy.';
+
+
 create or replace function neural_search.read_examples(examples jsonb, name text, model text)
 returns setof neural_search.example
 language plpgsql stable set search_path = '' as $$
@@ -4107,7 +4194,9 @@ begin
   for example in
     select e.ordinality - 1, (e.value ->> 'id')::bigint, coalesce((e.value ->> 'weight')::double precision, 1),
       case when e.value ? 'id' then 'image' else e.value ->> 'kind' end,
-      coalesce(s.embedding, (e.value ->> 'embedding')::extensions.vector)
+      coalesce(
+        s.embedding, neural_search.read_vector(format('%s[%s].embedding', name, e.ordinality - 1), e.value -> 'embedding')
+      )
     from jsonb_array_elements(examples) with ordinality as e
     left join public.get_embeddings(document_ids => array(
       select (i ->> 'id')::bigint from jsonb_array_elements(examples) as i where i ? 'id'
@@ -4201,7 +4290,7 @@ comment on function neural_search.liked_kind is
 create or replace function neural_search.average_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, page_after jsonb,
   options neural_search.search_options
-) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
+) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
@@ -4225,42 +4314,32 @@ begin
     where m.id <> all (left_out)
     order by m.similarity desc, m.id limit depth
   ),
-  stored as materialized ( -- not read where a single like is everybody's closest and the only judge
-    select d.id, d.embedding from neural_search.documents as d
-    where d.id = any (case
-      when liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
-    end)
-  )
+  examples as materialized (select l.place, l.embedding from unnest(likes) as l)
   select
-    row(
-      f.id, f.similarity,
-      case
-        when liked is null then f.confidence
-        else neural_search.confidence_of(
-          1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
-        )
-      end,
-      f.similarity, f.similarity,
-      (
-        select l.place from unnest(likes) as l
-        order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
+    f.id, f.similarity,
+    case
+      when liked is null then f.confidence
+      else neural_search.confidence_of(
+        1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
       )
-    )::neural_search.candidate,
-    true, count(*) over () < depth
-  from found as f left join stored as s on s.id = f.id;
+    end,
+    f.similarity, f.similarity,
+    (
+      select e.place from examples as e
+      order by e.embedding operator(extensions.<=>) s.embedding, e.place limit 1
+    )
+  from found as f
+  -- Not read where a single like is everybody's closest and the only judge. Into memory once: each comparison would read
+  -- it from the table's wide values.
+  left join lateral (
+    select extensions.subvector(d.embedding, 1, extensions.vector_dims(searched)) as embedding
+    from neural_search.documents as d
+    where d.id = f.id and (liked is not null or cardinality(likes) > 1) offset 0
+  ) as s on true;
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; all are proven, '
-  'and complete where there are fewer.';
-
-
--- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
-create or replace function neural_search.squashed(similarity double precision) returns double precision
-language sql immutable set search_path = '' as $$
-  select 0.5 * (similarity / (1 + abs(similarity)) + 1)
-$$;
-comment on function neural_search.squashed is 'A similarity as a score between 0 and 1, in the same order.';
+  'So many documents nearest to average_vector that follow the page, with their confidence by the similarity to the likes.';
 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
@@ -4272,148 +4351,34 @@ $$;
 comment on function neural_search.is_confident is 'Whether a confidence is at least this one, or can''t be told yet.';
 
 
-create or replace function neural_search.compared(
-  embedding extensions.vector, examples neural_search.example[],
-  out weighted double precision, out similarity double precision, out nearest integer
-)
-language sql immutable set search_path = '' as $$
-  select max(e.weight * (1 - e.distance)), 1 - min(e.distance),
-    (array_agg(e.place order by e.distance, e.place))[1]
-  from (
-    select x.place, x.weight, x.embedding operator(extensions.<=>) compared.embedding as distance
-    from unnest(examples) as x
-  ) as e
-$$;
-comment on function neural_search.compared is
-  'The greatest similarity to one of the examples, times its weight and as it is, and the place of the latter.';
-
-
--- Qdrant's strategy best_score: a document is compared with every example; where the nearest is a like, its score is
--- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So documents nearer to a like
--- than to every unlike come first. Weights, which Qdrant doesn't know, multiply the similarities.
--- https://qdrant.tech/documentation/search/explore/#best-score-strategy
--- https://github.com/qdrant/qdrant/blob/master/lib/segment/src/vector_storage/query/reco_query.rs
---
--- The candidates are the `depth` nearest of each anchor: of each like or, where there is none, of each unlike's
--- opposite. Why that can be enough: a document in no list is no nearer to a like than the last of that like's list, so
--- its best similarity is at most the greatest of these lasts, the reach. A candidate that reaches so far, and is nearer
--- to a like than to every unlike, comes before every document outside: it is proven. With likes alone and equal weights
--- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone the nearest of
--- them counts, so that a document outside one of the lists reaches at most the last of that list.
-create or replace function neural_search.best_score_pool(
-  likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
-) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
-language plpgsql stable set search_path = '' as $$
-declare
-  has_likes constant boolean := cardinality(likes) > 0;
-  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
-  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
-begin
-  return query
-  with anchors as materialized (
-    select a.place, a.weight, anchor.embedding, levels.same, levels.strong, levels.related,
-      greatest(options.similarity_threshold, case when has_likes then
-        neural_search.level_of(options.min_confidence, levels.same, levels.strong, levels.related) - 1e-9
-      end) as threshold
-    from unnest(case when has_likes then likes else unlikes end) as a
-    cross join lateral (
-      select case when has_likes then a.embedding else neural_search.scaled(a.embedding, -1) end as embedding
-    ) as anchor
-    left join lateral neural_search.confidence_levels(
-      options.model, coalesce(a.kind, options.query_kind), anchor.embedding
-    ) as levels on true
-  ),
-  found as materialized (
-    select a.place, a.weight * m.similarity / heaviest as reach, m.id
-    from anchors as a cross join lateral neural_search.find_similar(
-      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth, skip_count => 0,
-      filter => options.filter, page_after => null, model => options.model, query_kind => options.query_kind,
-      min_confidence => null, best_confidence => null
-    ) as m
-  ),
-  lists as (
-    -- Documents missing in a list that ended before its depth are at most as similar as the threshold.
-    select count(f.id) < depth as ended,
-      case when count(f.id) < depth then a.weight * a.threshold / heaviest else min(f.reach) end as reach
-    from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
-  ),
-  outside as materialized (
-    select
-      case when has_likes then bool_and(l.ended) else bool_or(l.ended) end as is_empty,
-      case when has_likes then max(l.reach) else min(l.reach) end as reach
-    from lists as l
-  ),
-  stored as materialized (
-    select s.id, liked.weighted / heaviest as liked, unliked.weighted / heaviest as unliked,
-      coalesce(liked.similarity, -unliked.similarity) as similarity,
-      coalesce(liked.nearest, unliked.nearest) as nearest,
-      coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
-    from neural_search.documents as s
-    cross join lateral neural_search.compared(s.embedding, likes) as liked
-    cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
-    where s.id = any (array(select distinct f.id from found as f where f.id <> all (left_out)))
-  )
-  select
-    row(
-      s.id, s.similarity,
-      neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
-      case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
-      case when s.is_liked then s.liked else -2 - s.unliked end, -- the latter at most as great
-      case when has_likes then s.nearest end
-    )::neural_search.candidate,
-    outside.is_empty
-      or case when has_likes then s.is_liked and s.liked >= outside.reach else -s.unliked >= outside.reach end,
-    outside.is_empty
-  from stored as s
-  join anchors as a on a.place = s.nearest
-  cross join outside
-  where s.similarity > options.similarity_threshold;
-end
-$$;
-comment on function neural_search.best_score_pool is
-  'The documents in the lists of the nearest, which of them come before all others, and whether these are all.';
-
-
-create or replace function neural_search.find_candidates(
-  strategy text, likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+create or replace function neural_search.find_by_average(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
   options neural_search.search_options
 ) returns neural_search.candidate[]
 language plpgsql stable set search_path = '' as $$
 declare
-  is_average constant boolean := strategy is distinct from 'best_score';
-  stored constant integer := cardinality(neural_search.stored_ids(likes || unlikes));
-  deepest constant integer := 1000 - case when is_average then stored else 0 end; -- find_similar returns no more
-  first constant text := case when is_average and options.best_confidence is not null and unlikes <> '{}' then (
-    select (p.candidate).confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
+  deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes)); -- find_similar returns no more
+  first constant text := case when options.best_confidence is not null and unlikes <> '{}' then (
+    select p.confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
   ) end;
-  after_score constant double precision := (page_after ->> 'score')::double precision;
-  after_id constant bigint := (page_after ->> 'id')::bigint;
-  depth integer := least(
-    wanted + case when is_average then 0 else stored + coalesce((page_after ->> 'rank')::integer, 0) end, deepest
-  );
-  kept neural_search.candidate[];
-  is_complete boolean;
+  depth integer := least(wanted, deepest);
+  pool neural_search.candidate[];
+  kept neural_search.candidate[] := '{}'::neural_search.candidate[];
 begin
   while neural_search.is_confident(first, options.best_confidence) loop
-    select
-      array_agg(p.candidate) filter (where p.is_proven
-        and neural_search.is_confident((p.candidate).confidence, options.min_confidence)
-        and (page_after is null or (p.candidate).score < after_score
-          or (p.candidate).score = after_score and (p.candidate).id > after_id)),
-      bool_and(p.is_complete) into kept, is_complete
-    from (
-      select a.* from neural_search.average_pool(likes, unlikes, depth, page_after, options) as a where is_average
-      union all
-      select b.* from neural_search.best_score_pool(likes, unlikes, depth, options) as b where not is_average
-    ) as p;
-    exit when cardinality(kept) >= wanted or is_complete is not false or depth = deepest;
-    depth = least(4 * depth, deepest); -- some are unlike the likes, or unlikes have taken some away
+    pool = array(select p from neural_search.average_pool(likes, unlikes, depth, page_after, options) as p);
+    kept = array(
+      select k from unnest(pool) as k
+      where neural_search.is_confident(k.confidence, options.min_confidence) order by k.score desc, k.id limit wanted
+    );
+    exit when cardinality(kept) >= wanted or cardinality(pool) < depth or depth = deepest;
+    depth = least(4 * depth, deepest); -- some are unlike the likes
   end loop;
-  return array(select k from unnest(kept) as k order by k.score desc, k.id limit wanted);
+  return kept;
 end
 $$;
-comment on function neural_search.find_candidates is
-  'The best results by a strategy, the best first; fewer where, beside unlikes, few of the 1000 nearest are left.';
+comment on function neural_search.find_by_average is
+  'The nearest to average_vector, the best first; fewer where, beside unlikes, few of the 1000 nearest are like the likes.';
 
 
 -- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
@@ -4426,14 +4391,16 @@ declare
 begin
   for pair in
     with ranked as materialized (
-      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, d as document
+      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, row(
+        d.content_hash, d.perceptual_hash, d.width, d.height, d.model, d.embedding
+      )::neural_search.fingerprint as fingerprint
       from neural_search.documents as d where d.id = any (ids)
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
     -- To call the rule takes a while: only for pairs that come near to it.
     where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
-      and neural_search.are_duplicates(a.document, b.document)
+      and neural_search.are_duplicates(a.fingerprint, b.fingerprint)
     order by 1, 2
   loop
     if leader_of[pair.earlier] = pair.earlier and leader_of[pair.later] = pair.later then
@@ -4560,7 +4527,6 @@ begin
   ) as c (is_met, message, hint);
   perform neural_search.check_confidence('min_confidence', min_confidence);
   perform neural_search.check_confidence('best_confidence', best_confidence);
-  perform neural_search.check_page(page_after, 'score');
 end
 $$;
 comment on function neural_search.check_recommendation is
@@ -4594,17 +4560,26 @@ declare
   options constant neural_search.search_options := row(
     filter, coalesce(similarity_threshold, 0), of_model, coalesce(query_kind, 'image'), min_confidence, best_confidence
   );
-  liked constant neural_search.example[] :=
-    array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
-  unliked constant neural_search.example[] :=
-    array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
-  stored constant integer := cardinality(neural_search.stored_ids(liked || unliked));
   -- The pool is the same for every page, so that pages follow each other.
   is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
-  pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
-  depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
+  liked neural_search.example[];
+  unliked neural_search.example[];
+  pool_size integer;
+  depth integer;
   pool neural_search.candidate[];
 begin
+  perform neural_search.check_sizes(
+    '{strategy,collapse,model,query_kind,min_confidence,best_confidence}', array[
+      octet_length(strategy), octet_length(collapse), octet_length(recommend_documents.model), octet_length(query_kind),
+      octet_length(min_confidence), octet_length(best_confidence)
+    ]
+  );
+  perform neural_search.check_page(page_after, 'score');
+  perform neural_search.check_filter(coalesce(filter, '{}'));
+  liked = array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
+  unliked = array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
+  pool_size = case when is_pooled then 200 else 1000 - cardinality(neural_search.stored_ids(liked || unliked)) end;
+  depth = case when is_pooled then pool_size else wanted + skipped end;
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     page_after, collapse, min_confidence, best_confidence, pool_size
@@ -4612,7 +4587,11 @@ begin
   if wanted = 0 or not neural_search.policies_work() then
     return;
   end if;
-  pool = neural_search.find_candidates(strategy, liked, unliked, depth, page_after, options);
+  if strategy = 'best_score' then
+    pool = neural_search.find_by_best_score(liked, unliked, depth, page_after, options);
+  else
+    pool = neural_search.find_by_average(liked, unliked, depth, page_after, options);
+  end if;
 
   -- The best of all is in every page's pool; later pages are searched for by average alone.
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
@@ -4651,12 +4630,18 @@ create or replace function public.similar_documents(
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  meant constant bigint[] := array(
+  meant bigint[];
+begin
+  perform neural_search.check_sizes('{name,min_confidence}', array[
+    octet_length(similar_documents.name), octet_length(min_confidence)
+  ]);
+  perform neural_search.check_page(page_after, 'score');
+  perform neural_search.check_filter(coalesce(filter, '{}'));
+  meant = array(
     select e.id from public.get_embeddings(
       names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
     ) as e
   );
-begin
   perform neural_search.check_that(
     cardinality(meant) = 1,
     format('name is %L, which means %s images that you may see.', left(name, 200), cardinality(meant)),
@@ -4675,6 +4660,299 @@ $$;
 comment on function public.similar_documents is
   'Images like the stored one of this path, without it, the best first; SQLSTATE PT404 where the caller sees no such '
   'image, PT409 where several have the path.';
+
+
+-- From sql/best_score.sql
+
+-- The strategy best_score: images near to any of the likes, and nearer to it than to every unlike.
+-- Callers: recommend_documents, as the caller.
+
+-- As Qdrant's: a document is compared with every example; where the nearest is a like, its score is between 0 and 1,
+-- x / (1 + |x|) of that similarity moved to there, else it is less than 0, by that to the nearest unlike. Weights, which
+-- Qdrant doesn't know, multiply the similarities.
+-- https://qdrant.tech/documentation/search/explore/#best-score-strategy
+-- https://github.com/qdrant/qdrant/blob/master/lib/segment/src/vector_storage/query/reco_query.rs
+
+-- With unlikes alone a document's score is that of the nearest of them, and at most that of their mean: one direction
+-- bounds them all. Where they cancel each other out, any one of them does.
+create or replace function neural_search.search_directions(
+  likes neural_search.example[], unlikes neural_search.example[]
+) returns neural_search.example[]
+language plpgsql immutable set search_path = '' as $$
+declare
+  mean constant extensions.vector := neural_search.weighted_mean(unlikes);
+begin
+  if cardinality(likes) > 0 then
+    return likes;
+  elsif extensions.vector_norm(mean) < 0.001 then
+    return array[row(
+      0, null, unlikes[1].weight, null, neural_search.scaled(unlikes[1].embedding, -1)
+    )::neural_search.example];
+  end if;
+  return array[row(
+    0, null, extensions.vector_norm(mean) * (select avg(u.weight) from unnest(unlikes) as u), null,
+    extensions.l2_normalize(neural_search.scaled(mean, -1))
+  )::neural_search.example];
+end
+$$;
+comment on function neural_search.search_directions is
+  'Where to search: around each like; where there is none, away from the unlikes, with the weight that bounds theirs.';
+
+
+-- The reach is the last one's similarity times the weight: nothing outside of the list has a greater one. More are found
+-- than are counted, since those at the end aren't quite in their order.
+create or replace function neural_search.list_around(
+  search neural_search.search, direction neural_search.example, depth integer
+) returns neural_search.nearest_list
+language plpgsql stable set search_path = '' as $$
+declare
+  found neural_search.match[];
+begin
+  search.query = direction.embedding;
+  found = neural_search.walked(search, depth);
+  return row(
+    coalesce(found[cardinality(found)].similarity < search.floor, false),
+    direction.weight * found[least(depth, cardinality(found))].similarity,
+    array(select m.id from unnest(found) as m),
+    array(select direction.weight * m.similarity from unnest(found) as m)
+  )::neural_search.nearest_list;
+end
+$$;
+comment on function neural_search.list_around is
+  'The nearest to one direction, from the vectors'' index; its reach is null where that brings too few.';
+
+
+-- A policy that fails only now: as in find_matches.
+create or replace function neural_search.best_scored(
+  ids bigint[], reach double precision, likes neural_search.example[], unlikes neural_search.example[], wanted integer,
+  page_after jsonb, options neural_search.search_options
+) returns neural_search.candidate[]
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  has_likes constant boolean := cardinality(likes) > 0;
+  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
+  dimensions constant integer := extensions.vector_dims((likes || unlikes)[1].embedding);
+  after_score constant double precision := (page_after ->> 'score')::double precision;
+  after_id constant bigint := (page_after ->> 'id')::bigint;
+  candidates neural_search.candidate[];
+  matches neural_search.match[];
+  seen bigint[];
+begin
+  begin
+    with liked as materialized (select e.place, e.weight, e.embedding from unnest(likes) as e),
+    unliked as materialized (select e.place, e.weight, e.embedding from unnest(unlikes) as e),
+    levels as materialized (
+      select e.place, l.same, l.strong, l.related
+      from unnest(case when has_likes then likes else unlikes end) as e
+      left join lateral neural_search.confidence_levels(
+        options.model, coalesce(e.kind, options.query_kind),
+        case when has_likes then e.embedding else neural_search.scaled(e.embedding, -1) end
+      ) as l on true
+    ),
+    compared as (
+      select d.id, d.object_id, d.object_version, l.weighted as liked, u.weighted as unliked,
+        coalesce(l.similarity, -u.similarity) as similarity, coalesce(l.nearest, u.nearest) as nearest,
+        coalesce(l.weighted > coalesce(u.weighted, '-Infinity'), false) as is_liked
+      from neural_search.documents as d
+      -- Into memory once: each comparison would read it from the table's wide values.
+      cross join lateral (select extensions.subvector(d.embedding, 1, dimensions) as embedding offset 0) as one
+      cross join lateral (
+        select max(e.weight * (1 - e.distance)) as weighted, 1 - min(e.distance) as similarity,
+          (array_agg(e.place order by e.distance, e.place))[1] as nearest
+        from (
+          select l.place, l.weight, l.embedding operator(extensions.<=>) one.embedding as distance from liked as l offset 0
+        ) as e
+      ) as l
+      cross join lateral (
+        select max(e.weight * (1 - e.distance)) as weighted, 1 - min(e.distance) as similarity,
+          (array_agg(e.place order by e.distance, e.place))[1] as nearest
+        from (
+          select u.place, u.weight, u.embedding operator(extensions.<=>) one.embedding as distance from unliked as u offset 0
+        ) as e
+      ) as u
+      where d.id = any (ids)
+    ),
+    scored as (
+      select c.id, c.object_id, c.object_version, c.similarity, c.nearest, r.relevance,
+        case when c.is_liked then 0.5 else -0.5 end * (r.signed / (1 + abs(r.signed)) + 1) as score,
+        neural_search.confidence_of(c.similarity, v.same, v.strong, v.related) as confidence
+      from compared as c
+      join levels as v on v.place = c.nearest
+      cross join lateral (
+        select case when c.is_liked then c.liked else c.unliked end / heaviest as signed,
+          case when c.is_liked then c.liked / heaviest else -2 - c.unliked / heaviest end as relevance -- the latter less
+      ) as r
+      where c.similarity > options.similarity_threshold and (
+        reach = '-Infinity'
+        or case when has_likes then c.is_liked and c.liked >= reach
+          else -c.unliked >= reach - 1e-6 * heaviest end -- as exact as the directions' mean
+      )
+    ),
+    kept as (
+      select s.* from scored as s
+      where neural_search.is_confident(s.confidence, options.min_confidence)
+        and (page_after is null or s.score < after_score or s.score = after_score and s.id > after_id)
+      order by s.score desc, s.id
+    )
+    select
+      array_agg(row(
+        k.id, k.similarity, k.confidence, k.score, k.relevance, case when has_likes then k.nearest end
+      )::neural_search.candidate),
+      array_agg(row(k.id, k.similarity, k.object_id, k.object_version, k.score, null)::neural_search.match)
+      into candidates, matches
+    from kept as k;
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
+    if current_setting('neural_search.prepared', true) <> 'on' then
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
+    end if;
+    perform set_config('neural_search.prepared', 'off', true);
+    return neural_search.best_scored(ids, reach, likes, unlikes, wanted, page_after, options);
+  end;
+  seen = array(select s.id from unnest(neural_search.seen_among(matches, wanted, 0)) as s);
+  return array(select c from unnest(candidates) as c where c.id = any (seen) order by c.score desc, c.id);
+end
+$$;
+comment on function neural_search.best_scored is
+  'Of these documents those after the page that score best, as far as the reach proves that no other does, best first.';
+
+
+-- One list of the nearest for each direction: a document in none of them has at most the greatest reach of all. So
+-- lists are made longer where they reach beyond the last candidate that is needed, and no others (the threshold algorithm
+-- of Fagin, Lotem and Naor, 2003), and only candidates beyond all reaches are compared with all examples. More than those
+-- wanted are needed where unlikes are nearer, or the page begins later.
+create or replace function neural_search.best_by_lists(
+  search neural_search.search, directions neural_search.example[], floors double precision[],
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, depth integer, page_after jsonb,
+  options neural_search.search_options
+) returns neural_search.candidate[]
+language plpgsql stable set search_path = '' as $$
+declare
+  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
+  noise constant double precision := 0.0001 * (select max(d.weight) from unnest(directions) as d); -- of half precision
+  needed integer := wanted + coalesce((page_after ->> 'rank')::integer, 0);
+  places integer[] := array(select generate_subscripts(directions, 1)); -- of the lists to be made, or made longer
+  place integer;
+  enough integer;
+  longest integer;
+  longer integer;
+  lists neural_search.nearest_list[];
+  beyond double precision; -- no document outside of all lists has more
+  last_needed double precision;
+  best neural_search.candidate[];
+begin
+  loop
+    foreach place in array places loop
+      search.floor = floors[place];
+      lists[place] = neural_search.list_around(search, directions[place], depth);
+      if (lists[place]).reach is null then
+        return null;
+      end if;
+    end loop;
+    beyond = (select case when bool_and(l.is_ended) then '-Infinity' else max(l.reach) end from unnest(lists) as l);
+    last_needed = coalesce((
+      select max(s.score) from unnest(lists) as l, unnest(l.ids, l.scores) as s (id, score)
+      where s.id <> all (left_out) group by s.id order by 1 desc limit 1 offset needed - 1
+    ), '-Infinity');
+    places = array(
+      select l.place from unnest(lists) with ordinality as l (is_ended, reach, ids, scores, place)
+      where not l.is_ended and l.reach > last_needed - noise
+    );
+    enough = needed + cardinality(left_out) + 2;
+    longest = least(1000, neural_search.most_listed() / greatest(cardinality(places), 1));
+    longer = least(4 * depth, longest);
+    if depth < enough then
+      longer = least(longer, enough); -- lists of so many prove all that are needed, unless they end with equals
+    end if;
+    if cardinality(places) > 0 and longer > depth then
+      depth = longer;
+      continue;
+    end if;
+    best = neural_search.best_scored(
+      array(
+        select distinct s.id from unnest(lists) as l, unnest(l.ids, l.scores) as s (id, score)
+        where s.score >= greatest(beyond, last_needed) and s.id <> all (left_out)
+      ),
+      greatest(beyond, last_needed), likes, unlikes, wanted, page_after, options
+    );
+    if cardinality(best) >= wanted or last_needed <= beyond and (places = '{}' or depth >= longest) then
+      return best;
+    end if;
+    needed = 4 * needed;
+    places = '{}';
+  end loop;
+end
+$$;
+comment on function neural_search.best_by_lists is
+  'The best by score from the nearest to each direction; null where the vectors'' index brings too few of these.';
+
+
+-- Each costs about 0.02 ms, its policies included, and half as many again are come across.
+create or replace function neural_search.most_listed() returns integer
+language sql immutable set search_path = '' as $$
+  select 10000
+$$;
+comment on function neural_search.most_listed is 'How many documents the lists of a search by best_score hold at most, all of them together.';
+
+
+-- Where the filter and the planner leave little more than the lists would hold, or the index brings too little of what
+-- the caller may see, all of that is read once, instead of once for each direction.
+create or replace function neural_search.find_by_best_score(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+  options neural_search.search_options
+) returns neural_search.candidate[]
+language plpgsql stable set search_path = ''
+set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as find_similar has them
+as $$
+declare
+  names constant text[] := array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search',
+    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'];
+  directions constant neural_search.example[] := neural_search.search_directions(likes, unlikes);
+  count constant integer := cardinality(directions);
+  floors constant double precision[] := array(
+    select case when cardinality(likes) > 0 then greatest(options.similarity_threshold, neural_search.level_of(
+      options.min_confidence, l.same, l.strong, l.related
+    ) - 1e-9) end
+    from unnest(directions) as d left join lateral neural_search.confidence_levels(
+      options.model, coalesce(d.kind, options.query_kind), d.embedding
+    ) as l on options.min_confidence is not null
+    order by d.place
+  );
+  first constant integer := wanted + coalesce((page_after ->> 'rank')::integer, 0) + 2;
+  depth constant integer := least(first, 2 * first / count + 10, 1000, neural_search.most_listed() / count);
+  search neural_search.search := neural_search.read_search(
+    directions[1].embedding, options.similarity_threshold, wanted, 0, options.filter, options.model, options.query_kind,
+    null, null
+  );
+  total constant double precision := neural_search.expected_objects();
+  expected constant double precision := case when search.narrowing = '' then total else neural_search.expected_rows(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
+  ) end;
+  former text[] := neural_search.set_parameters(
+    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+  );
+  best neural_search.candidate[];
+begin
+  if expected >= sqrt(total * depth * count / 4) then
+    best = neural_search.best_by_lists(search, directions, floors, likes, unlikes, wanted, depth, page_after, options);
+  end if;
+  if best is null then
+    search.strategy = 'exact';
+    best = neural_search.best_scored(
+      array(
+        select m.id from unnest(neural_search.nearest(search, 50000000)) as m -- all there are
+        where m.id <> all (neural_search.stored_ids(likes || unlikes))
+      ),
+      '-Infinity', likes, unlikes, wanted, page_after, options
+    );
+  end if;
+  former = neural_search.set_parameters(names, former);
+  perform neural_search.log_failures();
+  return best;
+end
+$$;
+comment on function neural_search.find_by_best_score is
+  'The best by score that the caller may see, the best first; fewer where, beside unlikes, few of the nearest are left.';
 
 
 -- From sql/attach.sql
@@ -4799,10 +5077,11 @@ declare
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
-    lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
-    last_document_id, check_example,
-    read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
-    is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, check_json, has_common_numbers, are_duplicates,
+    last_document_id, check_example, read_vector,
+    read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
+    is_confident, find_by_average, search_directions, list_around, best_scored, best_by_lists, most_listed,
+    find_by_best_score, leaders, diversified, arranged,
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
@@ -4859,7 +5138,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '6ef3ee571e23c5a462e2ece940e7075a159120f9c1b7049886eb3523e9ee4319', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '1d984d3f169be502971a77bc64e0458e1b69701c5e0daff692f19085699ceff8', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

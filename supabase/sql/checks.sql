@@ -30,6 +30,22 @@ $$;
 comment on function neural_search.check_range is 'Raises, with the remedy, for a number out of its range, or null.';
 
 
+-- Before anything else is done with arguments: they would be copied, planned with and told back.
+create or replace function neural_search.check_sizes(names text[], sizes integer[], most integer default 2000)
+returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  for place in 1 .. cardinality(names) loop
+    if sizes[place] > most then
+      raise exception '% has % bytes, expected at most %.', names[place], sizes[place], most
+        using errcode = 'invalid_parameter_value', hint = 'Give a shorter one.';
+    end if;
+  end loop;
+end
+$$;
+comment on function neural_search.check_sizes is 'Raises for arguments of more bytes than any of theirs has; none has null.';
+
+
 create or replace function neural_search.check_vector(
   name text, embedding extensions.vector, model text, dimensions integer
 ) returns void

@@ -4,8 +4,9 @@
 -- Written for precision: docs/confidence.md has the figures of `python -m evaluation.duplicate_measures`. An embedding alone
 -- doesn't do: it moves further by making an image small than by cutting off a tenth or by mirroring it. The hash of a
 -- picture with something on it has 32 ones; that of a plain one has few, and says nothing.
-create or replace function neural_search.are_duplicates(first neural_search.documents, second neural_search.documents)
-returns boolean
+create or replace function neural_search.are_duplicates(
+  first neural_search.fingerprint, second neural_search.fingerprint
+) returns boolean
 language sql immutable set search_path = '' as $$
   select coalesce(first.content_hash = second.content_hash and first.content_hash <> '', false) or coalesce(
     bit_count(first.perceptual_hash # second.perceptual_hash) <= 6
@@ -48,6 +49,7 @@ declare
   looked_through bigint := beginning + 10000;
   listed integer;
 begin
+  perform neural_search.check_sizes('{bucket,name_prefix}', array[octet_length(bucket), octet_length(name_prefix)]);
   if not neural_search.policies_work() then
     return;
   end if;
@@ -87,7 +89,14 @@ begin
   from rows from (unnest(first_ids), unnest(second_ids)) as pair (first_id, second_id)
   join neural_search.documents as first on first.id = pair.first_id
   join neural_search.documents as second on second.id = pair.second_id
-  where neural_search.are_duplicates(first, second)
+  where neural_search.are_duplicates(
+      row(
+        first.content_hash, first.perceptual_hash, first.width, first.height, first.model, first.embedding
+      )::neural_search.fingerprint,
+      row(
+        second.content_hash, second.perceptual_hash, second.width, second.height, second.model, second.embedding
+      )::neural_search.fingerprint
+    )
     and (row_security_active('neural_search.documents') or (
       neural_search.can_see(first.object_id, first.object_version)
       and neural_search.can_see(second.object_id, second.object_version)

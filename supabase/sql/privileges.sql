@@ -44,10 +44,11 @@ declare
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
-    lsh_length, lsh_bits, check_that, check_range, check_vector, check_json, has_common_numbers, are_duplicates,
-    last_document_id, check_example,
-    read_examples, scaled, weighted_mean, average_vector, stored_ids, squashed, average_pool, liked_kind,
-    is_confident, compared, best_score_pool, find_candidates, leaders, diversified, arranged,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, check_json, has_common_numbers, are_duplicates,
+    last_document_id, check_example, read_vector,
+    read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
+    is_confident, find_by_average, search_directions, list_around, best_scored, best_by_lists, most_listed,
+    find_by_best_score, leaders, diversified, arranged,
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '

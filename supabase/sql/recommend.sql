@@ -1,6 +1,6 @@
 -- Recommendation: images like some examples and unlike others; more varied, or without copies.
 -- Callers: the query function and any client, as anon, authenticated or service_role.
--- No tables: everything is found by find_similar and get_embeddings, as the caller.
+-- No tables: everything is found by find_similar, find_by_best_score and get_embeddings, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -37,6 +37,19 @@ $$;
 comment on function neural_search.check_example is 'Raises, with the remedy, for an example that makes no sense.';
 
 
+-- Its own message would repeat the whole value.
+create or replace function neural_search.read_vector(name text, value jsonb) returns extensions.vector
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (value #>> '{}')::extensions.vector;
+exception when data_exception or program_limit_exceeded then
+  raise exception '% is %, expected a list of numbers.', name, left(value #>> '{}', 100)
+    using errcode = 'invalid_parameter_value', hint = 'Write {"embedding": [0.1, …]}, with as many as the model has.';
+end
+$$;
+comment on function neural_search.read_vector is 'An embedding in JSON: a list, or text of one; raises, with the remedy.';
+
+
 create or replace function neural_search.read_examples(examples jsonb, name text, model text)
 returns setof neural_search.example
 language plpgsql stable set search_path = '' as $$
@@ -68,7 +81,9 @@ begin
   for example in
     select e.ordinality - 1, (e.value ->> 'id')::bigint, coalesce((e.value ->> 'weight')::double precision, 1),
       case when e.value ? 'id' then 'image' else e.value ->> 'kind' end,
-      coalesce(s.embedding, (e.value ->> 'embedding')::extensions.vector)
+      coalesce(
+        s.embedding, neural_search.read_vector(format('%s[%s].embedding', name, e.ordinality - 1), e.value -> 'embedding')
+      )
     from jsonb_array_elements(examples) with ordinality as e
     left join public.get_embeddings(document_ids => array(
       select (i ->> 'id')::bigint from jsonb_array_elements(examples) as i where i ? 'id'
@@ -162,7 +177,7 @@ comment on function neural_search.liked_kind is
 create or replace function neural_search.average_pool(
   likes neural_search.example[], unlikes neural_search.example[], depth integer, page_after jsonb,
   options neural_search.search_options
-) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
+) returns setof neural_search.candidate
 language plpgsql stable set search_path = '' as $$
 declare
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
@@ -186,42 +201,32 @@ begin
     where m.id <> all (left_out)
     order by m.similarity desc, m.id limit depth
   ),
-  stored as materialized ( -- not read where a single like is everybody's closest and the only judge
-    select d.id, d.embedding from neural_search.documents as d
-    where d.id = any (case
-      when liked is not null or cardinality(likes) > 1 then array(select f.id from found as f)
-    end)
-  )
+  examples as materialized (select l.place, l.embedding from unnest(likes) as l)
   select
-    row(
-      f.id, f.similarity,
-      case
-        when liked is null then f.confidence
-        else neural_search.confidence_of(
-          1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
-        )
-      end,
-      f.similarity, f.similarity,
-      (
-        select l.place from unnest(likes) as l
-        order by l.embedding operator(extensions.<=>) s.embedding, l.place limit 1
+    f.id, f.similarity,
+    case
+      when liked is null then f.confidence
+      else neural_search.confidence_of(
+        1 - (s.embedding operator(extensions.<=>) liked), level.same, level.strong, level.related
       )
-    )::neural_search.candidate,
-    true, count(*) over () < depth
-  from found as f left join stored as s on s.id = f.id;
+    end,
+    f.similarity, f.similarity,
+    (
+      select e.place from examples as e
+      order by e.embedding operator(extensions.<=>) s.embedding, e.place limit 1
+    )
+  from found as f
+  -- Not read where a single like is everybody's closest and the only judge. Into memory once: each comparison would read
+  -- it from the table's wide values.
+  left join lateral (
+    select extensions.subvector(d.embedding, 1, extensions.vector_dims(searched)) as embedding
+    from neural_search.documents as d
+    where d.id = f.id and (liked is not null or cardinality(likes) > 1) offset 0
+  ) as s on true;
 end
 $$;
 comment on function neural_search.average_pool is
-  'So many documents nearest to average_vector, with their confidence by the similarity to the likes; all are proven, '
-  'and complete where there are fewer.';
-
-
--- x / (1 + |x|), moved to between 0 and 1: Qdrant's scores.
-create or replace function neural_search.squashed(similarity double precision) returns double precision
-language sql immutable set search_path = '' as $$
-  select 0.5 * (similarity / (1 + abs(similarity)) + 1)
-$$;
-comment on function neural_search.squashed is 'A similarity as a score between 0 and 1, in the same order.';
+  'So many documents nearest to average_vector that follow the page, with their confidence by the similarity to the likes.';
 
 
 create or replace function neural_search.is_confident(confidence text, needed text) returns boolean
@@ -233,148 +238,34 @@ $$;
 comment on function neural_search.is_confident is 'Whether a confidence is at least this one, or can''t be told yet.';
 
 
-create or replace function neural_search.compared(
-  embedding extensions.vector, examples neural_search.example[],
-  out weighted double precision, out similarity double precision, out nearest integer
-)
-language sql immutable set search_path = '' as $$
-  select max(e.weight * (1 - e.distance)), 1 - min(e.distance),
-    (array_agg(e.place order by e.distance, e.place))[1]
-  from (
-    select x.place, x.weight, x.embedding operator(extensions.<=>) compared.embedding as distance
-    from unnest(examples) as x
-  ) as e
-$$;
-comment on function neural_search.compared is
-  'The greatest similarity to one of the examples, times its weight and as it is, and the place of the latter.';
-
-
--- Qdrant's strategy best_score: a document is compared with every example; where the nearest is a like, its score is
--- squashed(that similarity), else -squashed(the similarity to the nearest unlike). So documents nearer to a like
--- than to every unlike come first. Weights, which Qdrant doesn't know, multiply the similarities.
--- https://qdrant.tech/documentation/search/explore/#best-score-strategy
--- https://github.com/qdrant/qdrant/blob/master/lib/segment/src/vector_storage/query/reco_query.rs
---
--- The candidates are the `depth` nearest of each anchor: of each like or, where there is none, of each unlike's
--- opposite. Why that can be enough: a document in no list is no nearer to a like than the last of that like's list, so
--- its best similarity is at most the greatest of these lasts, the reach. A candidate that reaches so far, and is nearer
--- to a like than to every unlike, comes before every document outside: it is proven. With likes alone and equal weights
--- the best K are in the union of the K nearest of each, and K of it are proven. With unlikes alone the nearest of
--- them counts, so that a document outside one of the lists reaches at most the last of that list.
-create or replace function neural_search.best_score_pool(
-  likes neural_search.example[], unlikes neural_search.example[], depth integer, options neural_search.search_options
-) returns table (candidate neural_search.candidate, is_proven boolean, is_complete boolean)
-language plpgsql stable set search_path = '' as $$
-declare
-  has_likes constant boolean := cardinality(likes) > 0;
-  heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
-  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
-begin
-  return query
-  with anchors as materialized (
-    select a.place, a.weight, anchor.embedding, levels.same, levels.strong, levels.related,
-      greatest(options.similarity_threshold, case when has_likes then
-        neural_search.level_of(options.min_confidence, levels.same, levels.strong, levels.related) - 1e-9
-      end) as threshold
-    from unnest(case when has_likes then likes else unlikes end) as a
-    cross join lateral (
-      select case when has_likes then a.embedding else neural_search.scaled(a.embedding, -1) end as embedding
-    ) as anchor
-    left join lateral neural_search.confidence_levels(
-      options.model, coalesce(a.kind, options.query_kind), anchor.embedding
-    ) as levels on true
-  ),
-  found as materialized (
-    select a.place, a.weight * m.similarity / heaviest as reach, m.id
-    from anchors as a cross join lateral neural_search.find_similar(
-      query_embedding => a.embedding, similarity_threshold => a.threshold, match_count => depth, skip_count => 0,
-      filter => options.filter, page_after => null, model => options.model, query_kind => options.query_kind,
-      min_confidence => null, best_confidence => null
-    ) as m
-  ),
-  lists as (
-    -- Documents missing in a list that ended before its depth are at most as similar as the threshold.
-    select count(f.id) < depth as ended,
-      case when count(f.id) < depth then a.weight * a.threshold / heaviest else min(f.reach) end as reach
-    from anchors as a left join found as f on f.place = a.place group by a.place, a.weight, a.threshold
-  ),
-  outside as materialized (
-    select
-      case when has_likes then bool_and(l.ended) else bool_or(l.ended) end as is_empty,
-      case when has_likes then max(l.reach) else min(l.reach) end as reach
-    from lists as l
-  ),
-  stored as materialized (
-    select s.id, liked.weighted / heaviest as liked, unliked.weighted / heaviest as unliked,
-      coalesce(liked.similarity, -unliked.similarity) as similarity,
-      coalesce(liked.nearest, unliked.nearest) as nearest,
-      coalesce(liked.weighted > coalesce(unliked.weighted, '-Infinity'), false) as is_liked
-    from neural_search.documents as s
-    cross join lateral neural_search.compared(s.embedding, likes) as liked
-    cross join lateral neural_search.compared(s.embedding, unlikes) as unliked
-    where s.id = any (array(select distinct f.id from found as f where f.id <> all (left_out)))
-  )
-  select
-    row(
-      s.id, s.similarity,
-      neural_search.confidence_of(s.similarity, a.same, a.strong, a.related),
-      case when s.is_liked then neural_search.squashed(s.liked) else -neural_search.squashed(s.unliked) end,
-      case when s.is_liked then s.liked else -2 - s.unliked end, -- the latter at most as great
-      case when has_likes then s.nearest end
-    )::neural_search.candidate,
-    outside.is_empty
-      or case when has_likes then s.is_liked and s.liked >= outside.reach else -s.unliked >= outside.reach end,
-    outside.is_empty
-  from stored as s
-  join anchors as a on a.place = s.nearest
-  cross join outside
-  where s.similarity > options.similarity_threshold;
-end
-$$;
-comment on function neural_search.best_score_pool is
-  'The documents in the lists of the nearest, which of them come before all others, and whether these are all.';
-
-
-create or replace function neural_search.find_candidates(
-  strategy text, likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
+create or replace function neural_search.find_by_average(
+  likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
   options neural_search.search_options
 ) returns neural_search.candidate[]
 language plpgsql stable set search_path = '' as $$
 declare
-  is_average constant boolean := strategy is distinct from 'best_score';
-  stored constant integer := cardinality(neural_search.stored_ids(likes || unlikes));
-  deepest constant integer := 1000 - case when is_average then stored else 0 end; -- find_similar returns no more
-  first constant text := case when is_average and options.best_confidence is not null and unlikes <> '{}' then (
-    select (p.candidate).confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
+  deepest constant integer := 1000 - cardinality(neural_search.stored_ids(likes || unlikes)); -- find_similar returns no more
+  first constant text := case when options.best_confidence is not null and unlikes <> '{}' then (
+    select p.confidence from neural_search.average_pool(likes, unlikes, 1, null, options) as p
   ) end;
-  after_score constant double precision := (page_after ->> 'score')::double precision;
-  after_id constant bigint := (page_after ->> 'id')::bigint;
-  depth integer := least(
-    wanted + case when is_average then 0 else stored + coalesce((page_after ->> 'rank')::integer, 0) end, deepest
-  );
-  kept neural_search.candidate[];
-  is_complete boolean;
+  depth integer := least(wanted, deepest);
+  pool neural_search.candidate[];
+  kept neural_search.candidate[] := '{}'::neural_search.candidate[];
 begin
   while neural_search.is_confident(first, options.best_confidence) loop
-    select
-      array_agg(p.candidate) filter (where p.is_proven
-        and neural_search.is_confident((p.candidate).confidence, options.min_confidence)
-        and (page_after is null or (p.candidate).score < after_score
-          or (p.candidate).score = after_score and (p.candidate).id > after_id)),
-      bool_and(p.is_complete) into kept, is_complete
-    from (
-      select a.* from neural_search.average_pool(likes, unlikes, depth, page_after, options) as a where is_average
-      union all
-      select b.* from neural_search.best_score_pool(likes, unlikes, depth, options) as b where not is_average
-    ) as p;
-    exit when cardinality(kept) >= wanted or is_complete is not false or depth = deepest;
-    depth = least(4 * depth, deepest); -- some are unlike the likes, or unlikes have taken some away
+    pool = array(select p from neural_search.average_pool(likes, unlikes, depth, page_after, options) as p);
+    kept = array(
+      select k from unnest(pool) as k
+      where neural_search.is_confident(k.confidence, options.min_confidence) order by k.score desc, k.id limit wanted
+    );
+    exit when cardinality(kept) >= wanted or cardinality(pool) < depth or depth = deepest;
+    depth = least(4 * depth, deepest); -- some are unlike the likes
   end loop;
-  return array(select k from unnest(kept) as k order by k.score desc, k.id limit wanted);
+  return kept;
 end
 $$;
-comment on function neural_search.find_candidates is
-  'The best results by a strategy, the best first; fewer where, beside unlikes, few of the 1000 nearest are left.';
+comment on function neural_search.find_by_average is
+  'The nearest to average_vector, the best first; fewer where, beside unlikes, few of the 1000 nearest are like the likes.';
 
 
 -- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
@@ -387,14 +278,16 @@ declare
 begin
   for pair in
     with ranked as materialized (
-      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, d as document
+      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, row(
+        d.content_hash, d.perceptual_hash, d.width, d.height, d.model, d.embedding
+      )::neural_search.fingerprint as fingerprint
       from neural_search.documents as d where d.id = any (ids)
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
     -- To call the rule takes a while: only for pairs that come near to it.
     where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
-      and neural_search.are_duplicates(a.document, b.document)
+      and neural_search.are_duplicates(a.fingerprint, b.fingerprint)
     order by 1, 2
   loop
     if leader_of[pair.earlier] = pair.earlier and leader_of[pair.later] = pair.later then
@@ -521,7 +414,6 @@ begin
   ) as c (is_met, message, hint);
   perform neural_search.check_confidence('min_confidence', min_confidence);
   perform neural_search.check_confidence('best_confidence', best_confidence);
-  perform neural_search.check_page(page_after, 'score');
 end
 $$;
 comment on function neural_search.check_recommendation is
@@ -555,17 +447,26 @@ declare
   options constant neural_search.search_options := row(
     filter, coalesce(similarity_threshold, 0), of_model, coalesce(query_kind, 'image'), min_confidence, best_confidence
   );
-  liked constant neural_search.example[] :=
-    array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
-  unliked constant neural_search.example[] :=
-    array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
-  stored constant integer := cardinality(neural_search.stored_ids(liked || unliked));
   -- The pool is the same for every page, so that pages follow each other.
   is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
-  pool_size constant integer := case when is_pooled then 200 else 1000 - stored end;
-  depth constant integer := case when is_pooled then pool_size else wanted + skipped end;
+  liked neural_search.example[];
+  unliked neural_search.example[];
+  pool_size integer;
+  depth integer;
   pool neural_search.candidate[];
 begin
+  perform neural_search.check_sizes(
+    '{strategy,collapse,model,query_kind,min_confidence,best_confidence}', array[
+      octet_length(strategy), octet_length(collapse), octet_length(recommend_documents.model), octet_length(query_kind),
+      octet_length(min_confidence), octet_length(best_confidence)
+    ]
+  );
+  perform neural_search.check_page(page_after, 'score');
+  perform neural_search.check_filter(coalesce(filter, '{}'));
+  liked = array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
+  unliked = array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
+  pool_size = case when is_pooled then 200 else 1000 - cardinality(neural_search.stored_ids(liked || unliked)) end;
+  depth = case when is_pooled then pool_size else wanted + skipped end;
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     page_after, collapse, min_confidence, best_confidence, pool_size
@@ -573,7 +474,11 @@ begin
   if wanted = 0 or not neural_search.policies_work() then
     return;
   end if;
-  pool = neural_search.find_candidates(strategy, liked, unliked, depth, page_after, options);
+  if strategy = 'best_score' then
+    pool = neural_search.find_by_best_score(liked, unliked, depth, page_after, options);
+  else
+    pool = neural_search.find_by_average(liked, unliked, depth, page_after, options);
+  end if;
 
   -- The best of all is in every page's pool; later pages are searched for by average alone.
   if page_after is null and not neural_search.is_confident(pool[1].confidence, best_confidence) then
@@ -612,12 +517,18 @@ create or replace function public.similar_documents(
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  meant constant bigint[] := array(
+  meant bigint[];
+begin
+  perform neural_search.check_sizes('{name,min_confidence}', array[
+    octet_length(similar_documents.name), octet_length(min_confidence)
+  ]);
+  perform neural_search.check_page(page_after, 'score');
+  perform neural_search.check_filter(coalesce(filter, '{}'));
+  meant = array(
     select e.id from public.get_embeddings(
       names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
     ) as e
   );
-begin
   perform neural_search.check_that(
     cardinality(meant) = 1,
     format('name is %L, which means %s images that you may see.', left(name, 200), cardinality(meant)),

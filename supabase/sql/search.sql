@@ -697,6 +697,9 @@ create or replace function public.match_documents(
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan -- as find_similar has it
 as $$
 begin
+  perform neural_search.check_sizes('{model,query_kind,min_confidence,best_confidence}', array[
+    octet_length(model), octet_length(query_kind), octet_length(min_confidence), octet_length(best_confidence)
+  ]);
   perform neural_search.check_page(page_after, 'similarity');
   if not neural_search.policies_work() then
     return;
@@ -752,6 +755,7 @@ language plpgsql stable set search_path = '' as $$
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
   perform neural_search.check_names(names);
+  perform neural_search.check_sizes('{bucket,model}', array[octet_length(bucket), octet_length(get_embeddings.model)]);
   if not neural_search.policies_work() then
     return;
   end if;
@@ -849,6 +853,7 @@ returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
 begin
   perform neural_search.check_names(names);
+  perform neural_search.check_sizes('{bucket}', array[octet_length(bucket)]);
   return query
   with looked_up as materialized (
     select one.name, seen.object_id, known.state, known.reason

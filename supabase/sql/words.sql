@@ -255,6 +255,11 @@ begin
     weight between 0 and 1, format('words is %s, expected a number from 0 to 1.', weight),
     'Leave it out, or give 0 to search by what images show alone.'
   );
+  perform neural_search.check_sizes('{query_text}', array[octet_length(query_text)], 65536);
+  perform neural_search.check_sizes('{collapse,model,query_kind,min_confidence,best_confidence}', array[
+    octet_length(collapse), octet_length(model), octet_length(query_kind), octet_length(min_confidence),
+    octet_length(best_confidence)
+  ]);
   perform neural_search.check_page(page_after, 'score', 2.1);
   if is_pooled then
     perform neural_search.check_recommendation(

@@ -32,6 +32,7 @@ SEARCHES = {
     "search_documents, a rare word": "search_documents('[1, 1]', 'lighthouse harbour')",
     "recommend_documents": f"""recommend_documents({LIKES}, '[{{"id": 4}}]')""",
     "recommend_documents, best_score": f"recommend_documents({LIKES}, strategy => 'best_score')",
+    "recommend_documents, folded": f"recommend_documents({LIKES}, collapse => 'duplicates')",
     "recommend_documents, diverse": f"recommend_documents({LIKES}, diversity => 0.5)",
     "similar_documents": "similar_documents('lighthouse/3.png')",
 }
@@ -70,7 +71,10 @@ def test_a_search_reads_metadata_for_its_page_alone(equals, policy, search):
 
 
 @pytest.mark.parametrize("time", range(1, 7))
-@pytest.mark.parametrize("search", ["match_documents", "search_documents", "similar_documents"])
+@pytest.mark.parametrize(
+    "search",
+    ["match_documents", "search_documents", "similar_documents", "recommend_documents, best_score"],
+)
 def test_whenever_a_policy_fails_for_once_the_page_is_whole(equals, search, time):
     """While candidates are found, when the page is made, or when its metadata is read."""
     with equals.connect() as connection, connection.transaction(force_rollback=True):

@@ -143,7 +143,7 @@ def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]
         return partial(_client(stack, caller).post, f"/rest/v1/rpc/{function}", json=arguments)
 
     wide = {"query_embedding": vector, "similarity_threshold": -1, "match_count": 500}
-    examples = [{"embedding": vector}] * 100
+    examples = [{"embedding": vector[n:] + vector[:n]} for n in range(100)]
     secret = keys.load(stack.settings.local_data).webhook
     of_anybody: list[tuple[str, Send]] = [
         ("32 texts of 1,000 characters", post({"text": texts, "limit": 100})),
