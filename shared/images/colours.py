@@ -40,7 +40,8 @@ def drawable(image: Image.Image) -> Image.Image:
 
 def to_srgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
     """RGB or RGBA, converted by the profile or the gamma in `info`, as far as that makes sense."""
-    plain = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
+    mode = "RGBA" if image.mode in ("LA", "RGBA") else "RGB"
+    plain = image if image.mode == mode else image.convert(mode)  # which would copy it, up to 300 MB
     profile = info.get("icc_profile")
     if profile and len(profile) <= MAX_PROFILE:
         converted = _by_profile(image, plain, profile)

@@ -185,8 +185,10 @@ def _reduced(image: Image.Image, min_side: int) -> Image.Image:
     """At a whole fraction of the size, band by band: converted as a whole, 100 megapixels take 2 GB."""
     width, height = image.size
     step = min(min(width, height) // (SPARE * min_side), LARGEST_STEP)
-    if step < 2 or image.mode in ("I", "F"):  # whose range is that of the whole picture
+    if step < 2:
         return colours.drawable(image)
+    if image.mode in ("I", "F"):  # whose range is that of the whole picture
+        image = colours.in_eight_bits(image)
     height_of_bands = step * (BAND // step)
     bands = (
         colours.drawable(image.crop((0, top, width, min(top + height_of_bands, height)))).reduce(step)
