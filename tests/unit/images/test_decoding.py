@@ -288,3 +288,10 @@ def to_mode(picture: Image.Image, mode: str) -> Image.Image:
     if mode == "I;16":
         return Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
     return picture.convert(mode)
+
+
+def test_a_picture_of_floating_point_numbers_is_reduced_as_others_are() -> None:
+    """As a whole, half a megabyte of TIFF comes out as 300 MB."""
+    found = decoded(saved(Image.linear_gradient("L").resize((400, 300)).convert("F"), "TIFF"), 32)
+    assert found.picture.size == (100, 75) and (found.width, found.height) == (400, 300)
+    assert same(at(found, 0.5, 0.5), (128, 128, 128), 4)
