@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,9 +29,14 @@ def advice() -> Iterator[str]:
         yield from (*ADVICE.findall(text), *IN_SHELL.findall(text))
 
 
+@functools.cache
+def whole_command() -> Any:
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize("words", sorted(set(advice())))
 def test_what_is_advised_exists(words: str):
-    command: Any = typer.main.get_command(app)
+    command: Any = whole_command()
     for word in (given.strip("[],.") for given in words.split()):
         if word.startswith("--"):
             options = {name for parameter in command.params for name in parameter.opts}
