@@ -283,8 +283,9 @@ STORAGE: dict[str, Callable[[Caller, str], set[str]]] = {
 
 
 def anonymised(answer: httpx.Response, *words: str) -> tuple[int, str]:
-    """Status and body, without the caller's own words."""
+    """Status and body, without the caller's own words. Whole ones: an id may be 4, as in 404."""
     text = json.dumps(answer.json())
     for word in words:
-        text = text.replace(json.dumps(word).strip('"'), "…")
+        own = re.escape(json.dumps(word).strip('"'))
+        text = re.sub(rf"(?<![\w\[]){own}(?!\w)", "…", text)
     return answer.status_code, text
