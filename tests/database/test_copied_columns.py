@@ -120,6 +120,14 @@ def test_metadata_of_numbers_that_are_long_as_text_is_left_out(db, silent, make_
     assert copied(db, "metadata") == {}
 
 
+def test_metadata_nested_deeper_than_the_stack_is_left_out(db, silent, make_document):
+    make_document("a.png")
+    nested = "[" * 12_000 + "]" * 12_000
+    silent.execute("update storage.objects set user_metadata = %s::jsonb", [nested])
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert copied(db, "metadata") == {}
+
+
 @pytest.mark.parametrize("number", [1.7976931348623157e308, 5e-324, 0.0, -3])
 def test_metadata_of_any_double_is_copied(db, make_document, number):
     make_document("a.png", user_metadata=Jsonb({"a": [{"b": number}]}))

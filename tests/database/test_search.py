@@ -182,6 +182,12 @@ def test_a_filter_that_makes_no_sense_is_refused_with_the_remedy(db, filter, mes
 NUMBERS = ["1e131071", "-1e-16383"]  # nine bytes of JSON, up to 131,072 of text
 
 
+def test_json_nested_deeper_than_the_stack_is_refused(db):
+    nested = '{"metadata": {"a": ' + "[" * 12_000 + "]" * 12_000 + "}}"
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="more than 64 levels"):
+        db.execute("select * from public.match_documents(%s, filter => %s::jsonb)", [vector(1), nested])
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("json", ['{"metadata": {"a": [%s]}}', '{"bucket": [%s]}', "[%s]"])
 @pytest.mark.parametrize("argument", ["filter", "page_after"])
