@@ -22,7 +22,7 @@ from soak.outcome import Outcome
 from soak.processes import Use, address, measured, postgres, process
 from support.embedded_stacks import temporary_stack
 from support.hostile_bodies import BODIES, BYTES, READ, most_cpu_seconds
-from support.hostile_images import many_scans
+from support.hostile_images import long_and_plain, many_scans
 from support.waiting import eventually
 
 from local import keys
@@ -149,6 +149,7 @@ def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]
         ("32 texts of 1,000 characters", post({"text": texts, "limit": 100})),
         ("eight images of 12 megapixels", post({"image": honest, "limit": 100})),
         ("eight JPEGs of 98 megapixels in 100 scans", post({"image": images})),
+        ("eight PNGs of 65,535 x 895 pixels", post({"image": _eight(long_and_plain())})),
         ("32 examples, by the best score, the last page", post(_deep(names))),
     ]
     of_callers = [

@@ -16,6 +16,13 @@ def one_pixel_wide(rows: int = 100_000_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def long_and_plain(size: tuple[int, int] = (65_535, 895)) -> bytes:
+    """A PNG of 170 kB whose picture is too low to be reduced for a model: 176 MB."""
+    file = BytesIO()
+    Image.new("RGB", size).save(file, "PNG")
+    return file.getvalue()
+
+
 def many_scans(scans: int, size: tuple[int, int]) -> bytes:
     """A progressive JPEG whose last scan comes again and again, each a pass over all of it."""
     file = BytesIO()
