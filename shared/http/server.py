@@ -60,6 +60,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """THREADS, and those for requests that wait for each other, Storage and the database."""
         return ThreadPoolExecutor(self.cfg.threads + handlers.CALLERS + AT_ONCE)
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """gunicorn would also call back for connections that an earlier call of the same batch has ended."""
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is key:  # not another with the same descriptor
+                key.data(key.fileobj)
+
     def accept(self, listener: socket.socket) -> None:
         try:
             client, address = listener.accept()

@@ -48,6 +48,9 @@ class Served:
             cost.cpu_seconds = self._cpu() - cpu
             cost.bytes = (_kilobytes(folder, "VmHWM") - before) * 1024
 
+    def connections(self) -> int:
+        return sum(bool(each.raddr) for each in self.worker.net_connections("tcp"))
+
     def _cpu(self) -> float:
         times = self.worker.cpu_times()
         return times.user + times.system

@@ -6,15 +6,17 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from served import Served
 from support import http_servers
 from support.http_servers import free_port
+from support.waiting import eventually
 
 WITHIN = 12.0  # seconds: a client that holds a thread holds it for 15
 SLOW = 100  # more than the server has threads: eight, and those for callers and previews
@@ -74,14 +76,19 @@ def test_long_answers_that_are_taken_late_are_whole(served: Served, open_: ExitS
     assert client.makefile("rb").read().count(body) == AT_ONCE + 1
 
 
+TAKEN = 199  # connections of a server that may have 400 files: one more makes room
+
+
 @pytest.fixture
-def few_files() -> Iterator[int]:
-    """The port of a server that may have 400 open files, and so takes 200 connections."""
+def few_files() -> Iterator[Served]:
+    """A server that may have 400 open files."""
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     program = f"ulimit -n 400 && exec {sys.executable} {Path(__file__).with_name('query_process.py')} {port}"
     environment = {"PATH": "/usr/bin:/bin", "THREADS": "8"}
-    with http_servers.process(["sh", "-c", program], environment, f"http://127.0.0.1:{port}/live"):
-        yield port
+    with http_servers.process(["sh", "-c", program], environment, f"{url}/live") as running:
+        [worker] = psutil.Process(running.pid).children()
+        yield Served(url, port, worker)
 
 
 ANSWERED = {
@@ -93,13 +100,29 @@ ANSWERED = {
 
 @pytest.mark.parametrize("request_", ANSWERED.values(), ids=ANSWERED)
 def test_others_are_answered_beside_more_clients_than_are_taken_who(
-    few_files: int, open_: ExitStack, request_: bytes
+    few_files: Served, open_: ExitStack, request_: bytes
 ):
     for _ in range(500):
-        client = open_.enter_context(socket.create_connection(("127.0.0.1", few_files), timeout=60))
+        client = connect(few_files, open_)
         client.sendall(request_)
         assert not request_ or client.recv(100)
-    assert httpx.get(f"http://127.0.0.1:{few_files}/live", timeout=WITHIN).status_code == 200
+    assert httpx.get(f"{few_files.url}/live", timeout=WITHIN).status_code == 200
+
+
+def test_a_client_that_sends_while_another_takes_its_place_ends_no_others(
+    few_files: Served, open_: ExitStack
+):
+    clients = [connect(few_files, open_) for _ in range(TAKEN + 20)]
+    eventually(lambda: few_files.connections() == TAKEN)
+    few_files.worker.suspend()  # so that it hears of what follows in one batch, and first of the new client
+    eventually(lambda: few_files.worker.status() == psutil.STATUS_STOPPED)
+    new = connect(few_files, open_)
+    for client in clients:
+        with suppress(ConnectionError):  # it has lost its place before
+            client.sendall(b"G")
+    few_files.worker.resume()
+    new.sendall(LIVE + b"\r\n")
+    assert new.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_others_are_answered_beside_hundreds_of_idle_connections(served: Served, open_: ExitStack):
