@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 import flask
 from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from shared.errors import InvalidQuery, PayloadTooLarge, RequestError
@@ -47,6 +47,8 @@ def read(request: flask.Request, readers: ConcurrencyLimiter) -> bytes:
             return _read(request)
     except ParseException as error:  # the server reads chunks and trailers no sooner than we do
         raise RequestError(f"The body's chunks can't be read: {error!s:.100}") from error
+    except OSError as error:  # from the chunks alone: werkzeug's stream says the same of any other body
+        raise ClientDisconnected() from error
 
 
 def _is_there(request: flask.Request) -> bool:
@@ -66,6 +68,8 @@ def _read(request: flask.Request) -> bytes:
             raise PayloadTooLarge()
         if time.thread_time() - began > CPU_SECONDS + size / BYTES_PER_CPU_SECOND:
             raise RequestError("The body comes in too many pieces. Send it with a Content-Length.")
+    if size < (request.content_length or 0):  # to werkzeug the connection's end is the body's
+        raise ClientDisconnected()
     return b"".join(pieces)
 
 

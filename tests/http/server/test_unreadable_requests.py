@@ -72,6 +72,28 @@ def test_an_unreadable_request_is_refused_and_nothing_of_it_told_or_logged(
     assert len(logged) < 1000
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+BROKEN_OFF = {
+    "in a chunk": CHUNKED + b"5\r\nhe",
+    "in a chunk's size": CHUNKED + b"5",
+    "before the last chunk": CHUNKED + b"5\r\nhello\r\n",
+    "in a body of a stated length": b"POST / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n".ljust(69_000),
+}
+
+
+@pytest.mark.parametrize("beginning", BROKEN_OFF.values(), ids=BROKEN_OFF)
+def test_a_request_is_the_callers_fault_and_no_error_of_ours_that_breaks_off(
+    talkative: Logged, beginning: bytes
+):
+    before = talkative.log.stat().st_size
+    with socket.create_connection(("127.0.0.1", talkative.port), timeout=60) as connection:
+        connection.sendall(beginning)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ") and b'"type": "request-error"' in answer
+    assert b"ERROR" not in talkative.log.read_bytes()[before:]
+
+
 def test_the_server_takes_no_orders_through_a_socket_in_somebodys_home(served: Served):
     for process in (served.worker, served.worker.parent()):
         named = [each.laddr for each in process.net_connections("unix") if each.laddr]
