@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e139d20dfd6fff32a579eaa1bd2073bf2807b38aa3e8205303b5535bfb8ae427'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0f262d4b0963ed4efb0372d9ac17180617f7969400c5bb85296a76f4a117f162'
     ) then
       return;
     end if;
@@ -3197,6 +3197,7 @@ declare
   page neural_search.match[];
   beyond double precision; -- no other document is more similar
   best double precision; -- nor has any that was to be found by its words a better score
+  lead double precision; -- of the page's last result before all that may be left
 begin
   <<deeper>>
   loop
@@ -3218,11 +3219,12 @@ begin
     end if;
     for fewest in reverse cardinality(common) .. 0 loop
       page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
+      lead = page[wanted].score - greatest(best, beyond + fewest * bonus);
       exit deeper when beyond is null and best is null or found[1].similarity < search.best_floor
         -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-        or cardinality(page) = wanted and (wanted = 0 or fewest = 0 and depth > 1000 + wanted
-          or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001);
-      exit when fewest = 0;
+        or cardinality(page) = wanted and (wanted = 0 or lead > 0.0001
+          or depth > 1000 + wanted and (fewest = 0 or lead > -0.0001));
+      exit when fewest = 0 or lead > -0.0001; -- only equals are left: those with fewer words tell nothing of them
       named = neural_search.nearest_with_words(search, common, fewest, depth);
       found = found || named;
       best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
@@ -5140,7 +5142,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'e139d20dfd6fff32a579eaa1bd2073bf2807b38aa3e8205303b5535bfb8ae427', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '0f262d4b0963ed4efb0372d9ac17180617f7969400c5bb85296a76f4a117f162', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -552,6 +552,7 @@ declare
   page neural_search.match[];
   beyond double precision; -- no other document is more similar
   best double precision; -- nor has any that was to be found by its words a better score
+  lead double precision; -- of the page's last result before all that may be left
 begin
   <<deeper>>
   loop
@@ -573,11 +574,12 @@ begin
     end if;
     for fewest in reverse cardinality(common) .. 0 loop
       page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
+      lead = page[wanted].score - greatest(best, beyond + fewest * bonus);
       exit deeper when beyond is null and best is null or found[1].similarity < search.best_floor
         -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-        or cardinality(page) = wanted and (wanted = 0 or fewest = 0 and depth > 1000 + wanted
-          or page[wanted].score > greatest(best, beyond + fewest * bonus) + 0.0001);
-      exit when fewest = 0;
+        or cardinality(page) = wanted and (wanted = 0 or lead > 0.0001
+          or depth > 1000 + wanted and (fewest = 0 or lead > -0.0001));
+      exit when fewest = 0 or lead > -0.0001; -- only equals are left: those with fewer words tell nothing of them
       named = neural_search.nearest_with_words(search, common, fewest, depth);
       found = found || named;
       best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
