@@ -473,7 +473,8 @@ def test_many_equal_pictures_with_the_same_words_take_few_looks(crowd):
         platform.execute("set local track_functions = 'all'")
         platform.execute("""
             update neural_search.documents as d set
-              embedding = array_fill(1, array[8])::extensions.vector, content = 'red blue green yellow ' || d.id || '.png'
+              embedding = array_fill(1, array[8])::extensions.vector,
+              content = 'red blue green yellow ' || d.id || '.png'
         """)
         platform.execute("analyze neural_search.words")
         count = "select coalesce(pg_stat_get_xact_function_calls('neural_search.find_matches'::regproc), 0)"
