@@ -24,9 +24,10 @@ Form = tuple[Mapping[str, Sequence[str]], list[bytes]]  # fields, and the files 
 
 PIECE = 64 * 1024
 BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread takes the request
-# The bound on reading: so many CPU seconds, and one more for so many bytes. Chunks of one byte cost a second
-# for each 200,000, honest ones for each 500 million.
-CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 200_000_000
+# The bounds on reading: so many chunks, and one more for so many bytes; CPU seconds likewise. Chunks of one
+# byte cost a second for each 200,000, honest ones for each 500 million, on slow machines several.
+CHUNKS, BYTES_PER_CHUNK = 1000, 1024
+CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 50_000_000
 MAX_TEXT = 256 * 1024  # bytes of a form's fields
 MAX_PARTS = 100  # of a form: 32 texts and examples, every other field, and a few more for a good answer
 MAX_PART_HEAD = 8 * 1024  # bytes of a part's headers
@@ -66,7 +67,9 @@ def _read(request: flask.Request) -> bytes:
         size += len(piece)
         if most is not None and size >= most:
             raise PayloadTooLarge()
-        if time.thread_time() - began > CPU_SECONDS + size / BYTES_PER_CPU_SECOND:
+        cpu_seconds = time.thread_time() - began
+        too_many = len(pieces) > CHUNKS + size // BYTES_PER_CHUNK
+        if too_many or cpu_seconds > CPU_SECONDS + size / BYTES_PER_CPU_SECOND:
             raise RequestError("The body comes in too many pieces. Send it with a Content-Length.")
     if size < (request.content_length or 0):  # to werkzeug the connection's end is the body's
         raise ClientDisconnected()
