@@ -7,6 +7,7 @@ worker's own loop waits: for a request's head and the beginning of its body, and
 from __future__ import annotations
 
 import contextlib
+import math
 import resource
 import selectors
 import socket
@@ -34,7 +35,8 @@ from shared.search.previews import AT_ONCE
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
 LINGERING_SECONDS = 20.0  # for bytes that a client still sends after its answer
 SENDING = 64  # answers that clients are slow to take; their oldest makes room: each may have 2 MB
-ENDING_SECONDS = 1.0  # for any of these, once the process is to end
+# Once the process is to end, which the platform leaves 10 s: for answers, and for the others.
+LAST_SENDING_SECONDS, ENDING_SECONDS = 5.0, 1.0
 KEEP_ALIVE = 5  # seconds
 CONNECTIONS, SPARE_FILES = 1000, 200  # the latter open beside connections
 
@@ -51,10 +53,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._lingering: Connections = {}
         self._sending: Connections = {}
         self._patience = (
-            (self._lingering, LINGERING_SECONDS),
-            (self._waiting, WAITING_SECONDS),
-            (self._sending, SENDING_SECONDS),
+            (self._lingering, LINGERING_SECONDS, ENDING_SECONDS),
+            (self._waiting, WAITING_SECONDS, ENDING_SECONDS),
+            (self._sending, SENDING_SECONDS, LAST_SENDING_SECONDS),
         )
+        self._ending = math.inf  # since when, as with connections
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """THREADS, and those for requests that wait for each other, Storage and the database."""
@@ -86,7 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.poller.unregister(conn.sock)
             self._close(conn)
             return
-        for connections, _ in self._patience:
+        for connections, *_ in self._patience:
             if connections:
                 self._drop(next(iter(connections)), connections)
                 return
@@ -178,15 +181,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_exit(self, sig: int, frame: Any) -> None:
         """The platform sent SIGTERM, and kills in 10 s: leases are given back."""
         super().handle_exit(sig, frame)
+        self._ending = min(self._ending, time.monotonic())
         shutdown.requested.set()
 
     def murder_pending(self) -> None:
         """Called at least once a second."""
         now = time.monotonic()
-        for connections, seconds in self._patience:
-            patience = seconds if self.alive else ENDING_SECONDS
-            while connections and next(iter(connections.values())) + patience <= now:
-                self._drop(next(iter(connections)), connections)
+        for connections, seconds, last_seconds in self._patience:
+            while connections:
+                conn, since = next(iter(connections.items()))
+                if now < min(since + seconds, max(since, self._ending) + last_seconds):
+                    break
+                self._drop(conn, connections)
 
     def _register(
         self,
