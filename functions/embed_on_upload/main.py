@@ -20,7 +20,7 @@ from shared.search.index import active_model
 from shared.supabase import credentials
 
 MAX_BODY = 4 * 1024 * 1024  # old and new row of an object, each with up to 1 MB of user metadata
-# Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
+# Calls at a time, and those next; the others hear Busy. Threads for them come on top of THREADS.
 # More of them run than there are cores, since each waits for Storage and the database: 8 callers were served
 # 23 images/s with 4, 18 with 2 and 11 with 1.
 RUNNING, WAITING = 4, 2

@@ -31,7 +31,7 @@ from shared.supabase import credentials
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
 
-# Together fewer than the server's 8 threads on two cores, so that one is free to answer Busy or /live.
+# Searches at a time, and those next; the others hear Busy. Threads for them come on top of THREADS.
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5

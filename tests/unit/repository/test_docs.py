@@ -10,7 +10,8 @@ import typer
 from cli.__main__ import app
 from cli.installer import releases
 from shared import errors, settings
-from shared.search import filters
+from shared.http import handlers
+from shared.search import filters, previews
 
 DOCS = settings.CHECKOUT / "docs"
 OPERATING = (DOCS / "operating.md").read_text()
@@ -37,6 +38,13 @@ def error_types() -> Iterator[str]:
 def test_the_docs_list_every_setting():
     documented = first_column((DOCS / "settings.md").read_text())
     assert sorted(documented) == sorted(name for names in settings.ENVIRONMENT.values() for name in names)
+
+
+def test_the_docs_count_the_threads_that_the_server_has_beside_those_set():
+    text = " ".join((DOCS / "settings.md").read_text().split())
+    all_ = handlers.CALLERS + previews.AT_ONCE
+    assert f"{all_} threads come on top of `THREADS`: {handlers.CALLERS} for" in text
+    assert f"and {previews.AT_ONCE} for previews" in text
 
 
 def test_the_docs_list_every_command():
