@@ -38,7 +38,8 @@ SENDING = 64  # answers that clients are slow to take; their oldest makes room: 
 # Once the process is to end, which the platform leaves 10 s: for answers, and for the others.
 LAST_SENDING_SECONDS, ENDING_SECONDS = 5.0, 1.0
 KEEP_ALIVE = 5  # seconds
-CONNECTIONS, SPARE_FILES = 1000, 200  # the latter open beside connections
+CONNECTIONS, FEWEST, SPARE_FILES = 1000, 50, 200  # at most and at least; the last open beside connections
+PAUSE = 0.05  # seconds, until a thread may have done with a connection
 
 Connections = dict[TConn, float]  # and since when (monotonic seconds), in this order
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -75,24 +76,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError:  # no file is left for it
-            self._make_room()
+            if not self._make_room():
+                time.sleep(PAUSE)
             return
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         self._wait(TConn(self.cfg, PacedSocket.of(client), address, listener.getsockname()))
 
-    def _make_room(self) -> None:
-        """Ends a connection that has its answer, or else the longest wait."""
+    def _make_room(self) -> bool:
+        """Ends a connection that has its answer, or else the longest wait; False where threads have all."""
         if self.keepalived_conns:
             conn = self.keepalived_conns.popleft()
             self.poller.unregister(conn.sock)
             self._close(conn)
-            return
+            return True
         for connections, *_ in self._patience:
             if connections:
                 self._drop(next(iter(connections)), connections)
-                return
+                return True
+        return False
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """The next request on a connection that was kept."""
@@ -239,9 +242,12 @@ def _open_files() -> int:
 
 def serve(app: flask.Flask, host: str, port: int) -> None:
     """Until SIGTERM; WORKERS and THREADS count as with functions-framework."""
+    files = _open_files()
+    if files < SPARE_FILES + FEWEST:
+        sys.exit(f"error: {files} files may be open. Expected {SPARE_FILES + FEWEST}: raise `ulimit -n`.")
     options = {
         "worker_class": Worker,
-        "worker_connections": min(CONNECTIONS, _open_files() - SPARE_FILES),
+        "worker_connections": min(CONNECTIONS, files - SPARE_FILES),
         "keepalive": KEEP_ALIVE,
         "control_socket_disable": True,
         "forwarder_headers": "",
