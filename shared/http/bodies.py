@@ -133,7 +133,10 @@ def _check_parts(body: bytes, boundary: str) -> None:
     delimiter = f"--{boundary}".encode()
     if body.count(delimiter) > MAX_PARTS + 1:
         raise PayloadTooLarge(f"The form has more than {MAX_PARTS} parts. Send less.")
-    for found in re.finditer(re.escape(delimiter), body):
+    # Where the parser looks for a part's headers or for the line's end, and not just anywhere in a file.
+    literal = re.escape(delimiter)  # first, so that it is found fast
+    beginning = rb"%s(?:(?<![^\r\n]%s)|(?=[^\S\r\n]*[\r\n]))" % (literal, literal)
+    for found in re.finditer(beginning, body):
         head = body[found.end() : found.end() + MAX_PART_HEAD]
         if not head.startswith(b"--") and len(head) == MAX_PART_HEAD and not BLANK_LINE.search(head):
             raise PayloadTooLarge(f"A part of the form has more than {MAX_PART_HEAD} bytes of headers.")
