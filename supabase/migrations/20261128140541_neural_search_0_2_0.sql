@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0f262d4b0963ed4efb0372d9ac17180617f7969400c5bb85296a76f4a117f162'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2f580034bba98fbb6ed304afbc9063d53604aa8f67b5802ff7d1d5aeb51d950d'
     ) then
       return;
     end if;
@@ -3014,26 +3014,37 @@ declare
   total constant double precision := neural_search.expected_objects();
   -- The yield of the first look into the index. No more than are wanted would miss some, and of more documents more: of
   -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
-  looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
+  looked integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
   -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
   -- first: half as many again make up for that. The bound is where reading all there are begins to be cheaper.
   enough constant integer := depth + depth / 2;
-  bound constant integer := least(greatest(25 * depth, total / 100), 20000);
+  bound integer := least(greatest(25 * depth, total / 100), 20000);
+  index constant regclass := to_regclass('neural_search.' || neural_search.index_name(search.model));
+  came bigint; -- rows from the index, seen or not
   found neural_search.match[];
 begin
   if search.strategy = 'exact' then
     return null;
   end if;
-  perform neural_search.set_parameters(
-    array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
-    array['relaxed_order', looked::text, bound::text]
-  );
-  found = neural_search.find_matches(search, search.strategy, enough);
-  if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
-      or found[1].similarity < search.best_floor then
-    return found;
-  end if;
-  return null;
+  for attempt in 1 .. 2 loop
+    perform neural_search.set_parameters(
+      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
+      array['relaxed_order', looked::text, bound::text]
+    );
+    came = pg_stat_get_xact_tuples_returned(index);
+    found = neural_search.find_matches(search, search.strategy, enough);
+    came = pg_stat_get_xact_tuples_returned(index) - came;
+    if (cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
+        or found[1].similarity < search.best_floor) is not true then
+      return null;
+    end if;
+    -- At its bound pgvector brings what it came across and left aside. Far beyond the look these are no longer the
+    -- nearest: where the caller may not see hundreds that are, the look is to be that wide.
+    exit when (came > 5 * looked) is not true or search.strategy <> 'hnsw';
+    looked = least(2 * came, 1000);
+    bound = 20000;
+  end loop;
+  return found;
 end
 $$;
 comment on function neural_search.walked is
@@ -5077,7 +5088,7 @@ declare
     confidence_levels, check_confidence, level_of, confidence_of, live_objects, check_failure, note_failure,
     log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
-    searchable_model, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
+    searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
@@ -5142,7 +5153,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '0f262d4b0963ed4efb0372d9ac17180617f7969400c5bb85296a76f4a117f162', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2f580034bba98fbb6ed304afbc9063d53604aa8f67b5802ff7d1d5aeb51d950d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

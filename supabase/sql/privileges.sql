@@ -40,7 +40,7 @@ declare
     confidence_levels, check_confidence, level_of, confidence_of, live_objects, check_failure, note_failure,
     log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
-    searchable_model, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
+    searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
     find_public, find_seen, state_of, read_search, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,

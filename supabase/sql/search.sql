@@ -369,26 +369,37 @@ declare
   total constant double precision := neural_search.expected_objects();
   -- The yield of the first look into the index. No more than are wanted would miss some, and of more documents more: of
   -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
-  looked constant integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
+  looked integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
   -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
   -- first: half as many again make up for that. The bound is where reading all there are begins to be cheaper.
   enough constant integer := depth + depth / 2;
-  bound constant integer := least(greatest(25 * depth, total / 100), 20000);
+  bound integer := least(greatest(25 * depth, total / 100), 20000);
+  index constant regclass := to_regclass('neural_search.' || neural_search.index_name(search.model));
+  came bigint; -- rows from the index, seen or not
   found neural_search.match[];
 begin
   if search.strategy = 'exact' then
     return null;
   end if;
-  perform neural_search.set_parameters(
-    array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
-    array['relaxed_order', looked::text, bound::text]
-  );
-  found = neural_search.find_matches(search, search.strategy, enough);
-  if cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
-      or found[1].similarity < search.best_floor then
-    return found;
-  end if;
-  return null;
+  for attempt in 1 .. 2 loop
+    perform neural_search.set_parameters(
+      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
+      array['relaxed_order', looked::text, bound::text]
+    );
+    came = pg_stat_get_xact_tuples_returned(index);
+    found = neural_search.find_matches(search, search.strategy, enough);
+    came = pg_stat_get_xact_tuples_returned(index) - came;
+    if (cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
+        or found[1].similarity < search.best_floor) is not true then
+      return null;
+    end if;
+    -- At its bound pgvector brings what it came across and left aside. Far beyond the look these are no longer the
+    -- nearest: where the caller may not see hundreds that are, the look is to be that wide.
+    exit when (came > 5 * looked) is not true or search.strategy <> 'hnsw';
+    looked = least(2 * came, 1000);
+    bound = 20000;
+  end loop;
+  return found;
 end
 $$;
 comment on function neural_search.walked is

@@ -91,6 +91,7 @@ HELPERS = {
     "neural_search.following",
     "neural_search.has_common_numbers",
     "neural_search.ids_with_metadata",
+    "neural_search.index_name",
     "neural_search.is_confident",
     "neural_search.is_kind",
     "neural_search.is_public",

@@ -30,7 +30,7 @@ def crowd(cluster, template):
 def scans(connection):
     """How often this session has scanned the index, and read whole tables."""
     return connection.execute("""
-        select pg_stat_get_xact_numscans('neural_search.tiny_idx'::regclass),
+        select pg_stat_get_xact_numscans('neural_search.documents_tiny_idx'::regclass),
           pg_stat_get_xact_numscans('neural_search.documents'::regclass)
           + pg_stat_get_xact_numscans('storage.objects'::regclass)
     """).fetchone()

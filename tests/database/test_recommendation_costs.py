@@ -16,7 +16,7 @@ WIDE_READS = """
     from pg_class as c join pg_index as i on i.indrelid = c.reltoastrelid
     where c.oid = 'neural_search.documents'::regclass
 """
-LISTED = "select pg_stat_get_xact_tuples_returned('neural_search.tiny_idx'::regclass)"
+LISTED = "select pg_stat_get_xact_tuples_returned('neural_search.documents_tiny_idx'::regclass)"
 RECOMMEND = """
     select id, score, similarity, closest from public.recommend_documents(
       likes => %(likes)s, unlikes => %(unlikes)s, strategy => %(strategy)s, match_count => %(count)s,

@@ -170,7 +170,7 @@ def make_crowd(
               metadata = jsonb_build_object('tag', id % 100), shown = 1 - (id % 100) / 200.0
         """)
         platform.execute(f"""
-            create index tiny_idx on neural_search.documents
+            create index documents_tiny_idx on neural_search.documents
               using hnsw ((embedding::extensions.halfvec({dimensions})) extensions.halfvec_cosine_ops)
               where model = 'tiny'
         """)
