@@ -477,12 +477,11 @@ def test_many_equal_pictures_with_the_same_words_take_few_looks(cluster, templat
             connection.execute("vacuum analyze neural_search.words")
         with database.connect("supabase_admin") as platform, platform.transaction():
             platform.execute("set local track_functions = 'all'")
-            count = "select coalesce(pg_stat_get_xact_function_calls('neural_search.find_matches'::regproc), 0)"
-            ((before,),) = platform.execute(count)
+            count = "select pg_stat_get_xact_function_calls('neural_search.find_matches'::regproc)"
             found = crowd_search(platform, "red blue green yellow", match_count=10, columns="id")
-            ((after,),) = platform.execute(count)
+            ((looks,),) = platform.execute(count)
     assert found == [(n,) for n in range(1, 11)]
-    assert after - before <= 12, f"{after - before} looks"
+    assert 0 < looks <= 12
 
 
 def test_where_a_policy_fails_it_is_asked_about_few_documents_one_by_one(crowd):
