@@ -24,9 +24,10 @@ Form = tuple[Mapping[str, Sequence[str]], list[bytes]]  # fields, and the files 
 
 PIECE = 64 * 1024
 BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread takes the request
-# The bounds on reading: so many chunks, and one more for so many bytes; CPU seconds likewise. Chunks of one
-# byte cost a second for each 200,000, honest ones for each 500 million, on slow machines several.
-CHUNKS, BYTES_PER_CHUNK = 1000, 1024
+# The bounds on reading: so many pieces, and one more for so many bytes; CPU seconds likewise. A chunk in
+# several packets is as many pieces, of 1,200 bytes or more. Chunks of one byte cost a second for each
+# 200,000, honest ones for each 500 million, on slow machines several.
+CHUNKS, BYTES_PER_CHUNK = 1000, 768
 CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 50_000_000
 MAX_TEXT = 256 * 1024  # bytes of a form's fields
 MAX_PARTS = 100  # of a form: 32 texts and examples, every other field, and a few more for a good answer

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4b641acdd61f9f363d94ee3be30597518b3bb3debcedc54bfb080facecd3fca6'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '34cbf8fbb46789fcfa5eab41a001fc980c26b2bb1df8e9396b8860cc1cd0aea4'
     ) then
       return;
     end if;
@@ -3040,9 +3040,9 @@ begin
     end if;
     -- At its bound pgvector brings what it came across and left aside. Far beyond the look these are no longer the
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
-    -- and can_see is asked for each.
-    exit when (came > 5 * looked) is not true or search.strategy <> 'hnsw'
-      or current_setting('neural_search.prepared', true) <> 'on';
+    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider.
+    exit when (came > 5 * looked) is not true or looked = 1000 or cardinality(found) < enough
+      or search.strategy <> 'hnsw' or current_setting('neural_search.prepared', true) <> 'on';
     looked = least(2 * came, 1000);
     bound = 20000;
   end loop;
@@ -5155,7 +5155,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '4b641acdd61f9f363d94ee3be30597518b3bb3debcedc54bfb080facecd3fca6', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '34cbf8fbb46789fcfa5eab41a001fc980c26b2bb1df8e9396b8860cc1cd0aea4', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -395,9 +395,9 @@ begin
     end if;
     -- At its bound pgvector brings what it came across and left aside. Far beyond the look these are no longer the
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
-    -- and can_see is asked for each.
-    exit when (came > 5 * looked) is not true or search.strategy <> 'hnsw'
-      or current_setting('neural_search.prepared', true) <> 'on';
+    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider.
+    exit when (came > 5 * looked) is not true or looked = 1000 or cardinality(found) < enough
+      or search.strategy <> 'hnsw' or current_setting('neural_search.prepared', true) <> 'on';
     looked = least(2 * came, 1000);
     bound = 20000;
   end loop;

@@ -293,7 +293,7 @@ def test_pages_are_full_though_the_nearest_are_gone_and_nobody_recorded_it(conne
     """The nearest 300 are no longer shown to anybody: what comes after them is found all the same."""
     allow(connection, EVERYBODY)
     right = 0
-    for query in queries():
+    for query in queries(21)[11:]:  # not the others': see DISTURBED
         with connection.transaction(force_rollback=True):
             stale = nearest(connection, query, count=300)
             connection.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from itertools import chain, repeat
 from types import SimpleNamespace
 
@@ -20,15 +21,18 @@ READERS = ConcurrencyLimiter(running=1, waiting=0)
 SLOW = 100_000_000  # bytes that a slow CPU reads in a second
 
 
-def chunked(size: int, count: int) -> flask.Request:
-    """A request of so many chunks, each of so many bytes."""
-    wire = chain(repeat(b"%x\r\n%s\r\n" % (size, bytes(size)), count), [b"0\r\n\r\n"])
+def chunked(size: int, count: int, packet: int | None = None) -> flask.Request:
+    """A request of so many chunks, each of so many bytes, that come one by one or in packets."""
+    wire: Iterable[bytes] = chain(repeat(b"%x\r\n%s\r\n" % (size, bytes(size)), count), [b"0\r\n\r\n"])
+    if packet:
+        sent = b"".join(wire)
+        wire = [sent[start : start + packet] for start in range(0, len(sent), packet)]
     environ = EnvironBuilder(method="POST").get_environ() | {"HTTP_TRANSFER_ENCODING": "chunked"}
-    environ["wsgi.input"] = Body(ChunkedReader(SimpleNamespace(), IterUnreader(wire)))
+    environ["wsgi.input"] = Body(ChunkedReader(SimpleNamespace(), IterUnreader(iter(wire))))
     return flask.Request(environ)
 
 
-@pytest.mark.parametrize("size", [1, 200, 800])
+@pytest.mark.parametrize("size", [1, 200, 600])
 def test_small_chunks_are_refused_on_a_machine_that_reads_them_in_no_time(
     monkeypatch: pytest.MonkeyPatch, size: int
 ):
@@ -40,6 +44,10 @@ def test_small_chunks_are_refused_on_a_machine_that_reads_them_in_no_time(
 @pytest.mark.parametrize("size", [1200, 65_536])
 def test_chunks_as_large_as_packets_are_read(size: int):
     assert len(bodies.read(chunked(size, 2000), READERS)) == size * 2000
+
+
+def test_chunks_that_come_in_packets_of_the_internet_are_read():
+    assert len(bodies.read(chunked(4096, 5000, packet=1220), READERS)) == 4096 * 5000
 
 
 def test_a_few_chunks_are_read_however_small():
