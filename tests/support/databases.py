@@ -37,8 +37,13 @@ class Clone:
         return psycopg.connect(self.url(user), autocommit=True)
 
 
-# Rows that were written, undone ones and the catalogue's among them, and numbers that were drawn.
-WRITTEN = "select tup_inserted + tup_updated + tup_deleted from pg_stat_database where datname = %s"
+# Rows that were written, undone ones and the catalogue's among them; grants on the database and its settings,
+# which are kept outside it; and numbers that were drawn.
+UNWRITTEN = """
+    select s.tup_inserted + s.tup_updated + s.tup_deleted = 0 and d.datacl is null
+      and not exists (select from pg_db_role_setting as r where r.setdatabase = d.oid)
+    from pg_database as d join pg_stat_database as s on s.datid = d.oid where d.datname = %s
+"""
 DRAWN = "select sum(last_value) from pg_sequences"
 
 
@@ -78,8 +83,8 @@ class Clones:
         self._connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def _is_unchanged(self, own: Clone) -> bool:
-        written = self._connection.execute(WRITTEN, [own.name]).fetchone()
-        return written == (0,) and _drawn(own) == self._drawn
+        unwritten = self._connection.execute(UNWRITTEN, [own.name]).fetchone()
+        return unwritten == (True,) and _drawn(own) == self._drawn
 
     @cached_property
     def _drawn(self) -> tuple[Any, ...] | None:
