@@ -18,7 +18,10 @@ from shared.settings import CHECKOUT
 
 SUPABASE = CHECKOUT / "supabase"
 
-# Beside a namesake PostgREST couldn't tell which of the two is meant. Ours have a search_path and a comment.
+# Whether a function in public, as p, is ours: it has a search_path of ours and a comment.
+IS_OURS = """\
+p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''"""
+# Beside a namesake PostgREST couldn't tell which of the two is meant.
 FREE_NAMES = """\
 do $$
 declare
@@ -28,7 +31,7 @@ begin
   where p.pronamespace = 'public'::regnamespace and p.proname in (
     {names}
   ) and (
-    p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''
+    {is_ours}
   ) is not true;
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
@@ -69,7 +72,7 @@ def next_version(supabase: Path = SUPABASE) -> str:
 
 def statements(version: str, supabase: Path = SUPABASE) -> str:
     """The way to this version: incremental files, then all sources."""
-    guard = FREE_NAMES.format(names=_public_names(source_text(supabase)))
+    guard = FREE_NAMES.format(names=_public_names(source_text(supabase)), is_ours=IS_OURS)
     chapters = [
         f"-- From {path.relative_to(supabase)}\n\n{path.read_text()}"
         for path in [*incremental(version, supabase), *sources(supabase)]

@@ -6,7 +6,7 @@ import re
 
 from psycopg import sql
 
-from cli.installer import former_record, kept_documents, migrations, vault
+from cli.installer import former_record, kept_documents, migrations, releases, vault
 from cli.installer.connection import Database, column, connect
 from cli.installer.installation import require_project
 
@@ -83,15 +83,13 @@ def _drop_view(database: Database) -> None:
 
 
 def _drop_functions(database: Database) -> list[str]:
-    """Those in public that the migrations make. Ours fix their search_path; a namesake stays."""
+    """Those in public that the migrations make; a namesake stays."""
     names = re.findall(r"create (?:or replace )?function public\.(\w+)", migrations.text())
     functions = column(
         database,
-        """
-        select oid::regprocedure::text from pg_proc
-        where pronamespace = 'public'::regnamespace and proname = any(%s)
-          and proconfig && array['search_path=""', 'search_path=pg_temp']
-          and obj_description(oid, 'pg_proc') <> ''
+        f"""
+        select p.oid::regprocedure::text from pg_proc as p
+        where p.pronamespace = 'public'::regnamespace and p.proname = any(%s) and {releases.IS_OURS}
         """,
         [sorted(set(names))],
     )

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '34cbf8fbb46789fcfa5eab41a001fc980c26b2bb1df8e9396b8860cc1cd0aea4'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2e7dd02446951f05eb0584dd901c3abac22a1eadaee9b6035059d77cc26de30f'
     ) then
       return;
     end if;
@@ -541,7 +541,7 @@ $$;
 comment on type neural_search.nearest_list is
   'The nearest to one of several queries, each with its similarity times the query''s weight, and the reach that no document '
   'outside of it goes beyond; is_ended where none of those is wanted.';
-comment on type neural_search.fingerprint is 'What are_duplicates knows of a document.';
+comment on type neural_search.fingerprint is 'The columns of a document that are_duplicates compares.';
 
 drop function if exists neural_search.are_duplicates(neural_search.documents, neural_search.documents);
 drop function if exists neural_search.squashed(double precision);
@@ -2838,6 +2838,20 @@ comment on function neural_search.set_parameters is
   'Sets parameters until the end of the transaction; returns their former values, for restoring them.';
 
 
+create or replace function neural_search.set_for_search(
+  settings text[] default array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+) returns text[]
+language sql set search_path = '' as $$
+  select neural_search.set_parameters(
+    array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+      'hnsw.scan_mem_multiplier'],
+    settings
+  )
+$$;
+comment on function neural_search.set_for_search is
+  'Sets the parameters that a search begins with, or the former values that it returned then.';
+
+
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
 -- are wanted; for words $3 is their weight, $4 the query's lexemes.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
@@ -2999,6 +3013,16 @@ $$;
 comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
 
 
+create or replace function neural_search.expected_matches(search neural_search.search) returns double precision
+language sql stable set search_path = '' as $$
+  select case when search.narrowing <> '' then neural_search.expected_rows(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
+  ) end
+$$;
+comment on function neural_search.expected_matches is
+  'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
+
+
 create or replace function neural_search.expected_objects() returns double precision
 language sql stable set search_path = '' as $$
   select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
@@ -3038,7 +3062,7 @@ begin
         or found[1].similarity < search.best_floor) is not true then
       return null;
     end if;
-    -- At its bound pgvector brings what it came across and left aside. Far beyond the look these are no longer the
+    -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
     -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider.
     exit when (came > 5 * looked) is not true or looked = 1000 or cardinality(found) < enough
@@ -3060,9 +3084,7 @@ returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
   total constant double precision := neural_search.expected_objects();
-  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(
-    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
-  ) end;
+  narrowed constant double precision := neural_search.expected_matches(search);
   found neural_search.match[];
 begin
   -- 1. A filter that leaves few is answered from its own index, exactly.
@@ -3276,14 +3298,10 @@ as $$
 declare
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  names constant text[] := array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search',
-    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'];
   search neural_search.search := neural_search.read_search(
     query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  former text[] := neural_search.set_parameters(
-    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-  );
+  former text[] := neural_search.set_for_search();
   page neural_search.match[];
 begin
   if weight > 0 then
@@ -3294,7 +3312,7 @@ begin
     );
   end if;
   page = (neural_search.find_page(search, wanted + skipped, page_after))[skipped + 1:];
-  former = neural_search.set_parameters(names, former);
+  former = neural_search.set_for_search(former);
   perform neural_search.log_failures();
 
   return query
@@ -4756,8 +4774,11 @@ declare
   seen bigint[];
 begin
   begin
-    with liked as materialized (select e.place, e.weight, e.embedding from unnest(likes) as e),
-    unliked as materialized (select e.place, e.weight, e.embedding from unnest(unlikes) as e),
+    with examples as materialized (
+      select e.place, e.weight, e.embedding, true as is_like from unnest(likes) as e
+      union all
+      select e.place, e.weight, e.embedding, false from unnest(unlikes) as e
+    ),
     levels as materialized (
       select e.place, l.same, l.strong, l.related
       from unnest(case when has_likes then likes else unlikes end) as e
@@ -4767,26 +4788,20 @@ begin
       ) as l on true
     ),
     compared as (
-      select d.id, d.object_id, d.object_version, l.weighted as liked, u.weighted as unliked,
-        coalesce(l.similarity, -u.similarity) as similarity, coalesce(l.nearest, u.nearest) as nearest,
-        coalesce(l.weighted > coalesce(u.weighted, '-Infinity'), false) as is_liked
+      select d.id, d.object_id, d.object_version, by_examples.*,
+        coalesce(by_examples.liked > coalesce(by_examples.unliked, '-Infinity'), false) as is_liked
       from neural_search.documents as d
       -- Into memory once: each comparison would read it from the table's wide values.
       cross join lateral (select extensions.subvector(d.embedding, 1, dimensions) as embedding offset 0) as one
       cross join lateral (
-        select max(e.weight * (1 - e.distance)) as weighted, 1 - min(e.distance) as similarity,
-          (array_agg(e.place order by e.distance, e.place))[1] as nearest
+        select max(e.weight * (1 - e.distance)) filter (where e.is_like) as liked,
+          max(e.weight * (1 - e.distance)) filter (where not e.is_like) as unliked,
+          case when has_likes then 1 else -1 end * (1 - min(e.distance) filter (where e.is_like = has_likes)) as similarity,
+          (array_agg(e.place order by e.distance, e.place) filter (where e.is_like = has_likes))[1] as nearest
         from (
-          select l.place, l.weight, l.embedding operator(extensions.<=>) one.embedding as distance from liked as l offset 0
+          select x.*, x.embedding operator(extensions.<=>) one.embedding as distance from examples as x offset 0
         ) as e
-      ) as l
-      cross join lateral (
-        select max(e.weight * (1 - e.distance)) as weighted, 1 - min(e.distance) as similarity,
-          (array_agg(e.place order by e.distance, e.place))[1] as nearest
-        from (
-          select u.place, u.weight, u.embedding operator(extensions.<=>) one.embedding as distance from unliked as u offset 0
-        ) as e
-      ) as u
+      ) as by_examples
       where d.id = any (ids)
     ),
     scored as (
@@ -4909,11 +4924,12 @@ create or replace function neural_search.most_listed() returns integer
 language sql immutable set search_path = '' as $$
   select 10000
 $$;
-comment on function neural_search.most_listed is 'How many documents the lists of a search by best_score hold at most, all of them together.';
+comment on function neural_search.most_listed is
+  'How many documents the lists of a search by best_score hold at most, all of them together.';
 
 
--- Where the filter and the planner leave little more than the lists would hold, or the index brings too little of what
--- the caller may see, all of that is read once, instead of once for each direction.
+-- Where the filter and the planner leave little more than the lists would hold, or the index brings too few of the
+-- documents that the caller may see, all of these are read once, instead of once for each direction.
 create or replace function neural_search.find_by_best_score(
   likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
   options neural_search.search_options
@@ -4922,8 +4938,6 @@ language plpgsql stable set search_path = ''
 set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as find_similar has them
 as $$
 declare
-  names constant text[] := array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search',
-    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'];
   directions constant neural_search.example[] := neural_search.search_directions(likes, unlikes);
   count constant integer := cardinality(directions);
   floors constant double precision[] := array(
@@ -4942,15 +4956,10 @@ declare
     null, null
   );
   total constant double precision := neural_search.expected_objects();
-  expected constant double precision := case when search.narrowing = '' then total else neural_search.expected_rows(
-    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
-  ) end;
-  former text[] := neural_search.set_parameters(
-    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-  );
+  former text[] := neural_search.set_for_search();
   best neural_search.candidate[];
 begin
-  if expected >= sqrt(total * depth * count / 4) then
+  if coalesce(neural_search.expected_matches(search), total) >= sqrt(total * depth * count / 4) then
     best = neural_search.best_by_lists(search, directions, floors, likes, unlikes, wanted, depth, page_after, options);
   end if;
   if best is null then
@@ -4963,7 +4972,7 @@ begin
       '-Infinity', likes, unlikes, wanted, page_after, options
     );
   end if;
-  former = neural_search.set_parameters(names, former);
+  former = neural_search.set_for_search(former);
   perform neural_search.log_failures();
   return best;
 end
@@ -5091,8 +5100,8 @@ declare
     log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
-    search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_objects, walked, nearest,
-    find_public, find_seen, state_of, read_search, following, find_page, find_similar,
+    set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
+    expected_objects, walked, nearest, find_public, find_seen, state_of, read_search, following, find_page, find_similar,
     described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, check_json, has_common_numbers, are_duplicates,
     last_document_id, check_example, read_vector,
@@ -5155,7 +5164,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '34cbf8fbb46789fcfa5eab41a001fc980c26b2bb1df8e9396b8860cc1cd0aea4', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2e7dd02446951f05eb0584dd901c3abac22a1eadaee9b6035059d77cc26de30f', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -73,8 +73,11 @@ declare
   seen bigint[];
 begin
   begin
-    with liked as materialized (select e.place, e.weight, e.embedding from unnest(likes) as e),
-    unliked as materialized (select e.place, e.weight, e.embedding from unnest(unlikes) as e),
+    with examples as materialized (
+      select e.place, e.weight, e.embedding, true as is_like from unnest(likes) as e
+      union all
+      select e.place, e.weight, e.embedding, false from unnest(unlikes) as e
+    ),
     levels as materialized (
       select e.place, l.same, l.strong, l.related
       from unnest(case when has_likes then likes else unlikes end) as e
@@ -84,26 +87,20 @@ begin
       ) as l on true
     ),
     compared as (
-      select d.id, d.object_id, d.object_version, l.weighted as liked, u.weighted as unliked,
-        coalesce(l.similarity, -u.similarity) as similarity, coalesce(l.nearest, u.nearest) as nearest,
-        coalesce(l.weighted > coalesce(u.weighted, '-Infinity'), false) as is_liked
+      select d.id, d.object_id, d.object_version, by_examples.*,
+        coalesce(by_examples.liked > coalesce(by_examples.unliked, '-Infinity'), false) as is_liked
       from neural_search.documents as d
       -- Into memory once: each comparison would read it from the table's wide values.
       cross join lateral (select extensions.subvector(d.embedding, 1, dimensions) as embedding offset 0) as one
       cross join lateral (
-        select max(e.weight * (1 - e.distance)) as weighted, 1 - min(e.distance) as similarity,
-          (array_agg(e.place order by e.distance, e.place))[1] as nearest
+        select max(e.weight * (1 - e.distance)) filter (where e.is_like) as liked,
+          max(e.weight * (1 - e.distance)) filter (where not e.is_like) as unliked,
+          case when has_likes then 1 else -1 end * (1 - min(e.distance) filter (where e.is_like = has_likes)) as similarity,
+          (array_agg(e.place order by e.distance, e.place) filter (where e.is_like = has_likes))[1] as nearest
         from (
-          select l.place, l.weight, l.embedding operator(extensions.<=>) one.embedding as distance from liked as l offset 0
+          select x.*, x.embedding operator(extensions.<=>) one.embedding as distance from examples as x offset 0
         ) as e
-      ) as l
-      cross join lateral (
-        select max(e.weight * (1 - e.distance)) as weighted, 1 - min(e.distance) as similarity,
-          (array_agg(e.place order by e.distance, e.place))[1] as nearest
-        from (
-          select u.place, u.weight, u.embedding operator(extensions.<=>) one.embedding as distance from unliked as u offset 0
-        ) as e
-      ) as u
+      ) as by_examples
       where d.id = any (ids)
     ),
     scored as (
@@ -226,11 +223,12 @@ create or replace function neural_search.most_listed() returns integer
 language sql immutable set search_path = '' as $$
   select 10000
 $$;
-comment on function neural_search.most_listed is 'How many documents the lists of a search by best_score hold at most, all of them together.';
+comment on function neural_search.most_listed is
+  'How many documents the lists of a search by best_score hold at most, all of them together.';
 
 
--- Where the filter and the planner leave little more than the lists would hold, or the index brings too little of what
--- the caller may see, all of that is read once, instead of once for each direction.
+-- Where the filter and the planner leave little more than the lists would hold, or the index brings too few of the
+-- documents that the caller may see, all of these are read once, instead of once for each direction.
 create or replace function neural_search.find_by_best_score(
   likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
   options neural_search.search_options
@@ -239,8 +237,6 @@ language plpgsql stable set search_path = ''
 set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan -- as find_similar has them
 as $$
 declare
-  names constant text[] := array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search',
-    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'];
   directions constant neural_search.example[] := neural_search.search_directions(likes, unlikes);
   count constant integer := cardinality(directions);
   floors constant double precision[] := array(
@@ -259,15 +255,10 @@ declare
     null, null
   );
   total constant double precision := neural_search.expected_objects();
-  expected constant double precision := case when search.narrowing = '' then total else neural_search.expected_rows(
-    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
-  ) end;
-  former text[] := neural_search.set_parameters(
-    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-  );
+  former text[] := neural_search.set_for_search();
   best neural_search.candidate[];
 begin
-  if expected >= sqrt(total * depth * count / 4) then
+  if coalesce(neural_search.expected_matches(search), total) >= sqrt(total * depth * count / 4) then
     best = neural_search.best_by_lists(search, directions, floors, likes, unlikes, wanted, depth, page_after, options);
   end if;
   if best is null then
@@ -280,7 +271,7 @@ begin
       '-Infinity', likes, unlikes, wanted, page_after, options
     );
   end if;
-  former = neural_search.set_parameters(names, former);
+  former = neural_search.set_for_search(former);
   perform neural_search.log_failures();
   return best;
 end

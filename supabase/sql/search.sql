@@ -193,6 +193,20 @@ comment on function neural_search.set_parameters is
   'Sets parameters until the end of the transaction; returns their former values, for restoring them.';
 
 
+create or replace function neural_search.set_for_search(
+  settings text[] default array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+) returns text[]
+language sql set search_path = '' as $$
+  select neural_search.set_parameters(
+    array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+      'hnsw.scan_mem_multiplier'],
+    settings
+  )
+$$;
+comment on function neural_search.set_for_search is
+  'Sets the parameters that a search begins with, or the former values that it returned then.';
+
+
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
 -- are wanted; for words $3 is their weight, $4 the query's lexemes.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
@@ -354,6 +368,16 @@ $$;
 comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
 
 
+create or replace function neural_search.expected_matches(search neural_search.search) returns double precision
+language sql stable set search_path = '' as $$
+  select case when search.narrowing <> '' then neural_search.expected_rows(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
+  ) end
+$$;
+comment on function neural_search.expected_matches is
+  'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
+
+
 create or replace function neural_search.expected_objects() returns double precision
 language sql stable set search_path = '' as $$
   select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
@@ -393,7 +417,7 @@ begin
         or found[1].similarity < search.best_floor) is not true then
       return null;
     end if;
-    -- At its bound pgvector brings what it came across and left aside. Far beyond the look these are no longer the
+    -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
     -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider.
     exit when (came > 5 * looked) is not true or looked = 1000 or cardinality(found) < enough
@@ -415,9 +439,7 @@ returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
   total constant double precision := neural_search.expected_objects();
-  narrowed constant double precision := case when search.narrowing <> '' then neural_search.expected_rows(
-    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
-  ) end;
+  narrowed constant double precision := neural_search.expected_matches(search);
   found neural_search.match[];
 begin
   -- 1. A filter that leaves few is answered from its own index, exactly.
@@ -631,14 +653,10 @@ as $$
 declare
   wanted constant integer := coalesce(match_count, 10);
   skipped constant integer := coalesce(skip_count, 0);
-  names constant text[] := array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search',
-    'hnsw.max_scan_tuples', 'hnsw.scan_mem_multiplier'];
   search neural_search.search := neural_search.read_search(
     query_embedding, similarity_threshold, wanted, skipped, filter, model, query_kind, min_confidence, best_confidence
   );
-  former text[] := neural_search.set_parameters(
-    names, array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-  );
+  former text[] := neural_search.set_for_search();
   page neural_search.match[];
 begin
   if weight > 0 then
@@ -649,7 +667,7 @@ begin
     );
   end if;
   page = (neural_search.find_page(search, wanted + skipped, page_after))[skipped + 1:];
-  former = neural_search.set_parameters(names, former);
+  former = neural_search.set_for_search(former);
   perform neural_search.log_failures();
 
   return query

@@ -22,7 +22,7 @@ $$;
 comment on type neural_search.nearest_list is
   'The nearest to one of several queries, each with its similarity times the query''s weight, and the reach that no document '
   'outside of it goes beyond; is_ended where none of those is wanted.';
-comment on type neural_search.fingerprint is 'What are_duplicates knows of a document.';
+comment on type neural_search.fingerprint is 'The columns of a document that are_duplicates compares.';
 
 drop function if exists neural_search.are_duplicates(neural_search.documents, neural_search.documents);
 drop function if exists neural_search.squashed(double precision);
