@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from support.databases import Connection, as_role, vector
+from support.process_use import Use, measured
 
 SIZE = 10_000_000  # bytes
 MOST_TOLD = 300  # characters of an error, with its hint
 MOST_BYTES = 100_000_000  # of memory, and
 MOST_SECONDS = 0.25  # of CPU, beyond those for taking the value
-TICKS = os.sysconf("SC_CLK_TCK")
 TEXT = f"repeat('x', {SIZE})"
 # Of each type, as SQL; of those of fixed length none, and of vectors the longest.
 VALUES: dict[str, list[str]] = {
@@ -51,22 +49,6 @@ FUNCTIONS = """
 """
 
 
-@dataclass(frozen=True)
-class Use:
-    """Of a process so far: its most memory, in bytes, and its CPU seconds."""
-
-    memory: int
-    seconds: float
-
-    @classmethod
-    def of(cls, connection: Connection) -> Use:
-        folder = Path(f"/proc/{connection.info.backend_pid}")
-        lines = (folder / "status").read_text().splitlines()
-        [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
-        times = (folder / "stat").read_text().rsplit(")", 1)[1].split()[11:13]
-        return cls(int(peak) * 1024, sum(map(int, times)) / TICKS)
-
-
 def call(connection: Connection, function: str, given: dict[str, str]) -> str:
     """All that the error tells; nothing where there is none."""
     values = ", ".join(f"{value} as {name}" for name, value in given.items())
@@ -90,16 +72,16 @@ def test_no_argument_of_ten_megabytes_is_taken_or_costs_more_than_its_size(datab
     for function, arguments in known.items():
         usual = {name: NEEDED[name] for name, _, has_default in arguments if not has_default}
         with database.connect() as connection:
+            backend = psutil.Process(connection.info.backend_pid)
             assert call(connection, function, usual) == ""
             for name, value in [(name, value) for name, values, _ in arguments for value in values]:
-                begun = Use.of(connection)
                 take = f"select pg_column_size(v) from (select {value} as v offset 0) as given"
-                connection.execute(take.encode())
-                taken = Use.of(connection)
-                told = call(connection, function, {**usual, name: value})
-                ended = Use.of(connection)
-                memory = ended.memory - taken.memory
-                seconds = ended.seconds - taken.seconds - (taken.seconds - begun.seconds)
+                with measured(backend, Use()) as taking:
+                    connection.execute(take.encode())
+                with measured(backend, Use()) as calling:
+                    told = call(connection, function, {**usual, name: value})
+                memory = calling.bytes - taking.bytes
+                seconds = calling.cpu_seconds - taking.cpu_seconds
                 is_refused = re.match(REFUSAL.format(name=name), told)
                 if not is_refused or len(told) > MOST_TOLD or memory > MOST_BYTES or seconds > MOST_SECONDS:
                     wrong.append((f"{function}({name} => {value[:70]})", told[:200], memory, seconds))

@@ -290,7 +290,7 @@ def test_more_equals_than_fit_a_page_still_come_in_the_order_of_their_ids(connec
 
 @pytest.mark.parametrize("role", ["authenticated", "service_role"])
 def test_pages_are_full_though_the_nearest_are_gone_and_nobody_recorded_it(connection, role):
-    """The nearest 300 are no longer shown to anybody: what comes after them is found all the same."""
+    """The nearest 300 are no longer shown to anybody: those that come after them are found all the same."""
     allow(connection, EVERYBODY)
     right = 0
     for query in queries(21)[11:]:  # not the others': see DISTURBED

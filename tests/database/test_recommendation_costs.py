@@ -8,14 +8,9 @@ import random
 from operator import mul
 
 import pytest
-from support.databases import as_role, clone, make_crowd
+from support.databases import WIDE_READS, as_role, clone, make_crowd
 
 FEW, MANY, PAGE, EXAMPLES = 200, 3000, 10, 100
-WIDE_READS = """
-    select pg_stat_get_xact_numscans(i.indexrelid)
-    from pg_class as c join pg_index as i on i.indrelid = c.reltoastrelid
-    where c.oid = 'neural_search.documents'::regclass
-"""
 LISTED = "select pg_stat_get_xact_tuples_returned('neural_search.documents_tiny_idx'::regclass)"
 RECOMMEND = """
     select id, score, similarity, closest from public.recommend_documents(

@@ -35,7 +35,7 @@ SEARCHABLE_WITHIN = 300.0
 USER = "00000000-0000-4000-8000-000000000001"
 
 Send = Callable[[], httpx.Response]
-Refuse = Callable[[str], tuple["Cost", int]]  # of a kind of body: what its refusal costs, and its bytes
+Refuse = Callable[[str], tuple["Cost", int]]  # of a kind of body: its refusal's cost, and its bytes
 
 
 @dataclass(frozen=True)
@@ -133,41 +133,20 @@ def _measure(stack: Stack, who: str, request: str, function: str, send: Send) ->
 def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]]:
     """Caller, body and function; calls of PostgREST count for Postgres alone."""
     query, embed = address(stack, "query"), address(stack, "embed_on_upload")
-    texts = [f"a picture of {'something ' * 96}{n}" for n in range(32)]
-    images = _eight(many_scans(100, (9900, 9900)))
-    honest = _eight(_photograph())
-    vector = httpx.post(f"{query}/vector", json={"text": "red"}, timeout=120).json()["vector"]
     post = partial(_post, query)
 
-    def rpc(caller: str, function: str, **arguments: Any) -> Send:
+    def rpc(caller: str, function: str, arguments: dict[str, Any]) -> Send:
         return partial(_client(stack, caller).post, f"/rest/v1/rpc/{function}", json=arguments)
 
-    wide = {"query_embedding": vector, "similarity_threshold": -1, "match_count": 500}
-    examples = [{"embedding": vector[n:] + vector[:n]} for n in range(100)]
+    vector = httpx.post(f"{query}/vector", json={"text": "red"}, timeout=120).json()["vector"]
     secret = keys.load(stack.settings.local_data).webhook
-    of_anybody: list[tuple[str, Send]] = [
-        ("32 texts of 1,000 characters", post({"text": texts, "limit": 100})),
-        ("eight images of 12 megapixels", post({"image": honest, "limit": 100})),
-        ("eight JPEGs of 98 megapixels in 100 scans", post({"image": images})),
-        ("eight PNGs of 65,535 x 895 pixels", post({"image": _eight(long_and_plain())})),
-        ("32 examples, by the best score, the last page", post(_deep(names))),
-    ]
-    of_callers = [
-        ("`match_documents`, 500 rows", "match_documents", wide),
-        ("`search_documents`, 500 rows", "search_documents", {**wide, "query_text": "red " * 30}),
-        ("`recommend_documents`, 100 likes, by the best score", "recommend_documents",
-         {"likes": examples, "strategy": "best_score", "similarity_threshold": -1, "match_count": 500}),
-        ("`object_states`, 1000 names", "object_states", {"bucket": "images", "names": (names * 5)[:1000]}),
-        ("`get_embeddings`, 1000 names", "get_embeddings", {"names": (names * 5)[:1000], "bucket": "images"}),
-        ("`list_fingerprints`", "list_fingerprints", {}),
-    ]  # fmt: skip
     kick = {"type": "KICK", "limit": 100}
     return [
-        *(("anybody", request, "query", send) for request, send in of_anybody),
+        *(("anybody", request, "query", post(body)) for request, body in _searches(names)),
         *(
-            (who, request, "query", rpc(caller, function, **arguments))
+            (who, request, "query", rpc(caller, function, arguments))
             for who, caller in (("anon", "anon"), ("a user", "user"), ("service_role", "service"))
-            for request, function, arguments in of_callers
+            for request, function, arguments in _calls(names, vector)
         ),
         (
             "service_role", "the view `documents`, 1000 rows", "query",
@@ -178,6 +157,34 @@ def _requests(stack: Stack, names: list[str]) -> list[tuple[str, str, str, Send]
             "who has the webhook's secret", "a kick", "embed_on_upload",
             _post(embed, kick, {"x-webhook-secret": secret}),
         ),
+    ]  # fmt: skip
+
+
+def _searches(names: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Bodies for the query function."""
+    texts = [f"a picture of {'something ' * 96}{n}" for n in range(32)]
+    images = _eight(many_scans(100, (9900, 9900)))
+    return [
+        ("32 texts of 1,000 characters", {"text": texts, "limit": 100}),
+        ("eight images of 12 megapixels", {"image": _eight(_photograph()), "limit": 100}),
+        ("eight JPEGs of 98 megapixels in 100 scans", {"image": images}),
+        ("eight PNGs of 65,535 x 895 pixels", {"image": _eight(long_and_plain())}),
+        ("32 examples, by the best score, the last page", _deep(names)),
+    ]
+
+
+def _calls(names: list[str], vector: list[float]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Functions in SQL, and their arguments."""
+    wide = {"query_embedding": vector, "similarity_threshold": -1, "match_count": 500}
+    examples = [{"embedding": vector[n:] + vector[:n]} for n in range(100)]
+    return [
+        ("`match_documents`, 500 rows", "match_documents", wide),
+        ("`search_documents`, 500 rows", "search_documents", {**wide, "query_text": "red " * 30}),
+        ("`recommend_documents`, 100 likes, by the best score", "recommend_documents",
+         {"likes": examples, "strategy": "best_score", "similarity_threshold": -1, "match_count": 500}),
+        ("`object_states`, 1000 names", "object_states", {"bucket": "images", "names": (names * 5)[:1000]}),
+        ("`get_embeddings`, 1000 names", "get_embeddings", {"names": (names * 5)[:1000], "bucket": "images"}),
+        ("`list_fingerprints`", "list_fingerprints", {}),
     ]  # fmt: skip
 
 

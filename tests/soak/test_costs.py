@@ -1,4 +1,4 @@
-"""Refusals are judged by what reading costs on the same machine, in the same run."""
+"""Refusals are judged by the cost of reading on the same machine, in the same run."""
 
 from __future__ import annotations
 

@@ -37,6 +37,12 @@ class Clone:
         return psycopg.connect(self.url(user), autocommit=True)
 
 
+# How often this transaction has read values that are kept outside of the documents' rows.
+WIDE_READS = """
+    select pg_stat_get_xact_numscans(i.indexrelid)
+    from pg_class as c join pg_index as i on i.indrelid = c.reltoastrelid
+    where c.oid = 'neural_search.documents'::regclass
+"""
 # Rows that were written, undone ones and the catalogue's among them; grants on the database and its settings,
 # which are kept outside it; and numbers that were drawn.
 UNWRITTEN = """
@@ -71,7 +77,7 @@ class Clones:
 
     def _make(self) -> Clone:
         name = f"test_{uuid.uuid4().hex[:12]}"
-        # Copying the files costs half of what copying the pages through the log does.
+        # Copying the files costs half as much as copying the pages through the log.
         create = "create database {} template {} owner postgres strategy file_copy"
         self._execute(create, name, self._source)
         return Clone(self._cluster, name)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 CPU_SECONDS = 0.5  # that a refusal takes at most
-READINGS = 5  # or, on a slow machine, so many times what reading the longest body takes there
+READINGS = 5  # or, on a slow machine, so many times as long as reading the longest body takes there
 BYTES = 100_000_000  # beside four times the body
 MB = 1_000_000
 WHOLE = 65 * MB  # about the longest that is taken at all

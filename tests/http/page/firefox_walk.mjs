@@ -8,7 +8,7 @@ const SOON = { timeout: 60_000 };
 const [WIDE, NARROW] = [{ width: 1280, height: 860 }, { width: 390, height: 844 }];
 const seen = { complaints: [] };
 
-const ranked = (page) => until(page, () => /first/.test(document.querySelector("#status").textContent) && document.querySelector(".tile.loaded"));
+const ranked = (page) => until(page, () => /most similar first|best first, by image, name and metadata/.test(document.querySelector("#status").textContent) && document.querySelector(".tile.loaded"));
 const until = (page, test, ...given) => page.waitForFunction(test, SOON, ...given);
 const names = (page) => page.$$eval(".tile .name", (tiles) => tiles.map(({ title }) => title));
 const shoot = (page, name) => page.screenshot({ path: `${folder}/${name}.png` });

@@ -8,6 +8,7 @@ import pytest
 import requests
 from playwright.sync_api import Locator, Page, expect
 from support.fake_query import PHOTOS
+from support.page_status import BY_MATCH
 from support.waiting import eventually
 
 from local.stack import Stack
@@ -59,7 +60,7 @@ def page(stack: Stack, page: Page) -> Page:
 
 def searched(page: Page) -> Locator:
     """The names found, best first."""
-    expect(page.locator("#status")).to_contain_text("first", timeout=SOON)
+    expect(page.locator("#status")).to_contain_text(BY_MATCH, timeout=SOON)
     return page.locator(".tile .name")
 
 

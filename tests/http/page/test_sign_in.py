@@ -13,6 +13,7 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, expect
 from support import two_users
 from support.fake_query import PHOTOS
+from support.page_status import BY_MATCH
 from support.two_users import ADA, GRACE, OWN, bearer, key, store
 
 from local import keys
@@ -77,7 +78,7 @@ def test_two_users_each_see_their_own_images_and_what_is_shared(page: Page, othe
         assert titles(visitor) == {f"albums/{name}" for name in OWN[user]}
         visitor.fill("#text", "a hammer beside a cup")
         visitor.press("#text", "Enter")
-        expect(visitor.locator("#status")).to_contain_text("first", timeout=SOON)
+        expect(visitor.locator("#status")).to_contain_text(BY_MATCH, timeout=SOON)
         assert titles(visitor) == {f"albums/{name}" for name in OWN[user]}
 
 
@@ -172,7 +173,7 @@ def test_what_is_no_valid_token_is_refused_in_words(page: Page, token: str, word
 def test_a_forged_token_signs_out_with_a_word_and_keeps_the_query(stack: Stack, page: Page):
     page.fill("#text", "a fish")
     page.press("#text", "Enter")
-    expect(page.locator("#status")).to_contain_text("first", timeout=SOON)
+    expect(page.locator("#status")).to_contain_text(BY_MATCH, timeout=SOON)
     forged = jwt.encode(
         {"exp": time.time() + 600, "sub": "a", "role": "authenticated", "email": "x@example.com"}, "x" * 32
     )

@@ -63,7 +63,7 @@ def test_an_answer_that_a_client_is_slow_to_take_is_whole_after_sigterm(ended: E
         beginning = client.recv(100)
         time.sleep(SLOW)
         ended.process.terminate()
-        time.sleep(2.0)  # longer than what waits or lingers is given
+        time.sleep(2.0)  # longer than waiting and lingering connections are given
         answer = beginning + client.makefile("rb").read()
     assert len(answer.split(b"\r\n\r\n", 1)[1]) == LONG
 

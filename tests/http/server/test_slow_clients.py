@@ -114,7 +114,7 @@ def test_a_client_that_sends_while_another_takes_its_place_ends_no_others(
 ):
     clients = [connect(few_files, open_) for _ in range(TAKEN + 20)]
     eventually(lambda: few_files.connections() == TAKEN)
-    few_files.worker.suspend()  # so that it hears of what follows in one batch, and first of the new client
+    few_files.worker.suspend()  # so that all that follows is one batch, which begins with the new client
     eventually(lambda: few_files.worker.status() == psutil.STATUS_STOPPED)
     new = connect(few_files, open_)
     for client in clients:
