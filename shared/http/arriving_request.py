@@ -42,7 +42,7 @@ class ArrivingRequest:
 
 
 class Allowance:
-    """What a connection may send to the loop: many bytes, but few small pieces: each costs as much."""
+    """A connection's claim on the loop: many bytes, but few small pieces, of which each costs as much."""
 
     def __init__(self) -> None:
         self.bytes, self.pieces = MAX_BYTES, MAX_PIECES

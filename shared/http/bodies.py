@@ -82,8 +82,8 @@ def _pieces(request: flask.Request) -> Iterator[bytes]:
     if not isinstance(getattr(body, "reader", None), ChunkedReader):
         yield from iter(partial(request.stream.read, PIECE), b"")
         return
-    # Each chunk by itself: gunicorn reads on until it has so many bytes, whatever the chunks cost, and copies
-    # all that is left of a large one each time.
+    # Each chunk by itself: gunicorn reads on until it has so many bytes, at any cost of the chunks, and
+    # copies all that is left of a large one each time.
     whole = False
     try:
         yield from body.reader.parser
