@@ -785,6 +785,9 @@ create or replace function public.get_embeddings(
   document_ids bigint[] default null, names text[] default null, bucket text default null, model text default null
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language plpgsql stable set search_path = '' as $$
+declare
+  -- Before any document is looked for: else a wrong name would be refused only where one is found.
+  searched constant text := (select m.name from neural_search.searchable_model(get_embeddings.model) as m);
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
   perform neural_search.check_names(names);
@@ -806,7 +809,7 @@ begin
   )
   select d.id, d.object_id, d.bucket_id, d.content, d.embedding
   from found join neural_search.documents as d on d.id = found.id
-  where d.model = (select m.name from neural_search.searchable_model(get_embeddings.model) as m)
+  where d.model = searched
     and (bucket is null or d.bucket_id = bucket)
     and neural_search.can_see(d.object_id, d.object_version)
   order by d.id;

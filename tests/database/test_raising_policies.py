@@ -230,6 +230,24 @@ def test_a_caller_who_lacks_a_privilege_that_a_policy_needs_sees_nothing_and_is_
         connection.execute("reset role")
 
 
+def test_a_policy_that_fails_for_the_caller_before_any_object_hides_all_and_is_not_told(connection):
+    """The planner calls a stable function, and a session keeps plans that it made for others."""
+    connection.execute("alter policy own on storage.objects using (owner_id = auth.uid()::text)")
+    calls = (
+        f"get_embeddings(names => array['{ME}/0.png'])", "list_fingerprints()",
+        "recommend_documents('[{\"embedding\": [1,1,1,1,1,1,1,1]}]', collapse => 'duplicates')",
+        "match_documents('[1,1,1,1,1,1,1,1]')", "search_documents('[1,1,1,1,1,1,1,1]', 'secret', diversity => 0.5)",
+    )  # fmt: skip
+    counts = {}
+    for sub in (ME, "no-uuid"):
+        with as_role(connection, "authenticated", {"sub": sub}):
+            for call in calls:
+                (counts[sub, call],) = connection.execute(f"select count(*) from public.{call}").fetchone()
+            connection.execute("reset role")
+    assert all(counts[ME, call] > 0 for call in calls)
+    assert not any(counts["no-uuid", call] for call in calls)
+
+
 @pytest.mark.parametrize("operation", ["", "storage.object.list"])
 def test_policies_are_asked_as_by_a_download_and_the_operation_is_restored(connection, operation):
     connection.execute("drop policy own on storage.objects")

@@ -543,6 +543,19 @@ def test_embeddings_are_found_by_id_by_path_and_by_bucket_and_path(db, make_docu
     )
 
 
+def test_embeddings_of_an_unknown_model_are_refused_whatever_the_caller_names(
+    db, own_objects_only, make_document
+):
+    """Refused only where a document is found, it would tell of those that are there."""
+    make_document("mine.png", owner_id=ME), make_document("theirs.png")
+    for names in (["mine.png"], ["theirs.png"], ["none.png"], [], None):
+        with (
+            pytest.raises(psycopg.errors.InvalidParameterValue, match="model is 'none'"),
+            as_role(db, "authenticated", {"sub": ME}),
+        ):
+            db.execute("select from public.get_embeddings(names => %s, model => 'none')", [names])
+
+
 def test_callers_learn_how_far_their_objects_are_and_nothing_of_others(
     db, own_objects_only, make_document, make_object
 ):
