@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from shared.errors import SettingsError
 
 # Role -> how its keys begin today. A text with keys of both acts as the first.
 KINDS = {"service_role": "sb_secret_", "anon": "sb_publishable_"}
+LEAST_SECRET = 16  # characters
+PASSWORD = re.compile(r"://[^/?#@]*:[^/?#]*@")  # in an address
 PREFERRED = "default"  # the name that the platform gives a project's first key
 
 
@@ -38,14 +41,36 @@ def checked(key: str, role: str, name: str) -> str:
     return key
 
 
-def unused(secret: str, name: str) -> str:
-    """`secret`; SettingsError where it is a key of the project."""
+def of_its_own(secret: str, name: str) -> str:
+    """`secret`; SettingsError where it is a key of the project, or so short that it can be guessed."""
     if (role := _role(secret)) is not None:
         raise SettingsError(
             f"{name} holds a key that acts as {role!r:.50}. Expected a secret of its own: every role "
             "of the database can read it in pg_net's queue. Without any, `neural-search install` makes one."
         )
+    if len(secret) < LEAST_SECRET:
+        raise SettingsError(
+            f"{name} holds a secret of {len(secret)} characters. Expected at least {LEAST_SECRET}, "
+            "without commas. Without any, `neural-search install` makes one."
+        )
     return secret
+
+
+def users(token: str, name: str) -> str:
+    """`token`; SettingsError where it sees everything."""
+    if _role(token) == "service_role":
+        raise SettingsError(f"{name} holds a key that acts as service_role. Expected a user's access token.")
+    return token
+
+
+def without_secret(text: str, name: str) -> str:
+    """`text`; SettingsError, which doesn't repeat it, where it holds a key or a password."""
+    if _role(text) is not None or PASSWORD.search(text):
+        raise SettingsError(
+            f"{name} holds a key, a token or an address with a password. Expected no secret: errors and logs "
+            "tell it."
+        )
+    return text
 
 
 def one_of(text: str, name: str) -> str:

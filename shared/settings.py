@@ -106,6 +106,9 @@ DEFAULTS: dict[str, str] = {
     "local_jwt_algorithm": "ES256",
 }
 
+# The others may be told in errors and logs.
+SECRETS = ("publishable_key", "secret_key", "user_token", "webhook_secrets", "database_url")
+
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
 CHOICES = {
@@ -137,16 +140,18 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
     if not environ.get("SUPABASE_URL"):
         environ = _stack_environment(environ) | {name: value for name, value in environ.items() if value}
     text = {field: _first(environ, names) or DEFAULTS.get(field, "") for field, names in ENVIRONMENT.items()}
-    url = _url(text["supabase_url"], "SUPABASE_URL")
+    for field in ENVIRONMENT.keys() - set(SECRETS):
+        api_keys.without_secret(text[field], ENVIRONMENT[field][0])
+    url = address(text["supabase_url"], "SUPABASE_URL")
     functions = f"{url}/functions/v1" if url else ""
     return Settings(
         supabase_url=url,
-        public_url=_url(text["public_url"], "SUPABASE_PUBLIC_URL") or url,
+        public_url=address(text["public_url"], "SUPABASE_PUBLIC_URL") or url,
         publishable_key=_key(environ, "publishable_key", "anon"),
         secret_key=_key(environ, "secret_key", "service_role") if not for_callers else Secret(""),
-        user_token=Secret(text["user_token"]),
-        query_url=_url(text["query_url"], "QUERY_URL") or (functions and f"{functions}/query"),
-        embed_url=_url(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
+        user_token=Secret(api_keys.users(text["user_token"], "SUPABASE_USER_TOKEN")),
+        query_url=address(text["query_url"], "QUERY_URL") or (functions and f"{functions}/query"),
+        embed_url=address(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
         storage_transformations=_choice(text, "storage_transformations"),
         page_frame_origins=tuple(_origin(part) for part in _split(text["page_frame_origins"])),
         webhook_secrets=_webhook_secrets(text["webhook_secrets"]),
@@ -160,11 +165,19 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         max_decode_seconds=_positive(text, "max_decode_seconds"),
         max_decode_memory=_positive(text, "max_decode_memory", least=LEAST_DECODE_MEMORY),
         log_level=_choice(text, "log_level"),
-        database_url=Secret(text["database_url"]),
+        database_url=_database_url(text["database_url"]),
         local_data=Path(text["local_data"]).expanduser().resolve(),
         local_port=_port(text["local_port"]),
         local_jwt_algorithm=_choice(text, "local_jwt_algorithm"),
     )
+
+
+def address(text: str, name: str) -> str:
+    """`text` without its last slash; SettingsError for what is no address of HTTP."""
+    parts = _parts(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.netloc):
+        raise SettingsError(f"{name} is {text!r}. Expected an address like https://<ref>.supabase.co.")
+    return text.rstrip("/")
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
@@ -217,7 +230,7 @@ def _split(text: str) -> list[str]:
 
 
 def _webhook_secrets(text: str) -> tuple[Secret, ...]:
-    secrets = tuple(Secret(api_keys.unused(part, "EMBED_WEBHOOK_SECRET")) for part in _split(text))
+    secrets = tuple(Secret(api_keys.of_its_own(part, "EMBED_WEBHOOK_SECRET")) for part in _split(text))
     if len(secrets) > 2:
         raise SettingsError(
             f"EMBED_WEBHOOK_SECRET holds {len(secrets)} values. Give one, or two while rotating."
@@ -225,11 +238,14 @@ def _webhook_secrets(text: str) -> tuple[Secret, ...]:
     return secrets
 
 
-def _url(text: str, name: str) -> str:
-    parts = _parts(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.netloc):
-        raise SettingsError(f"{name} is {text!r}. Expected an address like https://<ref>.supabase.co.")
-    return text.rstrip("/")
+def _database_url(text: str) -> Secret:
+    """An `@` or a `/` in its password would make a part of that the host's name, which errors tell."""
+    authority, _, path = text.partition("://")[2].partition("?")[0].partition("/")
+    if authority.count("@") > 1 or "@" in path:
+        raise SettingsError(
+            "DATABASE_URL has an @ too many, or one after a slash. In a password write %40 for @, %2F for /."
+        )
+    return Secret(text)
 
 
 def _parts(text: str) -> SplitResult:

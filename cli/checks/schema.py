@@ -12,7 +12,7 @@ from cli.checks.policies import policies
 from cli.checks.visibility import visibility
 from cli.installer import former_record, migrations
 from cli.installer.connection import connect
-from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
+from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET, read
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
@@ -189,14 +189,10 @@ def reconciliation(target: Settings) -> str:
 
 
 def vault(target: Settings) -> str:
-    found = dict(
-        fetched(
-            target,
-            "select name, decrypted_secret from vault.decrypted_secrets where name = any(%s)",
-            [[EMBED_URL, WEBHOOK_SECRET]],
-        )
-    )
-    missing = [name for name in (EMBED_URL, WEBHOOK_SECRET) if not found.get(name)]
+    names = (EMBED_URL, WEBHOOK_SECRET)
+    with connect(str(target.database_url)) as database:
+        found = {name: read(database, name) for name in names}
+    missing = [name for name in names if not found[name]]
     if missing:
         raise DatabaseError(f"Missing: {', '.join(missing)}. {INSTALL}")
     if target.webhook_secrets and found[WEBHOOK_SECRET] not in target.webhook_secrets:

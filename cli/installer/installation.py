@@ -54,6 +54,7 @@ def install(
             raise SettingsError(
                 "Where will embed_on_upload answer? Give its address with --embed-url or EMBED_URL."
             )
+        secret = webhook_secret or vault.read(database, vault.WEBHOOK_SECRET)
         for bucket in buckets:
             _require_bucket(database, bucket)
         kept_documents.set_aside(database)
@@ -62,7 +63,6 @@ def install(
         if release_record:
             done.released_rows = former_record.release(database, migrations.known())
         done.former_rows = len(former_record.versions(database, migrations.known()))
-        secret = webhook_secret or vault.read(database, vault.WEBHOOK_SECRET)
         if not secret:
             secret = done.generated = Secret(secrets.token_urlsafe(32))
         done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)

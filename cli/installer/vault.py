@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from cli.installer.connection import Database, column
+from shared import api_keys, settings
+from shared.errors import DatabaseError
 
 EMBED_URL = "neural_search_embed_url"
 WEBHOOK_SECRET = "neural_search_webhook_secret"
@@ -13,9 +17,17 @@ DESCRIPTIONS = {
 
 
 def read(database: Database, name: str) -> str:
-    """The secret, or an empty string where there is none."""
-    found = column(database, "select decrypted_secret from vault.decrypted_secrets where name = %s", [name])
-    return found[0] if found else ""
+    """The secret, or an empty string where there is none.
+
+    SettingsError where an older version, or somebody by hand, has put there another than `install` would;
+    DatabaseError where it can't be decrypted.
+    """
+    found, place = _decrypted(database, name), f"Vault's {name}"
+    if not found:
+        return ""
+    if name == WEBHOOK_SECRET:
+        return api_keys.of_its_own(found, place)
+    return settings.address(api_keys.without_secret(found, place), place)
 
 
 def keep(database: Database, name: str, value: str) -> str:
@@ -24,7 +36,7 @@ def keep(database: Database, name: str, value: str) -> str:
     if not ids:
         database.execute("select vault.create_secret(%s, %s, %s)", [value, name, DESCRIPTIONS[name]])
         return "created"
-    if read(database, name) == value:
+    if _holds(database, name, value):
         return "unchanged"
     database.execute("select vault.update_secret(%s, %s)", [ids[0], value])
     return "updated"
@@ -34,3 +46,21 @@ def empty(database: Database) -> list[str]:
     """Deletes both; the names of those that were there."""
     names = list(DESCRIPTIONS)
     return column(database, "delete from vault.secrets where name = any(%s) returning name", [names])
+
+
+def _decrypted(database: Database, name: str) -> str:
+    query = "select decrypted_secret from vault.decrypted_secrets where name = %s"
+    try:
+        return next((found for found in column(database, query, [name]) if found), "")
+    except (psycopg.DataError, psycopg.InternalError) as error:
+        raise DatabaseError(
+            f"Vault's {name} can't be decrypted, as after a restore into another project. Run `neural-search "
+            "install` with EMBED_URL and EMBED_WEBHOOK_SECRET set, which puts both there anew."
+        ) from error
+
+
+def _holds(database: Database, name: str, value: str) -> bool:
+    try:
+        return _decrypted(database, name) == value
+    except DatabaseError:
+        return False

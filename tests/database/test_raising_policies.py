@@ -236,7 +236,8 @@ def test_a_policy_that_fails_for_the_caller_before_any_object_hides_all_and_is_n
     calls = (
         f"get_embeddings(names => array['{ME}/0.png'])", "list_fingerprints()",
         "recommend_documents('[{\"embedding\": [1,1,1,1,1,1,1,1]}]', collapse => 'duplicates')",
-        "match_documents('[1,1,1,1,1,1,1,1]')", "search_documents('[1,1,1,1,1,1,1,1]', 'secret', diversity => 0.5)",
+        "match_documents('[1,1,1,1,1,1,1,1]')",
+        "search_documents('[1,1,1,1,1,1,1,1]', 'secret', diversity => 0.5)",
     )  # fmt: skip
     counts = {}
     for sub in (ME, "no-uuid"):

@@ -15,7 +15,7 @@ HOSTED = {
     "SUPABASE_URL": "https://ref.supabase.co/",
     "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_a",
     "SUPABASE_SECRET_KEY": "sb_secret_b",
-    "EMBED_WEBHOOK_SECRET": "new, old",
+    "EMBED_WEBHOOK_SECRET": "the-new-secret-of-two, the-old-secret-of-two",
 }
 
 
@@ -33,9 +33,9 @@ def test_legacy_key_names_are_read_and_the_new_ones_preferred():
 
 
 def test_two_webhook_secrets_are_accepted_and_three_refused():
-    assert settings.load(HOSTED).webhook_secrets == ("new", "old")
+    assert settings.load(HOSTED).webhook_secrets == ("the-new-secret-of-two", "the-old-secret-of-two")
     with pytest.raises(SettingsError, match="holds 3 values"):
-        settings.load(HOSTED | {"EMBED_WEBHOOK_SECRET": "a,b,c"})
+        settings.load(HOSTED | {"EMBED_WEBHOOK_SECRET": "a" * 16 + ",b" + "b" * 16 + ",c" + "c" * 16})
 
 
 def test_frame_origins_are_origins_and_nothing_else():
@@ -55,7 +55,7 @@ def test_frame_origins_are_origins_and_nothing_else():
 
 def test_secrets_do_not_show_in_the_repr():
     shown = repr(settings.load(HOSTED | {"DATABASE_URL": "postgresql://u:pw@h/d"}))
-    for secret in ("sb_publishable_a", "sb_secret_b", "new", "old", "pw"):
+    for secret in ("sb_publishable_a", "sb_secret_b", "the-new-secret-of-two", "the-old-secret-of-two", "pw"):
         assert f"'{secret}" not in shown and f":{secret}@" not in shown
 
 
@@ -160,12 +160,66 @@ def test_keys_are_also_read_from_the_maps_that_the_platform_sets():
     assert settings.load(maps, for_callers=True).secret_key == ""
 
 
-@pytest.mark.parametrize("secret", ["sb_secret_hidden", "new, sb_publishable_hidden", token("service_role")])
+@pytest.mark.parametrize(
+    "secret", ["sb_secret_hidden", "the-new-secret-of-two, sb_publishable_hidden", token("service_role")]
+)
 def test_no_key_of_the_project_is_taken_for_the_webhooks_secret(secret: str):
     """Every role of the database can read that one in pg_net's queue."""
     with pytest.raises(SettingsError, match="EMBED_WEBHOOK_SECRET holds a key that acts as") as told:
         settings.load({"SUPABASE_URL": "http://x", "EMBED_WEBHOOK_SECRET": secret})
     assert "hidden" not in str(told.value) and secret not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "secret", ["x", "fifteen-letters", "sixteen--letters,x", "pa55word,with,commas-in-it"]
+)
+def test_a_webhook_secret_that_can_be_guessed_is_refused(secret: str):
+    with pytest.raises(
+        SettingsError, match=r"EMBED_WEBHOOK_SECRET holds (a secret of \d+ characters|3 values)"
+    ):
+        settings.load({"SUPABASE_URL": "http://x", "EMBED_WEBHOOK_SECRET": secret})
+
+
+TOLD = [names[0] for field, names in settings.ENVIRONMENT.items() if field not in settings.SECRETS]
+
+
+@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "sb_secret_hidden",
+        f"{token('service_role')}hidden",
+        "postgresql://postgres:hidden@db.test:5432/postgres",
+        "https://user:hidden@a.test",
+    ],
+)
+def test_no_secret_in_the_wrong_variable_is_told(name: str, value: str):
+    with pytest.raises(
+        SettingsError, match=f"^{name} holds a key, a token or an address with a password"
+    ) as told:
+        settings.load({"SUPABASE_URL": "http://x", name: value})
+    assert "hidden" not in str(told.value)
+
+
+@pytest.mark.parametrize("key", ["sb_secret_hidden", token("service_role")])
+def test_no_secret_key_is_taken_for_a_users_token(key: str):
+    with pytest.raises(SettingsError, match="SUPABASE_USER_TOKEN holds a key that acts as service_role"):
+        settings.load(HOSTED | {"SUPABASE_USER_TOKEN": key})
+
+
+@pytest.mark.parametrize("password", ["hid@den", "hid/den", "h@id/d@en"])
+def test_no_part_of_a_password_is_taken_for_the_databases_host(password: str):
+    """Errors and questions tell the host and the database's name."""
+    with pytest.raises(SettingsError, match="write %40 for @") as told:
+        settings.load(HOSTED | {"DATABASE_URL": f"postgresql://postgres:{password}@db.test:5432/postgres"})
+    assert "den" not in str(told.value)
+    for url in (
+        "postgresql://u:p%40w@h:5432/d?options=a@b",
+        "postgresql:///d?host=/a@b",
+        "host=a password=a@b/c@d",
+        "",
+    ):
+        assert settings.load(HOSTED | {"DATABASE_URL": url}).database_url == url
 
 
 NO_MAPS = ["sb_publishable_a", "[]", "{}", '{"a": "x", "b": "y"}', '"x"', "7", '{"a": 7}', '{"default": {}}']

@@ -23,7 +23,7 @@ ENVIRONMENT = {
     "SUPABASE_URL": "http://supabase.test",
     "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_ours",
     "SUPABASE_SECRET_KEY": "sb_secret_ours",
-    "EMBED_WEBHOOK_SECRET": "current,previous",
+    "EMBED_WEBHOOK_SECRET": "the-current-secret,the-previous-secret",
     "EMBEDDING_MODELS": "colours",
     "MAX_IMAGE_BYTES": "100000",
 }

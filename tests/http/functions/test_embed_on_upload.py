@@ -18,7 +18,8 @@ from shared.runtime.limiter import ConcurrencyLimiter
 from shared.testing import RpcTransport
 
 OBJECT_ID = str(uuid.UUID(int=7))
-HEADERS = {"x-webhook-secret": "current"}
+CURRENT, PREVIOUS = "the-current-secret", "the-previous-secret"
+HEADERS = {"x-webhook-secret": CURRENT}
 WEBHOOK = {
     "type": "INSERT",
     "schema": "storage",
@@ -66,7 +67,7 @@ def test_a_kick_claims_what_is_due(client: FlaskClient, postgrest: RpcTransport)
     assert postgrest.called("claim_embedding_jobs")[0]["max_jobs"] == 3
 
 
-@pytest.mark.parametrize("secret", ["current", "previous"])
+@pytest.mark.parametrize("secret", [CURRENT, PREVIOUS])
 def test_both_secrets_are_accepted_during_rotation(client: FlaskClient, secret: str):
     assert client.post("/", json=WEBHOOK, headers={"x-webhook-secret": secret}).status_code == 200
 
@@ -78,15 +79,15 @@ def test_without_the_secret_nobody_gets_in(
 ):
     answer = client.open(path, method=method, json=WEBHOOK, headers=headers)
     assert (answer.status_code, answer.json["type"]) == (401, "unauthorized")
-    assert "current" not in answer.text and postgrest.calls == []
+    assert CURRENT not in answer.text and postgrest.calls == []
 
 
 def test_no_secret_is_logged_whether_it_fits_or_not(client: FlaskClient, capsys: pytest.CaptureFixture[str]):
-    for secret in ("current", "previous", "a-guess"):
+    for secret in (CURRENT, PREVIOUS, "a-guess"):
         client.post("/", json=WEBHOOK, headers={"x-webhook-secret": secret})
     log = capsys.readouterr().err
     assert OBJECT_ID in log
-    assert not any(secret in log for secret in ("current", "previous", "a-guess"))
+    assert not any(secret in log for secret in (CURRENT, PREVIOUS, "a-guess"))
 
 
 def test_a_function_without_a_secret_refuses_everything(serve: Callable[..., Flask]):

@@ -537,7 +537,7 @@ def test_live_health_and_metrics(client: FlaskClient):
     assert client.get("/live").json == {"status": "ok"}
     assert client.get("/health").json["database"] == {"status": "ok", "active_model": "colours"}
     assert client.get("/metrics").status_code == 401
-    assert client.get("/metrics", headers={"x-webhook-secret": "current"}).status_code == 200
+    assert client.get("/metrics", headers={"x-webhook-secret": "the-current-secret"}).status_code == 200
 
 
 def test_a_missing_setting_is_named(serve: Callable[..., Flask]):

@@ -196,7 +196,7 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch):
 
 def bench(**changes: str) -> Any:
     values = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SECRET_KEY": "sb_secret_x"}
-    values |= {"DATABASE_URL": "postgresql://db", "EMBED_WEBHOOK_SECRET": "s", "LOCAL_DATA": "/nowhere"}
+    values |= {"DATABASE_URL": "postgresql://db", "EMBED_WEBHOOK_SECRET": "s" * 16, "LOCAL_DATA": "/nowhere"}
     return SimpleNamespace(
         settings=settings.load(values | changes), models={embed.CLIP: "clip"}, threads=1, seed=1
     )
