@@ -43,7 +43,10 @@ def load(body: bytes, most_long: int) -> Any:
         return strings.pop(text) if text in strings else whole_or_float(text)
 
     skeleton = _without(body, [piece for piece, _ in long], list(strings))
-    return json.loads(skeleton.decode("utf-8-sig"), parse_float=number)
+    value = json.loads(skeleton.decode("utf-8-sig"), parse_float=number)
+    if strings:
+        raise ValueError("a string beside digits")  # which made another number of its own
+    return value
 
 
 def whole_or_float(text: str) -> int | float:

@@ -43,7 +43,7 @@ class Identity:
         try:
             exp = (api_keys.claims(token) or {"exp": 0}).get("exp")
             return None if exp is None else float(exp)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return 0.0  # not a token that anybody should remember
 
 

@@ -51,6 +51,12 @@ def test_other_long_strings_are_read_as_they_are(text: str):
     assert load(json.dumps({"text": text})) == {"text": text}
 
 
+@pytest.mark.parametrize("text", ['-"{}"', '1"{}"', '"{}"5', '"{}"e5'])
+def test_a_long_string_beside_digits_is_no_json(text: str):
+    with pytest.raises(ValueError, match="beside digits"):
+        load('{"min_similarity":' + text.format("A" * 13_000) + "}")
+
+
 @pytest.mark.parametrize("unit", ["\\n", "\\u0061", "QUJD\\n", "\\/", "QUJDQUJ\\/"])
 def test_strings_of_many_escapes_count_as_the_rest_does(unit: str):
     with pytest.raises(PayloadTooLarge, match="one escape in 16 bytes"):
