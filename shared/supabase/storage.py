@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import IncompleteRead
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import requests
 import urllib3
@@ -228,8 +228,14 @@ def translate(error: Exception) -> StorageError:
         return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
     unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
     if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):
-        return StorageUnavailable(f"Storage can't be reached: {error}")
+        return StorageUnavailable(f"Storage can't be reached: {_cause(error)}")
     return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
+
+
+def _cause(error: Exception) -> Exception:
+    """Without the address that was asked for, which names an object: see `_nameless`."""
+    reasons = (getattr(one, "reason", None) for one in (error, *error.args[:1]))
+    return next((reason for reason in reasons if isinstance(reason, Exception)), error)
 
 
 def _read_object(response: requests.Response, max_bytes: int) -> bytes:
@@ -282,11 +288,13 @@ def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
     Without such a body a gateway before Storage answered, and it speaks of no object.
     """
     body = _error_body(response)
-    text = str(body.get("message") or body.get("error") or f"HTTP {response.status_code}")
+    text = _nameless(
+        str(body.get("message") or body.get("error") or f"HTTP {response.status_code}"), response
+    )
     status = str(body.get("statusCode") or response.status_code)
     code = str(body.get("code") or body.get("error") or status)
     if status.startswith("3"):
-        where = response.headers.get("Location")
+        where = urlsplit(response.headers.get("Location", "")).netloc or "another path"
         return StorageUnavailable(f"Storage sends us on to {where!r} ({status}). Check SUPABASE_URL.")
     if status == "404" and body:
         return ObjectNotFound(f"Storage: {text}. There is no such object or bucket, or you may not read it.")
@@ -303,6 +311,17 @@ def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
     if status.startswith("4"):
         return StorageRefused(f"Storage: {text} ({code}).")
     return StorageError(f"Storage: {text} ({status}).")
+
+
+def _nameless(text: str, response: requests.Response) -> str:
+    """Without the address that was asked for, which some gateways tell.
+
+    A fault's words are kept with all jobs that it stopped, and their uploaders may read them there.
+    """
+    path = urlsplit(response.request.url or "").path.removeprefix("/storage/v1/object/")
+    for told in (path, unquote(path)):
+        text = text.replace(told or "\0", "…")
+    return text
 
 
 def _error_body(response: requests.Response) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -250,6 +251,35 @@ def test_without_an_etag_in_the_answer_the_bytes_themselves_are_compared(
 )
 def test_retry_after_is_a_number_or_a_date_and_never_absurd(header: str | None, wait: int):
     assert retry_after.seconds(header) == wait
+
+
+def answer_of(status: str, body: str = "", *headers: str) -> bytes:
+    lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers, "", body)
+    return "\r\n".join(lines).encode()
+
+
+NAMING = {
+    "nothing": b"",
+    "another address": answer_of(
+        "302 Found", "", "Location: http://login.test/?next=/object/of-grace/her%20cat.png"
+    ),
+    "the path": answer_of(
+        "503 Busy", '{"message": "no upstream for /storage/v1/object/of-grace/her%20cat.png"}'
+    ),
+    "the name": answer_of("503 Busy", '{"message": "no upstream for of-grace/her cat.png"}'),
+}
+
+
+@pytest.mark.parametrize("naming", NAMING)
+def test_a_fault_that_stops_others_jobs_names_no_object(
+    server: Callable[[bytes], tuple[str, list[bytes]]], naming: str
+):
+    """Its words are kept with each of them, where their uploaders read them."""
+    url, _ = server(NAMING[naming])
+    for _attempt in ("answers", "refuses"):
+        with pytest.raises(StorageUnavailable) as told:
+            client(url).download("of-grace", "her cat.png", version="v1", max_bytes=1000)
+        assert not re.search("grace|cat", str(told.value))
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
