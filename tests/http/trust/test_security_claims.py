@@ -30,6 +30,7 @@ DYNAMIC = {
     "neural_search.expected_rows",
     "neural_search.find_matches",
     "neural_search.hidden_by_declaration",
+    "neural_search.policies_work",
     "public.explain_object",
 }
 
