@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ceee8ee847e765d77ac32a1110e4e08e88c3527d2cfac2798b5288a3d4dd8fd8'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '081b5fad4675494da2ce4269cf42eed4181f40dd77572c88ac4853a210aea763'
     ) then
       return;
     end if;
@@ -551,6 +552,10 @@ drop function if exists neural_search.best_score_pool(
 );
 drop function if exists neural_search.find_candidates(
   text, neural_search.example[], neural_search.example[], integer, jsonb, neural_search.search_options
+);
+drop function if exists neural_search.best_scored(
+  bigint[], double precision, neural_search.example[], neural_search.example[], integer, jsonb,
+  neural_search.search_options
 );
 
 
@@ -2854,12 +2859,13 @@ comment on function neural_search.set_for_search is
 
 
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
--- are wanted; for words $3 is their weight, $4 the query's lexemes.
+-- are wanted; for words $3 is their weight, $4 the query's lexemes. Without a query, reading all there are needs neither.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
   matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
     'd.object_id, d.object_version';
+  first_ones constant text := case when search.query is not null then ' order by similarity desc, d.id limit $2' end;
 begin
   return format(
     case way
@@ -2874,7 +2880,7 @@ begin
       -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
       -- would be computed beside it, from vectors read twice.
       when 'documents' then
-        '%1$s from neural_search.documents as d where d.model = %2$L%3$s order by similarity desc, d.id limit $2'
+        '%1$s from neural_search.documents as d where d.model = %2$L%3$s%9$s'
       -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
       when 'objects' then
         'with visible as materialized ('
@@ -2882,7 +2888,7 @@ begin
         ') %1$s from visible cross join lateral ('
         ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
         ' and d.object_version = visible.version%3$s offset 0'
-        ') as d order by similarity desc, d.id limit $2'
+        ') as d%9$s'
       -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
       -- buckets where everybody may search. Offset 0 as above.
       when 'visible' then
@@ -2893,7 +2899,7 @@ begin
         ' union all'
         ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
         ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
-        ') %1$s from found as d order by similarity desc, d.id limit $2'
+        ') %1$s from found as d%9$s'
       -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
       when 'words' then
         'select d.* from ('
@@ -2907,7 +2913,7 @@ begin
         ')) / cardinality($4) desc, d.id limit $2'
     end,
     matches, search.model, search.conditions, search.dimensions, neural_search.lsh_length(search.dimensions),
-    search.objects, search.read_lexemes::text, search.floor
+    search.objects, search.read_lexemes::text, search.floor, first_ones
   );
 end
 $$;
@@ -2959,7 +2965,7 @@ begin
   -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
   perform set_config('neural_search.prepared', 'off', true);
   return neural_search.find_matches(
-    search, case when way = 'objects' or way = 'documents' and search.narrowing = '' then 'visible' else way end, depth
+    search, case when way in ('documents', 'objects') then neural_search.exact_way(search) else way end, depth
   );
 end
 $$;
@@ -3078,6 +3084,36 @@ comment on function neural_search.walked is
   'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index.';
 
 
+create or replace function neural_search.exact_way(search neural_search.search) returns text
+language plpgsql stable set search_path = '' as $$
+begin
+  return case
+    when search.declared or neural_search.expected_matches(search) < neural_search.expected_objects() / 20 then 'documents'
+    -- A filter that leaves more would have can_see asked for each of them.
+    when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
+    when neural_search.public_buckets() <> '{}' then 'documents'
+    else 'objects'
+  end;
+end
+$$;
+comment on function neural_search.exact_way is 'How all that the caller may see and that a search wants is read.';
+
+
+-- Not an array: beyond work_mem these are kept on the disk.
+create or replace function neural_search.visible_ids(search neural_search.search) returns setof bigint
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  without_query neural_search.search := search;
+begin
+  without_query.query = null;
+  return query execute format(
+    'select f.id from (%s) as f', neural_search.search_statement(without_query, neural_search.exact_way(search))
+  ) using search.query;
+end
+$$;
+comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
+
+
 -- One way, in three steps, of which most searches take one. How long each takes depends on the planner's
 -- expectations and the table's size; the results don't.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
@@ -3100,19 +3136,7 @@ begin
   end if;
 
   -- 3. All that the caller may see, read exactly.
-  if narrowed < total / 20 or search.declared then
-    return neural_search.find_matches(search, 'documents', depth);
-  end if;
-  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy fail only now
-  return neural_search.find_matches(
-    search,
-    case
-      when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
-      when neural_search.public_buckets() <> '{}' then 'documents'
-      else 'objects'
-    end,
-    depth
-  );
+  return neural_search.find_matches(search, neural_search.exact_way(search), depth);
 end
 $$;
 comment on function neural_search.nearest is
@@ -4761,23 +4785,22 @@ comment on function neural_search.list_around is
   'The nearest to one direction, from the vectors'' index; its reach is null where that brings too few.';
 
 
+-- In one pass that holds no more than the results: what is compared is sorted, which takes to the disk beyond work_mem.
 -- A policy that fails only now: as in find_matches.
 create or replace function neural_search.best_scored(
-  ids bigint[], reach double precision, likes neural_search.example[], unlikes neural_search.example[], wanted integer,
-  page_after jsonb, options neural_search.search_options
+  search neural_search.search, ids bigint[], reach double precision, likes neural_search.example[],
+  unlikes neural_search.example[], wanted integer, page_after jsonb, options neural_search.search_options
 ) returns neural_search.candidate[]
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
 declare
   has_likes constant boolean := cardinality(likes) > 0;
+  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
   dimensions constant integer := extensions.vector_dims((likes || unlikes)[1].embedding);
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
-  candidates neural_search.candidate[];
-  matches neural_search.match[];
-  seen bigint[];
 begin
-  begin
+  return array(
     with examples as materialized (
       select e.place, e.weight, e.embedding, true as is_like from unnest(likes) as e
       union all
@@ -4794,7 +4817,12 @@ begin
     compared as (
       select d.id, d.object_id, d.object_version, by_examples.*,
         coalesce(by_examples.liked > coalesce(by_examples.unliked, '-Infinity'), false) as is_liked
-      from neural_search.documents as d
+      from (
+        select unnest(ids) as id
+        union all
+        select v.id from neural_search.visible_ids(search) as v (id) where ids is null
+      ) as listed
+      cross join lateral (select * from neural_search.documents as one where one.id = listed.id offset 0) as d
       -- Into memory once: each comparison would read it from the table's wide values.
       cross join lateral (select extensions.subvector(d.embedding, 1, dimensions) as embedding offset 0) as one
       cross join lateral (
@@ -4806,7 +4834,7 @@ begin
           select x.*, x.embedding operator(extensions.<=>) one.embedding as distance from examples as x offset 0
         ) as e
       ) as by_examples
-      where d.id = any (ids)
+      where listed.id <> all (left_out)
     ),
     scored as (
       select c.id, c.object_id, c.object_version, c.similarity, c.nearest, r.relevance,
@@ -4823,34 +4851,40 @@ begin
         or case when has_likes then c.is_liked and c.liked >= reach
           else -c.unliked >= reach - 1e-6 * heaviest end -- as exact as the directions' mean
       )
-    ),
-    kept as (
+    )
+    select row(
+      k.id, k.similarity, k.confidence, k.score, k.relevance, case when has_likes then k.nearest end
+    )::neural_search.candidate
+    from (
       select s.* from scored as s
       where neural_search.is_confident(s.confidence, options.min_confidence)
         and (page_after is null or s.score < after_score or s.score = after_score and s.id > after_id)
-      order by s.score desc, s.id
-    )
-    select
-      array_agg(row(
-        k.id, k.similarity, k.confidence, k.score, k.relevance, case when has_likes then k.nearest end
-      )::neural_search.candidate),
-      array_agg(row(k.id, k.similarity, k.object_id, k.object_version, k.score, null)::neural_search.match)
-      into candidates, matches
-    from kept as k;
-  exception when query_canceled or assert_failure or others then
-    perform neural_search.check_failure(sqlstate);
-    if current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
-    end if;
-    perform set_config('neural_search.prepared', 'off', true);
-    return neural_search.best_scored(ids, reach, likes, unlikes, wanted, page_after, options);
-  end;
-  seen = array(select s.id from unnest(neural_search.seen_among(matches, wanted, 0)) as s);
-  return array(select c from unnest(candidates) as c where c.id = any (seen) order by c.score desc, c.id);
+      order by s.score desc, s.id offset 0
+    ) as k
+    -- As in seen_among, of no more than are wanted.
+    where case when current_setting('neural_search.prepared', true) = 'on'
+      then
+        coalesce((
+          select true from neural_search.live_objects() as o
+          where o.id = k.object_id and coalesce(o.version, '') = k.object_version
+        ), false)
+        or neural_search.is_public(k.object_id, k.object_version)
+      else neural_search.can_see(k.object_id, k.object_version)
+    end
+    limit wanted
+  );
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  if current_setting('neural_search.prepared', true) <> 'on' then
+    raise; -- can_see hides objects that a policy fails on: this failure is our own
+  end if;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.best_scored(search, ids, reach, likes, unlikes, wanted, page_after, options);
 end
 $$;
 comment on function neural_search.best_scored is
-  'Of these documents those after the page that score best, as far as the reach proves that no other does, best first.';
+  'Of these documents, or of all, those after the page that score best, as far as the reach proves that no other does, '
+  'best first.';
 
 
 -- One list of the nearest for each direction: a document in none of them has at most the greatest reach of all. So
@@ -4905,9 +4939,10 @@ begin
       continue;
     end if;
     best = neural_search.best_scored(
+      search,
       array(
         select distinct s.id from unnest(lists) as l, unnest(l.ids, l.scores) as s (id, score)
-        where s.score >= greatest(beyond, last_needed) and s.id <> all (left_out)
+        where s.score >= greatest(beyond, last_needed)
       ),
       greatest(beyond, last_needed), likes, unlikes, wanted, page_after, options
     );
@@ -4967,14 +5002,7 @@ begin
     best = neural_search.best_by_lists(search, directions, floors, likes, unlikes, wanted, depth, page_after, options);
   end if;
   if best is null then
-    search.strategy = 'exact';
-    best = neural_search.best_scored(
-      array(
-        select m.id from unnest(neural_search.nearest(search, 50000000)) as m -- all there are
-        where m.id <> all (neural_search.stored_ids(likes || unlikes))
-      ),
-      '-Infinity', likes, unlikes, wanted, page_after, options
-    );
+    best = neural_search.best_scored(search, null, '-Infinity', likes, unlikes, wanted, page_after, options);
   end if;
   former = neural_search.set_for_search(former);
   perform neural_search.log_failures();
@@ -5105,8 +5133,8 @@ declare
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
-    expected_objects, walked, nearest, find_public, find_seen, state_of, read_search, following, find_page, find_similar,
-    described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
+    expected_objects, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
+    find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, check_json, has_common_numbers, are_duplicates,
     last_document_id, check_example, read_vector,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
@@ -5169,6 +5197,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'ceee8ee847e765d77ac32a1110e4e08e88c3527d2cfac2798b5288a3d4dd8fd8', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '081b5fad4675494da2ce4269cf42eed4181f40dd77572c88ac4853a210aea763', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -56,23 +56,22 @@ comment on function neural_search.list_around is
   'The nearest to one direction, from the vectors'' index; its reach is null where that brings too few.';
 
 
+-- In one pass that holds no more than the results: what is compared is sorted, which takes to the disk beyond work_mem.
 -- A policy that fails only now: as in find_matches.
 create or replace function neural_search.best_scored(
-  ids bigint[], reach double precision, likes neural_search.example[], unlikes neural_search.example[], wanted integer,
-  page_after jsonb, options neural_search.search_options
+  search neural_search.search, ids bigint[], reach double precision, likes neural_search.example[],
+  unlikes neural_search.example[], wanted integer, page_after jsonb, options neural_search.search_options
 ) returns neural_search.candidate[]
 language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
 declare
   has_likes constant boolean := cardinality(likes) > 0;
+  left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
   heaviest constant double precision := (select max(e.weight) from unnest(likes || unlikes) as e);
   dimensions constant integer := extensions.vector_dims((likes || unlikes)[1].embedding);
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
-  candidates neural_search.candidate[];
-  matches neural_search.match[];
-  seen bigint[];
 begin
-  begin
+  return array(
     with examples as materialized (
       select e.place, e.weight, e.embedding, true as is_like from unnest(likes) as e
       union all
@@ -89,7 +88,12 @@ begin
     compared as (
       select d.id, d.object_id, d.object_version, by_examples.*,
         coalesce(by_examples.liked > coalesce(by_examples.unliked, '-Infinity'), false) as is_liked
-      from neural_search.documents as d
+      from (
+        select unnest(ids) as id
+        union all
+        select v.id from neural_search.visible_ids(search) as v (id) where ids is null
+      ) as listed
+      cross join lateral (select * from neural_search.documents as one where one.id = listed.id offset 0) as d
       -- Into memory once: each comparison would read it from the table's wide values.
       cross join lateral (select extensions.subvector(d.embedding, 1, dimensions) as embedding offset 0) as one
       cross join lateral (
@@ -101,7 +105,7 @@ begin
           select x.*, x.embedding operator(extensions.<=>) one.embedding as distance from examples as x offset 0
         ) as e
       ) as by_examples
-      where d.id = any (ids)
+      where listed.id <> all (left_out)
     ),
     scored as (
       select c.id, c.object_id, c.object_version, c.similarity, c.nearest, r.relevance,
@@ -118,34 +122,40 @@ begin
         or case when has_likes then c.is_liked and c.liked >= reach
           else -c.unliked >= reach - 1e-6 * heaviest end -- as exact as the directions' mean
       )
-    ),
-    kept as (
+    )
+    select row(
+      k.id, k.similarity, k.confidence, k.score, k.relevance, case when has_likes then k.nearest end
+    )::neural_search.candidate
+    from (
       select s.* from scored as s
       where neural_search.is_confident(s.confidence, options.min_confidence)
         and (page_after is null or s.score < after_score or s.score = after_score and s.id > after_id)
-      order by s.score desc, s.id
-    )
-    select
-      array_agg(row(
-        k.id, k.similarity, k.confidence, k.score, k.relevance, case when has_likes then k.nearest end
-      )::neural_search.candidate),
-      array_agg(row(k.id, k.similarity, k.object_id, k.object_version, k.score, null)::neural_search.match)
-      into candidates, matches
-    from kept as k;
-  exception when query_canceled or assert_failure or others then
-    perform neural_search.check_failure(sqlstate);
-    if current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
-    end if;
-    perform set_config('neural_search.prepared', 'off', true);
-    return neural_search.best_scored(ids, reach, likes, unlikes, wanted, page_after, options);
-  end;
-  seen = array(select s.id from unnest(neural_search.seen_among(matches, wanted, 0)) as s);
-  return array(select c from unnest(candidates) as c where c.id = any (seen) order by c.score desc, c.id);
+      order by s.score desc, s.id offset 0
+    ) as k
+    -- As in seen_among, of no more than are wanted.
+    where case when current_setting('neural_search.prepared', true) = 'on'
+      then
+        coalesce((
+          select true from neural_search.live_objects() as o
+          where o.id = k.object_id and coalesce(o.version, '') = k.object_version
+        ), false)
+        or neural_search.is_public(k.object_id, k.object_version)
+      else neural_search.can_see(k.object_id, k.object_version)
+    end
+    limit wanted
+  );
+exception when query_canceled or assert_failure or others then
+  perform neural_search.check_failure(sqlstate);
+  if current_setting('neural_search.prepared', true) <> 'on' then
+    raise; -- can_see hides objects that a policy fails on: this failure is our own
+  end if;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.best_scored(search, ids, reach, likes, unlikes, wanted, page_after, options);
 end
 $$;
 comment on function neural_search.best_scored is
-  'Of these documents those after the page that score best, as far as the reach proves that no other does, best first.';
+  'Of these documents, or of all, those after the page that score best, as far as the reach proves that no other does, '
+  'best first.';
 
 
 -- One list of the nearest for each direction: a document in none of them has at most the greatest reach of all. So
@@ -200,9 +210,10 @@ begin
       continue;
     end if;
     best = neural_search.best_scored(
+      search,
       array(
         select distinct s.id from unnest(lists) as l, unnest(l.ids, l.scores) as s (id, score)
-        where s.score >= greatest(beyond, last_needed) and s.id <> all (left_out)
+        where s.score >= greatest(beyond, last_needed)
       ),
       greatest(beyond, last_needed), likes, unlikes, wanted, page_after, options
     );
@@ -262,14 +273,7 @@ begin
     best = neural_search.best_by_lists(search, directions, floors, likes, unlikes, wanted, depth, page_after, options);
   end if;
   if best is null then
-    search.strategy = 'exact';
-    best = neural_search.best_scored(
-      array(
-        select m.id from unnest(neural_search.nearest(search, 50000000)) as m -- all there are
-        where m.id <> all (neural_search.stored_ids(likes || unlikes))
-      ),
-      '-Infinity', likes, unlikes, wanted, page_after, options
-    );
+    best = neural_search.best_scored(search, null, '-Infinity', likes, unlikes, wanted, page_after, options);
   end if;
   former = neural_search.set_for_search(former);
   perform neural_search.log_failures();

@@ -208,12 +208,13 @@ comment on function neural_search.set_for_search is
 
 
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
--- are wanted; for words $3 is their weight, $4 the query's lexemes.
+-- are wanted; for words $3 is their weight, $4 the query's lexemes. Without a query, reading all there are needs neither.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
   matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
     'd.object_id, d.object_version';
+  first_ones constant text := case when search.query is not null then ' order by similarity desc, d.id limit $2' end;
 begin
   return format(
     case way
@@ -228,7 +229,7 @@ begin
       -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
       -- would be computed beside it, from vectors read twice.
       when 'documents' then
-        '%1$s from neural_search.documents as d where d.model = %2$L%3$s order by similarity desc, d.id limit $2'
+        '%1$s from neural_search.documents as d where d.model = %2$L%3$s%9$s'
       -- Offset 0 keeps the planner from hashing all documents, having asked the policy for each.
       when 'objects' then
         'with visible as materialized ('
@@ -236,7 +237,7 @@ begin
         ') %1$s from visible cross join lateral ('
         ' select * from neural_search.documents as d where d.object_id = visible.id and d.model = %2$L'
         ' and d.object_version = visible.version%3$s offset 0'
-        ') as d order by similarity desc, d.id limit $2'
+        ') as d%9$s'
       -- For where nothing is prepared: our policy asks can_see for each of visible_objects, and for all documents in
       -- buckets where everybody may search. Offset 0 as above.
       when 'visible' then
@@ -247,7 +248,7 @@ begin
         ' union all'
         ' select d.* from neural_search.documents as d where d.model = %2$L%3$s'
         ' and d.bucket_id = any ((select neural_search.public_buckets())::text[])'
-        ') %1$s from found as d order by similarity desc, d.id limit $2'
+        ') %1$s from found as d%9$s'
       -- By score; a document that has none of the words that are read isn't found. Offset 0 as above.
       when 'words' then
         'select d.* from ('
@@ -261,7 +262,7 @@ begin
         ')) / cardinality($4) desc, d.id limit $2'
     end,
     matches, search.model, search.conditions, search.dimensions, neural_search.lsh_length(search.dimensions),
-    search.objects, search.read_lexemes::text, search.floor
+    search.objects, search.read_lexemes::text, search.floor, first_ones
   );
 end
 $$;
@@ -313,7 +314,7 @@ begin
   -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
   perform set_config('neural_search.prepared', 'off', true);
   return neural_search.find_matches(
-    search, case when way = 'objects' or way = 'documents' and search.narrowing = '' then 'visible' else way end, depth
+    search, case when way in ('documents', 'objects') then neural_search.exact_way(search) else way end, depth
   );
 end
 $$;
@@ -432,6 +433,36 @@ comment on function neural_search.walked is
   'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index.';
 
 
+create or replace function neural_search.exact_way(search neural_search.search) returns text
+language plpgsql stable set search_path = '' as $$
+begin
+  return case
+    when search.declared or neural_search.expected_matches(search) < neural_search.expected_objects() / 20 then 'documents'
+    -- A filter that leaves more would have can_see asked for each of them.
+    when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
+    when neural_search.public_buckets() <> '{}' then 'documents'
+    else 'objects'
+  end;
+end
+$$;
+comment on function neural_search.exact_way is 'How all that the caller may see and that a search wants is read.';
+
+
+-- Not an array: beyond work_mem these are kept on the disk.
+create or replace function neural_search.visible_ids(search neural_search.search) returns setof bigint
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  without_query neural_search.search := search;
+begin
+  without_query.query = null;
+  return query execute format(
+    'select f.id from (%s) as f', neural_search.search_statement(without_query, neural_search.exact_way(search))
+  ) using search.query;
+end
+$$;
+comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
+
+
 -- One way, in three steps, of which most searches take one. How long each takes depends on the planner's
 -- expectations and the table's size; the results don't.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
@@ -454,19 +485,7 @@ begin
   end if;
 
   -- 3. All that the caller may see, read exactly.
-  if narrowed < total / 20 or search.declared then
-    return neural_search.find_matches(search, 'documents', depth);
-  end if;
-  search.narrowing = ''; -- it leaves too many to ask can_see for each, should a policy fail only now
-  return neural_search.find_matches(
-    search,
-    case
-      when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
-      when neural_search.public_buckets() <> '{}' then 'documents'
-      else 'objects'
-    end,
-    depth
-  );
+  return neural_search.find_matches(search, neural_search.exact_way(search), depth);
 end
 $$;
 comment on function neural_search.nearest is

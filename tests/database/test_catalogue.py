@@ -76,6 +76,7 @@ HELPERS = {
     "neural_search.declared_values",
     "neural_search.described",
     "neural_search.diversified",
+    "neural_search.exact_way",
     "neural_search.expected_matches",
     "neural_search.expected_objects",
     "neural_search.expected_rows",
@@ -129,6 +130,7 @@ HELPERS = {
     "neural_search.state_of",
     "neural_search.stored_ids",
     "neural_search.text_configuration",
+    "neural_search.visible_ids",
     "neural_search.visible_objects",
     "neural_search.walked",
     "neural_search.weighted_mean",
@@ -202,7 +204,7 @@ def test_every_view_reads_as_its_caller(catalogue):
 
 ASKING = (
     "best_scored", "can_see", "declared_values", "described", "find_matches", "find_seen", "policies_work",
-    "seen_among", "visible_objects",
+    "seen_among", "visible_ids", "visible_objects",
 )  # fmt: skip
 INLINED = {
     "neural_search.copied_columns",

@@ -1,10 +1,14 @@
-"""Pages far down: a search says how deep is too deep, instead of holding everything in memory."""
+"""A search holds no list of all documents: it takes them to the disk, or says how deep is too deep."""
 
 from __future__ import annotations
 
+import sys
+
+import psutil
 import psycopg
 import pytest
 from support.databases import Clone, Connection
+from support.process_use import Use, measured
 
 NUMBER = 50_004  # as the search looks at 12,501 first, and then at four times as many
 PAGE = """
@@ -50,3 +54,21 @@ def test_a_page_below_fifty_thousand_results_is_refused_with_the_remedy(equals):
         page()
     assert "by filter" in error.value.diag.message_hint
     assert page(prefix="1") == page(threshold=0.7) == (0,)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="process_use needs /proc")
+def test_comparing_everything_by_the_best_score_holds_no_list_of_it(equals):
+    """Each document, as a match in an array, took 960 bytes; what is sorted may take work_mem."""
+
+    def recommend() -> None:
+        rows = equals.execute(
+            "select id from public.recommend_documents(%s, strategy => 'best_score', match_count => 10)",
+            ['[{"embedding": [1, 0]}, {"embedding": [0, 1]}]'],
+        ).fetchall()
+        assert rows == [(number,) for number in range(1, 11)]
+
+    equals.execute("set work_mem = '256kB'")
+    recommend()  # caches are filled
+    with measured(psutil.Process(equals.info.backend_pid), Use()) as use:
+        recommend()
+    assert use.bytes < 200 * NUMBER

@@ -33,3 +33,7 @@ drop function if exists neural_search.best_score_pool(
 drop function if exists neural_search.find_candidates(
   text, neural_search.example[], neural_search.example[], integer, jsonb, neural_search.search_options
 );
+drop function if exists neural_search.best_scored(
+  bigint[], double precision, neural_search.example[], neural_search.example[], integer, jsonb,
+  neural_search.search_options
+);
