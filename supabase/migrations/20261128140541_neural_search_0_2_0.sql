@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ceee8ee847e765d77ac32a1110e4e08e88c3527d2cfac2798b5288a3d4dd8fd8'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '081b5fad4675494da2ce4269cf42eed4181f40dd77572c88ac4853a210aea763'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c44ba40ba50d8ef34e40273ce0bae4147765aa1f19f76fbb6eefef0ee84cca2c'
     ) then
       return;
     end if;
@@ -5196,8 +5195,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'ceee8ee847e765d77ac32a1110e4e08e88c3527d2cfac2798b5288a3d4dd8fd8', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '081b5fad4675494da2ce4269cf42eed4181f40dd77572c88ac4853a210aea763', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c44ba40ba50d8ef34e40273ce0bae4147765aa1f19f76fbb6eefef0ee84cca2c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
