@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from PIL import Image
@@ -16,6 +16,7 @@ LEAST_SHOWN = 0.5  # of the rows; less isn't the picture any more
 JPEG_END = b"\xff\xd9"
 GREY = 128  # of blocks that libjpeg makes up
 BLOCK = 8  # pixels, the least side of such a block
+BAND = 64  # rows
 Open = Callable[[bytes], ImageFile]  # the file, with some bytes appended
 
 
@@ -46,14 +47,20 @@ def load(open_: Open, name: str, error: Exception) -> tuple[Image.Image, float]:
 def _load(open_: Open) -> tuple[Image.Image, list[int]]:
     """The picture, and the rows that the decoder left as they were: black in one copy, white in the other."""
     black, white = (_loaded_over(open_(b""), value) for value in (0, 255))
-    first, second = (image.tobytes() for image in (black, white))
-    if 0 in black.size:
-        return black, []
-    stride = len(first) // black.size[1]
-    starts = range(0, len(first), stride)
-    return black, [
-        row for row, at in enumerate(starts) if first[at : at + stride] != second[at : at + stride]
-    ]
+    return black, [*_differing(black, white)]
+
+
+def _differing(one: Image.Image, other: Image.Image) -> Iterator[int]:
+    """The rows in which they differ, some at a time: as a whole, their bytes take as much memory again."""
+    width, height = one.size
+    for top in range(0, height, BAND):
+        box = (0, top, width, min(top + BAND, height))
+        first, second = (image.crop(box).tobytes() for image in (one, other))
+        stride = len(first) // (box[3] - top)
+        for row in range(top, box[3]):
+            at = (row - top) * stride
+            if first[at : at + stride] != second[at : at + stride]:
+                yield row
 
 
 def _loaded_over(image: ImageFile, value: int) -> Image.Image:
