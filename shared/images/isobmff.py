@@ -16,7 +16,9 @@ SEQUENCES = {b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"}
 BEYOND_LIBHEIF = {
     "exceeds the maximum image size": "HEIF whose coded picture is much larger than the one it shows",
     "double references": "HEIF that refers to one picture several times",
+    "Security limit exceeded": "HEIF of more parts than its decoder takes",
 }
+OUT_OF_MEMORY = re.compile(r"Allocating \d+ bytes failed")  # libheif's message
 # Type of an item that isn't decoded -> how it is compressed.
 CODECS = {
     b"unci": "uncompressed",

@@ -15,6 +15,7 @@ ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 HIERARCHICAL = {0xC5, 0xC6, 0xCD, 0xCE}
+LS = 0xF7  # JPEG-LS's frame
 NOTES = {*range(0xE0, 0xF0), 0xFE}  # application segments and comments
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 # In a scan's data FF is followed by 00, or by a restart marker. To match the FFs that may come before it
@@ -55,7 +56,7 @@ def clean(data: bytes) -> bytes:
                 f"The JPEG refines itself in more than {MAX_SCANS} scans. "
                 "Save it anew as a plain JPEG and upload it again."
             )
-        if one.marker in FRAMES:
+        if one.marker in FRAMES or one.marker == LS:
             _check_frame(one.marker, data[one.content])
         if one.marker in NOTES:
             head = data[one.content : min(one.content + 14, one.end)]
@@ -77,6 +78,8 @@ def _matters(marker: int, head: bytes) -> bool:
 def _check_frame(marker: int, precision: int) -> None:
     if marker in LOSSLESS:
         raise UnsupportedImage.variant("Lossless JPEG")
+    if marker == LS:
+        raise UnsupportedImage.variant("JPEG-LS")
     if marker in HIERARCHICAL:
         raise UnsupportedImage.variant("Hierarchical JPEG")
     if precision != 8:

@@ -14,7 +14,6 @@ MAX_PREVIEWS = 64  # places tried; now and then a sensor's noise looks like one
 LEAST_SHARE = 0.8  # of the sensor's longer side
 LEAST_SIDE = 1600  # pixels, where the sensor's size can't be told
 HEAD = 64 * 1024  # bytes in which a CR3 tells of its picture
-SIDES = (2, 3)  # Panasonic's tags for the sensor's
 FUJI_SIZE, MAX_ENTRIES = 0x111, 256
 # A file's first bytes, or its maker's name -> its type
 TYPES = (
@@ -62,7 +61,7 @@ def _previews(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _sides(tags: tiff.Tags) -> list[int]:
-    return [tags[tag] for tag in (*SIDES, tiff.WIDTH, tiff.LENGTH) if isinstance(tags.get(tag), int)]
+    return [tags[tag] for tag in (*tiff.SENSOR, tiff.WIDTH, tiff.LENGTH) if isinstance(tags.get(tag), int)]
 
 
 def _sides_in_head(data: bytes) -> list[int]:

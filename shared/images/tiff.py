@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from PIL import ImagePalette
-from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR = 274, 277, 284
@@ -19,9 +19,16 @@ FLOAT = 3  # sample format
 RAW_PHOTOMETRICS = {32803, 34892}  # colour filter array, linear raw
 RAW_COMPRESSIONS = {32767, 32770, 34713, 65535}  # Sony's, Samsung's, Nikon's, Pentax's
 PHOTOMETRICS = {5: "CMYK", 6: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32844: "LogL", 32845: "LogLuv"}
-COMPRESSIONS = {34712: "JPEG 2000", 34887: "LERC", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}
+COMPRESSIONS = {34712: "JPEG 2000", 34887: "LERC", 34933: "PNG", 34934: "JPEG XR", 50001: "WebP"}
+COMPRESSIONS |= {50002: "JPEG XL", 52546: "JPEG XL"}
 PHASE_ONE = (b"IIII", b"MMMM")  # behind the first eight bytes
 MAX_DIRECTORIES = 32
+SENSOR = (2, 3)  # Panasonic's tags for its sides
+# All that is read of a directory: of millions of values, each in a tag that nobody needs takes seconds.
+READ = {
+    *(WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, TILE_OFFSETS, SUB_IFDS, FORMAT),
+    *(MAKE, DNG_VERSION, *SENSOR),
+}
 Tags = dict[int, Any]
 
 
@@ -54,7 +61,7 @@ def _directory(data: bytes, place: int, big: bool) -> Tags:
         file = BytesIO(data)
         file.seek(place)
         directory.load(file)
-        found = {tag: directory[tag] for tag in [*directory] if tag < 34000 or tag == DNG_VERSION}
+        found = {tag: directory[tag] for tag in READ if tag in directory}
         return found | {-1: directory.next or 0}
     except Exception:  # as every reader of a stranger's bytes
         return {}
@@ -107,8 +114,10 @@ def refusal(data: bytes, error: Exception) -> str | None:
         layout = " in tiles" if TILE_OFFSETS in tags else ""
         space = PHOTOMETRICS.get(photometric, f"photometric interpretation {photometric}")
         return f"TIFF in {space} with {tags.get(SAMPLES, 1)} samples of {depth} bits{layout}"
-    compression = COMPRESSIONS.get(tags.get(COMPRESSION, 1))
-    return f"TIFF compressed with {compression}" if compression else None
+    number = tags.get(COMPRESSION, 1)
+    if number in COMPRESSIONS:
+        return f"TIFF compressed with {COMPRESSIONS[number]}"
+    return f"TIFF with compression {number}" if number not in COMPRESSION_INFO else None
 
 
 def _all(value: Any) -> tuple[Any, ...]:
