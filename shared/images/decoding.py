@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ TURNS = {
 
 SPARE = 2  # a reduced picture keeps so many times the side asked for: resized, it looks the same
 LARGEST_STEP = 16
+MOST_PIXELS = 25_000_000  # of a reduced picture: the process that asks has it in memory twice
 BAND = 64  # rows
 
 ON_THEIR_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -64,52 +65,83 @@ class Decode(Protocol):
 def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None = None) -> DecodedImage:
     """The picture in `data`, or the ImageError that says why there is none.
 
-    With `min_side`, a large image may come out smaller, but with no side shorter than that: that takes a
-    fraction of the time for a JPEG, and a fraction of the memory for the others.
+    With `min_side`, a large image may come out smaller: that takes a fraction of the time for a JPEG, and a
+    fraction of the memory for the others. No side is then shorter than that, but of long pictures, which
+    would have more than MOST_PIXELS.
     """
     check_bytes(data, max_bytes)
     name = formats.identify(data)
-    mime_type, turn = "image/vnd.microsoft.icon" if name == "ICO" else "", None
     with _translated(name, data):
-        if name == "RAW" or (name == "TIFF" and tiff.is_raw(data)):
-            mime_type = raw.mime_type(data)
-            name, (data, turn) = "JPEG", raw.preview(data)
-        if name == "ICO":
-            data, is_png = ico.largest(data)
-            name = "PNG" if is_png else name
-            if not is_png:
-                check_size(ico.size(data), max_pixels)
-    if size := isobmff.size(data) if name in ("AVIF", "HEIF") else webp.size(data) or bmp.size(data):
+        file = _unwrapped(name, data)
+    with _translated(file.name, file.data):
+        return _decoded(file, max_pixels, min_side)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """The file that holds the pixels: the one given, or one within it."""
+
+    name: str  # of its format
+    data: bytes
+    mime_type: str = ""  # of the one given, where that is another
+    turn: int | None = None  # EXIF's orientation, where the one given has it
+
+
+def _unwrapped(name: str, data: bytes) -> _File:
+    if name == "RAW" or (name == "TIFF" and tiff.is_raw(data)):
+        preview, turn = raw.preview(data)
+        return _File(name="JPEG", data=preview, mime_type=raw.mime_type(data), turn=turn)
+    if name == "ICO":
+        picture, is_png = ico.largest(data)
+        return _File(name="PNG" if is_png else "ICO", data=picture, mime_type=mime_types.FORMATS["ICO"])
+    return _File(name=name, data=data)
+
+
+def _decoded(file: _File, max_pixels: int, min_side: int | None) -> DecodedImage:
+    name, turn = file.name, file.turn
+    if size := _told_size(name, file.data):
         check_size(size, max_pixels)
-    profile = png.profile(data) if name == "PNG" else b""
-    data = _cleaned(name, data)
+    profile = png.profile(file.data) if name == "PNG" else b""
+    data = _cleaned(name, file.data)
     image = _opened(name, data)
     check_size(image.size, max_pixels)
     width, height = image.size
-    mime_type = mime_type or getattr(image, "custom_mimetype", None) or mime_types.FORMATS[name]
+    mime_type = file.mime_type or getattr(image, "custom_mimetype", None) or mime_types.FORMATS[name]
     with _translated(name, data, image.size):
         loaded, shown = _loaded(image, name, data, min_side)
         turn = turn or (1 if name == "TIFF" else _orientation(image))  # Pillow turns a TIFF itself
         if profile:
             loaded.info["icc_profile"] = profile
         picture = _rendered(loaded, None if name == "JPEG" else min_side)
+        picture = _bounded(picture) if min_side else picture
     if turn in ON_THEIR_SIDE:
         width, height = height, width
     picture = picture.transpose(TURNS[turn]) if turn in TURNS else picture
     return DecodedImage(picture=picture, width=width, height=height, mime_type=mime_type, shown=shown)
 
 
+def _told_size(name: str, data: bytes) -> tuple[int, int] | None:
+    """Width and height by the file's header, of the formats whose decoders take the memory for it at once."""
+    readers = {
+        "AVIF": isobmff.size,
+        "HEIF": isobmff.size,
+        "WEBP": webp.size,
+        "BMP": bmp.size,
+        "ICO": ico.size,
+    }
+    return readers[name](data) if name in readers else None
+
+
 def _cleaned(name: str, data: bytes) -> bytes:
     """The file without parts beside its pixels that may be broken."""
-    cleaners = {
+    cleaners: dict[str, Callable[[bytes], bytes]] = {
         "JPEG": jpeg.clean,
         "PNG": png.clean,
         "WEBP": webp.clean,
         "BMP": bmp.clean,
         "AVIF": isobmff.clean,
     }
-    with _translated(name, data):
-        return cleaners[name](data) if name in cleaners else data
+    return cleaners[name](data) if name in cleaners else data
 
 
 def _opened(name: str, data: bytes) -> ImageFile:
@@ -123,11 +155,14 @@ def _opened(name: str, data: bytes) -> ImageFile:
         "ICO": IcoImageFile,
         "AVIF": AvifImageFile,
     }
-    with _translated(name, data):
-        image = openers[name](data) if name in openers else plugins[name](BytesIO(data))
-        for note in ("xmp", "XML:com.adobe.xmp"):
-            image.info.pop(note, None)  # Pillow takes an orientation from there, browsers don't
-        return image
+    image = openers[name](data) if name in openers else plugins[name](BytesIO(data))
+    for note in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(note, None)  # Pillow takes an orientation from there, browsers don't
+    if name == "JPEG":
+        # All at once: arithmetic coding can't be continued, and a codec that waits for more of the file is
+        # given all of it again with each block.
+        image.decodermaxblock = len(data)
+    return image
 
 
 def _open_heif(data: bytes) -> ImageFile:
@@ -203,10 +238,19 @@ def _reduced(image: Image.Image, min_side: int) -> Image.Image:
     return picture
 
 
+def _bounded(picture: Image.Image) -> Image.Image:
+    """With at most MOST_PIXELS: a long one is too low to be reduced by whole steps."""
+    width, height = picture.size
+    scale = math.sqrt(MOST_PIXELS / (width * height))
+    if scale >= 1:
+        return picture
+    return picture.resize((int(width * scale), int(height * scale)), Image.Resampling.HAMMING)
+
+
 def _orientation(image: ImageFile) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):
+    except Exception:
         return 1  # a camera's broken notes are no reason to refuse its picture
 
 
@@ -218,9 +262,9 @@ def _translated(name: str, data: bytes, size: tuple[int, int] | None = None) -> 
         yield
     except ImageError:
         raise
-    except MemoryError as error:
-        raise DecodingOutOfMemory(value=size or webp.size(data)) from error
     except Exception as error:
+        if isinstance(error, MemoryError) or isobmff.OUT_OF_MEMORY.search(str(error)):
+            raise DecodingOutOfMemory(value=size or webp.size(data)) from error
         if variant := _unsupported(name, data, error):
             raise UnsupportedImage.variant(variant) from error
         raise BrokenImage(
@@ -231,6 +275,13 @@ def _translated(name: str, data: bytes, size: tuple[int, int] | None = None) -> 
 
 def _unsupported(name: str, data: bytes, error: Exception) -> str | None:
     """The variant that no decoder reads, where that is why it failed."""
+    try:
+        return _variant(name, data, error)
+    except Exception:  # of a file that is broken elsewhere, too
+        return None
+
+
+def _variant(name: str, data: bytes, error: Exception) -> str | None:
     if name == "TIFF":
         return tiff.refusal(data, error)
     if name == "BMP":

@@ -19,6 +19,7 @@ from test_decoding import FORMATS, LIMITS, at, chunk, decoded, refined, same, sa
 
 from shared.errors import (
     BrokenImage,
+    DecodingOutOfMemory,
     EmptyImage,
     ImageError,
     ImageTooLarge,
@@ -28,7 +29,8 @@ from shared.errors import (
     TooManyPixels,
     TooManyScans,
 )
-from shared.images import decode, jpeg, tiff, webp
+from shared.images import decode, decoding, jpeg, tiff, webp
+from shared.images.decoding import MOST_PIXELS
 from shared.images.sandbox.pool import DecoderPool
 
 SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "images"
@@ -317,6 +319,64 @@ def test_of_the_places_of_a_tiffs_sub_images_only_the_first_are_looked_at() -> N
     listed = struct.pack("<HHHIII", 1, tiff.SUB_IFDS, 4, len(places), 8 + 18, 0)
     data = b"II*\0\x08\0\0\0" + listed + struct.pack(f"<{len(places)}I", *places)
     assert len([*tiff.directories(data + struct.pack("<HHHIII", 1, tiff.WIDTH, 4, 1, 9, 0))]) == 1
+
+
+VALUES = {
+    1: b"\0",
+    2: b"x",
+    3: b"\xff\xff",
+    4: b"\xff\xff\xff\xff",
+    7: b"\0\1\2\3",
+    11: struct.pack("<f", np.inf),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("tag", sorted(tiff.READ))
+def test_a_tiff_s_tag_of_any_type_ends_in_a_picture_or_a_refusal(tag: int, kind: int) -> None:
+    data = bytearray(saved(scene(), "TIFF"))
+    value, count = VALUES[kind].ljust(4, b"\0"), len(VALUES[kind]) // {3: 2, 4: 4, 11: 4}.get(kind, 1)
+    start = struct.unpack_from("<I", data, 4)[0] + 2
+    entries = range(start, start + 12 * struct.unpack_from("<H", data, start - 2)[0], 12)
+    # In the place of its own entry, or of the last one.
+    place = next((at for at in entries if struct.unpack_from("<H", data, at)[0] == tag), entries[-1])
+    data[place : place + 12] = struct.pack("<HHI", tag, kind, count) + value
+    assert outcome(bytes(data)) in ("decoded", "refused")
+    data[place + 12 : place + 14] = struct.pack("<H", tiff.ORIENTATION)  # broken elsewhere, too
+    assert outcome(bytes(data)) in ("decoded", "refused")
+
+
+def test_an_orientation_beyond_all_numbers_is_none() -> None:
+    note = b"II*\0\x08\0\0\0" + struct.pack("<HHHIfI", 1, 274, 11, 1, np.inf, 0)
+    data = saved(scene(), "PNG")
+    assert decoded(data[:33] + chunk(b"eXIf", note) + data[33:]).width == 64
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_long_picture_comes_out_no_larger_than_the_asking_process_has_room_for(kind: str) -> None:
+    size = (1290, 60_000) if kind != "WEBP" else (2590, 16_000)
+    picture = Image.new("L", size)
+    picture.paste(255, (0, size[1] // 2, *size))
+    found = decoded(saved(picture, kind), 650)
+    assert (found.width, found.height) == size
+    assert found.picture.width * found.picture.height <= MOST_PIXELS
+    assert abs(found.picture.width * size[1] / (found.picture.height * size[0]) - 1) < 0.01
+    assert same(at(found, 0.5, 0.45), (0, 0, 0)) and same(at(found, 0.5, 0.55), (255, 255, 255))
+
+
+def test_a_large_picture_that_is_cut_off_needs_no_more_memory_than_two_of_it(decoders: DecoderPool) -> None:
+    data = saved(Image.new("RGB", (6000, 5000), (9, 99, 9)), "PNG")
+    found = decoders.decode(data[: len(data) * 7 // 10], min_side=224)
+    assert 0.5 < found.shown < 1
+
+
+def test_a_heif_whose_decoder_got_no_memory_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_data: bytes) -> ImageFile.ImageFile:
+        raise RuntimeError("Memory allocation error: Unspecified: Allocating 9024015 bytes failed")
+
+    monkeypatch.setattr(decoding, "_open_heif", fail)
+    with pytest.raises(DecodingOutOfMemory):
+        decoded(saved(scene(), "HEIF"))
 
 
 def test_scans_are_counted_as_scans_alone() -> None:
