@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,21 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from shared.errors import BrokenImage, DecodingOutOfMemory, ImageError, UnsupportedImage
-from shared.images import bmp, colours, formats, ico, isobmff, jpeg, mime_types, png, raw, rows, tiff, webp
+from shared.images import (
+    bmp,
+    colours,
+    formats,
+    ico,
+    isobmff,
+    jpeg,
+    mime_types,
+    png,
+    raw,
+    reduction,
+    rows,
+    tiff,
+    webp,
+)
 from shared.images.limits import check_bytes, check_size
 
 # Counts up whenever the same file may become another picture, or a picture at all.
@@ -36,11 +49,6 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-SPARE = 2  # a reduced picture keeps so many times the side asked for: resized, it looks the same
-LARGEST_STEP = 16
-MOST_PIXELS = 25_000_000  # of a reduced picture: the process that asks has it in memory twice
-BAND = 64  # rows
 
 ON_THEIR_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -67,7 +75,7 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, min_side: int | None
 
     With `min_side`, a large image may come out smaller: that takes a fraction of the time for a JPEG, and a
     fraction of the memory for the others. No side is then shorter than that, but of long pictures, which
-    would have more than MOST_PIXELS.
+    would have more than reduction.MOST_PIXELS.
     """
     check_bytes(data, max_bytes)
     name = formats.identify(data)
@@ -113,7 +121,7 @@ def _decoded(file: _File, max_pixels: int, min_side: int | None) -> DecodedImage
         if profile:
             loaded.info["icc_profile"] = profile
         picture = _rendered(loaded, None if name == "JPEG" else min_side)
-        picture = _bounded(picture) if min_side else picture
+        picture = reduction.bounded(picture) if min_side else picture
     if turn in ON_THEIR_SIDE:
         width, height = height, width
     picture = picture.transpose(TURNS[turn]) if turn in TURNS else picture
@@ -212,39 +220,8 @@ def _placed(image: Image.Image, frame: tuple[int, int, int, int], size: tuple[in
 
 def _rendered(image: Image.Image, min_side: int | None) -> Image.Image:
     """RGB, with `min_side` at a whole fraction of the size."""
-    reduced = _reduced(image, min_side) if min_side else colours.drawable(image)
+    reduced = reduction.by_steps(image, min_side) if min_side else colours.drawable(image)
     return colours.on_ground(colours.to_srgb(reduced, image.info))
-
-
-def _reduced(image: Image.Image, min_side: int) -> Image.Image:
-    """At a whole fraction of the size, band by band: converted as a whole, 100 megapixels take 2 GB."""
-    width, height = image.size
-    step = min(min(width, height) // (SPARE * min_side), LARGEST_STEP)
-    if step < 2:
-        return colours.drawable(image)
-    if image.mode in ("I", "F"):  # whose range is that of the whole picture
-        image = colours.in_eight_bits(image)
-    height_of_bands = step * (BAND // step)
-    bands = (
-        colours.drawable(image.crop((0, top, width, min(top + height_of_bands, height)))).reduce(step)
-        for top in range(0, height, height_of_bands)
-    )
-    picture, top = None, 0
-    for band in bands:
-        picture = picture or Image.new(band.mode, (-(-width // step), -(-height // step)))
-        picture.paste(band, (0, top))
-        top += band.height
-    assert picture
-    return picture
-
-
-def _bounded(picture: Image.Image) -> Image.Image:
-    """With at most MOST_PIXELS: a long one is too low to be reduced by whole steps."""
-    width, height = picture.size
-    scale = math.sqrt(MOST_PIXELS / (width * height))
-    if scale >= 1:
-        return picture
-    return picture.resize((int(width * scale), int(height * scale)), Image.Resampling.HAMMING)
 
 
 def _orientation(image: ImageFile) -> int:

@@ -30,7 +30,7 @@ from shared.errors import (
     TooManyScans,
 )
 from shared.images import decode, decoding, jpeg, tiff, webp
-from shared.images.decoding import MOST_PIXELS
+from shared.images.reduction import MOST_PIXELS
 from shared.images.sandbox.pool import DecoderPool
 
 SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "images"
