@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c44ba40ba50d8ef34e40273ce0bae4147765aa1f19f76fbb6eefef0ee84cca2c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cd3e0ee05ab32d71b36806798500e8f3a810eb2eb5b818b21434f5f9f9093b03'
     ) then
       return;
     end if;
@@ -1408,11 +1408,14 @@ comment on function neural_search.record_change is
   'Brings documents and jobs into line with a change of a row of storage.objects; true where work is due for it.';
 
 
+-- Storage moves by copying. A copy keeps its eTag, but for what came in parts (resumable uploads, and files beyond 5 MB):
+-- '"…-3"' becomes the eTag of one part, which can't be compared.
 create or replace function neural_search.is_move(before jsonb, after jsonb) returns boolean
 language sql immutable set search_path = '' as $$
   select (before ->> 'bucket_id', before ->> 'name') is distinct from (after ->> 'bucket_id', after ->> 'name')
-    and coalesce(before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}', false)
     and coalesce(before #>> '{metadata,size}' = after #>> '{metadata,size}', false)
+    and coalesce(before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}'
+      or before #>> '{metadata,eTag}' ~ '-[0-9]+"?$' and after #>> '{metadata,eTag}' !~ '-[0-9]+"?$', false)
 $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 
@@ -5195,7 +5198,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'c44ba40ba50d8ef34e40273ce0bae4147765aa1f19f76fbb6eefef0ee84cca2c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'cd3e0ee05ab32d71b36806798500e8f3a810eb2eb5b818b21434f5f9f9093b03', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -165,11 +165,14 @@ comment on function neural_search.record_change is
   'Brings documents and jobs into line with a change of a row of storage.objects; true where work is due for it.';
 
 
+-- Storage moves by copying. A copy keeps its eTag, but for what came in parts (resumable uploads, and files beyond 5 MB):
+-- '"…-3"' becomes the eTag of one part, which can't be compared.
 create or replace function neural_search.is_move(before jsonb, after jsonb) returns boolean
 language sql immutable set search_path = '' as $$
   select (before ->> 'bucket_id', before ->> 'name') is distinct from (after ->> 'bucket_id', after ->> 'name')
-    and coalesce(before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}', false)
     and coalesce(before #>> '{metadata,size}' = after #>> '{metadata,size}', false)
+    and coalesce(before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}'
+      or before #>> '{metadata,eTag}' ~ '-[0-9]+"?$' and after #>> '{metadata,eTag}' !~ '-[0-9]+"?$', false)
 $$;
 comment on function neural_search.is_move is 'Whether an update changed where an object is, and not its bytes.';
 

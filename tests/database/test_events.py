@@ -138,12 +138,40 @@ def test_a_move_carries_the_cause_of_a_failure(db, make_object, move):
     assert db.execute(JOBS).fetchall() == [(object_id, "v2", "skipped", 0, False)]
 
 
-def test_a_move_with_other_bytes_is_an_overwrite(db, storage, make_document):
+IN_PARTS, WHOLE = '"3858f62230ac3c915f300c664312c63f-2"', '"900150983cd24fb0d6963f7d28e17f72"'
+
+
+@pytest.fixture
+def move_bytes(db, storage):
+    """Moves an object of 3 bytes; both eTags are told, and the size that it has then."""
+
+    def move_bytes(object_id, before, after, size=3):
+        storage.execute(
+            "update storage.objects set metadata = %s where id = %s",
+            [Jsonb({"eTag": before, "size": 3}), object_id],
+        )
+        storage.execute(
+            "update storage.objects set name = 'b.png', version = 'v2', metadata = %s where id = %s",
+            [Jsonb({"eTag": after, "size": size}), object_id],
+        )
+
+    return move_bytes
+
+
+def test_a_move_of_what_came_in_parts_is_a_move_although_its_etag_changes(db, make_document, move_bytes):
     object_id = make_document("a.png")
-    storage.execute(
-        "update storage.objects set name = 'b.png', version = 'v2', metadata = %s where id = %s",
-        [Jsonb({"eTag": '"another"', "size": 3}), object_id],
-    )
+    move_bytes(object_id, IN_PARTS, WHOLE)
+    assert db.execute(DOCUMENTS).fetchall() == [(object_id, "images", "b.png", "v2")]
+    assert db.execute(JOBS).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "size"),
+    [('"one"', WHOLE, 3), (WHOLE, IN_PARTS, 3), (IN_PARTS, '"another-2"', 3), (IN_PARTS, WHOLE, 4)],
+)
+def test_a_move_with_other_bytes_is_an_overwrite(db, make_document, move_bytes, before, after, size):
+    object_id = make_document("a.png")
+    move_bytes(object_id, before, after, size)
     assert db.execute(DOCUMENTS).fetchall() == []
     assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -141,6 +143,16 @@ class TestAnUpload:
         assert told["content_type"] == "image/png"
         assert told["cache_control"] == "max-age=60"
         assert told["metadata"] == {"camera": "K1"}
+
+    def test_has_the_etag_of_parts_until_it_is_moved(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        url = started(http, bucket)
+        send(http, url, 0, DATA)
+        images = gateway.supabase().storage.from_(bucket)
+        assert re.fullmatch('"[0-9a-f]{32}-1"', images.info("a.png")["etag"])
+        images.move("a.png", "b.png")
+        assert images.info("b.png")["etag"] == f'"{hashlib.md5(DATA).hexdigest()}"'
 
     def test_is_at_an_absolute_address(self, gateway: Gateway, http: httpx.Client, bucket: str) -> None:
         assert started(http, bucket).startswith(f"{gateway.url}{PATH}/")

@@ -63,10 +63,10 @@ class Files:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _commit(path, target)
 
-    async def copy(self, version: str, new_version: str) -> None:
-        """A second file with the same bytes; a fault where there are none."""
+    async def copy(self, version: str, new_version: str) -> str:
+        """A second file with the same bytes, whose hex MD5 is returned; a fault where there are none."""
         try:
-            await asyncio.to_thread(_copy, self.path(version), self.path(new_version))
+            return await asyncio.to_thread(_copy, self.path(version), self.path(new_version))
         except FileNotFoundError:
             raise faults.bytes_missing() from None
 
@@ -84,7 +84,7 @@ class Files:
 
 
 async def _write(path: Path, chunks: AsyncIterator[bytes], limit: int) -> Stored:
-    size, md5 = 0, hashlib.md5(usedforsecurity=False)
+    size, md5 = 0, _md5()
     with path.open("wb") as file:
         async for chunk in chunks:
             size += len(chunk)
@@ -106,17 +106,24 @@ def sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> str:
     partial = target.with_suffix(PARTIAL)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with source.open("rb") as reader, partial.open("wb") as writer:
             shutil.copyfileobj(reader, writer, CHUNK)
             sync(writer)
+            reader.seek(0)
+            md5 = hashlib.file_digest(reader, _md5).hexdigest()
         _commit(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    return md5
+
+
+def _md5() -> hashlib._Hash:
+    return hashlib.md5(usedforsecurity=False)
 
 
 def _commit(partial: Path, path: Path) -> None:

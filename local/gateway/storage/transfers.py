@@ -25,12 +25,12 @@ async def move(call: Call) -> Response:
         return JSONResponse(moved)
     async with call.as_service.transaction() as connection:
         row = await objects.existing(connection, source_bucket, source)
-    await _copy_bytes(call, row["version"], version)
+    stored = await _copy_bytes(call, row["version"], version)
     try:
         async with call.as_service.transaction() as connection:
             await objects.lock(connection, source_bucket, target)
             old = await objects.existing(connection, source_bucket, source, for_update=True)
-            change["metadata"] = (row["metadata"] or {}) | {"lastModified": _now()}
+            change["metadata"] = (row["metadata"] or {}) | stored
             await objects.update(connection, source_bucket, source, change)
     except BaseException:
         await uploads.withdraw(call, target_bucket, target, version)
@@ -50,10 +50,10 @@ async def copy(call: Call) -> Response:
     expected = {key: metadata.get(key) for key in ("mimetype", "contentLength")}
     await uploads.probe(call, target_bucket, target, upsert=upsert, metadata=expected)
     version = str(uuid4())
-    await _copy_bytes(call, row["version"], version)
+    stored = await _copy_bytes(call, row["version"], version)
     values = {
         "version": version,
-        "metadata": metadata | {"lastModified": _now()},
+        "metadata": metadata | stored,
         "user_metadata": row["user_metadata"],
         **objects.owned_by(call.caller),
     }
@@ -92,12 +92,10 @@ async def _probe_move(call: Call, bucket: str, name: str, change: dict[str, Any]
         return
 
 
-async def _copy_bytes(call: Call, version: str, new_version: str) -> None:
+async def _copy_bytes(call: Call, version: str, new_version: str) -> dict[str, Any]:
+    """The metadata that are the copy's own."""
     try:
-        await call.files.copy(version, new_version)
+        md5 = await call.files.copy(version, new_version)
     except ValueError:  # a row that was written past Storage, with a version that is no UUID
         raise faults.bytes_missing() from None
-
-
-def _now() -> str:
-    return objects.timestamp(datetime.now(UTC))
+    return {"eTag": uploads.etag(md5), "lastModified": objects.timestamp(datetime.now(UTC))}

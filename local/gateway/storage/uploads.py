@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from dataclasses import replace
 from typing import Any
@@ -102,10 +103,19 @@ async def discard(call: Call, version: str | None) -> None:
         log.warning("The bytes of version %s are left behind: %s", version, error)
 
 
-def described(stored: Stored, mime_type: str, cache_control: str) -> dict[str, Any]:
+def etag(md5: str, *, in_parts: bool = False) -> str:
+    """Of bytes with this hex MD5, as S3 has it; `in_parts`, of which there is one, it hashes their hashes."""
+    if not in_parts:
+        return f'"{md5}"'
+    return f'"{hashlib.md5(bytes.fromhex(md5), usedforsecurity=False).hexdigest()}-1"'
+
+
+def described(
+    stored: Stored, mime_type: str, cache_control: str, *, in_parts: bool = False
+) -> dict[str, Any]:
     """storage.objects.metadata, as the back end of the real server reports it."""
     return {
-        "eTag": f'"{stored.md5}"',
+        "eTag": etag(stored.md5, in_parts=in_parts),
         "size": stored.size,
         "mimetype": mime_type,
         "cacheControl": cache_control,

@@ -51,9 +51,10 @@ async def finish_if_complete(call: Call, upload: Upload) -> dict[str, str]:
     if call.pending.offset(upload) != upload.length:
         return {"upload-expires": format_datetime(upload.expires, usegmt=True)}
     stored = await call.pending.seal(upload)
+    cache_control = str(upload.metadata["cacheControl"])
     row = {
         "version": upload.version,
-        "metadata": uploads.described(stored, mime_type(upload), str(upload.metadata["cacheControl"])),
+        "metadata": uploads.described(stored, mime_type(upload), cache_control, in_parts=True),
         "user_metadata": _user_metadata(upload),
         **objects.owned_by(call.caller),
     }
