@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cd3e0ee05ab32d71b36806798500e8f3a810eb2eb5b818b21434f5f9f9093b03'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5b7bca44b9794a2b09e2788fcb8f3a88cac57c4b958cdef9afd88aa13c557743'
     ) then
       return;
     end if;
@@ -3256,6 +3257,8 @@ declare
   looked integer;
   found neural_search.match[];
   named neural_search.match[];
+  all_named neural_search.match[] := '{}'::neural_search.match[]; -- with so many common words, whichever
+  most integer;
   page neural_search.match[];
   beyond double precision; -- no other document is more similar
   best double precision; -- nor has any that was to be found by its words a better score
@@ -3272,6 +3275,7 @@ begin
     looked = case when common = '{}' then depth else 4 * depth end;
     found = neural_search.nearest(search, looked);
     beyond = (neural_search.last_one(found, looked, search.floor)).similarity;
+    found = found || all_named;
     best = null;
     if rare <> '{}' and beyond is not null then
       search.read_lexemes = rare;
@@ -3279,7 +3283,7 @@ begin
       found = found || named;
       best = (neural_search.last_one(named, depth, search.floor)).score;
     end if;
-    for fewest in reverse cardinality(common) .. 0 loop
+    for fewest in reverse least(cardinality(common), most) .. 0 loop
       page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
       lead = page[wanted].score - greatest(best, beyond + fewest * bonus);
       exit deeper when beyond is null and best is null or found[1].similarity < search.best_floor
@@ -3289,6 +3293,10 @@ begin
       exit when fewest = 0 or lead > -0.0001; -- only equals are left: those with fewer words tell nothing of them
       named = neural_search.nearest_with_words(search, common, fewest, depth);
       found = found || named;
+      if neural_search.last_one(named, depth, search.floor) is null then
+        all_named = named; -- the deeper looks, whose common words are among these, would find no others
+        most = fewest - 1;
+      end if;
       best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
     end loop;
     perform neural_search.check_that( -- each round reads four times as much, and holds it
@@ -3855,8 +3863,8 @@ begin
   narrowed.best_floor = null; -- the nearest of all may have no such word
   found = neural_search.walked(narrowed, depth);
   if found is null then -- who has two of three words has one of any two
-    search.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
-    found = neural_search.find_matches(search, 'words', depth);
+    narrowed.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
+    found = neural_search.find_matches(narrowed, 'words', depth);
   end if;
   return found;
 end
@@ -5199,6 +5207,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'cd3e0ee05ab32d71b36806798500e8f3a810eb2eb5b818b21434f5f9f9093b03', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '5b7bca44b9794a2b09e2788fcb8f3a88cac57c4b958cdef9afd88aa13c557743', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -603,6 +603,8 @@ declare
   looked integer;
   found neural_search.match[];
   named neural_search.match[];
+  all_named neural_search.match[] := '{}'::neural_search.match[]; -- with so many common words, whichever
+  most integer;
   page neural_search.match[];
   beyond double precision; -- no other document is more similar
   best double precision; -- nor has any that was to be found by its words a better score
@@ -619,6 +621,7 @@ begin
     looked = case when common = '{}' then depth else 4 * depth end;
     found = neural_search.nearest(search, looked);
     beyond = (neural_search.last_one(found, looked, search.floor)).similarity;
+    found = found || all_named;
     best = null;
     if rare <> '{}' and beyond is not null then
       search.read_lexemes = rare;
@@ -626,7 +629,7 @@ begin
       found = found || named;
       best = (neural_search.last_one(named, depth, search.floor)).score;
     end if;
-    for fewest in reverse cardinality(common) .. 0 loop
+    for fewest in reverse least(cardinality(common), most) .. 0 loop
       page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
       lead = page[wanted].score - greatest(best, beyond + fewest * bonus);
       exit deeper when beyond is null and best is null or found[1].similarity < search.best_floor
@@ -636,6 +639,10 @@ begin
       exit when fewest = 0 or lead > -0.0001; -- only equals are left: those with fewer words tell nothing of them
       named = neural_search.nearest_with_words(search, common, fewest, depth);
       found = found || named;
+      if neural_search.last_one(named, depth, search.floor) is null then
+        all_named = named; -- the deeper looks, whose common words are among these, would find no others
+        most = fewest - 1;
+      end if;
       best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
     end loop;
     perform neural_search.check_that( -- each round reads four times as much, and holds it

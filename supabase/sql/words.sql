@@ -213,8 +213,8 @@ begin
   narrowed.best_floor = null; -- the nearest of all may have no such word
   found = neural_search.walked(narrowed, depth);
   if found is null then -- who has two of three words has one of any two
-    search.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
-    found = neural_search.find_matches(search, 'words', depth);
+    narrowed.read_lexemes = rarest_first[1:cardinality(rarest_first) - fewest + 1];
+    found = neural_search.find_matches(narrowed, 'words', depth);
   end if;
   return found;
 end
