@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1faa0bbad7b20f566ed39115f6fbc234a1c211f1b118371666216898bb51dda5'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '282070b46d9437fee52139aafc414300ec292873e5af3359915667c92505e8d2'
     ) then
       return;
     end if;
@@ -51,6 +52,7 @@ begin
     'unindex_bucket'
   ) and (
     p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''
+    and (position('neural_search.' in p.prosrc) > 0 or p.proname = 'reuse_embedding')
   ) is not true;
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
@@ -5206,6 +5208,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '1faa0bbad7b20f566ed39115f6fbc234a1c211f1b118371666216898bb51dda5', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '282070b46d9437fee52139aafc414300ec292873e5af3359915667c92505e8d2', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -10,6 +10,7 @@ from psycopg.errors import Error
 
 from cli.installer import migrations, releases
 from cli.installer.migration_file import digest, wrap
+from cli.installer.removal import uninstall
 from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
 
 SCHEDULES = "select jobname, schedule from cron.job order by jobname"
@@ -42,6 +43,36 @@ def test_the_migrations_are_applied_in_order_and_recorded_in_our_own_schema(bare
     assert [sha256 for _, sha256, *_ in rows] == [digest(one.statements) for one in migrations.known()]
     assert {release for _, _, release, *_ in rows} == {"0.1.0", releases.next_version()}
     assert all(at and by_whom.startswith("neural-search 0.") for *_, at, by_whom in rows)
+
+
+@pytest.fixture
+def namesake(bare_database):
+    """A project's own function, written with the same care as ours."""
+    with bare_database.connect() as connection:
+        connection.execute("create table public.notes (id bigint)")
+        connection.execute("""
+            create function public.match_documents(query text) returns setof public.notes
+            language sql set search_path = '' as 'select n.* from public.notes as n'
+        """)
+        connection.execute("comment on function public.match_documents is 'Mine.'")
+        yield connection
+
+
+def test_a_projects_own_function_of_the_same_name_is_refused_and_never_dropped(bare_database, namesake):
+    there = "select count(*) from pg_proc where oid = to_regprocedure('public.match_documents(text)')"
+    with pytest.raises(DatabaseError, match=r"match_documents\(text\) already.*Rename it"):
+        migrations.apply(bare_database.url())
+    assert namesake.execute("select to_regnamespace('neural_search')").fetchone() == (None,)
+    assert uninstall(bare_database.url(), data=True) == [
+        "There was nothing of neural-search in this database"
+    ]
+    assert namesake.execute(there).fetchone() == (1,)
+
+    namesake.execute("alter function public.match_documents(text) rename to mine")
+    migrations.apply(bare_database.url())
+    namesake.execute("alter function public.mine(text) rename to match_documents")
+    uninstall(bare_database.url(), data=True)
+    assert namesake.execute(there).fetchone() == (1,)
 
 
 def test_applying_again_applies_nothing(database):

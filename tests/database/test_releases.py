@@ -276,7 +276,8 @@ def test_functions_of_an_earlier_text_of_the_newest_migration_are_dropped(databa
     before = catalogue(db)
     for function in FORMER:
         db.execute(f"""
-            create function {function} returns integer language sql set search_path = '' as 'select 1';
+            create function {function} returns integer language sql set search_path = ''
+              as 'select neural_search.max_attempts()';
             comment on function {function} is 'Ours.';
         """)
     db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
