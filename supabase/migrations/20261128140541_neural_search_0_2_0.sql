@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1faa0bbad7b20f566ed39115f6fbc234a1c211f1b118371666216898bb51dda5'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '282070b46d9437fee52139aafc414300ec292873e5af3359915667c92505e8d2'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '813172ced011bd4ed5d38c8c0e205980a3f7d6cef7b610d75020b25fbc7093b0'
     ) then
       return;
     end if;
@@ -5207,8 +5206,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '1faa0bbad7b20f566ed39115f6fbc234a1c211f1b118371666216898bb51dda5', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '282070b46d9437fee52139aafc414300ec292873e5af3359915667c92505e8d2', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '813172ced011bd4ed5d38c8c0e205980a3f7d6cef7b610d75020b25fbc7093b0', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
