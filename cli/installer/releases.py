@@ -18,8 +18,8 @@ from shared.settings import CHECKOUT
 
 SUPABASE = CHECKOUT / "supabase"
 
-# Whether a function in public, as p, is ours: it has a search_path of ours and a comment, as a project's own may
-# have, and works with our schema, as only reuse_embedding of 0.1.0 doesn't.
+# Whether a function in public, as p, is ours: it has a search_path of ours and a comment, as a project's own
+# may have, and works with our schema, as only reuse_embedding of 0.1.0 doesn't.
 IS_OURS = """\
 p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''
     and (position('neural_search.' in p.prosrc) > 0 or p.proname = 'reuse_embedding')"""
