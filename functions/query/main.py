@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import flask
@@ -16,7 +16,7 @@ from shared.http.health import report
 from shared.images import DecodedImage
 from shared.images.sandbox.budget import Budget
 from shared.runtime import malloc
-from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.limiter import ConcurrencyLimiter, MemoryLimiter
 from shared.runtime.metrics import Metrics
 from shared.search import filters, json_body, uploads
 from shared.search import query as queries
@@ -35,6 +35,9 @@ from shared.supabase.database import Database
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5
+BODIES = (
+    4  # of the longest that are taken: so much memory all large bodies have together, until their answers
+)
 UPLOAD_FIELDS = ("bucket", "name", "upsert")
 QUERY_FIELDS = (*queries.FIELDS, *filters.KEYS)
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others
@@ -66,7 +69,8 @@ def problem(error: Exception) -> flask.Response:
 def search(request: flask.Request) -> flask.Response:
     caller = _caller(request)
     model = _authentication().authenticate(caller)  # before the body is looked at
-    found = _search().find(caller, model, _read_query(request))
+    with _memory().share() as take:
+        found = _search().find(caller, model, _read_query(request, take))
     results = [vars(one) for one in found.results]  # not dataclasses.asdict, which copies every value: 1 ms
     return handlers.answer({"model": model.name, **vars(found), "results": results})
 
@@ -75,7 +79,8 @@ def vector(request: flask.Request) -> flask.Response:
     """The vector of a text or an image, for callers of the SQL functions."""
     caller = _caller(request)
     model = _authentication().authenticate(caller)  # before the body is looked at
-    made = _search().vector(caller, model, _read_query(request))
+    with _memory().share() as take:
+        made = _search().vector(caller, model, _read_query(request, take))
     return handlers.answer({"model": model.name, "dimensions": model.dimensions, "vector": made})
 
 
@@ -85,8 +90,9 @@ def upload(request: flask.Request) -> flask.Response:
     _authentication().authenticate(caller)
     address = _once(request.args.to_dict(flat=False), ("wait", *UPLOAD_FIELDS))
     wants_to_wait = _flag(address.pop("wait", "0"), "wait")
-    image = _read_upload(request, address)
-    object_id = uploads.store(services.storage(caller), image, limiter=_limiter(), decode=_decode)
+    with _memory().share() as take:
+        image = _read_upload(request, address, take)
+        object_id = uploads.store(services.storage(caller), image, limiter=_limiter(), decode=_decode)
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
     if not wants_to_wait:
         return handlers.answer({**about, "state": "pending", "reason": None}, 202)
@@ -141,8 +147,8 @@ def _caller(request: flask.Request) -> Identity:
     return credentials.caller(request.headers, services.configuration().publishable_key)
 
 
-def _read_query(request: flask.Request) -> Query:
-    body = bodies.read(request, services.readers())
+def _read_query(request: flask.Request, take: Callable[[int], None]) -> Query:
+    body = bodies.read(request, services.readers(), take)
     with _parsing().enter():
         return _parse_query(request, body)
 
@@ -155,8 +161,10 @@ def _parse_query(request: flask.Request, body: bytes) -> Query:
     return queries.from_json(body) if kind == "json" else queries.from_form(*bodies.form(request, body))
 
 
-def _read_upload(request: flask.Request, address: Mapping[str, str]) -> uploads.Upload:
-    body = bodies.read(request, services.readers())
+def _read_upload(
+    request: flask.Request, address: Mapping[str, str], take: Callable[[int], None]
+) -> uploads.Upload:
+    body = bodies.read(request, services.readers(), take)
     with _parsing().enter():
         fields, images = _fields_and_images(request, bodies.kind(request, body), body, address)
     if len(images) != 1:
@@ -234,6 +242,10 @@ def _limiter() -> ConcurrencyLimiter:
 
 def _parsing() -> ConcurrencyLimiter:
     return handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
+
+
+def _memory() -> MemoryLimiter:
+    return handlers.once("memory", lambda: MemoryLimiter(BODIES * _max_body()))
 
 
 def _previews() -> Previews:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, Any, Literal
 
@@ -38,15 +37,22 @@ BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 UNTOLD = ("", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 
 
-def read(request: flask.Request, readers: ConcurrencyLimiter) -> bytes:
+def _free(_size: int) -> None:
+    """Takes no memory from others: as small bodies do, or all of a function that takes no others."""
+
+
+def read(request: flask.Request, readers: ConcurrencyLimiter, take: Callable[[int], None] = _free) -> bytes:
     """The whole body; PayloadTooLarge where one of unannounced length passes the limit, RequestError where it
     comes in so many pieces that they cost more than their bytes.
 
-    A body that is still coming holds a thread, so only as many as `readers` lets in are waited for.
+    A body that is still coming holds a thread, so only as many as `readers` lets in are waited for, and
+    memory, which `take` is told of.
     """
     try:
-        with nullcontext() if _is_there(request) else readers.enter():
-            return _read(request)
+        if _is_there(request):
+            return _read(request, _free)
+        with readers.enter():
+            return _read(request, take)
     except ParseException as error:  # the server reads chunks and trailers no sooner than we do
         raise RequestError(f"The body's chunks can't be read: {error!s:.100}") from error
     except OSError as error:  # from the chunks alone: werkzeug's stream says the same of any other body
@@ -59,22 +65,23 @@ def _is_there(request: flask.Request) -> bool:
     return length is not None and length <= BUFFERED and "Expect" not in request.headers
 
 
-def _read(request: flask.Request) -> bytes:
+def _read(request: flask.Request, take: Callable[[int], None]) -> bytes:
     began = time.thread_time()
-    pieces: list[bytes] = []
+    body = bytearray()  # not a list of the pieces: these stay in a heap of their thread when they are freed
     size, most = 0, request.max_content_length
-    for piece in _pieces(request):
-        pieces.append(piece)
-        size += len(piece)
+    for number, piece in enumerate(_pieces(request), 1):
+        take(len(piece))
+        body += piece
+        size = len(body)
         if most is not None and size >= most:
             raise PayloadTooLarge()
         cpu_seconds = time.thread_time() - began
-        too_many = len(pieces) > CHUNKS + size // BYTES_PER_CHUNK
+        too_many = number > CHUNKS + size // BYTES_PER_CHUNK
         if too_many or cpu_seconds > CPU_SECONDS + size / BYTES_PER_CPU_SECOND:
             raise RequestError("The body comes in too many pieces. Send it with a Content-Length.")
     if size < (request.content_length or 0):  # to werkzeug the connection's end is the body's
         raise ClientDisconnected()
-    return b"".join(pieces)
+    return bytes(body)
 
 
 def _pieces(request: flask.Request) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
-"""A bound on the work inside one process."""
+"""Bounds on the work, and on the memory for it, inside one process."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.errors import Busy
@@ -38,3 +38,30 @@ class ConcurrencyLimiter:
     def _count(self, change: int) -> None:
         with self._lock:
             self._inside += change
+
+
+class MemoryLimiter:
+    """Lets requests hold so many bytes together; what is beyond them gets Busy."""
+
+    def __init__(self, most: int):
+        self._left = most
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """A request's own: call it with the number of bytes that come; all are given back at the end."""
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            with self._lock:
+                if size > self._left:
+                    raise Busy(retry_after=5)
+                self._left -= size
+                held += size
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._left += held

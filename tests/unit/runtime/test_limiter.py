@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from shared.errors import Busy
-from shared.runtime.limiter import ConcurrencyLimiter
+from shared.runtime.limiter import ConcurrencyLimiter, MemoryLimiter
 from shared.runtime.metrics import Metrics
 
 
@@ -51,3 +51,23 @@ def test_how_many_are_inside_is_shown_as_a_metric():
     with limiter.enter(), limiter.enter():
         assert b"neural_search_in_flight 2.0" in metrics.text()
     assert b"neural_search_in_flight 0.0" in metrics.text()
+
+
+def test_requests_share_memory_and_give_all_of_it_back():
+    limiter = MemoryLimiter(100)
+    with limiter.share() as take, limiter.share() as take_beside:
+        take(60)
+        take_beside(40)
+        with pytest.raises(Busy):
+            take(1)
+    with limiter.share() as take:
+        take(100)
+
+
+def test_a_share_is_given_back_where_the_request_fails():
+    limiter = MemoryLimiter(100)
+    with pytest.raises(Busy), limiter.share() as take:
+        take(60)
+        take(60)
+    with limiter.share() as take:
+        take(100)
