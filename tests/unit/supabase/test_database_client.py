@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 
 import httpx
@@ -57,6 +58,34 @@ def test_an_argument_that_is_none_is_left_to_its_default():
 def test_a_caller_without_any_key_is_told_so():
     with pytest.raises(Unauthorized, match="apikey"):
         Database(URL, credentials.caller({}, Secret("")), http_client(RpcTransport()))
+
+
+LONG = b" " * (rpc.MAX_ANSWER + 1) + b"7"
+JSON = {"Content-Type": "application/json"}
+LONG_ANSWERS = {
+    "as it is": httpx.Response(200, headers=JSON, content=LONG),
+    "packed": httpx.Response(
+        200, headers=JSON | {"Content-Encoding": "gzip"}, stream=httpx.ByteStream(gzip.compress(LONG, 1))
+    ),
+    "an error": httpx.Response(500, headers=JSON, content=LONG),
+}
+
+
+@pytest.mark.parametrize("answer", LONG_ANSWERS.values(), ids=LONG_ANSWERS)
+def test_no_answer_is_read_without_an_end(answer: httpx.Response):
+    with pytest.raises(DatabaseUnavailable, match="bytes"):
+        call(answer)
+
+
+def test_no_answer_may_drip_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rpc, "TOTAL_SECONDS", -1.0)
+    with pytest.raises(DatabaseUnavailable, match="seconds"):
+        call(7)
+
+
+def test_a_packed_answer_is_read():
+    headers = JSON | {"Content-Encoding": "gzip"}
+    assert call(httpx.Response(200, headers=headers, stream=httpx.ByteStream(gzip.compress(b"7")))) == 7
 
 
 def refusal(code: str | None, status: int = 400) -> httpx.Response:
