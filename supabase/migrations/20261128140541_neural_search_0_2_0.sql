@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '813172ced011bd4ed5d38c8c0e205980a3f7d6cef7b610d75020b25fbc7093b0'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cdd998a9434f5415ef5b0ece7c3ed70332660d64983cb59a89fafc5dc32e9904'
     ) then
       return;
     end if;
@@ -3466,12 +3466,13 @@ create or replace function public.get_embeddings(
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language plpgsql stable set search_path = '' as $$
 declare
-  -- Before any document is looked for: else a wrong name would be refused only where one is found.
-  searched constant text := (select m.name from neural_search.searchable_model(get_embeddings.model) as m);
+  searched text;
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
   perform neural_search.check_names(names);
   perform neural_search.check_sizes('{bucket,model}', array[octet_length(bucket), octet_length(get_embeddings.model)]);
+  -- Before any document is looked for: else a wrong name would be refused only where one is found.
+  searched = (select m.name from neural_search.searchable_model(get_embeddings.model) as m);
   if not neural_search.policies_work() then
     return;
   end if;
@@ -5206,7 +5207,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '813172ced011bd4ed5d38c8c0e205980a3f7d6cef7b610d75020b25fbc7093b0', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'cdd998a9434f5415ef5b0ece7c3ed70332660d64983cb59a89fafc5dc32e9904', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

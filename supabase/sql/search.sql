@@ -812,12 +812,13 @@ create or replace function public.get_embeddings(
 ) returns table (id bigint, object_id uuid, bucket_id text, content text, embedding extensions.vector)
 language plpgsql stable set search_path = '' as $$
 declare
-  -- Before any document is looked for: else a wrong name would be refused only where one is found.
-  searched constant text := (select m.name from neural_search.searchable_model(get_embeddings.model) as m);
+  searched text;
 begin
   perform neural_search.check_count('document_ids', cardinality(document_ids));
   perform neural_search.check_names(names);
   perform neural_search.check_sizes('{bucket,model}', array[octet_length(bucket), octet_length(get_embeddings.model)]);
+  -- Before any document is looked for: else a wrong name would be refused only where one is found.
+  searched = (select m.name from neural_search.searchable_model(get_embeddings.model) as m);
   if not neural_search.policies_work() then
     return;
   end if;
