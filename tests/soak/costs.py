@@ -22,7 +22,7 @@ from soak.outcome import Outcome
 from soak.processes import Use, address, measured, postgres, process
 from support.embedded_stacks import temporary_stack
 from support.hostile_bodies import BODIES, BYTES, READ, most_cpu_seconds
-from support.hostile_images import long_and_plain, many_scans
+from support.hostile_images import large_and_plain, long_and_plain, many_scans
 from support.waiting import eventually
 
 from local import keys
@@ -168,7 +168,8 @@ def _searches(names: list[str]) -> list[tuple[str, dict[str, Any]]]:
         ("32 texts of 1,000 characters", {"text": texts, "limit": 100}),
         ("eight images of 12 megapixels", {"image": _eight(_photograph()), "limit": 100}),
         ("eight JPEGs of 98 megapixels in 100 scans", {"image": images}),
-        ("eight PNGs of 65,535 x 895 pixels", {"image": _eight(long_and_plain())}),
+        ("eight PNGs of 2599 x 38,476 pixels", {"image": _eight(long_and_plain())}),
+        ("eight WebPs of 9990 x 10,000 pixels", {"image": _eight(large_and_plain())}),
         ("32 examples, by the best score, the last page", _deep(names)),
     ]
 

@@ -16,10 +16,19 @@ def one_pixel_wide(rows: int = 100_000_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def long_and_plain(size: tuple[int, int] = (65_535, 895)) -> bytes:
-    """A PNG of 170 kB whose picture is too low to be reduced for a model: 176 MB."""
+def long_and_plain(size: tuple[int, int] = (2599, 38_476)) -> bytes:
+    """A PNG of 290 kB whose picture is too low to be reduced for a model by whole steps."""
+    return _plain(size, "PNG")
+
+
+def large_and_plain(size: tuple[int, int] = (9990, 10_000)) -> bytes:
+    """A WebP of 34 bytes whose decoder takes 1.6 GB."""
+    return _plain(size, "WEBP", lossless=True, method=0)
+
+
+def _plain(size: tuple[int, int], kind: str, **options: object) -> bytes:
     file = BytesIO()
-    Image.new("RGB", size).save(file, "PNG")
+    Image.new("RGB", size).save(file, kind, **options)
     return file.getvalue()
 
 
