@@ -31,6 +31,7 @@ DYNAMIC = {
     "neural_search.find_matches",
     "neural_search.hidden_by_declaration",
     "neural_search.policies_work",
+    "neural_search.visible_ids",
     "public.explain_object",
 }
 
