@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cdd998a9434f5415ef5b0ece7c3ed70332660d64983cb59a89fafc5dc32e9904'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c13430d55112919891ff716288bbc8cd98f193c6df62a2d9113129f2aa9e95d6'
     ) then
       return;
     end if;
@@ -4898,6 +4898,19 @@ comment on function neural_search.best_scored is
   'best first.';
 
 
+create or replace function neural_search.listed_ids(lists neural_search.nearest_list[], lowest double precision)
+returns bigint[]
+language sql immutable set search_path = '' as $$
+  select array(
+    select s.id from unnest(lists) as l, unnest(l.ids, l.scores) as s (id, score)
+    where s.score >= lowest
+    group by s.id order by max(s.score) desc, s.id limit case when lowest = '-Infinity' then 1000 end
+  )
+$$;
+comment on function neural_search.listed_ids is
+  'What the lists hold of at least this score; of any score the first 1000, so that comparing them stays cheap.';
+
+
 -- One list of the nearest for each direction: a document in none of them has at most the greatest reach of all. So
 -- lists are made longer where they reach beyond the last candidate that is needed, and no others (the threshold algorithm
 -- of Fagin, Lotem and Naor, 2003), and only candidates beyond all reaches are compared with all examples. More than those
@@ -4920,6 +4933,7 @@ declare
   lists neural_search.nearest_list[];
   beyond double precision; -- no document outside of all lists has more
   last_needed double precision;
+  reach double precision;
   best neural_search.candidate[];
 begin
   loop
@@ -4949,16 +4963,18 @@ begin
       depth = longer;
       continue;
     end if;
+    reach = greatest(beyond, last_needed);
     best = neural_search.best_scored(
-      search,
-      array(
-        select distinct s.id from unnest(lists) as l, unnest(l.ids, l.scores) as s (id, score)
-        where s.score >= greatest(beyond, last_needed)
-      ),
-      greatest(beyond, last_needed), likes, unlikes, wanted, page_after, options
+      search, neural_search.listed_ids(lists, reach), reach, likes, unlikes, wanted, page_after, options
     );
-    if cardinality(best) >= wanted or last_needed <= beyond and (places = '{}' or depth >= longest) then
+    if cardinality(best) >= wanted or reach = '-Infinity' then
       return best;
+    end if;
+    if last_needed <= beyond and (places = '{}' or depth >= longest) then
+      -- No more can be proven to be the best: what is listed follows in its order, so that the page is full.
+      return neural_search.best_scored(
+        search, neural_search.listed_ids(lists, '-Infinity'), '-Infinity', likes, unlikes, wanted, page_after, options
+      );
     end if;
     needed = 4 * needed;
     places = '{}';
@@ -4966,7 +4982,8 @@ begin
 end
 $$;
 comment on function neural_search.best_by_lists is
-  'The best by score from the nearest to each direction; null where the vectors'' index brings too few of these.';
+  'The best by score from the nearest to each direction, and where not enough of these can be proven to be it, the best of '
+  'the nearest; null where the vectors'' index brings too few.';
 
 
 -- Each costs about 0.02 ms, its policies included, and half as many again are come across.
@@ -5021,7 +5038,7 @@ begin
 end
 $$;
 comment on function neural_search.find_by_best_score is
-  'The best by score that the caller may see, the best first; fewer where, beside unlikes, few of the nearest are left.';
+  'The best by score that the caller may see, the best first.';
 
 
 -- From sql/attach.sql
@@ -5149,8 +5166,8 @@ declare
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, check_json, has_common_numbers, are_duplicates,
     last_document_id, check_example, read_vector,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
-    is_confident, find_by_average, search_directions, list_around, best_scored, best_by_lists, most_listed,
-    find_by_best_score, leaders, diversified, arranged,
+    is_confident, find_by_average, search_directions, list_around, best_scored, listed_ids, best_by_lists,
+    most_listed, find_by_best_score, leaders, diversified, arranged,
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '
@@ -5207,7 +5224,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'cdd998a9434f5415ef5b0ece7c3ed70332660d64983cb59a89fafc5dc32e9904', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c13430d55112919891ff716288bbc8cd98f193c6df62a2d9113129f2aa9e95d6', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -47,8 +47,8 @@ declare
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, check_json, has_common_numbers, are_duplicates,
     last_document_id, check_example, read_vector,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
-    is_confident, find_by_average, search_directions, list_around, best_scored, best_by_lists, most_listed,
-    find_by_best_score, leaders, diversified, arranged,
+    is_confident, find_by_average, search_directions, list_around, best_scored, listed_ids, best_by_lists,
+    most_listed, find_by_best_score, leaders, diversified, arranged,
     check_recommendation';
   -- Only for their owner, its triggers and its schedules.
   own constant text := '

@@ -105,6 +105,7 @@ HELPERS = {
     "neural_search.lexemes",
     "neural_search.liked_kind",
     "neural_search.list_around",
+    "neural_search.listed_ids",
     "neural_search.live_objects",
     "neural_search.log_failures",
     "neural_search.lsh_bits",

@@ -156,3 +156,18 @@ def test_unlikes_that_cancel_each_other_out_are_compared_all_the_same(few):
     assert [row[1] for row in found] == [
         pytest.approx(score, abs=1e-6) for score in expected(points(0, FEW, 700), [], unlikes)[:PAGE]
     ]
+
+
+@pytest.mark.parametrize("likes", [0, 1])
+@pytest.mark.parametrize("unlikes", [5, 20])
+def test_pages_are_full_where_few_results_can_be_proven_to_be_the_best(many, likes, unlikes):
+    """No direction is away from all of the unlikes, and a list around a like ends before them."""
+    liked, unliked = examples(4, 4, likes), examples(3, 4, unlikes)
+    scores = expected(points(0, MANY, 4), liked, unliked)
+    with many.connect() as connection, as_role(connection, "anon"):
+        found = recommend(connection, liked, unliked, count=300)
+        last = {"score": found[-1][1], "id": found[-1][0], "rank": 300}
+        more = recommend(connection, liked, unliked, count=100, after=last)
+    assert (len(found), len(more), len({row[0] for row in found + more})) == (300, 100, 400)
+    assert [row[1] for row in found + more] == sorted((row[1] for row in found + more), reverse=True)
+    assert sum(row[1] >= scores[2 * PAGE] for row in found[:PAGE]) >= PAGE // 2
