@@ -143,7 +143,11 @@ def _check_parts(body: bytes, boundary: str) -> None:
         raise PayloadTooLarge(f"The form has more than {MAX_PARTS} parts. Send less.")
     # Where the parser looks for a part's headers or for the line's end, and not just anywhere in a file.
     literal = re.escape(delimiter)  # first, so that it is found fast
-    beginning = rb"%s(?:(?<![^\r\n]%s)|(?=[^\S\r\n]*[\r\n]))" % (literal, literal)
+    beginning = rb"%s(?:(?<![^\r\n]%s)|(?=[^\S\r\n]{%d}|[^\S\r\n]*[\r\n]))" % (
+        literal,
+        literal,
+        MAX_PART_HEAD,
+    )
     for found in re.finditer(beginning, body):
         head = body[found.end() : found.end() + MAX_PART_HEAD]
         if not head.startswith(b"--") and len(head) == MAX_PART_HEAD and not BLANK_LINE.search(head):

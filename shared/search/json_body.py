@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ MAX_QUOTES = 64 * 1024  # 32 texts of 1,000 escaped quotes have half as many
 LONG = 12_000  # bytes: a text's 1,000 characters, each escaped as two surrogates, are not longer
 ESCAPED = 16  # bytes for each backslash: base64 in lines of 64 with escaped slashes has 22
 LINE = 1000  # letters: base64 in lines has the first break among them
+BEYOND_ASCII = re.compile(r"\\u(?!00[0-7])")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _file(body: bytes, piece: Piece) -> str | None:
         return None
     if "\\n" in string[:LINE] and "\\\\" not in string and "\\u" not in string:  # a third of JSON's time
         string = string.replace("\\r\\n", "").replace("\\n", "")
+    if BEYOND_ASCII.search(string):  # one such letter makes the string four times as long in memory
+        return None
     return str(json.loads(f'"{string}"')) if "\\" in string else string
 
 

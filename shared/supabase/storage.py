@@ -44,6 +44,9 @@ ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
 BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 MD5 = re.compile("[0-9a-f]{32}")
+HTTP_STATUS = re.compile("[1-5][0-9]{2}")
+WORD = re.compile(r"\w+")
+PLAIN_WORDS = re.compile(r"""[A-Za-z ,.;:'"()-]+""")
 UNRESERVED = "!*'();:@&=+$,"  # characters that Storage doesn't decode again when it signs a single path
 
 
@@ -288,40 +291,42 @@ def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
     Without such a body a gateway before Storage answered, and it speaks of no object.
     """
     body = _error_body(response)
-    text = _nameless(
-        str(body.get("message") or body.get("error") or f"HTTP {response.status_code}"), response
-    )
-    status = str(body.get("statusCode") or response.status_code)
+    said = str(body.get("message") or body.get("error") or "")
+    text = said or f"HTTP {response.status_code}"
+    status = str(body.get("statusCode") or "")
+    if not HTTP_STATUS.fullmatch(status):
+        status = str(response.status_code)
     code = str(body.get("code") or body.get("error") or status)
-    if status.startswith("3"):
-        where = urlsplit(response.headers.get("Location", "")).netloc or "another path"
-        return StorageUnavailable(f"Storage sends us on to {where!r} ({status}). Check SUPABASE_URL.")
     if status == "404" and body:
         return ObjectNotFound(f"Storage: {text}. There is no such object or bucket, or you may not read it.")
-    if status in ("401", "403"):
-        return StorageForbidden(f"Storage: {text} ({code}). Check the key and the policies.")
     if status == "409":
         return ObjectExists()
     if status == "413":
         return PayloadTooLarge(f"Storage: {text}.")
-    if status in BUSY or not body or (status.startswith("5") and status != "500"):
+    if status.startswith("4") and body and status not in {"401", "403", *BUSY}:
+        return StorageRefused(f"Storage: {text} ({code}).")
+    return _fault_of_all(response, _nameless(said, response), status, has_body=bool(body))
+
+
+def _fault_of_all(response: requests.Response, said: str, status: str, *, has_body: bool) -> StorageError:
+    """A fault that stops other jobs, too: its words are kept with each, where their uploaders read them."""
+    text = f"{said} ({status})" if said else f"HTTP {status}"
+    if status.startswith("3"):
+        return StorageUnavailable(f"Storage sends us on to another address ({status}). Check SUPABASE_URL.")
+    if status in ("401", "403"):
+        return StorageForbidden(f"Storage: {text}. Check the key and the policies.")
+    if status in BUSY or not has_body or (status.startswith("5") and status != "500"):
         asked = response.headers.get("Retry-After")
         wait = retry_after.seconds(asked) if asked or status in BUSY else None
-        return StorageUnavailable(f"Storage: {text} ({status}).", retry_after=wait)
-    if status.startswith("4"):
-        return StorageRefused(f"Storage: {text} ({code}).")
-    return StorageError(f"Storage: {text} ({status}).")
+        return StorageUnavailable(f"Storage: {text}.", retry_after=wait)
+    return StorageError(f"Storage: {text}.")
 
 
-def _nameless(text: str, response: requests.Response) -> str:
-    """Without the address that was asked for, which some gateways tell.
-
-    A fault's words are kept with all jobs that it stopped, and their uploaders may read them there.
-    """
-    path = urlsplit(response.request.url or "").path.removeprefix("/storage/v1/object/")
-    for told in (path, unquote(path)):
-        text = text.replace(told or "\0", "…")
-    return text
+def _nameless(said: str, response: requests.Response) -> str:
+    """Empty unless it is plain words, and none of them is of the address, which some gateways tell."""
+    asked = "/".join(urlsplit(response.request.url or "").path.split("/")[4:])  # behind /storage/v1/object
+    words = (set(WORD.findall(text.casefold())) for text in (said, unquote(asked)))
+    return said if PLAIN_WORDS.fullmatch(said) and not set.intersection(*words) else ""
 
 
 def _error_body(response: requests.Response) -> dict[str, Any]:

@@ -78,6 +78,7 @@ BODIES: dict[str, tuple[dict[str, str], Callable[[], bytes]]] = {
     "base64 of short lines": (JSON, lambda: filled(b'{"image":"', b"QUJD\\n", b'!"}')),
     "base64 of short lines as they are": (JSON, lambda: filled(b'{"image":"', b"QUJD\n", b'!"}')),
     "base64 of escaped slashes": (JSON, lambda: filled(b'{"image":"', b"QUJDQUJ\\/", b'!"}')),
+    "base64 and an escaped emoji": (JSON, lambda: filled(b'{"image":"', b"QUJD", b'\\ud83d\\ude00"}')),
     "base64 of lines": (JSON, lambda: filled(b'{"image":"', b"QUJD" * 8 + b"\\r\\n", b'!"}')),
     "base64 of some slashes": (JSON, lambda: filled(b'{"image":"', b"QUJD" * 4 + b"QU\\/", b'!"}')),
     "a data URL of parameters": (JSON, lambda: filled(b'{"image":"data:image/png', b";a=b", b';base64,"}')),
@@ -91,6 +92,7 @@ BODIES: dict[str, tuple[dict[str, str], Callable[[], bytes]]] = {
     "a form of headers' values": (FORM, lambda: WIDE * 100 + b"--x--\r\n"),
     "a form of headers in each part": (FORM, lambda: LONG * 100 + b"--x--\r\n"),
     "a file of nearly its end": (FORM, lambda: filled(FILE, b"\r\n--xy", b"\r\n--x--\r\n")),
+    "a boundary and spaces": (FORM, lambda: filled(b"a--x", b" ")),
     "a file of nearly its end and spaces": (
         FORM,
         lambda: filled(FILE, b"\r\n--x" + b" " * 60_000, b"\r\n--x--\r\n"),

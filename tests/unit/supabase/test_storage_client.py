@@ -267,6 +267,11 @@ NAMING = {
         "503 Busy", '{"message": "no upstream for /storage/v1/object/of-grace/her%20cat.png"}'
     ),
     "the name": answer_of("503 Busy", '{"message": "no upstream for of-grace/her cat.png"}'),
+    "a part of the name": answer_of("503 Busy", '{"message": "no cat"}'),
+    "the quoted path": answer_of("503 Busy", '{"message": "no of%2dgrace%2fher%2520cat.png"}'),
+    "a status": answer_of("503 Busy", '{"message": "busy", "statusCode": "503 of-grace/her cat.png"}'),
+    "a code": answer_of("503 Busy", '{"message": "busy", "code": "of-grace/her cat.png"}'),
+    "another host": answer_of("302 Found", "", "Location: http://of-grace.her-cat.test/"),
 }
 
 
@@ -280,6 +285,21 @@ def test_a_fault_that_stops_others_jobs_names_no_object(
         with pytest.raises(StorageUnavailable) as told:
             client(url).download("of-grace", "her cat.png", version="v1", max_bytes=1000)
         assert not re.search("grace|cat", str(told.value))
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "500 Internal"])
+def test_nor_does_a_refusal_of_the_key(server: Callable[[bytes], tuple[str, list[bytes]]], status: str):
+    body = '{"message": "Denied: her cat", "error": "of-grace/her cat.png", "code": "her cat"}'
+    url, _ = server(answer_of(status, body))
+    with pytest.raises(StorageError) as told:
+        client(url).download("of-grace", "her cat.png", version="v1", max_bytes=1000)
+    assert not re.search("grace|cat", str(told.value))
+
+
+def test_plain_words_of_storage_are_told(server: Callable[[bytes], tuple[str, list[bytes]]]):
+    url, _ = server(answer_of("403 Forbidden", '{"message": "signature verification failed"}'))
+    with pytest.raises(StorageForbidden, match=r"Storage: signature verification failed \(403\)\."):
+        client(url).download("of-grace", "her cat.png", version="v1", max_bytes=1000)
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
