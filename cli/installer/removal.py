@@ -9,6 +9,7 @@ from psycopg import sql
 from cli.installer import former_record, kept_documents, migrations, releases, vault
 from cli.installer.connection import Database, column, connect
 from cli.installer.installation import require_project
+from shared.errors import DatabaseError
 
 
 def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
@@ -21,6 +22,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
     """
     with connect(database_url) as database:
         require_project(database)
+        _require_no_dependents(database, data)
         done = _drop_triggers(database)
         with database.transaction():
             done += _unschedule(database)
@@ -30,6 +32,45 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
             done += _drop_schema(database, "neural_search")
             done += _former_rows(database, release_record)
     return done or ["There was nothing of neural-search in this database"]
+
+
+def _require_no_dependents(database: Database, data: bool) -> None:
+    """DatabaseError where things of the user's would go along: without a policy more may be seen."""
+    found = column(
+        database,
+        f"""
+        with ours as (
+          select 'pg_proc'::regclass as class, p.oid from pg_proc as p
+          where p.pronamespace = to_regnamespace('neural_search')
+            or p.pronamespace = 'public'::regnamespace and p.proname = any (%s) and {releases.IS_OURS}
+          union all
+          select 'pg_class', c.oid from pg_class as c
+          where c.oid = to_regclass('public.documents') and to_regclass('neural_search.documents') is not null
+            or c.relnamespace = to_regnamespace('neural_search') and c.relkind <> 'i'
+              and (%s or c.oid <> to_regclass('neural_search.documents')) -- else it is kept
+          union all
+          select 'pg_type', t.oid from pg_type as t where t.typnamespace = to_regnamespace('neural_search')
+        )
+        select pg_describe_object(d.classid, d.objid, 0) || ' on '
+          || pg_describe_object(d.refclassid, d.refobjid, 0)
+        from pg_depend as d join ours on (d.refclassid, d.refobjid) = (ours.class, ours.oid)
+        where d.deptype = 'n' and (d.classid, d.objid) not in (select class, oid from ours)
+          and (pg_identify_object_as_address(d.classid, d.objid, 0)).object_names[1] <> 'neural_search'
+          and not exists (select from pg_trigger as t
+            where d.classid = 'pg_trigger'::regclass and t.oid = d.objid
+              and t.tgrelid = 'storage.objects'::regclass)
+          and not exists (select from pg_rewrite as r
+            where d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+              and r.ev_class in (select oid from ours))
+        order by 1
+        """,
+        [_public_names(), data],
+    )
+    if found:
+        raise DatabaseError(
+            f"These of your own depend on ours, which would take them along: {'; '.join(found)}. "
+            "Save the definition of each of them and drop it, then run this again."
+        )
 
 
 def _drop_triggers(database: Database) -> list[str]:
@@ -84,18 +125,21 @@ def _drop_view(database: Database) -> None:
 
 def _drop_functions(database: Database) -> list[str]:
     """Those in public that the migrations make; a namesake stays."""
-    names = re.findall(r"create (?:or replace )?function public\.(\w+)", migrations.text())
     functions = column(
         database,
         f"""
         select p.oid::regprocedure::text from pg_proc as p
         where p.pronamespace = 'public'::regnamespace and p.proname = any(%s) and {releases.IS_OURS}
         """,
-        [sorted(set(names))],
+        [_public_names()],
     )
     for function in functions:
         database.execute(f"drop function {function} cascade".encode())  # regprocedure has quoted it
     return [f"{len(functions)} functions dropped"] if functions else []
+
+
+def _public_names() -> list[str]:
+    return sorted(set(re.findall(r"create (?:or replace )?function public\.(\w+)", migrations.text())))
 
 
 def _former_rows(database: Database, release: bool) -> list[str]:

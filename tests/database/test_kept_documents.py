@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cli.installer import installation, removal
+from shared.errors import DatabaseError
 
 DOCUMENTS = "select bucket_id, content from neural_search.documents order by 1, 2"
 RECONCILE = "select * from public.reconcile_documents()"
@@ -87,3 +88,40 @@ def test_uninstall_with_data_deletes_what_is_kept_aside_too(db, install, uninsta
     uninstall(data=True)
     assert not is_aside(db)
     assert db.execute("select to_regclass('neural_search.documents')").fetchone() == (None,)
+
+
+OWN = {
+    "a restrictive policy": """
+        create table public.mine (id bigint);
+        alter table public.mine enable row level security;
+        create policy hide on public.mine as restrictive
+          using ((select count(*) from public.active_model()) > 5)
+        """,
+    "a view of the documents": "create view public.mine as select id from public.documents",
+    "a view of a function": "create view public.mine as select name from public.active_model()",
+    "a function of a type": """
+        create function public.mine(of neural_search.search) returns integer language sql return 1
+        """,
+    "a foreign key": """
+        create table public.mine (id bigint references neural_search.documents (id) on delete cascade)
+        """,
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_uninstall_names_what_of_the_users_own_would_go_along_and_changes_nothing(
+    db, uninstall, two_buckets, own
+):
+    db.execute(OWN[own])
+    with pytest.raises(DatabaseError, match=r"mine.* on .*Save the definition of each"):
+        uninstall(data=True)
+    assert db.execute(DOCUMENTS).fetchall() == two_buckets
+    triggers = "select count(*) from pg_trigger where tgname like 'neural_search%'"
+    assert db.execute(triggers).fetchone() > (0,)
+
+
+def test_a_foreign_key_outlives_an_uninstall_that_keeps_the_documents(db, uninstall, two_buckets):
+    db.execute(OWN["a foreign key"])
+    uninstall()
+    keys = "select count(*) from pg_constraint where conrelid = 'public.mine'::regclass and contype = 'f'"
+    assert db.execute(keys).fetchone() == (1,)
