@@ -7,16 +7,13 @@ holds the whole body in memory, of any size.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import IncompleteRead
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import requests
 import urllib3
@@ -24,29 +21,16 @@ import urllib3
 from shared.errors import (
     ImageTooLarge,
     NeuralSearchError,
-    ObjectExists,
     ObjectNotFound,
-    PayloadTooLarge,
     StaleObject,
-    StorageError,
     StorageForbidden,
     StorageRefused,
-    StorageUnavailable,
 )
-from shared.supabase import retry_after
+from shared.supabase import storage_answers as answers
 from shared.supabase.credentials import Identity
 
 CONNECT_SECONDS = 5
-READ_SECONDS = 15  # the longest silence within an answer
-TOTAL_SECONDS = 60  # the longest answer, however steadily it drips
-CHUNK = 256 * 1024
-ERROR_BYTES = 64 * 1024  # an error's body is never longer
-ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
-BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 MD5 = re.compile("[0-9a-f]{32}")
-HTTP_STATUS = re.compile("[1-5][0-9]{2}")
-WORD = re.compile(r"\w+")
-PLAIN_WORDS = re.compile(r"""[A-Za-z ,.;:'"()-]+""")
 UNRESERVED = "!*'();:@&=+$,"  # characters that Storage doesn't decode again when it signs a single path
 
 
@@ -140,14 +124,16 @@ class Storage:
         file = {"file": (name.rsplit("/", 1)[-1], data, mime_type)}
         headers = {"x-upsert": str(upsert).lower()}
         with self._send("POST", url, headers=headers, data=form, files=file) as response:
-            return _text(_json_object(response), "Id")
+            return answers.text(answers.json_object(response), "Id")
 
     def sign(self, bucket: str, names: Sequence[str], *, seconds: int) -> dict[str, str]:
         """Name -> a URL that shows the object to anybody, for those that this identity may read."""
         url = f"{self._base}/object/sign/{quote(bucket, safe='')}"
         with self._send("POST", url, json={"paths": list(names), "expiresIn": seconds}) as response:
-            rows = _json_list(response)
-        tokens = {_text(row, "path"): _token(row.get("signedURL")) for row in rows if not row.get("error")}
+            rows = answers.json_list(response)
+        tokens = {
+            answers.text(row, "path"): _token(row.get("signedURL")) for row in rows if not row.get("error")
+        }
         return {
             name: f"{self._public}/object/sign/{object_path(bucket, name)}?token={token}"
             for name, token in tokens.items()
@@ -169,7 +155,7 @@ class Storage:
         url = f"{self._base}/object/sign/{quote(bucket, safe='')}/{'/'.join(segments)}"
         transform = {"width": side, "height": side, "resize": "contain"}
         with self._send("POST", url, json={"expiresIn": seconds, "transform": transform}) as response:
-            signed = str(_json_object(response).get("signedURL"))
+            signed = str(answers.json_object(response).get("signedURL"))
         if not signed.startswith("/render/image/sign/"):
             return None
         return f"{self._public}/render/image/sign/{object_path(bucket, name)}?token={_token(signed)}"
@@ -185,12 +171,12 @@ class Storage:
         order = {"column": "name", "order": "asc"}
         body = {"prefix": folder, "limit": limit, "offset": offset, "sortBy": order}
         with self._send("POST", url, json=body) as response:
-            return _json_list(response)
+            return answers.json_list(response)
 
     def info(self, bucket: str, name: str) -> dict[str, Any]:
         """Storage's facts of an object; `metadata` is its uploader's own."""
         with self._send("GET", f"{self._base}/object/info/{object_path(bucket, name)}") as response:
-            return _json_object(response)
+            return answers.json_object(response)
 
     @contextmanager
     def _send(
@@ -199,15 +185,15 @@ class Storage:
         headers = self._headers | content.pop("headers", {})
         request = requests.Request(method, url, headers=headers, **content).prepare()
         request.url = url  # requests would resolve `..` and decode `%2E` in an object's name
-        waits = (CONNECT_SECONDS, READ_SECONDS)
+        waits = (CONNECT_SECONDS, answers.READ_SECONDS)
         try:
             response = self._session.send(request, timeout=waits, allow_redirects=False, stream=True)
             with response:
                 if response.status_code not in accepted:
-                    raise _refusal(response)
+                    raise answers.refusal(response)
                 yield response
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise translate(error) from error
+            raise answers.translate(error) from error
 
 
 def object_path(bucket: str, name: str) -> str:
@@ -218,48 +204,11 @@ def object_path(bucket: str, name: str) -> str:
     return "/".join(dots.get(part, part) for part in segments)
 
 
-def translate(error: Exception) -> StorageError:
-    """Our error for one of `requests` or urllib3.
-
-    Only a Storage that can't be reached is everybody's trouble. One that falls silent within one object may
-    be that object's, so it counts as an attempt, or the object would be tried forever.
-    """
-    if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
-        return StorageError(f"Storage was silent for {READ_SECONDS} seconds. It will be asked again.")
-    cut_off = urllib3.exceptions.ProtocolError | IncompleteRead | requests.exceptions.ChunkedEncodingError
-    if isinstance(error, cut_off):
-        return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
-    unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
-    if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):
-        return StorageUnavailable(f"Storage can't be reached: {_cause(error)}")
-    return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
-
-
-def _cause(error: Exception) -> Exception:
-    """Without the address that was asked for, which names an object: see `_nameless`."""
-    reasons = (getattr(one, "reason", None) for one in (error, *error.args[:1]))
-    return next((reason for reason in reasons if isinstance(reason, Exception)), error)
-
-
 def _read_object(response: requests.Response, max_bytes: int) -> bytes:
-    data = _read(response, max_bytes)
+    data = answers.read(response, max_bytes)
     if len(data) > max_bytes:
         raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
     return data
-
-
-def _read(response: requests.Response, enough: int) -> bytes:
-    """The body, or somewhat more than its first `enough` bytes."""
-    deadline = time.monotonic() + TOTAL_SECONDS
-    data = bytearray()
-    # read1 returns at once. `iter_content` waits until a chunk is full, and so past any deadline.
-    while part := response.raw.read1(CHUNK, decode_content=True):
-        data += part
-        if len(data) > enough:
-            break
-        if time.monotonic() > deadline:
-            raise StorageError(f"Storage's answer took more than {TOTAL_SECONDS} seconds.")
-    return bytes(data)
 
 
 def _check_fresh(response: requests.Response, data: bytes, size: int | None, etag: str | None) -> None:
@@ -283,85 +232,6 @@ def _md5_where_it_is_one(etag: str | None, data: bytes) -> str | None:
 
 def _bare(etag: str) -> str:
     return etag.removeprefix("W/").strip('"')  # a CDN that recompresses makes the tag a weak one
-
-
-def _refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
-    """The error that Storage's body tells of: HTTP says 400 to nearly everything, the body has the status.
-
-    Without such a body a gateway before Storage answered, and it speaks of no object.
-    """
-    body = _error_body(response)
-    said = str(body.get("message") or body.get("error") or "")
-    text = said or f"HTTP {response.status_code}"
-    status = str(body.get("statusCode") or "")
-    if not HTTP_STATUS.fullmatch(status):
-        status = str(response.status_code)
-    code = str(body.get("code") or body.get("error") or status)
-    if status == "404" and body:
-        return ObjectNotFound(f"Storage: {text}. There is no such object or bucket, or you may not read it.")
-    if status == "409":
-        return ObjectExists()
-    if status == "413":
-        return PayloadTooLarge(f"Storage: {text}.")
-    if status.startswith("4") and body and status not in {"401", "403", *BUSY}:
-        return StorageRefused(f"Storage: {text} ({code}).")
-    return _fault_of_all(response, _nameless(said, response), status, has_body=bool(body))
-
-
-def _fault_of_all(response: requests.Response, said: str, status: str, *, has_body: bool) -> StorageError:
-    """A fault that stops other jobs, too: its words are kept with each, where their uploaders read them."""
-    text = f"{said} ({status})" if said else f"HTTP {status}"
-    if status.startswith("3"):
-        return StorageUnavailable(f"Storage sends us on to another address ({status}). Check SUPABASE_URL.")
-    if status in ("401", "403"):
-        return StorageForbidden(f"Storage: {text}. Check the key and the policies.")
-    if status in BUSY or not has_body or (status.startswith("5") and status != "500"):
-        asked = response.headers.get("Retry-After")
-        wait = retry_after.seconds(asked) if asked or status in BUSY else None
-        return StorageUnavailable(f"Storage: {text}.", retry_after=wait)
-    return StorageError(f"Storage: {text}.")
-
-
-def _nameless(said: str, response: requests.Response) -> str:
-    """Empty unless it is plain words, and none of them is of the address, which some gateways tell."""
-    asked = "/".join(urlsplit(response.request.url or "").path.split("/")[4:])  # behind /storage/v1/object
-    words = (set(WORD.findall(text.casefold())) for text in (said, unquote(asked)))
-    return said if PLAIN_WORDS.fullmatch(said) and not set.intersection(*words) else ""
-
-
-def _error_body(response: requests.Response) -> dict[str, Any]:
-    try:
-        body = json.loads(_read(response, ERROR_BYTES))
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _json_object(response: requests.Response) -> dict[str, Any]:
-    body = _json(response)
-    if not isinstance(body, dict):
-        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON object.")
-    return body
-
-
-def _json_list(response: requests.Response) -> list[dict[str, Any]]:
-    body = _json(response)
-    if not (isinstance(body, list) and all(isinstance(row, dict) for row in body)):
-        raise StorageError(f"Storage answered {body!r:.100}. Expected a JSON list of objects.")
-    return body
-
-
-def _text(body: dict[str, Any], name: str) -> str:
-    if not isinstance(found := body.get(name), str):
-        raise StorageError(f"Storage answered {body!r:.100}. Expected text as {name!r}.")
-    return found
-
-
-def _json(response: requests.Response) -> Any:
-    try:
-        return json.loads(_read(response, ANSWER_BYTES))
-    except ValueError as error:
-        raise StorageError(f"Storage answered something that isn't JSON: {error}") from error
 
 
 def _token(signed_url: str | None) -> str:

@@ -19,7 +19,7 @@ from support.faulty_proxy import (
     status,
 )
 
-from shared.supabase import storage
+from shared.supabase import storage_answers
 from shared.testing import md5, picture
 
 HTML = "<html><title>Just a moment</title></html>"
@@ -74,8 +74,8 @@ BLOCKED: dict[str, Fault] = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(storage, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(storage_answers, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(storage_answers, "TOTAL_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("fault", EVERYBODYS.values(), ids=list(EVERYBODYS))

@@ -27,8 +27,8 @@ from shared.errors import (
 )
 from shared.runtime import logs
 from shared.settings import Secret
-from shared.supabase import credentials, retry_after, storage
-from shared.supabase.storage import Storage, object_path
+from shared.supabase import credentials, retry_after, storage_answers
+from shared.supabase.storage import Storage, http_session, object_path
 from shared.testing import md5
 
 URL = "http://supabase.test"
@@ -58,7 +58,7 @@ def test_a_session_reads_the_environments_proxies_and_certificates_once(monkeypa
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
     monkeypatch.setenv("no_proxy", "inside.test")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/certificates.pem")
-    outside, inside = (storage.http_session(f"https://{host}") for host in ("supabase.test", "inside.test"))
+    outside, inside = (http_session(f"https://{host}") for host in ("supabase.test", "inside.test"))
     monkeypatch.delenv("https_proxy")
     assert outside.proxies["https"] == "http://proxy.test:3128"
     assert "https" not in inside.proxies
@@ -316,14 +316,14 @@ def test_no_error_of_requests_or_urllib3_is_left_unmapped(foreign: type[Exceptio
     error = foreign.__new__(foreign)
     error.args = ("why",)
     error.__dict__.update(partial=1, expected=2, length="x", response=None)
-    translated = storage.translate(error)
+    translated = storage_answers.translate(error)
     assert isinstance(translated, StorageError)
 
 
 def test_a_storage_that_cannot_be_reached_is_everybodys_trouble_and_silence_is_one_objects():
-    assert type(storage.translate(requests.ConnectTimeout())) is StorageUnavailable
-    assert type(storage.translate(requests.ConnectionError())) is StorageUnavailable
-    assert type(storage.translate(requests.ReadTimeout())) is StorageError
+    assert type(storage_answers.translate(requests.ConnectTimeout())) is StorageUnavailable
+    assert type(storage_answers.translate(requests.ConnectionError())) is StorageUnavailable
+    assert type(storage_answers.translate(requests.ReadTimeout())) is StorageError
 
 
 def test_an_upload_says_what_it_is_and_whether_it_may_overwrite(fake: responses.RequestsMock):
