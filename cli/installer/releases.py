@@ -74,7 +74,7 @@ def next_version(supabase: Path = SUPABASE) -> str:
 
 def statements(version: str, supabase: Path = SUPABASE) -> str:
     """The way to this version: incremental files, then all sources."""
-    guard = FREE_NAMES.format(names=_public_names(source_text(supabase)), is_ours=IS_OURS)
+    guard = FREE_NAMES.format(names=_quoted(public_names(source_text(supabase))), is_ours=IS_OURS)
     chapters = [
         f"-- From {path.relative_to(supabase)}\n\n{path.read_text()}"
         for path in [*incremental(version, supabase), *sources(supabase)]
@@ -141,6 +141,10 @@ def _releases(supabase: Path) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def _public_names(source: str) -> str:
-    names = re.findall(r"create or replace function public\.(\w+)", source)
-    return ",\n    ".join(f"'{name}'" for name in sorted(set(names)))
+def public_names(statements: str) -> list[str]:
+    """The names of the functions in public that these statements make."""
+    return sorted(set(re.findall(r"create (?:or replace )?function public\.(\w+)", statements)))
+
+
+def _quoted(names: list[str]) -> str:
+    return ",\n    ".join(f"'{name}'" for name in names)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from psycopg import sql
 
 from cli.installer import former_record, kept_documents, migrations, releases, vault
@@ -64,7 +62,7 @@ def _require_no_dependents(database: Database, data: bool) -> None:
               and r.ev_class in (select oid from ours))
         order by 1
         """,
-        [_public_names(), data],
+        [releases.public_names(migrations.text()), data],
     )
     if found:
         raise DatabaseError(
@@ -131,15 +129,11 @@ def _drop_functions(database: Database) -> list[str]:
         select p.oid::regprocedure::text from pg_proc as p
         where p.pronamespace = 'public'::regnamespace and p.proname = any(%s) and {releases.IS_OURS}
         """,
-        [_public_names()],
+        [releases.public_names(migrations.text())],
     )
     for function in functions:
         database.execute(f"drop function {function} cascade".encode())  # regprocedure has quoted it
     return [f"{len(functions)} functions dropped"] if functions else []
-
-
-def _public_names() -> list[str]:
-    return sorted(set(re.findall(r"create (?:or replace )?function public\.(\w+)", migrations.text())))
 
 
 def _former_rows(database: Database, release: bool) -> list[str]:

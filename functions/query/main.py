@@ -35,9 +35,8 @@ from shared.supabase.database import Database
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5
-BODIES = (
-    4  # of the longest that are taken: so much memory all large bodies have together, until their answers
-)
+# All large bodies together have the memory of so many of the longest that are taken, until their answers.
+BODIES = 4
 UPLOAD_FIELDS = ("bucket", "name", "upsert")
 QUERY_FIELDS = (*queries.FIELDS, *filters.KEYS)
 WATCHING, BRIEFLY = 2, 1.0  # uploads that may hold a thread until they are searchable; seconds for the others

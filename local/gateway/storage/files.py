@@ -84,7 +84,7 @@ class Files:
 
 
 async def _write(path: Path, chunks: AsyncIterator[bytes], limit: int) -> Stored:
-    size, md5 = 0, _md5()
+    size, md5 = 0, new_md5()
     with path.open("wb") as file:
         async for chunk in chunks:
             size += len(chunk)
@@ -114,7 +114,7 @@ def _copy(source: Path, target: Path) -> str:
             shutil.copyfileobj(reader, writer, CHUNK)
             sync(writer)
             reader.seek(0)
-            md5 = hashlib.file_digest(reader, _md5).hexdigest()
+            md5 = hashlib.file_digest(reader, new_md5).hexdigest()
         _commit(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -122,8 +122,9 @@ def _copy(source: Path, target: Path) -> str:
     return md5
 
 
-def _md5() -> hashlib._Hash:
-    return hashlib.md5(usedforsecurity=False)
+def new_md5(data: bytes = b"") -> hashlib._Hash:
+    """As S3's eTags have it: of bytes that nobody protects by it."""
+    return hashlib.md5(data, usedforsecurity=False)
 
 
 def _commit(partial: Path, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ from local.gateway.identity import Caller
 from local.gateway.storage import faults, objects, signing
 from local.gateway.storage.buckets import MAX_BYTES, find_bucket
 from local.gateway.storage.call import Call, valid_key
-from local.gateway.storage.files import Stored
+from local.gateway.storage.files import Stored, new_md5
 from local.gateway.storage.incoming import Incoming, receive
 
 FOLDER_PLACEHOLDER = ".emptyFolderPlaceholder"  # the dashboard uploads it to make a folder; always empty
@@ -107,7 +106,7 @@ def etag(md5: str, *, in_parts: bool = False) -> str:
     """Of bytes with this hex MD5, as S3 has it; `in_parts`, of which there is one, it hashes their hashes."""
     if not in_parts:
         return f'"{md5}"'
-    return f'"{hashlib.md5(bytes.fromhex(md5), usedforsecurity=False).hexdigest()}-1"'
+    return f'"{new_md5(bytes.fromhex(md5)).hexdigest()}-1"'
 
 
 def described(

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from local.gateway.storage import faults as storage_faults
-from local.gateway.storage.files import Files, Stored, sync
+from local.gateway.storage.files import Files, Stored, new_md5, sync
 from local.gateway.storage.tus import faults
 
 LIFETIME = 24 * 3600.0  # seconds from its creation
@@ -210,4 +210,4 @@ def _write_out(file: BinaryIO, chunk: bytes) -> None:
 
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, new_md5).hexdigest()
