@@ -173,7 +173,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
 
 
 def address(text: str, name: str) -> str:
-    """`text` without its last slash; SettingsError for what is no address of HTTP."""
+    """`text` without its last slash; SettingsError for a text that is no address of HTTP."""
     parts = _parts(text)
     if text and (parts.scheme not in ("http", "https") or not parts.netloc):
         raise SettingsError(f"{name} is {text!r}. Expected an address like https://<ref>.supabase.co.")

@@ -41,7 +41,7 @@ class ConcurrencyLimiter:
 
 
 class MemoryLimiter:
-    """Lets requests hold so many bytes together; what is beyond them gets Busy."""
+    """Lets requests hold so many bytes together; a request beyond them gets Busy."""
 
     def __init__(self, most: int):
         self._left = most

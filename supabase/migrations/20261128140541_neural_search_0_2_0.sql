@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c13430d55112919891ff716288bbc8cd98f193c6df62a2d9113129f2aa9e95d6'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '88cee4603f9a259746df156569d8fffc3d2a4272edc0c69e09488405964359ce'
     ) then
       return;
     end if;
@@ -1409,7 +1409,7 @@ comment on function neural_search.record_change is
   'Brings documents and jobs into line with a change of a row of storage.objects; true where work is due for it.';
 
 
--- Storage moves by copying. A copy keeps its eTag, but for what came in parts (resumable uploads, and files beyond 5 MB):
+-- Storage moves by copying. A copy keeps its eTag, but for bytes that came in parts (resumable uploads, files beyond 5 MB):
 -- '"…-3"' becomes the eTag of one part, which can't be compared.
 create or replace function neural_search.is_move(before jsonb, after jsonb) returns boolean
 language sql immutable set search_path = '' as $$
@@ -3257,7 +3257,7 @@ declare
   looked integer;
   found neural_search.match[];
   named neural_search.match[];
-  all_named neural_search.match[] := '{}'::neural_search.match[]; -- with so many common words, whichever
+  all_named neural_search.match[] := '{}'::neural_search.match[]; -- with so many of the common words, any of them
   most integer;
   page neural_search.match[];
   beyond double precision; -- no other document is more similar
@@ -4796,7 +4796,7 @@ comment on function neural_search.list_around is
   'The nearest to one direction, from the vectors'' index; its reach is null where that brings too few.';
 
 
--- In one pass that holds no more than the results: what is compared is sorted, which takes to the disk beyond work_mem.
+-- In one pass that holds no more than the results: compared documents are sorted, on the disk beyond work_mem.
 -- A policy that fails only now: as in find_matches.
 create or replace function neural_search.best_scored(
   search neural_search.search, ids bigint[], reach double precision, likes neural_search.example[],
@@ -4908,7 +4908,7 @@ language sql immutable set search_path = '' as $$
   )
 $$;
 comment on function neural_search.listed_ids is
-  'What the lists hold of at least this score; of any score the first 1000, so that comparing them stays cheap.';
+  'The lists'' documents of at least this score; of any score the first 1000, so that comparing them stays cheap.';
 
 
 -- One list of the nearest for each direction: a document in none of them has at most the greatest reach of all. So
@@ -4971,7 +4971,7 @@ begin
       return best;
     end if;
     if last_needed <= beyond and (places = '{}' or depth >= longest) then
-      -- No more can be proven to be the best: what is listed follows in its order, so that the page is full.
+      -- No more can be proven to be the best: the other listed ones follow in their order, so that the page is full.
       return neural_search.best_scored(
         search, neural_search.listed_ids(lists, '-Infinity'), '-Infinity', likes, unlikes, wanted, page_after, options
       );
@@ -5224,7 +5224,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'c13430d55112919891ff716288bbc8cd98f193c6df62a2d9113129f2aa9e95d6', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '88cee4603f9a259746df156569d8fffc3d2a4272edc0c69e09488405964359ce', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -56,7 +56,7 @@ comment on function neural_search.list_around is
   'The nearest to one direction, from the vectors'' index; its reach is null where that brings too few.';
 
 
--- In one pass that holds no more than the results: what is compared is sorted, which takes to the disk beyond work_mem.
+-- In one pass that holds no more than the results: compared documents are sorted, on the disk beyond work_mem.
 -- A policy that fails only now: as in find_matches.
 create or replace function neural_search.best_scored(
   search neural_search.search, ids bigint[], reach double precision, likes neural_search.example[],
@@ -168,7 +168,7 @@ language sql immutable set search_path = '' as $$
   )
 $$;
 comment on function neural_search.listed_ids is
-  'What the lists hold of at least this score; of any score the first 1000, so that comparing them stays cheap.';
+  'The lists'' documents of at least this score; of any score the first 1000, so that comparing them stays cheap.';
 
 
 -- One list of the nearest for each direction: a document in none of them has at most the greatest reach of all. So
@@ -231,7 +231,7 @@ begin
       return best;
     end if;
     if last_needed <= beyond and (places = '{}' or depth >= longest) then
-      -- No more can be proven to be the best: what is listed follows in its order, so that the page is full.
+      -- No more can be proven to be the best: the other listed ones follow in their order, so that the page is full.
       return neural_search.best_scored(
         search, neural_search.listed_ids(lists, '-Infinity'), '-Infinity', likes, unlikes, wanted, page_after, options
       );

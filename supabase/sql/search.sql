@@ -603,7 +603,7 @@ declare
   looked integer;
   found neural_search.match[];
   named neural_search.match[];
-  all_named neural_search.match[] := '{}'::neural_search.match[]; -- with so many common words, whichever
+  all_named neural_search.match[] := '{}'::neural_search.match[]; -- with so many of the common words, any of them
   most integer;
   page neural_search.match[];
   beyond double precision; -- no other document is more similar

@@ -165,7 +165,7 @@ comment on function neural_search.record_change is
   'Brings documents and jobs into line with a change of a row of storage.objects; true where work is due for it.';
 
 
--- Storage moves by copying. A copy keeps its eTag, but for what came in parts (resumable uploads, and files beyond 5 MB):
+-- Storage moves by copying. A copy keeps its eTag, but for bytes that came in parts (resumable uploads, files beyond 5 MB):
 -- '"…-3"' becomes the eTag of one part, which can't be compared.
 create or replace function neural_search.is_move(before jsonb, after jsonb) returns boolean
 language sql immutable set search_path = '' as $$

@@ -58,7 +58,7 @@ def test_a_page_below_fifty_thousand_results_is_refused_with_the_remedy(equals):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="process_use needs /proc")
 def test_comparing_everything_by_the_best_score_holds_no_list_of_it(equals):
-    """Each document, as a match in an array, took 960 bytes; what is sorted may take work_mem."""
+    """Each document, as a match in an array, took 960 bytes; sorting may take work_mem."""
 
     def recommend() -> None:
         rows = equals.execute(
