@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from shared.errors import SettingsError
@@ -14,17 +14,24 @@ from shared.errors import SettingsError
 # Role -> how its keys begin today. A text with keys of both acts as the first.
 KINDS = {"service_role": "sb_secret_", "anon": "sb_publishable_"}
 LEAST_SECRET = 16  # characters
-PASSWORD = re.compile(r"://[^/?#@]*:[^/?#]*@")  # in an address
+PASSWORD = re.compile(
+    r":.*@|password\s*=", re.IGNORECASE | re.DOTALL
+)  # in an address, or a list of parameters
+PAYLOAD = re.compile(r"(?<=[\w-]\.)[\w-]+=*(?=\.)", re.ASCII)  # of a JWT: between its dots
+# A mistyped word or number, which errors tell: no secret that is worth anything is so plain.
+HARMLESS = re.compile(r"[A-Z]?[a-z]{1,11}|[A-Z]{1,12}|-?\d{1,12}|-?\d{1,6}\.\d{1,6}", re.ASCII)
 PREFERRED = "default"  # the name that the platform gives a project's first key
 
 
 def claims(token: str) -> dict[str, Any] | None:
     """The claims of a JWT, unverified; None for anything else."""
     parts = token.split(".")
-    if len(parts) != 3:
-        return None
+    return _decoded(parts[1]) if len(parts) == 3 else None
+
+
+def _decoded(payload: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        found = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, binascii.Error, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -63,14 +70,19 @@ def users(token: str, name: str) -> str:
     return token
 
 
-def without_secret(text: str, name: str) -> str:
-    """`text`; SettingsError, which doesn't repeat it, where it holds a key or a password."""
-    if _role(text) is not None or PASSWORD.search(text):
+def without_secret(text: str, name: str, secrets: Collection[str] = ()) -> str:
+    """`text`; SettingsError, which doesn't repeat it, where it holds a key, password or one of `secrets`."""
+    if _role(text) is not None or PASSWORD.search(text) or any(_holds(text, secret) for secret in secrets):
         raise SettingsError(
-            f"{name} holds a key, a token or an address with a password. Expected no secret: errors and logs "
-            "tell it."
+            f"{name} holds a key, a token, a password or the value of a secret setting. Expected no secret: "
+            "errors and logs tell it."
         )
     return text
+
+
+def described(text: str) -> str:
+    """A setting's text as errors tell it: a mere word or number, of all else, maybe a secret, its length."""
+    return repr(text) if HARMLESS.fullmatch(text) else f"a text of {len(text)} characters"
 
 
 def one_of(text: str, name: str) -> str:
@@ -85,10 +97,17 @@ def one_of(text: str, name: str) -> str:
         ) from error
 
 
-def _role(key: str) -> str | None:
-    """The role that a key acts as, where it tells; also in quotes, in a map or after `Bearer`."""
-    for role, beginning in KINDS.items():
-        if beginning in key.lower():
-            return role
-    found = claims(key)
-    return None if found is None else str(found.get("role"))
+def _holds(text: str, secret: str) -> bool:
+    """A short secret counts as a whole: a path may hold the word `postgres`."""
+    return text == secret or (len(secret) >= LEAST_SECRET and secret in text)
+
+
+def _role(text: str) -> str | None:
+    """The role of a key anywhere in `text`, where it tells; the one that sees everything before others."""
+    joined = "".join(text.split())
+    roles = [role for role, beginning in KINDS.items() if beginning in joined.lower()]
+    found = [claimed for payload in PAYLOAD.findall(joined) if (claimed := _decoded(payload)) is not None]
+    roles += [str(claimed["role"]) for claimed in found if "role" in claimed]
+    if "service_role" in roles:
+        return "service_role"
+    return next(iter(roles), "None" if found else None)

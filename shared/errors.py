@@ -73,7 +73,11 @@ Outcome = Literal["failed", "skipped", "retry", "doubtful", "release"]
 Error = TypeVar("Error", bound="NeuralSearchError")
 
 SHOWN = 200  # characters of an offending value that are told back
-TOKEN = re.compile(r"(?<=token=)[^\s&'\")>]+")  # in an address
+SECRET = re.compile(
+    r"(?<=token=)[^\s&'\")>]+"  # in an address
+    r"|(?<=://)[^\s/@:]*:[^\s@]+(?=@)"  # an address's user and password
+    r"|eyJ[\w-]+\.[\w-]+\.[\w-]+|sb_secret_[\w-]+"
+)
 
 
 class NeuralSearchError(Exception):
@@ -98,14 +102,14 @@ class NeuralSearchError(Exception):
             "type": type(self).type,
             "title": title,
             "status": self.status,
-            "detail": without_tokens(str(self)),
+            "detail": without_secrets(str(self)),
         }
         return problem if self.value is None else problem | {"value": _shown(self.value)}
 
 
-def without_tokens(text: str) -> str:
-    """`text` without the tokens in its addresses: HTTP libraries tell whole ones in their errors."""
-    return TOKEN.sub("…", text)
+def without_secrets(text: str) -> str:
+    """`text` without tokens, secret keys and the passwords of addresses: libraries tell whole ones."""
+    return SECRET.sub("…", text)
 
 
 def _shown(value: Any) -> Any:

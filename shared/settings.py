@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from shared import api_keys
 from shared.errors import SettingsError
@@ -109,6 +110,8 @@ DEFAULTS: dict[str, str] = {
 # The others may be told in errors and logs.
 SECRETS = ("publishable_key", "secret_key", "user_token", "webhook_secrets", "database_url")
 
+PASSWORD = re.compile(r"://[^:/]*:(.*)@|password\s*=\s*'?([^'\s&]*)", re.IGNORECASE)  # in DATABASE_URL
+DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
 CHOICES = {
@@ -140,8 +143,10 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
     if not environ.get("SUPABASE_URL"):
         environ = _stack_environment(environ) | {name: value for name, value in environ.items() if value}
     text = {field: _first(environ, names) or DEFAULTS.get(field, "") for field, names in ENVIRONMENT.items()}
+    secrets = _secrets(environ)
     for field in ENVIRONMENT.keys() - set(SECRETS):
-        api_keys.without_secret(text[field], ENVIRONMENT[field][0])
+        chosen = (DEFAULTS.get(field), *CHOICES.get(field, ()))  # as a password may read, too
+        api_keys.without_secret(text[field], ENVIRONMENT[field][0], () if text[field] in chosen else secrets)
     url = address(text["supabase_url"], "SUPABASE_URL")
     functions = f"{url}/functions/v1" if url else ""
     return Settings(
@@ -159,15 +164,15 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         embedding_device=_choice(text, "embedding_device"),
         embedding_engine=_choice(text, "embedding_engine"),
         embedding_precision=_choice(text, "embedding_precision"),
-        embedding_cache=Path(text["embedding_cache"]).expanduser(),
-        max_image_bytes=_positive(text, "max_image_bytes"),
-        max_image_pixels=_positive(text, "max_image_pixels"),
-        max_decode_seconds=_positive(text, "max_decode_seconds"),
-        max_decode_memory=_positive(text, "max_decode_memory", least=LEAST_DECODE_MEMORY),
+        embedding_cache=_folder(text, "embedding_cache"),
+        max_image_bytes=_number(text, "max_image_bytes"),
+        max_image_pixels=_number(text, "max_image_pixels"),
+        max_decode_seconds=_number(text, "max_decode_seconds"),
+        max_decode_memory=_number(text, "max_decode_memory", least=LEAST_DECODE_MEMORY),
         log_level=_choice(text, "log_level"),
         database_url=_database_url(text["database_url"]),
-        local_data=Path(text["local_data"]).expanduser().resolve(),
-        local_port=_port(text["local_port"]),
+        local_data=_folder(text, "local_data").resolve(),
+        local_port=_number(text, "local_port", most=65535),
         local_jwt_algorithm=_choice(text, "local_jwt_algorithm"),
     )
 
@@ -176,7 +181,9 @@ def address(text: str, name: str) -> str:
     """`text` without its last slash; SettingsError for a text that is no address of HTTP."""
     parts = _parts(text)
     if text and (parts.scheme not in ("http", "https") or not parts.netloc):
-        raise SettingsError(f"{name} is {text!r}. Expected an address like https://<ref>.supabase.co.")
+        raise SettingsError(
+            f"{name} is {api_keys.described(text)}. Expected an address like https://<ref>.supabase.co."
+        )
     return text.rstrip("/")
 
 
@@ -212,17 +219,23 @@ def _key(environ: Mapping[str, str], field: str, role: str) -> Secret:
 
 
 def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    folder = Path(environ.get("LOCAL_DATA") or DEFAULTS["local_data"]).expanduser()
+    folder = _folder({"local_data": environ.get("LOCAL_DATA") or DEFAULTS["local_data"]}, "local_data")
     try:
         lines = (folder / STACK_FILE).read_text().splitlines()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise SettingsError(
-            f"The embedded stack's folder {folder} can't be read: {error.strerror}. "
-            "Set LOCAL_DATA to another."
+            f"The embedded stack's folder can't be read: {error.strerror}. Set LOCAL_DATA to another."
         ) from error
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def _secrets(environ: Mapping[str, str]) -> set[str]:
+    """The values of all secret settings, those that another goes before too, and the database's password."""
+    values = [environ.get(name, "") for field in SECRETS for name in ENVIRONMENT[field]]
+    passwords = [unquote(part) for value in values for found in PASSWORD.findall(value) for part in found]
+    return {part for value in (*values, *passwords) for part in (value.strip(), *_split(value)) if part}
 
 
 def _split(text: str) -> list[str]:
@@ -265,28 +278,33 @@ def _origin(text: str) -> str:
         or set(text) & set("*;' ")
     ):
         raise SettingsError(
-            f"PAGE_FRAME_ORIGINS holds {text!r}. Expected origins like https://app.example.com, "
-            "with commas between them."
+            f"PAGE_FRAME_ORIGINS holds {api_keys.described(text)}. Expected origins like "
+            "https://app.example.com, with commas between them."
         )
     return text
 
 
 def _choice(text: Mapping[str, str], field: str) -> str:
     if text[field] not in CHOICES[field]:
-        expected = ", ".join(CHOICES[field])
-        raise SettingsError(f"{ENVIRONMENT[field][0]} is {text[field]!r}. Expected one of: {expected}.")
+        raise _senseless(text, field, f"one of: {', '.join(CHOICES[field])}")
     return text[field]
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise SettingsError(f"LOCAL_PORT is {text!r}. Expected a whole number from 1 to 65535.")
-    return int(text)
+def _number(text: Mapping[str, str], field: str, least: int = 1, most: int | None = None) -> int:
+    number = int(text[field]) if DIGITS.fullmatch(text[field]) else least - 1
+    if number < least or (most and number > most):
+        bounds = f"from {least} to {most}" if most else f"of at least {least}"
+        raise _senseless(text, field, f"a whole number {bounds}")
+    return number
 
 
-def _positive(text: Mapping[str, str], field: str, least: int = 1) -> int:
-    if not text[field].isdecimal() or int(text[field]) < least:
-        raise SettingsError(
-            f"{ENVIRONMENT[field][0]} is {text[field]!r}. Expected a whole number of at least {least}."
-        )
-    return int(text[field])
+def _folder(text: Mapping[str, str], field: str) -> Path:
+    try:
+        return Path(text[field]).expanduser()
+    except RuntimeError as error:
+        raise _senseless(text, field, "a folder, not one below the home of an unknown user") from error
+
+
+def _senseless(text: Mapping[str, str], field: str, expected: str) -> SettingsError:
+    found = api_keys.described(text[field])
+    return SettingsError(f"{ENVIRONMENT[field][0]} is {found}. Expected {expected}.")

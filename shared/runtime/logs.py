@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
 
-from shared.errors import without_tokens
+from shared.errors import without_secrets
 
 WELL_FORMED = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
@@ -67,10 +67,10 @@ class JsonFormatter(logging.Formatter):
         error = record.exc_info[1] if record.exc_info else None
         if error is None or record.exc_info is None:
             return {}
-        told = {"error_class": type(error).__name__, "error_message": without_tokens(str(error))}
+        told = {"error_class": type(error).__name__, "error_message": without_secrets(str(error))}
         expected = record.levelno < logging.ERROR
         return (
-            told if expected else told | {"traceback": without_tokens(self.formatException(record.exc_info))}
+            told if expected else told | {"traceback": without_secrets(self.formatException(record.exc_info))}
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import jwt
 import pytest
 
 from shared import errors
@@ -48,6 +49,25 @@ def test_a_problem_carries_type_title_status_detail_and_the_offending_value():
         "detail": "limit is 0. Expected 1 to 100.",
         "value": 0,
     }
+
+
+SERVICE = jwt.encode({"role": "service_role"}, "a secret that is long enough for HMAC", "HS256")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Bearer {SERVICE}",
+        f'"{SERVICE}"\n# the service\'s',
+        "apikey: sb_secret_hidden-of_all.",
+        "postgresql://postgres:hidden@db.test/postgres",
+        "https://a.test/object/sign/b/c?token=hidden&x=1",
+    ],
+)
+def test_no_key_token_or_password_is_told_wherever_it_stands(text: str):
+    told = errors.DatabaseError(f"It answered {text} Why?").problem()["detail"]
+    assert told.startswith("It answered ") and told.endswith(" Why?") and "…" in told
+    assert "hidden" not in told and SERVICE.split(".")[1] not in told
 
 
 @pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import re
+import string
 from pathlib import Path
+from urllib.parse import quote
 
 import jwt
 import pytest
@@ -66,10 +69,12 @@ def test_secrets_do_not_show_in_the_repr():
         ("QUERY_URL", "ftp://x"),
         ("EMBED_URL", "http://[::1"),
         ("EMBEDDING_DEVICE", "tpu"),
+        ("LOG_LEVEL", "inof"),
         ("EMBEDDING_ENGINE", "onnx"),
         ("EMBEDDING_PRECISION", "int4"),
         ("MAX_IMAGE_BYTES", "0"),
         ("MAX_IMAGE_PIXELS", "many"),
+        ("MAX_IMAGE_PIXELS", "9" * 5000),
         ("MAX_DECODE_SECONDS", "0.5"),
         ("MAX_DECODE_MEMORY", "1000000"),
         ("LOCAL_PORT", "-1"),
@@ -77,7 +82,12 @@ def test_secrets_do_not_show_in_the_repr():
     ],
 )
 def test_a_senseless_value_is_named_with_what_was_expected(name: str, value: str):
-    with pytest.raises(SettingsError, match=re.escape(f"{name} is '{value}'. Expected")):
+    told = (
+        f"'{value}'"
+        if len(value) < 10 and re.fullmatch(r"[a-z]+|[-.\d]+", value)
+        else f"a text of {len(value)} characters"
+    )
+    with pytest.raises(SettingsError, match=re.escape(f"{name} is {told}. Expected")):
         settings.load(HOSTED | {name: value})
 
 
@@ -126,6 +136,12 @@ def token(role: str | None) -> str:
         ("SUPABASE_PUBLISHABLE_KEY", "Bearer sb_secret_hidden"),
         ("SUPABASE_PUBLISHABLE_KEY", '{"a": "sb_publishable_hidden", "default": "sb_secret_hidden"}'),
         ("SUPABASE_ANON_KEY", f"'{token('service_role')}'"),
+        ("SUPABASE_ANON_KEY", f"Bearer {token('service_role')}"),
+        ("SUPABASE_ANON_KEY", f'apikey="{token("service_role")}"\n# of the project ref.supabase.co'),
+        ("SUPABASE_PUBLISHABLE_KEY", f"sb_publishable_hidden {token('service_role')}"),
+        ("SUPABASE_ANON_KEY", f"{token('anon')},{token('service_role')}"),
+        ("SUPABASE_ANON_KEY", f"key.{token('service_role')}"),
+        ("SUPABASE_ANON_KEY", token("service_role").replace(".", ".\n")),
     ],
 )
 def test_a_key_in_the_place_of_another_is_refused_and_not_told(name: str, value: str):
@@ -161,7 +177,13 @@ def test_keys_are_also_read_from_the_maps_that_the_platform_sets():
 
 
 @pytest.mark.parametrize(
-    "secret", ["sb_secret_hidden", "the-new-secret-of-two, sb_publishable_hidden", token("service_role")]
+    "secret",
+    [
+        "sb_secret_hidden",
+        "the-new-secret-of-two, sb_publishable_hidden",
+        token("service_role"),
+        f"Bearer {token('service_role')}",
+    ],
 )
 def test_no_key_of_the_project_is_taken_for_the_webhooks_secret(secret: str):
     """Every role of the database can read that one in pg_net's queue."""
@@ -191,17 +213,76 @@ TOLD = [names[0] for field, names in settings.ENVIRONMENT.items() if field not i
         f"{token('service_role')}hidden",
         "postgresql://postgres:hidden@db.test:5432/postgres",
         "https://user:hidden@a.test",
+        "user:hidden@a.test",
+        "https://user:hid/hidden@a.test",
+        "https://hidden:@a.test",
+        "host=a.test password=hidden",
+        f"Bearer {token('service_role')}",
     ],
 )
 def test_no_secret_in_the_wrong_variable_is_told(name: str, value: str):
-    with pytest.raises(
-        SettingsError, match=f"^{name} holds a key, a token or an address with a password"
-    ) as told:
+    with pytest.raises(SettingsError, match=f"^{name} holds a key, a token, a password or the value") as told:
         settings.load({"SUPABASE_URL": "http://x", name: value})
-    assert "hidden" not in str(told.value)
+    assert "hidden" not in str(told.value) and value not in str(told.value)
 
 
-@pytest.mark.parametrize("key", ["sb_secret_hidden", token("service_role")])
+def hidden_in(chance: random.Random) -> list[tuple[str, str, str]]:
+    """Of each kind of secret: its variable, its value, and the part of it that nobody may be told."""
+    password = "".join(
+        chance.choices(string.ascii_letters + string.digits + "!#$%&()*+-./:;<=>?@[]^_{|}~", k=20)
+    )
+    hexadecimal = f"{chance.getrandbits(128):032x}"
+    key = jwt.encode({"role": "service_role", "iat": chance.getrandbits(30)}, password * 2, "HS256")
+    return [
+        ("EMBED_WEBHOOK_SECRET", password, password),
+        ("EMBED_WEBHOOK_SECRET", hexadecimal, hexadecimal),
+        ("SUPABASE_SECRET_KEY", f"sb_secret_{hexadecimal}", hexadecimal),
+        ("SUPABASE_SECRET_KEY", key, key.rpartition(".")[2]),
+        ("DATABASE_URL", f"postgresql://postgres:{quote(password, safe='')}@db.test/postgres", password),
+        ("DATABASE_URL", f"postgresql://postgres:{hexadecimal}@db.test:5432/postgres", hexadecimal),
+        ("DATABASE_URL", f"host=db.test password={hexadecimal} dbname=postgres", hexadecimal),
+    ]
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_no_error_repeats_a_secret_whatever_its_form(name: str):
+    chance = random.Random(name)
+    for _, value, hidden in hidden_in(chance) * 20:
+        forms = (
+            value,
+            hidden,
+            f"~{hidden}",
+            f'"{value}"',
+            f"{value}\n# the key",
+            f"user:{hidden}@db.test",
+            hidden[:13],
+        )
+        try:
+            settings.load({"SUPABASE_URL": "http://x"} | {name: chance.choice(forms)})
+        except SettingsError as error:
+            assert name in str(error) and hidden[:10] not in str(error)
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_the_value_of_a_secret_setting_is_refused_in_every_other(name: str):
+    """Models and folders have names of any form, and are told to everybody."""
+    for own, value, hidden in hidden_in(random.Random(name)):
+        for given in (value, f"/{value}/" if own == "SUPABASE_SECRET_KEY" else f"/{hidden}/"):
+            with pytest.raises(SettingsError, match=f"^{name} holds a key, a token, a password or") as told:
+                settings.load({"SUPABASE_URL": "http://x", own: value} | {name: given})
+            assert hidden not in str(told.value)
+
+
+def test_a_choice_that_a_password_reads_like_is_still_taken():
+    urls = {"SUPABASE_URL": "http://x", "DATABASE_URL": "postgresql://postgres:debug@db.test/postgres"}
+    assert settings.load(urls | {"LOG_LEVEL": "debug"}).log_level == "debug"
+    with pytest.raises(SettingsError, match=r"LOG_LEVEL holds .* the value of a secret setting"):
+        settings.load(urls | {"DATABASE_URL": "postgresql://postgres:hunter@a/b", "LOG_LEVEL": "hunter"})
+
+
+@pytest.mark.parametrize(
+    "key", ["sb_secret_hidden", token("service_role"), f"Bearer {token('service_role')}\n"]
+)
 def test_no_secret_key_is_taken_for_a_users_token(key: str):
     with pytest.raises(SettingsError, match="SUPABASE_USER_TOKEN holds a key that acts as service_role"):
         settings.load(HOSTED | {"SUPABASE_USER_TOKEN": key})
@@ -235,5 +316,5 @@ def test_browsers_may_reach_the_project_by_another_name():
     urls = {"SUPABASE_URL": "http://kong:8000"}
     assert settings.load(urls).public_url == "http://kong:8000"
     assert settings.load(urls | {"SUPABASE_PUBLIC_URL": "https://a.test/"}).public_url == "https://a.test"
-    with pytest.raises(SettingsError, match=r"SUPABASE_PUBLIC_URL is 'a\.test'"):
+    with pytest.raises(SettingsError, match="SUPABASE_PUBLIC_URL is a text of 6 characters"):
         settings.load(urls | {"SUPABASE_PUBLIC_URL": "a.test"})
