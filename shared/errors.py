@@ -51,8 +51,9 @@ NeuralSearchError
 ├── CollectionError             a collection can't be evaluated
 └── StackError                  the embedded stack can't start or isn't running
 
-A class's docstring is its default message; `status` is the HTTP status at the edge; `type` is the stable
-name that clients may branch on; `outcome` is a job's end with this error:
+A class's docstring is its default message; it is also all that callers are told of an `internal` error, whose
+message may hold addresses, paths and other software's words, for the operator. `status` is the HTTP status at
+the edge; `type` is the stable name that clients may branch on; `outcome` is a job's end with this error:
 
 failed      a dead letter, until somebody retries it
 skipped     no image: recorded, and counted apart
@@ -86,14 +87,32 @@ class NeuralSearchError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal"
     outcome: ClassVar[Outcome] = "retry"
+    internal: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         cls.type = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
 
-    def __init__(self, message: str | None = None, *, value: Any = None, retry_after: int | None = None):
-        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        value: Any = None,
+        retry_after: int | None = None,
+        told: str | None = None,  # to callers, in place of the message
+    ):
+        super().__init__(message or self.default())
         self.value = value
         self.retry_after = retry_after
+        self.told = told
+
+    @classmethod
+    def default(cls) -> str:
+        return " ".join((cls.__doc__ or "").split())
+
+    @property
+    def detail(self) -> str:
+        """The error in words for callers."""
+        return without_secrets(self.told or (self.default() if self.internal else str(self)))
 
     def problem(self) -> dict[str, Any]:
         """This error as problem details (RFC 9457)."""
@@ -102,7 +121,7 @@ class NeuralSearchError(Exception):
             "type": type(self).type,
             "title": title,
             "status": self.status,
-            "detail": without_secrets(str(self)),
+            "detail": self.detail,
         }
         return problem if self.value is None else problem | {"value": _shown(self.value)}
 
@@ -135,9 +154,10 @@ def _size(value: Any) -> int:
 
 
 class SettingsError(NeuralSearchError):
-    """A setting is missing or makes no sense. See the table in docs/settings.md."""
+    """A setting is missing or makes no sense. The log says which; docs/settings.md lists them all."""
 
     outcome = "release"
+    internal = True
 
 
 class RequestError(NeuralSearchError):
@@ -276,6 +296,7 @@ class StorageError(NeuralSearchError):
     """Storage gave an answer that we didn't expect. Its log says why."""
 
     status = 502
+    internal = True
     outcome: ClassVar[Outcome] = "doubtful"
 
 
@@ -301,7 +322,7 @@ class ObjectExists(StorageError):
 
 
 class StorageRefused(StorageError):
-    """Storage doesn't accept this upload. Its message says why."""
+    """Storage doesn't accept this. Check the object's name, type and size, and what its bucket takes."""
 
     status = 400
     outcome = "retry"
@@ -325,9 +346,10 @@ class StorageUnavailable(StorageError):
 
 
 class DatabaseError(NeuralSearchError):
-    """The database refused the statement. Its message says why."""
+    """The database refused the statement. The log of the function has its words."""
 
     status = 502
+    internal = True
 
 
 class DatabaseForbidden(DatabaseError):
@@ -354,6 +376,7 @@ class DatabaseUnavailable(DatabaseError):
 class ModelError(NeuralSearchError):
     """The embedding model failed. The log of the function has the cause."""
 
+    internal = True
     outcome = "release"
 
 
@@ -367,6 +390,7 @@ class ModelNotLoaded(ModelError):
     """The active model isn't loaded in this process. Add it to EMBEDDING_MODELS and restart."""
 
     status = 503
+    internal = False
 
 
 class ModelBroken(ModelError):
@@ -383,6 +407,7 @@ class TextUnsupported(ModelError):
     """The active model has no text side. Search by image, or activate a model that understands text."""
 
     status = 400
+    internal = False
 
 
 class Busy(NeuralSearchError):
@@ -401,6 +426,7 @@ class DecoderUnavailable(NeuralSearchError):
     """No process for decoding images can be started. Give this machine more memory, or try again later."""
 
     status = 503
+    internal = True
     outcome = "release"
 
 

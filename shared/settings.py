@@ -57,9 +57,8 @@ class Settings:
         if value := getattr(self, field):
             return value
         names = " or ".join(ENVIRONMENT[field])
-        raise SettingsError(
-            f"{names} is not set. Set it, or start the embedded stack with `neural-search up`."
-        )
+        text = f"{names} is not set. Set it, or start the embedded stack with `neural-search up`."
+        raise SettingsError(text, told=text)
 
 
 # Setting -> the environment variables that may hold it, the first of them preferred.

@@ -58,7 +58,7 @@ def webhook(request: flask.Request) -> flask.Response:
 def health(request: flask.Request) -> flask.Response:
     handlers.check_secret(request, services.configuration().webhook_secrets)
     service = credentials.service(services.configuration())
-    return report(services.models(), lambda: active_model(services.database(service)))
+    return report(services.models(), lambda: active_model(services.database(service)), words=str)
 
 
 ROUTES: handlers.Routes = {

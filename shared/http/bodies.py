@@ -54,7 +54,7 @@ def read(request: flask.Request, readers: ConcurrencyLimiter, take: Callable[[in
         with readers.enter():
             return _read(request, take)
     except ParseException as error:  # the server reads chunks and trailers no sooner than we do
-        raise RequestError(f"The body's chunks can't be read: {error!s:.100}") from error
+        raise RequestError("The body's chunks can't be read. Send it with a Content-Length.") from error
     except OSError as error:  # from the chunks alone: werkzeug's stream says the same of any other body
         raise ClientDisconnected() from error
 

@@ -20,6 +20,7 @@ from shared.errors import (
     RequestError,
     Unauthorized,
     UnknownPath,
+    without_secrets,
 )
 from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
@@ -164,12 +165,14 @@ def answer(body: Any, status: int = 200) -> flask.Response:
 
 
 def problem(error: Exception, status: int | None = None) -> flask.Response:
-    """An error as problem details (RFC 9457). An unexpected one is logged, and not told to the caller."""
+    """An error as problem details (RFC 9457). What callers aren't told of it is logged."""
     ours = known(error)
     details = ours.problem()
     details["status"] = status = status or ours.status
     if status >= 500:
         logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
+    elif ours.detail != without_secrets(str(ours)):
+        logs.write("request refused", error=error)
     text = json.dumps(details, default=str)
     response = flask.Response(text, status, mimetype="application/problem+json")
     response.headers["Cache-Control"] = "no-store"

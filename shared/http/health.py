@@ -7,39 +7,48 @@ from typing import Any
 
 import flask
 
+from shared.errors import NeuralSearchError
 from shared.http import handlers
 from shared.runtime import logs
 from shared.runtime.model_registry import ModelRegistry
 from shared.search.index import ActiveModel
 
+Words = Callable[[NeuralSearchError], str]
 
-def report(models: ModelRegistry, active: Callable[[], ActiveModel]) -> flask.Response:
+
+def for_callers(error: NeuralSearchError) -> str:
+    return error.detail
+
+
+def report(
+    models: ModelRegistry, active: Callable[[], ActiveModel], words: Words = for_callers
+) -> flask.Response:
     """200 where the database answers, and the model that it calls active embeds here; else 503.
 
-    `embedding` has the models that embed here, and why others don't.
+    `embedding` has the models that embed here, and why others don't, in `words`.
     """
     failures = models.failures()
-    database = _part(lambda: _database(models, active()))
-    embedding = _embedding(models, failures) | _part(
-        lambda: _serves(models, failures, database.get("active_model"))
+    database = _part(lambda: _database(models, active()), words)
+    embedding = _embedding(models, failures, words) | _part(
+        lambda: _serves(models, failures, database.get("active_model")), words
     )
     healthy = embedding["status"] == database["status"] == "ok"
     parts = {"embedding": embedding, "database": database}
     return handlers.answer({"status": "ok" if healthy else "failing", **parts}, 200 if healthy else 503)
 
 
-def _part(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _part(check: Callable[[], dict[str, Any]], words: Words) -> dict[str, Any]:
     try:
         return {"status": "ok", **check()}
     except Exception as error:  # the report is for failures
         logs.write("health check failed", severity="WARNING", error=error)
         known = handlers.known(error)
-        return {"status": "failing", "error": known.type, "detail": str(known)}
+        return {"status": "failing", "error": known.type, "detail": words(known)}
 
 
-def _embedding(models: ModelRegistry, failures: dict[str, Exception]) -> dict[str, Any]:
+def _embedding(models: ModelRegistry, failures: dict[str, Exception], words: Words) -> dict[str, Any]:
     working = [name for name in models.names if name not in failures]
-    failing = {name: str(handlers.known(failure)) for name, failure in failures.items()}
+    failing = {name: words(handlers.known(failure)) for name, failure in failures.items()}
     return {"models": working, "loaded": models.loaded()} | ({"failing": failing} if failing else {})
 
 

@@ -18,7 +18,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
 HEADERS = (
     "The request has more than 100 headers, or one of more than 8190 bytes. Leave some out or shorten it."
 )
-UNREADABLE = "The request is no HTTP/1.1 that can be read. Send it as any client does"
+UNREADABLE = "The request is no HTTP/1.1 that can be read. Send it as any client does."
 OURS = errors.InvalidResponseHeader, errors.InvalidResponseHeaderName
 
 
@@ -30,7 +30,7 @@ def answer(error: BaseException) -> bytes:
     name = type(error).__name__
     logs.write("unreadable request", severity="DEBUG", error_class=name)
     status = STATUSES.get(type(error), HTTPStatus.BAD_REQUEST)
-    return _response(status, RequestError(HEADERS if status == 431 else f"{UNREADABLE} ({name})."))
+    return _response(status, RequestError(HEADERS if status == 431 else UNREADABLE))
 
 
 def _response(status: HTTPStatus, error: NeuralSearchError) -> bytes:

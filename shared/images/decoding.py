@@ -244,9 +244,11 @@ def _translated(name: str, data: bytes, size: tuple[int, int] | None = None) -> 
             raise DecodingOutOfMemory(value=size or webp.size(data)) from error
         if variant := _unsupported(name, data, error):
             raise UnsupportedImage.variant(variant) from error
+        text = f"The {name} image is cut off or corrupt"
         raise BrokenImage(
-            f"The {name} image is cut off or corrupt ({type(error).__name__}: {error}). Upload it again.",
+            f"{text} ({type(error).__name__}: {error}). Upload it again.",
             value=size or webp.size(data),
+            told=f"{text}. Upload it again.",
         ) from error
 
 

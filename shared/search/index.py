@@ -123,7 +123,8 @@ def active_model(database: Database) -> ActiveModel:
     try:
         rows = database.call("active_model")
     except InvalidQuery as error:
-        raise Unauthorized(f"{error}. The token's role is none that this project has.") from error
+        text = "The token's role is none that this project has."
+        raise Unauthorized(f"{error}. {text}", told=text) from error
     if not rows:
         raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
     return ActiveModel(name=rows[0]["name"], dimensions=rows[0]["dimensions"])

@@ -20,6 +20,7 @@ from shared.errors import (
     InvalidQuery,
     NeuralSearchError,
     ObjectNotFound,
+    SettingsError,
     Unauthorized,
 )
 from shared.supabase import retry_after
@@ -151,10 +152,10 @@ def _client(url: str, key: str, options: SyncClientOptions) -> Client:
     try:
         return create_client(url, key, options)
     except SupabaseException as error:
+        if key:
+            raise SettingsError(f"SUPABASE_URL doesn't name a Supabase project: {error}") from error
         raise Unauthorized(
             "There is no API key: send one in the `apikey` header, or set SUPABASE_PUBLISHABLE_KEY."
-            if not key
-            else f"SUPABASE_URL doesn't name a Supabase project: {error}"
         ) from error
 
 
@@ -185,11 +186,28 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
         text += ". Send a valid key or token"
     elif kind is DatabaseOutdated:
         text += ". The migrations are of another version than this process. Run `neural-search install`"
-    elif kind in (DatabaseError, InvalidQuery, ObjectNotFound) and error.hint:
+    elif error.hint:
         text += f". {error.hint}"
-    value = error.details if kind is ObjectNotFound else None  # the id that isn't there
-    return kind(text, value=value, retry_after=_wait.get() if kind is DatabaseUnavailable else None)
+    ours = _is_ours(error)
+    value = error.details if kind is ObjectNotFound and ours else None  # the id that isn't there
+    wait = _wait.get() if kind is DatabaseUnavailable else None
+    return kind(text, value=value, retry_after=wait, told=text if ours else _plainly(kind, code))
 
+
+def _is_ours(error: APIError) -> bool:
+    """Whether one of our functions wrote the error, for callers: each of those has a remedy."""
+    return bool(error.hint) and (error.code in OURS or str(error.message).startswith(BROKEN_OFF))
+
+
+def _plainly(kind: type[NeuralSearchError], code: str) -> str:
+    """Other errors' words tell of tables, functions, addresses: callers get the code."""
+    return f"{REFUSED if kind is InvalidQuery else kind.default()} Code: {code}."
+
+
+# Our functions' SQLSTATEs for callers, and the beginning of their message for the database's own trouble.
+OURS = ("22023", "55000", "PT404")
+BROKEN_OFF = "The database broke off the search"
+REFUSED = "The database doesn't take these values. Compare them with /openapi.json."
 
 # The meaning of a SQLSTATE or PostgREST's own code, by its beginning; the first line that fits decides.
 MEANINGS: Meanings = (

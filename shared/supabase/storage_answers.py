@@ -31,6 +31,7 @@ ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
 BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 HTTP_STATUS = re.compile("[1-5][0-9]{2}")
+CODE = re.compile(r"[A-Za-z_]{1,40}|\d{1,5}")
 WORD = re.compile(r"\w+")
 PLAIN_WORDS = re.compile(r"""[A-Za-z ,.;:'"()-]+""")
 
@@ -96,9 +97,12 @@ def refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
     if status == "409":
         return ObjectExists()
     if status == "413":
-        return PayloadTooLarge(f"Storage: {text}.")
+        return PayloadTooLarge(
+            f"Storage: {text}.", told="Storage takes no object of this size: see its bucket's limit."
+        )
     if status.startswith("4") and body and status not in {"401", "403", *BUSY}:
-        return StorageRefused(f"Storage: {text} ({code}).")
+        told = f"{StorageRefused.default()} Code: {code if CODE.fullmatch(code) else status}."
+        return StorageRefused(f"Storage: {text} ({code}).", told=told)
     return _fault_of_all(response, _nameless(said, response), status, has_body=bool(body))
 
 

@@ -65,7 +65,7 @@ SERVICE = jwt.encode({"role": "service_role"}, "a secret that is long enough for
     ],
 )
 def test_no_key_token_or_password_is_told_wherever_it_stands(text: str):
-    told = errors.DatabaseError(f"It answered {text} Why?").problem()["detail"]
+    told = errors.InvalidQuery(f"It answered {text} Why?").problem()["detail"]
     assert told.startswith("It answered ") and told.endswith(" Why?") and "…" in told
     assert "hidden" not in told and SERVICE.split(".")[1] not in told
 

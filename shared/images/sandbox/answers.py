@@ -31,14 +31,16 @@ def pack(decoded: DecodedImage) -> tuple[dict[str, Any], bytes]:
 
 def pack_error(error: ImageError) -> tuple[dict[str, Any], bytes]:
     """An error as a message's header and body."""
-    return {"error": type(error).__name__, "message": str(error)[:SHOWN], "value": error.value}, b""
+    message = {"message": str(error)[:SHOWN], "told": error.told, "value": error.value}
+    return {"error": type(error).__name__} | message, b""
 
 
 def unpack(header: dict[str, Any], body: bytearray) -> DecodedImage:
     """The picture, or the error raised; MessageError where the answer's parts don't fit together."""
     try:
         if "error" in header:
-            raise ERRORS[header["error"]](str(header["message"]), value=header["value"])
+            kind, message, told = ERRORS[header["error"]], str(header["message"]), header["told"]
+            raise kind(message, value=header["value"], told=None if told is None else str(told)[:SHOWN])
         return _picture(header, body)
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"A decoder's answer makes no sense: {error!r}.") from error

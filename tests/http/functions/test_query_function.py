@@ -583,7 +583,7 @@ def test_a_standby_that_cant_be_loaded_is_named_by_health_and_no_reason_for_a_re
     health = client.get("/health")
     assert health.status_code == 200
     embedding = health.json["embedding"]
-    assert (embedding["models"], embedding["failing"]) == (["colours"], {"standby": "standby is cut off."})
+    assert (embedding["models"], embedding["failing"]) == (["colours"], {"standby": ModelBroken.default()})
     postgrest.answers["active_model"] = [{"name": "standby", "dimensions": 4}]
     health = client.get("/health")
     assert (health.status_code, health.json["embedding"]["status"]) == (503, "failing")

@@ -265,7 +265,10 @@ def test_a_data_folder_that_cannot_be_used_is_one_line(nowhere: CommandLine):
     nowhere.folder.write_text("a file where the folder should be")
     for arguments in (("up",), ("up", "--detach"), ("doctor",)):
         done = nowhere.spawn(*arguments, status=1)
-        assert "The embedded stack's folder can't be read: Not a directory. Set LOCAL_DATA" in done.stderr
+        assert (
+            "The embedded stack's folder can't be read: Not a directory. Set LOCAL_DATA"
+            in done.stderr + done.stdout
+        )
 
 
 def test_status_of_a_project_that_does_not_answer_says_nothing_about_its_buckets(
