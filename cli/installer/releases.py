@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from hashlib import md5
 from pathlib import Path
 
 from cli.installer.migration_file import digest, unwrap, wrap
@@ -18,11 +19,6 @@ from shared.settings import CHECKOUT
 
 SUPABASE = CHECKOUT / "supabase"
 
-# Whether a function in public, as p, is ours: it has a search_path of ours and a comment, as a project's own
-# may have, and works with our schema, as only reuse_embedding of 0.1.0 doesn't.
-IS_OURS = """\
-p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''
-    and (position('neural_search.' in p.prosrc) > 0 or p.proname = 'reuse_embedding')"""
 # Beside a namesake PostgREST couldn't tell which of the two is meant.
 FREE_NAMES = """\
 do $$
@@ -42,6 +38,8 @@ begin
 end
 $$;
 """
+
+COMMENT = re.compile(r"comment on function public\.(\w+)(?:\([^)]*\))? is\s+((?:'(?:[^']|'')*'\s*)+);")
 
 FOOTER = """\
 select neural_search.attach();
@@ -74,7 +72,7 @@ def next_version(supabase: Path = SUPABASE) -> str:
 
 def statements(version: str, supabase: Path = SUPABASE) -> str:
     """The way to this version: incremental files, then all sources."""
-    guard = FREE_NAMES.format(names=_quoted(public_names(source_text(supabase))), is_ours=IS_OURS)
+    guard = FREE_NAMES.format(names=_quoted(public_names(source_text(supabase))), is_ours=is_ours(supabase))
     chapters = [
         f"-- From {path.relative_to(supabase)}\n\n{path.read_text()}"
         for path in [*incremental(version, supabase), *sources(supabase)]
@@ -144,6 +142,28 @@ def _releases(supabase: Path) -> dict[str, list[dict[str, str]]]:
 def public_names(statements: str) -> list[str]:
     """The names of the functions in public that these statements make."""
     return sorted(set(re.findall(r"create (?:or replace )?function public\.(\w+)", statements)))
+
+
+def is_ours(supabase: Path = SUPABASE) -> str:
+    """The condition by which a function in public, as p, is ours: it has a release's comment, to the letter.
+
+    A project's own may have the name, the signature, and calls of neural_search's functions.
+    """
+    texts = [unwrap((supabase / "migrations" / name).read_text()) for name in released(supabase)]
+    known = {
+        f"{name} {md5(_unquoted(comment).encode(), usedforsecurity=False).hexdigest()}"
+        for text in [*texts, source_text(supabase)]
+        for name, comment in COMMENT.findall(text)
+    }
+    return f"""\
+p.proname || ' ' || md5(obj_description(p.oid, 'pg_proc')) in (
+    {_quoted(sorted(known))}
+  )"""
+
+
+def _unquoted(literals: str) -> str:
+    """The value of string constants that follow each other, each on a line of its own."""
+    return "".join(one.replace("''", "'") for one in re.findall(r"'((?:[^']|'')*)'", literals))
 
 
 def _quoted(names: list[str]) -> str:

@@ -40,7 +40,7 @@ def _require_no_dependents(database: Database, data: bool) -> None:
         with ours as (
           select 'pg_proc'::regclass as class, p.oid from pg_proc as p
           where p.pronamespace = to_regnamespace('neural_search')
-            or p.pronamespace = 'public'::regnamespace and p.proname = any (%s) and {releases.IS_OURS}
+            or p.pronamespace = 'public'::regnamespace and p.proname = any (%s) and {releases.is_ours()}
           union all
           select 'pg_class', c.oid from pg_class as c
           where c.oid = to_regclass('public.documents') and to_regclass('neural_search.documents') is not null
@@ -127,7 +127,7 @@ def _drop_functions(database: Database) -> list[str]:
         database,
         f"""
         select p.oid::regprocedure::text from pg_proc as p
-        where p.pronamespace = 'public'::regnamespace and p.proname = any(%s) and {releases.IS_OURS}
+        where p.pronamespace = 'public'::regnamespace and p.proname = any(%s) and {releases.is_ours()}
         """,
         [releases.public_names(migrations.text())],
     )

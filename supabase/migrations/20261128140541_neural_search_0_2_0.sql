@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '88cee4603f9a259746df156569d8fffc3d2a4272edc0c69e09488405964359ce'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '7907407472deccd6445c8521c8fc678d527ef14755a24b90c44624f7e77db59c'
     ) then
       return;
     end if;
@@ -50,8 +50,50 @@ begin
     'similar_documents',
     'unindex_bucket'
   ) and (
-    p.proconfig && array['search_path=""', 'search_path=pg_temp'] and obj_description(p.oid, 'pg_proc') <> ''
-    and (position('neural_search.' in p.prosrc) > 0 or p.proname = 'reuse_embedding')
+    p.proname || ' ' || md5(obj_description(p.oid, 'pg_proc')) in (
+    'activate_model 764bc2d81627eb4ff9697fbdb318d333',
+    'active_model e20ddb318a22a02a8707be8040a6b4a8',
+    'add_model bb5cacc034baf090dbf08be2339293f4',
+    'add_model ced7015032f4910859681c0b3966f941',
+    'backfill_documents 612d0fdff422b827a1938e391f70026f',
+    'backfill_documents 877e95a4eed03eef0468b655a8fa6d68',
+    'claim_embedding_jobs 8d9d1b175643c813c354048ac15f15ae',
+    'claim_embedding_jobs 98f331b87e6fe3ee25b14f5a2e368440',
+    'claim_object 3c338ee9e6c8c5afeaeaccdacafebf0c',
+    'confirm_duplicates 2fa34e32d82b9018d7adb50e773bc587',
+    'embedding_report b6146a51986fb4d2c53cf468f6bd8a66',
+    'embedding_report d26826a2821204729fca5597bf838dad',
+    'explain_object 7579a55d0b050218c1e1e810c6cef9ea',
+    'fail_embedding_job 05a676ffaf6ea26daef989a0af1b2a57',
+    'fail_embedding_job f439ac40c67bc2eac7fe3ef6b1a1c756',
+    'finish_embedding_job 20938cff04ad1992cb842f1e838b57c4',
+    'finish_embedding_jobs 1443c9bb98cbf7c774e7aaffe702a798',
+    'get_embeddings 4262e403aa2e019eedc2577a7541b537',
+    'get_embeddings b263d9fc9e09e1a122ab04f89683660d',
+    'index_bucket 11b3cb2fcd0497c9c6b54d6f994f6af1',
+    'index_bucket f2e9dbeb299c2663bdfb7060df01c3eb',
+    'index_status 900e1c1040925c40d3716cec8eb4e68e',
+    'list_embedding_jobs 3d4fb0a60fc22bae8c4366f8969952ba',
+    'list_fingerprints 0febe647d0f4f8e1e4f4ff44b6049381',
+    'list_fingerprints cc164a1ad6f9fd8e5b6d7280d9724f5a',
+    'list_models fe62daf74260e3a0c39083950257fa74',
+    'match_documents efeb1a0fd10a68870513e78cc46bf123',
+    'object_states 1b3b25870db18a8e74ccd1f1c42450ae',
+    'object_states 1f6b4cc5cc594d411b32ae4ad9167524',
+    'recommend_documents 84230e232a0005d6e6f26047149931f3',
+    'recommend_documents 85771704948a1e0bd25a072a73296b8d',
+    'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
+    'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
+    'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
+    'remove_model 5495ab85088e609c5527400a58cde3d0',
+    'retry_embedding_jobs 91623a81cad700332a9279dfe7b44089',
+    'retry_embedding_jobs bde2a752f566a844ecce464993f08b70',
+    'reuse_embedding 357a6d49cfeca762196f36946e0e2a5f',
+    'reuse_embedding f064bc8cb8dc9c0010de0b96f4ba4bef',
+    'search_documents 8125cfde138b74e802c90cd0ee0f97cd',
+    'similar_documents c9f3ec572391a5aa54c9f44ffe7d3b8e',
+    'unindex_bucket e6f7d9af42318036678a47b71ec813d0'
+  )
   ) is not true;
   if found then
     raise exception 'There is a function % already, which isn''t neural-search''s.', taken
@@ -5224,7 +5266,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '88cee4603f9a259746df156569d8fffc3d2a4272edc0c69e09488405964359ce', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '7907407472deccd6445c8521c8fc678d527ef14755a24b90c44624f7e77db59c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -47,12 +47,14 @@ def test_the_migrations_are_applied_in_order_and_recorded_in_our_own_schema(bare
 
 @pytest.fixture
 def namesake(bare_database):
-    """A project's own function, written with the same care as ours."""
+    """A project's own function, written with the same care as ours, that calls one of ours."""
     with bare_database.connect() as connection:
+        connection.execute("set check_function_bodies = off")  # there is none of ours yet
         connection.execute("create table public.notes (id bigint)")
         connection.execute("""
             create function public.match_documents(query text) returns setof public.notes
-            language sql set search_path = '' as 'select n.* from public.notes as n'
+            language sql set search_path = ''
+            as 'select n.* from public.notes as n where n.id > neural_search.max_attempts()'
         """)
         connection.execute("comment on function public.match_documents is 'Mine.'")
         yield connection

@@ -274,11 +274,13 @@ FORMER = (
 
 def test_functions_of_an_earlier_text_of_the_newest_migration_are_dropped(database, db):
     before = catalogue(db)
+    comment = "select quote_literal(obj_description('public.search_documents'::regproc))"
+    ((ours,),) = db.execute(comment).fetchall()
     for function in FORMER:
         db.execute(f"""
             create function {function} returns integer language sql set search_path = ''
               as 'select neural_search.max_attempts()';
-            comment on function {function} is 'Ours.';
+            comment on function {function} is {ours};
         """)
     db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
     assert migrations.apply(database.url()) == [NEWEST]
@@ -305,6 +307,11 @@ def project(tmp_path):
     """A small project with one release that is out and one that is being worked on."""
     for folder in ("migrations", "sql/incremental/0.2.0"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "migrations/20260101000000_all.sql").write_text(
+        wrap_first(
+            "comment on function public.former is 'It''s '\n  'ours.';\n", release="0.1.0", in_place="1"
+        )
+    )
     (tmp_path / "sql/order.txt").write_text("b\na\n")
     (tmp_path / "sql/a.sql").write_text("create or replace function public.one() …\n")
     (tmp_path / "sql/b.sql").write_text("comment on …\n")
@@ -326,6 +333,8 @@ def test_incremental_files_come_first_and_sources_in_their_order(project):
         "sql/a.sql",
     ]
     assert "p.proname in (\n    'one'\n  )" in text
+    comment = hashlib.md5(b"It's ours.").hexdigest()
+    assert f"'former {comment}'" in text
 
 
 def test_generating_again_keeps_the_version(project):
