@@ -20,6 +20,7 @@ from soak.project import Project
 from soak.proxy import A_THIRD_OF_EACH, NO_WEBHOOKS, ONLY_KICKS, Tampering, WebhookProxy, webhook_proxy
 from soak.workload import Workload
 from support.embedded_stacks import temporary_stack
+from support.waiting import eventually
 
 from shared import embedding, settings
 from shared.settings import CHECKOUT, Settings
@@ -80,8 +81,9 @@ def play(
     seed: int,
 ) -> Played:
     """Run a workload while `act` goes on, and judge once it is over."""
-    mishaps, delivered = proxy.mishaps.copy(), proxy.delivered.total()
     proxy.tampering = act.tampering
+    eventually(lambda: project.webhooks_waiting() == 0 and proxy.is_idle)  # late ones are the last act's
+    mishaps, delivered = proxy.mishaps.copy(), proxy.delivered.total()
     workload = Workload(project.storage, operations=operations, clients=CLIENTS, rate=rate, seed=seed)
     workload.run()
     if act.drained:

@@ -59,6 +59,12 @@ class Project:
                 [url, "neural_search_embed_url"],
             )
 
+    def webhooks_waiting(self) -> int:
+        """In the database, those included that are being sent."""
+        with self.connect() as database:
+            [(count,)] = database.execute("select count(*) from net.http_request_queue").fetchall()
+        return int(str(count))
+
     def explain(self) -> Explanations:
         """An operator's view of the images that will have no document."""
         return invariants.terminal(row for state in ("skipped", "failed") for row in self._jobs(state))

@@ -52,6 +52,7 @@ class WebhookProxy:
         self._waiting: list[tuple[float, int, bytes, Mapping[str, str]]] = []  # by due time
         self._held: list[tuple[bytes, Mapping[str, str]]] = []
         self._count = 0
+        self._sending = 0
         self._wake = threading.Condition()
         self._closed = False
 
@@ -91,6 +92,12 @@ class WebhookProxy:
             self._closed = True
             self._wake.notify()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no webhook waits here or is on its way."""
+        with self._wake:
+            return not (self._waiting or self._held or self._sending)
+
     def _happens(self, mishap: str, likelihood: float) -> bool:
         happens = self._chance.random() < likelihood
         self.mishaps[mishap] += happens
@@ -112,6 +119,7 @@ class WebhookProxy:
             due.append((body, headers))
         if not due and not self._waiting:
             due, self._held = self._held, []
+        self._sending += len(due)
         return due
 
     def _deliver(self, http: httpx.Client, body: bytes, headers: Mapping[str, str]) -> None:
@@ -121,6 +129,7 @@ class WebhookProxy:
             status = 0
         with self._wake:
             self.delivered[status] += 1
+            self._sending -= 1
 
 
 @contextmanager
