@@ -64,7 +64,7 @@ class Project:
         import httpx
         from supabase import ClientOptions, SupabaseException, create_client
 
-        from shared.supabase.database import KEEP_ALIVE
+        from shared.supabase.bounded_transport import KEEP_ALIVE
 
         http = self._connections.enter_context(httpx.Client(timeout=TIMEOUT_SECONDS, limits=KEEP_ALIVE))
         options = ClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)

@@ -24,16 +24,13 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.supabase import retry_after
+from shared.supabase.bounded_transport import BoundedTransport
 from shared.supabase.credentials import Identity
 
 Meanings = tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...]
 
 CLOCK_SECONDS = 1.0  # by which one machine's clock may be behind another's
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)  # the longest silence within an answer
-TOTAL_SECONDS = 60.0  # the longest answer, however steadily it drips
-MAX_ANSWER = 64 * 1024 * 1024  # bytes, unpacked: 1000 rows with embeddings are a fifth of it
-# Shorter than the 5 s after which common servers drop an idle connection: a POST on it isn't retried.
-KEEP_ALIVE = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=4.0)
 
 # Of this thread's last answer, since supabase-py drops them: the HTTP status, for a gateway's error body has
 # no code, and when to come back.
@@ -43,42 +40,8 @@ _wait: ContextVar[int] = ContextVar("wait", default=retry_after.DEFAULT)
 
 def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """The connections that all clients of this process share; safe to use from many threads."""
-    transport = BoundedTransport(transport or httpx.HTTPTransport(limits=KEEP_ALIVE, retries=1))
     hooks = {"response": [_note]}
-    return httpx.Client(transport=transport, timeout=TIMEOUT, event_hooks=hooks)
-
-
-class BoundedTransport(httpx.BaseTransport):
-    """Reads answers up to MAX_ANSWER and TOTAL_SECONDS, where httpx reads on to their end."""
-
-    def __init__(self, transport: httpx.BaseTransport):
-        self._transport = transport
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._transport.handle_request(request)
-        try:
-            content = _content(response)
-        finally:
-            response.close()
-        framing = ("content-encoding", "content-length", "transfer-encoding")
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in framing]
-        version = {"http_version": response.extensions.get("http_version", b"HTTP/1.1")}
-        return httpx.Response(response.status_code, headers=headers, content=content, extensions=version)
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-def _content(response: httpx.Response) -> bytes:
-    content, deadline = bytearray(), time.monotonic() + TOTAL_SECONDS
-    for part in response.iter_bytes():
-        content += part
-        if len(content) > MAX_ANSWER or time.monotonic() > deadline:
-            text = (
-                f"The database's API answered more than {MAX_ANSWER} bytes, or for {TOTAL_SECONDS} seconds."
-            )
-            raise DatabaseUnavailable(f"{text} Check SUPABASE_URL.", retry_after=retry_after.DEFAULT)
-    return bytes(content)
+    return httpx.Client(transport=BoundedTransport(transport), timeout=TIMEOUT, event_hooks=hooks)
 
 
 def _note(response: httpx.Response) -> None:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote
 
@@ -51,6 +52,7 @@ def http_session(url: str) -> requests.Session:
     surroundings = session.merge_environment_settings(url, {}, None, None, None)
     session.proxies, session.verify = surroundings["proxies"], surroundings["verify"]
     session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none is sent, so none is kept
     return session
 
 

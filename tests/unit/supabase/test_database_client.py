@@ -21,7 +21,7 @@ from shared.errors import (
 )
 from shared.search.index import active_model
 from shared.settings import Secret
-from shared.supabase import credentials
+from shared.supabase import bounded_transport, credentials
 from shared.supabase import database as rpc
 from shared.supabase.database import Database, http_client
 from shared.testing import RpcTransport
@@ -60,7 +60,7 @@ def test_a_caller_without_any_key_is_told_so():
         Database(URL, credentials.caller({}, Secret("")), http_client(RpcTransport()))
 
 
-LONG = b" " * (rpc.MAX_ANSWER + 1) + b"7"
+LONG = b" " * (bounded_transport.MAX_ANSWER + 1) + b"7"
 JSON = {"Content-Type": "application/json"}
 LONG_ANSWERS = {
     "as it is": httpx.Response(200, headers=JSON, content=LONG),
@@ -78,7 +78,7 @@ def test_no_answer_is_read_without_an_end(answer: httpx.Response):
 
 
 def test_no_answer_may_drip_for_ever(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rpc, "TOTAL_SECONDS", -1.0)
+    monkeypatch.setattr(bounded_transport, "TOTAL_SECONDS", -1.0)
     with pytest.raises(DatabaseUnavailable, match="seconds"):
         call(7)
 

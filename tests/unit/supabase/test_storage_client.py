@@ -73,6 +73,16 @@ def test_a_session_reads_the_environments_proxies_and_certificates_once(monkeypa
     assert not read
 
 
+def test_no_cookie_of_storages_is_kept(fake: responses.RequestsMock):
+    """None is sent: a jar would only grow, for as long as the process lives."""
+    session = http_session(URL)
+    get(fake, headers={"Set-Cookie": "session=1; Path=/"})
+    for _ in range(2):
+        Storage(URL, CALLER, session).download("images", "a/b.png", version="v1", max_bytes=1000)
+    assert not session.cookies
+    assert "Cookie" not in fake.calls[1].request.headers
+
+
 def test_a_download_asks_for_the_version_as_the_caller_and_uncompressed(fake: responses.RequestsMock):
     get(fake)
     assert download() == DATA

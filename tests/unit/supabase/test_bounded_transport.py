@@ -1,0 +1,140 @@
+"""A gateway gone wrong, or one that means harm: its answers cost little, and none reaches others."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count, repeat
+
+import httpx
+import pytest
+
+from shared.errors import DatabaseUnavailable
+from shared.settings import Secret
+from shared.supabase import bounded_transport, credentials
+from shared.supabase.database import Database, http_client
+
+JSON = {"Content-Type": "application/json"}
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+DRIPPING_SECONDS = 5  # then the server gives up, which is no success
+
+Gateway = Callable[..., str]
+
+
+def caller(name: str, url: str, http: httpx.Client) -> Database:
+    return Database(url, credentials.caller({"Authorization": f"Bearer {name}"}, Secret("ours")), http)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """Starts one that answers any request with these bytes, one part after the other. Returns its address."""
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def start(parts: Iterator[bytes], pause: float) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        threads.append(threading.Thread(target=_answer, args=(server, parts, pause, over)))
+        threads[-1].start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    yield start
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+def _answer(server: socket.socket, parts: Iterator[bytes], pause: float, over: threading.Event) -> None:
+    until = time.monotonic() + DRIPPING_SECONDS
+    with server, server.accept()[0] as connection, suppress(OSError):
+        connection.recv(65536)
+        for part in parts:
+            if over.wait(pause) or time.monotonic() > until:
+                return
+            connection.sendall(part)
+
+
+def slowly(beginning: bytes, rest: bytes) -> Iterator[bytes]:
+    yield beginning
+    yield from repeat(rest)
+
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+DRIPS = {
+    "head": (HEAD + b"X: ", b"a"),
+    "interim answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "body": (HEAD + b"Content-Length: 1000\r\n\r\n", b" "),
+    "chunk's length": (CHUNKED, b"0"),
+    "trailers": (CHUNKED + b"1\r\n7\r\n0\r\n", b"X: 1\r\n"),
+    "bytes behind what is packed": (HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"7"), b"a"),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
+def test_no_part_of_an_answer_may_drip_for_ever(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, drip: tuple[bytes, bytes]
+):
+    monkeypatch.setattr(bounded_transport, "TOTAL_SECONDS", 0.5)
+    url = gateway(slowly(*drip), 0.05)
+    with http_client() as http, pytest.raises(DatabaseUnavailable, match=r"0\.5 seconds|no answer in time"):
+        caller("anybody", url, http).call("f")
+
+
+FLOODS = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "chunks": (CHUNKED, b"1\r\n \r\n" * 100),
+    "chunk extensions": (CHUNKED, b"1;" + b"a" * 1000 + b"\r\n \r\n"),
+    "bytes behind what is packed": (HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"7"), b"a" * 9),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_every_byte_of_an_answer_counts(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, flood: tuple[bytes, bytes]
+):
+    monkeypatch.setattr(bounded_transport, "MAX_ANSWER", 100_000)
+    url = gateway(slowly(*flood), 0.0)
+    with http_client() as http, pytest.raises(DatabaseUnavailable, match="100000 bytes"):
+        caller("anybody", url, http).call("f")
+
+
+def answering(body: bytes, **headers: str) -> Database:
+    stream = httpx.ByteStream(body)
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, headers=JSON | headers, stream=stream))
+    return caller("anybody", "http://supabase.test", http_client(answers))
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "gzip,gzip", "deflate", "br", "x"])
+def test_an_answer_is_packed_once_at_most(coding: str):
+    """Of two codings 5 kB are 3 GB, which come between two looks at the bounds."""
+    packed = answering(gzip.compress(gzip.compress(b"7")), **{"Content-Encoding": coding})
+    with pytest.raises(DatabaseUnavailable, match=f"coding '{coding}'. Expected gzip"):
+        packed.call("f")
+
+
+def test_an_answer_that_is_packed_wrongly_is_told_so():
+    with pytest.raises(DatabaseUnavailable, match="no gzip"):
+        answering(b"seven", **{"Content-Encoding": "gzip"}).call("f")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP"])
+def test_an_answer_that_is_packed_as_asked_for_is_read(coding: str):
+    assert answering(gzip.compress(b"7"), **{"Content-Encoding": coding}).call("f") == 7
+
+
+def test_one_callers_cookies_go_along_with_nobody_elses_calls():
+    """Balancers and gateways that sign people in set them, and one connection pool is everybody's."""
+    numbers, seen = count(), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.headers["accept-encoding"], request.headers.get("cookie")))
+        return httpx.Response(200, headers={"Set-Cookie": f"session{next(numbers)}=theirs; Path=/"}, json=7)
+
+    with http_client(httpx.MockTransport(answer)) as http:
+        for name in ("somebody", "somebody else", "somebody"):
+            assert caller(name, "http://supabase.test", http).call("f") == 7
+        assert not http.cookies
+    assert seen == [("gzip", None)] * 3
