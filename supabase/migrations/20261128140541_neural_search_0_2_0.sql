@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '7907407472deccd6445c8521c8fc678d527ef14755a24b90c44624f7e77db59c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '916ca14008cf39b710e325ee17ebaeda05c4574481d4c9248ea157f8da06bd3a'
     ) then
       return;
     end if;
@@ -671,12 +672,26 @@ comment on function neural_search.check_vector is
   'Raises, with the remedy, for an embedding of another length, or of none.';
 
 
+-- A zero keeps its digits, too, which no comparison in a path tells: 0e-16383 is nine bytes of JSON, 16,385 as text.
+create or replace function neural_search.zeros_are_short(value jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(max(scale(zero::numeric)) < 324, true)
+  from jsonb_path_query(value, 'strict $.**{0 to 64} ? (@.type() == "number" && @ == 0)') as zero
+$$;
+comment on function neural_search.zeros_are_short is
+  'Whether all zeros in JSON of at most 64 levels have no more digits than a double may need.';
+
+
 -- Nine bytes of JSON, 1e131071, are 131,072 as text. No look goes deeper than 64 levels: 12,000 of them, which fit into
 -- 24 kB, would exceed the stack. Without a SET clause, as live_objects: copied_columns asks it for every object.
 create or replace function neural_search.has_common_numbers(value jsonb) returns boolean
 language sql immutable as $$
-  select not (value @? 'strict $.**{65}' or value @?
-    'strict $.**{0 to 64} ? (@.type() == "number" && (@.abs() >= 1e309 || @ != 0 && @.abs() < 1e-324))')
+  select case
+    when value @? 'strict $.**{65}' or value @?
+      'strict $.**{0 to 64} ? (@.type() == "number" && (@.abs() >= 1e309 || @ != 0 && @.abs() < 1e-324))' then false
+    when value @? 'strict $.**{0 to 64} ? (@.type() == "number" && @ == 0)' then neural_search.zeros_are_short(value)
+    else true
+  end
 $$;
 comment on function neural_search.has_common_numbers is
   'Whether all numbers in JSON of at most 64 levels are in the range of double precision, so that its text isn''t far '
@@ -693,7 +708,7 @@ begin
   );
   perform neural_search.check_that(
     neural_search.has_common_numbers(value),
-    format('The JSON in %s has a number beyond 1e309 or below 1e-324, which no double can be, or more than 64 levels.', name),
+    format('The JSON in %s has a number beyond 1e309 or below 1e-324, which no double can be, a zero of as many digits, or more than 64 levels.', name),
     'Correct it or leave it out.'
   );
 end
@@ -2782,6 +2797,8 @@ declare
   wrong record;
 begin
   perform neural_search.check_json('filter', filter, 131072); -- before it is taken apart, and planned with
+  -- jsonb's @> compares each element of a list with each of a document's, and heeds no time-out meanwhile.
+  perform neural_search.check_json('filter.metadata', filter -> 'metadata', 4096);
   perform neural_search.check_that(
     jsonb_typeof(filter) = 'object', format('filter is %s, expected an object.', left(filter::text, 100)),
     'For example {"bucket": "images", "prefix": "cats/"}.'
@@ -2814,7 +2831,7 @@ begin
   perform neural_search.check_json('page_after', page_after, 2000);
   perform neural_search.check_that(
     coalesce(
-      page_after @? 'strict $.id ? (@.type() == "number")'
+      jsonb_typeof(page_after) = 'object' and page_after @? 'strict $.id ? (@.type() == "number")'
       and jsonb_path_exists(
         page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $most)', jsonb_build_object('most', greatest_value)
       )
@@ -4287,10 +4304,13 @@ declare
   example neural_search.example;
 begin
   -- Before the work of reading them; as much as a hundred vectors may take.
-  perform neural_search.check_json(
-    name, examples, case jsonb_typeof(examples) when 'array' then 100000 + 6400 * dimensions else 1000 end
+  perform neural_search.check_that(
+    pg_column_size(examples) <= 100000 + 6400 * dimensions,
+    format('%s has %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
+    'Give fewer or shorter examples.'
   );
   if jsonb_typeof(examples) is distinct from 'array' then
+    perform neural_search.check_json(name, examples, 1000);
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
@@ -4298,11 +4318,9 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
-  perform neural_search.check_that( -- numbers of six bytes may be long as text
-    pg_column_size(e.value) <= 1000 + 64 * dimensions,
-    format('%s[%s] has %s bytes, expected at most %s.',
-      name, e.ordinality - 1, pg_column_size(e.value), 1000 + 64 * dimensions),
-    'Give an id, or an embedding of the model.'
+  -- One after another, since a look at all numbers of a single one takes a hundred times as much memory as they do.
+  perform neural_search.check_json( -- numbers of six bytes may be long as text
+    format('%s[%s]', name, e.ordinality - 1), e.value, 1000 + 64 * dimensions
   )
   from jsonb_array_elements(examples) with ordinality as e;
   perform neural_search.check_example(e.value, format('%s[%s]', name, e.ordinality - 1))
@@ -4695,11 +4713,11 @@ begin
   liked = array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
   unliked = array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
   pool_size = case when is_pooled then 200 else 1000 - cardinality(neural_search.stored_ids(liked || unliked)) end;
-  depth = case when is_pooled then pool_size else wanted + skipped end;
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     page_after, collapse, min_confidence, best_confidence, pool_size
   );
+  depth = case when is_pooled then pool_size else wanted + skipped end;
   if wanted = 0 or not neural_search.policies_work() then
     return;
   end if;
@@ -5205,8 +5223,8 @@ declare
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
     expected_objects, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
     find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
-    lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, check_json, has_common_numbers, are_duplicates,
-    last_document_id, check_example, read_vector,
+    lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
+    are_duplicates, last_document_id, check_example, read_vector,
     read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
     is_confident, find_by_average, search_directions, list_around, best_scored, listed_ids, best_by_lists,
     most_listed, find_by_best_score, leaders, diversified, arranged,
@@ -5267,6 +5285,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '7907407472deccd6445c8521c8fc678d527ef14755a24b90c44624f7e77db59c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '916ca14008cf39b710e325ee17ebaeda05c4574481d4c9248ea157f8da06bd3a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

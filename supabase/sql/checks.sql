@@ -66,12 +66,26 @@ comment on function neural_search.check_vector is
   'Raises, with the remedy, for an embedding of another length, or of none.';
 
 
+-- A zero keeps its digits, too, which no comparison in a path tells: 0e-16383 is nine bytes of JSON, 16,385 as text.
+create or replace function neural_search.zeros_are_short(value jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(max(scale(zero::numeric)) < 324, true)
+  from jsonb_path_query(value, 'strict $.**{0 to 64} ? (@.type() == "number" && @ == 0)') as zero
+$$;
+comment on function neural_search.zeros_are_short is
+  'Whether all zeros in JSON of at most 64 levels have no more digits than a double may need.';
+
+
 -- Nine bytes of JSON, 1e131071, are 131,072 as text. No look goes deeper than 64 levels: 12,000 of them, which fit into
 -- 24 kB, would exceed the stack. Without a SET clause, as live_objects: copied_columns asks it for every object.
 create or replace function neural_search.has_common_numbers(value jsonb) returns boolean
 language sql immutable as $$
-  select not (value @? 'strict $.**{65}' or value @?
-    'strict $.**{0 to 64} ? (@.type() == "number" && (@.abs() >= 1e309 || @ != 0 && @.abs() < 1e-324))')
+  select case
+    when value @? 'strict $.**{65}' or value @?
+      'strict $.**{0 to 64} ? (@.type() == "number" && (@.abs() >= 1e309 || @ != 0 && @.abs() < 1e-324))' then false
+    when value @? 'strict $.**{0 to 64} ? (@.type() == "number" && @ == 0)' then neural_search.zeros_are_short(value)
+    else true
+  end
 $$;
 comment on function neural_search.has_common_numbers is
   'Whether all numbers in JSON of at most 64 levels are in the range of double precision, so that its text isn''t far '
@@ -88,7 +102,7 @@ begin
   );
   perform neural_search.check_that(
     neural_search.has_common_numbers(value),
-    format('The JSON in %s has a number beyond 1e309 or below 1e-324, which no double can be, or more than 64 levels.', name),
+    format('The JSON in %s has a number beyond 1e309 or below 1e-324, which no double can be, a zero of as many digits, or more than 64 levels.', name),
     'Correct it or leave it out.'
   );
 end

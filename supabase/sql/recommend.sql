@@ -58,10 +58,13 @@ declare
   example neural_search.example;
 begin
   -- Before the work of reading them; as much as a hundred vectors may take.
-  perform neural_search.check_json(
-    name, examples, case jsonb_typeof(examples) when 'array' then 100000 + 6400 * dimensions else 1000 end
+  perform neural_search.check_that(
+    pg_column_size(examples) <= 100000 + 6400 * dimensions,
+    format('%s has %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
+    'Give fewer or shorter examples.'
   );
   if jsonb_typeof(examples) is distinct from 'array' then
+    perform neural_search.check_json(name, examples, 1000);
     raise exception '% is %, expected a list of examples.', name, left(coalesce(examples::text, 'null'), 100)
       using errcode = 'invalid_parameter_value', hint = 'Write [{"id": 7}, {"embedding": [0.1, …], "weight": 2}].';
   end if;
@@ -69,11 +72,9 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
-  perform neural_search.check_that( -- numbers of six bytes may be long as text
-    pg_column_size(e.value) <= 1000 + 64 * dimensions,
-    format('%s[%s] has %s bytes, expected at most %s.',
-      name, e.ordinality - 1, pg_column_size(e.value), 1000 + 64 * dimensions),
-    'Give an id, or an embedding of the model.'
+  -- One after another, since a look at all numbers of a single one takes a hundred times as much memory as they do.
+  perform neural_search.check_json( -- numbers of six bytes may be long as text
+    format('%s[%s]', name, e.ordinality - 1), e.value, 1000 + 64 * dimensions
   )
   from jsonb_array_elements(examples) with ordinality as e;
   perform neural_search.check_example(e.value, format('%s[%s]', name, e.ordinality - 1))
@@ -466,11 +467,11 @@ begin
   liked = array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
   unliked = array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
   pool_size = case when is_pooled then 200 else 1000 - cardinality(neural_search.stored_ids(liked || unliked)) end;
-  depth = case when is_pooled then pool_size else wanted + skipped end;
   perform neural_search.check_recommendation(
     cardinality(liked || unliked), coalesce(strategy, 'average'), wanted, skipped, coalesce(diversity, 0),
     page_after, collapse, min_confidence, best_confidence, pool_size
   );
+  depth = case when is_pooled then pool_size else wanted + skipped end;
   if wanted = 0 or not neural_search.policies_work() then
     return;
   end if;

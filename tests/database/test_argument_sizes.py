@@ -22,7 +22,10 @@ VALUES: dict[str, list[str]] = {
     "text": [TEXT],
     "text[]": [f"array[{TEXT}]", f"array_fill('x'::text, array[{SIZE // 10}])"],
     "bigint[]": [f"array_fill(1::bigint, array[{SIZE // 8}])"],
-    "jsonb": [f"jsonb_build_array(jsonb_build_object('embedding', {TEXT}))"],
+    "jsonb": [
+        f"jsonb_build_array(jsonb_build_object('embedding', {TEXT}))",
+        f"to_jsonb(array_fill(1, array[{SIZE // 15}]))",
+    ],
     "vector": ["array_fill(1::real, array[16000])::extensions.vector"],
     "integer": [],
     "bigint": [],

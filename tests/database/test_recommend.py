@@ -446,6 +446,7 @@ def test_what_is_no_vector_is_refused_as_a_value(db, example):
         ({"collapse": "copies"}, 'collapse is "copies"'),
         ({"min_confidence": "sure"}, "min_confidence is"),
         ({"match_count": -1}, "match_count is -1"),
+        ({"match_count": 2**31 - 1, "skip_count": 1}, "are 2147483648 in all, expected at most 1000"),
         ({"match_count": 1001}, "are 1001 in all, expected at most 1000"),
         ({"skip_count": 191, "diversity": 0.1}, "are 201 in all, expected at most 200"),
         ({"skip_count": 191, "collapse": "duplicates"}, "are 201 in all, expected at most 200"),
@@ -477,8 +478,9 @@ EXAMPLES = ['[{"embedding": [%s]}]', '[{"id": [%s]}]', "[[%s]]", '{"id": [%s]}']
 @pytest.mark.parametrize(
     ("number", "count", "message"),
     [
-        ("1e131071", 50, "The JSON in (un)?likes has a number"),
-        ("-1e-16383", 50, "The JSON in (un)?likes has a number"),
+        ("1e131071", 50, r"The JSON in (un)?likes(\[0\])? has a number"),
+        ("-1e-16383", 50, r"The JSON in (un)?likes(\[0\])? has a number"),
+        ("0e-16383", 50, r"The JSON in (un)?likes(\[0\])? has a number"),
         ("1e308", 9000, r"(un)?likes(\[0\])? has \d+ bytes, expected"),
     ],
 )
