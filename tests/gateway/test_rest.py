@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jwt
@@ -13,6 +16,8 @@ import pytest
 from postgrest.exceptions import APIError
 from supabase import Client
 from support.gateways import Gateway
+
+from local.gateway.database import POOL_SIZE
 
 SCHEMA = """
 create table public.animals (
@@ -399,6 +404,8 @@ class TestReading:
             ("legs=almost.4", 400, "PGRST100"),
             ("legs=4", 400, "PGRST100"),
             ("limit=-1", 400, "PGRST100"),
+            ("limit=" + "9" * 5000, 400, "PGRST100"),
+            ("offset=" + "9" * 5000, 400, "PGRST100"),
             ("order=legs.sideways", 400, "PGRST100"),
             ("select=owner(*)", 400, "PGRST100"),
             ("or=(legs.eq.4)", 400, "PGRST100"),
@@ -409,6 +416,11 @@ class TestReading:
     ) -> None:
         answer = http.get(f"/rest/v1/animals?{query}")
         assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+    def test_a_range_of_no_numbers_that_there_are_is_none(self, http: httpx.Client) -> None:
+        for told in ("9" * 5000 + "-", "0-" + "9" * 5000):
+            answer = http.get("/rest/v1/animals", headers={"range": told})
+            assert (answer.status_code, len(answer.json())) == (200, 5)
 
     def test_an_unknown_table_is_pgrst205(self, http: httpx.Client) -> None:
         answer = http.get("/rest/v1/plants")
@@ -493,6 +505,23 @@ def test_requests_survive_a_restart_of_their_connections(gateway: Gateway, http:
             "where datname = current_database() and usename = 'authenticator'"
         )
     assert post(http, "whoami").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["rest/v1/rpc/add", "rest/v1/animals", "auth/v1/token?grant_type=password", "auth/v1/signup"]
+)
+def test_bodies_that_stay_away_hold_no_connection_to_the_database(
+    gateway: Gateway, http: httpx.Client, path: str
+) -> None:
+    address = urlsplit(gateway.url)
+    head = f"POST /{path} HTTP/1.1\r\nHost: a\r\napikey: {gateway.keys.secret}\r\nContent-Length: 9\r\n\r\n{{"
+    with ExitStack() as slow:
+        for _ in range(POOL_SIZE):
+            client = socket.create_connection((address.hostname, address.port))
+            slow.enter_context(client).sendall(head.encode())
+        assert post(http, "add", {"a": 1}).status_code == 200
+        answer = http.post("/auth/v1/token?grant_type=password", json={})
+        assert answer.status_code == 400, answer.text
 
 
 def test_responses_are_compact_json_in_utf8(http: httpx.Client) -> None:

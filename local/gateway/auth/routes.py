@@ -31,6 +31,7 @@ def routes(prefix: str, database: Database, keys: Keys) -> list[Route]:
         async def answer(request: Request) -> Response:
             try:
                 token_of(request, keys)  # the gateway's own check of the API key
+                await request.body()  # kept for the handler, as the REST API does it
                 async with database.transaction(AUTH, {"search_path": "auth"}) as connection:
                     return await handler(connection, request, keys)
             except KeyRefused as refusal:

@@ -181,7 +181,7 @@ def _window(request: Request) -> tuple[int, int]:
     """Limit and offset, from the query string or, for reading, from the Range header."""
     query = request.query_params
     limit, offset = _whole(query, "limit", MAX_ROWS), _whole(query, "offset", 0)
-    match = re.fullmatch(r"(\d+)-(\d*)", request.headers.get("range", ""))
+    match = re.fullmatch(r"([0-9]{1,18})-([0-9]{0,18})", request.headers.get("range", ""))
     if match and request.method in ("GET", "HEAD") and not {"limit", "offset"} & set(query):
         offset = int(match[1])
         limit = int(match[2]) - offset + 1 if match[2] else MAX_ROWS
@@ -201,7 +201,7 @@ def _whole(query: QueryParams, name: str, default: int) -> int:
     text = query.get(name)
     if text is None:
         return default
-    if not text.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,18}", text):
         raise faults.unreadable(f"{name} parameter", text)
     return int(text)
 

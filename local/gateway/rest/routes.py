@@ -120,6 +120,7 @@ async def _answer(request: Request, handler: Handler, database: Database, keys: 
     for header in ("accept-profile", "content-profile"):
         if (schema := request.headers.get(header, catalog.SCHEMA)) != catalog.SCHEMA:
             raise faults.unknown_schema(schema)
+    await request.body()  # kept for the handler: who sends it slowly holds no connection meanwhile
     try:
         async with database.transaction(REST, {"search_path": SEARCH_PATH}) as connection:
             return await handler(connection, request, caller)
