@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '7907407472deccd6445c8521c8fc678d527ef14755a24b90c44624f7e77db59c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '916ca14008cf39b710e325ee17ebaeda05c4574481d4c9248ea157f8da06bd3a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '447fc1c10282b52c89337c8a0bff4f602076fc60ba5bd9557f93c6a5a3c30ad2'
     ) then
       return;
     end if;
@@ -5284,8 +5283,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '7907407472deccd6445c8521c8fc678d527ef14755a24b90c44624f7e77db59c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '916ca14008cf39b710e325ee17ebaeda05c4574481d4c9248ea157f8da06bd3a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '447fc1c10282b52c89337c8a0bff4f602076fc60ba5bd9557f93c6a5a3c30ad2', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
