@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO, Any, Literal
+from typing import Literal
 
 import flask
 from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
+from werkzeug.exceptions import ClientDisconnected
 
 from shared.errors import InvalidQuery, PayloadTooLarge, RequestError
+from shared.http import forms
 from shared.runtime.limiter import ConcurrencyLimiter
 
 Kind = Literal["json", "form", "file"]
-Form = tuple[Mapping[str, Sequence[str]], list[bytes]]  # fields, and the files in the field `image`
 
 PIECE = 64 * 1024
 BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread takes the request
@@ -28,11 +25,6 @@ BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread take
 # 200,000, honest ones for each 500 million, on slow machines several.
 CHUNKS, BYTES_PER_CHUNK = 1000, 768
 CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 50_000_000
-MAX_TEXT = 256 * 1024  # bytes of a form's fields
-MAX_PARTS = 100  # of a form: 32 texts and examples, every other field, and a few more for a good answer
-MAX_PART_HEAD = 8 * 1024  # bytes of a part's headers
-MAX_BOUNDARY = 70  # characters: RFC 2046, 5.1.1
-BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 # Clients' types for unknown bytes, and for text.
 UNTOLD = ("", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 
@@ -116,48 +108,10 @@ def kind(request: flask.Request, body: bytes) -> Kind:
     )
 
 
-def form(request: flask.Request, body: bytes) -> Form:
+def form(request: flask.Request, body: bytes) -> forms.Form:
     """The fields and images of a multipart body, in memory."""
-    _check_parts(body, request.mimetype_params.get("boundary", ""))
-    parser = FormDataParser(_in_memory, max_form_memory_size=MAX_TEXT, max_form_parts=MAX_PARTS, silent=False)
-    try:
-        parsed = parser.parse(io.BytesIO(body), request.mimetype, len(body), request.mimetype_params)
-    except RequestEntityTooLarge as error:
-        raise PayloadTooLarge(
-            f"The form has more than {MAX_PARTS} parts, or {MAX_TEXT} bytes beside its files. Send less."
-        ) from error
-    except (ValueError, BadRequest) as error:
-        raise InvalidQuery("The body is no form. Expected multipart/form-data with its boundary.") from error
-    _, fields, files = parsed
-    if unknown := set(files) - {"image"}:
-        raise InvalidQuery("Files are taken in the field `image` alone.", value=sorted(unknown))
-    return fields.to_dict(flat=False), [file.read() for file in files.getlist("image")]
-
-
-def _check_parts(body: bytes, boundary: str) -> None:
-    """Bounds the parser's work: places that look like a part's beginning, and the headers of each part."""
-    if not boundary.isascii() or not 0 < len(boundary) <= MAX_BOUNDARY:
-        raise InvalidQuery(f"The form's boundary is {boundary!r:.100}. Expected 1 to {MAX_BOUNDARY} letters.")
-    delimiter = f"--{boundary}".encode()
-    if body.count(delimiter) > MAX_PARTS + 1:
-        raise PayloadTooLarge(f"The form has more than {MAX_PARTS} parts. Send less.")
-    # Where the parser looks for a part's headers or for the line's end, and not just anywhere in a file.
-    literal = re.escape(delimiter)  # first, so that it is found fast
-    beginning = rb"%s(?:(?<![^\r\n]%s)|(?=[^\S\r\n]{%d}|[^\S\r\n]*[\r\n]))" % (
-        literal,
-        literal,
-        MAX_PART_HEAD,
-    )
-    for found in re.finditer(beginning, body):
-        head = body[found.end() : found.end() + MAX_PART_HEAD]
-        if not head.startswith(b"--") and len(head) == MAX_PART_HEAD and not BLANK_LINE.search(head):
-            raise PayloadTooLarge(f"A part of the form has more than {MAX_PART_HEAD} bytes of headers.")
+    return forms.parse(body, request.mimetype_params.get("boundary", ""))
 
 
 def _begins_an_object(body: bytes) -> bool:
     return body[:PIECE].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").startswith(b"{")
-
-
-def _in_memory(*_: Any, **__: Any) -> IO[bytes]:
-    """Not in a temporary file: the disk may be full, or memory itself."""
-    return io.BytesIO()

@@ -12,6 +12,9 @@ MB = 1_000_000
 WHOLE = 65 * MB  # about the longest that is taken at all
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+# A boundary that nearly stands at each place of a line of dashes.
+DASHES = b"-" * 34 + b"x" + b"-" * 35
+DASHED_FORM = {"Content-Type": f"multipart/form-data; boundary={DASHES.decode()}"}
 IMAGE = {"Content-Type": "image/png"}
 
 
@@ -99,6 +102,15 @@ BODIES: dict[str, tuple[dict[str, str], Callable[[], bytes]]] = {
     ),
     "a file of line breaks": (FORM, lambda: filled(FILE, b"\r\n", b"\r\n--x--\r\n")),
     "a file of boundaries": (FORM, lambda: filled(FILE, b"\r\n--", b"\r\n--x--\r\n")),
+    "a file of dashes": (FORM, lambda: filled(FILE, b"-", b"\r\n--x--\r\n")),
+    "a file of dashes, and a boundary": (
+        DASHED_FORM,
+        lambda: filled(FILE.replace(b"--x", b"--" + DASHES), b"-", b"\r\n--" + DASHES + b"--\r\n"),
+    ),
+    "a file of dashes and boundaries inside its lines": (
+        FORM,
+        lambda: filled(FILE, b"-" * (WHOLE // 99) + b"--x", b"\r\n--x--\r\n"),
+    ),
     "a file of returns": (FORM, lambda: filled(FILE, b"\r", b"\r\n--x--\r\n")),
     "a form without an end": (FORM, lambda: filled(FILE, b"a")),
     "before the form": (FORM, lambda: filled(b"", b"\r\n-x")),
