@@ -103,11 +103,9 @@ def _one(name: str, found: Sequence[Named], bucket: str | None) -> Named:
     if len(found) > 1:
         found = [one for one in found if one.bucket_id == bucket] or found
     if not found:
-        raise ObjectNotFound(
-            f"There is no searchable object {name!r:.200}, or you may not read it. "
-            "Name it by its id, its path, or bucket/path.",
-            value=name,
-        )
+        text = f"There is no searchable object {name!r:.200}, or you may not read it. "
+        text += "Name it by its id, its path, or bucket/path."
+        raise ObjectNotFound(text, value=name, told=text)
     if len(found) > 1:
         buckets = ", ".join(sorted(one.bucket_id for one in found))
         raise InvalidQuery(f"{name!r} is in several buckets: {buckets}. Write bucket/path.", value=name)

@@ -281,7 +281,7 @@ def test_a_name_that_is_not_there_or_not_ours_to_see_is_told(postgrest: RpcTrans
     postgrest.answers["get_embeddings"] = [stored(7)]
     with pytest.raises(ObjectNotFound) as raised:
         find(postgrest, Query(like=(example("name", name),)))
-    assert raised.value.value == name
+    assert raised.value.value == name and name in raised.value.detail
 
 
 def test_a_path_that_several_buckets_have_means_the_filters_bucket_or_nothing(
