@@ -68,6 +68,8 @@ class JsonFormatter(logging.Formatter):
         if error is None or record.exc_info is None:
             return {}
         told = {"error_class": type(error).__name__, "error_message": without_secrets(str(error))}
+        if error.__cause__ is not None:
+            told["cause"] = without_secrets(f"{type(error.__cause__).__name__}: {error.__cause__}")
         expected = record.levelno < logging.ERROR
         return (
             told if expected else told | {"traceback": without_secrets(self.formatException(record.exc_info))}

@@ -148,11 +148,13 @@ def translate(error: Exception) -> StorageError:
         return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
     unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
     if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):
-        return StorageUnavailable(f"Storage can't be reached: {_cause(error)}")
-    return StorageError(f"The request to Storage failed: {type(error).__name__}: {error}")
+        return StorageUnavailable(f"Storage can't be reached: {_cause(error)}.")
+    return StorageError(f"The request to Storage failed ({_cause(error)}). It will be asked again.")
 
 
-def _cause(error: Exception) -> Exception:
-    """Without the address that was asked for, which names an object: see `_nameless`."""
-    reasons = (getattr(one, "reason", None) for one in (error, *error.args[:1]))
-    return next((reason for reason in reasons if isinstance(reason, Exception)), error)
+def _cause(error: BaseException) -> str:
+    """The system's words: those above it tell the address, which names an object (see `_nameless`)."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    said = getattr(error, "strerror", None) or ""
+    return said if PLAIN_WORDS.fullmatch(said) else type(error).__name__

@@ -38,6 +38,15 @@ def test_only_an_error_that_nobody_expected_has_its_traceback(capsys: pytest.Cap
     assert "traceback" not in foreseen and "raise ValueError" in str(failed["traceback"])
 
 
+def test_a_foreseen_error_has_its_cause_without_its_tokens(capsys: pytest.CaptureFixture[str]):
+    try:
+        raise ValueError("plain") from OSError("http://kong.internal/a?token=hidden")
+    except ValueError as error:
+        logs.write("foreseen", severity="WARNING", error=error)
+    [line] = lines(capsys)
+    assert line["cause"] == "OSError: http://kong.internal/a?token=…"
+
+
 @pytest.mark.parametrize("told", ["a-request", "7f3c.1:2/3"])
 def test_a_line_names_the_request_as_its_caller_does(capsys: pytest.CaptureFixture[str], told: str):
     contextvars.copy_context().run(lambda: (logs.begin_request(told), logs.write("asked")))

@@ -161,8 +161,10 @@ def test_a_server_that_hangs_up_or_is_not_there_is_unavailable(
 ):
     url, _ = server(b"")
     for _attempt in ("hangs up", "refuses"):
-        with pytest.raises(StorageUnavailable, match="can't be reached"):
+        with pytest.raises(StorageUnavailable, match="can't be reached") as refused:
             client(url).download("images", "a.png", version="v1", max_bytes=1000)
+        assert "127.0.0.1" not in str(refused.value), "jobs that wait keep it, where their uploaders read it"
+    assert str(refused.value) == "Storage can't be reached: Connection refused."
 
 
 def test_more_bytes_than_allowed_are_not_read(fake: responses.RequestsMock):
