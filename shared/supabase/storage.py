@@ -28,6 +28,7 @@ from shared.errors import (
     StorageRefused,
 )
 from shared.supabase import storage_answers as answers
+from shared.supabase.bounded_adapter import BoundedAdapter
 from shared.supabase.credentials import Identity
 
 CONNECT_SECONDS = 5
@@ -52,6 +53,8 @@ def http_session(url: str) -> requests.Session:
     surroundings = session.merge_environment_settings(url, {}, None, None, None)
     session.proxies, session.verify = surroundings["proxies"], surroundings["verify"]
     session.trust_env = False
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, BoundedAdapter())
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none is sent, so none is kept
     return session
 

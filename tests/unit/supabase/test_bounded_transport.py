@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import count, repeat
+from itertools import count
 
 import httpx
 import pytest
+from support.dripping_server import Gateway, dripping_server, slowly
 
 from shared.errors import DatabaseUnavailable
 from shared.settings import Secret
@@ -20,46 +16,12 @@ from shared.supabase.database import Database, http_client
 
 JSON = {"Content-Type": "application/json"}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-DRIPPING_SECONDS = 5  # then the server gives up, which is no success
 
-Gateway = Callable[..., str]
+gateway = pytest.fixture(dripping_server)
 
 
 def caller(name: str, url: str, http: httpx.Client) -> Database:
     return Database(url, credentials.caller({"Authorization": f"Bearer {name}"}, Secret("ours")), http)
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    """Starts one that answers any request with these bytes, one part after the other. Returns its address."""
-    over = threading.Event()
-    threads: list[threading.Thread] = []
-
-    def start(parts: Iterator[bytes], pause: float) -> str:
-        server = socket.create_server(("127.0.0.1", 0))
-        threads.append(threading.Thread(target=_answer, args=(server, parts, pause, over)))
-        threads[-1].start()
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
-
-    yield start
-    over.set()
-    for thread in threads:
-        thread.join()
-
-
-def _answer(server: socket.socket, parts: Iterator[bytes], pause: float, over: threading.Event) -> None:
-    until = time.monotonic() + DRIPPING_SECONDS
-    with server, server.accept()[0] as connection, suppress(OSError):
-        connection.recv(65536)
-        for part in parts:
-            if over.wait(pause) or time.monotonic() > until:
-                return
-            connection.sendall(part)
-
-
-def slowly(beginning: bytes, rest: bytes) -> Iterator[bytes]:
-    yield beginning
-    yield from repeat(rest)
 
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
