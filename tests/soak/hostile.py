@@ -27,7 +27,7 @@ from soak.outcome import Outcome
 from soak.processes import address
 from support.embedded_stacks import temporary_stack
 from support.hostile_bodies import BODIES
-from support.hostile_images import many_scans, one_pixel_wide
+from support.hostile_images import large_and_plain, long_and_plain, many_scans, one_pixel_wide
 
 from shared import settings
 from shared.settings import CHECKOUT
@@ -108,7 +108,10 @@ def _send_body(url: str, draw: random.Random) -> str:
 
 def _images() -> list[bytes]:
     """Bodies of eight images each."""
-    files = (one_pixel_wide(), many_scans(100, (4000, 3000)), many_scans(800, (640, 480)))
+    files = (
+        *(one_pixel_wide(), many_scans(100, (4000, 3000)), many_scans(800, (640, 480))),
+        *(long_and_plain(), large_and_plain()),
+    )
     return [b'{"image":[' + b",".join([b'"' + base64.b64encode(one) + b'"'] * 8) + b"]}" for one in files]
 
 

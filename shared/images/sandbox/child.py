@@ -31,6 +31,7 @@ from shared.images.sandbox import answers, messages
 BYTES_PER_PIXEL = 16
 BYTES_PER_ROW = 64  # pointers to it, here and in the codec, and waste by alignment
 OUT_OF_MEMORY = 77  # exit status
+NICENESS = 10  # above the server's: it answers first, and embeds what is decoded already
 GRACE = 2  # seconds for the parent to end this process, before the kernel does: it may be gone
 
 
@@ -62,6 +63,7 @@ def _confine(memory: int) -> None:
     # The parent decides when this ends; Ctrl-C reaches the whole group, also in the middle of an image.
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(kind, signal.SIG_IGN)
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # where the machine itself runs out of memory, this goes before the server does

@@ -44,6 +44,7 @@ from shared.http import services
 from shared.images import DecodedImage
 from shared.images.sandbox import answers, process
 from shared.images.sandbox.budget import Budget
+from shared.images.sandbox.child import NICENESS
 from shared.images.sandbox.messages import MessageError
 from shared.images.sandbox.pool import DecoderPool, start
 from shared.runtime.metrics import Metrics
@@ -98,6 +99,13 @@ def await_work(running: DecoderPool) -> None:
     connection = running._decoders[-1]._connection
     assert connection
     eventually(lambda: any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))))
+
+
+def test_decoders_give_way_to_the_server():
+    with decoders() as pool:
+        pool.decode(GOOD, min_side=None)
+        [pid] = pool.pids
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)
 
 
 def test_a_decoder_answers_as_decoding_here_would(pool: DecoderPool) -> None:
