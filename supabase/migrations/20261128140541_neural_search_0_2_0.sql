@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '447fc1c10282b52c89337c8a0bff4f602076fc60ba5bd9557f93c6a5a3c30ad2'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd38add77198f126c88c7c8dcc6770a6569eb394798822b42a02dcfd47574fb10'
     ) then
       return;
     end if;
@@ -4317,6 +4317,14 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
+  perform neural_search.check_that(
+    jsonb_array_length(e.value -> 'embedding') = dimensions,
+    format('%s[%s].embedding has %s dimensions, the model %L has %s.',
+      name, e.ordinality - 1, jsonb_array_length(e.value -> 'embedding'), model, dimensions),
+    'Embed it with the model that is named here.'
+  )
+  from jsonb_array_elements(examples) with ordinality as e
+  where case jsonb_typeof(e.value) when 'object' then jsonb_typeof(e.value -> 'embedding') = 'array' end;
   -- One after another, since a look at all numbers of a single one takes a hundred times as much memory as they do.
   perform neural_search.check_json( -- numbers of six bytes may be long as text
     format('%s[%s]', name, e.ordinality - 1), e.value, 1000 + 64 * dimensions
@@ -5283,7 +5291,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '447fc1c10282b52c89337c8a0bff4f602076fc60ba5bd9557f93c6a5a3c30ad2', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd38add77198f126c88c7c8dcc6770a6569eb394798822b42a02dcfd47574fb10', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

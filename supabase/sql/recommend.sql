@@ -72,6 +72,14 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
+  perform neural_search.check_that(
+    jsonb_array_length(e.value -> 'embedding') = dimensions,
+    format('%s[%s].embedding has %s dimensions, the model %L has %s.',
+      name, e.ordinality - 1, jsonb_array_length(e.value -> 'embedding'), model, dimensions),
+    'Embed it with the model that is named here.'
+  )
+  from jsonb_array_elements(examples) with ordinality as e
+  where case jsonb_typeof(e.value) when 'object' then jsonb_typeof(e.value -> 'embedding') = 'array' end;
   -- One after another, since a look at all numbers of a single one takes a hundred times as much memory as they do.
   perform neural_search.check_json( -- numbers of six bytes may be long as text
     format('%s[%s]', name, e.ordinality - 1), e.value, 1000 + 64 * dimensions

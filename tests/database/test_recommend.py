@@ -410,7 +410,7 @@ def test_every_role_may_ask(db, fan, role):
         ([], "likes and unlikes are 0 in all"),
         ({}, "likes is {}, expected a list"),
         ([7], r"likes\[0\] is 7, expected an object with either id or embedding"),
-        ([{"id": 7, "embedding": []}], "expected an object with either id or embedding"),
+        ([embedding(1, id=7)], "expected an object with either id or embedding"),
         ([{"id": 7, "wait": 2}], 'has a key "wait"'),
         ([{"id": 1.5}], "id is 1.5"),
         ([{"id": "7"}], "id is 7, expected a document's id"),
@@ -422,7 +422,8 @@ def test_every_role_may_ask(db, fan, role):
         ([embedding(1, weight="2")], "weight is 2"),
         ([embedding(1, kind="sound")], "kind is sound, expected image or text"),
         ([embedding(0)], r"likes\[0\].embedding is all zeros"),
-        ([{"embedding": [1, 2]}], "has 2 dimensions"),
+        ([{"embedding": [1, 2]}], r"likes\[0\].embedding has 2 dimensions, the model"),
+        ([{"embedding": "[1, 2]"}], r"likes\[0\].embedding has 2 dimensions, the model"),
         ([embedding(1)] * 101, "likes has 101 examples, expected at most 100"),
     ],
 )
@@ -471,7 +472,7 @@ def test_examples_take_no_more_than_a_hundred_vectors_do(db, example):
     rows(db, [{"embedding": each} for each in with_digits])
 
 
-EXAMPLES = ['[{"embedding": [%s]}]', '[{"id": [%s]}]', "[[%s]]", '{"id": [%s]}']
+EXAMPLES = ['[{"embedding": {"a": [%s]}}]', '[{"id": [%s]}]', "[[%s]]", '{"id": [%s]}']
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
