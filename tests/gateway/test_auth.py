@@ -155,7 +155,9 @@ def test_forged_expired_and_foreign_tokens_are_refused(http: httpx.Client, gatew
     assert refuse(http.get("/auth/v1/user")) == (401, "no_authorization")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"email": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"email": 1}', rb'{"email": "\ud800", "password": "a"}']
+)
 def test_a_broken_body_is_refused(http: httpx.Client, body: bytes):
     assert http.post("/auth/v1/token?grant_type=password", content=body).status_code == 400
 

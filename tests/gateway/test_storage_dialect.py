@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import threading
@@ -448,6 +449,24 @@ class TestBuckets:
     ) -> None:
         http.put(f"/storage/v1/bucket/{bucket}", json={"file_size_limit": limit})
         assert gateway.supabase().storage.get_bucket(bucket).file_size_limit == expected
+
+
+@pytest.mark.parametrize("letter", ["\\u0000", "\\ud800"])
+def test_letters_that_the_database_cannot_hold_are_refused(
+    http: httpx.Client, bucket: str, letter: str
+) -> None:
+    content = f'{{"prefix": "{letter}"}}'
+    answer = http.post(
+        f"/storage/v1/object/list/{bucket}", content=content, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400, answer.text
+    assert http.get(f"/storage/v1/object/{bucket}/a%00b").status_code == 400
+
+
+def test_metadata_nested_deeper_than_a_reader_goes_are_none(http: httpx.Client, bucket: str) -> None:
+    nested = base64.b64encode(b"[" * 20_000).decode()
+    answer = http.post(f"/storage/v1/object/{bucket}/a.txt", content=b"a", headers={"x-metadata": nested})
+    assert answer.status_code == 200, answer.text
 
 
 def test_what_is_not_served_says_so(http: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -99,7 +100,7 @@ async def _body(request: Request) -> dict[str, Any]:
 
 def _text(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
-    if not isinstance(value, str) or "\0" in value:  # which the database can't hold
+    if not isinstance(value, str) or re.search("[\0\ud800-\udfff]", value):  # which the database can't hold
         return ""
     return value
 

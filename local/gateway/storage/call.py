@@ -76,6 +76,8 @@ class Call:
                 yield connection
         except psycopg.Error as error:
             raise faults.from_database(error) from error
+        except UnicodeEncodeError as error:  # half a character, which JSON can hold
+            raise faults.unreadable_body("Body is not valid UTF-8") from error
 
     def _settings(self) -> dict[str, str]:
         return {

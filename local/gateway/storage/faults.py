@@ -113,6 +113,8 @@ def unreadable_body(message: str) -> Fault:
 def from_database(error: psycopg.Error) -> Fault:
     """The answer to a failed statement, by SQLSTATE."""
     message = error.diag.message_primary or str(error)
+    if error.sqlstate is None and isinstance(error, psycopg.DataError):  # the driver didn't even send it
+        return Fault(400, "InvalidParameter", message)
     match error.sqlstate:
         case "42501":
             denied = "new row violates row-level security policy"

@@ -69,7 +69,7 @@ def _length(request: Request) -> int | None:
 
 
 def _object(text: str | None) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(text or "{}")
         return value if isinstance(value, dict) else {}
     return {}

@@ -74,7 +74,7 @@ def mime_type(upload: Upload) -> str:
 
 def _user_metadata(upload: Upload) -> dict[str, Any] | None:
     """The user's own metadata; null where there is none that can be read, as the real server has it."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(upload.metadata.get("metadata") or "null")
         return value if isinstance(value, dict) else None
     return None
