@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from soak.costs import Cost, refusals
+from soak.costs import TEXTS, Cost, refusals
 from soak.processes import Use
 from support.hostile_bodies import BODIES, BYTES, MB, READ
+
+from shared.search.query import from_json
 
 DEAR = "depth"
 READING, REFUSING = 0.09, 0.4  # CPU seconds
@@ -42,3 +46,8 @@ def test_one_refusal_of_several_within_the_bounds_is_enough():
         return Cost("anybody", kind, 422, Use(cpu_seconds=used), Use()), MB
 
     assert refusals(refuse)[1] == []
+
+
+def test_the_dearest_texts_are_taken_and_fill_the_model():
+    assert len(from_json(json.dumps({"text": TEXTS}).encode()).like) == 32
+    assert all(len(text.split()) > 256 for text in TEXTS)
