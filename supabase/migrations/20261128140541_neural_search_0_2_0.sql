@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd38add77198f126c88c7c8dcc6770a6569eb394798822b42a02dcfd47574fb10'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2f77bb1dd40f87b79b3bbc6c447b4a1d77d2657d8e46a4b83c57fdfc899b63b8'
     ) then
       return;
     end if;
@@ -2933,11 +2934,11 @@ begin
       when 'hnsw' then
         '%1$s from neural_search.documents as d where d.model = %2$L%3$s order by '
         'd.embedding::extensions.halfvec(%4$s) operator(extensions.<=>) $1::extensions.halfvec(%4$s) limit $2'
-      -- Of those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
+      -- Those that share most bits with the query. Its own are a sub-select, or they would be computed for each row.
       when 'lsh' then
         'select n.* from (%1$s from neural_search.documents as d where d.model = %2$L%3$s order by '
         'd.lsh::bit(%5$s) operator(extensions.<~>) (select neural_search.lsh_bits($1, %2$L)::bit(%5$s)) '
-        'limit greatest(400, 4 * $2)) as n order by n.similarity desc, n.id limit $2'
+        'limit $2) as n order by n.similarity desc, n.id'
       -- No index has this order, so the planner takes one that narrows, or none. By similarity and not by distance, which
       -- would be computed beside it, from vectors read twice.
       when 'documents' then
@@ -3098,20 +3099,38 @@ $$;
 comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
 
 
+-- Beyond its look the index brings what it came across, not the nearest. Rows that the filter leaves out mostly lie anywhere,
+-- so more of them may come: up to five times the look.
+create or replace function neural_search.crowded(search neural_search.search, came bigint, looked integer) returns boolean
+language sql stable set search_path = '' as $$
+  select case when came > 2 * looked then came > least(
+    5, 2 * greatest(neural_search.expected_objects() / nullif(neural_search.expected_matches(search), 0), 1)
+  ) * looked end
+$$;
+comment on function neural_search.crowded is
+  'Whether so many rows came from the index that the caller is likely not to see some that are near.';
+
+
 -- Null where it brings too few: the missing ones aren't even known then.
 create or replace function neural_search.walked(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
+  by_bits constant boolean := search.strategy = 'lsh';
   total constant double precision := neural_search.expected_objects();
+  -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
+  -- first: half as many again make up for that.
+  needed constant integer := depth + depth / 2;
+  -- Those that share most bits aren't the nearest: these are among many more.
+  enough constant integer := case when by_bits then greatest(400, 4 * needed) else needed end;
   -- The yield of the first look into the index. No more than are wanted would miss some, and of more documents more: of
   -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
-  looked integer := least(depth + 40 + 20 * log(greatest(total, 100000) / 100000), 1000);
-  -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
-  -- first: half as many again make up for that. The bound is where reading all there are begins to be cheaper.
-  enough constant integer := depth + depth / 2;
+  looked integer := least(
+    case when by_bits then enough else depth + 40 + 20 * log(greatest(total, 100000) / 100000) end, 1000
+  );
+  -- Where reading all there are begins to be cheaper.
   bound integer := least(greatest(25 * depth, total / 100), 20000);
-  index constant regclass := to_regclass('neural_search.' || neural_search.index_name(search.model));
+  index constant regclass := to_regclass('neural_search.' || neural_search.index_name(search.model, search.strategy));
   came bigint; -- rows from the index, seen or not
   found neural_search.match[];
 begin
@@ -3126,23 +3145,28 @@ begin
     came = pg_stat_get_xact_tuples_returned(index);
     found = neural_search.find_matches(search, search.strategy, enough);
     came = pg_stat_get_xact_tuples_returned(index) - came;
-    if (cardinality(found) = enough or found[cardinality(found)].similarity < search.floor
-        or found[1].similarity < search.best_floor) is not true then
+    if (cardinality(found) >= needed or not by_bits and (found[cardinality(found)].similarity < search.floor
+        or found[1].similarity < search.best_floor)) is not true then
       return null;
     end if;
     -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
     -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider.
-    exit when (came > 5 * looked) is not true or looked = 1000 or cardinality(found) < enough
-      or search.strategy <> 'hnsw' or current_setting('neural_search.prepared', true) <> 'on';
+    exit when attempt = 2 or current_setting('neural_search.prepared', true) <> 'on'
+      or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
+        else looked = 1000 or cardinality(found) < enough or neural_search.crowded(search, came, looked) is not true end;
+    -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
+    if by_bits and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
+      return null;
+    end if;
     looked = least(2 * came, 1000);
     bound = 20000;
   end loop;
-  return found;
+  return found[:needed];
 end
 $$;
 comment on function neural_search.walked is
-  'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index.';
+  'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index, or by two.';
 
 
 create or replace function neural_search.exact_way(search neural_search.search) returns text
@@ -5228,7 +5252,7 @@ declare
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
-    expected_objects, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
+    expected_objects, crowded, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
     find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
     are_duplicates, last_document_id, check_example, read_vector,
@@ -5292,6 +5316,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'd38add77198f126c88c7c8dcc6770a6569eb394798822b42a02dcfd47574fb10', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2f77bb1dd40f87b79b3bbc6c447b4a1d77d2657d8e46a4b83c57fdfc899b63b8', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -42,7 +42,7 @@ declare
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
-    expected_objects, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
+    expected_objects, crowded, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
     find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
     are_duplicates, last_document_id, check_example, read_vector,

@@ -308,6 +308,26 @@ def test_pages_are_full_though_the_nearest_are_gone_and_nobody_recorded_it(conne
     assert right >= 95, f"{right} of the 100 nearest"
 
 
+@pytest.mark.parametrize("hidden", [100, 200, 300])
+def test_the_nearest_that_may_be_seen_are_found_beside_a_crowd_that_may_not(connection, hidden):
+    allow(connection, f"{EVERYBODY} and id <> all (current_setting('test.hidden')::uuid[])")
+    right = 0
+    for query in queries():
+        crowd = nearest(connection, query, count=hidden)
+        connection.execute(
+            """
+            select set_config('test.hidden', array_agg(d.object_id)::text, true)
+            from neural_search.documents as d where d.id = any (%s)
+            """,
+            [crowd],
+        )
+        expected = nearest(connection, query, f"d.id <> all ('{{{','.join(map(str, crowd))}}}')")
+        with caller(connection, "most"):
+            found = ids(search(connection, query))
+        right += len({*found} & {*expected})
+    assert right >= 99, f"{right} of the 100 nearest"
+
+
 def test_a_threshold_ends_a_search_without_reading_everything(connection):
     allow(connection, EVERYBODY)
     with caller(connection, "most"):

@@ -9,6 +9,7 @@ import numpy as np
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from support.databases import as_role
 
 MODEL, DIMENSIONS = "tiny", 24
 LSH = "select content, similarity from public.match_documents(%s, -1, 5)"
@@ -193,6 +194,54 @@ def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
     assert [similarity for _, similarity in found] == sorted((s for _, s in found), reverse=True)
     best = sorted([*similarities.values(), *(some(60) @ query)], reverse=True)[:5]
     assert sum(similarity >= best[-1] - 1e-5 for _, similarity in found) >= 3  # by 24 bits
+
+
+@pytest.fixture
+def searched(prepared, put):
+    """1,560 documents that are searched by bits: their embeddings by path, and their bits."""
+    for one in some(1500, seed=5):
+        put(one)
+    fill_the_rest(prepared)
+    prepared.execute(f"""
+        create index documents_tiny_lsh_idx on neural_search.documents
+          using hnsw ((lsh::bit({DIMENSIONS})) extensions.bit_hamming_ops) where model = '{MODEL}'
+    """)
+    prepared.execute("analyze neural_search.documents"), prepared.execute("analyze storage.objects")
+    prepared.execute("update neural_search.models set search_strategy = 'lsh' where name = %s", [MODEL])
+    rows = prepared.execute("select content, embedding::text, lsh::text from neural_search.documents")
+    return {content: (np.array(json.loads(one)), lsh) for content, one, lsh in rows}
+
+
+def fill_the_rest(db):
+    while db.execute("select filled from neural_search.fill_lsh(%s)", [MODEL]).fetchone() != (0,):
+        pass
+
+
+@pytest.mark.parametrize("hidden", [0, 100, 300, 1000])
+def test_hidden_images_take_no_candidate_away(database, prepared, searched, hidden):
+    query = some(1, seed=6)[0]
+    near = sorted(searched, key=lambda content: -(searched[content][0] @ query))
+    with database.connect("supabase_admin") as platform:
+        platform.execute("set session_replication_role = 'replica'")
+        platform.execute("update storage.objects set owner_id = 'x' where name = any (%s)", [near[:hidden]])
+    prepared.execute(
+        "create policy test on storage.objects as restrictive for select using (owner_id is null)"
+    )
+    told = bits(prepared, query)
+    distance = {
+        content: sum(a != b for a, b in zip(searched[content][1], told, strict=True))
+        for content in near[hidden:]
+    }
+    # By so few bits many share the last place among the 400.
+    last = sorted(distance.values())[399]
+    sure = [content for content in near[hidden:] if distance[content] < last]
+    with as_role(prepared, "anon"):
+        found = prepared.execute(LSH, [text(query)]).fetchall()
+        prepared.execute("reset role")
+    least = min(similarity for _, similarity in found)
+    assert len(found) == 5 and not {content for content, _ in found} & {*near[:hidden]}
+    missing = [content for content in sure if searched[content][0] @ query > least + 1e-5]
+    assert {*missing} <= {content for content, _ in found}
 
 
 def test_candidates_are_of_this_model_and_fulfil_the_conditions(db):
