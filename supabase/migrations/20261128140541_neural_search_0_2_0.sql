@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd38add77198f126c88c7c8dcc6770a6569eb394798822b42a02dcfd47574fb10'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2f77bb1dd40f87b79b3bbc6c447b4a1d77d2657d8e46a4b83c57fdfc899b63b8'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4d74f8f18ca3fe1e194f658380b175f598c9aac641dad37f08f589d44fe0cb50'
     ) then
       return;
     end if;
@@ -5315,8 +5314,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'd38add77198f126c88c7c8dcc6770a6569eb394798822b42a02dcfd47574fb10', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '2f77bb1dd40f87b79b3bbc6c447b4a1d77d2657d8e46a4b83c57fdfc899b63b8', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '4d74f8f18ca3fe1e194f658380b175f598c9aac641dad37f08f589d44fe0cb50', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
