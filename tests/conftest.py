@@ -19,6 +19,7 @@ from support.memory_folder import quick_folder
 from support.xdist_scheduler import Sharing, order
 
 from cli.installer import migrations
+from local.gateway import cron, net
 from local.postgres import Cluster, prepare_database
 from local.stack import Stack
 from shared.settings import CHECKOUT
@@ -45,6 +46,16 @@ def _certificates_read_once() -> Iterator[None]:
     """Each HTTP client of httpx reads all of them, in 30 ms, and those of the tests speak plain HTTP."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gateways_without_pauses() -> Iterator[None]:
+    """Within tests' own processes: pg_net rests a second after each batch, which no test is about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(net, "PAUSE", 0.05)
+        for worker in (net, cron):
+            patch.setattr(worker, "RECONNECT_AFTER", 0.1)
         yield
 
 
