@@ -14,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared.errors import ModelBroken
+from shared.supabase import database
 from shared.testing import ColourEmbedder, RpcTransport, picture
 
 # What stands in the places where addresses, paths, names of tables and foreign words would.
@@ -53,6 +54,12 @@ STORAGES = {
     "failed": (500, FOREIGN_BODY | {"statusCode": "500"}),
     "gateway": (502, f"<html>{HIDDEN}"),
 }
+
+
+@pytest.fixture(autouse=True)
+def _without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a token that is dated ahead is tried again."""
+    monkeypatch.setattr(database, "CLOCK_SECONDS", 0.0)
 
 
 @pytest.fixture
