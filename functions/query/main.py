@@ -31,7 +31,8 @@ from shared.supabase import credentials
 from shared.supabase.credentials import Identity
 from shared.supabase.database import Database
 
-# Searches at a time, and those next; the others hear Busy. Threads for them come on top of THREADS.
+# Searches at a time, and those next; the others hear Busy. Those that decode images, and those that embed
+# texts, have such places each. Threads for them come on top of THREADS.
 RUNNING, WAITING = 2, 4
 # Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
 PARSING, PARSING_NEXT = 1, 5
@@ -91,7 +92,7 @@ def upload(request: flask.Request) -> flask.Response:
     wants_to_wait = _flag(address.pop("wait", "0"), "wait")
     with _memory().share() as take:
         image = _read_upload(request, address, take)
-        object_id = uploads.store(services.storage(caller), image, limiter=_limiter(), decode=_decode)
+        object_id = uploads.store(services.storage(caller), image, limiter=_file_limiter(), decode=_decode)
     about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
     if not wants_to_wait:
         return handlers.answer({**about, "state": "pending", "reason": None}, 202)
@@ -235,8 +236,12 @@ def _authentication() -> AuthenticationCache:
     return handlers.once("authentication", lambda: AuthenticationCache(services.database))
 
 
-def _limiter() -> ConcurrencyLimiter:
-    return handlers.once("limiter", lambda: ConcurrencyLimiter(running=RUNNING, waiting=WAITING))
+def _file_limiter() -> ConcurrencyLimiter:
+    return handlers.once("file_limiter", _search_limiter)
+
+
+def _search_limiter() -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(running=RUNNING, waiting=WAITING)
 
 
 def _parsing() -> ConcurrencyLimiter:
@@ -268,7 +273,8 @@ def _build_search() -> Search:
         connect=services.database,
         storage=services.storage,
         models=services.models(),
-        limiter=_limiter(),
+        file_limiter=_file_limiter(),
+        text_limiter=_search_limiter(),
         metrics=metrics,
         decode=_decode,
         previews=PreviewLinks(transforms=services.configuration().storage_transformations == "on"),

@@ -23,13 +23,23 @@ from shared.supabase.database import Database
 
 
 class Embedding:
-    """Embeds texts and files, as many queries at a time as the limiter lets in."""
+    """Embeds texts and files, of as many queries at a time as the limiters let in.
+
+    Texts, which cost little, don't wait for places behind files, whose decoding may take MAX_DECODE_SECONDS.
+    """
 
     def __init__(
-        self, *, models: ModelRegistry, limiter: ConcurrencyLimiter, metrics: Metrics, decode: Decode
+        self,
+        *,
+        models: ModelRegistry,
+        file_limiter: ConcurrencyLimiter,
+        text_limiter: ConcurrencyLimiter,
+        metrics: Metrics,
+        decode: Decode,
     ):
         self._models = models
-        self._limiter = limiter
+        self._file_limiter = file_limiter
+        self._text_limiter = text_limiter
         self._metrics = metrics
         self._decode = decode
         self._kept = TextVectors()
@@ -47,14 +57,20 @@ class Embedding:
             raise TextUnsupported(value=model.name)
         known = self._kept.find(caller.digest, model.name, [text.value for text in texts])
         new = list(dict.fromkeys(text.value for text in texts if text.value not in known))
-        if not files and not new:
-            return {text: known[text.value] for text in texts}
-        with self._limiter.enter(), self._metrics.step("embed"):
-            of_files = [self._vector(embedder, file) for file in files]
-            made = dict(zip(new, embedder.embed_texts(new), strict=True)) if new else {}
-        self._kept.keep(caller.digest, model.name, made)
-        known |= made
-        return dict(zip(files, of_files, strict=True)) | {text: known[text.value] for text in texts}
+        vectors = self._of_files(embedder, files) if files else {}
+        if new:
+            made = self._of_texts(embedder, new)
+            self._kept.keep(caller.digest, model.name, made)
+            known |= made
+        return vectors | {text: known[text.value] for text in texts}
+
+    def _of_files(self, embedder: LoadedModel, files: Sequence[Example]) -> dict[Example, np.ndarray]:
+        with self._file_limiter.enter(), self._metrics.step("embed"):
+            return {file: self._vector(embedder, file) for file in files}
+
+    def _of_texts(self, embedder: LoadedModel, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        with self._text_limiter.enter(), self._metrics.step("embed"):
+            return dict(zip(texts, embedder.embed_texts(texts), strict=True))
 
     def _vector(self, embedder: LoadedModel, file: Example) -> np.ndarray:
         """Of one file: together, eight pictures may take gigabytes."""

@@ -77,7 +77,8 @@ class Search:
         connect: Callable[[Identity], Database],
         storage: Callable[[Identity], Storage],
         models: ModelRegistry,
-        limiter: ConcurrencyLimiter,
+        file_limiter: ConcurrencyLimiter,
+        text_limiter: ConcurrencyLimiter,
         metrics: Metrics,
         decode: Decode,
         previews: PreviewLinks,
@@ -86,7 +87,13 @@ class Search:
         self._storage = storage
         self._previews = previews
         self._metrics = metrics
-        self._embedding = Embedding(models=models, limiter=limiter, metrics=metrics, decode=decode)
+        self._embedding = Embedding(
+            models=models,
+            file_limiter=file_limiter,
+            text_limiter=text_limiter,
+            metrics=metrics,
+            decode=decode,
+        )
 
     def find(self, caller: Identity, model: ActiveModel, query: Query) -> Page:
         """A page of the best results for `query`, without the stored images that it starts from."""

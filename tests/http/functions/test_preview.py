@@ -229,7 +229,7 @@ def test_previews_and_searches_have_places_of_their_own(
     serve: Callable[..., Flask], storage: responses.RequestsMock
 ):
     app = serve("query", RpcTransport(active_model=[{"name": "colours", "dimensions": 4}]))
-    app.extensions["limiter"] = ConcurrencyLimiter(running=0, waiting=0)
+    app.extensions["file_limiter"] = ConcurrencyLimiter(running=0, waiting=0)
     storage.get(SIGNED, picture("red"))
     assert app.test_client().post("/", data=RED, content_type="image/png").status_code == 503
     assert ask(app.test_client()).status_code == 200

@@ -471,11 +471,20 @@ def test_neither_searches_nor_uploads_decode_more_images_than_there_are_places_f
     serve: Callable[..., Flask], postgrest: RpcTransport, storage: responses.RequestsMock
 ):
     app = serve("query", postgrest)
-    app.extensions["limiter"] = ConcurrencyLimiter(running=0, waiting=0)
+    app.extensions["file_limiter"] = ConcurrencyLimiter(running=0, waiting=0)
     client = app.test_client()
     assert refused(send(client)) == (503, "busy")
     assert refused(client.post("/", data=RED, content_type="image/png")) == (503, "busy")
     assert len(storage.calls) == 0
+
+
+def test_texts_are_embedded_while_images_have_all_places_for_decoding(
+    serve: Callable[..., Flask], postgrest: RpcTransport
+):
+    """Six small requests, whose images take 20 seconds each to decode, kept all searches from everybody."""
+    app = serve("query", postgrest)
+    app.extensions["file_limiter"] = ConcurrencyLimiter(running=0, waiting=0)
+    assert app.test_client().post("/", json={"text": "red"}).status_code == 200
 
 
 def test_an_upload_needs_an_image(client: FlaskClient):

@@ -50,7 +50,8 @@ def embedding(embedded: list[str], limiter: ConcurrencyLimiter) -> Embedding:
 
     return Embedding(
         models=ModelRegistry(["colours", "other"], Telling),
-        limiter=limiter,
+        file_limiter=ConcurrencyLimiter(running=1, waiting=0),
+        text_limiter=limiter,
         metrics=Metrics(),
         decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
     )
@@ -96,7 +97,11 @@ def test_no_decoded_picture_waits_for_the_others_of_its_query(limiter: Concurren
         return made
 
     embedding = Embedding(
-        models=ModelRegistry(["colours"], ColourEmbedder), limiter=limiter, metrics=Metrics(), decode=decode
+        models=ModelRegistry(["colours"], ColourEmbedder),
+        file_limiter=limiter,
+        text_limiter=limiter,
+        metrics=Metrics(),
+        decode=decode,
     )
     files = [
         Example(kind="image", value=picture(colour), field="image", index=index)
