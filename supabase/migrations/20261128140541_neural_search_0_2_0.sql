@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4d74f8f18ca3fe1e194f658380b175f598c9aac641dad37f08f589d44fe0cb50'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'da0bd683c1791633445a53aad6c57e76b111f8c9a7b787ee10e51c24bdfefff3'
     ) then
       return;
     end if;
@@ -4318,14 +4318,10 @@ $$;
 comment on function neural_search.read_vector is 'An embedding in JSON: a list, or text of one; raises, with the remedy.';
 
 
-create or replace function neural_search.read_examples(examples jsonb, name text, model text)
-returns setof neural_search.example
-language plpgsql stable set search_path = '' as $$
-declare
-  dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
-  example neural_search.example;
+create or replace function neural_search.check_list(examples jsonb, name text, dimensions integer) returns void
+language plpgsql immutable set search_path = '' as $$
 begin
-  -- Before the work of reading them; as much as a hundred vectors may take.
+  -- As much as a hundred vectors may take.
   perform neural_search.check_that(
     pg_column_size(examples) <= 100000 + 6400 * dimensions,
     format('%s has %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
@@ -4340,6 +4336,19 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
+end
+$$;
+comment on function neural_search.check_list is
+  'Raises, with the remedy, for no list of examples or too long a one, before the work of reading them.';
+
+
+create or replace function neural_search.read_examples(examples jsonb, name text, model text)
+returns setof neural_search.example
+language plpgsql stable set search_path = '' as $$
+declare
+  dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
+  example neural_search.example;
+begin
   perform neural_search.check_that(
     jsonb_array_length(e.value -> 'embedding') = dimensions,
     format('%s[%s].embedding has %s dimensions, the model %L has %s.',
@@ -4381,7 +4390,7 @@ begin
 end
 $$;
 comment on function neural_search.read_examples is
-  'The examples in a list, with their embeddings; SQLSTATE PT404 for a stored one that the caller may not see.';
+  'The examples in a checked list, with their embeddings; SQLSTATE PT404 for a stored one that the caller may not see.';
 
 
 create or replace function neural_search.scaled(embedding extensions.vector, factor double precision)
@@ -4728,6 +4737,7 @@ declare
   is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
   liked neural_search.example[];
   unliked neural_search.example[];
+  given integer;
   pool_size integer;
   depth integer;
   pool neural_search.candidate[];
@@ -4740,6 +4750,12 @@ begin
   );
   perform neural_search.check_page(page_after, 'score');
   perform neural_search.check_filter(coalesce(filter, '{}'));
+  perform neural_search.check_list(likes, 'likes', m.dimensions), neural_search.check_list(unlikes, 'unlikes', m.dimensions)
+  from neural_search.searchable_model(of_model) as m;
+  given = jsonb_array_length(likes) + jsonb_array_length(unlikes);
+  perform neural_search.check_that(
+    given <= 100, format('likes and unlikes are %s in all, expected 1 to 100.', given), 'Leave some out.'
+  );
   liked = array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
   unliked = array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
   pool_size = case when is_pooled then 200 else 1000 - cardinality(neural_search.stored_ids(liked || unliked)) end;
@@ -5255,7 +5271,7 @@ declare
     find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
     are_duplicates, last_document_id, check_example, read_vector,
-    read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
+    check_list, read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
     is_confident, find_by_average, search_directions, list_around, best_scored, listed_ids, best_by_lists,
     most_listed, find_by_best_score, leaders, diversified, arranged,
     check_recommendation';
@@ -5314,7 +5330,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '4d74f8f18ca3fe1e194f658380b175f598c9aac641dad37f08f589d44fe0cb50', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'da0bd683c1791633445a53aad6c57e76b111f8c9a7b787ee10e51c24bdfefff3', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

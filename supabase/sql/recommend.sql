@@ -50,14 +50,10 @@ $$;
 comment on function neural_search.read_vector is 'An embedding in JSON: a list, or text of one; raises, with the remedy.';
 
 
-create or replace function neural_search.read_examples(examples jsonb, name text, model text)
-returns setof neural_search.example
-language plpgsql stable set search_path = '' as $$
-declare
-  dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
-  example neural_search.example;
+create or replace function neural_search.check_list(examples jsonb, name text, dimensions integer) returns void
+language plpgsql immutable set search_path = '' as $$
 begin
-  -- Before the work of reading them; as much as a hundred vectors may take.
+  -- As much as a hundred vectors may take.
   perform neural_search.check_that(
     pg_column_size(examples) <= 100000 + 6400 * dimensions,
     format('%s has %s bytes, expected at most %s.', name, pg_column_size(examples), 100000 + 6400 * dimensions),
@@ -72,6 +68,19 @@ begin
     jsonb_array_length(examples) <= 100,
     format('%s has %s examples, expected at most 100.', name, jsonb_array_length(examples)), 'Leave some out.'
   );
+end
+$$;
+comment on function neural_search.check_list is
+  'Raises, with the remedy, for no list of examples or too long a one, before the work of reading them.';
+
+
+create or replace function neural_search.read_examples(examples jsonb, name text, model text)
+returns setof neural_search.example
+language plpgsql stable set search_path = '' as $$
+declare
+  dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
+  example neural_search.example;
+begin
   perform neural_search.check_that(
     jsonb_array_length(e.value -> 'embedding') = dimensions,
     format('%s[%s].embedding has %s dimensions, the model %L has %s.',
@@ -113,7 +122,7 @@ begin
 end
 $$;
 comment on function neural_search.read_examples is
-  'The examples in a list, with their embeddings; SQLSTATE PT404 for a stored one that the caller may not see.';
+  'The examples in a checked list, with their embeddings; SQLSTATE PT404 for a stored one that the caller may not see.';
 
 
 create or replace function neural_search.scaled(embedding extensions.vector, factor double precision)
@@ -460,6 +469,7 @@ declare
   is_pooled constant boolean := coalesce(diversity, 0) > 0 or collapse is not null;
   liked neural_search.example[];
   unliked neural_search.example[];
+  given integer;
   pool_size integer;
   depth integer;
   pool neural_search.candidate[];
@@ -472,6 +482,12 @@ begin
   );
   perform neural_search.check_page(page_after, 'score');
   perform neural_search.check_filter(coalesce(filter, '{}'));
+  perform neural_search.check_list(likes, 'likes', m.dimensions), neural_search.check_list(unlikes, 'unlikes', m.dimensions)
+  from neural_search.searchable_model(of_model) as m;
+  given = jsonb_array_length(likes) + jsonb_array_length(unlikes);
+  perform neural_search.check_that(
+    given <= 100, format('likes and unlikes are %s in all, expected 1 to 100.', given), 'Leave some out.'
+  );
   liked = array(select e from neural_search.read_examples(likes, 'likes', of_model) as e);
   unliked = array(select e from neural_search.read_examples(unlikes, 'unlikes', of_model) as e);
   pool_size = case when is_pooled then 200 else 1000 - cardinality(neural_search.stored_ids(liked || unliked)) end;

@@ -26,7 +26,7 @@ VALUES: dict[str, list[str]] = {
         f"jsonb_build_array(jsonb_build_object('embedding', {TEXT}))",
         f"to_jsonb(array_fill(1, array[{SIZE // 15}]))",
         "(select jsonb_agg(jsonb_build_object('embedding', array_fill(0, '{7400}')))"
-        " from generate_series(1, 100))",
+        " from generate_series(1, 99))",
     ],
     "vector": ["array_fill(1::real, array[16000])::extensions.vector"],
     "integer": [],

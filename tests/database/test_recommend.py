@@ -462,6 +462,12 @@ def test_arguments_that_make_no_sense_are_refused(db, strategy, arguments, messa
         rows(db, [embedding(1)], **{"strategy": strategy} | arguments)
 
 
+def test_examples_are_counted_in_both_lists_before_any_is_read(db):
+    unread = {"embedding": "words"}
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="are 101 in all, expected 1 to 100"):
+        rows(db, [unread] * 100, [unread])
+
+
 @pytest.mark.parametrize("example", [{"embedding": [0.1] * 20_000}, {"id": 1, "note": "x" * 1_000_000}])
 def test_examples_take_no_more_than_a_hundred_vectors_do(db, example):
     for given in ({"likes": [example] * 50}, {"unlikes": [example] * 50}):
