@@ -279,8 +279,6 @@ class TooManyScans(ImageError):
 class DecodingTimedOut(ImageError):
     """Decoding the image took too long. Upload a smaller or simpler one, or raise MAX_DECODE_SECONDS."""
 
-    outcome = "retry"  # it may have been the machine
-
 
 class DecoderCrashed(ImageError):
     """The process that decoded this image died of it. Save the image anew and upload it again."""
