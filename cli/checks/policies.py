@@ -88,6 +88,7 @@ def _become(database: Database, caller: Caller) -> None:
         ("request.jwt.claims", json.dumps(dict(caller.claims))),
         ("storage.operation", "storage.object.get_authenticated"),
         ("search_path", "storage, public, extensions"),
+        ("enable_seqscan", "off"),  # or a policy may be asked about all rows of a small table
     ):
         database.execute("select set_config(%s, %s, true)", [name, value])
 

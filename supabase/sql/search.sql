@@ -889,7 +889,7 @@ comment on function neural_search.find_public is 'The object of this name, where
 -- As can_see, by name alone.
 create or replace function neural_search.find_seen(target_bucket text, target_name text)
 returns table (object_id uuid, version text)
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+language plpgsql stable set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$ -- as can_see
 declare
   operation constant text := current_setting('storage.operation', true);
   seen boolean := false;

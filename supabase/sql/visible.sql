@@ -96,9 +96,10 @@ comment on function neural_search.public_buckets is
 
 -- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
 -- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
--- have the same, and name everything in full all the same.
+-- have the same, and name everything in full all the same. Without a scan of the whole table, which the planner prefers
+-- for a small one: a policy that looks cheaper than our condition would be asked about all rows, of which one may fail.
 create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
-language plpgsql stable cost 1000 set search_path = storage, public, extensions as $$
+language plpgsql stable cost 1000 set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$
 declare
   operation constant text := current_setting('storage.operation', true);
   seen boolean;
@@ -156,7 +157,7 @@ comment on policy "As the policies on storage.objects say" on neural_search.docu
 -- bad object or 1% in a row, a third with 1% here and there, four fifths with every other one at random. Halving took 1.2
 -- times as long as can_see with those.
 create or replace function neural_search.visible_objects() returns setof uuid
-language plpgsql stable set search_path = storage, public, extensions -- as can_see has it
+language plpgsql stable set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
 set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single place so cheap, would plan anew for each
 as $$
 declare

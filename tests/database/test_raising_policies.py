@@ -297,3 +297,29 @@ def test_settings_made_by_hand_show_nobody_more(connection, operation, raises):
         found = {content.split("/")[0] for content, _ in search(connection)}
         assert found == {ME}
         connection.execute("reset role")
+
+
+@pytest.mark.parametrize("rows", [10, 60])
+@pytest.mark.parametrize(
+    "condition", ["name::jsonb is not null", "name ~ owner_id", "name::public.whole is not null"]
+)
+def test_a_policy_that_looks_cheap_fails_for_no_other_object_of_a_small_table(database, rows, condition):
+    """The planner would read all of it, and ask such a policy about each row before our own condition."""
+    names = [str(n) for n in range(rows)]
+    names[rows // 2] = "(["  # neither JSON nor a regular expression
+    make_crowd(database, [[1.0] * 8] * rows, names, owners=["([" if name == "([" else "" for name in names])
+    listed = f"'{{{','.join(map(str, range(rows)))}}}'"
+    with database.connect("supabase_admin") as connection:
+        connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
+        connection.execute("create domain public.whole as text check (value <> '([')")
+        connection.execute("create policy everything on storage.objects for select to anon using (true)")
+        connection.execute(f"create policy strict on storage.objects as restrictive using ({condition})")
+        with as_role(connection, "anon"):
+            assert len(visible(connection)) == rows - 1
+            assert len(search(connection)) == rows - 1
+            for call in (
+                f"object_states('images', {listed}) where state = 'searchable'",
+                f"get_embeddings(names => {listed})",
+                "list_fingerprints()",
+            ):
+                assert connection.execute(f"select count(*) from public.{call}").fetchone() == (rows - 1,)
