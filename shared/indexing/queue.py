@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.errors import ImageError
 from shared.supabase.database import Database
 
 LEASE_SECONDS = 120  # longer than an image takes, Storage's slowest answer included
@@ -187,6 +188,8 @@ def _vector(embedding: np.ndarray) -> str:
 
 
 def _text(error: BaseException) -> str:
+    # Uploaders read an image's own faults. The words of all others are for the operator: see state_of in SQL.
+    text = error.detail if isinstance(error, ImageError) else str(error)
     # Postgres has no NUL in text, and UTF-8 no half of a surrogate pair. With a cause that can't be recorded
     # an image would be tried for ever.
-    return str(error).replace("\0", "").encode(errors="replace").decode()[:1000]
+    return text.replace("\0", "").encode(errors="replace").decode()[:1000]

@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c2b2e8b30c2f315b272624a452da6f8014adeece287d1e696bdf12d48ad182ff'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bdb580c44799ddf2db4f311f42ffe6e3e1b95a62f46293651acc4dbcec4156b7'
     ) then
       return;
     end if;
@@ -3635,7 +3636,14 @@ language sql stable security definer set search_path = '' as $$
     end,
     case
       when not neural_search.is_indexed(to_jsonb(o)) then format('Bucket %L isn''t indexed.', o.bucket_id)
-      when d.id is null then j.error_message
+      when d.id is not null or j.error_class is null then null
+      -- The words of all others, faults of Storage, the database or the model, hold addresses, paths and settings.
+      when j.error_class in (
+        'ImageError', 'EmptyImage', 'NotAnImage', 'BrokenImage', 'IncompleteImage', 'UnsupportedImage',
+        'ImageTooLarge', 'TooManyPixels', 'ImageTooLong', 'TooManyScans', 'DecodingTimedOut', 'DecoderCrashed',
+        'DecodingOutOfMemory', 'DecoderStalled', 'LeaseExpired'
+      ) then j.error_message
+      else format('The last attempt failed (%s). The project''s operator sees why in `neural-search jobs`.', j.error_class)
     end
   from storage.objects as o
   join neural_search.models as m on m.state = 'active'
@@ -5332,6 +5340,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'c2b2e8b30c2f315b272624a452da6f8014adeece287d1e696bdf12d48ad182ff', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'bdb580c44799ddf2db4f311f42ffe6e3e1b95a62f46293651acc4dbcec4156b7', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

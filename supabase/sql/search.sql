@@ -924,7 +924,14 @@ language sql stable security definer set search_path = '' as $$
     end,
     case
       when not neural_search.is_indexed(to_jsonb(o)) then format('Bucket %L isn''t indexed.', o.bucket_id)
-      when d.id is null then j.error_message
+      when d.id is not null or j.error_class is null then null
+      -- The words of all others, faults of Storage, the database or the model, hold addresses, paths and settings.
+      when j.error_class in (
+        'ImageError', 'EmptyImage', 'NotAnImage', 'BrokenImage', 'IncompleteImage', 'UnsupportedImage',
+        'ImageTooLarge', 'TooManyPixels', 'ImageTooLong', 'TooManyScans', 'DecodingTimedOut', 'DecoderCrashed',
+        'DecodingOutOfMemory', 'DecoderStalled', 'LeaseExpired'
+      ) then j.error_message
+      else format('The last attempt failed (%s). The project''s operator sees why in `neural-search jobs`.', j.error_class)
     end
   from storage.objects as o
   join neural_search.models as m on m.state = 'active'

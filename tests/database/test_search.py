@@ -9,6 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from support.databases import as_role, vector
 
+from shared import errors
 from shared.search import filters
 
 ME = "00000000-0000-4000-8000-000000000001"
@@ -567,7 +568,10 @@ def test_callers_learn_how_far_their_objects_are_and_nothing_of_others(
     skipped = make_object("skipped.png", owner_id=ME)
     make_document("theirs.png")
     db.execute(
-        "update neural_search.jobs set state = 'skipped', error_message = 'No image.' where object_id = %s",
+        """
+        update neural_search.jobs set state = 'skipped', error_class = 'NotAnImage', error_message = 'No image.'
+        where object_id = %s
+        """,
         [skipped],
     )
     names = ["theirs.png", "done.png", "waiting.png", "skipped.png", "nothing.png"]
@@ -583,6 +587,24 @@ def test_callers_learn_how_far_their_objects_are_and_nothing_of_others(
         ("skipped.png", "skipped", "No image."),
         ("nothing.png", "unknown", hidden),
     ]
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [*(error.__name__ for error in errors.kinds(errors.NeuralSearchError)), "RuntimeError", "LeaseExpired"],
+)
+def test_callers_learn_why_of_an_images_own_faults_alone(db, make_object, cause):
+    """Other faults' words hold addresses, paths and settings: they are for the operator."""
+    one = make_object("a.png")
+    db.execute(
+        "update neural_search.jobs set error_class = %s, error_message = 'words' where object_id = %s",
+        [cause, one],
+    )
+    with as_role(db, "anon"):
+        [(reason,)] = db.execute("select reason from public.object_states('images', '{a.png}')").fetchall()
+    known = getattr(errors, cause, RuntimeError)
+    is_told = issubclass(known, errors.ImageError | errors.DecoderStalled) or cause == "LeaseExpired"
+    assert reason == "words" if is_told else (cause in reason and "`neural-search jobs`" in reason)
 
 
 def test_not_even_the_functions_behind_object_states_tell_of_hidden_objects(

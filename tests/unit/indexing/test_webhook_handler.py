@@ -250,6 +250,7 @@ def test_an_image_that_will_never_do_ends_with_its_cause(
     assert changed(postgrest)[0] == outcome
     [failure] = postgrest.called("fail_embedding_job")
     assert (failure["outcome"], failure["error_class"]) == (outcome, error)
+    assert "Error" not in failure["error_message"], "uploaders read it: a library's words are for the log"
     undecoded = error in ("EmptyImage", "ImageTooLarge")
     assert failure.get("decoder_version") == (None if undecoded else DECODER_VERSION)
     assert failure["lease_id"] == str(uuid.UUID(int=101))
