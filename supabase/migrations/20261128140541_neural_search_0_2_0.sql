@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c2b2e8b30c2f315b272624a452da6f8014adeece287d1e696bdf12d48ad182ff'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bdb580c44799ddf2db4f311f42ffe6e3e1b95a62f46293651acc4dbcec4156b7'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1ba033a1abc911cc0492aa38d5b5cfd33ee4d1ff05be0bdd969ecfcd20fba845'
     ) then
       return;
     end if;
@@ -5339,8 +5338,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'c2b2e8b30c2f315b272624a452da6f8014adeece287d1e696bdf12d48ad182ff', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'bdb580c44799ddf2db4f311f42ffe6e3e1b95a62f46293651acc4dbcec4156b7', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '1ba033a1abc911cc0492aa38d5b5cfd33ee4d1ff05be0bdd969ecfcd20fba845', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -569,8 +569,8 @@ def test_callers_learn_how_far_their_objects_are_and_nothing_of_others(
     make_document("theirs.png")
     db.execute(
         """
-        update neural_search.jobs set state = 'skipped', error_class = 'NotAnImage', error_message = 'No image.'
-        where object_id = %s
+        update neural_search.jobs
+        set state = 'skipped', error_class = 'NotAnImage', error_message = 'No image.' where object_id = %s
         """,
         [skipped],
     )
