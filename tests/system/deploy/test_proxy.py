@@ -1,12 +1,13 @@
-"""The proxy of deploy/compose.yaml, as a real nginx reads it: one address alone can't use up its disk."""
+"""The proxy of deploy/compose.yaml, as a real nginx reads it: no address alone uses up its places or disk."""
 
 from __future__ import annotations
 
 import re
 import select
 import socket
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -15,33 +16,52 @@ import yaml
 from support import http_servers
 from support.echo_server import Echo
 from support.http_servers import free_port
-from support.prerequisites import need
+from support.prerequisites import need, unavailable
+from support.waiting import eventually
 
 from shared.settings import CHECKOUT
 
 PROJECT = yaml.safe_load((CHECKOUT / "deploy" / "compose.yaml").read_text())
 SETTINGS = PROJECT["configs"]["proxy"]["content"].replace("$$", "$")
-MAIN = """
-daemon off; master_process off; error_log stderr crit; pid {folder}/pid;
-events {{ worker_connections 128; }}
-http {{
-  access_log off;
+# The official image has it built in.
+STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+HTTP = """http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  {settings}
-}}
 """
 
 
+def placed(settings: str, folder: Path, port: int, query: str) -> str:
+    """The settings, with addresses and files of this machine."""
+    for theirs, ours in (
+        ("listen 8080", f"listen 127.0.0.1:{port}"),
+        ("http://query:8080", query),
+        ("/run/query.sock", f"{folder}/socket"),
+        ("/dev/stdout", f"{folder}/requests"),
+        ("error_log stderr", f"error_log {folder}/errors"),
+        ("http {\n", HTTP.format(folder=folder)),
+    ):
+        assert theirs in settings
+        settings = settings.replace(theirs, ours)
+    module = f"load_module {STREAM};" if STREAM.exists() else ""
+    return f"{module} daemon off; master_process off; pid {folder}/pid; {settings}"
+
+
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    nginx = need("nginx", "These tests need nginx: `apt-get install nginx-light`.")
-    folder, mine = tmp_path_factory.mktemp("nginx"), free_port()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("nginx")
+
+
+@pytest.fixture(scope="module")
+def port(folder: Path) -> Iterator[int]:
+    how = "These tests need nginx with its module stream: `apt-get install nginx-light libnginx-mod-stream`."
+    nginx, mine = need("nginx", how), free_port()
+    about = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=True).stderr
+    if "--with-stream " not in f"{about} " and not STREAM.exists():
+        unavailable(how)
     with Echo() as query:
-        settings = SETTINGS.replace("listen 8080", f"listen 127.0.0.1:{mine}")
-        settings = settings.replace("http://query:8080", query.url)
-        file = Path(folder) / "nginx.conf"
-        file.write_text(MAIN.format(folder=folder, settings=settings))
+        file = folder / "nginx.conf"
+        file.write_text(placed(SETTINGS, folder, mine, query.url))
         with http_servers.process([nginx, "-c", str(file)], {}, f"http://127.0.0.1:{mine}/live"):
             yield mine
 
@@ -83,3 +103,45 @@ def test_the_proxys_disk_has_room_for_several_such_addresses():
     [bodies] = re.findall(r"limit_conn large (\d+);", SETTINGS)
     [disk] = re.findall(r"/var/cache/nginx:size=(\d+)g", " ".join(PROJECT["services"]["proxy"]["tmpfs"]))
     assert 3 * int(bodies) * int(most) < int(disk) * 1024
+
+
+def ended(connection: socket.socket) -> bool:
+    connection.settimeout(0)
+    try:
+        return not connection.recv(1)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_an_address_has_so_many_connections_whether_a_request_comes_or_not(port: int):
+    [most] = map(int, re.findall(r"limit_conn connections (\d+);", SETTINGS))
+    with ExitStack() as open_:
+        held = [open_.enter_context(socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.10", 0)))
+                for _ in range(most + 30)]  # fmt: skip
+        for one in held:
+            with suppress(ConnectionError):
+                one.sendall(b"G")
+        eventually(lambda: sum(map(ended, held)) >= 30)
+        assert sum(map(ended, held)) == 30
+        assert httpx.get(f"http://127.0.0.1:{port}/live").status_code == 200
+    [available] = map(int, re.findall(r"worker_connections (\d+);", SETTINGS))
+    assert 10 * 4 * most < available  # each is one of both servers', and of both with what is behind it
+
+
+def test_callers_are_known_by_their_own_addresses(port: int):
+    transport = httpx.HTTPTransport(local_address="127.0.0.11")
+    with httpx.Client(transport=transport) as client:
+        told = client.get(f"http://127.0.0.1:{port}/live", headers={"X-Forwarded-For": "8.8.8.8"}).json()
+    assert told["headers"]["x-forwarded-for"] == "127.0.0.11"
+
+
+def test_no_token_is_logged(port: int, folder: Path):
+    transport = httpx.HTTPTransport(local_address="127.0.0.12")
+    with httpx.Client(transport=transport) as client:
+        answers = [client.get(f"http://127.0.0.1:{port}/preview?token=eyJsecret") for _ in range(300)]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    logged = (folder / "requests").read_text()
+    assert '"GET /preview" 200' in logged and '"GET /preview" 429' in logged
+    assert "eyJsecret" not in logged + (folder / "errors").read_text()
