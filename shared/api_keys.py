@@ -20,6 +20,8 @@ PASSWORD = re.compile(
 PAYLOAD = re.compile(r"(?<=[\w-]\.)[\w-]+=*(?=\.)", re.ASCII)  # of a JWT: between its dots
 # A mistyped word or number, which errors tell: no secret that is worth anything is so plain.
 HARMLESS = re.compile(r"[A-Z]?[a-z]{1,11}|[A-Z]{1,12}|-?\d{1,12}|-?\d{1,6}\.\d{1,6}", re.ASCII)
+# The page tells everybody the publishable key: nothing else, a JWT secret or a password, may take its place.
+PUBLISHABLE = re.compile(r"sb_publishable_[\w-]+|[\w-]+=*\.[\w-]+=*\.[\w-]*=*", re.ASCII | re.IGNORECASE)
 PREFERRED = "default"  # the name that the platform gives a project's first key
 
 
@@ -38,12 +40,20 @@ def _decoded(payload: str) -> dict[str, Any] | None:
 
 
 def checked(key: str, role: str, name: str) -> str:
-    """`key`; SettingsError, naming its variable, where it shows that it acts as another role."""
+    """`key`; SettingsError, naming its variable, where it shows that it acts as another role.
+
+    One that is to act as anon must show that it does.
+    """
     found = _role(key)
     if found is not None and found != role:
         raise SettingsError(
             f"{name} holds a key that acts as {found!r:.50}. Expected one that acts as {role}: "
             f"{KINDS[role]}…, or the legacy JWT of that role."
+        )
+    if role == "anon" and key and not (found and PUBLISHABLE.fullmatch(key)):
+        raise SettingsError(
+            f"{name} holds {described(key)}. Expected {KINDS[role]}…, or the legacy JWT of that role, and "
+            "nothing beside it: the page tells it everybody."
         )
     return key
 

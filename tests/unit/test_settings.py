@@ -29,9 +29,13 @@ def test_function_urls_default_to_the_projects_own():
 
 
 def test_legacy_key_names_are_read_and_the_new_ones_preferred():
-    legacy = {"SUPABASE_URL": "http://x", "SUPABASE_ANON_KEY": "anon", "SUPABASE_SERVICE_ROLE_KEY": "service"}
+    legacy = {
+        "SUPABASE_URL": "http://x",
+        "SUPABASE_ANON_KEY": token("anon"),
+        "SUPABASE_SERVICE_ROLE_KEY": "service",
+    }
     found = settings.load(legacy)
-    assert (found.publishable_key, found.secret_key) == ("anon", "service")
+    assert (found.publishable_key, found.secret_key) == (token("anon"), "service")
     assert settings.load(legacy | HOSTED).publishable_key == "sb_publishable_a"
 
 
@@ -152,11 +156,31 @@ def test_a_key_in_the_place_of_another_is_refused_and_not_told(name: str, value:
     assert "hidden" not in str(told.value) and value not in str(told.value)
 
 
-def test_a_key_is_taken_that_acts_as_it_should_or_doesnt_tell():
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hidden-jwt-secret-with-at-least-32-characters",
+        "sbp_hidden0123456789",
+        '{"kty": "EC", "crv": "P-256", "d": "hidden"}',
+        "postgresql://postgres:hidden@db.ref.supabase.co:5432/postgres",
+        "sb_publishable_a,hidden-jwt-secret",
+        f"{token('anon')} # hidden",
+    ],
+)
+def test_nothing_that_doesnt_act_as_anon_alone_is_taken_for_the_publishable_key(secret: str):
+    """The page's settings tell it everybody."""
+    with pytest.raises(
+        SettingsError, match=r"SUPABASE_ANON_KEY holds a text of \d+ char.*the page tells it"
+    ) as told:
+        settings.load({"SUPABASE_URL": "http://x", "SUPABASE_ANON_KEY": secret})
+    assert "hidden" not in str(told.value)
+
+
+def test_a_key_is_taken_that_acts_as_it_should_or_a_secret_one_that_doesnt_tell():
     for name, value in (
         ("SUPABASE_ANON_KEY", token("anon")),
         ("SUPABASE_SERVICE_ROLE_KEY", token("service_role")),
-        ("SUPABASE_PUBLISHABLE_KEY", "of-another-kind"),
+        ("SUPABASE_SECRET_KEY", "of-another-kind"),
     ):
         assert (
             value in settings.environment(settings.load({name: value, "SUPABASE_URL": "http://x"})).values()

@@ -55,7 +55,7 @@ def test_what_works_is_told_where_the_active_model_fails() -> None:
 def test_a_model_that_the_query_function_has_but_cant_load_is_refused_with_the_cause() -> None:
     part = {"status": "ok", "models": ["a"], "failing": {"b": "no memory"}}
     responses.get(f"{URL}/health", json={"embedding": part})
-    target = settings.load({"QUERY_URL": URL, "SUPABASE_PUBLISHABLE_KEY": "key"})
+    target = settings.load({"QUERY_URL": URL, "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_a"})
     require_loaded(target, "a")
     with pytest.raises(ModelNotLoaded, match=r"can't embed with 'b': searches would stop\. no memory"):
         require_loaded(target, "b")
