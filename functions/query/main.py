@@ -90,24 +90,29 @@ def upload(request: flask.Request) -> flask.Response:
     _authentication().authenticate(caller)
     address = _once(request.args.to_dict(flat=False), ("wait", *UPLOAD_FIELDS))
     wants_to_wait = _flag(address.pop("wait", "0"), "wait")
-    with _memory().share() as take:
-        image = _read_upload(request, address, take)
-        object_id = uploads.store(services.storage(caller), image, limiter=_file_limiter(), decode=_decode)
-    about = {"bucket": image.bucket, "name": image.name, "object_id": object_id}
+    about = _store(request, caller, address)
     if not wants_to_wait:
         return handlers.answer({**about, "state": "pending", "reason": None}, 202)
-    state = _watch(services.database(caller), image)
+    state = _watch(services.database(caller), about["bucket"], about["name"])
     status = 201 if state.state == "searchable" else 202
     return handlers.answer({**about, "state": state.state, "reason": state.reason}, status)
 
 
-def _watch(database: Database, image: uploads.Upload) -> ObjectState:
+def _store(request: flask.Request, caller: Identity, address: Mapping[str, str]) -> dict[str, str]:
+    """What an answer says of the stored image, whose bytes nobody holds from here on."""
+    with _memory().share() as take:
+        image = _read_upload(request, address, take)
+        object_id = uploads.store(services.storage(caller), image, limiter=_file_limiter(), decode=_decode)
+    return {"bucket": image.bucket, "name": image.name, "object_id": object_id}
+
+
+def _watch(database: Database, bucket: str, name: str) -> ObjectState:
     watchers = handlers.once("watchers", lambda: ConcurrencyLimiter(running=WATCHING, waiting=0))
     try:
         with watchers.enter():
-            return uploads.wait(database, image.bucket, image.name)
+            return uploads.wait(database, bucket, name)
     except Busy:
-        return uploads.wait(database, image.bucket, image.name, seconds=BRIEFLY)
+        return uploads.wait(database, bucket, name, seconds=BRIEFLY)
 
 
 def preview(request: flask.Request) -> flask.Response:

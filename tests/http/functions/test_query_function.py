@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import gc
 import gzip
 import io
 import json
@@ -23,6 +24,7 @@ from werkzeug.test import TestResponse
 from shared.errors import ModelBroken
 from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
+from shared.search.uploads import Upload
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder, RpcTransport, picture
 
@@ -421,6 +423,19 @@ def test_waiting_answers_with_what_became_of_the_upload(
     postgrest.answers["object_states"] = [row]
     answer = send(client)
     assert (answer.status_code, answer.json["state"], answer.json["reason"]) == (status, state, reason)
+
+
+def test_an_upload_that_waits_holds_no_image(client: FlaskClient, postgrest: RpcTransport):
+    """Its share of the memory for all bodies has been given back."""
+    held = []
+
+    def state(_: Any) -> Any:
+        held.extend(one for one in gc.get_objects() if isinstance(one, Upload))
+        return [{"name": "a.png", "object_id": "7", "state": "searchable", "reason": None}]
+
+    postgrest.answers["object_states"] = state
+    assert send(client).status_code == 201
+    assert held == []
 
 
 def test_more_uploads_than_may_wait_at_once_are_soon_answered_pending(
