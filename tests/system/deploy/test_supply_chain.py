@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.dockerfiles import FUNCTIONS
+from support.dockerfiles import FUNCTIONS, stages
 
 from deploy import environment, notices
 from deploy.lock import LOCK
@@ -47,6 +47,19 @@ def test_an_image_installs_by_hash_and_lists_what_it_holds(function: str):
     assert "install --require-hashes -r deploy/requirements.lock" in built
     assert "cyclonedx-py environment" in built and "sbom.cdx.json" in built
     assert "BASE=docker.io/library/python:3.13-slim@sha256:" in built
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("image", ["cpu", "gpu"])
+def test_an_image_lists_all_that_is_installed_in_it(function: str, image: str):
+    built = stages(function)
+    [source] = re.findall(r"--from=(\w+) /opt/venv /opt/venv", " ".join(built[image].arguments("COPY")))
+    commands = []
+    while source in built:
+        commands = built[source].arguments("RUN") + commands
+        source = built[source].base
+    steps = " && ".join(commands)
+    assert steps.rfind("cyclonedx-py environment") > steps.rfind("--python /opt/venv/bin/python3 install")
 
 
 def test_the_public_forge_runs_what_developers_run():
