@@ -7,6 +7,7 @@ from typing import Any
 
 import requests
 
+from cli.client.function_health import in_log
 from cli.client.project import Project, refused
 from shared.errors import NeuralSearchError, Unauthorized
 from shared.settings import ENVIRONMENT, Settings
@@ -55,7 +56,7 @@ def strangers(target: Settings) -> str:
             "function the publishable key as SUPABASE_PUBLISHABLE_KEY, and replace the key that it has now."
         )
     if answer.status_code not in (401, 403, 404):
-        raise NeuralSearchError(f"{target.query_url} answered {answer.status_code}: {_detail(answer)}")
+        raise _wrong(target.query_url, answer)
     return "hides from them what is hidden from anon"
 
 
@@ -107,17 +108,22 @@ def ask(url: str, **headers: str) -> str:
         variable = ENVIRONMENT["publishable_key"][0]
         raise Unauthorized(refused(url, variable), value=variable)
     if response.status_code != 200:
-        raise NeuralSearchError(f"{url} answered {response.status_code}: {_detail(response)}")
+        raise _wrong(url, response)
     embedding = _json(response).get("embedding", {})
     if failing := embedding.get("failing"):  # a model that isn't active: the function serves without it
         name, cause = next(iter(failing.items()))
-        raise NeuralSearchError(f"{url}: the model {name!r} doesn't embed there: {cause}")
+        raise NeuralSearchError(f"{url}: the model {name!r} doesn't embed there: {cause}{in_log(response)}")
     return "answers"
 
 
-def _detail(response: requests.Response) -> str:
+def _wrong(url: str, response: requests.Response) -> NeuralSearchError:
     body = _json(response)
-    return str(body.get("detail") or body or "no JSON. Is that the function's address?")
+    parts = [
+        (name, part["detail"]) for name, part in body.items() if isinstance(part, dict) and "detail" in part
+    ]
+    of_health = " ".join(f"{name}: {detail}" for name, detail in parts)
+    detail = of_health or body.get("detail") or body or "no JSON. Is that the function's address?"
+    return NeuralSearchError(f"{url} answered {response.status_code}: {detail}{in_log(response)}")
 
 
 def _json(response: requests.Response) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""Which models a function says that it can embed with."""
+"""A function's health: the models that it can embed with, and where it tells the cause of a fault."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import NeuralSearchError
+
+if TYPE_CHECKING:
+    import requests
 
 TIMEOUT_SECONDS = 60  # a first /health loads the models
 
@@ -27,3 +30,9 @@ def models_of(url: str, **headers: str) -> dict[str, str]:
         raise NeuralSearchError(
             f"{url}/health doesn't answer ({type(error).__name__}). Start the function, or check its address."
         ) from error
+
+
+def in_log(response: requests.Response) -> str:
+    """Names the request in the function's log: callers are told none of others' words, nor addresses."""
+    request = response.headers.get("x-request-id")
+    return f" The function's log has the cause, at request {request}." if request else ""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.client.function_health import in_log
 from cli.client.missing_policy import nothing_visible
 from cli.client.project import Project, refused
 from cli.console import output
@@ -155,7 +156,8 @@ def post(target: Settings, path: str, body: dict[str, Any], *, expected: str) ->
     if not response.ok or not isinstance(answer, dict) or expected not in answer:
         if response.status_code == 401:
             raise Unauthorized(refused(f"The query function at {url}", "SUPABASE_PUBLISHABLE_KEY"))
-        raise NeuralSearchError(f"{_problem(answer)} ({response.status_code} from {url})")
+        told = f"{_problem(answer)} ({response.status_code} from {url})."
+        raise NeuralSearchError(told + (in_log(response) if response.status_code >= 500 else ""))
     return answer
 
 

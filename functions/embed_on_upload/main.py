@@ -58,7 +58,12 @@ def webhook(request: flask.Request) -> flask.Response:
 def health(request: flask.Request) -> flask.Response:
     handlers.check_secret(request, services.configuration().webhook_secrets)
     service = credentials.service(services.configuration())
-    return report(services.models(), lambda: active_model(services.database(service)), words=str)
+    return report(
+        services.models(),
+        lambda: active_model(services.database(service)),
+        key="SUPABASE_SECRET_KEY",
+        words=str,
+    )
 
 
 ROUTES: handlers.Routes = {

@@ -127,7 +127,9 @@ def preview(request: flask.Request) -> flask.Response:
 
 def health(_request: flask.Request) -> flask.Response:
     anon = credentials.caller({}, services.configuration().publishable_key)
-    return report(services.models(), lambda: active_model(services.database(anon)))
+    return report(
+        services.models(), lambda: active_model(services.database(anon)), key="SUPABASE_PUBLISHABLE_KEY"
+    )
 
 
 ROUTES: handlers.Routes = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import flask
 
-from shared.errors import NeuralSearchError
+from shared.errors import NeuralSearchError, Unauthorized
 from shared.http import handlers
 from shared.runtime import logs
 from shared.runtime.model_registry import ModelRegistry
@@ -21,20 +21,29 @@ def for_callers(error: NeuralSearchError) -> str:
 
 
 def report(
-    models: ModelRegistry, active: Callable[[], ActiveModel], words: Words = for_callers
+    models: ModelRegistry, active: Callable[[], ActiveModel], *, key: str, words: Words = for_callers
 ) -> flask.Response:
     """200 where the database answers, and the model that it calls active embeds here; else 503.
 
-    `embedding` has the models that embed here, and why others don't, in `words`.
+    `active` asks with the function's own key, the setting `key`. `embedding` has the models that embed here,
+    and why others don't, in `words`.
     """
     failures = models.failures()
-    database = _part(lambda: _database(models, active()), words)
+    database = _part(lambda: _database(models, _asked(active, key)), words)
     embedding = _embedding(models, failures, words) | _part(
         lambda: _serves(models, failures, database.get("active_model")), words
     )
     healthy = embedding["status"] == database["status"] == "ok"
     parts = {"embedding": embedding, "database": database}
     return handlers.answer({"status": "ok" if healthy else "failing", **parts}, 200 if healthy else 503)
+
+
+def _asked(active: Callable[[], ActiveModel], key: str) -> ActiveModel:
+    try:
+        return active()
+    except Unauthorized as error:  # whose remedy is for callers: to send another key
+        text = f"The function's own key is missing or refused. Correct {key} and restart it."
+        raise Unauthorized(f"{error}. {text}", told=text) from error
 
 
 def _part(check: Callable[[], dict[str, Any]], words: Words) -> dict[str, Any]:

@@ -106,6 +106,18 @@ def test_webhooks_and_health_are_answered_likewise(
     assert HIDDEN in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("function", "setting"),
+    [("query", "SUPABASE_PUBLISHABLE_KEY"), ("embed_on_upload", "SUPABASE_SECRET_KEY")],
+)
+def test_health_names_the_setting_of_a_key_that_is_refused(
+    serve: Callable[..., Flask], function: str, setting: str
+):
+    app = serve(function, RpcTransport(active_model=httpx.Response(401, json={"message": "Invalid API key"})))
+    database = app.test_client().get("/health", headers=SECRET).json["database"]
+    assert database["error"] == "unauthorized" and f"Correct {setting} and restart it." in database["detail"]
+
+
 def test_our_own_functions_words_are_passed_on(serve: Callable[..., Flask]):
     told = {"code": "22023", "message": "limit is 0.", "details": None, "hint": "Ask for 1 or more."}
     broken_off = {

@@ -1,4 +1,4 @@
-"""Which models a function says that it has, and the advice where it doesn't."""
+"""What the commands tell of the functions' health and answers, and the advice where they fail."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import responses
 
 from cli.checks.functions import ask
 from cli.client.function_health import models_of
+from cli.commands.query import search
 from cli.models.switch import _require_loaded as require_loaded
 from shared import settings
 from shared.errors import ModelNotLoaded, NeuralSearchError
@@ -67,3 +68,28 @@ def test_doctor_tells_of_a_standby_that_fails_where_the_function_serves() -> Non
     responses.get(f"{URL}/health", json={"embedding": part})
     with pytest.raises(NeuralSearchError, match="the model 'b' doesn't embed there: no memory"):
         ask(f"{URL}/health")
+
+
+@responses.activate
+def test_doctor_tells_what_fails_and_where_the_log_has_its_cause() -> None:
+    parts = {
+        "embedding": {"status": "ok", "models": ["a"]},
+        "database": {"status": "failing", "error": "database-unavailable", "detail": "It can't be reached."},
+    }
+    responses.get(f"{URL}/health", json=parts, status=503, headers={"x-request-id": "7f3c"})
+    with pytest.raises(NeuralSearchError) as told:
+        ask(f"{URL}/health")
+    assert str(told.value) == (
+        f"{URL}/health answered 503: database: It can't be reached. "
+        "The function's log has the cause, at request 7f3c."
+    )
+
+
+@responses.activate
+def test_a_failed_search_tells_where_the_log_has_its_cause_and_a_refused_one_its_remedy_alone() -> None:
+    target = settings.load({"SUPABASE_URL": "http://x", "QUERY_URL": URL, "SUPABASE_PUBLISHABLE_KEY": "key"})
+    for status, told in ((502, " The function's log has the cause, at request 7f3c."), (400, "")):
+        responses.post(URL, json={"detail": "No."}, status=status, headers={"x-request-id": "7f3c"})
+        with pytest.raises(NeuralSearchError) as failed:
+            search(target, {"text": "red"})
+        assert str(failed.value) == f"No. ({status} from {URL}).{told}"
