@@ -25,15 +25,17 @@ do $$
 declare
   taken text;
 begin
-  select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
+  select string_agg(p.oid::regprocedure::text, ', ') into taken from pg_catalog.pg_proc as p
   where p.pronamespace = 'public'::regnamespace and p.proname in (
     {names}
   ) and (
     {is_ours}
   ) is not true;
-  if found then
-    raise exception 'There is a function % already, which isn''t neural-search''s.', taken
-      using errcode = 'duplicate_function', hint = 'Rename it: alter function ' || taken || ' rename to …';
+  if taken is not null then
+    raise exception 'These functions have names of ours, and no release of ours made them: %.', taken
+      using errcode = 'duplicate_function',
+        hint = 'Rename each of your own: alter function … rename to …. Drop those of an '
+          'unreleased neural-search, which are made anew: drop function …';
   end if;
 end
 $$;

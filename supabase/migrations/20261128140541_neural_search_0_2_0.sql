@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1ba033a1abc911cc0492aa38d5b5cfd33ee4d1ff05be0bdd969ecfcd20fba845'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b77b810b152ac370b949524ef65a9eb109b39c96a289200f2baa2d72e9fc5846'
     ) then
       return;
     end if;
@@ -18,7 +18,7 @@ do $$
 declare
   taken text;
 begin
-  select p.oid::regprocedure into taken from pg_catalog.pg_proc as p
+  select string_agg(p.oid::regprocedure::text, ', ') into taken from pg_catalog.pg_proc as p
   where p.pronamespace = 'public'::regnamespace and p.proname in (
     'activate_model',
     'active_model',
@@ -95,9 +95,11 @@ begin
     'unindex_bucket e6f7d9af42318036678a47b71ec813d0'
   )
   ) is not true;
-  if found then
-    raise exception 'There is a function % already, which isn''t neural-search''s.', taken
-      using errcode = 'duplicate_function', hint = 'Rename it: alter function ' || taken || ' rename to …';
+  if taken is not null then
+    raise exception 'These functions have names of ours, and no release of ours made them: %.', taken
+      using errcode = 'duplicate_function',
+        hint = 'Rename each of your own: alter function … rename to …. Drop those of an '
+          'unreleased neural-search, which are made anew: drop function …';
   end if;
 end
 $$;
@@ -5338,7 +5340,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '1ba033a1abc911cc0492aa38d5b5cfd33ee4d1ff05be0bdd969ecfcd20fba845', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b77b810b152ac370b949524ef65a9eb109b39c96a289200f2baa2d72e9fc5846', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -272,6 +272,21 @@ FORMER = (
 )
 
 
+def test_functions_that_no_release_made_are_named_with_the_ways_out(database, db):
+    """A namesake of the project's own, and one of ours whose comment was another before the release."""
+    db.execute("create function public.list_models(all_of_them boolean) returns integer return 1")
+    db.execute("comment on function public.list_fingerprints is 'An earlier comment.'")
+    db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
+    with pytest.raises(DatabaseError) as refused:
+        migrations.apply(database.url())
+    for told in ("list_models(boolean)", "list_fingerprints(", "Rename each of your own", "Drop those of an"):
+        assert told in str(refused.value)
+    db.execute(
+        "alter function public.list_models(boolean) rename to ours; drop function public.list_fingerprints"
+    )
+    assert migrations.apply(database.url()) == [NEWEST]
+
+
 def test_functions_of_an_earlier_text_of_the_newest_migration_are_dropped(database, db):
     before = catalogue(db)
     comment = "select quote_literal(obj_description('public.search_documents'::regproc))"
