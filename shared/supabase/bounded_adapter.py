@@ -35,6 +35,7 @@ class BoundedResponse(HTTPResponse):
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
+        # Undocumented: a test lets each part of an answer drip.
         self.fp = io.BufferedReader(_Bounded(self.fp.detach()))
 
 

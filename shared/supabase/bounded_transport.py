@@ -96,8 +96,9 @@ def _unpacked(parts: Iterable[bytes], coding: str, allowance: Allowance) -> Iter
 
 
 def _direct() -> httpx.HTTPTransport:
-    """httpx's own, over connections of ours: it has no setting for them."""
+    """httpx's own, over connections of ours, for which it has no setting."""
     transport = httpx.HTTPTransport(limits=KEEP_ALIVE, retries=1)
+    # Undocumented: a test lets each part of an answer drip.
     transport._pool._network_backend = _Network()
     return transport
 

@@ -1,10 +1,9 @@
-"""Storage's answers: their bodies, within bounds of bytes and time, and the errors that they tell of."""
+"""Storage's answers: their bodies, within bounds of bytes, and the errors that they tell of."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
 from http.client import IncompleteRead
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,7 +24,7 @@ from shared.errors import (
 from shared.supabase import retry_after
 
 READ_SECONDS = 15  # the longest silence within an answer
-TOTAL_SECONDS = 60  # the longest answer, however steadily it drips
+TOTAL_SECONDS = 60  # the longest answer, however steadily it drips: see BoundedAdapter
 CHUNK = 256 * 1024
 ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
@@ -38,15 +37,11 @@ PLAIN_WORDS = re.compile(r"""[A-Za-z ,.;:'"()-]+""")
 
 def read(response: requests.Response, enough: int) -> bytes:
     """The body, or somewhat more than its first `enough` bytes."""
-    deadline = time.monotonic() + TOTAL_SECONDS
     data = bytearray()
-    # read1 returns at once. `iter_content` waits until a chunk is full, and so past any deadline.
     while part := response.raw.read1(CHUNK, decode_content=True):
         data += part
         if len(data) > enough:
             break
-        if time.monotonic() > deadline:
-            raise StorageError(f"Storage's answer took more than {TOTAL_SECONDS} seconds.")
     return bytes(data)
 
 
@@ -142,7 +137,8 @@ def translate(error: Exception) -> StorageError:
     be that object's, so it counts as an attempt, or the object would be tried forever.
     """
     if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
-        return StorageError(f"Storage was silent for {READ_SECONDS} seconds. It will be asked again.")
+        bounds = f"was silent for {READ_SECONDS} seconds, or took more than {TOTAL_SECONDS} for an answer"
+        return StorageError(f"Storage {bounds}. It will be asked again.")
     cut_off = urllib3.exceptions.ProtocolError | IncompleteRead | requests.exceptions.ChunkedEncodingError
     if isinstance(error, cut_off):
         return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
