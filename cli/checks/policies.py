@@ -88,6 +88,7 @@ def _become(database: Database, caller: Caller) -> None:
         ("request.jwt.claims", json.dumps(dict(caller.claims))),
         ("storage.operation", "storage.object.get_authenticated"),
         ("search_path", "storage, public, extensions"),
+        ("transaction_read_only", "on"),  # as PostgREST has it for searches: a policy that writes fails there
         ("enable_seqscan", "off"),  # or a policy may be asked about all rows of a small table
     ):
         database.execute("select set_config(%s, %s, true)", [name, value])

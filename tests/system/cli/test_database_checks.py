@@ -97,3 +97,18 @@ def test_a_project_whose_policies_show_nothing_to_anybody_is_told_the_missing_on
         connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
     with pytest.raises(DatabaseError, match=r"anon sees none.*: create policy .* to authenticated"):
         checks.policies(target)
+
+
+def test_a_policy_that_writes_is_named_since_searches_may_not_write(target, database, make_document):
+    make_document("open.png")
+    with database.connect("supabase_admin") as platform:
+        platform.execute("""
+            create table public.looks (name text);
+            grant insert on public.looks to anon, authenticated;
+            create function public.noted(name text) returns boolean language sql as $$
+              insert into public.looks values (name) returning true
+            $$;
+            create policy audited on storage.objects as restrictive for select using (public.noted(name))
+        """)
+    with pytest.raises(DatabaseError, match=r"'audited'\) fails for images/open\.png .*25006.*read-only"):
+        checks.policies(target)
