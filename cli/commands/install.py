@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from cli.installer.installation import Installation
 
 
+HERE = {"127.0.0.1", "localhost", "::1"}
+
+
 def register(app: typer.Typer) -> None:
     app.command()(install)
     app.command()(uninstall)
@@ -111,7 +114,7 @@ def uninstall(
 
 def _require_one_project(target: Settings) -> None:
     """Without SUPABASE_URL an embedded stack's secrets apply, which must not get into another database."""
-    if _is_here(target.supabase_url) and not _is_here(target.need("database_url")):
+    if _is_here(target.supabase_url) and not _hosts(target.need("database_url")) <= HERE:
         raise SettingsError(
             f"DATABASE_URL is at {_place(target.database_url)}, but SUPABASE_URL is {target.supabase_url}. "
             "Set SUPABASE_URL and the keys of the same project."
@@ -125,7 +128,7 @@ def _embed_url(target: Settings, option: str) -> str:
     parts = urlsplit(url)
     if url and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise SettingsError(f"--embed-url is {url!r}. Expected an address like https://embed.example.com.")
-    if _is_here(url) and not _is_here(target.need("database_url")):
+    if _is_here(url) and not _hosts(target.need("database_url")) <= HERE:
         raise SettingsError(
             f"The database at {_place(target.database_url)} can't reach {url}. "
             "Give the function's public address with --embed-url."
@@ -139,14 +142,24 @@ def _webhook_secret(target: Settings) -> str:
 
 
 def _is_here(url: str) -> bool:
-    """Whether an address means this machine; a database's without a host is a unix socket."""
-    return bool(url) and (urlsplit(url).hostname or "localhost") in ("127.0.0.1", "localhost", "::1")
+    """Whether an address means this machine."""
+    return bool(url) and urlsplit(url).hostname in HERE
+
+
+def _hosts(database_url: str) -> set[str]:
+    """The database's hosts, this machine's for a unix socket. A service, defined elsewhere, counts as one."""
+    from cli.installer.connection import parameters  # imports psycopg
+
+    parts = parameters(database_url)
+    named = parts.get("hostaddr") or parts.get("host") or parts.get("service") or ""
+    return {"localhost" if host.startswith("/") or not host else host for host in str(named).split(",")}
 
 
 def _place(database_url: str) -> str:
-    """The database's host and name, without user and password."""
-    parts = urlsplit(database_url)
-    return f"{parts.hostname or 'this machine'}{parts.path}"
+    """The database's hosts and name, of all forms of its address without user and password."""
+    from cli.installer.connection import parameters
+
+    return f"{', '.join(sorted(_hosts(database_url)))}/{parameters(database_url).get('dbname', '')}"
 
 
 def _report(done: Installation) -> None:

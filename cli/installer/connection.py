@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import OperationalError, errors
+from psycopg import OperationalError, conninfo, errors
 from psycopg.rows import TupleRow
 
 from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable, SettingsError
@@ -15,6 +16,9 @@ from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable,
 Database = psycopg.Connection[TupleRow]
 
 CONNECT_SECONDS = 10
+MISWRITTEN = re.compile(
+    r"connection is bad: (invalid|definition of service)"
+)  # and then the part, as it stands
 LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
 
 
@@ -30,6 +34,14 @@ def connect(url: str) -> Iterator[Database]:
             yield connection
     except psycopg.Error as error:
         raise translate(error) from (None if error.sqlstate is None else error)
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """The parts of a database's address, of all forms that libpq takes; SettingsError where it is none."""
+    try:
+        return dict(conninfo.conninfo_to_dict(url))
+    except psycopg.Error as error:
+        raise translate(error) from None
 
 
 def column(database: Database, query: LiteralString, values: list[Any] | None = None) -> list[Any]:
@@ -48,7 +60,7 @@ def translate(error: Exception) -> DatabaseError | SettingsError:
         return DatabaseForbidden(f"DATABASE_URL's role may not do that: {text}. Connect as `postgres`.")
     if state := getattr(error, "sqlstate", None):
         return DatabaseError(f"The database refused: {text} ({state}).")
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError) and not MISWRITTEN.match(text):
         return DatabaseUnavailable(f"The database doesn't answer: {text}. Check DATABASE_URL.")
     return SettingsError(
         "DATABASE_URL is no address of a database. Expected postgresql://user:password@host:5432/postgres."

@@ -248,10 +248,41 @@ def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyP
     assert "Check DATABASE_URL" in line and "hunter2" not in line and line.count("\n") == 1
 
 
-def test_the_stacks_own_settings_never_get_into_another_database(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://postgres:hunter2@db.example.com/postgres",
+        "postgresql:///postgres?host=db.example.com&user=postgres&password=hunter2",
+        "host=db.example.com dbname=postgres user=postgres password=hunter2",
+    ],
+)
+def test_the_stacks_own_settings_never_get_into_another_database(
+    address: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:54321")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:hunter2@db.example.com/postgres")
-    assert "Set SUPABASE_URL and the keys of the same project" in error("install")
+    monkeypatch.setenv("DATABASE_URL", address)
+    line = error("install")
+    assert "db.example.com/postgres, but" in line and "keys of the same project" in line
+    assert "hunter2" not in line
+
+
+def test_the_question_before_uninstalling_names_the_database_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("DATABASE_URL", "host=db.example.com dbname=postgres password=hunter2")
+    assert "out of db.example.com/postgres (" in CliRunner().invoke(app, ["uninstall"]).output
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://127.0.0.1:hunter2/postgres", "service=hunter2", "host=127.0.0.1 sslmode=hunter2"],
+)
+def test_a_part_of_the_databases_address_in_a_wrong_place_is_not_repeated(
+    address: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DATABASE_URL", address)
+    line = error("install", "--embed-url", "https://embed.example.com")
+    assert "DATABASE_URL is no address" in line and "hunter2" not in line
 
 
 def test_a_function_address_that_the_database_cannot_reach_is_refused(monkeypatch: pytest.MonkeyPatch):
