@@ -192,7 +192,7 @@ class InvalidWords(InvalidQuery):
 
 
 class Unauthorized(RequestError):
-    """The credentials are missing or wrong. Send a valid key or token."""
+    """The credentials are missing, wrong or expired. Send a valid key or token."""
 
     status = 401
     outcome = "release"

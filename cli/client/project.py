@@ -124,17 +124,24 @@ def unknown_bucket(name: str, known: list[str]) -> str:
 
 @contextmanager
 def storage_errors(key_variable: str = "the key") -> Iterator[None]:
-    """Translates supabase-py's exceptions, by the status in the body: HTTP's own is mostly 400."""
+    """Translates supabase-py's exceptions, by the status in the body: HTTP's own is mostly 400.
+
+    Without such a body a gateway before Storage answered, with a page or words of its own.
+    """
     import httpx
     from storage3.exceptions import StorageApiError
 
     try:
         yield
     except httpx.HTTPError as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise StorageUnavailable(f"Storage doesn't answer: {reason}. {UNREACHABLE}") from error
     except StorageApiError as error:
-        raise _storage_error(str(error.status), str(error.code), error.message, key_variable) from error
+        status, is_storages = str(error.status), isinstance(error.__cause__, httpx.HTTPStatusError)
+        said = error.message if is_storages else f"A gateway before Storage answered {status}"
+        if not is_storages and status < "500" and status not in ("401", "413", "429"):
+            raise StorageUnavailable(f"{said}. {UNREACHABLE}") from error
+        raise _storage_error(status, str(error.code), said, key_variable) from error
 
 
 def _storage_error(status: str, code: str, message: str, key_variable: str) -> StorageError:

@@ -15,9 +15,8 @@ from cli.client import etags
 from cli.client import outage as outages
 from cli.client import transfer as transfers
 from cli.client.local_files import LocalFile
-from cli.client.project import storage_errors
 from cli.client.transfer import Report, Watch, transfer
-from shared.errors import DatabaseUnavailable, ObjectNotFound, StackError, StorageError, StorageUnavailable
+from shared.errors import DatabaseUnavailable, ObjectNotFound, StackError
 
 
 class Remote:
@@ -187,30 +186,3 @@ def test_waiting_ends_where_nothing_becomes_searchable_any_more(monkeypatch: pyt
     monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 0.0)
     with pytest.raises(StackError, match="1 images still wait"):
         watch({"a": "pending"}).finish(lambda settled: None)
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "message", "expected", "text"),
-    [
-        (404, "not_found", "Bucket not found", StorageError, "no such bucket"),
-        (400, "InvalidKey", "Invalid key: ü", StorageError, "Rename the file"),
-        (403, "Unauthorized", "new row violates row-level security policy", StorageError, "policy"),
-        (409, "Duplicate", "The resource already exists", StorageError, "--upsert"),
-        (429, "too_many_connections", "slow down", StorageUnavailable, "Try again later"),
-        (544, "DatabaseTimeout", "timeout", StorageUnavailable, "544"),
-        (
-            413,
-            "Payload too large",
-            "exceeded the maximum",
-            StorageError,
-            "maximum. Upload a smaller",
-        ),
-    ],
-)
-def test_storages_errors_become_ours(
-    status: int, code: str, message: str, expected: type[Exception], text: str
-):
-    from storage3.exceptions import StorageApiError
-
-    with pytest.raises(expected, match=text), storage_errors():
-        raise StorageApiError(message, code, status)
