@@ -130,7 +130,10 @@ class Filter(Body):
     )
     owner: FilterText = Field(ABSENT, description="Only what this user uploaded (owner_id).")
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata), Expected("an object", InvalidFilter)] = (
-        Field(ABSENT, description="Only objects whose user metadata contains this (jsonb containment).")
+        Field(
+            ABSENT,
+            description="Only objects whose user metadata contains this, of at most 4 KiB.",
+        )
     )
 
     def given(self) -> dict[str, Any]:

@@ -621,7 +621,7 @@ export interface components {
             min_shown?: number;
             /** @description Only what this user uploaded (owner_id). */
             owner?: string;
-            /** @description Only objects whose user metadata contains this (jsonb containment). */
+            /** @description Only objects whose user metadata contains this, of at most 4 KiB. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -646,7 +646,7 @@ export interface components {
             min_shown?: number;
             /** @description Only what this user uploaded (owner_id). */
             owner?: string;
-            /** @description Only objects whose user metadata contains this (jsonb containment). */
+            /** @description Only objects whose user metadata contains this, of at most 4 KiB. */
             metadata?: {
                 [key: string]: unknown;
             };
