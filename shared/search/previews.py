@@ -13,7 +13,7 @@ from PIL import Image
 from shared.errors import InvalidQuery
 from shared.images import Decode
 from shared.runtime.limiter import ConcurrencyLimiter
-from shared.supabase.storage import Storage
+from shared.supabase.storage import Storage, climbs
 
 AT_ONCE, RUNNING = 24, 2  # requests here, a page of tiles: a browser may ask for them all at once
 CACHE_BYTES = 16 * 1024 * 1024  # some 1000 tiles
@@ -50,8 +50,7 @@ class Wanted:
     def __post_init__(self) -> None:
         if not self.bucket or not self.name.strip("/"):
             raise InvalidQuery("bucket or name is missing. Take the `preview` of a result as it is.")
-        # Storage never gets to see these: a gateway before it may take them for a way out of its path.
-        if {".", ".."} & set(f"{self.bucket}/{self.name}".replace("\\", "/").split("/")):
+        if climbs(self.bucket, self.name):
             raise InvalidQuery("An address with `.` or `..` in it has no preview.", value=self.name)
         if CONTROL.search(f"{self.bucket}/{self.name}"):  # Storage would call it a failure of its own
             raise InvalidQuery("An address with control characters in it has no preview.", value=self.name)

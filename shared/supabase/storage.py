@@ -34,6 +34,10 @@ from shared.supabase.credentials import Identity
 CONNECT_SECONDS = 5
 MD5 = re.compile("[0-9a-f]{32}")
 UNRESERVED = "!*'();:@&=+$,"  # characters that Storage doesn't decode again when it signs a single path
+CLIMBING = (
+    "Its name has `.` or `..` for a folder, which gateways may take for a way out of Storage. "
+    "Move the object to another name."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +146,17 @@ class Storage:
         return {
             name: f"{self._public}/object/sign/{object_path(bucket, name)}?token={token}"
             for name, token in tokens.items()
-            if token
+            if token and not climbs(bucket, name)
         }
 
     def public_urls(self, bucket: str, names: Sequence[str]) -> dict[str, str]:
-        """Name -> the URL that anybody may read it at: all of `names` if the bucket is public, else none."""
+        """Name -> the URL that anybody may read it at: `names` if the bucket is public, else none.
+
+        As with `sign`, those that climb have none.
+        """
+        names = [name for name in names if not climbs(bucket, name)]
+        if not names:
+            return {}
         try:
             with self._send("GET", f"{self._base}/object/info/public/{object_path(bucket, names[0])}"):
                 pass
@@ -156,8 +166,7 @@ class Storage:
 
     def sign_transformation(self, bucket: str, name: str, *, side: int, seconds: int) -> str | None:
         """A URL that shows the object within `side` x `side` pixels; None where the project has no such."""
-        segments = (quote(part, safe=UNRESERVED) for part in name.split("/"))
-        url = f"{self._base}/object/sign/{quote(bucket, safe='')}/{'/'.join(segments)}"
+        url = f"{self._base}/object/sign/{object_path(bucket, name, unquoted=UNRESERVED)}"
         transform = {"width": side, "height": side, "resize": "contain"}
         with self._send("POST", url, json={"expiresIn": seconds, "transform": transform}) as response:
             signed = str(answers.json_object(response).get("signedURL"))
@@ -189,7 +198,7 @@ class Storage:
     ) -> Iterator[requests.Response]:
         headers = self._headers | content.pop("headers", {})
         request = requests.Request(method, url, headers=headers, **content).prepare()
-        request.url = url  # requests would resolve `..` and decode `%2E` in an object's name
+        request.url = url  # as it was quoted: requests would normalise it
         waits = (CONNECT_SECONDS, answers.READ_SECONDS)
         try:
             response = self._session.send(request, timeout=waits, allow_redirects=False, stream=True)
@@ -201,12 +210,21 @@ class Storage:
             raise answers.translate(error) from error
 
 
-def object_path(bucket: str, name: str) -> str:
-    """Bucket and name as they stand in a URL: nothing in them can end the path or climb out of it."""
+def object_path(bucket: str, name: str, *, unquoted: str = "") -> str:
+    """Bucket and name as they stand in a URL: nothing in them can end the path.
+
+    StorageRefused for a name that climbs: what lies elsewhere would be asked with our caller's rights, or
+    with the secret key, by the will of whoever named the object.
+    """
+    if climbs(bucket, name):
+        raise StorageRefused(CLIMBING, told=CLIMBING)
     # A bucket's slash is encoded, so that it stays one segment.
-    segments = [quote(bucket, safe=""), *(quote(part, safe="") for part in name.split("/"))]
-    dots = {".": "%2E", "..": "%2E%2E"}
-    return "/".join(dots.get(part, part) for part in segments)
+    return "/".join([quote(bucket, safe=""), *(quote(part, safe=unquoted) for part in name.split("/"))])
+
+
+def climbs(bucket: str, name: str) -> bool:
+    """Whether a gateway may resolve the path to another one, encoded dots too (RFC 3986, 6.2.2)."""
+    return bool({".", ".."} & set(f"{bucket}/{name}".replace("\\", "/").split("/")))
 
 
 def _read_object(response: requests.Response, max_bytes: int) -> bytes:
