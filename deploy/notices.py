@@ -22,6 +22,9 @@ What the images for a CPU hold besides our own code, with the licence that each 
 `python -m deploy.notices` from the packages' own metadata; the texts lie in the image beside them
 (`/opt/venv/lib/python3*/site-packages/*.dist-info`).
 The names of ImageNet's classes and kinds are WordNet's: [licence](shared/embedding/WORDNET_LICENSE.txt).
+The page loads supabase-js ([MIT](functions/query/page/vendor/LICENSE-supabase-js)) and any-ascii
+([ISC](functions/query/page/vendor/LICENSE-any-ascii)), `/docs` Swagger UI
+([Apache-2.0 and others](functions/query/reference/NOTICE.txt)); these texts lie in the image of `query`.
 
 | package | version | licence |
 |---|---|---|

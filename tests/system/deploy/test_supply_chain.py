@@ -41,6 +41,17 @@ def test_the_notices_are_those_of_the_locked_packages():
     assert [row for row in rows if not row[2].strip(" |")] == []
 
 
+def test_the_notices_lead_to_every_licence_beside_our_code():
+    found = [
+        path.relative_to(CHECKOUT).as_posix()
+        for folder in ("functions", "shared")
+        for path in (CHECKOUT / folder).rglob("*")
+        if re.search("LICEN[CS]E|NOTICE|COPYING", path.name) and path.suffix in ("", ".txt", ".md")
+    ]
+    assert len(found) >= 4
+    assert set(found) == set(re.findall(r"\]\((.*?)\)", notices.NOTICES.read_text()))
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_an_image_installs_by_hash_and_lists_what_it_holds(function: str):
     built = (CHECKOUT / "functions" / function / "Dockerfile").read_text()
