@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from psycopg import sql
 
 from cli.installer import former_record, kept_documents, migrations, releases, vault
@@ -20,6 +22,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
     """
     with connect(database_url) as database:
         require_project(database)
+        _require_no_others(database)
         _require_no_dependents(database, data)
         done = _drop_triggers(database)
         with database.transaction():
@@ -30,6 +33,38 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
             done += _drop_schema(database, "neural_search")
             done += _former_rows(database, release_record)
     return done or ["There was nothing of neural-search in this database"]
+
+
+def _require_no_others(database: Database) -> None:
+    """DatabaseError where things that no release made lie in our schemas, or policies on our tables."""
+    ours = sorted(set(re.findall(r"\bneural_search\.(\w+)", migrations.text())))
+    found = column(
+        database,
+        """
+        with made (schema, names) as (
+          values (to_regnamespace('neural_search'), %s::text[]), (to_regnamespace(%s), array['documents'])
+        )
+        select pg_describe_object('pg_class'::regclass, c.oid, 0)
+        from made join pg_class as c on c.relnamespace = made.schema
+        where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and c.relname <> all (made.names) and not exists (
+          select from pg_depend as d where d.objid = c.oid and d.deptype in ('a', 'i') and c.relkind = 'S')
+        union all
+        select pg_describe_object('pg_proc'::regclass, p.oid, 0)
+        from made join pg_proc as p on p.pronamespace = made.schema where p.proname <> all (made.names)
+        union all
+        select pg_describe_object('pg_policy'::regclass, p.oid, 0)
+        from pg_policy as p join pg_class as c on c.oid = p.polrelid
+        where c.relnamespace = to_regnamespace('neural_search') and p.polname <> all (%s)
+        order by 1
+        """,
+        [ours, kept_documents.ASIDE, re.findall(r'create policy "([^"]+)"', migrations.text())],
+    )
+    if found:
+        raise DatabaseError(
+            f"These are of your own, in our schema or on our tables, and would go along: {'; '.join(found)}. "
+            "Move each of them into a schema (alter … set schema …), or save its definition and drop it, "
+            "and run this again."
+        )
 
 
 def _require_no_dependents(database: Database, data: bool) -> None:

@@ -77,6 +77,38 @@ def test_a_projects_own_function_of_the_same_name_is_refused_and_never_dropped(b
     assert namesake.execute(there).fetchone() == (1,)
 
 
+OWN = {  # made in our schemas or on our tables by hand -> as the refusal names it
+    "table neural_search.mine": "create table neural_search.mine (id bigint)",
+    "view neural_search.mine": "create view neural_search.mine as select 1 as one",
+    "function neural_search.mine()": "create function neural_search.mine() returns int return 1",
+    "table neural_search_kept.mine": """
+        create schema neural_search_kept; create table neural_search_kept.mine (id bigint)
+    """,
+    "policy mine on table neural_search.documents": """
+        create policy mine on neural_search.documents as restrictive for select using (width < 100)
+    """,
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_an_uninstall_that_would_take_things_of_the_projects_own_along_is_refused(database, db, own):
+    db.execute(OWN[own])
+    with pytest.raises(DatabaseError, match=re.escape(f"would go along: {own}. Move each")):
+        uninstall(database.url(), data=False)
+    assert db.execute(
+        "select count(*) from pg_trigger where tgname = 'neural_search_objects'"
+    ).fetchone() == (1,)
+
+
+def test_a_foreign_schema_of_our_name_is_never_dropped(bare_database):
+    with bare_database.connect() as connection:
+        connection.execute("create schema neural_search")
+        connection.execute("create table neural_search.mine as select 7 as id")
+        with pytest.raises(DatabaseError, match=r"table neural_search\.mine"):
+            uninstall(bare_database.url(), data=True)
+        assert connection.execute("select id from neural_search.mine").fetchone() == (7,)
+
+
 def test_applying_again_applies_nothing(database):
     assert migrations.apply(database.url()) == migrations.pending(database.url()) == []
 
