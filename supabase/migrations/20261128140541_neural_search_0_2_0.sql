@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b77b810b152ac370b949524ef65a9eb109b39c96a289200f2baa2d72e9fc5846'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8925c60c500353b9bdceaed75a618f61ac5984022b0876c774d5553f7d19c39f'
     ) then
       return;
     end if;
@@ -3153,8 +3153,9 @@ begin
     end if;
     -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
-    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider.
-    exit when attempt = 2 or current_setting('neural_search.prepared', true) <> 'on'
+    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider; nor where all
+    -- were compared without the index, as while it is being built.
+    exit when attempt = 2 or (came > 0) is not true or current_setting('neural_search.prepared', true) <> 'on'
       or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
         else looked = 1000 or cardinality(found) < enough or neural_search.crowded(search, came, looked) is not true end;
     -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
@@ -5340,7 +5341,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'b77b810b152ac370b949524ef65a9eb109b39c96a289200f2baa2d72e9fc5846', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8925c60c500353b9bdceaed75a618f61ac5984022b0876c774d5553f7d19c39f', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -440,8 +440,9 @@ begin
     end if;
     -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
-    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider.
-    exit when attempt = 2 or current_setting('neural_search.prepared', true) <> 'on'
+    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider; nor where all
+    -- were compared without the index, as while it is being built.
+    exit when attempt = 2 or (came > 0) is not true or current_setting('neural_search.prepared', true) <> 'on'
       or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
         else looked = 1000 or cardinality(found) < enough or neural_search.crowded(search, came, looked) is not true end;
     -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.

@@ -196,18 +196,40 @@ def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
     assert sum(similarity >= best[-1] - 1e-5 for _, similarity in found) >= 3  # by 24 bits
 
 
+@pytest.mark.parametrize("others", [0, 100, 500])
+def test_documents_are_found_while_the_index_cant_be_used(database, prepared, put, others):
+    """As while it is being built, or where the planner takes none."""
+    for one in some(others, seed=5):
+        put(one)
+    search_by_bits(prepared)
+    with database.connect("supabase_admin") as platform:
+        platform.execute(
+            "update pg_index set indisvalid = false"
+            " where indexrelid = 'neural_search.documents_tiny_lsh_idx'::regclass"
+        )
+    for count in (1, 5, 40):
+        call = f"select content from public.match_documents(%s, -1, {count})"
+        with as_role(prepared, "anon"):
+            assert len(prepared.execute(call, [text(some(1, seed=6)[0])]).fetchall()) == count
+            prepared.execute("reset role")
+
+
+def search_by_bits(db):
+    fill_the_rest(db)
+    db.execute(f"""
+        create index documents_tiny_lsh_idx on neural_search.documents
+          using hnsw ((lsh::bit({DIMENSIONS})) extensions.bit_hamming_ops) where model = '{MODEL}'
+    """)
+    db.execute("analyze neural_search.documents"), db.execute("analyze storage.objects")
+    db.execute("update neural_search.models set search_strategy = 'lsh' where name = %s", [MODEL])
+
+
 @pytest.fixture
 def searched(prepared, put):
     """1,560 documents that are searched by bits: their embeddings by path, and their bits."""
     for one in some(1500, seed=5):
         put(one)
-    fill_the_rest(prepared)
-    prepared.execute(f"""
-        create index documents_tiny_lsh_idx on neural_search.documents
-          using hnsw ((lsh::bit({DIMENSIONS})) extensions.bit_hamming_ops) where model = '{MODEL}'
-    """)
-    prepared.execute("analyze neural_search.documents"), prepared.execute("analyze storage.objects")
-    prepared.execute("update neural_search.models set search_strategy = 'lsh' where name = %s", [MODEL])
+    search_by_bits(prepared)
     rows = prepared.execute("select content, embedding::text, lsh::text from neural_search.documents")
     return {content: (np.array(json.loads(one)), lsh) for content, one, lsh in rows}
 
