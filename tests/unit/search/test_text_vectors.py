@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from shared import images
+from shared.errors import Busy
 from shared.images import DecodedImage
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
@@ -108,6 +109,22 @@ def test_no_decoded_picture_waits_for_the_others_of_its_query(limiter: Concurren
         for index, colour in enumerate(("red", "lime", "blue"))
     ]
     assert len(embedding.embed(ANN, COLOURS, files)) == 3
+
+
+def test_texts_and_files_wait_for_places_of_their_own():
+    full, free = (ConcurrencyLimiter(running=running, waiting=0) for running in (0, 1))
+    file = Example(kind="image", value=picture("blue"), field="image", index=0)
+    for example, file_limiter, text_limiter in ((file, free, full), (RED, full, free)):
+        embedding = Embedding(
+            models=ModelRegistry(["colours"], ColourEmbedder),
+            file_limiter=file_limiter,
+            text_limiter=text_limiter,
+            metrics=Metrics(),
+            decode=partial(images.decode, max_bytes=10_000, max_pixels=10_000),
+        )
+        assert example in embedding.embed(ANN, COLOURS, [example])
+        with pytest.raises(Busy):
+            embedding.embed(ANN, COLOURS, [file, LIME])
 
 
 def test_the_longest_unused_texts_make_room():
