@@ -98,7 +98,7 @@ def _migration(path: Path) -> Migration:
     )
 
 
-def _apply_one(database: Database, migration: Migration) -> bool:
+def _apply_one(database: Database, migration: Migration, tries: int = 3) -> bool:
     """False where somebody else has applied it meanwhile."""
     try:
         with database.transaction():
@@ -111,6 +111,8 @@ def _apply_one(database: Database, migration: Migration) -> bool:
             database.execute("select set_config('neural_search.applied_by', %s, true)", [by_whom])
             database.execute(migration.path.read_bytes())
     except psycopg.Error as error:
+        if isinstance(error, errors.DeadlockDetected) and tries > 1:  # with a schedule of ours, for example
+            return _apply_one(database, migration, tries - 1)
         ours = translate(error)
         raise type(ours)(f"Migration {migration} was not applied. {ours}{_remedy(error)}") from error
     return True

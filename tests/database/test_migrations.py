@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from psycopg.errors import Error
+from support.waiting import eventually
 
 from cli.installer import migrations, releases
 from cli.installer.migration_file import digest, wrap
@@ -120,6 +122,20 @@ def test_applying_again_makes_lost_triggers_and_schedules_anew(database, db, mak
     make_object()
     assert db.execute("select count(*) from neural_search.jobs").fetchone() == (1,)
     assert db.execute(SCHEDULES).fetchall() == EXPECTED_SCHEDULES
+
+
+def test_a_migration_that_was_ended_by_a_deadlock_is_applied_again(database, folder):
+    """Our schedules lock our tables in an order of their own."""
+    waiting = "select from pg_locks where not granted"
+    write(folder, "29990101000000_later", "lock table neural_search.models, neural_search.jobs")
+    with database.connect("supabase_admin") as other, ThreadPoolExecutor() as threads:
+        other.execute("set deadlock_timeout = '30s'")  # so that the migration is the one to end
+        with other.transaction():
+            other.execute("lock table neural_search.jobs")
+            applied = threads.submit(migrations.apply, database.url())
+            assert eventually(lambda: other.execute(waiting).rowcount)
+            other.execute("lock table neural_search.models")
+        assert applied.result() == ["29990101000000_later"]
 
 
 def test_applying_a_later_migration_makes_lost_triggers_anew_too(database, db, folder, make_object):
