@@ -1,4 +1,4 @@
-"""The project's API keys: read from the environment's ways of giving them, and refused in the wrong place."""
+"""API keys and other secrets in settings: read in each way of giving them, and refused in the wrong place."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from shared.errors import SettingsError
 
 # Role -> how its keys begin today. A text with keys of both acts as the first.
 KINDS = {"service_role": "sb_secret_", "anon": "sb_publishable_"}
 LEAST_SECRET = 16  # characters
-PASSWORD = re.compile(
-    r":.*@|password\s*=", re.IGNORECASE | re.DOTALL
-)  # in an address, or a list of parameters
+# In an address, or a list of parameters: all that looks like one, and where a right one begins and ends.
+LIKE_A_PASSWORD = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
+PASSWORD = re.compile(r"://[^:/]*:(.*)@|password\s*=\s*'?([^'\s&]*)", re.IGNORECASE)
 PAYLOAD = re.compile(r"(?<=[\w-]\.)[\w-]+=*(?=\.)", re.ASCII)  # of a JWT: between its dots
 # A mistyped word or number, which errors tell: no secret that is worth anything is so plain.
 HARMLESS = re.compile(r"[A-Z]?[a-z]{1,11}|[A-Z]{1,12}|-?\d{1,12}|-?\d{1,6}\.\d{1,6}", re.ASCII)
@@ -82,12 +83,21 @@ def users(token: str, name: str) -> str:
 
 def without_secret(text: str, name: str, secrets: Collection[str] = ()) -> str:
     """`text`; SettingsError, which doesn't repeat it, where it holds a key, password or one of `secrets`."""
-    if _role(text) is not None or PASSWORD.search(text) or any(_holds(text, secret) for secret in secrets):
+    if (
+        _role(text) is not None
+        or LIKE_A_PASSWORD.search(text)
+        or any(_holds(text, secret) for secret in secrets)
+    ):
         raise SettingsError(
             f"{name} holds a key, a token, a password or the value of a secret setting. Expected no secret: "
             "errors and logs tell it."
         )
     return text
+
+
+def passwords(text: str) -> list[str]:
+    """Those in addresses and lists of parameters."""
+    return [unquote(part) for found in PASSWORD.findall(text) for part in found if part]
 
 
 def described(text: str) -> str:

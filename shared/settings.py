@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shared import api_keys
 from shared.errors import SettingsError
@@ -109,7 +109,6 @@ DEFAULTS: dict[str, str] = {
 # The others may be told in errors and logs.
 SECRETS = ("publishable_key", "secret_key", "user_token", "webhook_secrets", "database_url")
 
-PASSWORD = re.compile(r"://[^:/]*:(.*)@|password\s*=\s*'?([^'\s&]*)", re.IGNORECASE)  # in DATABASE_URL
 DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
@@ -233,7 +232,7 @@ def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _secrets(environ: Mapping[str, str]) -> set[str]:
     """The values of all secret settings, those that another goes before too, and the database's password."""
     values = [environ.get(name, "") for field in SECRETS for name in ENVIRONMENT[field]]
-    passwords = [unquote(part) for value in values for found in PASSWORD.findall(value) for part in found]
+    passwords = [password for value in values for password in api_keys.passwords(value)]
     return {part for value in (*values, *passwords) for part in (value.strip(), *_split(value)) if part}
 
 
