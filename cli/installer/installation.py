@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 
 from cli.installer import former_record, kept_documents, migrations, vault
 from cli.installer.connection import Database, column, connect
-from shared.errors import DatabaseError, SettingsError
+from shared.errors import DatabaseError, DatabaseForbidden, SettingsError
 from shared.settings import Secret
+
+OTHER_OWNER = """
+    select n.nspowner::regrole::text from pg_namespace as n
+    where n.nspname = 'neural_search' and not pg_has_role(n.nspowner, 'usage')
+"""
 
 
 @dataclass(kw_only=True)
@@ -79,12 +84,22 @@ def install(
 
 
 def require_project(database: Database) -> None:
-    """DatabaseError where this is no Supabase project's database."""
+    """DatabaseError where this is no Supabase project's database, or its role can't do our work here."""
     for name in ("storage.objects", "vault.secrets"):
         if not column(database, "select 1 where to_regclass(%s) is not null", [name]):
             raise DatabaseError(
                 f"The database has no {name}, so it is no complete Supabase project's. Check DATABASE_URL."
             )
+    if column(database, "select row_security_active('storage.buckets')") == [True]:
+        raise DatabaseForbidden(
+            "DATABASE_URL's role sees of Storage only what policies show it, so nothing would be indexed. "
+            "Connect as `postgres`."
+        )
+    for owner in column(database, OTHER_OWNER):
+        raise DatabaseForbidden(
+            f"neural-search was installed here by the role {owner}, and what it made is that role's. "
+            f"Connect as `{owner}`."
+        )
 
 
 def _require_bucket(database: Database, bucket: str) -> None:

@@ -11,9 +11,10 @@ from psycopg.errors import Error
 from support.waiting import eventually
 
 from cli.installer import migrations, releases
+from cli.installer.installation import install
 from cli.installer.migration_file import digest, wrap
 from cli.installer.removal import uninstall
-from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
+from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable, SettingsError
 
 SCHEDULES = "select jobname, schedule from cron.job order by jobname"
 EXPECTED_SCHEDULES = [
@@ -109,6 +110,24 @@ def test_a_foreign_schema_of_our_name_is_never_dropped(bare_database):
         with pytest.raises(DatabaseError, match=r"table neural_search\.mine"):
             uninstall(bare_database.url(), data=True)
         assert connection.execute("select id from neural_search.mine").fetchone() == (7,)
+
+
+def test_an_uninstall_by_another_role_than_the_one_that_installed_changes_nothing(bare_database):
+    """The trigger goes first: without it nothing is indexed, while the rest would stay."""
+    migrations.apply(bare_database.url("supabase_admin"))
+    with pytest.raises(DatabaseForbidden, match=r"by the role supabase_admin.*Connect as `supabase_admin`"):
+        uninstall(bare_database.url(), data=False)
+    with bare_database.connect() as connection:
+        triggers = "select from pg_trigger where tgname = 'neural_search_objects'"
+        assert connection.execute(triggers).rowcount == 1
+
+
+def test_a_role_that_policies_hide_buckets_from_is_refused_before_anything_is_changed(bare_database):
+    """Its definers would find no bucket registered, and nothing would be indexed."""
+    with bare_database.connect("supabase_admin") as platform:
+        platform.execute("grant usage on schema storage, vault to authenticator")
+    with pytest.raises(DatabaseForbidden, match=r"only what policies show it.*Connect as `postgres`"):
+        install(bare_database.url("authenticator"), embed_url="http://x", webhook_secret="", buckets=[])
 
 
 def test_applying_again_applies_nothing(database):
