@@ -10,6 +10,9 @@ from shared.errors import DatabaseError
 from shared.settings import Settings
 
 INSTALL = "Run `neural-search install`."
+Answer = tuple[
+    int | None, str | None, bool
+]  # status, pg_net's error, and whether it is the function's health
 KICK_SECONDS = 20.0  # pg_net sends in batches, and one waits for the slowest of the batch before it
 
 
@@ -26,23 +29,31 @@ def kicks(target: Settings) -> str:
             raise DatabaseError(f"Vault holds no address or no secret to call with. {INSTALL}")
         url = str(found[EMBED_URL]).rstrip("/") + "/health"
         answer = _asked_by_pg_net(database, url, str(found[WEBHOOK_SECRET]))
+    return judged(url, answer)
+
+
+def judged(url: str, answer: Answer | None) -> str:
+    """The finding; DatabaseError, with the remedy, where the database's calls don't arrive."""
     if answer is None:
         raise DatabaseError(
             f"pg_net sent nothing within {KICK_SECONDS:.0f} s. Restart it: select net.worker_restart()."
         )
-    status, error = answer
+    status, error, is_health = answer
     if status == 401:
         raise DatabaseError(f"{url} refuses the secret in Vault. Give both the same: {INSTALL}")
+    if status == 503 and is_health:
+        return f"the database reaches {url}, where something fails: it says what"
     if status != 200:
         raise DatabaseError(
             f"The database doesn't reach {url} ({error or status}). Check that the function runs and that "
-            f"its address is public. {INSTALL} Until then `neural-search worker` does without kicks."
+            "its address is public. `neural-search install --embed-url URL` names another. Until then "
+            "`neural-search worker` does without kicks."
         )
     return f"the database reaches {url}"
 
 
-def _asked_by_pg_net(database: Database, url: str, secret: str) -> tuple[int | None, str | None] | None:
-    """Status and error of a request that the database makes; None where it isn't made in time."""
+def _asked_by_pg_net(database: Database, url: str, secret: str) -> Answer | None:
+    """The answer to a request that the database makes; None where it isn't made in time."""
     ((request,),) = database.execute(
         """
         select net.http_get(
@@ -55,7 +66,11 @@ def _asked_by_pg_net(database: Database, url: str, secret: str) -> tuple[int | N
     deadline = time.monotonic() + KICK_SECONDS
     while time.monotonic() < deadline:
         rows = database.execute(
-            "select status_code, error_msg from net._http_response where id = %s", [request]
+            """
+            select status_code, error_msg, coalesce(position('"embedding"' in content::text) > 0, false)
+            from net._http_response where id = %s
+            """,
+            [request],
         ).fetchall()
         if rows:
             return rows[0]
