@@ -109,6 +109,7 @@ DEFAULTS: dict[str, str] = {
 # The others may be told in errors and logs.
 SECRETS = ("publishable_key", "secret_key", "user_token", "webhook_secrets", "database_url")
 
+SPACES = " \t\r\n"  # which Python's own parser leaves out of an address
 DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
@@ -178,7 +179,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
 def address(text: str, name: str) -> str:
     """`text` without its last slash; SettingsError for a text that is no address of HTTP."""
     parts = _parts(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.netloc):
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or set(text) & set(SPACES)):
         raise SettingsError(
             f"{name} is {api_keys.described(text)}. Expected an address like https://<ref>.supabase.co."
         )

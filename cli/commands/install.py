@@ -9,7 +9,7 @@ import typer
 
 from cli.console import output
 from cli.console.output import AsJson, count
-from shared import settings
+from shared import api_keys, settings
 from shared.errors import SettingsError
 from shared.settings import Settings
 
@@ -124,10 +124,10 @@ def _require_one_project(target: Settings) -> None:
 def _embed_url(target: Settings, option: str) -> str:
     """The address for Vault; empty where nobody named one, since the default is the embedded stack's own."""
     default = f"{target.supabase_url}/functions/v1/embed_on_upload"
-    url = option or ("" if target.embed_url == default else target.embed_url)
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-        raise SettingsError(f"--embed-url is {url!r}. Expected an address like https://embed.example.com.")
+    # Every role of the database reads it in pg_net's queue.
+    secrets = [str(secret) for secret in (target.secret_key, *target.webhook_secrets) if secret]
+    given = settings.address(api_keys.without_secret(option, "--embed-url", secrets), "--embed-url")
+    url = given or ("" if target.embed_url == default else target.embed_url)
     if _is_here(url) and not _hosts(target.need("database_url")) <= HERE:
         raise SettingsError(
             f"The database at {_place(target.database_url)} can't reach {url}. "

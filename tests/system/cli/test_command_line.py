@@ -285,6 +285,27 @@ def test_a_part_of_the_databases_address_in_a_wrong_place_is_not_repeated(
     assert "DATABASE_URL is no address" in line and "hunter2" not in line
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:hunter2@embed.example.com",
+        "https://embed.example.com/?apikey=sb_secret_hunter2",
+        "https://embed.example.com/hunter2-of-the-webhook",
+        "sb_secret_hunter2",
+        "https://embed.example.com/\nx-webhook-secret: hunter2",
+    ],
+)
+def test_a_function_address_that_holds_a_secret_never_gets_into_the_database(
+    address: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Every role there reads it in pg_net's queue."""
+    monkeypatch.setenv("SUPABASE_URL", "https://abc.supabase.co")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres@127.0.0.1:9/postgres")
+    monkeypatch.setenv("EMBED_WEBHOOK_SECRET", "hunter2-of-the-webhook")
+    line = error("install", "--embed-url", address)
+    assert line.startswith("error: --embed-url ") and "hunter2" not in line
+
+
 def test_a_function_address_that_the_database_cannot_reach_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SUPABASE_URL", "https://abc.supabase.co")
     monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:hunter2@db.example.com/postgres")
