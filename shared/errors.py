@@ -74,11 +74,13 @@ Outcome = Literal["failed", "skipped", "retry", "doubtful", "release"]
 Error = TypeVar("Error", bound="NeuralSearchError")
 
 SHOWN = 200  # characters of an offending value that are told back
-SECRET = re.compile(
+# Each letter is read a few times at most: callers' names, however long, stand in other software's errors.
+TOKEN = re.compile(
     r"(?<=token=)[^\s&'\")>]+"  # in an address
-    r"|(?<=://)[^\s/@:]*:[^\s@]+(?=@)"  # an address's user and password
-    r"|eyJ[\w-]+\.[\w-]+\.[\w-]+|sb_secret_[\w-]+"
+    r"|(?<![\w-])(?=[\w-]*eyJ[\w-])[\w-]++\.[\w-]++\.[\w-]++|sb_secret_[\w-]+"
 )
+# An address's user and password, behind what comes before them.
+PASSWORD = re.compile(r"(?<![^\s@])(?=[^\s@]++@)([^\s@]*?://)[^\s/@:]*:[^\s@]++")
 
 
 class NeuralSearchError(Exception):
@@ -128,7 +130,7 @@ class NeuralSearchError(Exception):
 
 def without_secrets(text: str) -> str:
     """`text` without tokens, secret keys and the passwords of addresses: libraries tell whole ones."""
-    return SECRET.sub("…", text)
+    return TOKEN.sub("…", PASSWORD.sub(r"\1…", text))
 
 
 def _shown(value: Any) -> Any:

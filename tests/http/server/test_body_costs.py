@@ -134,6 +134,18 @@ def test_no_query_string_does(served: Served, assert_cheap: Assert, query: str):
     assert_cheap(send, len(query))
 
 
+@pytest.mark.parametrize("unit", ["eyJ", "://a:", "eyJa.", "token=", "a@"])
+def test_no_name_does_that_an_error_repeats(served: Served, cpu_seconds: float, unit: str):
+    """Storage can't be reached here: its client's error has the address, from which secrets are taken out."""
+    fields = {"bucket": "images", "name": unit * (200_000 // len(unit))}
+    with served.measured() as cost:
+        answer = httpx.post(
+            f"{served.url}/embeddings", data=fields, files={"image": ("a.png", PNG)}, timeout=300
+        )
+    assert answer.status_code == 503
+    assert cost.cpu_seconds <= cpu_seconds
+
+
 def test_what_is_not_too_much_is_answered(served: Served):
     """32 texts of 1,000 characters, each escaped, and eight images of the ordinary size beside texts."""
     texts = json.dumps({"text": ["é" * 1000] * 32}).encode()
