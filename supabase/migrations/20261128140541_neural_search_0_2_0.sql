@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8925c60c500353b9bdceaed75a618f61ac5984022b0876c774d5553f7d19c39f'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f0f13a3858746ddb4c21dfe8681e89e9372325e43f91ece40b3251ccea1f7041'
     ) then
       return;
     end if;
@@ -5239,7 +5239,7 @@ comment on function neural_search.attach is 'Makes the triggers and the schedule
 -- Objects: all of ours. A new function in public goes into searches or work; one that callers execute into parts.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
--- may read two, under their policies.
+-- may read two, under their policies. An operator who has shut anon out, by a revoke on active_model, has done so for good.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
@@ -5251,7 +5251,6 @@ grant insert, update, delete on
   neural_search.words
   to service_role;
 
-grant select on neural_search.documents, neural_search.words to anon, authenticated; -- policies say which rows
 grant insert, update, delete on neural_search.documents to service_role;
 revoke all on all sequences in schema neural_search from public, anon, authenticated, service_role;
 grant usage, select on sequence neural_search.documents_id_seq to service_role;
@@ -5290,14 +5289,20 @@ declare
   own constant text := '
     record_change, is_move, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
+  callers constant text := case
+    when has_function_privilege('authenticated', 'public.active_model()', 'execute')
+      and not has_function_privilege('anon', 'public.active_model()', 'execute') then 'authenticated'
+    else 'anon, authenticated'
+  end;
   pinned text;
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');
   execute format('revoke execute on function %s, %s from public, anon, authenticated, service_role', searches, work);
   execute format('grant execute on function %s, %s to service_role', searches, work);
-  execute format('grant execute on function %s, %s to anon, authenticated', searches,
-    regexp_replace(parts, '\w+', 'neural_search.\&', 'g'));
+  execute format('grant execute on function %s, %s to %s', searches,
+    regexp_replace(parts, '\w+', 'neural_search.\&', 'g'), callers);
+  execute format('grant select on neural_search.documents, neural_search.words to %s', callers); -- policies say which rows
   execute format('revoke execute on function %s from service_role',
     regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
 
@@ -5341,7 +5346,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '8925c60c500353b9bdceaed75a618f61ac5984022b0876c774d5553f7d19c39f', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'f0f13a3858746ddb4c21dfe8681e89e9372325e43f91ece40b3251ccea1f7041', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -3,7 +3,7 @@
 -- Objects: all of ours. A new function in public goes into searches or work; one that callers execute into parts.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
--- may read two, under their policies.
+-- may read two, under their policies. An operator who has shut anon out, by a revoke on active_model, has done so for good.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
@@ -15,7 +15,6 @@ grant insert, update, delete on
   neural_search.words
   to service_role;
 
-grant select on neural_search.documents, neural_search.words to anon, authenticated; -- policies say which rows
 grant insert, update, delete on neural_search.documents to service_role;
 revoke all on all sequences in schema neural_search from public, anon, authenticated, service_role;
 grant usage, select on sequence neural_search.documents_id_seq to service_role;
@@ -54,14 +53,20 @@ declare
   own constant text := '
     record_change, is_move, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
+  callers constant text := case
+    when has_function_privilege('authenticated', 'public.active_model()', 'execute')
+      and not has_function_privilege('anon', 'public.active_model()', 'execute') then 'authenticated'
+    else 'anon, authenticated'
+  end;
   pinned text;
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');
   execute format('revoke execute on function %s, %s from public, anon, authenticated, service_role', searches, work);
   execute format('grant execute on function %s, %s to service_role', searches, work);
-  execute format('grant execute on function %s, %s to anon, authenticated', searches,
-    regexp_replace(parts, '\w+', 'neural_search.\&', 'g'));
+  execute format('grant execute on function %s, %s to %s', searches,
+    regexp_replace(parts, '\w+', 'neural_search.\&', 'g'), callers);
+  execute format('grant select on neural_search.documents, neural_search.words to %s', callers); -- policies say which rows
   execute format('revoke execute on function %s from service_role',
     regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
 

@@ -240,6 +240,27 @@ def test_an_unreleased_installation_is_refused_with_the_remedy(older):
         assert catalogue(connection) == before
 
 
+# As docs/security.md has it.
+REACHED = """
+    select count(*) filter (where has_function_privilege(%(role)s, p.oid, 'execute')),
+      has_table_privilege(%(role)s, 'neural_search.documents', 'select')
+    from pg_proc as p where p.pronamespace in ('public'::regnamespace, 'neural_search'::regnamespace)
+      and p.proname in ('active_model', 'match_documents', 'search_documents', 'get_embeddings', 'can_see')
+"""
+
+
+@pytest.mark.parametrize("release", ["0.1.0", "0.2.0"])
+def test_an_upgrade_lets_nobody_in_that_the_operator_has_shut_out(older, database, release):
+    project = older if release == "0.1.0" else database
+    with project.connect() as connection:
+        connection.execute("revoke execute on function public.active_model from anon")
+        if release != "0.1.0":
+            connection.execute("update neural_search.migrations set sha256 = 'of another text'")
+        assert migrations.apply(project.url())
+        for role, reached in (("anon", (0, False)), ("authenticated", (5, True))):
+            assert connection.execute(REACHED, {"role": role}).fetchone() == reached
+
+
 def test_every_migration_can_be_run_again(database, db):
     before = catalogue(db)
     record = db.execute("select * from neural_search.migrations order by name").fetchall()
