@@ -12,6 +12,14 @@ export const objectOf = (text) => ({ bucket: text.split("/", 1)[0], name: text.s
 
 const filesIn = async (bucket) => (await project()).storage.from(bucket);
 
+/** Browsers resolve such a path to another one, and would ask for that as the visitor: its uploader chose it. */
+const climbs = ({ name }) => name.split(/[\\/]/).some((part) => part === "." || part === "..");
+
+const filesWith = async (object) => {
+  if (climbs(object)) throw new Error("Its name has . or .. for a folder. Move it to another name.");
+  return filesIn(object.bucket);
+};
+
 /** Storage's answers for each bucket's names together, as [bucket, row]. */
 async function forEachBucket(objects, ask) {
   const answers = [];
@@ -44,13 +52,13 @@ export function about(object) {
 /** Another visitor may ask otherwise. */
 export const forget = () => facts.clear();
 
-const ask = async ({ bucket, name }) => data((await filesIn(bucket)).info(name));
+const ask = async (object) => data((await filesWith(object)).info(object.name));
 
 /** Hands the files to the browser's downloads, one after the other; the names of those that couldn't be had. */
 export async function download(objects) {
   const failed = [];
   for (const object of objects) {
-    const { data: blob } = await (await filesIn(object.bucket)).download(object.name);
+    const { data: blob } = climbs(object) ? {} : await (await filesWith(object)).download(object.name);
     if (blob) save(blob, object.name.split("/").pop());
     else failed.push(nameOf(object));
   }
@@ -64,8 +72,9 @@ function save(blob, name) {
 }
 
 /** Stores the same bytes again, as the visitor: a new version, which is embedded anew. */
-export async function storeAgain({ bucket, name }) {
-  const files = await filesIn(bucket);
+export async function storeAgain(object) {
+  const files = await filesWith(object);
+  const { name } = object;
   const [blob, { metadata }] = await Promise.all([data(files.download(name)), data(files.info(name))]);
   await data(files.update(name, blob, { contentType: blob.type, metadata }));
 }

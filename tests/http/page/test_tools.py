@@ -426,6 +426,24 @@ def test_the_state_of_the_index_is_told_with_causes_and_retried(page: Page, site
     expect(page.locator("#state-list .outcome").first).to_contain_text("waiting: stored again")
 
 
+def test_nothing_is_asked_for_a_name_that_leads_out_of_storage(page: Page, site: str):
+    """The browser would resolve the path, and ask whatever its uploader chose in the visitor's name."""
+    name, asked = "tools/x/../../../../../auth/v1/user", []
+    listed = [{"id": "1", "name": name.removeprefix("tools/")}]
+    page.route("**/storage/v1/object/list/images", lambda route: route.fulfill(json=listed))
+    page.route(
+        "**/rest/v1/rpc/object_states",
+        lambda route: route.fulfill(json=[{"name": name, "state": "failed", "reason": "StorageRefused"}]),
+    )
+    page.goto(site + "?bucket=images&folder=tools")
+    expect(page.locator(".tile").first).to_be_visible()
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_role("button", name="Index").click()
+    page.get_by_role("button", name=f"Retry: images/{name}").click()
+    expect(page.locator("#state-list .outcome").first).to_contain_text("Not retried: Its name has . or ..")
+    assert not [url for url in asked if "/auth/" in url or "/object/images" in url]
+
+
 def test_the_state_of_the_index_follows_the_filter_and_uploads(page: Page, site: str, fake: Fake):
     open_results(page, site)
     page.get_by_role("button", name="Index").click()
