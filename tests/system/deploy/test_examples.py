@@ -76,6 +76,12 @@ def test_compose_builds_our_dockerfiles_and_leaves_the_containers_no_right_to_wr
     assert service["read_only"] and service["tmpfs"] == ["/tmp"] and service["cap_drop"] == ["ALL"]
 
 
+def test_compose_bounds_the_logs():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    for service in services.values():
+        assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+
+
 def test_compose_publishes_query_behind_a_proxy_that_buffers_requests():
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     published = [name for name, service in services["services"].items() if "ports" in service]
