@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, LiteralString
 
+from cli.checks.exposure import exposure
 from cli.checks.kicks import kicks
 from cli.checks.policies import policies
 from cli.checks.visibility import visibility
@@ -42,6 +43,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "indexed buckets": buckets,
         "policies": policies,
         "declared visibility": visibility,
+        "views of documents": exposure,
         "decoder": decoder,
         "words": words,
     }

@@ -112,3 +112,26 @@ def test_a_policy_that_writes_is_named_since_searches_may_not_write(target, data
         """)
     with pytest.raises(DatabaseError, match=r"'audited'\) fails for images/open\.png .*25006.*read-only"):
         checks.policies(target)
+
+
+@pytest.mark.parametrize(
+    ("statements", "view", "roles"),
+    [
+        ("grant select on public.documents to anon", "documents", "anon"),
+        (
+            "create view public.gallery with (security_invoker) as select id from neural_search.documents;"
+            " create view public.titles as select id from public.gallery;"
+            " revoke all on public.gallery, public.titles from anon, authenticated;"
+            " grant select on public.titles to anon, authenticated",
+            "titles", "anon and authenticated",
+        ),
+    ],
+)  # fmt: skip
+def test_a_view_by_which_planned_counts_would_tell_of_hidden_documents_is_named(
+    target, database, statements, view, roles
+):
+    assert checks.exposure(target) == "no view of documents is open to callers"
+    with database.connect() as connection:
+        connection.execute(statements)
+    with pytest.raises(DatabaseError, match=rf"may be read: {view} by {roles}\. .*count=planned"):
+        checks.exposure(target)
