@@ -11,6 +11,9 @@ from cli.installer.connection import Database, column, connect
 from cli.installer.installation import require_project
 from shared.errors import DatabaseError
 
+# What that release has on its table of documents, which was in public.
+OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
+
 
 def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
     """Takes everything out; the parts that went. Without `data` the documents stay, out of everybody's reach.
@@ -31,6 +34,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
             done += _drop_documents(database) if data else _keep_documents(database)
             done += _drop_functions(database)
             done += _drop_schema(database, "neural_search")
+            done += [] if data else _keep_documents(database, "public")  # where 0.1.0 had them
             done += _former_rows(database, release_record)
     return done or ["There was nothing of neural-search in this database"]
 
@@ -89,6 +93,8 @@ def _require_no_dependents(database: Database, data: bool) -> None:
         from pg_depend as d join ours on (d.refclassid, d.refobjid) = (ours.class, ours.oid)
         where d.deptype = 'n' and (d.classid, d.objid) not in (select class, oid from ours)
           and (pg_identify_object_as_address(d.classid, d.objid, 0)).object_names[1] <> 'neural_search'
+          and (pg_identify_object_as_address(d.classid, d.objid, 0)).object_names <> all (
+            select array['public', 'documents', name] from unnest(%s::text[]) as name)
           and not exists (select from pg_trigger as t
             where d.classid = 'pg_trigger'::regclass and t.oid = d.objid
               and t.tgrelid = 'storage.objects'::regclass)
@@ -97,7 +103,7 @@ def _require_no_dependents(database: Database, data: bool) -> None:
               and r.ev_class in (select oid from ours))
         order by 1
         """,
-        [releases.public_names(migrations.text()), data],
+        [releases.public_names(migrations.text()), data, list(OF_0_1_0)],
     )
     if found:
         raise DatabaseError(
@@ -142,11 +148,11 @@ def _drop_documents(database: Database) -> list[str]:
     return []
 
 
-def _keep_documents(database: Database) -> list[str]:
+def _keep_documents(database: Database, home: str = "neural_search") -> list[str]:
     _drop_view(database)
-    if not kept_documents.is_ours(database, "neural_search"):
+    if not kept_documents.is_ours(database, home):
         return []
-    kept_documents.set_aside(database, "neural_search")
+    kept_documents.set_aside(database, home)
     return [f"Documents kept in schema {kept_documents.ASIDE}"]
 
 

@@ -15,6 +15,7 @@ from support.first_release import ACTIVE, DATA, catalogue, fill, install_0_1_0
 
 from cli.installer import former_record, migrations, releases
 from cli.installer.migration_file import unwrap, wrap_first
+from cli.installer.removal import uninstall
 from local.postgres import Cluster
 from shared.errors import DatabaseError, SettingsError
 
@@ -321,6 +322,16 @@ def test_functions_of_an_earlier_text_of_the_newest_migration_are_dropped(databa
     db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
     assert migrations.apply(database.url()) == [NEWEST]
     assert catalogue(db) == before
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_the_first_release_is_uninstalled_and_its_documents_are_kept_out_of_reach(older, data):
+    """Its own policy and triggers on documents are ours; the table is in a schema that PostgREST exposes."""
+    assert "25 functions dropped" in uninstall(older.url(), data=data)
+    with older.connect() as connection:
+        assert connection.execute("select to_regclass('public.documents')").fetchone() == (None,)
+        kept = connection.execute("select to_regclass('neural_search_kept.documents') is not null").fetchone()
+    assert kept == (not data,)
 
 
 def test_rows_of_an_older_installation_are_ours_by_version_name_and_text(older):
