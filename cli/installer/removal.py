@@ -130,8 +130,8 @@ def _unschedule(database: Database) -> list[str]:
         return []
     names = column(
         database,
-        "select jobname from cron.job where jobname like 'neural-search-%%' and username = current_user",
-        [],
+        "select jobname from cron.job where jobname = any (%s) and username = current_user order by jobid",
+        [re.findall(r"'(neural-search-[a-z]+)'", migrations.text())],
     )
     for name in names:
         database.execute("select cron.unschedule(%s)", [name])

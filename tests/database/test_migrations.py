@@ -103,6 +103,12 @@ def test_an_uninstall_that_would_take_things_of_the_projects_own_along_is_refuse
     ).fetchone() == (1,)
 
 
+def test_a_schedule_of_the_projects_own_outlives_an_uninstall(database, db):
+    db.execute("select cron.schedule('neural-search-nightly-report', '7 3 * * *', 'select 1')")
+    uninstall(database.url(), data=False)
+    assert db.execute(SCHEDULES).fetchall() == [("neural-search-nightly-report", "7 3 * * *")]
+
+
 def test_a_foreign_schema_of_our_name_is_never_dropped(bare_database):
     with bare_database.connect() as connection:
         connection.execute("create schema neural_search")
