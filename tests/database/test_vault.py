@@ -24,7 +24,7 @@ WRONG = {
     "an address with a password": (
         vault.EMBED_URL,
         "https://u:hidden@embed.test",
-        "an address with a password",
+        "a password",
     ),
     "no address": (vault.EMBED_URL, "embed.test", "Expected an address"),
 }

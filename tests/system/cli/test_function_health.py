@@ -87,7 +87,9 @@ def test_doctor_tells_what_fails_and_where_the_log_has_its_cause() -> None:
 
 @responses.activate
 def test_a_failed_search_tells_where_the_log_has_its_cause_and_a_refused_one_its_remedy_alone() -> None:
-    target = settings.load({"SUPABASE_URL": "http://x", "QUERY_URL": URL, "SUPABASE_PUBLISHABLE_KEY": "key"})
+    target = settings.load(
+        {"SUPABASE_URL": "http://x", "QUERY_URL": URL, "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"}
+    )
     for status, told in ((502, " The function's log has the cause, at request 7f3c."), (400, "")):
         responses.post(URL, json={"detail": "No."}, status=status, headers={"x-request-id": "7f3c"})
         with pytest.raises(NeuralSearchError) as failed:
