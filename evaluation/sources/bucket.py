@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluation.collection import Collection, Item
 from shared.errors import CollectionError
-from shared.supabase.storage import Storage
+from shared.supabase.storage import Storage, climbs
 
 PAGE = 1000  # entries of a folder at once: the most that Storage gives
 MAX_OBJECTS = 100_000  # that are listed, images or not
@@ -98,7 +98,7 @@ def _walk(storage: Storage, bucket: str, start: str) -> Iterator[StoredImage]:
             name = f"{folder}/{entry['name']}" if folder else str(entry["name"])
             if entry.get("id") is None:
                 folders.append(name)
-            elif _is_image(entry):
+            elif _is_image(entry) and not climbs(bucket, name):  # which nobody can find either
                 yield _stored_image(name, entry)
 
 

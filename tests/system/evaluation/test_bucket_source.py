@@ -52,7 +52,7 @@ def storage(embedded_stack: Stack, session: requests.Session) -> Storage:
 
 @pytest.fixture(scope="module")
 def filled(supabase: Client) -> str:
-    """A bucket with four pictures in folders, one file that is none, and metadata."""
+    """A bucket: four pictures in folders, metadata, a file that is none, and a name that is not asked for."""
     name = f"evaluated-{next(NAMES)}"
     supabase.storage.create_bucket(name)
     files = supabase.storage.from_(name)
@@ -60,6 +60,7 @@ def filled(supabase: Client) -> str:
         options = {"content-type": "image/png", "metadata": metadata}
         files.upload(path, example_report.picture(number), options)
     files.upload("notes.txt", b"no picture", {"content-type": "text/plain"})
+    files.copy("alone.png", "cats/../../auth/v1/user.png")
     return name
 
 
