@@ -18,6 +18,7 @@ LEAST_SECRET = 16  # characters
 # In an address, or a list of parameters: all that looks like one, and where a right one begins and ends.
 LIKE_A_PASSWORD = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
 PASSWORD = re.compile(r"://[^:/]*:(.*)@|password\s*=\s*'?([^'\s&]*)", re.IGNORECASE)
+ACCESS_TOKEN = re.compile(r"sbp_\w{16,}", re.ASCII | re.IGNORECASE)  # of an account of the platform
 PAYLOAD = re.compile(r"(?<=[\w-]\.)[\w-]+=*(?=\.)", re.ASCII)  # of a JWT: between its dots
 # A mistyped word or number, which errors tell: no secret that is worth anything is so plain.
 HARMLESS = re.compile(r"[A-Z]?[a-z]{1,11}|[A-Z]{1,12}|-?\d{1,12}|-?\d{1,6}\.\d{1,6}", re.ASCII)
@@ -66,6 +67,11 @@ def of_its_own(secret: str, name: str) -> str:
             f"{name} holds a key that acts as {role!r:.50}. Expected a secret of its own: every role "
             "of the database can read it in pg_net's queue. Without any, `neural-search install` makes one."
         )
+    if ACCESS_TOKEN.search(secret) or "://" in secret:
+        raise SettingsError(
+            f"{name} holds an account's access token or an address. Expected a secret of its own: every role "
+            "of the database can read it in pg_net's queue. Without any, `neural-search install` makes one."
+        )
     if len(secret) < LEAST_SECRET:
         raise SettingsError(
             f"{name} holds a secret of {len(secret)} characters. Expected at least {LEAST_SECRET}, "
@@ -86,6 +92,7 @@ def without_secret(text: str, name: str, secrets: Collection[str] = ()) -> str:
     if (
         _role(text) is not None
         or LIKE_A_PASSWORD.search(text)
+        or ACCESS_TOKEN.search(text)
         or any(_holds(text, secret) for secret in secrets)
     ):
         raise SettingsError(

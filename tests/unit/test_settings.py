@@ -216,6 +216,15 @@ def test_no_key_of_the_project_is_taken_for_the_webhooks_secret(secret: str):
     assert "hidden" not in str(told.value) and secret not in str(told.value)
 
 
+@pytest.mark.parametrize("secret", ["sbp_hidden0123456789abcdef", "postgresql://u:hidden@db.test/postgres"])
+def test_neither_an_accounts_token_nor_an_address_is_taken_for_the_webhooks_secret(secret: str):
+    with pytest.raises(
+        SettingsError, match="EMBED_WEBHOOK_SECRET holds an account's access token or"
+    ) as told:
+        settings.load({"SUPABASE_URL": "http://x", "EMBED_WEBHOOK_SECRET": secret})
+    assert "hidden" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     "secret", ["x", "fifteen-letters", "sixteen--letters,x", "pa55word,with,commas-in-it"]
 )
@@ -234,6 +243,7 @@ TOLD = [names[0] for field, names in settings.ENVIRONMENT.items() if field not i
     "value",
     [
         "sb_secret_hidden",
+        "sbp_hidden0123456789abcdef",
         f"{token('service_role')}hidden",
         "postgresql://postgres:hidden@db.test:5432/postgres",
         "https://user:hidden@a.test",
