@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f0f13a3858746ddb4c21dfe8681e89e9372325e43f91ece40b3251ccea1f7041'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5ae7dd5258e3ce183149d5b7dbd45bbf12e5c12fb8844b473309a692865b1137'
     ) then
       return;
     end if;
@@ -2616,13 +2616,19 @@ comment on function neural_search.declared_condition is
   'A declaration as a condition on documents as d, for the caller; null where it narrows nothing for them.';
 
 
+-- All are evaluated, whatever bucket is meant: which searches one that fails for the caller ends would tell the names of
+-- buckets. Offset 0 keeps the planner from leaving out those that aren't needed.
 create or replace function neural_search.declared_conditions(bucket text) returns text
 language sql stable set search_path = '' as $$
   select ' and (' || string_agg(
-    format('d.bucket_id = any (%L) and (%s)', d.bucket_ids, coalesce(c.condition, 'true')), ' or '
+    format('d.bucket_id = any (%L) and (%s)', c.bucket_ids, coalesce(c.condition, 'true')), ' or '
   ) || ')'
-  from neural_search.declarations(bucket) as d
-  cross join lateral (select neural_search.declared_condition(d.visible_by) as condition) as c
+  from (
+    select case when bucket is null then d.bucket_ids when bucket = any (d.bucket_ids) then array[bucket] end as bucket_ids,
+      neural_search.declared_condition(d.visible_by) as condition
+    from neural_search.declarations(null) as d offset 0
+  ) as c
+  where c.bucket_ids is not null
   having count(c.condition) > 0
 $$;
 comment on function neural_search.declared_conditions is
@@ -5346,7 +5352,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'f0f13a3858746ddb4c21dfe8681e89e9372325e43f91ece40b3251ccea1f7041', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '5ae7dd5258e3ce183149d5b7dbd45bbf12e5c12fb8844b473309a692865b1137', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -63,13 +63,19 @@ comment on function neural_search.declared_condition is
   'A declaration as a condition on documents as d, for the caller; null where it narrows nothing for them.';
 
 
+-- All are evaluated, whatever bucket is meant: which searches one that fails for the caller ends would tell the names of
+-- buckets. Offset 0 keeps the planner from leaving out those that aren't needed.
 create or replace function neural_search.declared_conditions(bucket text) returns text
 language sql stable set search_path = '' as $$
   select ' and (' || string_agg(
-    format('d.bucket_id = any (%L) and (%s)', d.bucket_ids, coalesce(c.condition, 'true')), ' or '
+    format('d.bucket_id = any (%L) and (%s)', c.bucket_ids, coalesce(c.condition, 'true')), ' or '
   ) || ')'
-  from neural_search.declarations(bucket) as d
-  cross join lateral (select neural_search.declared_condition(d.visible_by) as condition) as c
+  from (
+    select case when bucket is null then d.bucket_ids when bucket = any (d.bucket_ids) then array[bucket] end as bucket_ids,
+      neural_search.declared_condition(d.visible_by) as condition
+    from neural_search.declarations(null) as d offset 0
+  ) as c
+  where c.bucket_ids is not null
   having count(c.condition) > 0
 $$;
 comment on function neural_search.declared_conditions is

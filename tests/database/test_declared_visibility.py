@@ -160,6 +160,17 @@ def test_an_expression_that_fails_is_refused_in_our_words(db, expression):
     assert "division" not in str(caught.value)
 
 
+@pytest.mark.parametrize("bucket", ["images", "secret", "missing"])
+def test_an_expression_that_fails_for_a_caller_doesnt_tell_which_buckets_there_are(db, bucket):
+    """A user writes user_metadata, and so has it fail; a filter by a bucket's name would be a guess at it."""
+    db.execute("insert into storage.buckets (id, name) values ('secret', 'secret')")
+    expression = "(auth.jwt() -> 'user_metadata' ->> 'team')::uuid::text"
+    db.execute("select public.index_bucket('secret', false, %s)", [json.dumps({"folder": expression})])
+    claims = {"sub": ME, "user_metadata": {"team": "none"}}
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState), as_role(db, "authenticated", claims):
+        db.execute("select neural_search.declared_conditions(%s)", [bucket])
+
+
 def test_a_bucket_for_everybody_is_narrowed_by_nothing(db):
     db.execute("update storage.buckets set public = true where id = 'images'")
     db.execute("select public.index_bucket('images', true, %s)", [json.dumps({"owner": "auth.uid()"})])
