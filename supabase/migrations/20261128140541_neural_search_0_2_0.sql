@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5ae7dd5258e3ce183149d5b7dbd45bbf12e5c12fb8844b473309a692865b1137'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b8e520f8908d7e83c19b03dc32172c7de055bb2c9dfc2ac9d0cb76e50395f2e2'
     ) then
       return;
     end if;
@@ -2691,17 +2691,18 @@ language plpgsql set search_path = '' as $$
 declare
   sample bigint[];
   former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
+  visible_by constant jsonb := (select d.visible_by from neural_search.declarations(bucket) as d);
   claims jsonb;
 begin
-  if not exists (select from neural_search.declarations(bucket) as d where d.visible_by is not null) then
+  if visible_by is null then
     return;
   end if;
   sample = array(select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200);
   foreach claims in array neural_search.sample_callers(sample) loop
     perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
     execute format(
-      'select d.content from neural_search.documents as d where d.id = any ($1) and not (true%s) limit 1',
-      neural_search.declared_conditions(bucket)
+      'select d.content from neural_search.documents as d where d.id = any ($1) and not (%s) limit 1',
+      coalesce(neural_search.declared_condition(visible_by), 'true') -- of this bucket alone: another's may fail
     ) into content using sample;
     perform set_config('role', former[1], true), set_config('request.jwt.claims', former[2], true);
     if content is not null then
@@ -5352,7 +5353,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '5ae7dd5258e3ce183149d5b7dbd45bbf12e5c12fb8844b473309a692865b1137', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b8e520f8908d7e83c19b03dc32172c7de055bb2c9dfc2ac9d0cb76e50395f2e2', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -138,17 +138,18 @@ language plpgsql set search_path = '' as $$
 declare
   sample bigint[];
   former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
+  visible_by constant jsonb := (select d.visible_by from neural_search.declarations(bucket) as d);
   claims jsonb;
 begin
-  if not exists (select from neural_search.declarations(bucket) as d where d.visible_by is not null) then
+  if visible_by is null then
     return;
   end if;
   sample = array(select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200);
   foreach claims in array neural_search.sample_callers(sample) loop
     perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
     execute format(
-      'select d.content from neural_search.documents as d where d.id = any ($1) and not (true%s) limit 1',
-      neural_search.declared_conditions(bucket)
+      'select d.content from neural_search.documents as d where d.id = any ($1) and not (%s) limit 1',
+      coalesce(neural_search.declared_condition(visible_by), 'true') -- of this bucket alone: another's may fail
     ) into content using sample;
     perform set_config('role', former[1], true), set_config('request.jwt.claims', former[2], true);
     if content is not null then

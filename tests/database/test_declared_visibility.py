@@ -171,6 +171,17 @@ def test_an_expression_that_fails_for_a_caller_doesnt_tell_which_buckets_there_a
         db.execute("select neural_search.declared_conditions(%s)", [bucket])
 
 
+def test_a_declaration_is_compared_with_the_policies_whatever_another_bucket_declares(db):
+    db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
+    db.execute("select public.index_bucket('other')")
+    db.execute(
+        """update neural_search.buckets set visible_by = '{"owner": "1 / 0"}' where bucket_id = 'other'"""
+    )
+    declare(db, owner="auth.uid()")
+    with pytest.raises(psycopg.Error, match="visible_by hides"):
+        declare(db, owner="'nobody'")
+
+
 def test_a_bucket_for_everybody_is_narrowed_by_nothing(db):
     db.execute("update storage.buckets set public = true where id = 'images'")
     db.execute("select public.index_bucket('images', true, %s)", [json.dumps({"owner": "auth.uid()"})])
