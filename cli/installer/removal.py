@@ -14,6 +14,30 @@ from shared.errors import DatabaseError
 # What that release has on its table of documents, which was in public.
 OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
 
+# In our schemas what no release made, and on our tables policies and triggers.
+OTHERS = """
+    with made (schema, names) as (
+      values (to_regnamespace('neural_search'), %s::text[]), (to_regnamespace(%s), array['documents'])
+    )
+    select pg_describe_object('pg_class'::regclass, c.oid, 0)
+    from made join pg_class as c on c.relnamespace = made.schema
+    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and c.relname <> all (made.names) and not exists (
+      select from pg_depend as d where d.objid = c.oid and d.deptype in ('a', 'i') and c.relkind = 'S')
+    union all
+    select pg_describe_object('pg_proc'::regclass, p.oid, 0)
+    from made join pg_proc as p on p.pronamespace = made.schema where p.proname <> all (made.names)
+    union all
+    select pg_describe_object('pg_policy'::regclass, p.oid, 0)
+    from pg_policy as p join pg_class as c on c.oid = p.polrelid
+    where c.relnamespace = to_regnamespace('neural_search') and p.polname <> all (%s)
+    union all
+    select pg_describe_object('pg_trigger'::regclass, t.oid, 0)
+    from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_proc as p on p.oid = t.tgfoid
+    where c.relnamespace = to_regnamespace('neural_search') and not t.tgisinternal
+      and p.pronamespace <> c.relnamespace
+    order by 1
+"""
+
 
 def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
     """Takes everything out; the parts that went. Without `data` the documents stay, out of everybody's reach.
@@ -40,27 +64,11 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
 
 
 def _require_no_others(database: Database) -> None:
-    """DatabaseError where things that no release made lie in our schemas, or policies on our tables."""
+    """DatabaseError where things that no release made lie in our schemas, or on our tables."""
     ours = sorted(set(re.findall(r"\bneural_search\.(\w+)", migrations.text())))
     found = column(
         database,
-        """
-        with made (schema, names) as (
-          values (to_regnamespace('neural_search'), %s::text[]), (to_regnamespace(%s), array['documents'])
-        )
-        select pg_describe_object('pg_class'::regclass, c.oid, 0)
-        from made join pg_class as c on c.relnamespace = made.schema
-        where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and c.relname <> all (made.names) and not exists (
-          select from pg_depend as d where d.objid = c.oid and d.deptype in ('a', 'i') and c.relkind = 'S')
-        union all
-        select pg_describe_object('pg_proc'::regclass, p.oid, 0)
-        from made join pg_proc as p on p.pronamespace = made.schema where p.proname <> all (made.names)
-        union all
-        select pg_describe_object('pg_policy'::regclass, p.oid, 0)
-        from pg_policy as p join pg_class as c on c.oid = p.polrelid
-        where c.relnamespace = to_regnamespace('neural_search') and p.polname <> all (%s)
-        order by 1
-        """,
+        OTHERS,
         [ours, kept_documents.ASIDE, re.findall(r'create policy "([^"]+)"', migrations.text())],
     )
     if found:

@@ -90,6 +90,10 @@ OWN = {  # made in our schemas or on our tables by hand -> as the refusal names 
     "policy mine on table neural_search.documents": """
         create policy mine on neural_search.documents as restrictive for select using (width < 100)
     """,
+    "trigger mine on table neural_search.documents": """
+        create function public.tell() returns trigger language plpgsql as 'begin return new; end';
+        create trigger mine after insert on neural_search.documents execute function public.tell()
+    """,
 }
 
 
