@@ -18,7 +18,7 @@ with recursive shown (oid) as (
 select c.oid::regclass::text, string_agg(role, ' and ' order by role)
 from shown as s join pg_class as c on c.oid = s.oid cross join unnest(array['anon', 'authenticated']) as role
 where c.relnamespace <> 'neural_search'::regnamespace
-  and has_table_privilege(role, c.oid, 'select') and has_schema_privilege(role, c.relnamespace, 'usage')
+  and has_any_column_privilege(role, c.oid, 'select') and has_schema_privilege(role, c.relnamespace, 'usage')
 group by c.oid order by 1
 """
 

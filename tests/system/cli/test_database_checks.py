@@ -118,6 +118,7 @@ def test_a_policy_that_writes_is_named_since_searches_may_not_write(target, data
     ("statements", "view", "roles"),
     [
         ("grant select on public.documents to anon", "documents", "anon"),
+        ("grant select (id) on public.documents to authenticated", "documents", "authenticated"),
         (
             "create view public.gallery with (security_invoker) as select id from neural_search.documents;"
             " create view public.titles as select id from public.gallery;"
