@@ -13,7 +13,7 @@ export const objectOf = (text) => ({ bucket: text.split("/", 1)[0], name: text.s
 const filesIn = async (bucket) => (await project()).storage.from(bucket);
 
 /** Browsers resolve such a path to another one, and would ask for that as the visitor: its uploader chose it. */
-const climbs = ({ name }) => name.split(/[\\/]/).some((part) => part === "." || part === "..");
+const climbs = ({ name }) => name.split(/[\\/?#]/).some((part) => /^(\.|%2e){1,2}$/i.test(part));
 
 const filesWith = async (object) => {
   if (climbs(object)) throw new Error("Its name has . or .. for a folder. Move it to another name.");
