@@ -10,9 +10,8 @@ from shared.errors import DatabaseError
 from shared.settings import Settings
 
 INSTALL = "Run `neural-search install`."
-Answer = tuple[
-    int | None, str | None, bool
-]  # status, pg_net's error, and whether it is the function's health
+# Status, pg_net's error, and whether it is the function's health.
+Answer = tuple[int | None, str | None, bool]
 KICK_SECONDS = 20.0  # pg_net sends in batches, and one waits for the slowest of the batch before it
 
 

@@ -16,9 +16,8 @@ from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable,
 Database = psycopg.Connection[TupleRow]
 
 CONNECT_SECONDS = 10
-MISWRITTEN = re.compile(
-    r"connection is bad: (invalid|definition of service)"
-)  # and then the part, as it stands
+# And then the part, as it stands.
+MISWRITTEN = re.compile(r"connection is bad: (invalid|definition of service)")
 LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
 
 
