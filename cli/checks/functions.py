@@ -118,12 +118,16 @@ def ask(url: str, **headers: str) -> str:
 
 def _wrong(url: str, response: requests.Response) -> NeuralSearchError:
     body = _json(response)
-    parts = [
-        (name, part["detail"]) for name, part in body.items() if isinstance(part, dict) and "detail" in part
-    ]
-    of_health = " ".join(f"{name}: {detail}" for name, detail in parts)
-    detail = of_health or body.get("detail") or body or "no JSON. Is that the function's address?"
+    parts = {
+        name: part["detail"] for name, part in body.items() if isinstance(part, dict) and "detail" in part
+    }
+    of_health = " ".join(f"{name}: {_sentence(detail)}" for name, detail in parts.items())
+    detail = of_health or _sentence(body.get("detail") or body or "no JSON. Is that the function's address?")
     return NeuralSearchError(f"{url} answered {response.status_code}: {detail}{in_log(response)}")
+
+
+def _sentence(detail: Any) -> str:
+    return str(detail) if str(detail).endswith((".", "?")) else f"{detail}."
 
 
 def _json(response: requests.Response) -> dict[str, Any]:

@@ -73,14 +73,14 @@ def test_doctor_tells_of_a_standby_that_fails_where_the_function_serves() -> Non
 @responses.activate
 def test_doctor_tells_what_fails_and_where_the_log_has_its_cause() -> None:
     parts = {
-        "embedding": {"status": "ok", "models": ["a"]},
+        "embedding": {"status": "failing", "error": "model-broken", "detail": "No model does"},
         "database": {"status": "failing", "error": "database-unavailable", "detail": "It can't be reached."},
     }
     responses.get(f"{URL}/health", json=parts, status=503, headers={"x-request-id": "7f3c"})
     with pytest.raises(NeuralSearchError) as told:
         ask(f"{URL}/health")
     assert str(told.value) == (
-        f"{URL}/health answered 503: database: It can't be reached. "
+        f"{URL}/health answered 503: embedding: No model does. database: It can't be reached. "
         "The function's log has the cause, at request 7f3c."
     )
 
