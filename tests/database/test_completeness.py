@@ -310,7 +310,7 @@ def test_pages_are_full_though_the_nearest_are_gone_and_nobody_recorded_it(conne
 
 @pytest.mark.parametrize("hidden", [100, 200, 300])
 def test_the_nearest_that_may_be_seen_are_found_beside_a_crowd_that_may_not(connection, hidden):
-    allow(connection, f"{EVERYBODY} and id <> all (current_setting('test.hidden')::uuid[])")
+    allow(connection, f"{EVERYBODY} and id <> all ((select current_setting('test.hidden'))::uuid[])")
     right = 0
     for query in queries():
         crowd = nearest(connection, query, count=hidden)

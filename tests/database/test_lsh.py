@@ -17,7 +17,7 @@ LSH = "select content, similarity from public.match_documents(%s, -1, 5)"
 
 @pytest.fixture
 def put(database):
-    """Stores a document of the tiny model."""
+    """Stores documents of the tiny model; their objects' ids."""
     with database.connect("supabase_admin") as platform:
         platform.execute("update neural_search.models set state = 'retired'")
         platform.execute(
@@ -25,24 +25,28 @@ def put(database):
             [MODEL, DIMENSIONS],
         )
 
-        def store(embedding):
-            identity = uuid.uuid4()
-            with platform.transaction():
-                platform.execute("set local session_replication_role = 'replica'")
-                platform.execute(
+        def store(*embeddings):
+            ids = [uuid.uuid4() for _ in embeddings]
+            with platform.transaction(), platform.cursor() as cursor:
+                cursor.execute("set local session_replication_role = 'replica'")
+                cursor.executemany(
                     "insert into storage.objects (id, bucket_id, name, version)"
                     " values (%s, 'images', %s, '1')",
-                    [identity, str(identity)],
+                    [(one, str(one)) for one in ids],
                 )
-            platform.execute(
-                """
-                insert into neural_search.documents
-                  (object_id, bucket_id, content, model, embedding, object_version)
-                values (%s, 'images', %s, %s, %s, '1')
-                """,
-                [identity, str(identity), MODEL, text(embedding)],
-            )
-            return identity
+            with platform.transaction(), platform.cursor() as cursor:
+                cursor.executemany(
+                    """
+                    insert into neural_search.documents
+                      (object_id, bucket_id, content, model, embedding, object_version)
+                    values (%s, 'images', %s, %s, %s, '1')
+                    """,
+                    [
+                        (one, str(one), MODEL, text(vector))
+                        for one, vector in zip(ids, embeddings, strict=True)
+                    ],
+                )
+            return ids
 
         yield store
 
@@ -71,8 +75,7 @@ def bits(db, embedding):
 
 @pytest.fixture
 def prepared(db, put):
-    for one in some(60):
-        put(one)
+    put(*some(60))
     db.execute("select setseed(0.5)")  # the same planes in each run
     assert db.execute("select neural_search.prepare_lsh(%s)", [MODEL]).fetchone() == (DIMENSIONS,)
     return db
@@ -143,7 +146,7 @@ def test_two_callers_share_the_work_and_what_one_gives_up_is_done_by_the_other(d
 
 def test_bits_follow_the_embedding_from_then_on(prepared, put):
     first, second = some(2, seed=4)
-    object_id = put(first)
+    [object_id] = put(first)
     query = "select lsh::text from neural_search.documents where object_id = %s"
     assert prepared.execute(query, [object_id]).fetchone() == (bits(prepared, first),)
     update = "update neural_search.documents set embedding = %s where object_id = %s"
@@ -172,7 +175,7 @@ def test_planes_need_documents_whose_mean_they_go_through(db, put):
 
 def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
     vectors = some(1500, seed=5)
-    ids = [put(one) for one in vectors]
+    ids = put(*vectors)
     prepared.execute("select neural_search.fill_lsh(%s)", [MODEL])
     prepared.execute(f"""
         create index tiny_lsh on neural_search.documents
@@ -199,8 +202,7 @@ def test_a_search_by_bits_ranks_exactly_and_uses_their_index(prepared, put):
 @pytest.mark.parametrize("others", [0, 100, 500])
 def test_documents_are_found_while_the_index_cant_be_used(database, prepared, put, others):
     """As while it is being built, or where the planner takes none."""
-    for one in some(others, seed=5):
-        put(one)
+    put(*some(others, seed=5))
     search_by_bits(prepared)
     with database.connect("supabase_admin") as platform:
         platform.execute(
@@ -227,8 +229,7 @@ def search_by_bits(db):
 @pytest.fixture
 def searched(prepared, put):
     """1,560 documents that are searched by bits: their embeddings by path, and their bits."""
-    for one in some(1500, seed=5):
-        put(one)
+    put(*some(1500, seed=5))
     search_by_bits(prepared)
     rows = prepared.execute("select content, embedding::text, lsh::text from neural_search.documents")
     return {content: (np.array(json.loads(one)), lsh) for content, one, lsh in rows}
@@ -239,31 +240,31 @@ def fill_the_rest(db):
         pass
 
 
-@pytest.mark.parametrize("hidden", [0, 100, 300, 1000])
-def test_hidden_images_take_no_candidate_away(database, prepared, searched, hidden):
+def test_hidden_images_take_no_candidate_away(database, prepared, searched):
     query = some(1, seed=6)[0]
     near = sorted(searched, key=lambda content: -(searched[content][0] @ query))
-    with database.connect("supabase_admin") as platform:
-        platform.execute("set session_replication_role = 'replica'")
-        platform.execute("update storage.objects set owner_id = 'x' where name = any (%s)", [near[:hidden]])
+    told = bits(prepared, query)
+    distance = {
+        content: sum(a != b for a, b in zip(searched[content][1], told, strict=True)) for content in near
+    }
     prepared.execute(
         "create policy test on storage.objects as restrictive for select using (owner_id is null)"
     )
-    told = bits(prepared, query)
-    distance = {
-        content: sum(a != b for a, b in zip(searched[content][1], told, strict=True))
-        for content in near[hidden:]
-    }
-    # By so few bits many share the last place among the 400.
-    last = sorted(distance.values())[399]
-    sure = [content for content in near[hidden:] if distance[content] < last]
-    with as_role(prepared, "anon"):
-        found = prepared.execute(LSH, [text(query)]).fetchall()
-        prepared.execute("reset role")
-    least = min(similarity for _, similarity in found)
-    assert len(found) == 5 and not {content for content, _ in found} & {*near[:hidden]}
-    missing = [content for content in sure if searched[content][0] @ query > least + 1e-5]
-    assert {*missing} <= {content for content, _ in found}
+    for hidden in (0, 100, 300, 1000):
+        with database.connect("supabase_admin") as platform:
+            platform.execute("set session_replication_role = 'replica'")
+            hide = "update storage.objects set owner_id = 'x' where name = any (%s)"
+            platform.execute(hide, [near[:hidden]])
+        # By so few bits many share the last place among the 400.
+        last = sorted(distance[content] for content in near[hidden:])[399]
+        sure = [content for content in near[hidden:] if distance[content] < last]
+        with as_role(prepared, "anon"):
+            found = dict(prepared.execute(LSH, [text(query)]).fetchall())
+            prepared.execute("reset role")
+        assert len(found) == 5 and not found.keys() & {*near[:hidden]}, hidden
+        least = min(found.values())
+        missing = [content for content in sure if searched[content][0] @ query > least + 1e-5]
+        assert {*missing} <= found.keys(), hidden
 
 
 def test_candidates_are_of_this_model_and_fulfil_the_conditions(db):

@@ -25,7 +25,7 @@ gateway = pytest.fixture(dripping_server)
 def test_no_part_of_an_answer_may_drip_for_ever(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, drip: tuple[bytes, bytes]
 ):
-    monkeypatch.setattr(storage_answers, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(storage_answers, "TOTAL_SECONDS", 0.2)
     url = gateway(slowly(*drip), 0.05)
-    with http_session(url) as session, pytest.raises(StorageError, match=r"more than 0\.5 for an answer"):
+    with http_session(url) as session, pytest.raises(StorageError, match=r"more than 0\.2 for an answer"):
         Storage(url, None, session).download_shared("images", "a.png", token="t", max_bytes=1000)
