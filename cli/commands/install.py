@@ -58,7 +58,8 @@ def install(
     """Put the project into the database at DATABASE_URL, or bring it up to date.
 
     Applies the migrations, puts the function's address and the webhook secret (EMBED_WEBHOOK_SECRET, or a new
-    one that is shown once) into Vault, and registers buckets. It is safe to run again.
+    one that is shown once) into Vault, and registers buckets. It is safe to run again: an indexed bucket
+    stays as it is, unless --public-search shows its images to everybody.
     """
     from cli.installer import installation  # imports psycopg
 

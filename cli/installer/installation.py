@@ -78,9 +78,25 @@ def install(
         with database.transaction():
             done.brought_back, done.kept_aside = kept_documents.bring_back(database, buckets)
             for bucket in buckets:
-                queued = column(database, "select public.index_bucket(%s, %s)", [bucket, public_search])
-                done.buckets[bucket] = queued[0]
+                done.buckets[bucket] = _register(database, bucket, public_search)
     return done
+
+
+def _register(database: Database, bucket: str, public_search: bool) -> int:
+    """How many images are queued.
+
+    What was said of an indexed bucket holds on: an upgrade doesn't say it again.
+    """
+    [queued] = column(
+        database,
+        """
+        select public.index_bucket(asked.bucket_id, %s or coalesce(b.public_search, false), b.visible_by)
+        from (values (%s)) as asked (bucket_id)
+        left join neural_search.indexed_buckets as b on b.bucket_id = asked.bucket_id
+        """,
+        [public_search, bucket],
+    )
+    return int(queued)
 
 
 def require_project(database: Database) -> None:

@@ -125,3 +125,14 @@ def test_a_foreign_key_outlives_an_uninstall_that_keeps_the_documents(db, uninst
     uninstall()
     keys = "select count(*) from pg_constraint where conrelid = 'public.mine'::regclass and contype = 'f'"
     assert db.execute(keys).fetchone() == (1,)
+
+
+def test_an_install_again_keeps_what_was_said_of_a_bucket_until_it_is_made_anew(db, silent, install):
+    db.execute("""select public.index_bucket('images', true, '{"owner": "auth.uid()"}')""")
+    said = "select public_search, visible_by ->> 'owner' from neural_search.indexed_buckets"
+    install("images")
+    assert db.execute(said).fetchall() == [(True, "auth.uid()")]
+    silent.execute("delete from storage.buckets where id = 'images'")
+    silent.execute("insert into storage.buckets (id, name) values ('images', 'images')")
+    install("images")
+    assert db.execute(said).fetchall() == [(False, None)]
