@@ -61,16 +61,11 @@ def checked(key: str, role: str, name: str) -> str:
 
 
 def of_its_own(secret: str, name: str) -> str:
-    """`secret`; SettingsError where it is a key of the project, or so short that it can be guessed."""
-    if (role := _role(secret)) is not None:
+    """`secret`; SettingsError where it is one of something else, or so short that it can be guessed."""
+    if foreign := _foreign(secret):
         raise SettingsError(
-            f"{name} holds a key that acts as {role!r:.50}. Expected a secret of its own: every role "
-            "of the database can read it in pg_net's queue. Without any, `neural-search install` makes one."
-        )
-    if ACCESS_TOKEN.search(secret) or "://" in secret:
-        raise SettingsError(
-            f"{name} holds an account's access token or an address. Expected a secret of its own: every role "
-            "of the database can read it in pg_net's queue. Without any, `neural-search install` makes one."
+            f"{name} holds {foreign}. Expected a secret of its own: every role of the database can read it "
+            "in pg_net's queue. Without any, `neural-search install` makes one."
         )
     if len(secret) < LEAST_SECRET:
         raise SettingsError(
@@ -78,6 +73,15 @@ def of_its_own(secret: str, name: str) -> str:
             "without commas. Without any, `neural-search install` makes one."
         )
     return secret
+
+
+def _foreign(secret: str) -> str | None:
+    """The other thing that a secret shows to be, in words."""
+    if (role := _role(secret)) is not None:
+        return f"a key that acts as {role!r:.50}"
+    return (
+        "an account's access token or an address" if ACCESS_TOKEN.search(secret) or "://" in secret else None
+    )
 
 
 def users(token: str, name: str) -> str:
