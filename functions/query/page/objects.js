@@ -58,7 +58,7 @@ const ask = async (object) => data((await filesWith(object)).info(object.name));
 export async function download(objects) {
   const failed = [];
   for (const object of objects) {
-    const { data: blob } = climbs(object) ? {} : await (await filesWith(object)).download(object.name);
+    const { data: blob } = climbs(object) ? {} : await (await filesIn(object.bucket)).download(object.name);
     if (blob) save(blob, object.name.split("/").pop());
     else failed.push(nameOf(object));
   }
