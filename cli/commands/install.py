@@ -115,7 +115,7 @@ def uninstall(
 
 def _require_one_project(target: Settings) -> None:
     """Without SUPABASE_URL an embedded stack's secrets apply, which must not get into another database."""
-    if _is_here(target.supabase_url) and not _hosts(target.need("database_url")) <= HERE:
+    if _is_here(target.supabase_url) and not _is_database_here(target):
         raise SettingsError(
             f"DATABASE_URL is at {_place(target.database_url)}, but SUPABASE_URL is {target.supabase_url}. "
             "Set SUPABASE_URL and the keys of the same project."
@@ -129,7 +129,7 @@ def _embed_url(target: Settings, option: str) -> str:
     secrets = [str(secret) for secret in (target.secret_key, *target.webhook_secrets) if secret]
     given = settings.address(api_keys.without_secret(option, "--embed-url", secrets), "--embed-url")
     url = given or ("" if target.embed_url == default else target.embed_url)
-    if _is_here(url) and not _hosts(target.need("database_url")) <= HERE:
+    if _is_here(url) and not _is_database_here(target):
         raise SettingsError(
             f"The database at {_place(target.database_url)} can't reach {url}. "
             "Give the function's public address with --embed-url."
@@ -145,6 +145,10 @@ def _webhook_secret(target: Settings) -> str:
 def _is_here(url: str) -> bool:
     """Whether an address means this machine."""
     return bool(url) and urlsplit(url).hostname in HERE
+
+
+def _is_database_here(target: Settings) -> bool:
+    return _hosts(target.need("database_url")) <= HERE
 
 
 def _hosts(database_url: str) -> set[str]:
