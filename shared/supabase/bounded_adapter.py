@@ -50,7 +50,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         if time.monotonic() > self._until:
             raise TimeoutError("the answer takes too long")
-        return cast(Any, self._source).readinto(buffer)  # type: ignore[no-any-return]
+        return self._source.readinto(buffer)
 
     def close(self) -> None:
         self._source.close()

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from soak.fuzz import ACTS, play
 from soak.proxy import NOTHING, Tampering, WebhookProxy, webhook_proxy
@@ -58,7 +59,7 @@ def test_late_webhooks_count_in_the_act_before(before: Tampering, waiting: int):
             project,
             proxy,
             drain=lambda: None,
-            embed=lambda _: [],  # type: ignore[arg-type, return-value]
+            embed=lambda _: np.empty((0, 1)),
             operations=0,
             rate=1.0,
             within=1.0,
