@@ -79,7 +79,7 @@ TOKEN = re.compile(
     r"(?<=token=)[^\s&'\")>]+"  # in an address
     r"|(?<![\w-])(?=[\w-]*eyJ[\w-])[\w-]++\.[\w-]++\.[\w-]++|sb_secret_[\w-]+"
 )
-# An address's user and password, behind what comes before them.
+# An address's user and password, and the beginning before them.
 PASSWORD = re.compile(r"(?<![^\s@])(?=[^\s@]++@)([^\s@]*?://)[^\s/@:]*:[^\s@]++")
 
 

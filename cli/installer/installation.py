@@ -85,7 +85,7 @@ def install(
 def _register(database: Database, bucket: str, public_search: bool) -> int:
     """How many images are queued.
 
-    What was said of an indexed bucket holds on: an upgrade doesn't say it again.
+    An indexed bucket keeps its settings: an upgrade doesn't repeat them.
     """
     [queued] = column(
         database,

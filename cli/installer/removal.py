@@ -11,10 +11,10 @@ from cli.installer.connection import Database, column, connect
 from cli.installer.installation import require_project
 from shared.errors import DatabaseError
 
-# What that release has on its table of documents, which was in public.
+# That release's policy, trigger and key on its table of documents, which was in public.
 OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
 
-# In our schemas what no release made, and on our tables policies and triggers.
+# Things in our schemas that no release made, and such policies and triggers on our tables.
 OTHERS = """
     with made (schema, names) as (
       values (to_regnamespace('neural_search'), %s::text[]), (to_regnamespace(%s), array['documents'])

@@ -99,7 +99,7 @@ def upload(request: flask.Request) -> flask.Response:
 
 
 def _store(request: flask.Request, caller: Identity, address: Mapping[str, str]) -> dict[str, str]:
-    """What an answer says of the stored image, whose bytes nobody holds from here on."""
+    """The stored image as answers name it; its bytes are held no longer."""
     with _memory().share() as take:
         image = _read_upload(request, address, take)
         object_id = uploads.store(services.storage(caller), image, limiter=_file_limiter(), decode=_decode)

@@ -165,7 +165,7 @@ def answer(body: Any, status: int = 200) -> flask.Response:
 
 
 def problem(error: Exception, status: int | None = None) -> flask.Response:
-    """An error as problem details (RFC 9457). What callers aren't told of it is logged."""
+    """An error as problem details (RFC 9457). The part that callers aren't told is logged."""
     ours = known(error)
     details = ours.problem()
     details["status"] = status = status or ours.status

@@ -24,7 +24,7 @@ DROPPED = ("set-cookie", "content-encoding", "content-length", "transfer-encodin
 
 
 class Allowance:
-    """What is left for one answer."""
+    """The bytes and seconds left for one answer."""
 
     def __init__(self) -> None:
         self._bytes, self._until = MAX_ANSWER, time.monotonic() + TOTAL_SECONDS

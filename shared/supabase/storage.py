@@ -213,8 +213,8 @@ class Storage:
 def object_path(bucket: str, name: str, *, unquoted: str = "") -> str:
     """Bucket and name as they stand in a URL: nothing in them can end the path.
 
-    StorageRefused for a name that climbs: what lies elsewhere would be asked with our caller's rights, or
-    with the secret key, by the will of whoever named the object.
+    StorageRefused for a name that climbs: its uploader would choose another path that is asked with our
+    caller's rights, or with the secret key.
     """
     if climbs(bucket, name):
         raise StorageRefused(CLIMBING, told=CLIMBING)

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b8e520f8908d7e83c19b03dc32172c7de055bb2c9dfc2ac9d0cb76e50395f2e2'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6aaa0c70d29b4de422736c84627e0316b4b26a8996bba4563b447b65dce9d704'
     ) then
       return;
     end if;
@@ -2616,8 +2616,7 @@ comment on function neural_search.declared_condition is
   'A declaration as a condition on documents as d, for the caller; null where it narrows nothing for them.';
 
 
--- All are evaluated, whatever bucket is meant: which searches one that fails for the caller ends would tell the names of
--- buckets. Offset 0 keeps the planner from leaving out those that aren't needed.
+-- All are evaluated, those of other buckets too: the searches that a failing one ends would tell its bucket's name. Offset 0 keeps the planner from leaving out those that aren't needed.
 create or replace function neural_search.declared_conditions(bucket text) returns text
 language sql stable set search_path = '' as $$
   select ' and (' || string_agg(
@@ -3108,7 +3107,7 @@ $$;
 comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
 
 
--- Beyond its look the index brings what it came across, not the nearest. Rows that the filter leaves out mostly lie anywhere,
+-- Beyond its look the index brings any rows that it came across, not the nearest. Rows that the filter leaves out mostly lie anywhere,
 -- so more of them may come: up to five times the look.
 create or replace function neural_search.crowded(search neural_search.search, came bigint, looked integer) returns boolean
 language sql stable set search_path = '' as $$
@@ -5353,7 +5352,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'b8e520f8908d7e83c19b03dc32172c7de055bb2c9dfc2ac9d0cb76e50395f2e2', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '6aaa0c70d29b4de422736c84627e0316b4b26a8996bba4563b447b65dce9d704', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -63,8 +63,7 @@ comment on function neural_search.declared_condition is
   'A declaration as a condition on documents as d, for the caller; null where it narrows nothing for them.';
 
 
--- All are evaluated, whatever bucket is meant: which searches one that fails for the caller ends would tell the names of
--- buckets. Offset 0 keeps the planner from leaving out those that aren't needed.
+-- All are evaluated, those of other buckets too: the searches that a failing one ends would tell its bucket's name. Offset 0 keeps the planner from leaving out those that aren't needed.
 create or replace function neural_search.declared_conditions(bucket text) returns text
 language sql stable set search_path = '' as $$
   select ' and (' || string_agg(

@@ -388,7 +388,7 @@ $$;
 comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
 
 
--- Beyond its look the index brings what it came across, not the nearest. Rows that the filter leaves out mostly lie anywhere,
+-- Beyond its look the index brings any rows that it came across, not the nearest. Rows that the filter leaves out mostly lie anywhere,
 -- so more of them may come: up to five times the look.
 create or replace function neural_search.crowded(search neural_search.search, came bigint, looked integer) returns boolean
 language sql stable set search_path = '' as $$
