@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6aaa0c70d29b4de422736c84627e0316b4b26a8996bba4563b447b65dce9d704'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '095174f725d179b0b99e841862c23afcbcf030a074e1a1d83a87ad9d5d198589'
     ) then
       return;
     end if;
@@ -716,6 +716,17 @@ end
 $$;
 comment on function neural_search.check_json is
   'Raises, with the remedy, for JSON of more bytes, or with numbers whose text would be far longer, before any work on it.';
+
+
+create or replace function neural_search.check_count(name text, count integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
+    count <= 1000, format('%s are %s, expected at most 1000.', name, count), 'Ask for some at a time.'
+  );
+end
+$$;
+comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
 
 -- From sql/documents.sql
@@ -2715,39 +2726,10 @@ comment on function neural_search.hidden_by_declaration is
   'For each of some callers an image that the policies show to them and that the bucket''s declaration hides.';
 
 
--- From sql/search.sql
+-- From sql/filter.sql
 
--- Search: the functions that find documents.
--- Callers: the query function and any client, as anon, authenticated or service_role.
-
--- Definer, because callers may not read the table of models; the answer is the same for all.
-create or replace function public.active_model() returns table (name text, dimensions integer)
-language sql stable security definer set search_path = '' as $$
-  select m.name, m.dimensions from neural_search.models as m where m.state = 'active'
-$$;
-comment on function public.active_model is 'The model that searches use, and the length of its vectors.';
-
-
--- Definer, because callers may not read the table of models; which there are is no secret.
-create or replace function neural_search.searchable_model(model text)
-returns table (name text, dimensions integer, search_strategy text)
-language plpgsql stable security definer set search_path = '' as $$
-begin
-  return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
-    where case when model is null then m.state = 'active' else m.name = model and m.state <> 'retired' end;
-  if found then
-    return;
-  elsif model is null then
-    raise exception 'No model is active.'
-      using errcode = 'object_not_in_prerequisite_state', hint = 'Activate one of neural_search.models.';
-  end if;
-  raise exception 'model is %, expected one that is active or standby.', quote_literal(left(model, 100))
-    using errcode = 'invalid_parameter_value', hint = 'Leave it out to search with the one that active_model() names.';
-end
-$$;
-comment on function neural_search.searchable_model is
-  'The model of this name, by default the active one; raises, with the remedy, where it can''t be searched.';
-
+-- Filters: what a search narrows to by bucket, path, owner, kind, size, time and metadata.
+-- Callers: read_search, as the caller of a search.
 
 create or replace function neural_search.is_time(value jsonb) returns boolean
 language plpgsql stable set search_path = '' as $$
@@ -2830,34 +2812,6 @@ $$;
 comment on function neural_search.check_filter is 'Raises, with the remedy, for a filter that makes no sense.';
 
 
--- `ranked_by`: similarity, or score in recommend_documents and search_documents.
-create or replace function neural_search.check_page(
-  page_after jsonb, ranked_by text, greatest_value double precision default 1.1
-) returns void
-language plpgsql immutable strict set search_path = '' as $$
-begin
-  perform neural_search.check_json('page_after', page_after, 2000);
-  perform neural_search.check_that(
-    coalesce(
-      jsonb_typeof(page_after) = 'object' and page_after @? 'strict $.id ? (@.type() == "number")'
-      and jsonb_path_exists(
-        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $most)', jsonb_build_object('most', greatest_value)
-      )
-      and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
-      and page_after - array['id', 'rank', ranked_by] = '{}', false
-    ),
-    format('page_after is %s, expected {"%s": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by),
-    format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by)
-  );
-  perform neural_search.check_range( -- so far is looked at once, for any caller
-    'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
-    'Give 10000 where there were more: it only says how far to look at first.'
-  );
-end
-$$;
-comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
-
-
 create or replace function neural_search.filter_conditions(filter jsonb, leakproof boolean) returns text
 language sql stable set search_path = '' as $$
   select coalesce(string_agg(' and ' || format(k.condition, case k.kind
@@ -2892,41 +2846,10 @@ comment on function neural_search.ids_with_metadata is
   'The ids of a model''s documents, hidden ones too, that have this metadata; null where they are more than 2000.';
 
 
--- By hand and not by SET clauses: a role that is no superuser can't name pgvector's parameters in those before the
--- session has loaded it. check_vector has loaded it by the time that this is called.
-create or replace function neural_search.set_parameters(names text[], settings text[]) returns text[]
-language plpgsql set search_path = '' as $$
-declare
-  former text[];
-begin
-  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|storage\.operation) ?)+$' then
-    raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
-      using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
-  end if;
-  for i in 1 .. cardinality(names) loop
-    former[i] = coalesce(current_setting(names[i], true), '');
-    settings[i] = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
-  end loop;
-  return former;
-end
-$$;
-comment on function neural_search.set_parameters is
-  'Sets parameters until the end of the transaction; returns their former values, for restoring them.';
+-- From sql/statements.sql
 
-
-create or replace function neural_search.set_for_search(
-  settings text[] default array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
-) returns text[]
-language sql set search_path = '' as $$
-  select neural_search.set_parameters(
-    array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-      'hnsw.scan_mem_multiplier'],
-    settings
-  )
-$$;
-comment on function neural_search.set_for_search is
-  'Sets the parameters that a search begins with, or the former values that it returned then.';
-
+-- Statements: how matches are found, as text.
+-- Callers: find_matches.
 
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
 -- are wanted; for words $3 is their weight, $4 the query's lexemes. Without a query, reading all there are needs neither.
@@ -3010,6 +2933,104 @@ language sql immutable set search_path = '' as $$
   )
 $$;
 comment on function neural_search.scored_statement is 'search_statement, with each one''s score, in one array.';
+
+
+-- From sql/search.sql
+
+-- Search: the functions that find documents.
+-- Callers: the query function and any client, as anon, authenticated or service_role.
+
+-- Definer, because callers may not read the table of models; the answer is the same for all.
+create or replace function public.active_model() returns table (name text, dimensions integer)
+language sql stable security definer set search_path = '' as $$
+  select m.name, m.dimensions from neural_search.models as m where m.state = 'active'
+$$;
+comment on function public.active_model is 'The model that searches use, and the length of its vectors.';
+
+
+-- Definer, because callers may not read the table of models; which there are is no secret.
+create or replace function neural_search.searchable_model(model text)
+returns table (name text, dimensions integer, search_strategy text)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return query select m.name, m.dimensions, m.search_strategy from neural_search.models as m
+    where case when model is null then m.state = 'active' else m.name = model and m.state <> 'retired' end;
+  if found then
+    return;
+  elsif model is null then
+    raise exception 'No model is active.'
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Activate one of neural_search.models.';
+  end if;
+  raise exception 'model is %, expected one that is active or standby.', quote_literal(left(model, 100))
+    using errcode = 'invalid_parameter_value', hint = 'Leave it out to search with the one that active_model() names.';
+end
+$$;
+comment on function neural_search.searchable_model is
+  'The model of this name, by default the active one; raises, with the remedy, where it can''t be searched.';
+
+
+-- `ranked_by`: similarity, or score in recommend_documents and search_documents.
+create or replace function neural_search.check_page(
+  page_after jsonb, ranked_by text, greatest_value double precision default 1.1
+) returns void
+language plpgsql immutable strict set search_path = '' as $$
+begin
+  perform neural_search.check_json('page_after', page_after, 2000);
+  perform neural_search.check_that(
+    coalesce(
+      jsonb_typeof(page_after) = 'object' and page_after @? 'strict $.id ? (@.type() == "number")'
+      and jsonb_path_exists(
+        page_after -> ranked_by, 'strict $ ? (@ >= -1.1 && @ <= $most)', jsonb_build_object('most', greatest_value)
+      )
+      and page_after ->> 'id' ~ '^\d{1,18}$' and coalesce(page_after ->> 'rank', '0') ~ '^\d{1,9}$'
+      and page_after - array['id', 'rank', ranked_by] = '{}', false
+    ),
+    format('page_after is %s, expected {"%s": …, "id": …, "rank": …}.', left(page_after::text, 100), ranked_by),
+    format('Give %s and id of the last result that you have, and how many there were up to it.', ranked_by)
+  );
+  perform neural_search.check_range( -- so far is looked at once, for any caller
+    'page_after.rank', coalesce((page_after ->> 'rank')::integer, 0), 0, 10000,
+    'Give 10000 where there were more: it only says how far to look at first.'
+  );
+end
+$$;
+comment on function neural_search.check_page is 'Raises, with the remedy, for a page that can''t follow any result.';
+
+
+-- By hand and not by SET clauses: a role that is no superuser can't name pgvector's parameters in those before the
+-- session has loaded it. check_vector has loaded it by the time that this is called.
+create or replace function neural_search.set_parameters(names text[], settings text[]) returns text[]
+language plpgsql set search_path = '' as $$
+declare
+  former text[];
+begin
+  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|storage\.operation) ?)+$' then
+    raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
+      using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
+  end if;
+  for i in 1 .. cardinality(names) loop
+    former[i] = coalesce(current_setting(names[i], true), '');
+    settings[i] = set_config(names[i], settings[i], true); -- assigned, because a perform takes ten times as long
+  end loop;
+  return former;
+end
+$$;
+comment on function neural_search.set_parameters is
+  'Sets parameters until the end of the transaction; returns their former values, for restoring them.';
+
+
+create or replace function neural_search.set_for_search(
+  settings text[] default array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+) returns text[]
+language sql set search_path = '' as $$
+  select neural_search.set_parameters(
+    array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+      'hnsw.scan_mem_multiplier'],
+    settings
+  )
+$$;
+comment on function neural_search.set_for_search is
+  'Sets the parameters that a search begins with, or the former values that it returned then.';
 
 
 create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
@@ -3526,16 +3547,10 @@ comment on function public.match_documents is
   'best_confidence.';
 
 
-create or replace function neural_search.check_count(name text, count integer) returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-  perform neural_search.check_that(
-    count <= 1000, format('%s are %s, expected at most 1000.', name, count), 'Ask for some at a time.'
-  );
-end
-$$;
-comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
+-- From sql/objects.sql
 
+-- Objects by id or name: their embeddings, and how far they are.
+-- Callers: the query function and any client, as anon, authenticated or service_role.
 
 -- Storage's names have at most 1,024 bytes; longer ones would be sorted and told back for nothing.
 create or replace function neural_search.check_names(names text[]) returns void
@@ -5352,7 +5367,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '6aaa0c70d29b4de422736c84627e0316b4b26a8996bba4563b447b65dce9d704', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '095174f725d179b0b99e841862c23afcbcf030a074e1a1d83a87ad9d5d198589', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

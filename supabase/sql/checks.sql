@@ -109,3 +109,14 @@ end
 $$;
 comment on function neural_search.check_json is
   'Raises, with the remedy, for JSON of more bytes, or with numbers whose text would be far longer, before any work on it.';
+
+
+create or replace function neural_search.check_count(name text, count integer) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  perform neural_search.check_that(
+    count <= 1000, format('%s are %s, expected at most 1000.', name, count), 'Ask for some at a time.'
+  );
+end
+$$;
+comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';

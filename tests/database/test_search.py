@@ -236,7 +236,7 @@ def test_what_a_filter_says_cant_break_out_of_the_statement(db, make_document):
 
 def test_a_filter_has_the_keys_in_sql_that_the_query_function_takes(db):
     keys = [key for (key,) in db.execute("select key from neural_search.filter_keys()").fetchall()]
-    assert sorted(keys) == sorted(filters.KEYS), "each needs a row in supabase/sql/search.sql:filter_keys"
+    assert sorted(keys) == sorted(filters.KEYS), "each needs a row in supabase/sql/filter.sql:filter_keys"
 
 
 def test_a_search_can_be_narrowed_by_what_is_known_of_a_file(db, make_document):
