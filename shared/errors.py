@@ -32,6 +32,7 @@ NeuralSearchError
 │   ├── StorageForbidden
 │   ├── ObjectExists
 │   ├── StorageRefused
+│   │   └── InvalidObjectName
 │   ├── StaleObject
 │   ├── ObjectBlocked
 │   └── StorageUnavailable
@@ -325,7 +326,15 @@ class StorageRefused(StorageError):
     """Storage doesn't accept this. Check the object's name, type and size, and what its bucket takes."""
 
     status = 400
-    outcome = "retry"
+    outcome: ClassVar[Outcome] = "retry"
+
+
+class InvalidObjectName(StorageRefused):
+    """Its name has `.` or `..` for a folder, which gateways may take for a way out of Storage.
+    Move the object to another name."""
+
+    internal = False
+    outcome = "failed"
 
 
 class StaleObject(StorageError):

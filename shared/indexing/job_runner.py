@@ -14,6 +14,7 @@ from shared.errors import (
     EmptyImage,
     ImageError,
     ImageTooLarge,
+    InvalidObjectName,
     ModelBroken,
     ModelError,
     NeuralSearchError,
@@ -78,7 +79,7 @@ class JobRunner:
             outcome = error.outcome if isinstance(error, NeuralSearchError) else "retry"
             if outcome == "release":
                 raise
-            if not isinstance(error, ImageError):
+            if not isinstance(error, ImageError | InvalidObjectName):  # which are the uploader's
                 logs.write("attempt failed", severity="ERROR", error=error, **_about(job))
             status, reason = _fail(database, job, outcome, error), _reason(error)
         if status == "retry":

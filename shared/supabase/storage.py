@@ -21,6 +21,7 @@ import urllib3
 
 from shared.errors import (
     ImageTooLarge,
+    InvalidObjectName,
     NeuralSearchError,
     ObjectNotFound,
     StaleObject,
@@ -34,10 +35,6 @@ from shared.supabase.credentials import Identity
 CONNECT_SECONDS = 5
 MD5 = re.compile("[0-9a-f]{32}")
 UNRESERVED = "!*'();:@&=+$,"  # characters that Storage doesn't decode again when it signs a single path
-CLIMBING = (
-    "Its name has `.` or `..` for a folder, which gateways may take for a way out of Storage. "
-    "Move the object to another name."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,11 +210,11 @@ class Storage:
 def object_path(bucket: str, name: str, *, unquoted: str = "") -> str:
     """Bucket and name as they stand in a URL: nothing in them can end the path.
 
-    StorageRefused for a name that climbs: its uploader would choose another path that is asked with our
+    InvalidObjectName for a name that climbs: its uploader would choose another path that is asked with our
     caller's rights, or with the secret key.
     """
     if climbs(bucket, name):
-        raise StorageRefused(CLIMBING, told=CLIMBING)
+        raise InvalidObjectName()
     # A bucket's slash is encoded, so that it stays one segment.
     return "/".join([quote(bucket, safe=""), *(quote(part, safe=unquoted) for part in name.split("/"))])
 

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '095174f725d179b0b99e841862c23afcbcf030a074e1a1d83a87ad9d5d198589'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5d79911e2c4bad3a593a033554e0b1216c60cfaa6036077f6de57d1343d16edf'
     ) then
       return;
     end if;
@@ -1463,7 +1463,9 @@ begin
       version = new_version, updated_at = now(),
       -- Its present worker comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
-    where j.object_id = target_object_id and j.version = old_version;
+    where j.object_id = target_object_id and j.version = old_version
+      -- What failed for its old name is made anew below.
+      and coalesce(j.error_class not in ('InvalidObjectName', 'StorageRefused', 'ObjectBlocked'), true);
     perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after), old_version);
   end if;
 
@@ -3664,7 +3666,7 @@ language sql stable security definer set search_path = '' as $$
       when j.error_class in (
         'ImageError', 'EmptyImage', 'NotAnImage', 'BrokenImage', 'IncompleteImage', 'UnsupportedImage',
         'ImageTooLarge', 'TooManyPixels', 'ImageTooLong', 'TooManyScans', 'DecodingTimedOut', 'DecoderCrashed',
-        'DecodingOutOfMemory', 'DecoderStalled', 'LeaseExpired'
+        'DecodingOutOfMemory', 'DecoderStalled', 'InvalidObjectName', 'LeaseExpired'
       ) then j.error_message
       else format('The last attempt failed (%s). The project''s operator sees why in `neural-search jobs`.', j.error_class)
     end
@@ -5367,7 +5369,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '095174f725d179b0b99e841862c23afcbcf030a074e1a1d83a87ad9d5d198589', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '5d79911e2c4bad3a593a033554e0b1216c60cfaa6036077f6de57d1343d16edf', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

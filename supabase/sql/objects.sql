@@ -113,7 +113,7 @@ language sql stable security definer set search_path = '' as $$
       when j.error_class in (
         'ImageError', 'EmptyImage', 'NotAnImage', 'BrokenImage', 'IncompleteImage', 'UnsupportedImage',
         'ImageTooLarge', 'TooManyPixels', 'ImageTooLong', 'TooManyScans', 'DecodingTimedOut', 'DecoderCrashed',
-        'DecodingOutOfMemory', 'DecoderStalled', 'LeaseExpired'
+        'DecodingOutOfMemory', 'DecoderStalled', 'InvalidObjectName', 'LeaseExpired'
       ) then j.error_message
       else format('The last attempt failed (%s). The project''s operator sees why in `neural-search jobs`.', j.error_class)
     end

@@ -138,6 +138,17 @@ def test_a_move_carries_the_cause_of_a_failure(db, make_object, move):
     assert db.execute(JOBS).fetchall() == [(object_id, "v2", "skipped", 0, False)]
 
 
+@pytest.mark.parametrize("cause", ["InvalidObjectName", "StorageRefused", "ObjectBlocked"])
+def test_a_move_makes_what_failed_for_its_name_due_again(db, make_object, move, cause):
+    object_id = make_object("../a.png")
+    db.execute(
+        "update neural_search.jobs set state = 'failed', attempts = 5, error_class = %s",
+        [cause],
+    )
+    move(object_id, "a.png", version="v2")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
+
+
 IN_PARTS, WHOLE = '"3858f62230ac3c915f300c664312c63f-2"', '"900150983cd24fb0d6963f7d28e17f72"'
 
 

@@ -591,7 +591,7 @@ def test_callers_learn_how_far_their_objects_are_and_nothing_of_others(
 
 def test_callers_learn_why_of_an_images_own_faults_alone(db, make_object):
     """Other faults' words hold addresses, paths and settings: they are for the operator."""
-    told = {*errors.kinds(errors.ImageError), errors.DecoderStalled}
+    told = {*errors.kinds(errors.ImageError), errors.DecoderStalled, errors.InvalidObjectName}
     causes = {error.__name__: error in told for error in errors.kinds(errors.NeuralSearchError)}
     causes |= {"RuntimeError": False, "LeaseExpired": True}
     for cause in causes:

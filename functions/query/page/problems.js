@@ -72,6 +72,7 @@ const WORDS = {
   "storage-forbidden": words("Visitors may not do this here", "The bucket's policies decide who may add and see images."),
   "object-exists": words("This name is taken", "Keep both under different names, or replace it."),
   "storage-refused": words("The image storage doesn't accept this file", "Rename it, or ask the page's operator which files the bucket takes."),
+  "invalid-object-name": words("This name can't be used", "Rename the image: no folder may be called . or .."),
   "text-unsupported": words("This collection is searched by image only", "Its model doesn't understand words. Start from an image instead."),
 };
 

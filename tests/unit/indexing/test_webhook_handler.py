@@ -302,6 +302,21 @@ def test_an_image_that_kills_its_decoder_is_tried_again_and_one_that_takes_too_l
     assert (failure["outcome"], failure["error_class"]) == (outcome, kind.__name__)
 
 
+@pytest.mark.parametrize("name", ["../../auth/v1/logout", "a/./b.png", "a\\..\\b.png"])
+def test_an_object_whose_name_climbs_is_tried_once_and_told_why(
+    postgrest: RpcTransport,
+    storage: responses.RequestsMock,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+):
+    postgrest.answers["claim_object"] = claimed(name=name)
+    status, reason = changed(postgrest)
+    assert status == "failed" and reason is not None and reason.endswith("Move the object to another name.")
+    [failure] = postgrest.called("fail_embedding_job")
+    assert (failure["outcome"], failure["error_class"]) == ("failed", "InvalidObjectName")
+    assert len(storage.calls) == 0 and "ERROR" not in capsys.readouterr().err
+
+
 def test_an_object_that_moved_away_during_the_download_is_superseded(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):

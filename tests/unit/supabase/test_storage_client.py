@@ -15,6 +15,7 @@ import urllib3
 
 from shared.errors import (
     ImageTooLarge,
+    InvalidObjectName,
     NeuralSearchError,
     ObjectExists,
     ObjectNotFound,
@@ -130,7 +131,7 @@ def test_no_name_can_ask_for_what_lies_beside_storage(
     fake: responses.RequestsMock, ask: Callable[[Storage, str], object], name: str
 ):
     """Gateways resolve dots, encoded ones too: a logout in the name of whoever finds the object."""
-    with pytest.raises(StorageRefused, match="Move the object to another name"):
+    with pytest.raises(InvalidObjectName, match="Move the object to another name"):
         ask(client(), name)
     assert len(fake.calls) == 0
 
