@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5d79911e2c4bad3a593a033554e0b1216c60cfaa6036077f6de57d1343d16edf'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0e7953830486c5e541734fdfb29936cf7b1be703174fcc1dfaf61b3f9160aeed'
     ) then
       return;
     end if;
@@ -779,14 +780,7 @@ comment on function neural_search.decodes_alike is
 -- From sql/jobs.sql
 
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
--- Callers: embed_on_upload and the worker, as service_role; the triggers.
-
-create or replace function neural_search.max_attempts() returns integer
-language sql immutable set search_path = '' as $$
-  select 5
-$$;
-comment on function neural_search.max_attempts is 'How often a job is tried before it counts as failed.';
-
+-- Callers: the triggers; claims, outcomes and reports.
 
 -- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
 create or replace function neural_search.is_live(object jsonb) returns boolean
@@ -905,6 +899,18 @@ $$;
 comment on function neural_search.bring_up_to_date is
   'Removes documents and jobs of other versions and makes a job for each model that lacks a document of this one; null '
   'where the object is gone.';
+
+
+-- From sql/claims.sql
+
+-- Claims: jobs that a worker leases.
+-- Callers: embed_on_upload and the worker, as service_role.
+
+create or replace function neural_search.max_attempts() returns integer
+language sql immutable set search_path = '' as $$
+  select 5
+$$;
+comment on function neural_search.max_attempts is 'How often a job is tried before it counts as failed.';
 
 
 create or replace function neural_search.give_up_exhausted() returns void
@@ -1089,6 +1095,11 @@ $$;
 comment on function public.claim_object is
   'Leases an object''s due jobs, having made those that are missing; or says in one row why there is nothing to do.';
 
+
+-- From sql/outcomes.sql
+
+-- Outcomes: how leased jobs end.
+-- Callers: embed_on_upload and the worker, as service_role.
 
 create or replace function public.finish_embedding_job(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
@@ -4298,11 +4309,10 @@ comment on function public.confirm_duplicates is
   'Those of the pairs, at most 1000, that are duplicates, of documents that the caller may see.';
 
 
--- From sql/recommend.sql
+-- From sql/examples.sql
 
--- Recommendation: images like some examples and unlike others; more varied, or without copies.
--- Callers: the query function and any client, as anon, authenticated or service_role.
--- No tables: everything is found by find_similar, find_by_best_score and get_embeddings, as the caller.
+-- Examples: images and vectors that a caller likes or doesn't.
+-- Callers: recommend_documents, as the caller.
 
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -4426,6 +4436,135 @@ $$;
 comment on function neural_search.read_examples is
   'The examples in a checked list, with their embeddings; SQLSTATE PT404 for a stored one that the caller may not see.';
 
+
+-- From sql/diversity.sql
+
+-- Diversity: results without copies of each other, or more varied.
+-- Callers: recommend_documents and search_documents, as the caller.
+
+-- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
+-- leads from one image to quite another.
+create or replace function neural_search.leaders(ids bigint[]) returns integer[]
+language plpgsql stable set search_path = '' as $$
+declare
+  leader_of integer[] := array(select generate_subscripts(ids, 1));
+  pair record;
+begin
+  for pair in
+    with ranked as materialized (
+      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, row(
+        d.content_hash, d.perceptual_hash, d.width, d.height, d.model, d.embedding
+      )::neural_search.fingerprint as fingerprint
+      from neural_search.documents as d where d.id = any (ids)
+    )
+    select a.place as earlier, b.place as later
+    from ranked as a join ranked as b on b.place > a.place
+    -- To call the rule takes a while: only for pairs that come near to it.
+    where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
+      and neural_search.are_duplicates(a.fingerprint, b.fingerprint)
+    order by 1, 2
+  loop
+    if leader_of[pair.earlier] = pair.earlier and leader_of[pair.later] = pair.later then
+      leader_of[pair.later] = pair.earlier;
+    end if;
+  end loop;
+  return leader_of;
+end
+$$;
+comment on function neural_search.leaders is
+  'For each of these documents, the best first, the place of the one that it is a copy of; its own where it stays.';
+
+
+-- Maximal marginal relevance: Carbonell and Goldstein, The Use of MMR, Diversity-Based Reranking for Reordering
+-- Documents and Producing Summaries, SIGIR 1998, with lambda = 1 - diversity. The next result is the one with the
+-- greatest lambda * relevance - (1 - lambda) * (its similarity to the nearest result so far).
+create or replace function neural_search.diversified(
+  relevances double precision[], embeddings extensions.vector[], diversity double precision, wanted integer
+) returns integer[]
+language plpgsql stable set search_path = '' as $$
+declare
+  chosen integer[] := '{}'::integer[];
+  best integer;
+  newest extensions.vector;
+  nearest double precision[]; -- of each: its similarity to the nearest of the chosen; null while there is none
+begin
+  for step in 1 .. least(wanted, cardinality(relevances)) loop
+    select r.place into best
+    from unnest(relevances) with ordinality as r (relevance, place)
+    where r.place <> all (chosen)
+    order by (1 - diversity) * r.relevance - diversity * coalesce(nearest[r.place], 0) desc, r.place limit 1;
+    chosen = chosen || best;
+    newest = embeddings[best];
+    nearest = array(
+      select greatest(nearest[e.place], 1 - (e.embedding operator(extensions.<=>) newest))
+      from unnest(embeddings) with ordinality as e (embedding, place) order by e.place
+    );
+  end loop;
+  return chosen;
+end
+$$;
+comment on function neural_search.diversified is
+  'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
+
+
+-- The documents are ranked before, by the search. Their copies are folded first, and the rest varied.
+create or replace function neural_search.arranged(
+  ids bigint[], relevances double precision[], diversity double precision, collapse text, wanted integer, skipped integer
+) returns table (
+  rank bigint, id bigint, content text, bucket_id text, object_id uuid, metadata jsonb, duplicates jsonb
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  leaders constant integer[] := case when collapse is null then array(select generate_subscripts(ids, 1))
+    else neural_search.leaders(ids) end; -- of each the place of the one that it is folded into
+  places integer[] := array(
+    select l.place from unnest(leaders) with ordinality as l (leader, place) where l.leader = l.place order by l.place
+  );
+  left_over double precision[];
+  embeddings extensions.vector[];
+begin
+  if diversity > 0 then
+    with stored as materialized (
+      select d.id, d.embedding from neural_search.documents as d where d.id = any (ids)
+    )
+    select array_agg(relevances[p.place] order by p.rank), array_agg(s.embedding order by p.rank) into left_over, embeddings
+    from unnest(places) with ordinality as p (place, rank) left join stored as s on s.id = ids[p.place];
+    places = array(
+      select places[chosen.place]
+      from unnest(neural_search.diversified(left_over, embeddings, diversity, skipped + wanted))
+        with ordinality as chosen (place, rank)
+      order by chosen.rank
+    );
+  end if;
+  places = places[skipped + 1:skipped + wanted];
+
+  return query
+  with told as materialized (
+    select d.* from neural_search.described(array(
+      select ids[l.place] from unnest(leaders) with ordinality as l (leader, place) where l.leader = any (places)
+    )) as d
+  )
+  select p.rank, t.id, t.content, t.bucket_id, t.object_id, t.metadata, (
+    select coalesce(
+      jsonb_agg(jsonb_build_object('id', c.id, 'bucket', c.bucket_id, 'name', c.content) order by l.place), '[]'
+    )
+    from unnest(leaders) with ordinality as l (leader, place) join told as c on c.id = ids[l.place]
+    where l.leader = p.place and l.place <> p.place
+  )
+  from unnest(places) with ordinality as p (place, rank) join told as t on t.id = ids[p.place]
+  order by p.rank;
+end
+$$;
+comment on function neural_search.arranged is
+  'Of these documents, the best first, so many after so many: their copies folded where these are to be, and varied by '
+  'their relevance; as callers are told of them.';
+
+
+-- From sql/recommend.sql
+
+-- Recommendation: images like some examples and unlike others; more varied, or without copies.
+-- Callers: the query function and any client, as anon, authenticated or service_role.
+-- No tables: everything is found by find_similar, find_by_best_score and get_embeddings, as the caller.
 
 create or replace function neural_search.scaled(embedding extensions.vector, factor double precision)
 returns extensions.vector
@@ -4586,124 +4725,6 @@ end
 $$;
 comment on function neural_search.find_by_average is
   'The nearest to average_vector, the best first; fewer where, beside unlikes, few of the 1000 nearest are like the likes.';
-
-
--- The first of a group stays, the others go to it. Each is compared with those that stayed: no chain of small changes
--- leads from one image to quite another.
-create or replace function neural_search.leaders(ids bigint[]) returns integer[]
-language plpgsql stable set search_path = '' as $$
-declare
-  leader_of integer[] := array(select generate_subscripts(ids, 1));
-  pair record;
-begin
-  for pair in
-    with ranked as materialized (
-      select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, row(
-        d.content_hash, d.perceptual_hash, d.width, d.height, d.model, d.embedding
-      )::neural_search.fingerprint as fingerprint
-      from neural_search.documents as d where d.id = any (ids)
-    )
-    select a.place as earlier, b.place as later
-    from ranked as a join ranked as b on b.place > a.place
-    -- To call the rule takes a while: only for pairs that come near to it.
-    where (a.content_hash = b.content_hash or bit_count(a.perceptual_hash # b.perceptual_hash) <= 16)
-      and neural_search.are_duplicates(a.fingerprint, b.fingerprint)
-    order by 1, 2
-  loop
-    if leader_of[pair.earlier] = pair.earlier and leader_of[pair.later] = pair.later then
-      leader_of[pair.later] = pair.earlier;
-    end if;
-  end loop;
-  return leader_of;
-end
-$$;
-comment on function neural_search.leaders is
-  'For each of these documents, the best first, the place of the one that it is a copy of; its own where it stays.';
-
-
--- Maximal marginal relevance: Carbonell and Goldstein, The Use of MMR, Diversity-Based Reranking for Reordering
--- Documents and Producing Summaries, SIGIR 1998, with lambda = 1 - diversity. The next result is the one with the
--- greatest lambda * relevance - (1 - lambda) * (its similarity to the nearest result so far).
-create or replace function neural_search.diversified(
-  relevances double precision[], embeddings extensions.vector[], diversity double precision, wanted integer
-) returns integer[]
-language plpgsql stable set search_path = '' as $$
-declare
-  chosen integer[] := '{}'::integer[];
-  best integer;
-  newest extensions.vector;
-  nearest double precision[]; -- of each: its similarity to the nearest of the chosen; null while there is none
-begin
-  for step in 1 .. least(wanted, cardinality(relevances)) loop
-    select r.place into best
-    from unnest(relevances) with ordinality as r (relevance, place)
-    where r.place <> all (chosen)
-    order by (1 - diversity) * r.relevance - diversity * coalesce(nearest[r.place], 0) desc, r.place limit 1;
-    chosen = chosen || best;
-    newest = embeddings[best];
-    nearest = array(
-      select greatest(nearest[e.place], 1 - (e.embedding operator(extensions.<=>) newest))
-      from unnest(embeddings) with ordinality as e (embedding, place) order by e.place
-    );
-  end loop;
-  return chosen;
-end
-$$;
-comment on function neural_search.diversified is
-  'The places of the first results by maximal marginal relevance, of these in the order of their relevance.';
-
-
--- The documents are ranked before, by the search. Their copies are folded first, and the rest varied.
-create or replace function neural_search.arranged(
-  ids bigint[], relevances double precision[], diversity double precision, collapse text, wanted integer, skipped integer
-) returns table (
-  rank bigint, id bigint, content text, bucket_id text, object_id uuid, metadata jsonb, duplicates jsonb
-)
-language plpgsql stable set search_path = '' as $$
-declare
-  leaders constant integer[] := case when collapse is null then array(select generate_subscripts(ids, 1))
-    else neural_search.leaders(ids) end; -- of each the place of the one that it is folded into
-  places integer[] := array(
-    select l.place from unnest(leaders) with ordinality as l (leader, place) where l.leader = l.place order by l.place
-  );
-  left_over double precision[];
-  embeddings extensions.vector[];
-begin
-  if diversity > 0 then
-    with stored as materialized (
-      select d.id, d.embedding from neural_search.documents as d where d.id = any (ids)
-    )
-    select array_agg(relevances[p.place] order by p.rank), array_agg(s.embedding order by p.rank) into left_over, embeddings
-    from unnest(places) with ordinality as p (place, rank) left join stored as s on s.id = ids[p.place];
-    places = array(
-      select places[chosen.place]
-      from unnest(neural_search.diversified(left_over, embeddings, diversity, skipped + wanted))
-        with ordinality as chosen (place, rank)
-      order by chosen.rank
-    );
-  end if;
-  places = places[skipped + 1:skipped + wanted];
-
-  return query
-  with told as materialized (
-    select d.* from neural_search.described(array(
-      select ids[l.place] from unnest(leaders) with ordinality as l (leader, place) where l.leader = any (places)
-    )) as d
-  )
-  select p.rank, t.id, t.content, t.bucket_id, t.object_id, t.metadata, (
-    select coalesce(
-      jsonb_agg(jsonb_build_object('id', c.id, 'bucket', c.bucket_id, 'name', c.content) order by l.place), '[]'
-    )
-    from unnest(leaders) with ordinality as l (leader, place) join told as c on c.id = ids[l.place]
-    where l.leader = p.place and l.place <> p.place
-  )
-  from unnest(places) with ordinality as p (place, rank) join told as t on t.id = ids[p.place]
-  order by p.rank;
-end
-$$;
-comment on function neural_search.arranged is
-  'Of these documents, the best first, so many after so many: their copies folded where these are to be, and varied by '
-  'their relevance; as callers are told of them.';
 
 
 create or replace function neural_search.check_recommendation(
@@ -5370,6 +5391,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '5d79911e2c4bad3a593a033554e0b1216c60cfaa6036077f6de57d1343d16edf', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '0e7953830486c5e541734fdfb29936cf7b1be703174fcc1dfaf61b3f9160aeed', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
