@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '5d79911e2c4bad3a593a033554e0b1216c60cfaa6036077f6de57d1343d16edf'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0e7953830486c5e541734fdfb29936cf7b1be703174fcc1dfaf61b3f9160aeed'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2b8c44ceb9193088a145d85e977b9d733ae3965e73b1c9eade82082f565863b7'
     ) then
       return;
     end if;
@@ -5390,8 +5389,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '5d79911e2c4bad3a593a033554e0b1216c60cfaa6036077f6de57d1343d16edf', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '0e7953830486c5e541734fdfb29936cf7b1be703174fcc1dfaf61b3f9160aeed', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2b8c44ceb9193088a145d85e977b9d733ae3965e73b1c9eade82082f565863b7', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
