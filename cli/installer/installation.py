@@ -18,6 +18,9 @@ OTHER_OWNER = """
     where n.nspname = 'neural_search' and not pg_has_role(n.nspowner, 'usage')
 """
 
+# Whether a trigger on storage.objects, which calls p, is ours.
+OWN_TRIGGER = "(p.pronamespace = to_regnamespace('neural_search')) is true"
+
 
 @dataclass(kw_only=True)
 class Installation:
@@ -62,6 +65,7 @@ def install(
         secret = webhook_secret or vault.read(database, vault.WEBHOOK_SECRET)
         for bucket in buckets:
             _require_bucket(database, bucket)
+        _require_free_trigger(database)
         kept_documents.set_aside(database)
     done.migrations = migrations.apply(database_url)
     with connect(database_url) as database:
@@ -115,6 +119,23 @@ def require_project(database: Database) -> None:
         raise DatabaseForbidden(
             f"neural-search was installed here by the role {owner}, and what it made is that role's. "
             f"Connect as `{owner}`."
+        )
+
+
+def _require_free_trigger(database: Database) -> None:
+    """DatabaseError where a trigger of the project's own has the name of ours, which would take its place."""
+    for function in column(
+        database,
+        f"""
+        select p.oid::regprocedure::text from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
+        where t.tgrelid = 'storage.objects'::regclass and t.tgname = 'neural_search_objects'
+          and not {OWN_TRIGGER}
+        """,
+    ):
+        raise DatabaseError(
+            f"storage.objects has a trigger neural_search_objects of your own, which calls {function}; ours "
+            "would take its place. Save its definition (pg_get_triggerdef), drop it, make it anew under "
+            "another name, and run this again."
         )
 
 

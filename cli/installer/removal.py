@@ -8,7 +8,7 @@ from psycopg import sql
 
 from cli.installer import former_record, kept_documents, migrations, releases, vault
 from cli.installer.connection import Database, column, connect
-from cli.installer.installation import require_project
+from cli.installer.installation import OWN_TRIGGER, require_project
 from shared.errors import DatabaseError
 
 # That release's policy, trigger and key on its table of documents, which was in public.
@@ -123,9 +123,9 @@ def _require_no_dependents(database: Database, data: bool) -> None:
 def _drop_triggers(database: Database) -> list[str]:
     names = column(
         database,
-        """
+        f"""
         select t.tgname::text from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-        where t.tgrelid = 'storage.objects'::regclass and p.pronamespace = to_regnamespace('neural_search')
+        where t.tgrelid = 'storage.objects'::regclass and {OWN_TRIGGER}
         """,
     )
     for name in names:

@@ -107,6 +107,22 @@ def test_an_uninstall_that_would_take_things_of_the_projects_own_along_is_refuse
     ).fetchone() == (1,)
 
 
+def test_a_trigger_of_the_projects_own_is_neither_replaced_nor_dropped(bare_database):
+    with bare_database.connect() as connection:
+        connection.execute("""
+            create function public.tell() returns trigger language plpgsql as 'begin return new; end';
+            create trigger neural_search_objects after insert on storage.objects
+              execute function public.tell()
+        """)
+        with pytest.raises(DatabaseError, match=r"calls tell\(\).*make it anew under another name"):
+            install(bare_database.url(), embed_url="http://x", webhook_secret="", buckets=[])
+        assert uninstall(bare_database.url(), data=True) == [
+            "There was nothing of neural-search in this database"
+        ]
+        triggers = "select tgfoid::regproc::text from pg_trigger where tgname = 'neural_search_objects'"
+        assert connection.execute(triggers).fetchall() == [("tell",)]
+
+
 def test_a_schedule_of_the_projects_own_outlives_an_uninstall(database, db):
     db.execute("select cron.schedule('neural-search-nightly-report', '7 3 * * *', 'select 1')")
     uninstall(database.url(), data=False)
