@@ -18,7 +18,7 @@ KICK_SECONDS = 20.0  # pg_net sends in batches, and one waits for the slowest of
 def kicks(target: Settings) -> str:
     """Asks the function for its health as the trigger calls it: from the database, with Vault's secret."""
     with connect(str(target.database_url)) as database:
-        found = dict(
+        found: dict[str, str | None] = dict(
             database.execute(
                 "select name, decrypted_secret from vault.decrypted_secrets where name = any(%s)",
                 [[EMBED_URL, WEBHOOK_SECRET]],

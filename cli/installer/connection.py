@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from functools import partial
+from typing import Any, LiteralString, cast
 
 import psycopg
-from psycopg import OperationalError, conninfo, errors
+from psycopg import OperationalError, conninfo, errors, sql
+from psycopg.abc import Params, Query, QueryNoTemplate
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable, SettingsError
-
-Database = psycopg.Connection[TupleRow]
 
 CONNECT_SECONDS = 10
 # And then the part, as it stands.
@@ -21,15 +22,53 @@ MISWRITTEN = re.compile(r"connection is bad: (invalid|definition of service)")
 LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
 
 
+class Database(psycopg.Connection[TupleRow]):
+    """A connection in autocommit mode that never waits long for a lock.
+
+    The bound is set in each transaction, and ends with it: the session of a transaction pooler is handed to
+    others, with its settings.
+    """
+
+    _is_patient = False
+
+    def execute(
+        self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool = False
+    ) -> psycopg.Cursor[TupleRow]:
+        run = partial(super().execute, cast(QueryNoTemplate, query), params, prepare=prepare, binary=binary)
+        if self._is_patient or self.info.transaction_status != TransactionStatus.IDLE:
+            return run()
+        with self.transaction():
+            return run()
+
+    @contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            super().execute(sql.SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT))
+            yield transaction
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Statements outside transactions, which wait and run as long as it takes."""
+        self._is_patient = True
+        try:
+            self.execute("set lock_timeout = 0; set statement_timeout = 0")
+            yield
+        finally:
+            if not self.closed:
+                self.execute("reset lock_timeout; reset statement_timeout")
+            self._is_patient = False
+
+
 @contextmanager
 def connect(url: str) -> Iterator[Database]:
-    """A connection in autocommit mode whose errors are translated; it never waits long for a lock."""
+    """A connection whose errors are translated."""
     try:
         # A transaction pooler can't keep prepared statements.
-        with psycopg.connect(
+        with Database.connect(
             url, autocommit=True, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
         ) as connection:
-            connection.execute("select set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
             yield connection
     except psycopg.Error as error:
         raise translate(error) from (None if error.sqlstate is None else error)

@@ -10,10 +10,10 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 
 from cli.installer import former_record, releases
-from cli.installer.connection import LOCK_TIMEOUT, Database, column, connect, translate
+from cli.installer.connection import Database, column, connect, translate
 from cli.installer.migration_file import ONE_AT_A_TIME, digest, unwrap
 from shared.errors import DatabaseError, SettingsError
 
@@ -102,7 +102,6 @@ def _apply_one(database: Database, migration: Migration, tries: int = 3) -> bool
     """False where somebody else has applied it meanwhile."""
     try:
         with database.transaction():
-            database.execute(sql.SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT))
             database.execute("set local statement_timeout = 0")  # an index may take its time
             database.execute("select pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
             if migration not in _missing(database):

@@ -13,7 +13,18 @@ BATCH = 100  # documents that get their bits in one transaction; an overwrite of
 
 def ensure(database: Database, name: str, dimensions: int, strategy: str) -> str:
     """built, rebuilt (a complete one took an incomplete one's place), kept, or none where it takes none."""
-    _wait_as_long_as_it_takes(database)
+    with database.patient():  # nobody's reads and writes wait behind a statement that builds or drops
+        return _ensure(database, name, dimensions, strategy)
+
+
+def drop_others(database: Database, name: str, strategy: str | None = None) -> list[str]:
+    """Drops the model's indexes but the one of this strategy; their names."""
+    with database.patient():
+        indexes = [_index_name(database, name, one) for one in WITH_INDEX if one != strategy]
+        return [index for index in indexes if _drop(database, index)]
+
+
+def _ensure(database: Database, name: str, dimensions: int, strategy: str) -> str:
     if strategy == "lsh":
         _divide(database, name)
     [definition] = column(
@@ -31,13 +42,6 @@ def ensure(database: Database, name: str, dimensions: int, strategy: str) -> str
         )
     )
     return "rebuilt" if leftover else "built"
-
-
-def drop_others(database: Database, name: str, strategy: str | None = None) -> list[str]:
-    """Drops the model's indexes but the one of this strategy; their names."""
-    _wait_as_long_as_it_takes(database)
-    indexes = [_index_name(database, name, one) for one in WITH_INDEX if one != strategy]
-    return [index for index in indexes if _drop(database, index)]
 
 
 def _divide(database: Database, name: str) -> None:
@@ -69,9 +73,3 @@ def _drop(database: Database, index: str) -> bool:
         sql.SQL("drop index concurrently if exists neural_search.{}").format(sql.Identifier(index))
     )
     return there == [True]
-
-
-def _wait_as_long_as_it_takes(database: Database) -> None:
-    """Building and dropping wait for older transactions, and nobody's reads and writes wait behind them."""
-    database.execute("set lock_timeout = 0")
-    database.execute("set statement_timeout = 0")

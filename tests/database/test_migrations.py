@@ -10,7 +10,7 @@ import pytest
 from psycopg.errors import Error
 from support.waiting import eventually
 
-from cli.installer import migrations, releases
+from cli.installer import connection, migrations, releases
 from cli.installer.installation import install
 from cli.installer.migration_file import digest, wrap
 from cli.installer.removal import uninstall
@@ -257,7 +257,7 @@ def test_a_migration_that_fails_is_named_and_leaves_nothing(database, folder):
 
 
 def test_a_migration_doesnt_queue_behind_a_lock_for_long(database, folder, monkeypatch):
-    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(connection, "LOCK_TIMEOUT", "100ms")
     write(folder, "29990101000000_blocked", "alter table neural_search.documents add extra integer;")
     with database.connect() as blocker, blocker.transaction():
         blocker.execute("lock table neural_search.documents")
