@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from shared.errors import without_secrets
 
+VALUE_BYTES = 8 * 1024  # of JSON, for each value: callers choose names, and other software its messages
 WELL_FORMED = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 logger = logging.getLogger("neural_search")
@@ -61,7 +62,8 @@ class JsonFormatter(logging.Formatter):
         line = {"time": when, "severity": record.levelname, "event": record.getMessage()}
         if name := request_id.get():
             line["request_id"] = name
-        return json.dumps(line | getattr(record, "fields", {}) | self._error(record), default=str)
+        line |= getattr(record, "fields", {}) | self._error(record)
+        return json.dumps({name: _bounded(value) for name, value in line.items()}, default=str)
 
     def _error(self, record: logging.LogRecord) -> dict[str, str]:
         error = record.exc_info[1] if record.exc_info else None
@@ -74,6 +76,22 @@ class JsonFormatter(logging.Formatter):
         return (
             told if expected else told | {"traceback": without_secrets(self.formatException(record.exc_info))}
         )
+
+
+def _bounded(value: Any) -> Any:
+    """`value`, or its beginning and end as text where it takes more than VALUE_BYTES."""
+    written = json.dumps(value, default=str)
+    if len(written) <= VALUE_BYTES:
+        return value
+    text = value if isinstance(value, str) else written
+    kept = VALUE_BYTES * 2 // 5
+    while len(json.dumps(_ends(text, kept))) > VALUE_BYTES:  # a character takes up to 12 bytes
+        kept //= 2
+    return _ends(text, kept)
+
+
+def _ends(text: str, kept: int) -> str:
+    return f"{text[:kept]} [… {len(text) - 2 * kept} characters left out …] {text[-kept:]}"
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import re
 
 import pytest
 
@@ -45,6 +46,39 @@ def test_a_foreseen_error_has_its_cause_without_its_tokens(capsys: pytest.Captur
         logs.write("foreseen", severity="WARNING", error=error)
     [line] = lines(capsys)
     assert line["cause"] == "OSError: http://kong.internal/a?token=…"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["n" * 240_000, "\ud83d\U0001f600\0" * 80_000, '"' * 240_000, ["id"] * 60_000, {"n" * 240_000: 1}],
+)
+def test_a_long_value_is_cut_in_the_middle_which_is_said(capsys: pytest.CaptureFixture[str], value: object):
+    logs.write("failed", name=value, count=7)
+    line = capsys.readouterr().err
+    assert len(line) < 9_000
+    told = json.loads(line)
+    assert told["count"] == 7
+    begin, left_out, end = re.split(r" \[… (\d+) characters left out …\] ", told["name"])
+    whole = value if isinstance(value, str) else json.dumps(value)
+    assert whole.startswith(begin) and whole.endswith(end) and 300 < len(begin) == len(end)
+    assert len(begin) + int(left_out) + len(end) == len(whole)
+
+
+def test_an_errors_words_are_cut_after_its_tokens_went(capsys: pytest.CaptureFixture[str]):
+    try:
+        raise ValueError("x" * 240_000 + "?token=hidden")
+    except ValueError as error:
+        logs.write("failed", severity="ERROR", error=error)
+    line = capsys.readouterr().err
+    told = json.loads(line)
+    assert len(line) < 20_000 and "hidden" not in line
+    assert told["error_message"].endswith("x?token=…") and told["traceback"].startswith("Traceback")
+
+
+@pytest.mark.parametrize("value", ["n" * 8_000, ["id"] * 1_000, None, float("inf"), 1.5])
+def test_any_other_value_is_told_whole(capsys: pytest.CaptureFixture[str], value: object):
+    logs.write("failed", name=value)
+    assert lines(capsys)[0]["name"] == value
 
 
 @pytest.mark.parametrize("told", ["a-request", "7f3c.1:2/3"])
