@@ -357,11 +357,13 @@ def test_the_database_sees_the_caller_and_only_the_caller(
     client: FlaskClient, postgrest: RpcTransport, storage: responses.RequestsMock
 ):
     headers = {"Authorization": "Bearer user", "apikey": "sb_publishable_theirs", "User-Agent": "Mozilla/5.0"}
-    client.post("/", json={"text": "red"}, headers=headers)
+    theirs = {"Origin": "http://a.test", "X-Forwarded-For": "1.2.3.4", "Cookie": "a=b", "X-Team": "red"}
+    client.post("/", json={"text": "red"}, headers=headers | theirs)
     sent = [request.headers for request in postgrest.requests] + [storage.calls[0].request.headers]
     for one in sent:
         assert (one["authorization"], one["apikey"]) == ("Bearer user", "sb_publishable_theirs")
         assert "Mozilla" not in one.get("user-agent", "")
+        assert not {name.lower() for name in theirs} & {name.lower() for name in one}
 
 
 def test_a_caller_without_any_key_is_anon(client: FlaskClient, postgrest: RpcTransport):
