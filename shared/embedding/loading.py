@@ -161,9 +161,9 @@ def _check_converter(name: str, cache: Path) -> None:
             return
     there = ", ".join(artifacts.converted(cache)) or "none"
     raise UnknownModel(
-        f"The model {name!r} isn't converted in {str(cache)!r} (there: {there}), and what converting it "
-        "takes isn't installed here. Install neural-search[torch], or build the container with this model.",
-        value=name,
+        f"A model isn't converted in {str(cache)!r} (there: {there}): {registry.described(name)}. What "
+        "converting it takes isn't installed here. Install neural-search[torch], or build the container with "
+        "this model."
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.metadata
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared import api_keys
 from shared.embedding.families import FAMILIES
 from shared.errors import UnknownModel
 
@@ -68,6 +70,10 @@ PACKAGED = {
 }
 
 DESCRIPTION, IMAGE_TOWER = "model.json", "image.onnx"  # of an exported model
+# A hub's name or a path, as people give them: a key in its place has other characters, or parts.
+LIKE_A_NAME = re.compile(
+    r"(?=.*/)[~./]*WORD(?:[/._-]WORD)*/?".replace("WORD", r"(?:[A-Za-z]{1,12}\d{0,3}|\d{1,4})")
+)
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -100,10 +106,16 @@ def check(name: str) -> None:
         return
     known = ", ".join(PACKAGED)
     raise UnknownModel(
-        f"There is no model {name!r}. Known names: {known}. Checkpoints of {', '.join(FAMILIES)} are named "
-        "as on the hub (openai/clip-vit-base-patch32) or by the path of their folder, as exported models.",
-        value=name,
+        f"There is no such model: {described(name)}. Known names: {known}. Checkpoints of "
+        f"{', '.join(FAMILIES)} are named as on the hub (openai/clip-vit-base-patch32) or by the path of "
+        "their folder, as exported models."
     )
+
+
+def described(name: str) -> str:
+    """A model's name as errors tell it; of a text unlike one, maybe a secret, its length."""
+    is_like_one = LIKE_A_NAME.fullmatch(name) or difflib.get_close_matches(name, PACKAGED)
+    return repr(name) if is_like_one else api_keys.described(name)
 
 
 def _packaged_fingerprint(model: Packaged) -> str | None:

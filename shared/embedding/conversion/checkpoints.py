@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from shared.embedding import preprocessing
+from shared.embedding import preprocessing, registry
 from shared.embedding.conversion.checkpoint_images import read_image_input
 from shared.embedding.conversion.checkpoint_texts import read_text_input
 from shared.embedding.families import FAMILIES, Family, Pooling
@@ -123,10 +123,12 @@ def _config(name: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         if Path(name).is_dir():
             raise ModelBroken(f"{name!r} has no configuration that transformers knows: {error}") from error
+        told = registry.described(name)
+        reason = str(error).splitlines()[0].replace(name, told)
         raise UnknownModel(
-            f"The checkpoint {name!r} is neither in the hub's cache here nor can it be downloaded: "
-            f"{str(error).splitlines()[0]} Check the name and the network, or give a folder's path."
-        ) from error
+            f"A checkpoint is neither in the hub's cache here nor can it be downloaded: {told}. {reason} "
+            "Check the name and the network, or give a folder's path."
+        ) from (error if told == repr(name) else None)
 
 
 def _family(name: str, model_type: str) -> Family:

@@ -232,7 +232,7 @@ def test_the_list_needs_no_project(nowhere: CommandLine):
 
 def test_an_unknown_model_isnt_added_and_the_known_ones_are_told(stack: CommandLine):
     message = stack.error("models", "add", "efficientnet-b7")
-    assert "There is no model 'efficientnet-b7'" in message and MODEL in message
+    assert "There is no such model: 'efficientnet-b7'." in message and MODEL in message
 
 
 def removed(sql: Connection, name: str) -> None:

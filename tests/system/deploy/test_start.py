@@ -58,8 +58,17 @@ def test_a_model_that_is_built_in_is_served(baked):
 def test_a_model_that_is_not_built_in_stops_the_container_with_what_it_has(baked, wanted):
     done = start(baked, EMBEDDING_MODELS=wanted)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith(f"error: The model {wanted.split(',')[-1]!r}")
-    assert "there: our-own" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: A model isn't converted in ")
+    assert (
+        f"(there: our-own): {wanted.split(',')[-1]!r}. " in done.stderr and len(done.stderr.splitlines()) == 1
+    )
+
+
+@pytest.mark.parametrize("secret", ["Zq3-x91Lm_70w.hTf2K8vP", "9fXc0/aPq44Lw-2Ztb81Nk"])
+def test_a_secret_in_the_place_of_a_model_stops_the_container_and_is_not_told(baked, secret):
+    done = start(baked, EMBEDDING_MODELS=secret)
+    assert done.returncode == 1 and "(there: our-own): a text of 22 characters." in done.stderr
+    assert secret not in done.stderr
 
 
 def test_a_model_whose_files_are_damaged_stops_the_container(baked):

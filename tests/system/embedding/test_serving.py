@@ -203,9 +203,8 @@ def test_torch_that_is_wanted_but_not_installed_is_named(child_environment: dict
 
 
 def test_an_unknown_name_lists_the_known_ones(configuration: Settings) -> None:
-    with pytest.raises(UnknownModel, match=rf"Known names: {NAME}.*clip.*siglip.*dinov2") as caught:
+    with pytest.raises(UnknownModel, match=rf"lite9'. Known names: {NAME}.*clip.*siglip.*dinov2"):
         embedding.load("efficientnet-lite9", configuration=configuration)
-    assert caught.value.value == "efficientnet-lite9"
 
 
 def test_an_error_of_the_converting_process_arrives_here(configuration: Settings, checkpoint: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_node_with_another_version_is_refused(package: str):
 
 
 def test_a_node_without_the_models_files_is_refused():
-    assert "There is no model '/nowhere/clip'" in ended(RayWorker(plan("/nowhere/clip"))).fault
+    assert "There is no such model: '/nowhere/clip'." in ended(RayWorker(plan("/nowhere/clip"))).fault
 
 
 def test_a_model_whose_sources_are_on_one_side_alone_is_no_other_version():

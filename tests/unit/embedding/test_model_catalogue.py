@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.embedding import catalogue, registry
+from shared.errors import UnknownModel
 from shared.settings import load
 
 
@@ -19,6 +20,32 @@ def test_the_packaged_models_and_those_of_the_settings_are_known_before_any_is_c
 
 def test_every_packaged_model_has_a_licence():
     assert all(model.licence for model in registry.PACKAGED.values())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("efficientnet-lite9", "eficientnet_lite0_concepts", "siglip", "google/siglip2-base-patch16-224"),
+        *("facebook/dinov2-with-registers-small", "/models/our-own", "./exports/clip_v2/", "~/clip"),
+    ],
+)
+def test_a_mistyped_name_is_told(name: str):
+    assert registry.described(name) == repr(name)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("correct-horse-battery-staple", "550e8400-e29b-41d4-a716-446655440000", "hunter2.hunter2"),
+        *("9fXc0/aPq44Lw-2Ztb81Nk", "Zq3-x91Lm_70w.hTf2K8vP", "dGhpcyBpcyBhIHNlY3JldA", "pass word/a b"),
+    ],
+)
+def test_a_text_that_may_be_a_secret_is_not_told_in_place_of_a_name(secret: str):
+    assert registry.described(secret) == f"a text of {len(secret)} characters"
+    with pytest.raises(UnknownModel) as refused:
+        registry.check(secret.replace("/", "+"))
+    assert not refused.value.problem().get("value")
+    assert secret not in f"{refused.value}" and secret.replace("/", "+") not in f"{refused.value}"
 
 
 @pytest.mark.parametrize(

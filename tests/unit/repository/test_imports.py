@@ -34,7 +34,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "shared.images": ("shared.errors",),
     "shared.images.sandbox": ("shared.errors", "shared.settings", "shared.images", "shared.runtime"),
     "shared.supabase": ("shared.errors", "shared.api_keys", "shared.settings"),
-    "shared.embedding": ("shared.errors", "shared.settings", "shared.images", "shared.runtime"),
+    "shared.embedding": (
+        "shared.errors",
+        "shared.api_keys",
+        "shared.settings",
+        "shared.images",
+        "shared.runtime",
+    ),
     "shared.indexing": ("shared.errors", "shared.images", "shared.runtime", "shared.supabase"),
     "shared.search": ("shared.errors", "shared.images", "shared.runtime", "shared.supabase"),
     "shared.http": (
