@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from local.gateway import auth, cron, functions, net, rest, storage
 from local.gateway.database import SUPERUSER, Database
+from local.gateway.local_origins import LocalOrigins
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus import handlers as tus
 from local.gateway.storage.tus.pending import Pending
@@ -84,13 +85,14 @@ def create_app(
             *functions.routes("/functions/v1", function_urls, transport),
         ],
         middleware=[
+            Middleware(LocalOrigins),
             Middleware(
                 CORSMiddleware,
                 allow_origins=["*"],
                 allow_methods=["*"],
                 allow_headers=["*"],
                 expose_headers=EXPOSED,
-            )
+            ),
         ],
         exception_handlers={OSError: _refused_by_system, Exception: _failed},
         lifespan=lifespan,

@@ -266,9 +266,31 @@ class TestDownload:
         etag = http.get(url).headers["etag"]
         assert http.get(url, headers={"if-none-match": etag}).status_code == 304
 
-    def test_html_is_not_served_as_html(self, gateway: Gateway, http: httpx.Client, bucket: str) -> None:
-        gateway.supabase().storage.from_(bucket).upload("a.html", b"<p>", {"content-type": "text/html"})
+    @pytest.mark.parametrize("mime_type", ["text/html", "TEXT/HTML; charset=utf-8"])
+    def test_html_is_not_served_as_html(
+        self, gateway: Gateway, http: httpx.Client, bucket: str, mime_type: str
+    ) -> None:
+        gateway.supabase().storage.from_(bucket).upload("a.html", b"<p>", {"content-type": mime_type})
         assert http.get(f"/storage/v1/object/{bucket}/a.html").headers["content-type"] == "text/plain"
+
+    @pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-1"}, {"if-none-match": "*"}])
+    def test_objects_run_no_script_on_the_origin_of_the_page(
+        self, gateway: Gateway, http: httpx.Client, bucket: str, headers: dict[str, str]
+    ) -> None:
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("a.svg", b"<svg/>", {"content-type": "image/svg+xml"})
+        gateway.supabase().storage.update_bucket(bucket, {"public": True})
+        for url in (
+            f"{gateway.url}/storage/v1/object/{bucket}/a.svg",
+            f"{gateway.url}/storage/v1/object/authenticated/{bucket}/a.svg",
+            f"{gateway.url}/storage/v1/object/public/{bucket}/a.svg",
+            images.create_signed_url("a.svg", 60)["signedURL"],
+        ):
+            answer = http.get(url, headers=headers)
+            assert answer.status_code in (200, 206, 304)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy and "sandbox" in policy and "scripts" not in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
 
     def test_a_public_bucket_is_open_by_its_public_path_and_a_private_one_is_not(
         self, gateway: Gateway, anonymous: httpx.Client, bucket: str, url: str
@@ -474,9 +496,9 @@ def test_what_is_not_served_says_so(http: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["error"]) == (404, "Not Found")
 
 
-def test_a_browser_from_anywhere_may_ask(anonymous: httpx.Client) -> None:
+def test_a_page_of_another_local_server_may_ask(anonymous: httpx.Client) -> None:
     asking = {
-        "origin": "https://example.com",
+        "origin": "http://localhost:5173",
         "access-control-request-method": "POST",
         "access-control-request-headers": "apikey,x-upsert",
     }

@@ -19,6 +19,13 @@ from local.gateway.storage.call import Call
 from local.gateway.storage.files import CHUNK
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
+# Objects of any type run no script and send no form: the project's page has the same origin. It is kept for
+# them, which gives a document without scripts nothing, since videos that are opened directly load from it.
+INERT = {
+    "content-security-policy": "default-src 'none'; img-src data:; media-src 'self'; "
+    "style-src 'unsafe-inline'; sandbox allow-same-origin",
+    "x-content-type-options": "nosniff",
+}
 
 
 async def download(call: Call) -> Response:
@@ -125,11 +132,11 @@ def _headers(call: Call, row: objects.Row) -> dict[str, str]:
     headers = {
         "accept-ranges": "bytes",
         "x-robots-tag": "none",
-        # HTML is never served as such: a page from here could act as the project's own.
-        "content-type": "text/plain" if "text/html" in mime_type else mime_type,
+        "content-type": "text/plain" if "text/html" in mime_type.lower() else mime_type,  # as the real server
         "etag": metadata.get("eTag") or f'"{row["version"]}"',
         "last-modified": format_datetime(row["updated_at"], usegmt=True),
         "cache-control": metadata.get("cacheControl") or "no-cache",
+        **INERT,
     }
     name = call.request.query_params.get("download")
     if name is not None:

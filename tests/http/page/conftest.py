@@ -21,6 +21,7 @@ NAMES = (
     "google-chrome",
     "google-chrome-stable",
 )
+ELSEWHERE = "elsewhere.example"  # the name of another machine
 ARGUMENTS = [
     "--no-sandbox",  # which doesn't start as root
     "--disable-gpu",
@@ -29,6 +30,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]
 HOW_TO_GET_IT = (
     "The page's tests need a browser: `apt-get install chromium-headless-shell`, or install Chrome."
