@@ -24,6 +24,7 @@ PAYLOAD = re.compile(r"(?<=[\w-]\.)[\w-]+=*(?=\.)", re.ASCII)  # of a JWT: betwe
 HARMLESS = re.compile(r"[A-Z]?[a-z]{1,11}|[A-Z]{1,12}|-?\d{1,12}|-?\d{1,6}\.\d{1,6}", re.ASCII)
 # The page tells everybody the publishable key: nothing else, a JWT secret or a password, may take its place.
 PUBLISHABLE = re.compile(r"sb_publishable_[\w-]+|[\w-]+=*\.[\w-]+=*\.[\w-]*=*", re.ASCII | re.IGNORECASE)
+VISIBLE = re.compile(r"[!-~]*")  # printable ASCII without white space
 PREFERRED = "default"  # the name that the platform gives a project's first key
 
 
@@ -57,7 +58,7 @@ def checked(key: str, role: str, name: str) -> str:
             f"{name} holds {described(key)}. Expected {KINDS[role]}…, or the legacy JWT of that role, and "
             "nothing beside it: the page tells it everybody."
         )
-    return key
+    return whole(key, name)
 
 
 def of_its_own(secret: str, name: str) -> str:
@@ -72,7 +73,7 @@ def of_its_own(secret: str, name: str) -> str:
             f"{name} holds a secret of {len(secret)} characters. Expected at least {LEAST_SECRET}, "
             "without commas. Without any, `neural-search install` makes one."
         )
-    return secret
+    return whole(secret, name)
 
 
 def _foreign(secret: str) -> str | None:
@@ -88,7 +89,22 @@ def users(token: str, name: str) -> str:
     """`token`; SettingsError where it sees everything."""
     if _role(token) == "service_role":
         raise SettingsError(f"{name} holds a key that acts as service_role. Expected a user's access token.")
-    return token
+    return whole(token, name)
+
+
+def whole(secret: str, name: str) -> str:
+    """`secret`; SettingsError where no header can hold it, as one that was copied in several lines."""
+    if not is_sendable(secret):
+        raise SettingsError(
+            f"{name} holds {described(secret)}, white space or other than ASCII among them. Expected a key, "
+            "token or secret alone, in one piece."
+        )
+    return secret
+
+
+def is_sendable(text: str) -> bool:
+    """Whether `text` can be a key or token: HTTP clients refuse others, or a part of them, in their words."""
+    return VISIBLE.fullmatch(text) is not None
 
 
 def without_secret(text: str, name: str, secrets: Collection[str] = ()) -> str:

@@ -131,11 +131,12 @@ def storage_errors(key_variable: str = "the key") -> Iterator[None]:
     import httpx
     from storage3.exceptions import StorageApiError
 
+    from shared.supabase.bounded_transport import reason
+
     try:
         yield
     except httpx.HTTPError as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise StorageUnavailable(f"Storage doesn't answer: {reason}. {UNREACHABLE}") from error
+        raise StorageUnavailable(f"Storage doesn't answer: {reason(error)}. {UNREACHABLE}") from error
     except StorageApiError as error:
         status, is_storages = str(error.status), isinstance(error.__cause__, httpx.HTTPStatusError)
         said = error.message if is_storages else f"A gateway before Storage answered {status}"

@@ -23,6 +23,12 @@ KEEP_ALIVE = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepa
 DROPPED = ("set-cookie", "content-encoding", "content-length", "transfer-encoding")
 
 
+def reason(error: httpx.HTTPError) -> str:
+    """The fault in httpx's words; of a header that can't be sent, whose value they repeat, the type alone."""
+    said = "" if isinstance(error, httpx.LocalProtocolError) else " ".join(str(error).split()).rstrip(".")
+    return said or type(error).__name__
+
+
 class Allowance:
     """The bytes and seconds left for one answer."""
 

@@ -59,8 +59,7 @@ def caller(headers: Mapping[str, str] | Headers, publishable_key: Secret) -> Ide
     A bearer token that is itself a key (`sb_…`) must equal the `apikey` header, or the gateway refuses it.
     """
     authorization, apikey = (headers.get(name, "").strip() for name in ("Authorization", "apikey"))
-    both = authorization + apikey
-    if not (both.isascii() and both.isprintable()):  # else the HTTP client would refuse it, and say its value
+    if not all(map(api_keys.is_sendable, f"{authorization} {apikey}".split(" "))):
         raise Unauthorized("The Authorization or apikey header holds characters that no key or token has.")
     token = authorization.removeprefix("Bearer ").strip()
     bearer_key = token if token.startswith("sb_") else ""

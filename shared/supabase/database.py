@@ -24,7 +24,7 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.supabase import retry_after
-from shared.supabase.bounded_transport import BoundedTransport
+from shared.supabase.bounded_transport import BoundedTransport, reason
 from shared.supabase.credentials import Identity
 
 Meanings = tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...]
@@ -135,7 +135,7 @@ def translate(error: Exception, function: str) -> NeuralSearchError:
         text = f"{function}: no answer in time. Try again later."
         return DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
     if isinstance(error, httpx.HTTPError):
-        text = f"{function}: can't reach the database's API: {error}"
+        text = f"{function}: can't reach the database's API: {reason(error)}"
         return DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
     return DatabaseError(f"{function}: {type(error).__name__}: {error}")
 

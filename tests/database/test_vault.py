@@ -12,7 +12,7 @@ from cli.installer import installation, vault
 from shared import settings
 from shared.errors import DatabaseError, NeuralSearchError, SettingsError
 
-URL, SECRET = "https://embed.test", "a secret of its own"
+URL, SECRET = "https://embed.test", "a-secret-of-its-own"
 WRONG = {
     "a key of the project": (
         vault.WEBHOOK_SECRET,
@@ -20,6 +20,7 @@ WRONG = {
         "holds a key that acts as 'service_role'",
     ),
     "a letter": (vault.WEBHOOK_SECRET, "x", "a secret of 1 characters"),
+    "a secret in two lines": (vault.WEBHOOK_SECRET, "hidden-secret\nof-two-lines", "a text of 26 characters"),
     "a secret for the address": (vault.EMBED_URL, "sb_secret_hidden", "holds a key"),
     "an address with a password": (
         vault.EMBED_URL,

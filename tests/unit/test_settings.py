@@ -322,6 +322,31 @@ def test_no_secret_key_is_taken_for_a_users_token(key: str):
         settings.load(HOSTED | {"SUPABASE_USER_TOKEN": key})
 
 
+@pytest.mark.parametrize(
+    "inside", ["\n", "\r\n", "\r", "\t", " ", "\v", "\x1b", "\xa0", "…", "😀", "\udc80", "\nX-A: 1"]
+)
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("SUPABASE_PUBLISHABLE_KEY", "sb_publishable_hidden-of-all"),
+        ("SUPABASE_ANON_KEY", token("anon")),
+        ("SUPABASE_SECRET_KEY", "sb_secret_hidden"),
+        ("SUPABASE_SERVICE_ROLE_KEY", token("service_role")),
+        ("SUPABASE_SERVICE_ROLE_KEY", "of-another-kind-hidden"),
+        ("SUPABASE_USER_TOKEN", token("authenticated")),
+        ("EMBED_WEBHOOK_SECRET", "the-new-secret-of-two,the-old-secret-hidden"),
+    ],
+)
+def test_a_key_that_was_copied_in_several_lines_or_with_anything_inside_is_refused_and_not_told(
+    name: str, secret: str, inside: str
+):
+    """HTTP clients refuse some of these, and say their value."""
+    beginning, end = secret[:-6], secret[-6:]
+    with pytest.raises(SettingsError, match=f"^{name} holds a text of .* characters") as told:
+        settings.load({"SUPABASE_URL": "http://x", name: f"{beginning}{inside}{end}"})
+    assert beginning[-10:] not in str(told.value) and end not in str(told.value)
+
+
 @pytest.mark.parametrize("password", ["hid@den", "hid/den", "h@id/d@en"])
 def test_no_part_of_a_password_is_taken_for_the_databases_host(password: str):
     """Errors and questions tell the host and the database's name."""

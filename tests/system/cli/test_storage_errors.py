@@ -68,3 +68,8 @@ def test_storages_errors_become_ours(
 def test_a_storage_that_hangs_up_is_told_in_whole_sentences() -> None:
     told = str(refused(httpx.RemoteProtocolError("Server disconnected.")))
     assert told == f"Storage doesn't answer: Server disconnected. {UNREACHABLE}"
+
+
+def test_a_header_that_cannot_be_sent_is_not_repeated() -> None:
+    told = str(refused(httpx.LocalProtocolError(r"Illegal header value b'Bearer hidden\nkey'")))
+    assert told == f"Storage doesn't answer: LocalProtocolError. {UNREACHABLE}"

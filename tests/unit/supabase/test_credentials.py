@@ -35,7 +35,7 @@ def test_a_key_as_bearer_is_sent_as_the_apikey_too():
 
 
 @pytest.mark.parametrize("header", ["Authorization", "apikey"])
-@pytest.mark.parametrize("token", ["é", "a\nb", "a\x01b", "a\tb"])
+@pytest.mark.parametrize("token", ["é", "a\nb", "a\rb", "a\x01b", "a\tb", "a\x7fb", "a\xa0b"])
 def test_what_can_be_no_token_is_unauthorized(header: str, token: str):
     with pytest.raises(Unauthorized) as refused:
         credentials.caller({header: f"Bearer {token}"}, OURS)

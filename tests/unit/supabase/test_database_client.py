@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import inspect
+import socket
 
 import httpx
 import pytest
@@ -195,6 +196,16 @@ def test_no_error_of_the_client_libraries_is_left_unmapped(foreign: type[Excepti
 def test_a_value_that_json_cannot_carry_is_our_error_too():
     with pytest.raises(DatabaseError, match="f: "):
         database(RpcTransport(f=7)).call("f", x=object())
+
+
+def test_a_header_that_httpx_refuses_is_not_repeated():
+    key = Secret("hidden\nkey")
+    with socket.create_server(("127.0.0.1", 0)) as server, http_client() as http:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        caller = Database(address, credentials.Identity(apikey=key, authorization=key), http)
+        with pytest.raises(DatabaseUnavailable, match=r"API: LocalProtocolError$") as told:
+            caller.call("f")
+    assert "hidden" not in str(told.value)
 
 
 STRANGER = credentials.caller({}, Secret("sb_publishable_ours"))
