@@ -98,6 +98,8 @@ def _pss(process: psutil.Process) -> float:
         return float(process.memory_full_info().pss) / 1e6
     except psutil.NoSuchProcess:
         return 0.0
+    except psutil.AccessDenied as error:
+        raise PermissionError("The functions hide their memory from their user. Run this as root.") from error
 
 
 def _median(values: Sequence[float]) -> float:

@@ -29,7 +29,7 @@ from shared.errors import SettingsError
 from shared.http import bodies, handlers, unreadable
 from shared.http.arriving_request import Allowance, ArrivingRequest
 from shared.http.paced_socket import SENDING_SECONDS, PacedSocket
-from shared.runtime import shutdown
+from shared.runtime import privileges, shutdown
 from shared.search.previews import AT_ONCE
 
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
@@ -267,6 +267,7 @@ def main(target: str, source: str, host: str, port: int) -> None:
         settings.load(for_callers=target == "query")
     except SettingsError as error:
         sys.exit(f"error: {error}")
+    privileges.hide()  # from decoders: the processes that this one forks start them
     app = functions_framework.create_app(target, source)  # type: ignore[no-untyped-call]
     serve(app, host, port)
 

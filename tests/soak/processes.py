@@ -98,6 +98,6 @@ def _own(pid: int) -> int:
 def _connections(root: psutil.Process) -> int:
     count = 0
     for one in _family(root):
-        with suppress(psutil.Error):
+        with suppress(psutil.NoSuchProcess):
             count += sum(found.status == psutil.CONN_ESTABLISHED for found in one.net_connections("inet"))
     return count

@@ -2,7 +2,8 @@
 and no secrets.
 
 It must stay light, since several of them run beside each server, and it must not outlive its parent: it ends
-when the connection does, and by the kernel's hand when one image keeps it too long.
+when the connection does, and by the kernel's hand when one image keeps it too long. Bytes that take it over
+find no secrets, and where the kernel has Landlock no way to other processes, programs or the network's TCP.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from PIL import Image
 from shared import images
 from shared.errors import BrokenImage, DecodingOutOfMemory, ImageError
 from shared.images.sandbox import answers, messages
+from shared.runtime import privileges
 
 # The most that a codec was seen to take: WebP's, 1.58 GB for 99 megapixels. AVIF took 0.9, the others less.
 BYTES_PER_PIXEL = 16
@@ -52,6 +54,7 @@ def main() -> None:
     limits = Limits(**json.loads(sys.argv[2]))
     _confine(limits.memory)
     _silence_codecs()
+    privileges.confine()
     Image.MAX_IMAGE_PIXELS = None  # our limit counts, and it may be higher than Pillow's
     with suppress(EOFError, ConnectionError):
         messages.send(connection, {"ready": True})
