@@ -172,6 +172,7 @@ def _convert(name: str, cache: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", f"shared.embedding.conversion.{converter}", name],
         env=settings.child_environment({"EMBEDDING_CACHE": str(cache)}),
+        stdin=subprocess.DEVNULL,  # nobody would see what it asks
         capture_output=True,
         text=True,
         check=False,

@@ -32,7 +32,9 @@ def _settings(name: str, family: Family) -> dict[str, Any]:
             own, _ = ImageProcessingMixin.get_image_processor_dict(name)
             return dict(family.images) | {key: value for key, value in own.items() if value is not None}
         # Pillow's resizing rather than torchvision's: it is ours, and it needs no torchvision.
-        processor = cast(Any, AutoImageProcessor).from_pretrained(name, backend="pil")
+        processor = cast(Any, AutoImageProcessor).from_pretrained(
+            name, backend="pil", trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelBroken(f"{name!r} has no image processor that transformers knows: {error}") from error
     return dict(processor.to_dict())

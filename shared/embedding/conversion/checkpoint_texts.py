@@ -59,7 +59,7 @@ def _length(files: dict[str, Any]) -> int | None:
 
 def _fast_tokenizer(name: str) -> Any:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, ImportError):
         tokenizer = None  # SigLIP's own needs sentencepiece; its checkpoints carry a tokenizer.json as well
     if getattr(tokenizer, "is_fast", False):

@@ -119,7 +119,7 @@ def _image_tower(model: nn.Module, family: Family, how: ImageInput) -> nn.Module
 
 def _config(name: str) -> Any:
     try:
-        return AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)  # else transformers asks
     except (OSError, ValueError, KeyError) as error:
         if Path(name).is_dir():
             raise ModelBroken(f"{name!r} has no configuration that transformers knows: {error}") from error
@@ -144,7 +144,7 @@ def _model(name: str, family: Family) -> nn.Module:
     options = {"add_pooling_layer": False} if family.has_pooler else {}
     try:
         model, found = AutoModel.from_pretrained(
-            name, output_loading_info=True, dtype=torch.float32, **options
+            name, output_loading_info=True, dtype=torch.float32, trust_remote_code=False, **options
         )
     except Exception as error:  # safetensors, pickle and transformers each have their own for a broken file
         raise ModelBroken(

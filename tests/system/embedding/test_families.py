@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -242,6 +243,37 @@ def test_a_checkpoint_without_an_image_tower_is_refused_by_name(
 def test_a_folder_that_is_no_checkpoint_is_refused(configuration: Settings, tmp_path: Path) -> None:
     with pytest.raises(ModelBroken, match="no configuration"):
         loaded(tmp_path, "torch", configuration)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("config.json", {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}),
+        (
+            "preprocessor_config.json",
+            {"image_processor_type": "Own", "auto_map": {"AutoImageProcessor": "own.Own"}},
+        ),
+        (
+            "tokenizer_config.json",
+            {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}},
+        ),
+    ],
+)
+def test_code_that_comes_with_a_checkpoint_is_never_run(
+    file: str,
+    changes: dict[str, object],
+    checkpoint: Callable[[str], Path],
+    configuration: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Transformers would ask, where nobody sees it, and take any `y` on standard input for the answer."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    folder, ran = edited(checkpoint("clip"), tmp_path / "foreign", file, **changes), tmp_path / "ran"
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    with contextlib.suppress(ModelBroken):  # where it can't do without
+        loaded(folder, "torch", configuration)
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
