@@ -240,31 +240,52 @@ def fill_the_rest(db):
         pass
 
 
-def test_hidden_images_take_no_candidate_away(database, prepared, searched):
-    query = some(1, seed=6)[0]
-    near = sorted(searched, key=lambda content: -(searched[content][0] @ query))
-    told = bits(prepared, query)
-    distance = {
-        content: sum(a != b for a, b in zip(searched[content][1], told, strict=True)) for content in near
-    }
+@pytest.fixture
+def missed(database, prepared, searched):
+    """The images that anon misses, of sure candidates, where so many of the nearest are hidden."""
     prepared.execute(
         "create policy test on storage.objects as restrictive for select using (owner_id is null)"
     )
-    for hidden in (0, 100, 300, 1000):
+
+    def missed(query, hidden):
+        near = sorted(searched, key=lambda content: -(searched[content][0] @ query))
+        told = bits(prepared, query)
+        distance = {
+            content: sum(a != b for a, b in zip(searched[content][1], told, strict=True)) for content in near
+        }
         with database.connect("supabase_admin") as platform:
             platform.execute("set session_replication_role = 'replica'")
-            hide = "update storage.objects set owner_id = 'x' where name = any (%s)"
+            hide = "update storage.objects set owner_id = case when name = any (%s) then 'x' end"
             platform.execute(hide, [near[:hidden]])
         # By so few bits many share the last place among the 400.
         last = sorted(distance[content] for content in near[hidden:])[399]
-        sure = [content for content in near[hidden:] if distance[content] < last]
         with as_role(prepared, "anon"):
             found = dict(prepared.execute(LSH, [text(query)]).fetchall())
             prepared.execute("reset role")
         assert len(found) == 5 and not found.keys() & {*near[:hidden]}, hidden
-        least = min(found.values())
-        missing = [content for content in sure if searched[content][0] @ query > least + 1e-5]
-        assert {*missing} <= found.keys(), hidden
+        wanted = {content for content in near[hidden:] if distance[content] < last}
+        nearer = {content for content in wanted if searched[content][0] @ query > min(found.values()) + 1e-5}
+        return nearer - found.keys()
+
+    return missed
+
+
+def test_hidden_images_take_no_candidate_away(database, prepared, missed):
+    for hidden in (0, 100, 300, 1000):
+        assert missed(some(1, seed=6)[0], hidden) == set(), hidden
+
+    # As in a large collection: to read all takes long, and a look comes across a small part of the index.
+    prepared.execute(f"""
+        drop index neural_search.documents_tiny_lsh_idx;
+        create index documents_tiny_lsh_idx on neural_search.documents
+          using hnsw ((lsh::bit({DIMENSIONS})) extensions.bit_hamming_ops) with (m = 2)
+          where model = '{MODEL}'
+    """)
+    with database.connect("supabase_admin") as platform:
+        platform.execute("update pg_class set reltuples = 40000 where oid = 'storage.objects'::regclass")
+    # Indexes are made by chance: by each of twelve 0 to 5 were missed, and 16 to 27 without the second look.
+    crowds = [(query, hidden) for query in some(4, seed=6) for hidden in (900, 1000)]
+    assert sum(len(missed(*crowd)) for crowd in crowds) < 12
 
 
 def test_candidates_are_of_this_model_and_fulfil_the_conditions(db):
