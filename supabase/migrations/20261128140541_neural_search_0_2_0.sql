@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2b8c44ceb9193088a145d85e977b9d733ae3965e73b1c9eade82082f565863b7'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c963db768b43ce92594971326a414220290aa4b7258db93404638bfb923b24b2'
     ) then
       return;
     end if;
@@ -3395,8 +3395,9 @@ begin
           coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
         into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
     end if;
-    -- Where words are common, the nearest may have them.
-    looked = case when common = '{}' then depth else 4 * depth end;
+    -- Where words are common, the nearest may have them. Looked for beside rare ones, too: else a search's results would
+    -- tell which words are common among hidden documents.
+    looked = depth + case when search.lexemes <> '{}' then least(3 * depth, 100) else 0 end;
     found = neural_search.nearest(search, looked);
     beyond = (neural_search.last_one(found, looked, search.floor)).similarity;
     found = found || all_named;
@@ -3959,19 +3960,20 @@ comment on policy "As the policy on documents says" on neural_search.words is
 
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
--- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too, and so
--- does how long a search takes; its results don't. Of a policy the planner expects that half of the rows pass it.
+-- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too: so each
+-- is measured by itself. Measured together, hidden documents with one word would change what is found by another, which
+-- the caller could choose so that a few tip the scales. Of a policy the planner expects that half of the rows pass it.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$
-  select e.lexeme, sum(e.rows) over (order by e.rows, e.lexeme) > sqrt(neural_search.expected_objects() * depth) / 2
+  select e.lexeme, e.rows > sqrt(neural_search.expected_objects() * depth) / (2 * cardinality(lexemes))
   from unnest(lexemes) as l (lexeme) cross join lateral (
     select l.lexeme, neural_search.expected_rows(format('neural_search.words as w where w.lexeme = %L', l.lexeme)) as rows
   ) as e
   order by e.rows, e.lexeme
 $$;
 comment on function neural_search.rarest_first is
-  'Lexemes by how many documents the planner expects to have them, and where those become too many to read them all.';
+  'Lexemes by how many documents the planner expects to have them, and which have too many to read them all.';
 
 
 create or replace function neural_search.nearest_with_words(
@@ -5389,7 +5391,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '2b8c44ceb9193088a145d85e977b9d733ae3965e73b1c9eade82082f565863b7', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c963db768b43ce92594971326a414220290aa4b7258db93404638bfb923b24b2', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -444,8 +444,9 @@ begin
           coalesce(array_agg(r.lexeme) filter (where r.is_common), '{}')
         into rare, common from neural_search.rarest_first(search.lexemes, depth) as r;
     end if;
-    -- Where words are common, the nearest may have them.
-    looked = case when common = '{}' then depth else 4 * depth end;
+    -- Where words are common, the nearest may have them. Looked for beside rare ones, too: else a search's results would
+    -- tell which words are common among hidden documents.
+    looked = depth + case when search.lexemes <> '{}' then least(3 * depth, 100) else 0 end;
     found = neural_search.nearest(search, looked);
     beyond = (neural_search.last_one(found, looked, search.floor)).similarity;
     found = found || all_named;

@@ -183,19 +183,20 @@ comment on policy "As the policy on documents says" on neural_search.words is
 
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
--- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too, and so
--- does how long a search takes; its results don't. Of a policy the planner expects that half of the rows pass it.
+-- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too: so each
+-- is measured by itself. Measured together, hidden documents with one word would change what is found by another, which
+-- the caller could choose so that a few tip the scales. Of a policy the planner expects that half of the rows pass it.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$
-  select e.lexeme, sum(e.rows) over (order by e.rows, e.lexeme) > sqrt(neural_search.expected_objects() * depth) / 2
+  select e.lexeme, e.rows > sqrt(neural_search.expected_objects() * depth) / (2 * cardinality(lexemes))
   from unnest(lexemes) as l (lexeme) cross join lateral (
     select l.lexeme, neural_search.expected_rows(format('neural_search.words as w where w.lexeme = %L', l.lexeme)) as rows
   ) as e
   order by e.rows, e.lexeme
 $$;
 comment on function neural_search.rarest_first is
-  'Lexemes by how many documents the planner expects to have them, and where those become too many to read them all.';
+  'Lexemes by how many documents the planner expects to have them, and which have too many to read them all.';
 
 
 create or replace function neural_search.nearest_with_words(

@@ -467,6 +467,35 @@ def test_policies_are_asked_about_few_of_the_documents_with_a_common_word(crowd)
     assert scans < 500 and calls == 0
 
 
+def test_a_word_is_common_or_rare_whatever_the_others_are(crowd):
+    """A caller could choose a word so common that a few hidden documents with another tip the scales."""
+    with crowd.connect("supabase_admin") as connection:
+        rows = connection.execute("""
+            select bool_or(r.is_common) as here, bool_and(r.is_common) as there
+            from generate_series(1, 8000, 8) as depth
+            cross join unnest(array['rare', 'nonsense', 'blue']) as other
+            cross join lateral neural_search.rarest_first(array['old', other], depth) as r
+            where r.lexeme = 'old' group by depth order by depth
+        """).fetchall()
+    assert {common for row in rows for common in row} == {True, False}
+    assert all(here == there for here, there in rows)
+
+
+def test_the_nearest_are_looked_for_as_far_beside_rare_words_as_beside_common_ones(crowd):
+    """Whether a word is common among hidden documents would show in the results of an approximate index."""
+    lines: list[str | None] = []
+    with crowd.connect("supabase_admin") as connection:
+        connection.execute("set neural_search.explain = 'on'")
+        connection.execute("set client_min_messages = 'log'")
+        connection.add_notice_handler(lambda notice: lines.append(notice.message_primary))
+        first = []
+        for text in ("nonsense", "rare", "red", "rare red"):
+            lines.clear()
+            crowd_search(connection, text, match_count=10)
+            first.append(next(line for line in lines if line and "looked for" in line))
+    assert len(set(first)) == 1 and "by the way of hnsw" in first[0]
+
+
 @pytest.mark.parametrize("pair", [("red blue green yellow",) * 2, ("red blue", "green yellow")])
 def test_many_equal_pictures_with_the_same_words_take_few_looks(cluster, template, pair):
     """No more than for different ones but for each time that the search goes deeper.
