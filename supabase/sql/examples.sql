@@ -1,18 +1,30 @@
 -- Examples: images and vectors that a caller likes or doesn't.
 -- Callers: recommend_documents, as the caller.
 
+create or replace function neural_search.check_keys(example jsonb, name text) returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+  others constant jsonb := case jsonb_typeof(example) when 'object' then example - array['id', 'embedding', 'kind', 'weight'] end;
+begin
+  perform neural_search.check_that(
+    others = '{}',
+    format('%s has a key %s, expected id or embedding, kind, weight.', name,
+      to_jsonb(left((select min(key) from jsonb_object_keys(others) as key), 100))),
+    'Leave it out.'
+  );
+end
+$$;
+comment on function neural_search.check_keys is 'Raises, with the remedy, for an example with a key that there isn''t.';
+
+
 create or replace function neural_search.check_example(example jsonb, name text) returns void
 language plpgsql immutable set search_path = '' as $$
 declare
-  keys constant text[] := array['id', 'embedding', 'kind', 'weight'];
   wrong constant text[] := case
     when jsonb_typeof(example) is distinct from 'object' or (example ? 'id') = (example ? 'embedding') then array[
       format('%s is %s, expected an object with either id or embedding.',
         name, left(coalesce(example::text, 'null'), 100)),
       'Write {"id": 7} or {"embedding": [0.1, …], "weight": 2}.']
-    when example - keys <> '{}' then array[
-      format('%s has a key %s, expected id or embedding, kind, weight.', name,
-        to_jsonb(left((select min(key) from jsonb_object_keys(example - keys) as key), 100))), 'Leave it out.']
     when jsonb_typeof(example -> 'weight') <> 'number'
       or (example ->> 'weight')::numeric not between 0.001 and 1000 -- of less, single precision may keep nothing
       then array[
@@ -21,7 +33,8 @@ declare
     when example -> 'kind' not in ('"image"', '"text"') then array[
       format('%s.kind is %s, expected image or text.', name, left(example ->> 'kind', 100)),
       'Say what the embedding was made from, or leave it out.']
-    when jsonb_typeof(example -> 'embedding') not in ('array', 'string') then array[
+    when jsonb_typeof(example -> 'embedding') not in ('array', 'string')
+      or example @? 'strict $.embedding ? (@.type() == "array" && exists (@[*] ? (@.type() != "number")))' then array[
       format('%s.embedding is %s, expected a list of numbers.', name, left((example -> 'embedding')::text, 100)),
       'Write {"embedding": [0.1, …]}.']
     when jsonb_typeof(example -> 'id') <> 'number'
@@ -80,21 +93,24 @@ declare
   dimensions constant integer := (select m.dimensions from neural_search.searchable_model(model) as m);
   example neural_search.example;
 begin
-  perform neural_search.check_that(
-    jsonb_array_length(e.value -> 'embedding') = dimensions,
-    format('%s[%s].embedding has %s dimensions, the model %L has %s.',
-      name, e.ordinality - 1, jsonb_array_length(e.value -> 'embedding'), model, dimensions),
-    'Embed it with the model that is named here.'
-  )
+  -- One example after another, and of each its keys before its numbers, so that the first wrong one ends the work. A look at
+  -- all numbers of all at once would take a hundred times as much memory as they do; those of six bytes may be long as text.
+  perform
+    neural_search.check_keys(e.value, l.name),
+    neural_search.check_that(
+      l.given = dimensions,
+      format('%s.embedding has %s dimensions, the model %L has %s.', l.name, l.given, model, dimensions),
+      'Embed it with the model that is named here.'
+    ),
+    neural_search.check_json(
+      l.name, e.value, 1000 + case when e.value -> 'embedding' is not null then 64 * dimensions else 0 end
+    ),
+    neural_search.check_example(e.value, l.name)
   from jsonb_array_elements(examples) with ordinality as e
-  where case jsonb_typeof(e.value) when 'object' then jsonb_typeof(e.value -> 'embedding') = 'array' end;
-  -- One after another, since a look at all numbers of a single one takes a hundred times as much memory as they do.
-  perform neural_search.check_json( -- numbers of six bytes may be long as text
-    format('%s[%s]', name, e.ordinality - 1), e.value, 1000 + 64 * dimensions
-  )
-  from jsonb_array_elements(examples) with ordinality as e;
-  perform neural_search.check_example(e.value, format('%s[%s]', name, e.ordinality - 1))
-  from jsonb_array_elements(examples) with ordinality as e;
+  cross join lateral (
+    select format('%s[%s]', read_examples.name, e.ordinality - 1) as name,
+      case jsonb_typeof(e.value -> 'embedding') when 'array' then jsonb_array_length(e.value -> 'embedding') end as given
+  ) as l;
   for example in
     select e.ordinality - 1, (e.value ->> 'id')::bigint, coalesce((e.value ->> 'weight')::double precision, 1),
       case when e.value ? 'id' then 'image' else e.value ->> 'kind' end,

@@ -44,7 +44,7 @@ declare
     expected_objects, crowded, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
     find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
-    are_duplicates, last_document_id, check_example, read_vector,
+    are_duplicates, last_document_id, check_keys, check_example, read_vector,
     check_list, read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
     is_confident, find_by_average, search_directions, list_around, best_scored, listed_ids, best_by_lists,
     most_listed, find_by_best_score, leaders, diversified, arranged,

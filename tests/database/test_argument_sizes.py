@@ -9,7 +9,7 @@ import psutil
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from support.databases import Connection, as_role, vector
+from support.databases import DIMENSIONS, Connection, as_role, vector
 from support.process_use import Use, measured
 
 SIZE = 10_000_000  # bytes
@@ -98,3 +98,33 @@ def test_an_embedding_that_is_none_isnt_told_back(db, embedding):
     with pytest.raises(psycopg.errors.InvalidParameterValue) as raised:
         db.execute("select from public.recommend_documents(%s)", [Jsonb([{"embedding": embedding}])])
     assert len(raised.value.diag.message_primary) < MOST_TOLD
+
+
+ZEROS = "(select jsonb_agg(jsonb '0.0') from generate_series(1, 7000))"
+NESTED = f"(select jsonb_agg(jsonb_build_array(0, 0, 0, 0)) from generate_series(1, {DIMENSIONS}))"
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        f"jsonb_build_object('id', 1, 'x', {ZEROS})",
+        f"jsonb_build_object('id', {ZEROS})",
+        f"jsonb_build_object('embedding', {NESTED})",
+        f"jsonb_build_object('embedding', 'words', 'weight', {ZEROS})",
+        f"jsonb_build_array('embedding', {ZEROS})",
+        ZEROS,
+    ],
+)
+def test_the_first_wrong_example_ends_the_work_on_all(database, example):
+    likes = f"(select jsonb_agg({example}) from generate_series(1, 100))"
+    with database.connect() as connection:
+        backend = psutil.Process(connection.info.backend_pid)
+        call(connection, "public.recommend_documents", {"likes": NEEDED["likes"]})
+        with measured(backend, Use()) as taking:
+            connection.execute(
+                f"select pg_column_size(v) from (select {likes} as v offset 0) as given".encode()
+            )
+        with measured(backend, Use()) as calling:
+            told = call(connection, "public.recommend_documents", {"likes": likes})
+    assert re.match(r"(The JSON in )?likes\[0\]", told) and len(told) < MOST_TOLD, told
+    assert calling.cpu_seconds - taking.cpu_seconds < MOST_SECONDS

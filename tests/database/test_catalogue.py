@@ -59,6 +59,7 @@ HELPERS = {
     "neural_search.check_failure",
     "neural_search.check_filter",
     "neural_search.check_json",
+    "neural_search.check_keys",
     "neural_search.check_list",
     "neural_search.check_names",
     "neural_search.check_page",
