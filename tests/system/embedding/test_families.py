@@ -253,10 +253,6 @@ def test_a_folder_that_is_no_checkpoint_is_refused(configuration: Settings, tmp_
             "preprocessor_config.json",
             {"image_processor_type": "Own", "auto_map": {"AutoImageProcessor": "own.Own"}},
         ),
-        (
-            "tokenizer_config.json",
-            {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}},
-        ),
     ],
 )
 def test_code_that_comes_with_a_checkpoint_is_never_run(
