@@ -21,6 +21,7 @@ from local.gateway.identity import KeyRefused, bearer_of, token_of
 from local.keys import Keys
 
 LIFETIME = 3600  # seconds of an access token
+MAX_BODY = 64 * 1024  # bytes: an address and a password
 JWKS_SECONDS = 600  # that the platform's edge keeps them
 Handler = Callable[[Connection, Request, Keys], Awaitable[Response]]
 
@@ -51,10 +52,13 @@ def routes(prefix: str, database: Database, keys: Keys) -> list[Route]:
         return JSONResponse({"keys": keys.jwks}, headers=headers)
 
     return [
-        Route(f"{prefix}/.well-known/jwks.json", jwks, methods=["GET"]),
-        Route(f"{prefix}/token", endpoint(token), methods=["POST"]),
-        Route(f"{prefix}/user", endpoint(user), methods=["GET"]),
-        Route(f"{prefix}/logout", endpoint(logout), methods=["POST"]),
+        Route(prefix + path, handler, methods=[method], max_body_size=MAX_BODY)
+        for path, handler, method in (
+            ("/.well-known/jwks.json", jwks, "GET"),
+            ("/token", endpoint(token), "POST"),
+            ("/user", endpoint(user), "GET"),
+            ("/logout", endpoint(logout), "POST"),
+        )
     ]
 
 

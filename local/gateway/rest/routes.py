@@ -22,6 +22,7 @@ from local.keys import Keys
 JSON = "application/json; charset=utf-8"
 LEEWAY = 30  # seconds of clock difference that PostgREST forgives
 SEARCH_PATH = "public, extensions"
+MAX_BODY = 4 * 1024 * 1024  # bytes, as docs/security.md advises for a gateway before PostgREST
 Handler = Callable[[Connection, Request, Caller], Awaitable[Response]]
 
 
@@ -42,10 +43,13 @@ def routes(prefix: str, database: Database, keys: Keys) -> list[Route]:
         return answer
 
     return [
-        Route(f"{prefix}/rpc/{{function}}", endpoint(call), methods=["GET", "HEAD", "POST"]),
-        Route(f"{prefix}/{{table}}", endpoint(read), methods=["GET", "HEAD"]),
-        Route(f"{prefix}/{{table}}", endpoint(write), methods=["POST", "PATCH", "DELETE"]),
-        Route(f"{prefix}/{{rest:path}}", _no_route, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        Route(prefix + path, handler, methods=methods, max_body_size=MAX_BODY)
+        for path, handler, methods in (
+            ("/rpc/{function}", endpoint(call), ["GET", "HEAD", "POST"]),
+            ("/{table}", endpoint(read), ["GET", "HEAD"]),
+            ("/{table}", endpoint(write), ["POST", "PATCH", "DELETE"]),
+            ("/{rest:path}", _no_route, ["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        )
     ]
 
 

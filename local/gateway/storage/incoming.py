@@ -16,7 +16,8 @@ from starlette.requests import Request
 
 from local.gateway.storage import faults
 
-MAX_FIELD = 1024 * 1024  # of a form field, user metadata among them
+MAX_FIELDS = 1024 * 1024  # bytes of all fields of a form, user metadata among them
+PART = 100  # and of one, at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class _Form:
         self._stream = request.stream()
         self._part = _Part()
         self._file_seen = self._file_complete = False
+        self._held = 0
         self._pieces: deque[bytes] = deque()
         try:
             self._parser = MultipartParser(boundary, self._callbacks())
@@ -135,6 +137,12 @@ class _Form:
 
     def _begin(self) -> None:
         self._part = _Part()
+        self._hold(PART)
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > MAX_FIELDS:
+            raise faults.too_large("user_metadata" if "etadata" in self._part.name else "field")
 
     def _header_end(self) -> None:
         part = self._part
@@ -156,9 +164,8 @@ class _Form:
         if part.is_file:
             self._pieces.append(bytes(data[start:end]))
             return
+        self._hold(end - start)
         part.data.extend(data[start:end])
-        if len(part.data) > MAX_FIELD:
-            raise faults.too_large("user_metadata" if "etadata" in part.name else "field")
 
     def _end(self) -> None:
         if self._part.is_file:

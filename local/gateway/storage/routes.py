@@ -31,6 +31,8 @@ from local.keys import Keys
 
 Handler = Callable[[Call], Awaitable[Response]]
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+MAX_BODY = 1024 * 1024  # bytes of JSON, as the real server's framework has it
+STREAMED = (uploads.upload, uploads.overwrite, uploads.upload_signed, tus.create, tus.patch)
 KNOWN, ANYONE, NOBODY = "a valid token", "a valid token, or else anon", "nobody: the URL itself says enough"
 
 # Method, path, operation, who, handler. The first that matches answers.
@@ -129,7 +131,12 @@ def routes(prefix: str, database: Database, files: Files, pending: Pending, keys
         return answer
 
     return [
-        Route(prefix + path, endpoint(operation, who, handler), methods=[method])
+        Route(
+            prefix + path,
+            endpoint(operation, who, handler),
+            methods=[method],
+            max_body_size=None if handler in STREAMED else MAX_BODY,
+        )
         for method, path, operation, who, handler in TABLE
     ] + [Route(prefix + "/{rest:path}", _no_route, methods=METHODS)]
 
