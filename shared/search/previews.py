@@ -10,18 +10,20 @@ from io import BytesIO
 
 from PIL import Image
 
-from shared.errors import InvalidQuery
+from shared.errors import ImageError, InvalidQuery
 from shared.images import Decode
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.supabase.storage import Storage, climbs
 
 AT_ONCE, RUNNING = 24, 2  # requests here, a page of tiles: a browser may ask for them all at once
 CACHE_BYTES = 16 * 1024 * 1024  # some 1000 tiles
+FAILURE_BYTES = 1024  # as which one counts among them
 QUALITIES = (75, 50, 25)
 SMALLER = 0.7  # of both sides, where not even the lowest quality is enough
 
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
 Key = tuple[str, str, str]  # bucket, name, size
+Preview = bytes | ImageError  # or why there is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,15 @@ class Previews:
                 wanted.bucket, wanted.name, token=wanted.token, max_bytes=self._max_bytes, known=etag
             )
             if found is None:  # Storage has taken the token, and has no other version
+                if isinstance(kept, ImageError):
+                    raise _bare(kept)
                 return kept
-            made = self._drawn(found.data, SIZES[wanted.size])
+            try:
+                made = self._drawn(found.data, SIZES[wanted.size])
+            except ImageError as error:
+                if error.outcome != "retry":
+                    self._cache.put(wanted.key, found.etag, _bare(error))
+                raise
             self._cache.put(wanted.key, found.etag, made)
             return made
 
@@ -96,15 +105,15 @@ class Previews:
 
 
 class Cache:
-    """The latest previews with their objects' ETags, up to so many bytes together."""
+    """The latest previews and failures with their objects' ETags, up to so many bytes together."""
 
     def __init__(self, most: int):
         self._most = most
         self._bytes = 0
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Key, tuple[str, bytes]] = OrderedDict()
+        self._kept: OrderedDict[Key, tuple[str, Preview]] = OrderedDict()
 
-    def get(self, key: Key) -> tuple[str, bytes]:
+    def get(self, key: Key) -> tuple[str, Preview]:
         """ETag and preview; both empty where there is none."""
         with self._lock:
             if key not in self._kept:
@@ -112,16 +121,25 @@ class Cache:
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    def put(self, key: Key, etag: str, preview: bytes) -> None:
+    def put(self, key: Key, etag: str, preview: Preview) -> None:
         """Keeps it, where there is an ETag to know its version by."""
         with self._lock:
-            self._bytes -= len(self._kept.pop(key, ("", b""))[1])
+            self._bytes -= _size(self._kept.pop(key, ("", b""))[1])
             if etag:
                 self._kept[key] = etag, preview
-                self._bytes += len(preview)
+                self._bytes += _size(preview)
             while self._bytes > self._most:
                 _, (_, dropped) = self._kept.popitem(last=False)
-                self._bytes -= len(dropped)
+                self._bytes -= _size(dropped)
+
+
+def _size(preview: Preview) -> int:
+    return FAILURE_BYTES if isinstance(preview, ImageError) else len(preview)
+
+
+def _bare(error: ImageError) -> ImageError:
+    """The same error without its cause and traceback, which hold the file."""
+    return type(error)(str(error), value=error.value, told=error.told)
 
 
 def webp(picture: Image.Image, size: Size) -> bytes:

@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
+from shared.errors import BrokenImage, DecoderCrashed
 from shared.images import DecodedImage
 from shared.images.sandbox.budget import Budget
 from shared.runtime.limiter import ConcurrencyLimiter
@@ -182,15 +183,42 @@ def bomb() -> bytes:
         (b"<svg/>", (422, "not-an-image")),
         (b"", (422, "empty-image")),
         (bomb(), (422, "too-many-pixels")),
-        (b"x" * 200_001, (413, "image-too-large")),
     ],
-    ids=["no image", "nothing", "a bomb", "too many bytes"],
+    ids=["no image", "nothing", "a bomb"],
 )
-def test_what_is_no_honest_image_is_refused_and_not_kept(
+def test_no_honest_image_is_refused_and_decoded_once_a_version(
     client: FlaskClient, storage: responses.RequestsMock, data: bytes, expected: tuple[int, str]
 ):
     storage.get(SIGNED, data, headers={"ETag": '"one"'})
-    assert [refused(ask(client)) for _ in range(2)] == [expected] * 2
+    first = ask(client)
+    decoders = client.application.extensions["decoders"]
+    client.application.extensions["decoders"] = None  # decoding once more would fail
+    storage.replace("GET", SIGNED, status=304)
+    for _ in range(2):
+        again = ask(client, token="another")
+        assert (refused(again), again.json) == (expected, first.json)
+    assert storage.calls[2].request.headers["If-None-Match"] == '"one"'
+    client.application.extensions["decoders"] = decoders
+    storage.replace("GET", SIGNED, RED, headers={"ETag": '"two"'})
+    assert ask(client).status_code == 200
+
+
+def test_an_object_with_too_many_bytes_is_refused(client: FlaskClient, storage: responses.RequestsMock):
+    storage.get(SIGNED, b"x" * 200_001, headers={"ETag": '"one"'})
+    assert refused(ask(client)) == (413, "image-too-large")
+
+
+def test_an_image_that_kills_its_decoder_is_tried_again(client: FlaskClient, storage: responses.RequestsMock):
+    class Dying:
+        def decode(self, data: bytes, *, min_side: int | None, budget: Budget) -> DecodedImage:
+            raise DecoderCrashed()
+
+    decoders = client.application.extensions["decoders"]
+    client.application.extensions["decoders"] = Dying()
+    storage.get(SIGNED, RED, headers={"ETag": '"one"'})
+    assert refused(ask(client)) == (422, "decoder-crashed")
+    client.application.extensions["decoders"] = decoders
+    assert ask(client).status_code == 200
     assert "If-None-Match" not in storage.calls[1].request.headers
 
 
@@ -223,6 +251,14 @@ def test_the_cache_forgets_what_was_asked_for_longest_ago():
     cache.put(("images", "d", "tile"), "", bytes(40))  # without an ETag there is no telling its version
     kept = [name for name in "abcd" if cache.get(("images", name, "tile"))[0]]
     assert kept == ["b", "c"]
+
+
+def test_the_cache_keeps_few_failures_too():
+    cache = Cache(10_000)
+    for number in range(100):
+        cache.put(("images", str(number), "tile"), "etag", BrokenImage())
+    kept = [number for number in range(100) if cache.get(("images", str(number), "tile"))[0]]
+    assert kept == [*range(91, 100)]
 
 
 def test_previews_and_searches_have_places_of_their_own(
