@@ -87,6 +87,6 @@ def test_compose_publishes_query_behind_a_proxy_that_buffers_requests():
     published = [name for name, service in services["services"].items() if "ports" in service]
     assert published == ["proxy"]
     proxy = services["configs"]["proxy"]["content"]
-    assert "proxy_request_buffering on" in proxy and "proxy_pass http://query:8080" in proxy
+    assert "proxy_request_buffering on" in proxy and "set $$query query:8080" in proxy
     [most] = re.findall(r"client_max_body_size (\d+)m", proxy)
     assert int(most) * 1024**2 > int(DEFAULTS["max_image_bytes"]) * 4 / 3 + json_body.MAX_BYTES

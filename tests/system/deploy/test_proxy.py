@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import select
 import socket
+import struct
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -31,11 +34,42 @@ HTTP = """http {{
 """
 
 
-def placed(settings: str, folder: Path, port: int, query: str) -> str:
+class Names:
+    """A name server like Docker's, which tells one address for every name."""
+
+    def __init__(self) -> None:
+        self.address = "127.0.0.1"
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.at = "{}:{}".format(*self._socket.getsockname())
+
+    def __enter__(self) -> Names:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                question, client = self._socket.recvfrom(512)
+                self._socket.sendto(self._answer(question), client)
+
+    def _answer(self, question: bytes) -> bytes:
+        """RFC 1035: the question with one record, or for others than A without."""
+        is_a = question[-4:] == b"\0\1\0\1"
+        head = question[:2] + b"\x81\x80\0\1" + (b"\0\1" if is_a else b"\0\0") + b"\0\0\0\0"
+        record = b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", 600, 4) + socket.inet_aton(self.address)
+        return head + question[12:] + (record if is_a else b"")
+
+
+def placed(settings: str, folder: Path, port: int, query: str, names: str) -> str:
     """The settings, with addresses and files of this machine."""
     for theirs, ours in (
         ("listen 8080", f"listen 127.0.0.1:{port}"),
-        ("http://query:8080", query),
+        ("query:8080", query),
+        ("127.0.0.11 valid=5s", f"{names} valid=1s"),
         ("/run/query.sock", f"{folder}/socket"),
         ("/dev/stdout", f"{folder}/requests"),
         ("error_log stderr", f"error_log {folder}/errors"),
@@ -53,7 +87,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def port(folder: Path) -> Iterator[int]:
+def names() -> Iterator[Names]:
+    with Names() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def port(folder: Path, names: Names) -> Iterator[int]:
     how = "These tests need nginx with its module stream: `apt-get install nginx-light libnginx-mod-stream`."
     nginx, mine = need("nginx", how), free_port()
     about = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=True).stderr
@@ -61,7 +101,9 @@ def port(folder: Path) -> Iterator[int]:
         unavailable(how)
     with Echo() as query:
         file = folder / "nginx.conf"
-        file.write_text(placed(SETTINGS, folder, mine, query.url))
+        file.write_text(
+            placed(SETTINGS, folder, mine, query.url.replace("http://127.0.0.1", "query"), names.at)
+        )
         with http_servers.process([nginx, "-c", str(file)], {}, f"http://127.0.0.1:{mine}/live"):
             yield mine
 
@@ -145,3 +187,24 @@ def test_no_token_is_logged(port: int, folder: Path):
     logged = (folder / "requests").read_text()
     assert '"GET /preview" 200' in logged and '"GET /preview" 429' in logged
     assert "eyJsecret" not in logged + (folder / "errors").read_text()
+
+
+def test_query_is_found_where_it_is_now(port: int, names: Names):
+    """Made anew, it has another address, and maybe another container has its old one."""
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.13")) as client:
+
+        def answers(status: int) -> bool:
+            time.sleep(0.2)  # below the limit of requests
+            return client.get(f"http://127.0.0.1:{port}/live").status_code == status
+
+        assert answers(200)
+        names.address = "127.0.0.2"  # where nobody is
+        eventually(lambda: answers(502))
+        names.address = "127.0.0.1"
+        eventually(lambda: answers(200))
+
+
+def test_addresses_reach_query_as_they_were_sent(port: int):
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.14")) as client:
+        told = client.get(f"http://127.0.0.1:{port}/live/%2Fa%20b?c=%2F&d").json()
+    assert told["path"] == "/live/%2Fa%20b?c=%2F&d"
