@@ -144,6 +144,9 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     code = str(error.code or _status.get())
     meanings = STATUSES if len(code) == 3 else MEANINGS
     kind = next((kind for beginnings, kind in meanings if code.startswith(beginnings)), DatabaseError)
+    # So PostgREST says that a connection of its pool turned out broken: its other errors have words.
+    if code == "400" and not error.message:
+        kind = DatabaseUnavailable
     text = f"{function}: {(error.message or 'no message').removesuffix('.')} ({code})"
     if kind is Unauthorized:
         text += ". Send a valid key or token"
@@ -176,7 +179,8 @@ REFUSED = "The database doesn't take these values. Compare them with /openapi.js
 MEANINGS: Meanings = (
     (("PGRST301", "PGRST302", "PGRST303"), Unauthorized),  # the token is expired, forged or malformed
     (("42501",), DatabaseForbidden),
-    (("PGRST202",), DatabaseOutdated),
+    # PostgREST's own, and Postgres's: PostgREST learns of an upgrade a moment later.
+    (("PGRST202", "42883", "42P01", "42703"), DatabaseOutdated),
     (
         ("PGRST00", "08", "40", "53", "55P03", "57", "58", "25006"),
         DatabaseUnavailable,

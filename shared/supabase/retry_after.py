@@ -14,7 +14,7 @@ def seconds(header: str | None) -> int:
     text = (header or "").strip()
     try:
         if text.isdecimal():
-            return _bounded(int(text))
+            return _bounded(int(text) or DEFAULT)  # PostgREST says 0 for as long as its database is away
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # more digits than a number may have, or no date at all
         return DEFAULT

@@ -206,7 +206,8 @@ def test_trouble_of_the_database_ends_the_search_in_our_own_words(connection, co
             as_role(connection, "authenticated", {"sub": ME}),
         ):
             connection.execute(f"select from public.{call}", [QUERY])
-        assert caught.value.sqlstate == code
+        # Class 40 would have PostgREST try again for ever.
+        assert caught.value.sqlstate == ("53000" if code.startswith("40") else code)
         assert "secret" not in str(caught.value) + str(caught.value.diag.message_detail)
 
 

@@ -40,9 +40,11 @@ def refused(code: str) -> dict[str, str | None]:
 
 # Nothing was done, and we are told so, or nothing at all.
 UNDONE: dict[str, Fault] = {
+    "400 of a broken connection": status(400, refused("") | {"message": ""}),
     "401": status(401, refused("PGRST301")),
     "401 of a gateway": status(401, {"message": "Invalid API key"}),
     "403": status(403, refused("42501")),
+    "404 during an upgrade": status(404, refused("42883")),
     "429": status(429, {"message": "slow down"}, Retry_After="7"),
     "500": status(500, refused("57014")),
     "500 of a gateway": status(500, HTML),

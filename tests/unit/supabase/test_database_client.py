@@ -89,6 +89,10 @@ def test_a_packed_answer_is_read():
     assert call(httpx.Response(200, headers=headers, stream=httpx.ByteStream(gzip.compress(b"7")))) == 7
 
 
+# PostgREST 14, where a connection of its pool turns out broken.
+BROKEN = {"code": "", "message": "", "details": None, "hint": None}
+
+
 def refusal(code: str | None, status: int = 400) -> httpx.Response:
     return httpx.Response(status, json={"code": code, "message": "why", "details": None, "hint": None})
 
@@ -101,6 +105,9 @@ def refusal(code: str | None, status: int = 400) -> httpx.Response:
         ("PGRST303", Unauthorized),
         ("42501", DatabaseForbidden),
         ("PGRST202", DatabaseOutdated),
+        ("42883", DatabaseOutdated),
+        ("42P01", DatabaseOutdated),
+        ("42703", DatabaseOutdated),
         ("PGRST000", DatabaseUnavailable),
         ("PGRST003", DatabaseUnavailable),
         ("57014", DatabaseUnavailable),
@@ -116,7 +123,6 @@ def refusal(code: str | None, status: int = 400) -> httpx.Response:
         ("P0001", InvalidQuery),
         ("PT404", ObjectNotFound),
         ("PGRST203", DatabaseError),
-        ("42883", DatabaseError),
         ("23505", DatabaseError),
         ("XX000", DatabaseError),
     ],
@@ -145,6 +151,8 @@ def test_a_value_that_a_function_refuses_comes_with_its_remedy():
         (httpx.Response(500, text="<html>Internal Server Error</html>"), DatabaseUnavailable),
         (httpx.Response(540, json={"message": "Project paused"}), DatabaseUnavailable),
         (httpx.Response(404, text="nothing here"), DatabaseUnavailable),
+        (httpx.Response(400, json=BROKEN), DatabaseUnavailable),
+        (httpx.Response(400, json=BROKEN | {"message": "Bad request"}), DatabaseError),
         (httpx.Response(413, text="too large"), DatabaseError),
         (httpx.Response(200, text="<html>a captive portal</html>"), DatabaseUnavailable),
         (httpx.Response(200, text="[{", headers={"content-type": "application/json"}), DatabaseUnavailable),
@@ -172,10 +180,11 @@ def test_what_is_unavailable_says_when_to_come_back():
     assert raised.value.retry_after == 10
 
 
-def test_the_gateways_own_retry_after_is_kept():
+@pytest.mark.parametrize(("told", "seconds"), [("42", 42), ("0", 10), ("soon", 10), ("99999", 3600)])
+def test_the_gateways_own_retry_after_is_kept_where_it_names_a_time(told: str, seconds: int):
     with pytest.raises(DatabaseUnavailable) as raised:
-        call(httpx.Response(429, json={"message": "slow down"}, headers={"Retry-After": "42"}))
-    assert raised.value.retry_after == 42
+        call(httpx.Response(429, json={"message": "slow down"}, headers={"Retry-After": told}))
+    assert raised.value.retry_after == seconds
 
 
 FOREIGN = [

@@ -284,7 +284,7 @@ def test_without_an_etag_in_the_answer_the_bytes_themselves_are_compared(
     ("header", "wait"),
     [
         ("42", 42),
-        ("0", 1),
+        ("0", 10),  # of PostgREST, while its database is away
         ("999999", 3600),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
         ("Wed, 21 Oct 2099 07:28:00 GMT", 3600),
