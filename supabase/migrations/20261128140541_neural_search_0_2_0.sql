@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '0da50a82677150514d576cef355eafec5ed3dff064690bcacdc30e9661dee0e4'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '57a1c2e5465e3aeb794f63f81d52e43c9e6a3d73985cbf5ad14348f241e74b82'
     ) then
       return;
     end if;
@@ -5301,7 +5301,8 @@ comment on function neural_search.attach is 'Makes the triggers and the schedule
 -- Objects: all of ours. A new function in public goes into searches or work; one that callers execute into parts.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
--- may read two, under their policies. An operator who has shut anon out, by a revoke on active_model, has done so for good.
+-- may read two, under their policies. An operator who has shut one of them out, by a revoke on active_model, has done so
+-- for good.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
@@ -5351,20 +5352,21 @@ declare
   own constant text := '
     record_change, is_move, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
-  callers constant text := case
-    when has_function_privilege('authenticated', 'public.active_model()', 'execute')
-      and not has_function_privilege('anon', 'public.active_model()', 'execute') then 'authenticated'
-    else 'anon, authenticated'
-  end;
+  callers constant text := (
+    select string_agg(role, ', ') from unnest(array['anon', 'authenticated']) as role
+    where has_function_privilege(role, 'public.active_model()', 'execute')
+  );
   pinned text;
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');
   execute format('revoke execute on function %s, %s from public, anon, authenticated, service_role', searches, work);
   execute format('grant execute on function %s, %s to service_role', searches, work);
-  execute format('grant execute on function %s, %s to %s', searches,
-    regexp_replace(parts, '\w+', 'neural_search.\&', 'g'), callers);
-  execute format('grant select on neural_search.documents, neural_search.words to %s', callers); -- policies say which rows
+  if callers is not null then
+    execute format('grant execute on function %s, %s to %s', searches,
+      regexp_replace(parts, '\w+', 'neural_search.\&', 'g'), callers);
+    execute format('grant select on neural_search.documents, neural_search.words to %s', callers); -- policies say which rows
+  end if;
   execute format('revoke execute on function %s from service_role',
     regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
 
@@ -5408,7 +5410,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '0da50a82677150514d576cef355eafec5ed3dff064690bcacdc30e9661dee0e4', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '57a1c2e5465e3aeb794f63f81d52e43c9e6a3d73985cbf5ad14348f241e74b82', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -3,7 +3,8 @@
 -- Objects: all of ours. A new function in public goes into searches or work; one that callers execute into parts.
 
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
--- may read two, under their policies. An operator who has shut anon out, by a revoke on active_model, has done so for good.
+-- may read two, under their policies. An operator who has shut one of them out, by a revoke on active_model, has done so
+-- for good.
 revoke all on schema neural_search from public;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
@@ -53,20 +54,21 @@ declare
   own constant text := '
     record_change, is_move, on_object_change, tidy, use_text_search, set_lsh, enable, schedule_jobs,
     attach';
-  callers constant text := case
-    when has_function_privilege('authenticated', 'public.active_model()', 'execute')
-      and not has_function_privilege('anon', 'public.active_model()', 'execute') then 'authenticated'
-    else 'anon, authenticated'
-  end;
+  callers constant text := (
+    select string_agg(role, ', ') from unnest(array['anon', 'authenticated']) as role
+    where has_function_privilege(role, 'public.active_model()', 'execute')
+  );
   pinned text;
 begin
   searches = regexp_replace(searches, '\w+', 'public.\&', 'g');
   work = regexp_replace(work, '\w+', 'public.\&', 'g');
   execute format('revoke execute on function %s, %s from public, anon, authenticated, service_role', searches, work);
   execute format('grant execute on function %s, %s to service_role', searches, work);
-  execute format('grant execute on function %s, %s to %s', searches,
-    regexp_replace(parts, '\w+', 'neural_search.\&', 'g'), callers);
-  execute format('grant select on neural_search.documents, neural_search.words to %s', callers); -- policies say which rows
+  if callers is not null then
+    execute format('grant execute on function %s, %s to %s', searches,
+      regexp_replace(parts, '\w+', 'neural_search.\&', 'g'), callers);
+    execute format('grant select on neural_search.documents, neural_search.words to %s', callers); -- policies say which rows
+  end if;
   execute format('revoke execute on function %s from service_role',
     regexp_replace(own, '\w+', 'neural_search.\&', 'g'));
 
