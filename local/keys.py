@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 import time
 import uuid
 from collections.abc import Mapping
@@ -79,6 +80,7 @@ def load(folder: Path) -> Keys:
     try:
         if not path.exists():
             _write(path, _make())
+        _check_private(path)
         values = json.loads(path.read_text())
         if "signing_key" not in values:  # of a stack that had only the shared secret
             values["signing_key"] = _make_signing_key()
@@ -93,6 +95,15 @@ def load(folder: Path) -> Keys:
         raise StackError(
             f"{path} holds no keys that we can read. Remove it to have new ones made."
         ) from error
+
+
+def _check_private(path: Path) -> None:
+    found = path.lstat()
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077 or not stat.S_ISREG(found.st_mode):
+        raise StackError(
+            f"The keys in {path} are somebody else's, or others may know them. Remove the file to have new "
+            "ones made, or keep them by `chmod 600` where nobody else uses this machine."
+        )
 
 
 def _make() -> dict[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from local import keys
-from local.folders import usable
+from local.folders import claim, usable
 from local.interruption import Handlers, interruptible, restore, undisturbed
 from local.postgres import Cluster, prepare_database
 from local.processes import Child
@@ -171,6 +171,7 @@ class Stack:
     def _take_folder(self) -> None:
         with usable(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+            claim(self._folder)
             (self._folder / "logs").mkdir(exist_ok=True)
             (self._folder / "logs").chmod(0o700)  # they name objects
             descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, PRIVATE)

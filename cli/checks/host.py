@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from local.folders import check_owner
 from local.stack import HOST, Stack
 from shared.errors import NeuralSearchError, SettingsError, StackError
 from shared.settings import Settings
@@ -104,6 +105,8 @@ def folder(target: Settings) -> str:
         raise StackError(
             f"{existing} can't be read and written. Change its owner or mode, or set LOCAL_DATA."
         )
+    if path.exists():
+        check_owner(path)
     return str(path) if path.exists() else f"{path} (made by `neural-search up`)"
 
 
