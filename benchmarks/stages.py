@@ -13,7 +13,6 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-from requests.adapters import HTTPAdapter
 
 from benchmarks.fresh_bucket import Bucket
 from shared import embedding
@@ -54,9 +53,7 @@ def measure(bucket: Bucket, threads: int) -> Stages:
     url, service = mine.need("supabase_url"), credentials.service(mine)
     name = mine.embedding_models[0]
     embedder = embedding.load(name, configuration=mine)
-    with closing(start(mine)) as decoders, http_session(url) as session, http_client() as http:
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=threads))
+    with closing(start(mine)) as decoders, http_session(url, threads) as session, http_client() as http:
         storage = Storage(url, service, session)
 
         def download(job: Job) -> bytes:

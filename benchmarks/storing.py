@@ -21,7 +21,6 @@ from typing import Any
 
 import psutil
 import psycopg
-from requests.adapters import HTTPAdapter
 
 from benchmarks import contest, speed
 from benchmarks.fresh_bucket import Bucket, fresh, note, webhook_paused
@@ -114,10 +113,9 @@ def _turn(bucket: Bucket, models: ModelRegistry, way: Way, seconds: list[dict[st
     with (
         logs.silenced(),
         closing(start(mine, most=way.threads)) as decoders,
-        http_session(url) as session,
+        http_session(url, way.threads) as session,
         http_client() as http,
     ):
-        session.mount("http://", HTTPAdapter(pool_maxsize=way.threads))
         http.event_hooks["response"].append(lambda answer: calls.update([answer.url.path]))
         worker = build_worker(
             database=lambda: Database(url, service, http),

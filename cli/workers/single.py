@@ -62,8 +62,6 @@ def opened(
 ) -> Iterator[Worker]:
     """The drain, with its models loaded: a wrong name is told before anything is claimed."""
     # They take seconds to import, which `--help` does without.
-    from requests.adapters import HTTPAdapter
-
     from shared import embedding
     from shared.images.sandbox import pool
     from shared.indexing.worker import build_worker, jobs_at_a_time
@@ -82,11 +80,9 @@ def opened(
     with (
         logs.silenced(),  # each result is told by the tally
         closing(pool.start(mine, most=concurrency)) as decoding,
-        http_session(url) as session,
+        http_session(url, connections=concurrency) as session,
         http_client() as http,
     ):
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency))
         yield build_worker(
             database=lambda: Database(url, service, http),
             storage=Storage(url, service, session),

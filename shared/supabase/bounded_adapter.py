@@ -1,6 +1,7 @@
-"""Connections to Storage whose answers come within bounds of time from their first byte, the head included.
+"""Connections to Storage on which uploads, and answers from their first byte on, come within bounds of time.
 
-A socket's time-out begins anew with each byte, and http.client waits for the head itself.
+A socket's time-out counts for the whole body that it is given to send, urllib3 gives it the one for
+connecting, and it begins anew with each byte that is read; http.client waits for an answer's head itself.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
 
-from shared.supabase import storage_answers
+from shared.errors import StorageUnavailable
+from shared.supabase import retry_after, storage_answers
+
+PIECE = 64 * 1024  # bytes that are sent at a time
 
 
 class BoundedAdapter(HTTPAdapter):
-    """requests' own, also through proxies, for BoundedResponse."""
+    """requests' own, also through proxies, for bounded connections."""
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
         pool = cast(Any, super().get_connection_with_tls_context(*arguments, **options))
@@ -27,11 +31,52 @@ class BoundedAdapter(HTTPAdapter):
 
 @cache
 def _bounded(connection: type) -> type:
-    return type(connection.__name__, (connection,), {"response_class": BoundedResponse})
+    return type(connection.__name__, (_BoundedSending, connection), {"response_class": BoundedResponse})
+
+
+class Allowance:
+    """The seconds left for one upload or answer: more with each byte of it."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + storage_answers.TOTAL_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        """Of these a silence may take at most READ_SECONDS."""
+        return min(max(self._until - time.monotonic(), 0.001), storage_answers.READ_SECONDS)
+
+    def check(self) -> None:
+        if time.monotonic() > self._until:
+            raise TimeoutError("it takes too long")
+
+    def add(self, size: int) -> None:
+        self._until += size / storage_answers.BYTES_PER_SECOND
+
+
+class _BoundedSending:
+    """Of a connection of http.client's: raises StorageUnavailable where a body isn't taken in time."""
+
+    sock: Any
+
+    def send(self, data: bytes) -> None:
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        allowance, rest, seconds = Allowance(), memoryview(data), self.sock.gettimeout()
+        try:
+            while rest:
+                allowance.check()
+                self.sock.settimeout(allowance.seconds)
+                super().send(rest[:PIECE])  # type: ignore[misc]
+                allowance.add(PIECE)
+                rest = rest[PIECE:]
+        except TimeoutError as error:
+            text = "Storage takes the file too slowly: try again later, or send a smaller one."
+            raise StorageUnavailable(text, retry_after=retry_after.DEFAULT, told=text) from error
+        self.sock.settimeout(seconds)
 
 
 class BoundedResponse(HTTPResponse):
-    """Raises TimeoutError where the answer isn't there within TOTAL_SECONDS."""
+    """Raises TimeoutError where the answer isn't there in time."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
@@ -42,15 +87,16 @@ class BoundedResponse(HTTPResponse):
 class _Bounded(io.RawIOBase):
     def __init__(self, source: io.RawIOBase):
         self._source = source
-        self._until = time.monotonic() + storage_answers.TOTAL_SECONDS
+        self._allowance = Allowance()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > self._until:
-            raise TimeoutError("the answer takes too long")
-        return self._source.readinto(buffer)
+        self._allowance.check()
+        size = self._source.readinto(buffer)
+        self._allowance.add(size or 0)
+        return size
 
     def close(self) -> None:
         self._source.close()

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import requests
 import urllib3
+from requests.adapters import DEFAULT_POOLSIZE
 
 from shared.errors import (
     ImageTooLarge,
@@ -45,17 +46,18 @@ class Shared:
     etag: str  # "" where Storage tells none
 
 
-def http_session(url: str) -> requests.Session:
+def http_session(url: str, connections: int = DEFAULT_POOLSIZE) -> requests.Session:
     """Connections to Storage at `url`, through the environment's proxies and with its certificates.
 
-    Those are read once: requests itself reads them for each call, a tenth of the CPU that a search takes.
+    So many `connections` are kept, each with bounds of time. Proxies and certificates are read
+    once: requests itself reads them for each call, a tenth of the CPU that a search takes.
     """
     session = requests.Session()
     surroundings = session.merge_environment_settings(url, {}, None, None, None)
     session.proxies, session.verify = surroundings["proxies"], surroundings["verify"]
     session.trust_env = False
     for scheme in ("https://", "http://"):
-        session.mount(scheme, BoundedAdapter())
+        session.mount(scheme, BoundedAdapter(pool_maxsize=connections))
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none is sent, so none is kept
     return session
 

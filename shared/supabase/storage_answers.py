@@ -23,8 +23,9 @@ from shared.errors import (
 )
 from shared.supabase import retry_after
 
-READ_SECONDS = 15  # the longest silence within an answer
-TOTAL_SECONDS = 60  # the longest answer, however steadily it drips: see BoundedAdapter
+READ_SECONDS = 15  # the longest silence within an answer, and the longest while none of an upload is taken
+# The longest answer and upload, however steadily they drip, and a second more for so many bytes.
+TOTAL_SECONDS, BYTES_PER_SECOND = 60, 64 * 1024
 CHUNK = 256 * 1024
 ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
@@ -137,8 +138,10 @@ def translate(error: Exception) -> StorageError:
     be that object's, so it counts as an attempt, or the object would be tried forever.
     """
     if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
-        bounds = f"was silent for {READ_SECONDS} seconds, or took more than {TOTAL_SECONDS} for an answer"
-        return StorageError(f"Storage {bounds}. It will be asked again.")
+        return StorageError(
+            f"Storage was silent for {READ_SECONDS} seconds, or took more than {TOTAL_SECONDS} for an answer "
+            f"and one for each {BYTES_PER_SECOND} bytes of it. It will be asked again."
+        )
     cut_off = urllib3.exceptions.ProtocolError | IncompleteRead | requests.exceptions.ChunkedEncodingError
     if isinstance(error, cut_off):
         return StaleObject(f"The download was cut off: {error}. It will be fetched again.")

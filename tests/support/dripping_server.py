@@ -36,7 +36,8 @@ def dripping_server() -> Iterator[Gateway]:
 
 def _answer(server: socket.socket, parts: Iterator[bytes], pause: float, over: threading.Event) -> None:
     until = time.monotonic() + DRIPPING_SECONDS
-    with server, server.accept()[0] as connection, suppress(OSError):
+    server.settimeout(DRIPPING_SECONDS)
+    with server, suppress(OSError), server.accept()[0] as connection:
         connection.recv(65536)
         for part in parts:
             if over.wait(pause) or time.monotonic() > until:

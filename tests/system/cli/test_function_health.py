@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import requests
 import responses
+from support.slow_taker import slow_taker
 
 from cli.checks.functions import ask
 from cli.client.function_health import models_of
+from cli.commands import query
 from cli.commands.query import search
 from cli.models.switch import _require_loaded as require_loaded
 from shared import settings
@@ -95,3 +97,10 @@ def test_a_failed_search_tells_where_the_log_has_its_cause_and_a_refused_one_its
         with pytest.raises(NeuralSearchError) as failed:
             search(target, {"text": "red"})
         assert str(failed.value) == f"No. ({status} from {URL}).{told}"
+
+
+def test_a_large_image_may_take_longer_to_send_than_the_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "TIMEOUT_SECONDS", 1)
+    with slow_taker(pause=0.05, answer=b'{"results": []}') as url:
+        target = settings.load({"QUERY_URL": url, "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_a"})
+        assert search(target, {"image": "A" * 48 * 1024 * 1024}) == {"results": []}

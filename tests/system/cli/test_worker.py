@@ -11,12 +11,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support import interpreter
 from support.command_line import CommandLine
 from support.databases import clone
+from support.dripping_server import Gateway, dripping_server, slowly
 from support.http_servers import free_port
 from support.running_project import Running, running
 from support.waiting import PATIENCE
@@ -25,8 +27,9 @@ from cli.commands import worker
 from cli.console.worker_progress import WorkerProgress
 from cli.workers import single
 from local.postgres import Cluster
-from shared.errors import ModelBroken, StorageUnavailable
-from shared.settings import bare_environment
+from shared.errors import ModelBroken, StorageError, StorageUnavailable
+from shared.settings import bare_environment, load
+from shared.supabase import storage_answers
 from shared.testing import picture
 
 
@@ -220,3 +223,18 @@ def test_a_model_that_breaks_on_the_way_ends_it_and_another_fault_does_not():
     with pytest.raises(ModelBroken):
         single.work(Worker(), WorkerProgress(), stop, once=False)  # type: ignore[arg-type]
     assert len(faults) == 1
+
+
+gateway = pytest.fixture(dripping_server)
+
+
+def test_a_storage_that_drips_holds_no_thread_of_a_worker_for_ever(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(storage_answers, "TOTAL_SECONDS", 0.2)
+    monkeypatch.setattr("shared.embedding.load", lambda _name, configuration: SimpleNamespace(joined=1))
+    monkeypatch.setattr("shared.indexing.worker.build_worker", lambda **parts: parts["storage"])
+    url = gateway(slowly(b"HTTP/1.1 200 OK\r\n\r\n", b" "), 0.05)
+    mine = load({"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": "sb_secret_ofTheProjectAlone"})
+    with single.opened(mine, ("colours",), 4, WorkerProgress()) as storage, pytest.raises(StorageError):
+        storage.download("images", "a.png", version="1", max_bytes=1000)  # type: ignore[attr-defined]

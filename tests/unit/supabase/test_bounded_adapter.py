@@ -1,12 +1,13 @@
-"""Storage that drips, or a gateway before it: no part of an answer holds a thread for ever."""
+"""Storage that drips, or a gateway before it: no part of an answer or upload holds a thread for ever."""
 
 from __future__ import annotations
 
 import pytest
 from support.dripping_server import Gateway, dripping_server, slowly
+from support.slow_taker import slow_taker
 
-from shared.errors import StorageError
-from shared.supabase import storage_answers
+from shared.errors import StorageError, StorageUnavailable
+from shared.supabase import storage, storage_answers
 from shared.supabase.storage import Storage, http_session
 
 HEAD = b"HTTP/1.1 200 OK\r\nETag: x\r\n"
@@ -29,3 +30,38 @@ def test_no_part_of_an_answer_may_drip_for_ever(
     url = gateway(slowly(*drip), 0.05)
     with http_session(url) as session, pytest.raises(StorageError, match=r"more than 0\.2 for an answer"):
         Storage(url, None, session).download_shared("images", "a.png", token="t", max_bytes=1000)
+
+
+def test_a_long_answer_may_take_longer(gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(storage_answers, "TOTAL_SECONDS", 0.2)
+    part, parts = bytes(storage_answers.BYTES_PER_SECOND), 8
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(part) * parts)
+    url = gateway(iter([head, *[part] * parts]), 0.05)
+    with http_session(url) as session:
+        got = Storage(url, None, session).download(
+            "images", "a.png", version="1", max_bytes=10 * len(part) * parts
+        )
+    assert got == part * parts
+
+
+LARGE = bytes(16 * 1024 * 1024)  # more than both systems keep of it
+
+
+def upload(url: str) -> str:
+    with http_session(url) as session:
+        return Storage(url, None, session).upload("images", "a.png", LARGE, mime_type="image/png")
+
+
+def test_an_upload_may_take_longer_than_connecting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(storage, "CONNECT_SECONDS", 0.2)
+    with slow_taker(pause=0.1, answer=b'{"Id": "1"}') as url:
+        assert upload(url) == "1"
+
+
+@pytest.mark.parametrize(("bound", "pause"), [("READ_SECONDS", 10.0), ("TOTAL_SECONDS", 0.1)])
+def test_an_upload_that_is_hardly_taken_ends(monkeypatch: pytest.MonkeyPatch, bound: str, pause: float):
+    monkeypatch.setattr(storage_answers, bound, 0.2)
+    monkeypatch.setattr(storage_answers, "BYTES_PER_SECOND", 10 * len(LARGE))
+    with slow_taker(pause=pause) as url, pytest.raises(StorageUnavailable, match="too slowly") as caught:
+        upload(url)
+    assert "smaller" in caught.value.detail and caught.value.retry_after
