@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from traceback import format_exc
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cli.console import output
-from shared.errors import NeuralSearchError
+from shared.errors import NeuralSearchError, without_secrets
 
 INTERRUPTED = 130  # a shell's exit status for a process ended by Ctrl-C
 
@@ -26,9 +27,8 @@ class Commands(TyperGroup):
         except (TyperException, typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            if ctx.params.get("traceback"):
-                raise
-            output.warn(f"error: {one_line(error)}")
+            text = format_exc() if ctx.params.get("traceback") else f"error: {one_line(error)}"
+            output.warn(without_secrets(text))
             raise typer.Exit(1) from None
 
 

@@ -53,7 +53,8 @@ NeuralSearchError
 └── StackError                  the embedded stack can't start or isn't running
 
 A class's docstring is its default message; it is also all that callers are told of an `internal` error, whose
-message may hold addresses, paths and other software's words, for the operator. `status` is the HTTP status at
+message may hold addresses, paths and other software's words, for the operator. No message holds a secret,
+though a gateway may tell a request's headers back. `status` is the HTTP status at
 the edge; `type` is the stable name that clients may branch on; `outcome` is a job's end with this error:
 
 failed      a dead letter, until somebody retries it
@@ -68,8 +69,9 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal, TypeVar
+from urllib.parse import quote
 
 Outcome = Literal["failed", "skipped", "retry", "doubtful", "release"]
 Error = TypeVar("Error", bound="NeuralSearchError")
@@ -82,6 +84,8 @@ TOKEN = re.compile(
 )
 # An address's user and password, and the beginning before them.
 PASSWORD = re.compile(r"(?<![^\s@])(?=[^\s@]++@)([^\s@]*?://)[^\s/@:]*:[^\s@]++")
+QUOTES = re.compile(r"""[\\"']+""")  # which other software writes with more or fewer backslashes
+_own: tuple[re.Pattern[str], ...] = ()  # this process's secrets, the longest first
 
 
 class NeuralSearchError(Exception):
@@ -103,10 +107,10 @@ class NeuralSearchError(Exception):
         retry_after: int | None = None,
         told: str | None = None,  # to callers, in place of the message
     ):
-        super().__init__(message or self.default())
+        super().__init__(without_secrets(message) if message else self.default())
         self.value = value
         self.retry_after = retry_after
-        self.told = told
+        self.told = without_secrets(told) if told else None
 
     @classmethod
     def default(cls) -> str:
@@ -115,7 +119,7 @@ class NeuralSearchError(Exception):
     @property
     def detail(self) -> str:
         """The error in words for callers."""
-        return without_secrets(self.told or (self.default() if self.internal else str(self)))
+        return self.told or (self.default() if self.internal else str(self))
 
     def problem(self) -> dict[str, Any]:
         """This error as problem details (RFC 9457)."""
@@ -130,8 +134,28 @@ class NeuralSearchError(Exception):
 
 
 def without_secrets(text: str) -> str:
-    """`text` without tokens, secret keys and the passwords of addresses: libraries tell whole ones."""
-    return TOKEN.sub("…", PASSWORD.sub(r"\1…", text))
+    """`text` without our own secrets, tokens, secret keys and the passwords of addresses."""
+    return TOKEN.sub("…", PASSWORD.sub(r"\1…", without_own_secrets(text)))
+
+
+def without_own_secrets(text: str) -> str:
+    """`text` as a result may be shown, which has links with tokens of theirs."""
+    for secret in _own:
+        text = secret.sub("…", text)
+    return text
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """From now on `secrets` are among this process's own."""
+    global _own
+    forms = [form for secret in secrets for form in (_written(secret), re.escape(quote(secret, safe="")))]
+    found = {*_own, *(re.compile(form) for form in forms if form)}
+    _own = tuple(sorted(found, key=lambda secret: len(secret.pattern), reverse=True))
+
+
+def _written(secret: str) -> str:
+    """The pattern of `secret` as Python, JSON or both write it."""
+    return r"""[\\"']++""".join(re.escape(part) for part in QUOTES.split(secret) if part)
 
 
 def _shown(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from shared import api_keys
+from shared import api_keys, errors
 from shared.errors import SettingsError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -51,6 +51,13 @@ class Settings:
     local_data: Path  # the embedded stack's folder
     local_port: int  # the embedded stack's gateway
     local_jwt_algorithm: str  # of its users' tokens: ES256 or HS256
+
+    @property
+    def secrets(self) -> list[str]:
+        """The values to be told nowhere; short ones, which a password may be, are parts of any text."""
+        passwords = api_keys.passwords(self.database_url)
+        own = (self.secret_key, self.user_token, *self.webhook_secrets, *passwords)
+        return [secret for secret in own if len(secret) >= api_keys.LEAST_SECRET]
 
     def need(self, field: str) -> Any:
         """The setting's value; SettingsError, naming the variable, where it is empty."""
@@ -148,7 +155,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         api_keys.without_secret(text[field], ENVIRONMENT[field][0], () if text[field] in chosen else secrets)
     url = address(text["supabase_url"], "SUPABASE_URL")
     functions = f"{url}/functions/v1" if url else ""
-    return Settings(
+    found = Settings(
         supabase_url=url,
         public_url=address(text["public_url"], "SUPABASE_PUBLIC_URL") or url,
         publishable_key=_key(environ, "publishable_key", "anon"),
@@ -174,6 +181,8 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         local_port=_number(text, "local_port", most=65535),
         local_jwt_algorithm=_choice(text, "local_jwt_algorithm"),
     )
+    errors.hide(found.secrets)
+    return found
 
 
 def address(text: str, name: str) -> str:

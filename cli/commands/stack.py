@@ -170,7 +170,7 @@ def _print_environment(target: Settings) -> None:
     for field in (*ADDRESSES, *SECRETS):
         name = ENVIRONMENT[field][0]
         if values[name]:
-            output.say(f"export {name}={shlex.quote(values[name])}")
+            typer.echo(f"export {name}={shlex.quote(values[name])}")  # the one place that tells our secrets
 
 
 def _look(target: Settings) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.errors import without_own_secrets
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -40,8 +42,9 @@ def print_json(value: Any) -> None:
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal, which obeys control characters: those as JSON writes them, `\\u001b`."""
-    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """`text` without our own secrets, for a terminal, which obeys control characters: those as JSON writes
+    them, `\\u001b`."""
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", without_own_secrets(text))
 
 
 def print_table(

@@ -20,7 +20,6 @@ from shared.errors import (
     RequestError,
     Unauthorized,
     UnknownPath,
-    without_secrets,
 )
 from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
@@ -171,7 +170,7 @@ def problem(error: Exception, status: int | None = None) -> flask.Response:
     details["status"] = status = status or ours.status
     if status >= 500:
         logs.write("request failed", severity="ERROR" if status == 500 else "WARNING", error=error)
-    elif ours.detail != without_secrets(str(ours)):
+    elif ours.detail != str(ours):
         logs.write("request refused", error=error)
     text = json.dumps(details, default=str)
     response = flask.Response(text, status, mimetype="application/problem+json")

@@ -63,19 +63,21 @@ class JsonFormatter(logging.Formatter):
         if name := request_id.get():
             line["request_id"] = name
         line |= getattr(record, "fields", {}) | self._error(record)
-        return json.dumps({name: _bounded(value) for name, value in line.items()}, default=str)
+        return json.dumps({name: _bounded(_masked(value)) for name, value in line.items()}, default=str)
 
     def _error(self, record: logging.LogRecord) -> dict[str, str]:
         error = record.exc_info[1] if record.exc_info else None
         if error is None or record.exc_info is None:
             return {}
-        told = {"error_class": type(error).__name__, "error_message": without_secrets(str(error))}
+        told = {"error_class": type(error).__name__, "error_message": str(error)}
         if error.__cause__ is not None:
-            told["cause"] = without_secrets(f"{type(error.__cause__).__name__}: {error.__cause__}")
+            told["cause"] = f"{type(error.__cause__).__name__}: {error.__cause__}"
         expected = record.levelno < logging.ERROR
-        return (
-            told if expected else told | {"traceback": without_secrets(self.formatException(record.exc_info))}
-        )
+        return told if expected else told | {"traceback": self.formatException(record.exc_info)}
+
+
+def _masked(value: Any) -> Any:
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _bounded(value: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import get_args
+from urllib.parse import quote
 
 import jwt
 import pytest
 
-from shared import errors
+from shared import errors, settings
 from shared.errors import NeuralSearchError, kinds
 
 TREE = list(kinds(NeuralSearchError))
@@ -68,6 +70,32 @@ def test_no_key_token_or_password_is_told_wherever_it_stands(text: str):
     told = errors.InvalidQuery(f"It answered {text} Why?").problem()["detail"]
     assert told.startswith("It answered ") and told.endswith(" Why?") and "…" in told
     assert "hidden" not in told and SERVICE.split(".")[1] not in told
+
+
+OWN = {
+    "SUPABASE_URL": "http://x",
+    "SUPABASE_SECRET_KEY": "hidden-key-of-another-kind",
+    "SUPABASE_USER_TOKEN": "hidden-token-of-another-kind",
+    "EMBED_WEBHOOK_SECRET": "hidden-'secret'-of-\\\"two\\\",hidden-'secret'-of-\\\"two\\\"-anew",
+    "DATABASE_URL": "host=db.test password=hidden-p%ssword-of-all",
+}
+
+
+@pytest.mark.parametrize("kind", [errors.StorageError, errors.InvalidQuery, errors.NeuralSearchError])
+def test_no_error_tells_a_secret_of_our_settings_however_it_was_told_back(kind: type[NeuralSearchError]):
+    """A gateway may answer with the request's headers."""
+    for secret in settings.load(OWN).secrets:
+        headers = {"apikey": secret}
+        body = json.dumps({"message": f"failed: {headers}"})
+        for text in (secret, f"{headers}", json.dumps(headers), body, f"{body!r}", quote(secret)):
+            error = kind(f"It answered {text}.", told=f"It answered {text}!")
+            told = f"{error} {error!r} {error.problem()}"
+            assert "hidden" not in told and "-of-" not in told and str(error).startswith("It answered ")
+
+
+def test_a_short_password_is_no_part_of_other_words():
+    settings.load(OWN | {"DATABASE_URL": "postgresql://postgres:postgres@db.test/postgres"})
+    assert str(errors.DatabaseError("Connect as postgres.")) == "Connect as postgres."
 
 
 @pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)

@@ -198,6 +198,21 @@ def test_health_reports_model_and_database_and_no_secret(client: FlaskClient, po
         assert "sb_secret_ours" not in answer.text
 
 
+def test_neither_health_nor_the_log_repeats_the_headers_that_a_gateway_tells_back(
+    serve: Callable[..., Flask], postgrest: RpcTransport, capsys: pytest.CaptureFixture[str]
+):
+    """pg_net keeps our answers for hours where every database role can read them."""
+    key = "hidden-key-of-another-kind"
+    told = f"failed: {{'apikey': '{key}', 'Authorization': 'Bearer {key}'}} {CURRENT} sb_secret_hidden"
+    postgrest.answers["active_model"] = httpx.Response(500, json={"message": told, "code": "XX000"})
+    client = serve("embed_on_upload", postgrest, SUPABASE_SECRET_KEY=key).test_client()
+    answer = client.get("/health", headers=HEADERS)
+    log = capsys.readouterr().err
+    assert answer.status_code == 503 and "failed: {'apikey': '…'" in answer.json["database"]["detail"]
+    for text in (answer.text, log):
+        assert "failed: " in text and "hidden" not in text and CURRENT not in text
+
+
 def test_metrics_count_what_was_answered(client: FlaskClient):
     client.post("/", json=WEBHOOK, headers=HEADERS)
     client.post("/nowhere", headers=HEADERS)

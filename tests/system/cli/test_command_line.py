@@ -344,7 +344,21 @@ def test_an_unforeseen_error_is_one_line_unless_its_traceback_is_asked_for(monke
     line = error("query", "--text", "x")
     assert line.startswith("error: two lines (RuntimeError)") and "--traceback" in line
     result = CliRunner().invoke(app, ["--traceback", "query", "--text", "x"])
-    assert isinstance(result.exception, RuntimeError)
+    assert result.exit_code == 1 and "in broken\n" in result.stderr and "RuntimeError: two\n" in result.stderr
+
+
+def test_a_foreign_error_is_told_without_our_secrets(monkeypatch: pytest.MonkeyPatch):
+    key, other = "hidden-key-of-another-kind", "sb_secret_hidden"
+
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"asked with {key} and {other}")
+
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", key)
+    monkeypatch.setattr(query_command, "search", broken)
+    for options in ((), ("--traceback",)):
+        told = CliRunner().invoke(app, [*options, "query", "--text", "x"]).output
+        assert "asked with … and …" in told and "hidden" not in told
 
 
 def test_an_interruption_ends_quietly_with_its_status(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ import pytest
 
 from cli.app import Commands, app
 from cli.console import output
+from shared import settings
 
 CLEAR = "\x1b[2J"  # clears the screen
 TITLE = "\x9d0;owned\x9c"  # sets a window's title by C1 controls, of which UTF-8 has two bytes each
@@ -39,6 +40,23 @@ def test_json_is_the_same_value_without_control_characters(capsys: pytest.Captur
     text = capsys.readouterr().out
     assert json.loads(text) == {"name": HOSTILE}
     assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
+
+
+OWN = "hidden-key-of-another-kind"
+LINK = "https://a.test/object/sign/b/c.png?token=eyJhbGciOiJIUzI1NiJ9.eyJ1cmwiOiJiL2MucG5nIn0.c2lnbmVk"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_nothing_that_is_printed_holds_our_secrets_and_links_are_whole(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    settings.load({"SUPABASE_URL": "http://x", "SUPABASE_SECRET_KEY": OWN})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    line = f"{LINK} by {OWN}"
+    output.say(line), output.warn(line), output.print_json({"a": line}), output.print_table(("a",), [(line,)])
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count(f"{LINK} by …") == 4 and OWN not in shown.out + shown.err
 
 
 def test_errors_are_shown_likewise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from shared import settings
 from shared.runtime import logs
 
 
@@ -79,6 +80,19 @@ def test_an_errors_words_are_cut_after_its_tokens_went(capsys: pytest.CaptureFix
 def test_any_other_value_is_told_whole(capsys: pytest.CaptureFixture[str], value: object):
     logs.write("failed", name=value)
     assert lines(capsys)[0]["name"] == value
+
+
+def test_a_line_holds_none_of_our_secrets_in_any_field(capsys: pytest.CaptureFixture[str]):
+    own = 'hidden-"key"-of-another-kind'
+    settings.load({"SUPABASE_URL": "http://x", "SUPABASE_SECRET_KEY": own})
+    try:
+        raise ValueError(f"plain {own}") from OSError(f"apikey: {own}")
+    except ValueError as error:
+        logs.write("failed", severity="ERROR", error=error, reason=f"It answered {own!r}.", count=1)
+    text = capsys.readouterr().err
+    [line] = map(json.loads, text.splitlines())
+    assert "hidden" not in text and (line["reason"], line["count"]) == ("It answered '…'.", 1)
+    assert (line["error_message"], line["cause"]) == ("plain …", "OSError: apikey: …")
 
 
 @pytest.mark.parametrize("told", ["a-request", "7f3c.1:2/3"])
