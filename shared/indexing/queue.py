@@ -63,7 +63,7 @@ def claim(database: Database, models: Sequence[str], limit: int, claim_id: str) 
 
     `claim_id` is a uuid of the caller's: the leases of a claim whose answer is lost can be given back.
     """
-    rows = database.call(
+    rows = database.rows(
         "claim_embedding_jobs",
         loaded_models=list(models),
         max_jobs=limit,
@@ -75,7 +75,7 @@ def claim(database: Database, models: Sequence[str], limit: int, claim_id: str) 
 
 def claim_object(database: Database, object_id: str, models: Sequence[str], claim_id: str) -> Claim:
     """The jobs of this object, made first where it has neither a job nor an up-to-date document."""
-    rows = database.call(
+    rows = database.rows(
         "claim_object",
         target_object_id=object_id,
         loaded_models=list(models),

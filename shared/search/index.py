@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from shared.errors import InvalidQuery, ModelNotLoaded, Unauthorized
-from shared.supabase.database import Database
+from shared.supabase.database import Database, foreign
 
-Row = TypeVar("Row", "Match", "WordMatch", "Recommendation", "Named", "ObjectState")
+Row = TypeVar("Row", "ActiveModel", "Match", "WordMatch", "Recommendation", "Named", "ObjectState")
 
 EVERYTHING = -2.0  # a similarity threshold below every cosine similarity
 
@@ -121,19 +121,19 @@ def active_model(database: Database) -> ActiveModel:
     """The active model; ModelNotLoaded where none is. Unauthorized where the caller's token names no role of
     the database: no other value of theirs could be wrong."""
     try:
-        rows = database.call("active_model")
+        rows = database.rows("active_model")
     except InvalidQuery as error:
         text = "The token's role is none that this project has."
         raise Unauthorized(f"{error}. {text}", told=text) from error
     if not rows:
         raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
-    return ActiveModel(name=rows[0]["name"], dimensions=rows[0]["dimensions"])
+    return _read(ActiveModel, rows)[0]
 
 
 def match(database: Database, embedding: np.ndarray, options: Options) -> list[Match]:
     """The documents most similar to `embedding`."""
     return _read(
-        Match, database.call("match_documents", query_embedding=_listed(embedding), **options.arguments)
+        Match, database.rows("match_documents", query_embedding=_listed(embedding), **options.arguments)
     )
 
 
@@ -149,7 +149,7 @@ def match_words(
 ) -> list[WordMatch]:
     """The documents whose images are similar to `embedding`, made of `text`, or whose paths and metadata have
     its words, which weigh `words` (None: the database's default)."""
-    rows = database.call(
+    rows = database.rows(
         "search_documents",
         query_embedding=_listed(embedding),
         query_text=text,
@@ -172,7 +172,7 @@ def recommend(
     collapse: str | None,
 ) -> list[Recommendation]:
     """The documents like some examples, {id} or {embedding} each with a weight, and unlike others."""
-    rows = database.call(
+    rows = database.rows(
         "recommend_documents",
         likes=likes,
         unlikes=unlikes,
@@ -187,16 +187,19 @@ def recommend(
 def named(database: Database, names: Sequence[str], *, model: str) -> list[Named]:
     """The documents of `path` or `bucket/path`, in whichever bucket; their vectors stay in the database."""
     columns = [field.name for field in fields(Named)]
-    return _read(Named, database.call("get_embeddings", columns, names=list(names), model=model))
+    return _read(Named, database.rows("get_embeddings", columns, names=list(names), model=model))
 
 
 def object_states(database: Database, bucket: str, names: Sequence[str]) -> list[ObjectState]:
-    return _read(ObjectState, database.call("object_states", bucket=bucket, names=list(names)))
+    return _read(ObjectState, database.rows("object_states", bucket=bucket, names=list(names)))
 
 
 def _read(kind: type[Row], rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Of each row the columns that its dataclass names."""
-    return [kind(**{field.name: row[field.name] for field in fields(kind)}) for row in rows]
+    try:
+        return [kind(**{field.name: row[field.name] for field in fields(kind)}) for row in rows]
+    except KeyError as error:
+        raise foreign("A function", f"rows without {error}") from error
 
 
 def _listed(embedding: np.ndarray) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -29,6 +30,7 @@ from shared.supabase.credentials import Identity
 
 Meanings = tuple[tuple[tuple[str, ...], type[NeuralSearchError]], ...]
 
+CODE = re.compile("PGRST[0-9A-Z]{3}|[0-9A-Z]{5}")  # PostgREST's own, and SQLSTATEs
 CLOCK_SECONDS = 1.0  # by which one machine's clock may be behind another's
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)  # the longest silence within an answer
 
@@ -58,11 +60,17 @@ def _check_json(response: httpx.Response) -> None:
         response.read()
         response.json()
         fault = "" if "json" in kind else f"{kind or 'something'}, not JSON"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         fault = f"{kind or 'something'} that can't be read as JSON ({error})"
     if fault:
-        text = f"{response.url} answered {fault}. Check SUPABASE_URL."
-        raise DatabaseUnavailable(text, retry_after=retry_after.DEFAULT)
+        raise foreign(str(response.url), fault)
+
+
+def foreign(source: str, found: str) -> DatabaseUnavailable:
+    """The error for an answer that no project of ours gives, though it is called a success."""
+    return DatabaseUnavailable(
+        f"{source} answered {found}. Check SUPABASE_URL.", retry_after=retry_after.DEFAULT
+    )
 
 
 class Database:
@@ -100,6 +108,13 @@ class Database:
                 raise
             text = f"{error}. The project's own clocks disagree: come back."
             raise DatabaseUnavailable(text, retry_after=retry_after.DEFAULT) from error
+
+    def rows(self, function: str, columns: Sequence[str] = (), /, **arguments: Any) -> list[dict[str, Any]]:
+        """As `call`, of a function that returns a table."""
+        rows = self.call(function, columns, **arguments)
+        if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
+            raise foreign(function, f"{rows!r:.100}, not rows")
+        return rows
 
     def _call(self, function: str, columns: Sequence[str], given: dict[str, Any]) -> Any:
         try:
@@ -141,7 +156,9 @@ def translate(error: Exception, function: str) -> NeuralSearchError:
 
 
 def _from_api(error: APIError, function: str) -> NeuralSearchError:
-    code = str(error.code or _status.get())
+    code = str(error.code or "")
+    if not CODE.fullmatch(code):
+        code = str(_status.get())
     meanings = STATUSES if len(code) == 3 else MEANINGS
     kind = next((kind for beginnings, kind in meanings if code.startswith(beginnings)), DatabaseError)
     # So PostgREST says that a connection of its pool turned out broken: its other errors have words.

@@ -72,7 +72,7 @@ def text(body: dict[str, Any], name: str) -> str:
 def _json(response: requests.Response) -> Any:
     try:
         return json.loads(read(response, ANSWER_BYTES))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"Storage answered something that isn't JSON: {error}") from error
 
 
@@ -126,7 +126,7 @@ def _nameless(said: str, response: requests.Response) -> str:
 def _error_body(response: requests.Response) -> dict[str, Any]:
     try:
         body = json.loads(read(response, ERROR_BYTES))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

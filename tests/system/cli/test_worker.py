@@ -170,7 +170,7 @@ def test_a_wrong_key_ends_it_at_once(command: CommandLine):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [(("--model", "nowhere"), "no model 'nowhere'"), ((), "SUPABASE_SECRET_KEY")]
+    ("options", "named"), [(("--model", "nowhere"), "no such model: 'nowhere'"), ((), "SUPABASE_SECRET_KEY")]
 )
 def test_what_it_needs_is_named_before_anything_is_claimed(
     command: CommandLine, options: tuple[str, ...], named: str

@@ -156,6 +156,7 @@ def test_a_value_that_a_function_refuses_comes_with_its_remedy():
         (httpx.Response(413, text="too large"), DatabaseError),
         (httpx.Response(200, text="<html>a captive portal</html>"), DatabaseUnavailable),
         (httpx.Response(200, text="[{", headers={"content-type": "application/json"}), DatabaseUnavailable),
+        (httpx.Response(200, text="[" * 100_000, headers=JSON), DatabaseUnavailable),
         (httpx.Response(302, headers={"location": "/login"}), DatabaseUnavailable),
         (httpx.ConnectError("refused"), DatabaseUnavailable),
         (httpx.ReadTimeout("slow"), DatabaseUnavailable),
@@ -167,6 +168,21 @@ def test_an_answer_that_is_not_postgrests_has_its_error(
     with pytest.raises(NeuralSearchError) as raised:
         call(answer)
     assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize(
+    "code", ["http://10.0.0.5:3000/rpc/ " + "x" * 300, "/secret", "22023 secret", "22p02"]
+)
+def test_a_gateways_own_code_is_not_told(code: object):
+    with pytest.raises(DatabaseUnavailable, match="why") as raised:
+        call(httpx.Response(502, json={"code": code, "message": "why", "hint": "h", "details": None}))
+    assert raised.value.detail.endswith("Code: 502.")
+
+
+@pytest.mark.parametrize("rows", [None, 5, {}, {"name": "colours"}, [[1]], ["colours"], [{"other": 1}]])
+def test_rows_that_are_none_name_the_setting(rows: object):
+    with pytest.raises(DatabaseUnavailable, match="Check SUPABASE_URL"):
+        active_model(database(RpcTransport(active_model=rows)))
 
 
 def test_a_refused_key_or_token_says_what_to_send():

@@ -451,3 +451,13 @@ def _answer_once(server: socket.socket, answer: bytes) -> None:
     with connection:
         connection.recv(65536)
         connection.sendall(answer)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(200, StorageError), (500, StorageUnavailable)])
+def test_an_answer_that_is_nested_too_deep_is_storages_fault(
+    fake: responses.RequestsMock, status: int, kind: type[NeuralSearchError]
+):
+    fake.post(f"{URL}/storage/v1/object/sign/images", body="[" * 60_000, status=status)
+    with pytest.raises(NeuralSearchError) as raised:
+        client().sign("images", ["a.png"], seconds=1)
+    assert type(raised.value) is kind
