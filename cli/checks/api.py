@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+import requests
+
 from cli.client.missing_policy import nothing_visible
-from cli.client.project import Project, storage_errors
+from cli.client.project import Project, refused, storage_errors
 from cli.console import output
 from cli.console.indexing_report import age, headlines
-from shared.errors import DatabaseError
-from shared.settings import Settings
+from shared.errors import DatabaseError, Unauthorized
+from shared.settings import ENVIRONMENT, Settings
 
+TIMEOUT_SECONDS = 30
 STANDSTILL = 600.0  # seconds that work may be due while nobody has begun it
 
 Report = Callable[[], dict[str, Any]]
@@ -20,13 +23,19 @@ Report = Callable[[], dict[str, Any]]
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
     if not target.supabase_url:
-        names = ("publishable key", "secret key", "queue", "Storage", "seen by anon")
+        names = ("publishable key", "exposed schemas", "secret key", "queue", "Storage", "seen by anon")
         yield "SUPABASE_URL is not set", dict.fromkeys(names, str)
         return
     with Project(target) as project:
         # The keys first: checks that need a refused one are skipped after them.
         missing = "" if target.publishable_key else "SUPABASE_PUBLISHABLE_KEY is not set"
-        yield missing, {"publishable key": lambda: publishable_key(project)}
+        yield (
+            missing,
+            {
+                "publishable key": lambda: publishable_key(project),
+                "exposed schemas": lambda: exposed_schemas(target),
+            },
+        )
         missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
         report = cache(lambda: project.call_as("secret_key", "embedding_report"))
         yield (
@@ -54,6 +63,27 @@ def publishable_key(project: Project) -> str:
     if not rows:
         raise DatabaseError("No model is active. Run `neural-search install`.")
     return f"works; the active model is {rows[0]['name']} ({rows[0]['dimensions']} dimensions)"
+
+
+def exposed_schemas(target: Settings) -> str:
+    """Whether callers reach our own schema, whose planned counts tell what policies hide."""
+    headers = {"apikey": str(target.publishable_key), "Accept-Profile": "neural_search"}
+    url = f"{target.supabase_url}/rest/v1/documents?limit=0"
+    try:
+        answer = requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS)
+        body = answer.json()
+        if answer.status_code == 401 and "code" not in body:  # the gateway's
+            variable = ENVIRONMENT["publishable_key"][0]
+            raise Unauthorized(refused(target.supabase_url, variable), value=variable)
+        code = body["code"] if answer.status_code != 200 else "none"
+    except (requests.RequestException, KeyError, TypeError) as error:
+        raise DatabaseError(f"The database's API doesn't say ({type(error).__name__}).") from error
+    if code != "PGRST106":
+        raise DatabaseError(
+            f"Asked for the schema neural_search, the database's API answered {answer.status_code} (code "
+            f"{code}). Expected 406 (PGRST106): take it out of the exposed schemas (Settings, API)."
+        )
+    return "neural_search isn't exposed"
 
 
 def seen_by_anon(project: Project) -> str:

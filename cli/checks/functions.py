@@ -55,7 +55,8 @@ def strangers(target: Settings) -> str:
             f"{target.query_url} shows strangers document {hidden}, which anon may not see. Give the "
             "function the publishable key as SUPABASE_PUBLISHABLE_KEY, and replace the key that it has now."
         )
-    if answer.status_code not in (401, 403, 404):
+    is_ours = answer.status_code != 404 or "type" in _json(answer)  # a 404 of any other server hides nothing
+    if answer.status_code not in (401, 403, 404) or not is_ours:
         raise _wrong(target.query_url, answer)
     return "hides from them what is hidden from anon"
 
@@ -109,7 +110,10 @@ def ask(url: str, **headers: str) -> str:
         raise Unauthorized(refused(url, variable), value=variable)
     if response.status_code != 200:
         raise _wrong(url, response)
-    embedding = _json(response).get("embedding", {})
+    body = _json(response)
+    if not body.keys() & {"status", "embedding"}:
+        raise NeuralSearchError(f"{url} answered without our JSON. Is that the function's address?")
+    embedding = body.get("embedding", {})
     if failing := embedding.get("failing"):  # a model that isn't active: the function serves without it
         name, cause = next(iter(failing.items()))
         raise NeuralSearchError(f"{url}: the model {name!r} doesn't embed there: {cause}{in_log(response)}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -31,6 +32,7 @@ class Caller:
 
 
 ANON = Caller({"role": "anon"})
+STRANGER = Caller({"role": "authenticated", "sub": str(UUID(int=0))})
 
 
 def policies(target: Settings) -> str:
@@ -39,7 +41,9 @@ def policies(target: Settings) -> str:
     with connect(str(target.database_url)) as database:
         objects = database.execute(
             """
-            select o.id, o.bucket_id, o.name, o.owner_id from neural_search.documents d
+            select o.id, o.bucket_id, o.name, o.owner_id,
+              neural_search.is_public(o.id, coalesce(o.version, '')) as by_everybody
+            from neural_search.documents d
             join storage.objects o on o.id = d.object_id order by random() limit %s
             """,
             [SAMPLE],
@@ -48,12 +52,35 @@ def policies(target: Settings) -> str:
             return "nothing is indexed yet"
         by_anon = sum(sees(database, ANON, *one[:3]) for one in objects)
         by_owner = sum(sees(database, _owner(one[3]), *one[:3]) for one in objects)
+        for object_id, bucket, name, _, by_everybody in objects:
+            if not by_everybody:
+                _check_document(database, object_id, bucket, name)
     if not by_anon and not by_owner:
         raise DatabaseError(
             f"Of {len(objects)} indexed images anon sees none, and no signed-in owner sees their own, so "
             f"searches find nothing. Allow it, for example: {missing_policy(objects[0][1], 'authenticated')}"
         )
     return f"of {len(objects)} images anon sees {by_anon}, their signed-in owners {by_owner}"
+
+
+def _check_document(database: Database, object_id: Any, bucket: str, name: str) -> None:
+    """DatabaseError where a stranger is shown the document of an object that is hidden from them."""
+    for caller in (ANON, STRANGER):
+        if _is_shown(database, caller, object_id) and not sees(database, caller, object_id, bucket, name):
+            raise DatabaseError(
+                f"neural_search.documents shows {caller.role} {bucket}/{name}, which the policies on "
+                "storage.objects hide: a policy or a function of ours isn't as installed. See the check "
+                "`rights`, and take back what was changed."
+            )
+
+
+def _is_shown(database: Database, caller: Caller, object_id: Any) -> bool:
+    query = "select 1 from neural_search.documents where object_id = %s"
+    try:
+        with impersonated(database, caller):
+            return bool(column(database, query, [object_id]))
+    except psycopg.errors.InsufficientPrivilege:  # shut out altogether
+        return False
 
 
 def _owner(user: str | None) -> Caller:

@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 from cli.checks.exposure import exposure
 from cli.checks.kicks import kicks
 from cli.checks.policies import policies
+from cli.checks.rights import rights
 from cli.checks.visibility import visibility
 from cli.installer import former_record, migrations
 from cli.installer.connection import connect
@@ -18,7 +19,11 @@ from shared.errors import DatabaseError
 from shared.settings import Settings
 
 INSTALL = "Run `neural-search install`."
-SCHEDULES = ("neural-search-kick", "neural-search-reconcile")
+# Name: command, and when, of which the first is installed wherever pg_cron takes it.
+SCHEDULES = {
+    "neural-search-kick": ("select neural_search.kick_due()", ("5 seconds", "* * * * *")),
+    "neural-search-reconcile": ("select public.reconcile_documents()", ("*/5 * * * *",)),
+}
 MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
 REPAIRED = (0, 8, 4)  # pgvector's version
@@ -26,6 +31,7 @@ FAULTS = (
     "Before 0.8.4 a parallel build can write beyond its memory, and a vacuum can damage an HNSW index or "
     "leave gaps in it, so that searches miss images."
 )
+EACH_ROW = 1
 EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # the bits of pg_trigger.tgtype
 
 
@@ -44,6 +50,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "policies": policies,
         "declared visibility": visibility,
         "views of documents": exposure,
+        "rights": rights,
         "decoder": decoder,
         "words": words,
     }
@@ -125,20 +132,22 @@ def triggers(target: Settings) -> str:
     rows = fetched(
         target,
         """
-        select t.tgname::text, t.tgtype::int, t.tgenabled::text
+        select t.tgname::text, t.tgtype::int, t.tgenabled::text, t.tgqual is null
         from pg_trigger t join pg_proc p on p.oid = t.tgfoid
         where t.tgrelid = to_regclass('storage.objects') and p.pronamespace = to_regnamespace('neural_search')
         """,
     )
-    disabled = [name for name, _, enabled in rows if enabled == "D"]
+    disabled = [name for name, _, enabled, _ in rows if enabled in "DR"]  # R: on a replica alone
     if disabled:
         raise DatabaseError(f"Disabled: {', '.join(disabled)}. Enable them as their table's owner.")
-    missing = [event for bit, event in EVENTS.items() if not any(kind & bit for _, kind, _ in rows)]
+    if changed := [name for name, kind, _, always in rows if not (kind & EACH_ROW and always)]:
+        raise DatabaseError(f"Not for each row, or under a condition: {', '.join(changed)}. {INSTALL}")
+    missing = [event for bit, event in EVENTS.items() if not any(kind & bit for _, kind, *_ in rows)]
     if missing:
         raise DatabaseError(
             f"No trigger for {', '.join(missing)} (a restore drops them). Run `neural-search install`."
         )
-    return ", ".join(sorted(name for name, _, _ in rows))
+    return ", ".join(sorted(name for name, *_ in rows))
 
 
 def schedules(target: Settings) -> str:
@@ -146,12 +155,16 @@ def schedules(target: Settings) -> str:
         raise DatabaseError(
             f"pg_cron isn't enabled. Enable it in the dashboard (Database, Extensions). {INSTALL}"
         )
-    found = dict(
-        fetched(target, "select jobname, active from cron.job where jobname = any(%s)", [list(SCHEDULES)])
-    )
-    missing = [name for name in SCHEDULES if not found.get(name)]
-    if missing:
+    query = "select jobname, command, schedule from cron.job where active and jobname = any(%s)"
+    found = {name: (command, schedule) for name, command, schedule in fetched(target, query, [[*SCHEDULES]])}
+    if missing := [name for name in SCHEDULES if name not in found]:
         raise DatabaseError(f"Missing or inactive: {', '.join(missing)}. {INSTALL}")
+    for name, (command, times) in SCHEDULES.items():
+        if found[name][0] != command or found[name][1] not in times:
+            raise DatabaseError(
+                f"{name} runs {found[name][0]!r} at {found[name][1]!r}. Expected {command!r} at "
+                f"{times[0]!r}. {INSTALL}"
+            )
     last_runs = fetched(
         target,
         """

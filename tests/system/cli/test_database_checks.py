@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cli.checks import rights
 from cli.checks import schema as checks
 from shared import settings
 from shared.errors import DatabaseError
@@ -136,3 +137,109 @@ def test_a_view_by_which_planned_counts_would_tell_of_hidden_documents_is_named(
         connection.execute(statements)
     with pytest.raises(DatabaseError, match=rf"may be read: {view} by {roles}\. .*count=planned"):
         checks.exposure(target)
+
+
+CHANGES = {
+    "a policy": "create policy open on neural_search.documents for select using (true)",
+    "a policy for users": (
+        "create policy open on neural_search.documents for select to authenticated using (true)"
+    ),
+    "a definer": "alter function neural_search.can_see(uuid, text) security definer",
+    "no row security": "alter table neural_search.documents disable row level security",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_documents_that_strangers_are_shown_against_the_policies_are_named(
+    target, database, make_document, change
+):
+    with database.connect() as connection:
+        connection.execute("select public.index_bucket('albums')")
+    make_document("own.png", bucket="albums", owner_id="00000000-0000-4000-8000-000000000001")
+    assert checks.policies(target) == "of 1 images anon sees 0, their signed-in owners 1"
+    with database.connect() as connection:
+        connection.execute(change)
+    with pytest.raises(
+        DatabaseError, match=r"shows (anon|authenticated) albums/own\.png, which the policies"
+    ):
+        checks.policies(target)
+
+
+def test_images_that_everybody_may_find_are_shown_to_strangers_rightly(target, database, make_document):
+    with database.connect() as connection:
+        connection.execute("update storage.buckets set public = true where id = 'albums'")
+        connection.execute("select public.index_bucket('albums', public_search => true)")
+    make_document("own.png", bucket="albums", owner_id="00000000-0000-4000-8000-000000000001")
+    assert checks.policies(target) == "of 1 images anon sees 0, their signed-in owners 1"
+
+
+GRANTS = {
+    CHANGES["a policy"]: "documents has the policy 'open'",
+    CHANGES["a definer"]: r"neural_search\.can_see\(uuid,text\) runs as its owner",
+    CHANGES["no row security"]: r"neural_search\.documents has no row level security",
+    "alter function public.list_fingerprints security definer": r"list_fingerprints\(.*\) runs as its owner",
+    "grant insert, delete on neural_search.documents to anon": r"documents may .* by anon \(insert, delete\)",
+    "grant select on neural_search.jobs to authenticated": r"jobs may be used by authenticated \(select\)",
+}
+
+
+@pytest.mark.parametrize(("change", "named"), GRANTS.items())
+def test_rights_beyond_the_installed_are_named(target, database, change, named):
+    assert "no more" in checks.rights(target)
+    with database.connect() as connection:
+        connection.execute(change)
+    with pytest.raises(DatabaseError, match=f"Not as installed: .*{named}"):
+        checks.rights(target)
+
+
+def test_secrets_in_vault_that_callers_may_read_are_named(target, database):
+    with database.connect("supabase_admin") as platform:
+        platform.execute(
+            "grant usage on schema vault to anon; grant select on vault.decrypted_secrets to anon"
+        )
+    with pytest.raises(DatabaseError, match=r"vault\.decrypted_secrets may be used by anon"):
+        checks.rights(target)
+
+
+def test_the_rights_are_those_of_the_catalogues_test():
+    from database.test_catalogue import DEFINERS
+
+    assert set(rights.DEFINERS) == DEFINERS
+
+
+TRIGGER = """
+drop trigger neural_search_objects on storage.objects;
+create trigger neural_search_objects after insert or update or delete on storage.objects
+  for each {} execute function neural_search.on_object_change()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("alter table storage.objects enable replica trigger neural_search_objects", "Disabled"),
+        (TRIGGER.format("row when (pg_trigger_depth() > 99)"), "under a condition"),
+        (TRIGGER.format("statement"), "Not for each row"),
+    ],
+)
+def test_a_trigger_that_does_not_always_fire_is_named(target, database, change, named):
+    assert "neural_search_objects" in checks.triggers(target)
+    with database.connect("supabase_admin") as platform:
+        platform.execute(change)
+    with pytest.raises(DatabaseError, match=f"{named}.*neural_search_objects"):
+        checks.triggers(target)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "schedule = '0 0 1 1 *' where jobname = 'neural-search-kick'",
+        "command = 'select 1' where jobname = 'neural-search-reconcile'",
+    ],
+)
+def test_a_schedule_that_does_something_else_is_named(target, database, change):
+    assert "neural-search-kick" in checks.schedules(target)
+    with database.connect("supabase_admin") as platform:
+        platform.execute(f"update cron.job set {change}")
+    with pytest.raises(DatabaseError, match=r"neural-search-\w+ runs .* at .*\. Expected 'select"):
+        checks.schedules(target)

@@ -104,3 +104,11 @@ def test_a_large_image_may_take_longer_to_send_than_the_time_out(monkeypatch: py
     with slow_taker(pause=0.05, answer=b'{"results": []}') as url:
         target = settings.load({"QUERY_URL": url, "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_a"})
         assert search(target, {"image": "A" * 48 * 1024 * 1024}) == {"results": []}
+
+
+@pytest.mark.parametrize("path", ["live", "health"])
+@responses.activate
+def test_the_page_of_another_server_is_no_answer(path: str) -> None:
+    responses.get(f"{URL}/{path}", body="<h1>Buy this domain</h1>")
+    with pytest.raises(NeuralSearchError, match="Is that the function's address"):
+        ask(f"{URL}/{path}")

@@ -31,7 +31,7 @@ def documents(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
 def answers(status: int) -> None:
     hidden = matchers.json_params_matcher({"like": 2, "limit": 1})
-    responses.post(QUERY, json={"detail": "…"}, status=status, match=[hidden])
+    responses.post(QUERY, json={"type": "…", "detail": "…"}, status=status, match=[hidden])
 
 
 @responses.activate
@@ -49,6 +49,13 @@ def test_one_that_hides_it_is_in_order(documents: dict[str, list[int]], status: 
     answers(status)
     assert strangers(TARGET) == "hides from them what is hidden from anon"
     assert "apikey" not in responses.calls[0].request.headers
+
+
+@responses.activate
+def test_the_404_of_another_server_hides_nothing(documents: dict[str, list[int]]) -> None:
+    responses.post(QUERY, body="<h1>Buy this domain</h1>", status=404)
+    with pytest.raises(NeuralSearchError, match="Is that the function's address"):
+        strangers(TARGET)
 
 
 @responses.activate
