@@ -82,7 +82,9 @@ def parameters(url: str) -> dict[str, Any]:
         raise translate(error) from None
 
 
-def column(database: Database, query: LiteralString, values: list[Any] | None = None) -> list[Any]:
+def column(
+    database: Database, query: LiteralString, values: list[Any] | dict[str, Any] | None = None
+) -> list[Any]:
     """The first column of the answer to `query`."""
     return [row[0] for row in database.execute(query, values)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from psycopg import sql
+from psycopg.errors import DependentObjectsStillExist
 
 from cli.installer.connection import Database, column
 from shared.errors import DatabaseError
@@ -29,7 +30,7 @@ def set_aside(database: Database, home: str = "public") -> None:
     with database.transaction():
         if _is_aside(database):
             _copy_back(database, column(database, f"select distinct bucket_id from {ASIDE}.documents"), home)
-            database.execute(f"drop schema {ASIDE} cascade")
+            _forget(database)
         database.execute(f"create schema {ASIDE}")
         database.execute(f"alter table {home}.documents set schema {ASIDE}")
 
@@ -59,7 +60,7 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
         database.execute(f"delete from {ASIDE}.documents where bucket_id = any(%s)", [indexed])
         [waiting] = column(database, f"select count(*) from {ASIDE}.documents")
         if not waiting:
-            database.execute(f"drop schema {ASIDE} cascade")
+            _forget(database)
     return brought_back, waiting
 
 
@@ -83,6 +84,18 @@ def _copy_back(database: Database, buckets: list[str], home: str = "neural_searc
         ),
         [buckets],
     ).rowcount
+
+
+def _forget(database: Database) -> None:
+    """Drops the kept table. DatabaseError where something of the user's would go along, a policy even."""
+    try:
+        database.execute(f"drop table {ASIDE}.documents")
+        database.execute(f"drop schema {ASIDE}")
+    except DependentObjectsStillExist as error:
+        raise DatabaseError(
+            f"The kept documents can't be moved: {error.diag.message_detail}. Save the definition of each of "
+            "these, drop it, and run this again; then make it anew on neural_search.documents."
+        ) from error
 
 
 def _is_aside(database: Database) -> bool:

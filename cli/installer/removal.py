@@ -6,37 +6,9 @@ import re
 
 from psycopg import sql
 
-from cli.installer import former_record, kept_documents, migrations, releases, vault
+from cli.installer import dependents, former_record, kept_documents, migrations, releases, vault
 from cli.installer.connection import Database, column, connect
 from cli.installer.installation import OWN_TRIGGER, require_project
-from shared.errors import DatabaseError
-
-# That release's policy, trigger and key on its table of documents, which was in public.
-OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
-
-# Things in our schemas that no release made, and such policies and triggers on our tables.
-OTHERS = """
-    with made (schema, names) as (
-      values (to_regnamespace('neural_search'), %s::text[]), (to_regnamespace(%s), array['documents'])
-    )
-    select pg_describe_object('pg_class'::regclass, c.oid, 0)
-    from made join pg_class as c on c.relnamespace = made.schema
-    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and c.relname <> all (made.names) and not exists (
-      select from pg_depend as d where d.objid = c.oid and d.deptype in ('a', 'i') and c.relkind = 'S')
-    union all
-    select pg_describe_object('pg_proc'::regclass, p.oid, 0)
-    from made join pg_proc as p on p.pronamespace = made.schema where p.proname <> all (made.names)
-    union all
-    select pg_describe_object('pg_policy'::regclass, p.oid, 0)
-    from pg_policy as p join pg_class as c on c.oid = p.polrelid
-    where c.relnamespace = to_regnamespace('neural_search') and p.polname <> all (%s)
-    union all
-    select pg_describe_object('pg_trigger'::regclass, t.oid, 0)
-    from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_proc as p on p.oid = t.tgfoid
-    where c.relnamespace = to_regnamespace('neural_search') and not t.tgisinternal
-      and p.pronamespace <> c.relnamespace
-    order by 1
-"""
 
 
 def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
@@ -49,8 +21,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
     """
     with connect(database_url) as database:
         require_project(database)
-        _require_no_others(database)
-        _require_no_dependents(database, data)
+        dependents.require_none(database, data)
         done = _drop_triggers(database)
         with database.transaction():
             done += _unschedule(database)
@@ -61,63 +32,6 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
             done += [] if data else _keep_documents(database, "public")  # where 0.1.0 had them
             done += _former_rows(database, release_record)
     return done or ["There was nothing of neural-search in this database"]
-
-
-def _require_no_others(database: Database) -> None:
-    """DatabaseError where things that no release made lie in our schemas, or on our tables."""
-    ours = sorted(set(re.findall(r"\bneural_search\.(\w+)", migrations.text())))
-    found = column(
-        database,
-        OTHERS,
-        [ours, kept_documents.ASIDE, re.findall(r'create policy "([^"]+)"', migrations.text())],
-    )
-    if found:
-        raise DatabaseError(
-            f"These are of your own, in our schema or on our tables, and would go along: {'; '.join(found)}. "
-            "Move each of them into a schema (alter … set schema …), or save its definition and drop it, "
-            "and run this again."
-        )
-
-
-def _require_no_dependents(database: Database, data: bool) -> None:
-    """DatabaseError where things of the user's would go along: without a policy more may be seen."""
-    found = column(
-        database,
-        f"""
-        with ours as (
-          select 'pg_proc'::regclass as class, p.oid from pg_proc as p
-          where p.pronamespace = to_regnamespace('neural_search')
-            or p.pronamespace = 'public'::regnamespace and p.proname = any (%s) and {releases.is_ours()}
-          union all
-          select 'pg_class', c.oid from pg_class as c
-          where c.oid = to_regclass('public.documents') and to_regclass('neural_search.documents') is not null
-            or c.relnamespace = to_regnamespace('neural_search') and c.relkind <> 'i'
-              and (%s or c.oid <> to_regclass('neural_search.documents')) -- else it is kept
-          union all
-          select 'pg_type', t.oid from pg_type as t where t.typnamespace = to_regnamespace('neural_search')
-        )
-        select pg_describe_object(d.classid, d.objid, 0) || ' on '
-          || pg_describe_object(d.refclassid, d.refobjid, 0)
-        from pg_depend as d join ours on (d.refclassid, d.refobjid) = (ours.class, ours.oid)
-        where d.deptype = 'n' and (d.classid, d.objid) not in (select class, oid from ours)
-          and (pg_identify_object_as_address(d.classid, d.objid, 0)).object_names[1] <> 'neural_search'
-          and (pg_identify_object_as_address(d.classid, d.objid, 0)).object_names <> all (
-            select array['public', 'documents', name] from unnest(%s::text[]) as name)
-          and not exists (select from pg_trigger as t
-            where d.classid = 'pg_trigger'::regclass and t.oid = d.objid
-              and t.tgrelid = 'storage.objects'::regclass)
-          and not exists (select from pg_rewrite as r
-            where d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-              and r.ev_class in (select oid from ours))
-        order by 1
-        """,
-        [releases.public_names(migrations.text()), data, list(OF_0_1_0)],
-    )
-    if found:
-        raise DatabaseError(
-            f"These of your own depend on ours, which would take them along: {'; '.join(found)}. "
-            "Save the definition of each of them and drop it, then run this again."
-        )
 
 
 def _drop_triggers(database: Database) -> list[str]:
@@ -147,13 +61,13 @@ def _unschedule(database: Database) -> list[str]:
 
 
 def _drop_documents(database: Database) -> list[str]:
-    _drop_schema(database, kept_documents.ASIDE)
+    done = _drop_schema(database, kept_documents.ASIDE)
     _drop_view(database)
     for home in ("neural_search", "public"):  # before 0.2.0 they were in public
         if kept_documents.is_ours(database, home):
             database.execute(f"drop table {home}.documents cascade".encode())
-            return ["Documents deleted"]
-    return []
+            return [*done, "Documents deleted"]
+    return done
 
 
 def _keep_documents(database: Database, home: str = "neural_search") -> list[str]:

@@ -102,6 +102,11 @@ OWN = {
     "a function of a type": """
         create function public.mine(of neural_search.search) returns integer language sql return 1
         """,
+    "a trigger on objects that asks ours": """
+        create function public.mine() returns trigger language plpgsql as 'begin return new; end';
+        create trigger mine after insert on storage.objects for each row
+          when (neural_search.is_live(to_jsonb(new))) execute function public.mine()
+        """,
     "a foreign key": """
         create table public.mine (id bigint references neural_search.documents (id) on delete cascade)
         """,
@@ -125,6 +130,31 @@ def test_a_foreign_key_outlives_an_uninstall_that_keeps_the_documents(db, uninst
     uninstall()
     keys = "select count(*) from pg_constraint where conrelid = 'public.mine'::regclass and contype = 'f'"
     assert db.execute(keys).fetchone() == (1,)
+
+
+KEPT_POLICY = """
+    create table public.mine (id bigint);
+    alter table public.mine enable row level security;
+    create policy open on public.mine using (true);
+    create policy narrow on public.mine as restrictive
+      using (exists (select from neural_search.documents as d where d.id = mine.id))
+"""
+
+
+def test_what_depends_on_kept_documents_is_named_and_stays(db, install, uninstall, two_buckets):
+    db.execute(KEPT_POLICY)
+    uninstall()
+    for act in (lambda: install("images", "attic"), lambda: uninstall(data=True)):
+        with pytest.raises(
+            DatabaseError, match=r"policy narrow on table (public\.)?mine .*(S|s)ave the definition"
+        ):
+            act()
+    policies = "select polname from pg_policy where polrelid = 'public.mine'::regclass order by 1"
+    assert db.execute(policies).fetchall() == [("narrow",), ("open",)]
+    assert is_aside(db)
+    db.execute("drop policy narrow on public.mine")
+    assert install("images", "attic").brought_back == 2
+    assert db.execute(DOCUMENTS).fetchall() == two_buckets
 
 
 def test_an_install_again_keeps_what_was_said_of_a_bucket_until_it_is_made_anew(db, silent, install):

@@ -87,6 +87,17 @@ OWN = {  # made in our schemas or on our tables by hand -> as the refusal names 
     "table neural_search_kept.mine": """
         create schema neural_search_kept; create table neural_search_kept.mine (id bigint)
     """,
+    "text search configuration neural_search.mine": """
+        create text search configuration neural_search.mine (copy = german);
+        create table public.mine (
+          a text, b tsvector generated always as (to_tsvector('neural_search.mine', a)) stored
+        )
+    """,
+    "operator neural_search.===(text,text)": """
+        create operator neural_search.=== (leftarg = text, rightarg = text, function = texteq)
+    """,
+    "type neural_search.mine": "create type neural_search.mine as enum ('one')",
+    "column mine of table neural_search.buckets": "alter table neural_search.buckets add column mine text",
     "policy mine on table neural_search.documents": """
         create policy mine on neural_search.documents as restrictive for select using (width < 100)
     """,

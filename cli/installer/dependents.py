@@ -1,0 +1,125 @@
+"""Things of the user's own that would go along with ours."""
+
+from __future__ import annotations
+
+import re
+
+from cli.installer import kept_documents, migrations, releases
+from cli.installer.connection import Database, column
+from shared.errors import DatabaseError
+
+# That release's policy, trigger and key on its table of documents, which was in public.
+OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
+
+# Things in our schemas that no release made, of whatever kind, and such policies and triggers on our tables.
+OTHERS = """
+    with made (schema, names) as (
+      values (to_regnamespace('neural_search'), %(names)s::text[]),
+        (to_regnamespace(%(aside)s), array['documents'])
+    )
+    select pg_describe_object(d.classid, d.objid, 0)
+    from made join pg_depend as d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = made.schema
+      cross join lateral pg_identify_object(d.classid, d.objid, 0) as one
+      cross join lateral pg_identify_object_as_address(d.classid, d.objid, 0) as overloaded
+    where coalesce(one.name, overloaded.object_names[2]) <> all (made.names) and not exists (
+      select from pg_depend as o where o.classid = d.classid and o.objid = d.objid and o.deptype in ('a', 'i')
+    )
+    union all
+    select pg_describe_object('pg_policy'::regclass, p.oid, 0)
+    from pg_policy as p join pg_class as c on c.oid = p.polrelid
+    where c.relnamespace = to_regnamespace('neural_search') and p.polname <> all (%(policies)s)
+    union all
+    select pg_describe_object('pg_trigger'::regclass, t.oid, 0)
+    from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_proc as p on p.oid = t.tgfoid
+    where c.relnamespace = to_regnamespace('neural_search') and not t.tgisinternal
+      and p.pronamespace <> c.relnamespace
+    union all
+    select pg_describe_object('pg_class'::regclass, a.attrelid, a.attnum)
+    from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+    where c.relnamespace = to_regnamespace('neural_search') and c.relkind = 'r' and a.attnum > 0
+      and not a.attisdropped and a.attname <> all (%(columns)s)
+      and (%(data)s or c.relname <> 'documents')
+    order by 1
+"""
+# What depends on ours, of whatever kind: without a policy more may be seen. Not on a table that is kept.
+DEPENDENTS = f"""
+    with going (schema, name) as (
+      select s.oid, s.nspname::text from pg_namespace as s
+      where s.nspname = 'neural_search' or %(data)s and s.nspname = %(aside)s
+    ),
+    ours (class, oid) as (
+      select d.classid, d.objid from pg_depend as d join going on d.refobjid = going.schema
+      where d.refclassid = 'pg_namespace'::regclass
+        and (%(data)s or d.objid is distinct from to_regclass('neural_search.documents'))
+      union all
+      select 'pg_type'::regclass, t.oid from pg_type as t join going on t.typnamespace = going.schema
+      union all
+      select 'pg_proc'::regclass, p.oid from pg_proc as p
+      where p.pronamespace = 'public'::regnamespace and p.proname = any (%(functions)s)
+        and {releases.is_ours()}
+      union all
+      select 'pg_class'::regclass, c.oid from pg_class as c
+      where c.oid = to_regclass('public.documents') and to_regclass('neural_search.documents') is not null
+    )
+    select pg_describe_object(d.classid, d.objid, 0) || ' on '
+      || pg_describe_object(d.refclassid, d.refobjid, 0)
+    from pg_depend as d join ours on (d.refclassid, d.refobjid) = (ours.class, ours.oid)
+      cross join lateral pg_identify_object_as_address(d.classid, d.objid, 0) as dependent
+    where d.deptype = 'n' and (d.classid, d.objid) not in (select class, oid from ours)
+      and dependent.object_names[1] <> all (select name from going)
+      and dependent.object_names <> all (
+        select array['public', 'documents', name] from unnest(%(of_0_1_0)s::text[]) as name)
+      and not exists (select from pg_trigger as t
+        where d.classid = 'pg_trigger'::regclass and t.oid = d.objid
+          and t.tgrelid = 'storage.objects'::regclass and t.tgfoid in (select oid from ours))
+      and not exists (select from pg_rewrite as r
+        where d.classid = 'pg_rewrite'::regclass and r.oid = d.objid and r.ev_class in (select oid from ours))
+    order by 1
+"""
+
+
+def require_none(database: Database, data: bool) -> None:
+    """DatabaseError where an uninstall, of the documents too with `data`, would take such things along."""
+    _require_no_others(database, data)
+    _require_no_dependents(database, data)
+
+
+def _require_no_others(database: Database, data: bool) -> None:
+    """DatabaseError where things that no release made lie in our schemas, or on our tables."""
+    text = migrations.text()
+    found = column(
+        database,
+        OTHERS,
+        {
+            "data": data,
+            "aside": kept_documents.ASIDE,
+            "names": sorted(set(re.findall(r"\bneural_search\.(\w+)", text))),
+            "policies": re.findall(r'create policy "([^"]+)"', text),
+            "columns": sorted(set(re.findall(r"\b[a-z]\w*", text))),
+        },
+    )
+    if found:
+        raise DatabaseError(
+            f"These are of your own, in our schema or on our tables, and would go along: {'; '.join(found)}. "
+            "Move each of them into a schema (alter … set schema …), or save its definition and drop it, "
+            "and run this again."
+        )
+
+
+def _require_no_dependents(database: Database, data: bool) -> None:
+    """DatabaseError where things of the user's would go along."""
+    found = column(
+        database,
+        DEPENDENTS,
+        {
+            "data": data,
+            "aside": kept_documents.ASIDE,
+            "functions": releases.public_names(migrations.text()),
+            "of_0_1_0": list(OF_0_1_0),
+        },
+    )
+    if found:
+        raise DatabaseError(
+            f"These of your own depend on ours, which would take them along: {'; '.join(found)}. "
+            "Save the definition of each of them and drop it, then run this again."
+        )
