@@ -61,9 +61,10 @@ def checked(key: str, role: str, name: str) -> str:
     return whole(key, name)
 
 
-def of_its_own(secret: str, name: str) -> str:
-    """`secret`; SettingsError where it is one of something else, or so short that it can be guessed."""
-    if foreign := _foreign(secret):
+def of_its_own(secret: str, name: str, others: Collection[str] = ()) -> str:
+    """`secret`; SettingsError where it is one of something else, as of `others`, or so short that it can be
+    guessed."""
+    if foreign := _foreign(secret, others):
         raise SettingsError(
             f"{name} holds {foreign}. Expected a secret of its own: every role of the database can read it "
             "in pg_net's queue. Without any, `neural-search install` makes one."
@@ -76,8 +77,10 @@ def of_its_own(secret: str, name: str) -> str:
     return whole(secret, name)
 
 
-def _foreign(secret: str) -> str | None:
-    """The other thing that a secret shows to be, in words."""
+def _foreign(secret: str, others: Collection[str]) -> str | None:
+    """The other thing that a secret is, or shows to be, in words."""
+    if any(_holds(secret, other) for other in others):
+        return "the value of another secret setting, or the database's password"
     if (role := _role(secret)) is not None:
         return f"a key that acts as {role!r:.50}"
     return (

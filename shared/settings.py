@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,8 @@ DEFAULTS: dict[str, str] = {
 }
 
 # The others may be told in errors and logs.
-SECRETS = ("publishable_key", "secret_key", "user_token", "webhook_secrets", "database_url")
+OTHER_SECRETS = ("publishable_key", "secret_key", "user_token", "database_url")
+SECRETS = ("webhook_secrets", *OTHER_SECRETS)
 
 SPACES = " \t\r\n"  # which Python's own parser leaves out of an address
 DIGITS = re.compile(r"\d{1,19}", re.ASCII)
@@ -165,7 +166,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         embed_url=address(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
         storage_transformations=_choice(text, "storage_transformations"),
         page_frame_origins=tuple(_origin(part) for part in _split(text["page_frame_origins"])),
-        webhook_secrets=_webhook_secrets(text["webhook_secrets"]),
+        webhook_secrets=_webhook_secrets(text["webhook_secrets"], _secrets(environ, OTHER_SECRETS)),
         embedding_models=tuple(_split(text["embedding_models"])),
         embedding_device=_choice(text, "embedding_device"),
         embedding_engine=_choice(text, "embedding_engine"),
@@ -239,9 +240,9 @@ def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def _secrets(environ: Mapping[str, str]) -> set[str]:
-    """The values of all secret settings, those that another goes before too, and the database's password."""
-    values = [environ.get(name, "") for field in SECRETS for name in ENVIRONMENT[field]]
+def _secrets(environ: Mapping[str, str], settings: Sequence[str] = SECRETS) -> set[str]:
+    """The values of secret settings, those that another goes before too, and the database's password."""
+    values = [environ.get(name, "") for field in settings for name in ENVIRONMENT[field]]
     passwords = [password for value in values for password in api_keys.passwords(value)]
     return {part for value in (*values, *passwords) for part in (value.strip(), *_split(value)) if part}
 
@@ -250,8 +251,9 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _webhook_secrets(text: str) -> tuple[Secret, ...]:
-    secrets = tuple(Secret(api_keys.of_its_own(part, "EMBED_WEBHOOK_SECRET")) for part in _split(text))
+def _webhook_secrets(text: str, others: Collection[str]) -> tuple[Secret, ...]:
+    parts = [api_keys.of_its_own(part, "EMBED_WEBHOOK_SECRET", others) for part in _split(text)]
+    secrets = tuple(map(Secret, parts))
     if len(secrets) > 2:
         raise SettingsError(
             f"EMBED_WEBHOOK_SECRET holds {len(secrets)} values. Give one, or two while rotating."

@@ -126,8 +126,7 @@ def _embed_url(target: Settings, option: str) -> str:
     """The address for Vault; empty where nobody named one, since the default is the embedded stack's own."""
     default = f"{target.supabase_url}/functions/v1/embed_on_upload"
     # Every role of the database reads it in pg_net's queue.
-    secrets = [str(secret) for secret in (target.secret_key, *target.webhook_secrets) if secret]
-    given = settings.address(api_keys.without_secret(option, "--embed-url", secrets), "--embed-url")
+    given = settings.address(api_keys.without_secret(option, "--embed-url", target.secrets), "--embed-url")
     url = given or ("" if target.embed_url == default else target.embed_url)
     if _is_here(url) and not _is_database_here(target):
         raise SettingsError(

@@ -22,12 +22,12 @@ def read(database: Database, name: str) -> str:
     SettingsError where an older version, or somebody by hand, has put there another than `install` would;
     DatabaseError where it can't be decrypted.
     """
-    found, place = _decrypted(database, name), f"Vault's {name}"
+    found, place, others = _decrypted(database, name), f"Vault's {name}", [database.info.password]
     if not found:
         return ""
     if name == WEBHOOK_SECRET:
-        return api_keys.of_its_own(found, place)
-    return settings.address(api_keys.without_secret(found, place), place)
+        return api_keys.of_its_own(found, place, others)
+    return settings.address(api_keys.without_secret(found, place, others), place)
 
 
 def keep(database: Database, name: str, value: str) -> str:

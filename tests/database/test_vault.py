@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from support.databases import Clone, Connection
 
@@ -100,3 +101,15 @@ def test_a_project_without_vault_is_refused_before_anything_is_done(bare_databas
         install(bare_database, URL, SECRET)
     with bare_database.connect() as connection:
         assert connection.execute("select to_regnamespace('neural_search')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(vault.WEBHOOK_SECRET, "the-hidden-password"), (vault.EMBED_URL, f"{URL}/the-hidden-password")],
+)
+def test_the_databases_password_is_refused_in_vault(database: Clone, name: str, value: str):
+    with psycopg.connect(database.url(), password="the-hidden-password", autocommit=True) as connection:
+        vault.keep(connection, name, value)
+        with pytest.raises(SettingsError, match=f"{name} holds .*password") as told:
+            vault.read(connection, name)
+    assert "hidden" not in str(told.value)

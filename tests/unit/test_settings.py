@@ -226,6 +226,26 @@ def test_neither_an_accounts_token_nor_an_address_is_taken_for_the_webhooks_secr
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://postgres:the-hidden-password@db.test/postgres"),
+        ("DATABASE_URL", "host=db.test password=the-hidden-password"),
+        ("DATABASE_URL", "postgresql://postgres:the%2Dhidden-password@db.test/postgres"),
+        ("SUPABASE_SECRET_KEY", "the-hidden-password"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "the-hidden-password"),
+        ("SUPABASE_USER_TOKEN", "the-hidden-password"),
+    ],
+)
+@pytest.mark.parametrize("secret", ["the-hidden-password", "the-new-secret-of-two,x-the-hidden-password"])
+def test_no_other_secret_is_taken_for_the_webhooks(name: str, value: str, secret: str):
+    """What `install` puts into Vault, every role of the database can read in pg_net's queue."""
+    given = {"SUPABASE_URL": "http://x", name: value, "EMBED_WEBHOOK_SECRET": secret}
+    with pytest.raises(SettingsError, match="EMBED_WEBHOOK_SECRET holds the value of another") as told:
+        settings.load(given)
+    assert "hidden" not in str(told.value)
+
+
+@pytest.mark.parametrize(
     "secret", ["x", "fifteen-letters", "sixteen--letters,x", "pa55word,with,commas-in-it"]
 )
 def test_a_webhook_secret_that_can_be_guessed_is_refused(secret: str):
