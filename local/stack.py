@@ -8,11 +8,14 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from local import keys
 from local.folders import claim, usable
@@ -198,7 +201,8 @@ class Stack:
         if self._prepare:
             self._prepare(settings)
         names = FUNCTIONS if self._with_functions else ()
-        self._addresses = {name: f"http://{HOST}:{free_port()}" for name in names}
+        hosts = {name: _loopback() for name in names}
+        self._addresses = {name: f"http://{host}:{free_port(host)}" for name, host in hosts.items()}
         self._write(GATEWAY_FILE, json.dumps(self._gateway_configuration()))
         self._children = [self._gateway(), *(self._function(name, settings) for name in names)]
         for child in self._children:
@@ -223,10 +227,10 @@ class Stack:
 
     def _function(self, name: str, settings: Settings) -> Child:
         source = CHECKOUT / "functions" / name / "main.py"
-        port = self._addresses[name].rsplit(":", 1)[1]
+        host, port = self._addresses[name].removeprefix("http://").split(":")
         module = ["shared.http.server", "--source", str(source), "--target", name]
         return self._child(
-            name, [*module, "--host", HOST, "--port", port], _function_environment(name, settings)
+            name, [*module, "--host", host, "--port", port], _function_environment(name, settings)
         )
 
     def _child(self, name: str, module: list[str], values: dict[str, str]) -> Child:
@@ -307,8 +311,16 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def free_port() -> int:
+def _loopback() -> str:
+    """An address of this machine for a function, which answers pages of any origin, unlike the gateway: they
+    can try all ports of 127.0.0.1, but not of 16 million addresses. Other systems than Linux have no more."""
+    if sys.platform != "linux":
+        return HOST
+    return str(ip_address("127.0.0.0") + 2 + secrets.randbelow(2**24 - 3))
+
+
+def free_port(host: str = HOST) -> int:
     """One that nobody listens at, at this moment."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
