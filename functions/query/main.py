@@ -110,7 +110,7 @@ def _watch(database: Database, bucket: str, name: str) -> ObjectState:
     watchers = handlers.once("watchers", lambda: ConcurrencyLimiter(running=WATCHING, waiting=0))
     try:
         with watchers.enter():
-            return uploads.wait(database, bucket, name)
+            return uploads.wait(database, bucket, name, check=handlers.check_caller)
     except Busy:
         return uploads.wait(database, bucket, name, seconds=BRIEFLY)
 
@@ -248,11 +248,15 @@ def _file_limiter() -> ConcurrencyLimiter:
 
 
 def _search_limiter() -> ConcurrencyLimiter:
-    return ConcurrencyLimiter(running=RUNNING, waiting=WAITING)
+    return ConcurrencyLimiter(running=RUNNING, waiting=WAITING, check=handlers.check_caller)
 
 
 def _parsing() -> ConcurrencyLimiter:
-    return handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
+    return handlers.once("parsing", _parsing_limiter)
+
+
+def _parsing_limiter() -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT, check=handlers.check_caller)
 
 
 def _memory() -> MemoryLimiter:
@@ -268,6 +272,7 @@ def _build_previews() -> Previews:
         storage=services.storage(None),
         decode=_decode,
         max_bytes=services.configuration().max_image_bytes,
+        check=handlers.check_caller,
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+Answer = TypeVar("Answer")
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 TIMEOUT = httpx.Timeout(150, connect=5)  # 150 s is the limit of hosted functions
@@ -63,14 +67,15 @@ def _is_page_without_slash(request: Request) -> bool:
 
 
 async def _forward(transport: httpx.AsyncHTTPTransport, request: Request, url: str, prefix: str) -> Response:
+    sent = asyncio.Event()
     outgoing = httpx.Request(
         request.method,
         url + _tail(request, prefix),
         headers=_headers(request, prefix),
-        content=_body(request),
+        content=_body(request, sent),
         extensions={"timeout": TIMEOUT.as_dict()},
     )
-    answer = await transport.handle_async_request(outgoing)
+    answer = await _unless(_hung_up(request, sent), transport.handle_async_request(outgoing))
     response = StreamingResponse(_relay(answer), answer.status_code)
     response.raw_headers = [
         (name.lower(), value)
@@ -102,10 +107,38 @@ def _headers(request: Request, prefix: str) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _body(request: Request) -> AsyncIterator[bytes] | None:
+def _body(request: Request, sent: asyncio.Event) -> AsyncIterator[bytes] | None:
     """The body as a stream, where there is one: httpx would announce a chunked body even if it is empty."""
-    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-    return request.stream() if has_body else None
+    if "content-length" in request.headers or "transfer-encoding" in request.headers:
+        return _stream(request, sent)
+    sent.set()
+    return None
+
+
+async def _stream(request: Request, sent: asyncio.Event) -> AsyncIterator[bytes]:
+    async for part in request.stream():
+        yield part
+    sent.set()
+
+
+async def _hung_up(request: Request, sent: asyncio.Event) -> None:
+    """Returns when the caller has; while the body is being sent, its stream tells that."""
+    await sent.wait()
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _unless(hung_up: Coroutine[Any, Any, None], answering: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer; ClientDisconnect where the caller goes first: the function's connection ends with it."""
+    asking, leaving = asyncio.create_task(answering), asyncio.create_task(hung_up)
+    try:
+        await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            raise ClientDisconnect()
+        return asking.result()
+    finally:
+        leaving.cancel()
+        asking.cancel()
 
 
 async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:

@@ -8,13 +8,23 @@ from contextlib import contextmanager
 
 from shared.errors import Busy
 
+LOOK_SECONDS = 0.25  # between two looks whether the caller still waits
+
+
+def _stays() -> None:
+    """For work that goes on without its caller."""
+
 
 class ConcurrencyLimiter:
-    """Lets a few through at a time while a few more wait; the rest get Busy at once."""
+    """Lets a few through at a time while a few more wait; the rest get Busy at once.
 
-    def __init__(self, *, running: int, waiting: int):
+    `check` raises where the caller has gone: it is asked while one waits, and before one goes on.
+    """
+
+    def __init__(self, *, running: int, waiting: int, check: Callable[[], None] = _stays):
         self._places = threading.Semaphore(running + waiting)
         self._running = threading.Semaphore(running)
+        self._check = check
         self._inside = 0
         self._lock = threading.Lock()
 
@@ -24,13 +34,19 @@ class ConcurrencyLimiter:
         return self._inside
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self) -> Iterator[Callable[[], None]]:
+        """A place, with the check to repeat between parts of the work."""
         if not self._places.acquire(blocking=False):
             raise Busy(retry_after=5)
         self._count(1)
         try:
-            with self._running:
-                yield
+            while not self._running.acquire(timeout=LOOK_SECONDS):
+                self._check()
+            try:
+                self._check()
+                yield self._check
+            finally:
+                self._running.release()
         finally:
             self._count(-1)
             self._places.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -68,11 +69,12 @@ class Previews:
     """Makes previews of objects that Storage hands out for a token. One per process; any thread may call it.
 
     They are bounded apart from searches; one is decoded at a time, so that searches find a decoder free.
+    `check` raises where the caller has gone.
     """
 
-    def __init__(self, *, storage: Storage, decode: Decode, max_bytes: int):
+    def __init__(self, *, storage: Storage, decode: Decode, max_bytes: int, check: Callable[[], None]):
         self._storage = storage
-        self._limiter = ConcurrencyLimiter(running=RUNNING, waiting=AT_ONCE - RUNNING)
+        self._limiter = ConcurrencyLimiter(running=RUNNING, waiting=AT_ONCE - RUNNING, check=check)
         self._decode = decode
         self._max_bytes = max_bytes
         self._decoding = threading.Lock()
@@ -80,10 +82,15 @@ class Previews:
 
     def make(self, wanted: Wanted) -> bytes:
         """A WebP. StorageError where Storage refuses the token, ImageError where the object is no image."""
-        with self._limiter.enter():
+        with self._limiter.enter() as check:
             etag, kept = self._cache.get(wanted.key)
             found = self._storage.download_shared(
-                wanted.bucket, wanted.name, token=wanted.token, max_bytes=self._max_bytes, known=etag
+                wanted.bucket,
+                wanted.name,
+                token=wanted.token,
+                max_bytes=self._max_bytes,
+                known=etag,
+                check=check,
             )
             if found is None:  # Storage has taken the token, and has no other version
                 if isinstance(kept, ImageError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -93,12 +93,19 @@ class Storage:
             return data
 
     def download_shared(
-        self, bucket: str, name: str, *, token: str, max_bytes: int, known: str = ""
+        self,
+        bucket: str,
+        name: str,
+        *,
+        token: str,
+        max_bytes: int,
+        known: str = "",
+        check: Callable[[], None] = lambda: None,
     ) -> Shared | None:
         """The object by a signed address's token, or without one from a public bucket.
 
         None where Storage accepts that and the object's ETag is still the `known` one. Raises ImageTooLarge
-        as soon as more than `max_bytes` arrive.
+        as soon as more than `max_bytes` arrive. `check` is called between its parts, and may raise.
         """
         path = object_path(bucket, name)
         way = f"sign/{path}?token={quote(token, safe='')}" if token else f"public/{path}"
@@ -108,7 +115,7 @@ class Storage:
         with self._send("GET", url, headers=headers, accepted=accepted) as response:
             if response.status_code == 304:
                 return None
-            data = _read_object(response, max_bytes)
+            data = _read_object(response, max_bytes, check)
             _check_fresh(response, data, None, None)
             return Shared(data=data, etag=response.headers.get("ETag", ""))
 
@@ -226,8 +233,10 @@ def climbs(bucket: str, name: str) -> bool:
     return bool({".", ".."} & set(f"{bucket}/{name}".replace("\\", "/").split("/")))
 
 
-def _read_object(response: requests.Response, max_bytes: int) -> bytes:
-    data = answers.read(response, max_bytes)
+def _read_object(
+    response: requests.Response, max_bytes: int, check: Callable[[], None] = lambda: None
+) -> bytes:
+    data = answers.read(response, max_bytes, check)
     if len(data) > max_bytes:
         raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
     return data

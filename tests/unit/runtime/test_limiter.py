@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from shared.errors import Busy
+from shared.errors import Busy, ClientClosedRequest
 from shared.runtime.limiter import ConcurrencyLimiter, MemoryLimiter
 from shared.runtime.metrics import Metrics
 
@@ -43,6 +43,26 @@ def test_a_place_is_free_again_after_a_failure():
     for _ in range(3):
         with pytest.raises(ValueError), limiter.enter():
             raise ValueError
+
+
+def test_a_caller_who_has_gone_waits_for_no_place_and_keeps_none():
+    here = True
+
+    def check() -> None:
+        if not here:
+            raise ClientClosedRequest()
+
+    limiter = ConcurrencyLimiter(running=1, waiting=1, check=check)
+    with limiter.enter():
+        here = False
+        with pytest.raises(ClientClosedRequest), limiter.enter():
+            pass
+    with pytest.raises(ClientClosedRequest), limiter.enter():
+        raise AssertionError("nobody waits for it")
+    here = True
+    for _ in range(2):
+        with limiter.enter() as again:
+            again()
 
 
 def test_how_many_are_inside_is_shown_as_a_metric():

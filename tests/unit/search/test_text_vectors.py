@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from shared import images
-from shared.errors import Busy
+from shared.errors import Busy, ClientClosedRequest
 from shared.images import DecodedImage
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
 from shared.search.index import ActiveModel
 from shared.search.query_examples import Example
-from shared.search.query_vectors import Embedding
+from shared.search.query_vectors import TEXTS, Embedding
 from shared.search.text_vectors import TextVectors
 from shared.settings import Secret
 from shared.supabase import credentials
@@ -66,6 +66,20 @@ def test_a_text_asked_again_waits_for_no_place_and_has_the_same_vector(
         again = embedding.embed(ANN, COLOURS, [RED])
     assert embedded == ["colours: red"]
     assert np.array_equal(first[RED], again[RED])
+
+
+def test_texts_whose_caller_goes_meanwhile_are_embedded_no_further(
+    embedded: list[str], limiter: ConcurrencyLimiter, embedding: Embedding
+):
+    def check() -> None:
+        if embedded:
+            raise ClientClosedRequest()
+
+    limiter._check = check
+    many = [Example(kind="text", value=f"#0000{index:02}", field="text", index=index) for index in range(32)]
+    with pytest.raises(ClientClosedRequest):
+        embedding.embed(ANN, COLOURS, many)
+    assert len(embedded) == TEXTS
 
 
 def test_another_caller_or_model_finds_nothing_that_others_asked(embedding: Embedding, embedded: list[str]):
