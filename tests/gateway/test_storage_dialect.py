@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -530,3 +531,9 @@ def test_a_full_disk_is_answered_in_json_and_leaves_nothing(
     assert (answer.status_code, answer.json()["message"]) == (500, "No space left on device")
     assert http.post(f"/storage/v1/object/list/{bucket}", json={"prefix": ""}).json() == []
     assert set(gateway.stored()) <= before
+
+
+def test_the_bytes_are_their_owners_alone(gateway: Gateway, bucket: str) -> None:
+    gateway.supabase().storage.from_(bucket).upload("private.png", PNG, OPTIONS)
+    folders = {path.parent for path in gateway.stored()}
+    assert folders and {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}

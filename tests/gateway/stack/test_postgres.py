@@ -141,6 +141,14 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(folder, postgres_major,
     assert target.read_text() == "theirs"
 
 
+def test_the_log_holds_no_statement(own_cluster):
+    """One that fails may hold a secret for Vault."""
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        answer(own_cluster, "select 1 / 0 /* hidden */")
+    logged = own_cluster.log.read_text()
+    assert "division by zero" in logged and "hidden" not in logged
+
+
 def test_preparing_a_database_twice_is_no_error(own_cluster):
     for _ in range(2):
         prepare_database(own_cluster, "another one")

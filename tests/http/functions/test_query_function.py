@@ -519,6 +519,29 @@ def test_the_page_may_run_only_its_own_scripts_and_show_storages_pictures(client
     assert policy.endswith("frame-ancestors 'none'")
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/page.js", "/page.css", "/docs/", "/docs/start.js", "/docs/swagger-ui.css"]
+)
+def test_each_file_of_the_page_sends_no_referrer_and_is_taken_for_nothing_else(
+    client: FlaskClient, path: str
+):
+    """A signed URL is a key, and a page's address holds what was searched."""
+    headers = client.get(path).headers
+    assert (headers["Referrer-Policy"], headers["X-Content-Type-Options"]) == ("no-referrer", "nosniff")
+    assert "script-src 'self';" in headers["Content-Security-Policy"]
+
+
+def test_large_bodies_hold_together_what_four_of_the_longest_take(client: FlaskClient):
+    longest = 100_000 * 4 // 3 + 256 * 1024
+    image = {"content_type": "image/png", "data": RED + bytes(90_000)}
+    assert client.post("/", **image).status_code == 200
+    with client.application.extensions["memory"].share() as take:
+        take(4 * longest - 95_000)
+        assert client.post("/", **image).status_code == 200
+        take(10_000)
+        assert refused(client.post("/", **image)) == (503, "busy")
+
+
 def test_the_page_is_sent_compressed_and_only_when_it_changed(client: FlaskClient):
     answer = client.get("/page.css", headers={"Accept-Encoding": "gzip"})
     assert gzip.decompress(answer.data) == (CHECKOUT / "functions/query/built/page.css").read_bytes()

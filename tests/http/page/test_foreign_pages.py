@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
-from support.fake_query import PHOTOS
+from support.fake_query import PAGE, PHOTOS
 from support.http_servers import asgi
 
 from local.stack import Stack
@@ -94,3 +94,9 @@ def test_a_name_of_elsewhere_that_leads_here_gets_nothing(embedded_stack: Stack,
     """DNS rebinding: to the browser the stack is that page's own server."""
     answer = visit.goto(f"{embedded_stack.url}/functions/v1/query/".replace("127.0.0.1", "elsewhere.example"))
     assert answer and answer.status == 403
+
+
+def test_what_the_page_opens_knows_neither_its_opener_nor_its_address() -> None:
+    sources = [*PAGE.glob("*.html"), *PAGE.glob("*.js")]
+    opened = [line for path in sources for line in path.read_text().splitlines() if "_blank" in line]
+    assert opened and all("noopener noreferrer" in line for line in opened)

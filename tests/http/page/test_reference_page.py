@@ -30,6 +30,17 @@ def test_it_draws_every_path_and_tries_a_search_without_a_breach_of_the_policy(
     expect(page.locator("tbody .response-col_status").first).to_have_text("200", timeout=30_000)
 
 
+def test_a_key_that_is_typed_in_is_gone_with_the_page(page: Page, embedded_stack: Stack):
+    page.goto(f"{embedded_stack.settings.query_url}/docs")
+    page.locator(".auth-wrapper .authorize").first.click(timeout=30_000)
+    page.locator(".auth-container input").first.fill("sb_publishable_typed")
+    page.locator(".auth-container button.authorize").first.click()
+    expect(page.locator(".auth-container", has_text="Authorized").first).to_be_visible()
+    assert "typed" not in page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    )
+
+
 def test_its_files_are_readable_without_compression_too(embedded_stack: Stack):
     url = f"{embedded_stack.settings.query_url}/docs/swagger-ui.css"
     answers = [

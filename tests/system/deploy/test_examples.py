@@ -45,6 +45,13 @@ def test_the_function_that_works_on_after_its_answer_keeps_its_processor():
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+def test_cloud_run_starts_a_bounded_number_of_containers(function):
+    service = yaml.safe_load((DEPLOY / "cloud_run" / f"{function}.yaml").read_text())
+    annotations = service["spec"]["template"]["metadata"]["annotations"]
+    assert 1 <= int(annotations["autoscaling.knative.dev/maxScale"]) <= 100
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_decoder_is_stopped_before_a_container_of_limited_memory_is(function):
     container = cloud_run(function)
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}  # so two decoders
