@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, cast
 
 import httpcore
 import httpx
+import requests
+from requests.utils import select_proxy
 
 from shared.errors import DatabaseUnavailable
 from shared.supabase import retry_after
@@ -57,15 +62,20 @@ _raw: ContextVar[Allowance | None] = ContextVar("raw", default=None)
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """Reads answers up to MAX_ANSWER and TOTAL_SECONDS, where httpx reads on to their end."""
+    """Reads answers up to MAX_ANSWER and TOTAL_SECONDS, where httpx reads on to their end.
+
+    Its own connections are made for the project of the first request, as Storage's are: through the
+    environment's proxies and with its certificates, which httpx reads for a client without a transport alone.
+    """
 
     def __init__(self, transport: httpx.BaseTransport | None = None):
-        self._transport = transport or _direct()
+        self._transport = transport
+        self._opening = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.headers["Accept-Encoding"] = PACKED
         _raw.set(Allowance())
-        response = self._transport.handle_request(request)
+        response = self._opened(request.url).handle_request(request)
         try:
             content = _content(response)
         finally:
@@ -75,7 +85,13 @@ class BoundedTransport(httpx.BaseTransport):
         return httpx.Response(response.status_code, headers=headers, content=content, extensions=version)
 
     def close(self) -> None:
-        self._transport.close()
+        if self._transport:
+            self._transport.close()
+
+    def _opened(self, url: httpx.URL) -> httpx.BaseTransport:
+        with self._opening:
+            self._transport = self._transport or _connections(str(url))
+            return self._transport
 
 
 def _content(response: httpx.Response) -> bytes:
@@ -101,12 +117,27 @@ def _unpacked(parts: Iterable[bytes], coding: str, allowance: Allowance) -> Iter
         raise httpx.DecodingError(f"its answer is no {PACKED}: {error}") from error
 
 
-def _direct() -> httpx.HTTPTransport:
+def _connections(url: str) -> httpx.HTTPTransport:
     """httpx's own, over connections of ours, for which it has no setting."""
-    transport = httpx.HTTPTransport(limits=KEEP_ALIVE, retries=1)
+    with requests.Session() as session:
+        surroundings = session.merge_environment_settings(url, {}, None, None, None)
+    transport = httpx.HTTPTransport(
+        limits=KEEP_ALIVE,
+        retries=1,
+        proxy=select_proxy(url, surroundings["proxies"]),
+        verify=_certificates(surroundings["verify"]),
+    )
     # Undocumented: a test lets each part of an answer drip.
     transport._pool._network_backend = _Network()
     return transport
+
+
+def _certificates(told: str | bool | None) -> ssl.SSLContext | bool:
+    if not isinstance(told, str):
+        return told is not False
+    if Path(told).is_dir():
+        return ssl.create_default_context(capath=told)
+    return ssl.create_default_context(cafile=told)
 
 
 class _Network(httpcore.SyncBackend):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from support.dripping_server import Gateway, dripping_server, slowly
 
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseError, DatabaseUnavailable
 from shared.settings import Secret
 from shared.supabase import bounded_transport, credentials
 from shared.supabase.database import Database, http_client
@@ -43,6 +43,36 @@ def test_no_part_of_an_answer_may_drip_for_ever(
     url = gateway(slowly(*drip), 0.05)
     with http_client() as http, pytest.raises(DatabaseUnavailable, match=r"0\.2 seconds|no answer in time"):
         caller("anybody", url, http).call("f")
+
+
+def test_calls_go_through_the_environments_proxy_within_the_same_bounds(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setattr(bounded_transport, "TOTAL_SECONDS", 2.0)
+    answer = HEAD + b"Content-Length: 1\r\n\r\n7"
+    monkeypatch.setenv("http_proxy", gateway(iter([answer]), 0.0))
+    with http_client() as http:
+        assert caller("anybody", "http://project.invalid", http).call("f") == 7
+    monkeypatch.setenv("http_proxy", gateway(slowly(*DRIPS["body"]), 0.05))
+    with http_client() as http, pytest.raises(DatabaseUnavailable, match=r"2\.0 seconds|no answer in time"):
+        caller("anybody", "http://project.invalid", http).call("f")
+
+
+def test_a_project_that_the_environment_excepts_is_called_directly(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    url = gateway(iter([HEAD + b"Content-Length: 1\r\n\r\n7"]), 0.0)
+    with http_client() as http:
+        assert caller("anybody", url, http).call("f") == 7
+
+
+def test_the_environments_certificates_count(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
+    with http_client() as http, pytest.raises(DatabaseError, match="No such file"):
+        caller("anybody", "https://project.invalid", http).call("f")
 
 
 FLOODS = {
