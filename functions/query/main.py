@@ -121,7 +121,6 @@ def preview(request: flask.Request) -> flask.Response:
     wanted = Wanted(**fields, size=request.args.get("size", "tile"))
     response = flask.Response(_previews().make(wanted), mimetype="image/webp")
     response.headers["Cache-Control"] = f"private, max-age={URL_SECONDS}"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 

@@ -66,8 +66,6 @@ def _file(request: flask.Request, path: Path) -> flask.Response:
     if packed:
         response.headers["Content-Encoding"] = "gzip"
     response.headers["Content-Security-Policy"] = _content_policy()
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"  # a signed URL is a key
     response.headers["Cache-Control"] = "no-cache"
     response.vary.add("Accept-Encoding")
     response.add_etag()

@@ -33,6 +33,8 @@ T = TypeVar("T")
 # Requests that ask the database or Storage, each on a thread, and of these so many at a time.
 CALLERS, CALLERS_AT_WORK = 64, 16
 MAX_QUERY_STRING = 64 * 1024  # bytes
+# Of every answer: browsers don't guess its type, and a page's address, which holds its search, goes nowhere.
+SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # macOS has only the latter
 
 _building = threading.RLock()
@@ -158,7 +160,7 @@ def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:
 def finished(response: flask.Response) -> flask.Response:
     """`response` with the request's name, and as a stream: before any other the framework reads the rest of
     the request's body."""
-    response.headers["x-request-id"] = logs.end_request()
+    response.headers.update({**SAFE, "x-request-id": logs.end_request()})
     if not response.is_streamed:
         response.headers.setdefault("Content-Length", str(response.calculate_content_length()))
         response.response = iter(list(response.iter_encoded()))

@@ -138,6 +138,7 @@ class TestAnUpload:
                 str(min(start + 4096, 10240)),
             )
             assert ("upload-expires" in answer.headers) != ("tus-complete" in answer.headers)
+            assert gateway.readers() == {0o700}
         assert images.download("a.png") == DATA
         told = images.info("a.png")
         assert told["content_type"] == "image/png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -51,6 +52,10 @@ class Gateway:
     def stored(self) -> list[Path]:
         """The files that hold objects' bytes."""
         return sorted(path for path in self.files.rglob("*") if path.is_file())
+
+    def readers(self) -> set[int]:
+        """The modes of the folders that hold them."""
+        return {stat.S_IMODE(path.parent.stat().st_mode) for path in self.stored()}
 
 
 @contextmanager

