@@ -398,19 +398,35 @@ alter table cron.job_run_details enable row level security;
 create policy cron_job_policy on cron.job using (username = current_user);
 create policy cron_job_run_details_policy on cron.job_run_details using (username = current_user);
 
+-- Nobody writes into cron.job but by these two: a job runs as its username, maybe the superuser. A definer can't tell its
+-- caller, who is named to it, and is one that the session may become.
+create function cron.write_job(who name, job_name text, schedule text, command text) returns bigint
+language sql security definer set search_path = '' as $$
+  insert into cron.job (jobname, schedule, command, username)
+  select job_name, write_job.schedule, write_job.command, who where pg_catalog.pg_has_role(session_user, who, 'member')
+  on conflict on constraint jobname_username_uniq
+    do update set schedule = excluded.schedule, command = excluded.command, database = excluded.database
+  returning jobid
+$$;
+
+create function cron.remove_jobs(who name, job_id bigint, job_name text) returns boolean
+language sql security definer set search_path = '' as $$
+  with removed as (
+    delete from cron.job
+    where (jobid = job_id or jobname = job_name) and username = who
+      and pg_catalog.pg_has_role(session_user, who, 'member')
+    returning jobid
+  )
+  select exists (select from removed)
+$$;
+
 create function cron.schedule(job_name text, schedule text, command text) returns bigint language plpgsql as $$
-declare
-  id bigint;
 begin
   if schedule !~ '^\s*([1-9]|[1-5][0-9])\s+seconds?\s*$' and schedule !~ '^\s*([0-9*,/$-]+\s+){4}[0-9*,/-]+\s*$' then
     raise exception 'invalid schedule: %', schedule
       using hint = 'Use cron format (e.g. 5 4 * * *), or interval format ''[1-59] seconds''';
   end if;
-  insert into cron.job (jobname, schedule, command) values (job_name, schedule, command)
-  on conflict on constraint jobname_username_uniq
-    do update set schedule = excluded.schedule, command = excluded.command, database = excluded.database
-  returning jobid into id;
-  return id;
+  return cron.write_job(current_user, job_name, schedule, command);
 end
 $$;
 
@@ -420,8 +436,7 @@ $$;
 
 create function cron.unschedule(job_name text) returns boolean language plpgsql as $$
 begin
-  delete from cron.job where jobname = job_name and username = current_user;
-  if not found then
+  if not cron.remove_jobs(current_user, null, job_name) then
     raise exception 'could not find valid entry for job ''%''', job_name;
   end if;
   return true;
@@ -430,8 +445,7 @@ $$;
 
 create function cron.unschedule(job_id bigint) returns boolean language plpgsql as $$
 begin
-  delete from cron.job where jobid = job_id and username = current_user;
-  if not found then
+  if not cron.remove_jobs(current_user, job_id, null) then
     raise exception 'could not find valid entry for job ''%''', job_id;
   end if;
   return true;
@@ -440,4 +454,6 @@ $$;
 
 grant usage on schema cron to postgres with grant option;
 grant all on all tables in schema cron to postgres;
+revoke all on cron.job from postgres;
+grant select on cron.job to postgres with grant option;
 grant all on all sequences in schema cron to postgres;

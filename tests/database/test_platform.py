@@ -119,6 +119,32 @@ def test_schedules_belong_to_whoever_made_them(platform):
         platform.execute("select cron.unschedule('mine')")
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into cron.job (schedule, command) values ('1 second', 'select 1')",
+        "update cron.job set username = 'supabase_admin'",
+        "update cron.job set command = 'select 2'",
+        "delete from cron.job",
+        "truncate cron.job",
+        "create trigger mine before insert on cron.job execute function suppress_redundant_updates_trigger()",
+    ],
+)
+def test_schedules_are_changed_by_functions_alone(platform, statement):
+    """A job runs as its username, which a superuser's may be."""
+    platform.execute("select cron.schedule('mine', '10 seconds', 'select 1')")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        platform.execute(statement)
+
+
+def test_no_schedule_is_anothers_who_has_more_rights(platform):
+    refused = platform.execute("select cron.write_job('supabase_admin', 'x', '1 second', 'select 1')")
+    assert refused.fetchone() == (None,)
+    ((mine,),) = platform.execute("select cron.schedule('1 second', 'select 1')")
+    assert platform.execute("select username from cron.job").fetchall() == [("postgres",)]
+    assert platform.execute("select cron.unschedule(%s::bigint)", [mine]).fetchone() == (True,)
+
+
 def test_secrets_are_read_by_name_and_not_by_callers(platform):
     ((secret_id,),) = platform.execute("select vault.create_secret('one', 'name')")
     platform.execute("select vault.update_secret(%s, 'two')", [secret_id])
