@@ -35,7 +35,7 @@ from shared.images import (
     tiff,
     webp,
 )
-from shared.images.limits import check_bytes, check_size
+from shared.images.limits import check_bytes, check_pixels, check_size
 
 # Counts up whenever the same file may become another picture, or a picture at all.
 DECODER_VERSION = 2
@@ -113,6 +113,8 @@ def _decoded(file: _File, max_pixels: int, min_side: int | None) -> DecodedImage
     data = _cleaned(name, file.data)
     image = _opened(name, data)
     check_size(image.size, max_pixels)
+    if isinstance(image, TiffImageFile):
+        check_pixels(tiff.tile_size(image), max_pixels, "TIFF's tile")
     width, height = image.size
     mime_type = file.mime_type or getattr(image, "custom_mimetype", None) or mime_types.FORMATS[name]
     with _translated(name, data, image.size):

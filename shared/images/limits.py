@@ -20,15 +20,21 @@ def check_bytes(data: bytes, max_bytes: int) -> None:
         )
 
 
-def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """TooManyPixels or ImageTooLong, by the width and height in pixels that a header tells."""
+def check_pixels(size: tuple[int, int], max_pixels: int, part: str = "image") -> None:
+    """TooManyPixels, by the width and height of a part that is decoded as a whole."""
     width, height = size
     if width * height > max_pixels:
         raise TooManyPixels(
-            f"The image has {width} x {height} pixels, at most {max_pixels} are accepted. "
+            f"The {part} has {width} x {height} pixels, at most {max_pixels} are accepted. "
             "Upload a smaller one or raise MAX_IMAGE_PIXELS.",
             value=[width, height],
         )
+
+
+def check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """TooManyPixels or ImageTooLong, by the width and height in pixels that a header tells."""
+    check_pixels(size, max_pixels)
+    width, height = size
     longer, shorter = max(size), min(size)
     if longer > MAX_SIDE or longer > MAX_RATIO * shorter:
         raise ImageTooLong(

@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffIma
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR = 274, 277, 284
-PALETTE, TILE_OFFSETS, SUB_IFDS, FORMAT = 320, 324, 330, 339
+PALETTE, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, SUB_IFDS, FORMAT = 320, 322, 323, 324, 330, 339
 MAKE, DNG_VERSION = 271, 50706
 SEPARATE = 2  # planar configuration
 FLOAT = 3  # sample format
@@ -93,6 +93,12 @@ def open_(data: bytes) -> TiffImageFile:
         image.tile = [image.tile[0]._replace(codec_name="libtiff", offset=0, args=arguments)]
         image.use_load_libtiff = True
     return image
+
+
+def tile_size(image: TiffImageFile) -> tuple[int, int]:
+    """Of one of its tiles, which may be larger than the picture; (0, 0) where it has none."""
+    width, length = (image.tag_v2.get(tag) for tag in (TILE_WIDTH, TILE_LENGTH))
+    return (width, length) if isinstance(width, int) and isinstance(length, int) else (0, 0)
 
 
 def is_inverted(image: TiffImageFile) -> bool:

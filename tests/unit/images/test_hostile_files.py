@@ -430,3 +430,19 @@ def outcome(data: bytes) -> str:
     assert image.picture.mode == "RGB"
     BytesIO(image.picture.tobytes())
     return "decoded"
+
+
+def in_tiles(side: int) -> bytes:
+    """A TIFF of 100 x 100 grey pixels in tiles of this side, its one tile broken off."""
+    tags = [(256, 100), (257, 100), (258, 8), (259, 5), (262, 1), (277, 1), (322, side), (323, side)]
+    tags += [(324, 8), (325, 8)]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4)
+
+
+def test_a_tile_counts_as_the_picture_does():
+    """Of 20,000 x 20,000 pixels, which take 1.6 GB, in 182 bytes."""
+    with pytest.raises(TooManyPixels, match="tile has 20000 x 20000 pixels"):
+        decode(in_tiles(20_000), max_bytes=1000, max_pixels=100_000_000, min_side=32)
+    with pytest.raises(BrokenImage, match="cut off"):
+        decode(in_tiles(1024), max_bytes=1000, max_pixels=100_000_000, min_side=32)
