@@ -57,6 +57,14 @@ FOREIGN = """
 select format('%%s has the policy %%L', tablename, policyname) from pg_policies
 where schemaname = 'neural_search' and policyname <> all (%s)
 """
+# PostgREST's, of the role that it connects as.
+SETTINGS = r"""
+select format('%s has %s', coalesce(r.rolname::text, 'the database'), entry)
+from pg_db_role_setting as s cross join unnest(s.setconfig) as entry
+left join pg_roles as r on r.oid = s.setrole
+where s.setdatabase in (0, (select d.oid from pg_database as d where d.datname = current_database()))
+  and (entry ~ '^pgrst\.db_schemas=.*\mneural_search\M' or entry ~* '^pgrst\.db_plan_enabled=.*(true|on|1)')
+"""
 
 
 def rights(target: Settings) -> str:
@@ -77,4 +85,5 @@ def _changed(database: Database) -> list[str]:
         *column(database, TABLES, [READ]),
         *column(database, UNSECURED, []),
         *column(database, FOREIGN, [POLICIES]),
+        *column(database, SETTINGS),
     ]

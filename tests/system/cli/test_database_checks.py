@@ -192,6 +192,17 @@ def test_rights_beyond_the_installed_are_named(target, database, change, named):
         checks.rights(target)
 
 
+@pytest.mark.parametrize("value", ["db_schemas = 'public, neural_search'", "db_plan_enabled = 'true'"])
+def test_settings_by_which_plans_tell_of_hidden_images_are_named(target, database, value):
+    role = f'alter role authenticator in database "{database.name}" set pgrst.'
+    with database.connect("supabase_admin") as platform:
+        platform.execute(f"{role}db_schemas = 'public, graphql_public'")
+        assert "no more" in checks.rights(target)
+        platform.execute(f"{role}{value}")
+    with pytest.raises(DatabaseError, match=rf"authenticator has pgrst\.{value.split(' ')[0]}="):
+        checks.rights(target)
+
+
 def test_secrets_in_vault_that_callers_may_read_are_named(target, database):
     with database.connect("supabase_admin") as platform:
         platform.execute(
