@@ -150,8 +150,7 @@ def _bare(error: ImageError) -> ImageError:
 
 
 def webp(picture: Image.Image, size: Size) -> bytes:
-    """The picture as large and as good as fits into `size`."""
-    picture = picture.copy()
+    """The picture as large and as good as fits into `size`; made smaller itself: a copy may take 100 MB."""
     side = size.side
     while True:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)

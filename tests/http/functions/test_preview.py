@@ -312,6 +312,12 @@ def test_a_page_of_tiles_waits_and_what_comes_then_is_busy_with_one_image_decode
     assert (statuses.count(200), statuses.count(503), most) == (AT_ONCE, 1, 1)
 
 
+def test_no_second_picture_is_made_of_a_large_one():
+    large = Image.new("RGB", (5000, 4000))
+    webp(large, SIZES["large"])
+    assert large.size == (1600, 1280)
+
+
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("shape", [(1700, 1700), (1700, 40), (3, 500)])
 def test_even_noise_keeps_within_its_bounds(size: Any, shape: tuple[int, int]):
