@@ -15,9 +15,13 @@ from shared.errors import SettingsError
 # Role -> how its keys begin today. A text with keys of both acts as the first.
 KINDS = {"service_role": "sb_secret_", "anon": "sb_publishable_"}
 LEAST_SECRET = 16  # characters
-# In an address, or a list of parameters: all that looks like one, and where a right one begins and ends.
+# All that looks like one; and where one begins and ends, in an address and in libpq's list of parameters.
 LIKE_A_PASSWORD = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
-PASSWORD = re.compile(r"://[^:/]*:(.*)@|password\s*=\s*'?([^'\s&]*)", re.IGNORECASE)
+IN_ADDRESS = re.compile(r"://[^:/]*:(.*)@|[?&]password=([^&\s]*)", re.IGNORECASE)
+IN_LIST = re.compile(
+    r"password\s*=\s*(?:'((?:\\.|[^'\\])*)|((?!')(?:\\.|[^\s\\])+))", re.IGNORECASE | re.DOTALL
+)
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 ACCESS_TOKEN = re.compile(r"sbp_\w{16,}", re.ASCII | re.IGNORECASE)  # of an account of the platform
 PAYLOAD = re.compile(r"(?<=[\w-]\.)[\w-]+=*(?=\.)", re.ASCII)  # of a JWT: between its dots
 # A mistyped word or number, which errors tell: no secret that is worth anything is so plain.
@@ -126,8 +130,10 @@ def without_secret(text: str, name: str, secrets: Collection[str] = ()) -> str:
 
 
 def passwords(text: str) -> list[str]:
-    """Those in addresses and lists of parameters."""
-    return [unquote(part) for found in PASSWORD.findall(text) for part in found if part]
+    """Those in addresses and lists of parameters, as libpq reads them."""
+    addressed = [unquote(part) for found in IN_ADDRESS.findall(text) for part in found if part]
+    listed = [ESCAPED.sub(r"\1", part) for found in IN_LIST.findall(text) for part in found if part]
+    return addressed + listed
 
 
 def described(text: str) -> str:

@@ -57,12 +57,12 @@ def install(
     done = Installation()
     with connect(database_url) as database:
         require_project(database)
-        url = embed_url or vault.read(database, vault.EMBED_URL)
+        url = vault.read(database, vault.EMBED_URL, embed_url)
         if not url:
             raise SettingsError(
                 "Where will embed_on_upload answer? Give its address with --embed-url or EMBED_URL."
             )
-        secret = webhook_secret or vault.read(database, vault.WEBHOOK_SECRET)
+        secret = vault.read(database, vault.WEBHOOK_SECRET, webhook_secret)
         for bucket in buckets:
             _require_bucket(database, bucket)
         _require_free_trigger(database)

@@ -14,15 +14,18 @@ DESCRIPTIONS = {
     EMBED_URL: "Where neural-search's function embed_on_upload answers.",
     WEBHOOK_SECRET: "What the database sends to embed_on_upload as x-webhook-secret.",
 }
+SETTINGS = {EMBED_URL: "EMBED_URL", WEBHOOK_SECRET: "EMBED_WEBHOOK_SECRET"}
 
 
-def read(database: Database, name: str) -> str:
-    """The secret, or an empty string where there is none.
+def read(database: Database, name: str, given: str = "") -> str:
+    """`given`, else the secret, or an empty string where there is neither.
 
-    SettingsError where an older version, or somebody by hand, has put there another than `install` would;
-    DatabaseError where it can't be decrypted.
+    SettingsError where it holds the connection's password, from wherever libpq has it, or where an older
+    version, or somebody by hand, has put there another than `install` would; DatabaseError where it can't be
+    decrypted.
     """
-    found, place, others = _decrypted(database, name), f"Vault's {name}", [database.info.password]
+    found, place = (given, SETTINGS[name]) if given else (_decrypted(database, name), f"Vault's {name}")
+    others = [database.info.password]
     if not found:
         return ""
     if name == WEBHOOK_SECRET:

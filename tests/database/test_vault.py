@@ -113,3 +113,13 @@ def test_the_databases_password_is_refused_in_vault(database: Clone, name: str, 
         with pytest.raises(SettingsError, match=f"{name} holds .*password") as told:
             vault.read(connection, name)
     assert "hidden" not in str(told.value)
+
+
+def test_install_puts_no_password_of_the_environment_into_vault(
+    database: Clone, kept: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PGPASSWORD", "the-hidden-password")
+    for given in ({"webhook_secret": "the-hidden-password"}, {"embed_url": f"{URL}/the-hidden-password"}):
+        with pytest.raises(SettingsError, match=r"EMBED_\w+ holds .*password"):
+            install(database, **given)
+    assert set(values(kept).values()) == {URL, SECRET}

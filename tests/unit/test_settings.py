@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import jwt
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from shared import settings
 from shared.errors import SettingsError
@@ -243,6 +244,30 @@ def test_no_other_secret_is_taken_for_the_webhooks(name: str, value: str, secret
     with pytest.raises(SettingsError, match="EMBED_WEBHOOK_SECRET holds the value of another") as told:
         settings.load(given)
     assert "hidden" not in str(told.value)
+
+
+FORMS = {
+    "address": lambda password: f"postgresql://u:{quote(password, safe='')}@db.test/x?sslmode=require",
+    "no user": lambda password: f"postgresql://:{quote(password, safe='')}@db.test/x",
+    "in the query": lambda password: f"postgresql://db.test/x?password={quote(password, safe='')}&user=u",
+    "list": lambda password: make_conninfo(password=password, host="db.test"),
+    "quoted": lambda password: f"host=db.test password = '{password.translate(ESCAPES)}' user=u",
+    "escaped": lambda password: f"host=db.test password={password.translate(ESCAPES)} user=u",
+}
+ESCAPES = str.maketrans({"'": r"\'", "\\": r"\\"})
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "part", ["%2D", "%41", "'s-a-", "\\", "+", "=", ":", "#", "&", "?", "[]", "/", "@", "é"]
+)
+def test_a_password_is_known_in_every_form_that_libpq_reads(form: str, part: str):
+    password = f"the-hidden{part}password"
+    url = FORMS[form](password)
+    assert conninfo_to_dict(url)["password"] == password
+    given = {"SUPABASE_URL": "http://x", "DATABASE_URL": url, "EMBED_WEBHOOK_SECRET": password}
+    with pytest.raises(SettingsError, match="EMBED_WEBHOOK_SECRET holds the value of another"):
+        settings.load(given)
 
 
 @pytest.mark.parametrize(
