@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from shared.errors import DatabaseUnavailable
 from shared.images import Decode
 from shared.indexing import queue
 from shared.indexing.group_commit import LARGEST, GroupCommit
 from shared.indexing.job_runner import JobRunner, Result
 from shared.indexing.leases import Leases
+from shared.indexing.queue import Job
 from shared.indexing.worker_pool import Leased, WorkerPool
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
@@ -44,6 +46,7 @@ class Worker:
         concurrency: int,
     ):
         self.reached = False  # whether the database has let us claim: URL, key and migrations are right
+        self._singly = 0  # claims that are still to be of one job each
         self._database = database
         self._runner = runner
         self.leases = leases
@@ -90,8 +93,7 @@ class Worker:
         while limit != 0 and (room := pool.wait_for_room()):
             claimed_at = time.monotonic()
             most = room if limit is None else min(room, limit)
-            with self.leases.claiming(database) as claim_id:
-                batch = queue.claim(database, self._models.names, most, claim_id)
+            batch = self._claim(database, most)
             self.reached = True
             limit = limit and limit - len(batch)
             if batch:
@@ -100,6 +102,18 @@ class Worker:
                 stop.wait(IDLE_SECONDS)
             elif not pool.finish():
                 return
+
+    def _claim(self, database: Database, most: int) -> list[Job]:
+        """Up to `most` due jobs; one at a time after a claim failed: its answer may be what can't be read."""
+        limit = 1 if self._singly else most
+        try:
+            with self.leases.claiming(database, one=limit == 1) as claim_id:
+                batch = queue.claim(database, self._models.names, limit, claim_id)
+        except DatabaseUnavailable:
+            self._singly = most
+            raise
+        self._singly = max(self._singly - 1, 0) if batch else 0
+        return batch
 
     def _hand_over(self, pool: WorkerPool, batch: Sequence[Leased]) -> None:
         # The database hands out alone a job that may have killed its last worker. It gets no mates here, or

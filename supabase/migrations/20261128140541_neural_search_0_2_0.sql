@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '57a1c2e5465e3aeb794f63f81d52e43c9e6a3d73985cbf5ad14348f241e74b82'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '250f2df603d65951275648b72595393bc0c7e1ad56c30780360ecdc47def6d62'
     ) then
       return;
     end if;
@@ -85,6 +85,7 @@ begin
     'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
     'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
+    'release_embedding_jobs f084bd1bba2a8c5ff7c4bd844411eaca',
     'remove_model 5495ab85088e609c5527400a58cde3d0',
     'retry_embedding_jobs 91623a81cad700332a9279dfe7b44089',
     'retry_embedding_jobs bde2a752f566a844ecce464993f08b70',
@@ -781,6 +782,43 @@ comment on function neural_search.decodes_alike is
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: the triggers; claims, outcomes and reports.
 
+-- Storage writes a few hundred bytes, but takes a megabyte of media type from an uploader. Of more than 8 KiB nothing is
+-- read, or one such object would end everybody's claims, whose answers can't be endless. As a value comes from a table
+-- it may be compressed, from a variable not. Without a SET clause, as live_objects.
+create or replace function neural_search.read_metadata(metadata jsonb) returns jsonb
+language sql immutable as $$
+  select case when pg_column_size(metadata) <= 8192 and pg_column_size(metadata #> '{}') <= 8192 then metadata end
+$$;
+comment on function neural_search.read_metadata is 'The metadata that Storage keeps of an object; null for more than 8 KiB.';
+
+
+create or replace function neural_search.file_facts(metadata jsonb) returns table (
+  byte_size bigint, mime_type text, etag text
+)
+language sql immutable as $$
+  select
+    -- A size that isn't one is no reason to fail, or the object would end everybody's claims.
+    case when known.facts ->> 'size' ~ '^[0-9]{1,18}$' then (known.facts ->> 'size')::bigint end,
+    case when octet_length(known.facts ->> 'mimetype') <= 255 then known.facts ->> 'mimetype' end,
+    case when octet_length(known.facts ->> 'eTag') <= 255 then known.facts ->> 'eTag' end
+  from neural_search.read_metadata(metadata) as known (facts)
+$$;
+comment on function neural_search.file_facts is
+  'An object''s size, media type and entity tag as its metadata have them; null for those of more than 255 bytes, and for '
+  'all of metadata of more than 8 KiB.';
+
+
+-- Megabytes of metadata would be read for each question about an object that needs none of them.
+create or replace function neural_search.json_of(object storage.objects) returns jsonb
+language sql stable set search_path = '' as $$
+  select to_jsonb(jsonb_populate_record(object, jsonb_build_object(
+    'user_metadata', null, 'metadata', neural_search.read_metadata(object.metadata)
+  )))
+$$;
+comment on function neural_search.json_of is
+  'A row of storage.objects as jsonb, without the user''s metadata, and without others of more than 8 KiB.';
+
+
 -- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
 create or replace function neural_search.is_live(object jsonb) returns boolean
 language sql immutable set search_path = '' as $$
@@ -815,7 +853,7 @@ declare
 begin
   perform from storage.objects as o where o.id = target_object_id for share;
   select o.* into object from storage.objects as o
-  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+  where o.id = target_object_id and neural_search.is_live(neural_search.json_of(o)) for share;
   return object;
 end
 $$;
@@ -845,22 +883,21 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 -- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
 -- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
 -- searches with the time-out. Text of 16 KiB takes less than 128 KiB as jsonb: of more no text is made, which would
--- take a reconciliation a quarter of a second for each megabyte. A size that isn't one is no reason to fail, or the object
--- would end everybody's claims.
+-- take a reconciliation a quarter of a second for each megabyte.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb
 )
 language sql stable as $$
   select object.bucket_id, object.name, coalesce(object.version, ''),
-    case when object.metadata ->> 'size' ~ '^[0-9]{1,18}$' then (object.metadata ->> 'size')::bigint end,
-    object.owner_id, object.created_at,
+    facts.byte_size, object.owner_id, object.created_at,
     case
       when pg_column_size(object.user_metadata) > 131072 or pg_column_size(object.user_metadata #> '{}') > 131072
         or not neural_search.has_common_numbers(object.user_metadata) then '{}'
       when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata
       else '{}'
     end
+  from neural_search.file_facts(object.metadata) as facts
 $$;
 comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
@@ -973,11 +1010,11 @@ set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, agains
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
   from unnest(object_ids) as chosen (id) join neural_search.live_objects() as o on o.id = chosen.id
-    cross join lateral neural_search.copied_columns(o) as c
+    cross join lateral neural_search.file_facts(o.metadata) as f
   where j.object_id = o.id and j.model = any (models)
-  returning j.object_id, j.model, j.version, o.bucket_id, o.name, c.byte_size, o.metadata ->> 'mimetype',
-    o.metadata ->> 'eTag', j.attempts, j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, c.byte_size)
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, f.byte_size, f.mime_type, f.etag, j.attempts,
+    j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, f.byte_size)
 $$;
 comment on function neural_search.lease is
   'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
@@ -1053,7 +1090,7 @@ begin
     perform neural_search.bring_up_to_date(target_object_id, null);
     status = 'gone';
     reason = 'There is no such object.';
-  elsif not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(neural_search.json_of(object)) then
     status = 'ignored';
     reason = format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id);
   else
@@ -1084,9 +1121,8 @@ begin
       when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
       else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
     end;
-    select job.model, c.byte_size, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts
-      into model, size, mime_type, etag, attempt
-    from neural_search.copied_columns(object) as c;
+    select job.model, f.byte_size, f.mime_type, f.etag, job.attempts into model, size, mime_type, etag, attempt
+    from neural_search.file_facts(object.metadata) as f;
   end if;
   return next;
 end
@@ -1123,7 +1159,7 @@ begin
   if object.id is null then
     perform neural_search.bring_up_to_date(finish_embedding_job.object_id, null);
     return 'gone';
-  elsif not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(neural_search.json_of(object)) then
     return 'superseded';
   elsif coalesce(object.version, '') <> object_version then
     perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
@@ -1298,7 +1334,8 @@ create or replace function public.release_embedding_jobs(
 language sql set search_path = '' as $$
   with released as (
     update neural_search.jobs as j set
-      attempts = greatest(j.attempts - 1, 0),
+      -- A claim that rests was of one object, which may be what can't be answered: as if it were doubtful.
+      attempts = greatest(j.attempts - (delay = 0 or j.faults < 8 or j.lease_id = any (lease_ids))::integer, 0),
       faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
       -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
       -- come back together. Never earlier than asked for.
@@ -1316,7 +1353,8 @@ language sql set search_path = '' as $$
 $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
-  'object. The wait doubles with each such fault, from delay_seconds to 5 minutes.';
+  'object. The wait doubles with each such fault, from delay_seconds to 5 minutes. A claim with a delay, which is to be of '
+  'one object, is charged from the ninth fault on.';
 
 
 -- From sql/triggers.sql
@@ -1463,7 +1501,7 @@ begin
     -- The version that took its place may share its id, and may have come first.
     perform neural_search.bring_up_to_date(target_object_id, (
       select coalesce(o.version, '')
-      from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o)) limit 1
+      from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(neural_search.json_of(o)) limit 1
     ));
     return false;
   end if;
@@ -1517,8 +1555,10 @@ begin
   end if;
 
   begin
-    before = case when tg_op <> 'INSERT' then to_jsonb(old) end;
-    after = case when tg_op <> 'DELETE' then to_jsonb(new) end;
+    before = case when tg_op <> 'INSERT' then neural_search.json_of(old) end;
+    after = case when tg_op <> 'DELETE' then neural_search.json_of(new) || (
+      select jsonb_build_object('user_metadata', c.metadata) from neural_search.copied_columns(new) as c
+    ) end;
     -- A change must touch these to make work; Storage also writes times and metadata.
     if tg_op = 'UPDATE' and not exists (
       select from unnest(array['bucket_id', 'name', 'version', 'is_delete_marker', 'archived_at']) as key
@@ -1567,12 +1607,13 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
     else 'waiting'
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at,
-  d.shown, coalesce(d.mime_type, o.metadata ->> 'mimetype') as mime_type,
+  d.shown, coalesce(d.mime_type, f.mime_type) as mime_type,
   coalesce(d.decoder_version, j.decoder_version) as decoder_version,
   coalesce(greatest(o.created_at, o.updated_at) > greatest(b.created_at, m.created_at), false) as is_upload
 from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
+cross join lateral neural_search.file_facts(o.metadata) as f
 left join neural_search.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j
@@ -3667,12 +3708,12 @@ returns table (state text, reason text)
 language sql stable security definer set search_path = '' as $$
   select
     case
-      when not neural_search.is_indexed(to_jsonb(o)) then 'ignored'
+      when b.bucket_id is null then 'ignored'
       when d.id is not null then 'searchable'
       else coalesce(j.state, 'pending')
     end,
     case
-      when not neural_search.is_indexed(to_jsonb(o)) then format('Bucket %L isn''t indexed.', o.bucket_id)
+      when b.bucket_id is null then format('Bucket %L isn''t indexed.', o.bucket_id)
       when d.id is not null or j.error_class is null then null
       -- The words of all others, faults of Storage, the database or the model, hold addresses, paths and settings.
       when j.error_class in (
@@ -3682,7 +3723,8 @@ language sql stable security definer set search_path = '' as $$
       ) then j.error_message
       else format('The last attempt failed (%s). The project''s operator sees why in `neural-search jobs`.', j.error_class)
     end
-  from storage.objects as o
+  from neural_search.live_objects() as o
+  left join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
   join neural_search.models as m on m.state = 'active'
   left join neural_search.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
   left join neural_search.jobs as j on j.object_id = o.id and j.model = m.name and j.version = target_version
@@ -5410,7 +5452,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '57a1c2e5465e3aeb794f63f81d52e43c9e6a3d73985cbf5ad14348f241e74b82', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '250f2df603d65951275648b72595393bc0c7e1ad56c30780360ecdc47def6d62', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -69,11 +69,11 @@ set enable_seqscan = off set jit = off as $$ -- a few rows by their keys, agains
     attempts = j.attempts + 1, lease_id = gen_random_uuid(), claim_id = lease.claim_id,
     next_attempt_at = now() + make_interval(secs => lease_seconds), updated_at = now()
   from unnest(object_ids) as chosen (id) join neural_search.live_objects() as o on o.id = chosen.id
-    cross join lateral neural_search.copied_columns(o) as c
+    cross join lateral neural_search.file_facts(o.metadata) as f
   where j.object_id = o.id and j.model = any (models)
-  returning j.object_id, j.model, j.version, o.bucket_id, o.name, c.byte_size, o.metadata ->> 'mimetype',
-    o.metadata ->> 'eTag', j.attempts, j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
-    neural_search.known_hashes(j.model, c.byte_size)
+  returning j.object_id, j.model, j.version, o.bucket_id, o.name, f.byte_size, f.mime_type, f.etag, j.attempts,
+    j.lease_id, extract(epoch from now() - j.queued_at)::double precision,
+    neural_search.known_hashes(j.model, f.byte_size)
 $$;
 comment on function neural_search.lease is
   'Leases the jobs of these objects for these models, which the caller has locked, and charges an attempt for each.';
@@ -149,7 +149,7 @@ begin
     perform neural_search.bring_up_to_date(target_object_id, null);
     status = 'gone';
     reason = 'There is no such object.';
-  elsif not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(neural_search.json_of(object)) then
     status = 'ignored';
     reason = format('Bucket %L isn''t indexed. Register it with index_bucket.', object.bucket_id);
   else
@@ -180,9 +180,8 @@ begin
       when job.next_attempt_at <= now() or job.lease_id is not null then 'Another worker has it.'
       else format('The next attempt is due at %s. The last error: %s', job.next_attempt_at, job.error_message)
     end;
-    select job.model, c.byte_size, object.metadata ->> 'mimetype', object.metadata ->> 'eTag', job.attempts
-      into model, size, mime_type, etag, attempt
-    from neural_search.copied_columns(object) as c;
+    select job.model, f.byte_size, f.mime_type, f.etag, job.attempts into model, size, mime_type, etag, attempt
+    from neural_search.file_facts(object.metadata) as f;
   end if;
   return next;
 end

@@ -1,6 +1,43 @@
 -- Jobs: the queue. A row says that an object still needs a vector, or why it will never have one.
 -- Callers: the triggers; claims, outcomes and reports.
 
+-- Storage writes a few hundred bytes, but takes a megabyte of media type from an uploader. Of more than 8 KiB nothing is
+-- read, or one such object would end everybody's claims, whose answers can't be endless. As a value comes from a table
+-- it may be compressed, from a variable not. Without a SET clause, as live_objects.
+create or replace function neural_search.read_metadata(metadata jsonb) returns jsonb
+language sql immutable as $$
+  select case when pg_column_size(metadata) <= 8192 and pg_column_size(metadata #> '{}') <= 8192 then metadata end
+$$;
+comment on function neural_search.read_metadata is 'The metadata that Storage keeps of an object; null for more than 8 KiB.';
+
+
+create or replace function neural_search.file_facts(metadata jsonb) returns table (
+  byte_size bigint, mime_type text, etag text
+)
+language sql immutable as $$
+  select
+    -- A size that isn't one is no reason to fail, or the object would end everybody's claims.
+    case when known.facts ->> 'size' ~ '^[0-9]{1,18}$' then (known.facts ->> 'size')::bigint end,
+    case when octet_length(known.facts ->> 'mimetype') <= 255 then known.facts ->> 'mimetype' end,
+    case when octet_length(known.facts ->> 'eTag') <= 255 then known.facts ->> 'eTag' end
+  from neural_search.read_metadata(metadata) as known (facts)
+$$;
+comment on function neural_search.file_facts is
+  'An object''s size, media type and entity tag as its metadata have them; null for those of more than 255 bytes, and for '
+  'all of metadata of more than 8 KiB.';
+
+
+-- Megabytes of metadata would be read for each question about an object that needs none of them.
+create or replace function neural_search.json_of(object storage.objects) returns jsonb
+language sql stable set search_path = '' as $$
+  select to_jsonb(jsonb_populate_record(object, jsonb_build_object(
+    'user_metadata', null, 'metadata', neural_search.read_metadata(object.metadata)
+  )))
+$$;
+comment on function neural_search.json_of is
+  'A row of storage.objects as jsonb, without the user''s metadata, and without others of more than 8 KiB.';
+
+
 -- Versioned buckets are announced: then rows may be delete markers or old versions. The columns may not be there yet.
 create or replace function neural_search.is_live(object jsonb) returns boolean
 language sql immutable set search_path = '' as $$
@@ -35,7 +72,7 @@ declare
 begin
   perform from storage.objects as o where o.id = target_object_id for share;
   select o.* into object from storage.objects as o
-  where o.id = target_object_id and neural_search.is_live(to_jsonb(o)) for share;
+  where o.id = target_object_id and neural_search.is_live(neural_search.json_of(o)) for share;
   return object;
 end
 $$;
@@ -65,22 +102,21 @@ comment on function neural_search.is_indexed is 'Whether a row of storage.object
 -- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
 -- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
 -- searches with the time-out. Text of 16 KiB takes less than 128 KiB as jsonb: of more no text is made, which would
--- take a reconciliation a quarter of a second for each megabyte. A size that isn't one is no reason to fail, or the object
--- would end everybody's claims.
+-- take a reconciliation a quarter of a second for each megabyte.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
   metadata jsonb
 )
 language sql stable as $$
   select object.bucket_id, object.name, coalesce(object.version, ''),
-    case when object.metadata ->> 'size' ~ '^[0-9]{1,18}$' then (object.metadata ->> 'size')::bigint end,
-    object.owner_id, object.created_at,
+    facts.byte_size, object.owner_id, object.created_at,
     case
       when pg_column_size(object.user_metadata) > 131072 or pg_column_size(object.user_metadata #> '{}') > 131072
         or not neural_search.has_common_numbers(object.user_metadata) then '{}'
       when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata
       else '{}'
     end
+  from neural_search.file_facts(object.metadata) as facts
 $$;
 comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';

@@ -102,12 +102,12 @@ returns table (state text, reason text)
 language sql stable security definer set search_path = '' as $$
   select
     case
-      when not neural_search.is_indexed(to_jsonb(o)) then 'ignored'
+      when b.bucket_id is null then 'ignored'
       when d.id is not null then 'searchable'
       else coalesce(j.state, 'pending')
     end,
     case
-      when not neural_search.is_indexed(to_jsonb(o)) then format('Bucket %L isn''t indexed.', o.bucket_id)
+      when b.bucket_id is null then format('Bucket %L isn''t indexed.', o.bucket_id)
       when d.id is not null or j.error_class is null then null
       -- The words of all others, faults of Storage, the database or the model, hold addresses, paths and settings.
       when j.error_class in (
@@ -117,7 +117,8 @@ language sql stable security definer set search_path = '' as $$
       ) then j.error_message
       else format('The last attempt failed (%s). The project''s operator sees why in `neural-search jobs`.', j.error_class)
     end
-  from storage.objects as o
+  from neural_search.live_objects() as o
+  left join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
   join neural_search.models as m on m.state = 'active'
   left join neural_search.documents as d on d.object_id = o.id and d.model = m.name and d.object_version = target_version
   left join neural_search.jobs as j on j.object_id = o.id and j.model = m.name and j.version = target_version

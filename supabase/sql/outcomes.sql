@@ -24,7 +24,7 @@ begin
   if object.id is null then
     perform neural_search.bring_up_to_date(finish_embedding_job.object_id, null);
     return 'gone';
-  elsif not neural_search.is_indexed(to_jsonb(object)) then
+  elsif not neural_search.is_indexed(neural_search.json_of(object)) then
     return 'superseded';
   elsif coalesce(object.version, '') <> object_version then
     perform neural_search.bring_up_to_date(object.id, coalesce(object.version, ''));
@@ -199,7 +199,8 @@ create or replace function public.release_embedding_jobs(
 language sql set search_path = '' as $$
   with released as (
     update neural_search.jobs as j set
-      attempts = greatest(j.attempts - 1, 0),
+      -- A claim that rests was of one object, which may be what can't be answered: as if it were doubtful.
+      attempts = greatest(j.attempts - (delay = 0 or j.faults < 8 or j.lease_id = any (lease_ids))::integer, 0),
       faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
       -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
       -- come back together. Never earlier than asked for.
@@ -217,4 +218,5 @@ language sql set search_path = '' as $$
 $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
-  'object. The wait doubles with each such fault, from delay_seconds to 5 minutes.';
+  'object. The wait doubles with each such fault, from delay_seconds to 5 minutes. A claim with a delay, which is to be of '
+  'one object, is charged from the ninth fault on.';

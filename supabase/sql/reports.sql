@@ -12,12 +12,13 @@ select o.id as object_id, o.bucket_id, o.name, m.name as model, coalesce(o.versi
     else 'waiting'
   end as state,
   j.attempts, j.queued_at, j.next_attempt_at, j.error_class, j.error_message, j.created_at, j.updated_at,
-  d.shown, coalesce(d.mime_type, o.metadata ->> 'mimetype') as mime_type,
+  d.shown, coalesce(d.mime_type, f.mime_type) as mime_type,
   coalesce(d.decoder_version, j.decoder_version) as decoder_version,
   coalesce(greatest(o.created_at, o.updated_at) > greatest(b.created_at, m.created_at), false) as is_upload
 from neural_search.indexed_buckets as b
 join neural_search.live_objects() as o on o.bucket_id = b.bucket_id
 join neural_search.models as m on m.state in ('active', 'standby')
+cross join lateral neural_search.file_facts(o.metadata) as f
 left join neural_search.documents as d
   on d.object_id = o.id and d.model = m.name and d.object_version = coalesce(o.version, '')
 left join neural_search.jobs as j

@@ -140,7 +140,7 @@ begin
     -- The version that took its place may share its id, and may have come first.
     perform neural_search.bring_up_to_date(target_object_id, (
       select coalesce(o.version, '')
-      from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(to_jsonb(o)) limit 1
+      from storage.objects as o where o.id = target_object_id and neural_search.is_indexed(neural_search.json_of(o)) limit 1
     ));
     return false;
   end if;
@@ -194,8 +194,10 @@ begin
   end if;
 
   begin
-    before = case when tg_op <> 'INSERT' then to_jsonb(old) end;
-    after = case when tg_op <> 'DELETE' then to_jsonb(new) end;
+    before = case when tg_op <> 'INSERT' then neural_search.json_of(old) end;
+    after = case when tg_op <> 'DELETE' then neural_search.json_of(new) || (
+      select jsonb_build_object('user_metadata', c.metadata) from neural_search.copied_columns(new) as c
+    ) end;
     -- A change must touch these to make work; Storage also writes times and metadata.
     if tg_op = 'UPDATE' and not exists (
       select from unnest(array['bucket_id', 'name', 'version', 'is_delete_marker', 'archived_at']) as key

@@ -213,8 +213,10 @@ ASKING = (
 )  # fmt: skip
 INLINED = {
     "neural_search.copied_columns",
+    "neural_search.file_facts",
     "neural_search.has_common_numbers",
     "neural_search.live_objects",
+    "neural_search.read_metadata",
     "neural_search.to_queue",
 }  # planned where they are called
 

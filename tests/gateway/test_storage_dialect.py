@@ -416,6 +416,18 @@ class TestMovingAndRemoving:
         assert [one["name"] for one in gateway.supabase().storage.from_(other).list()] == ["c.png", "m.png"]
         assert gateway.supabase().storage.from_(bucket).list() == []
 
+    def test_a_copy_takes_a_media_type_and_a_lifetime_of_its_own_and_nothing_else(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        body = {"bucketId": bucket, "sourceKey": "a.png", "destinationKey": "c.png", "copyMetadata": False}
+        given = {"mimetype": "image/odd", "cacheControl": "no-store", "size": 7, "eTag": "mine", "more": "A"}
+        copied = http.post("/storage/v1/object/copy", json={**body, "metadata": given}).json()["metadata"]
+        assert (copied["mimetype"], copied["cacheControl"]) == ("image/odd", "no-store")
+        assert (copied["size"], copied["eTag"] != "mine", "more" in copied) == (len(PNG), True, False)
+        refused_type = {**body, "metadata": {"mimetype": {"a": 1}}}
+        assert http.post("/storage/v1/object/copy", json=refused_type).status_code == 400
+
     def test_what_the_caller_may_not_delete_is_left_out_silently(
         self, gateway: Gateway, bucket: str, allow: Allow
     ) -> None:

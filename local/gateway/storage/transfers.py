@@ -78,7 +78,10 @@ def _ends(body: Body) -> tuple[str, str, str, str]:
 
 
 def _given_metadata(body: Body) -> dict[str, Any]:
-    return {} if body.flag("copyMetadata", True) else dict(body.part("metadata").values)
+    if body.flag("copyMetadata", True):
+        return {}
+    given = body.part("metadata")
+    return {key: given.text(key) for key in ("cacheControl", "mimetype") if key in given}
 
 
 async def _probe_move(call: Call, bucket: str, name: str, change: dict[str, Any]) -> None:

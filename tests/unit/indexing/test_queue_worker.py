@@ -14,7 +14,7 @@ from support.waiting import PATIENCE
 from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.indexing import worker, worker_pool
 from shared.indexing.job_runner import Result
-from shared.indexing.leases import Leases
+from shared.indexing.leases import FAULT_SECONDS, Leases
 from shared.indexing.queue import Job
 from shared.indexing.worker import Worker
 from shared.runtime.model_registry import ModelRegistry
@@ -224,6 +224,36 @@ def test_a_database_that_is_down_ends_the_run_and_its_leases_are_given_back_at_t
     assert sorted(queue.given_back) == owed
     draining.run(results.append)
     assert len(queue.given_back) == len(owed)  # once is enough
+
+
+def test_one_job_that_cant_be_answered_keeps_no_other_from_its_turn():
+    queue, results = Queue(30), list[Result]()
+    wanted, odd = list(queue.due), queue.due[3]
+    claims: dict[str, list[str]] = {}
+
+    def claim(given: dict[str, Any]) -> Any:
+        taken = queue._claim(given)
+        claims[given["claim_id"]] = [row["lease_id"] for row in taken]
+        is_odd = odd in claims[given["claim_id"]]
+        return (
+            httpx.Response(200, text="[{", headers={"content-type": "application/json"}) if is_odd else taken
+        )
+
+    def release(given: dict[str, Any]) -> int:
+        for claim_id in given["claim_ids"]:
+            if not given["delay_seconds"]:  # else it rests
+                queue.due = claims[claim_id] + queue.due
+        return queue._release(given)
+
+    queue.transport.answers |= {"claim_embedding_jobs": claim, "release_embedding_jobs": release}
+    worker = build(queue, Pipeline(lambda _: None))
+    for _ in range(2):  # with all that were claimed beside it, and by itself
+        with pytest.raises(DatabaseUnavailable):
+            worker.run(results.append)
+    worker.run(results.append)
+    assert sorted(ids(results)) == [lease for lease in wanted if lease != odd]
+    assert queue.delays == [0, FAULT_SECONDS]
+    assert queue.claims[-1] > 1  # once it is out of the way all is as before
 
 
 def test_what_nobody_expected_gives_the_lease_back_too():
