@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from shared.errors import CollectionError
 
+MOST_BYTES = 50 * 1024 * 1024  # of an image file, as MAX_IMAGE_BYTES unless it is set
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:

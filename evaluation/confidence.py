@@ -18,10 +18,9 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from evaluation import confidence_trials as trials
-from evaluation import decoder_bounds, features, seeds
+from evaluation import features, seeds
 from evaluation.collection import Collection
 from evaluation.confidence_trials import KINDS, Images, Trial, Usual, Values
-from evaluation.decoder_bounds import Decode
 from evaluation.intervals import Resampling, interval
 from evaluation.machine import machine
 from evaluation.methods import choice
@@ -29,6 +28,8 @@ from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
 from evaluation.sources import emoji, folder, samples
 from shared import settings
+from shared.images import Decode
+from shared.images.sandbox import pool
 from shared.settings import CHECKOUT
 
 PUBLISHED = CHECKOUT / "evaluation" / "published" / "confidence.json"
@@ -244,7 +245,7 @@ def main() -> None:
     configuration = settings.load()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     assert isinstance(method, Embedding)
-    decode = decoder_bounds.bounded(configuration)
+    decode = pool.start(configuration).decode
     cache = configuration.embedding_cache / "npm"
     collections = [
         vectors("drawings", emoji.captioned(cache), method, decode),

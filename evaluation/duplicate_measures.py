@@ -16,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation import decoder_bounds, edits, seeds
+from evaluation import edits, seeds
 from evaluation.collection import Collection, Item
-from evaluation.decoder_bounds import Decode
 from evaluation.machine import machine
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
 from evaluation.sources import emoji, folder, samples
 from shared import settings
+from shared.images import Decode
 from shared.images.perceptual_hash import perceptual_hash
+from shared.images.sandbox import pool
 from shared.settings import CHECKOUT
 
 PUBLISHED = CHECKOUT / "evaluation" / "published" / "duplicates.json"
@@ -126,7 +127,7 @@ def main() -> None:
     configuration = settings.load()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     assert isinstance(method, Embedding)
-    decode = decoder_bounds.bounded(configuration)
+    decode = pool.start(configuration).decode
     collections = {
         "drawings": emoji.captioned(configuration.embedding_cache / "npm"),
         "photographs": folder.collection(samples.IMAGES),

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from evaluation.collection import Item
-from evaluation.decoder_bounds import Decode
 from evaluation.methods import Features, Method
 from shared.errors import NeuralSearchError
+from shared.images import Decode
 
 BATCH = 64  # images at a time; the same images always meet in the same batches
 

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from evaluation import decoder_bounds, seeds
+from evaluation import seeds
 from evaluation.collection import Collection, Item
-from evaluation.decoder_bounds import Decode
 from evaluation.duplicate_measures import GROUP, cropped
 from evaluation.edits import png, saved
 from evaluation.machine import machine
@@ -28,6 +27,8 @@ from evaluation.methods.embedding import Embedding
 from evaluation.records import rounded
 from evaluation.sources import emoji, folder, samples
 from shared import settings
+from shared.images import Decode
+from shared.images.sandbox import pool
 from shared.settings import CHECKOUT
 
 PUBLISHED = CHECKOUT / "evaluation" / "published" / "levels.json"
@@ -173,11 +174,11 @@ def measure(collection: Collection, crowd: Vectors, method: Embedding, decode: D
 def main() -> None:
     """Measures and writes the published figures; prints the row of neural_search.blanks."""
     report: dict[str, Any] = {"look-alikes": LOOK_ALIKES, "machine": machine(), "models": {}}
+    decode = pool.start(settings.load()).decode
     for name in LEVELS:
         configuration = replace(settings.load(), embedding_models=(name,))
         (method,) = choice.load([name], configuration=configuration)
         assert isinstance(method, Embedding)
-        decode = decoder_bounds.bounded(configuration)
         collections = {
             "drawings": emoji.captioned(configuration.embedding_cache / "npm"),
             "photographs": folder.collection(samples.IMAGES),

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from evaluation import decoder_bounds
 from evaluation.collection import Item
-from evaluation.decoder_bounds import Decode
 from evaluation.sources import emoji, samples
 from shared import settings
 from shared.embedding.conversion import efficientnet_concepts as model
+from shared.images import Decode
+from shared.images.sandbox import pool
 
 
 def mean(kinds: Sequence[Sequence[Image.Image]]) -> np.ndarray:
@@ -35,7 +35,7 @@ def axes() -> np.ndarray:
 def main() -> None:
     """The usual features: of the sample photographs and the public set's `dev`, both kinds counting alike."""
     configuration = settings.load()
-    decode = decoder_bounds.bounded(configuration)
+    decode = pool.start(configuration).decode
     drawings = emoji.collection(configuration.embedding_cache / "npm", "dev").items
     chosen = [item for item in drawings if emoji.split_of(item.group or "") == "dev"]
     kinds = [_pictures(items, decode) for items in (samples.collection().items, chosen)]

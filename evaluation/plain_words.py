@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation import decoder_bounds, features
+from evaluation import features
 from evaluation.methods import choice
 from evaluation.sources import samples
 from shared import settings
+from shared.images.sandbox import pool
 
 TABLE = Path(__file__).with_name("plain_words.tsv")
 FLOOR = 36  # of the words, by pixels alone
@@ -44,7 +45,7 @@ def main() -> None:
     configuration, words = settings.load(), read()
     (method,) = choice.load([configuration.embedding_models[0]], configuration=configuration)
     found = features.extract(
-        samples.collection().items, [method], decoder_bounds.bounded(configuration), lambda *_: None, ""
+        samples.collection().items, [method], pool.start(configuration).decode, lambda *_: None, ""
     )
     similarities = method.similarities(method.text_features([*words]), found.features[method.name])
     mistakes = wrong(words, [found.items[row].key for row in np.argmax(similarities, axis=1)])

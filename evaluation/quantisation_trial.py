@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.collection import Item
-from evaluation.decoder_bounds import Decode
 from evaluation.sources import emoji
 from shared.embedding import artifacts, preprocessing
 from shared.embedding.artifacts import Artifact
 from shared.embedding.engines.openvino_compilation import native_precision
 from shared.embedding.engines.openvino_streams import Streams
 from shared.embedding.model_config import ImageInput
+from shared.images import Decode
 
 LEAST_COSINE = 0.99  # to float32's vectors, on average
 MOST_RECALL_LOST = 0.01  # of float32's

@@ -1,7 +1,7 @@
 """How our decoder renders the files of a folder, beside libvips: `python -m evaluation.renderings FOLDER`.
 
 Both renderings are embedded; the cosine between the vectors says how much a search would notice. Needs
-pyvips, a development dependency.
+pyvips, a development dependency. libvips decodes in this process: for files that you trust.
 """
 
 from __future__ import annotations

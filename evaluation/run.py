@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import decoder_bounds, features, outcomes, records, seeds, tasks
+from evaluation import features, outcomes, records, seeds, tasks
 from evaluation.collection import Collection, Item
-from evaluation.decoder_bounds import Decode
 from evaluation.features import Extracted, Progress
 from evaluation.machine import machine
 from evaluation.methods import Features, Method, Reranker, Similarities
@@ -22,6 +22,8 @@ from evaluation.ranking import rank
 from evaluation.tasks import Task
 from shared import settings
 from shared.errors import CollectionError
+from shared.images import Decode
+from shared.images.sandbox import pool
 
 TEXTS = 64  # at a time
 
@@ -46,12 +48,12 @@ def evaluate(
 ) -> Report:
     """Ask every method all tasks that the collection offers, or those of `kinds`.
 
-    `progress(doing, done, total)` is called often. `decode(data, *, min_side)` is shared.images' by default,
-    with the limits of the settings. CollectionError where nothing can be asked.
+    `progress(doing, done, total)` is called often. `decode(data, *, min_side)` is by default that of decoders
+    of its own, with the limits of the settings. CollectionError where nothing can be asked.
     """
-    return _Run(
-        collection, methods, seed, progress or _silent, decode or decoder_bounds.bounded(settings.load())
-    ).report(kinds)
+    with ExitStack() as stack:
+        decode = decode or stack.enter_context(closing(pool.start(settings.load()))).decode
+        return _Run(collection, methods, seed, progress or _silent, decode).report(kinds)
 
 
 class _Run:

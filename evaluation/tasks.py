@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from evaluation import edits, seeds
 from evaluation.collection import Collection, Item
-from evaluation.decoder_bounds import Decode
 from shared.errors import CollectionError
+from shared.images import Decode
 
 KINDS = ("label", "pairs", "copies", "text")
 

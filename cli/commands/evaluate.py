@@ -6,7 +6,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from evaluation.baseline import Change
     from evaluation.collection import Collection
     from evaluation.run import Report
+    from shared.images import Decode
     from shared.supabase.credentials import Identity
 
 TASKS = ("label", "pairs", "copies", "text")
@@ -72,9 +73,10 @@ def evaluate(
     configuration = settings.load()
     with ExitStack() as stack:
         collection = _sampled(_collection(source, label, configuration, stack), limit, seed)
-        report = _evaluated(collection, _split(tasks), _split(methods), seed, configuration, indexes)
+        decode = _decoders(configuration, stack)
+        report = _evaluated(collection, _split(tasks), _split(methods), seed, configuration, decode, indexes)
         if folder:
-            page = _write(report, folder, configuration)
+            page = _write(report, folder, decode)
     changes = baseline.changes(report.data, before) if before else []
     drops = [change for change in changes if change.is_drop(max_drop)]
     if as_json:
@@ -114,9 +116,9 @@ def _collection(source: str, label: str | None, configuration: Settings, stack: 
         )
     path = Path(source).expanduser()
     return (
-        image_table.collection(path)
+        image_table.collection(path, max_bytes=configuration.max_image_bytes)
         if path.suffix.lower() in image_table.SUFFIXES
-        else folder.collection(path)
+        else folder.collection(path, max_bytes=configuration.max_image_bytes)
     )
 
 
@@ -148,6 +150,15 @@ def _anon(configuration: Settings) -> Identity:
     return caller({}, configuration.need("publishable_key"))
 
 
+def _decoders(configuration: Settings, stack: ExitStack) -> Decode:
+    """Decoders apart from this process and its secrets. An image that harms one is among the failures."""
+    from shared.images.sandbox import pool
+    from shared.runtime import logs
+
+    stack.enter_context(logs.silenced())
+    return stack.enter_context(closing(pool.start(configuration))).decode
+
+
 def _sampled(collection: Collection, limit: int | None, seed: int) -> Collection:
     from evaluation.sampling import sampled
 
@@ -160,16 +171,15 @@ def _evaluated(
     names: list[str] | None,
     seed: int,
     configuration: Settings,
+    decode: Decode,
     with_indexes: bool,
 ) -> Report:
-    from evaluation import decoder_bounds, run
+    from evaluation import run
     from evaluation.methods import choice
 
     methods = choice.load(names, seed=seed, configuration=configuration)
     with steps() as show:
-        report = run.evaluate(
-            collection, methods, kinds, seed=seed, progress=show, decode=decoder_bounds.bounded(configuration)
-        )
+        report = run.evaluate(collection, methods, kinds, seed=seed, progress=show, decode=decode)
         models = [method.name for method in methods if method.name in configuration.embedding_models]
         if with_indexes and models and len(report.items) >= FEWEST_FOR_INDEXES:
             report.data["indexes"] = _measured(report, models, configuration, show)
@@ -205,12 +215,11 @@ def _postgres(configuration: Settings) -> Iterator[str]:
         yield cluster.url(SUPERUSER)
 
 
-def _write(report: Report, folder: Path, configuration: Settings) -> Path:
-    from evaluation import decoder_bounds
+def _write(report: Report, folder: Path, decode: Decode) -> Path:
     from evaluation.report import files
 
     command = shlex.join(["neural-search", *sys.argv[1:]])
-    return files.write(report, folder, command=command, decode=decoder_bounds.bounded(configuration))
+    return files.write(report, folder, command=command, decode=decode)
 
 
 def _print(report: dict[str, Any]) -> None:

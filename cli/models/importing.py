@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,10 +38,12 @@ def imported(folder: Path, target: Settings) -> Row:
     """The output of `models import --json`."""
     from shared.embedding import artifacts, catalogue, exported
     from shared.embedding.conversion import exported_checks, import_exported  # openvino
+    from shared.images.sandbox import pool
 
     name, cache = str(folder), target.embedding_cache
     model = exported.open_folder(name)
-    cosines = exported_checks.check(model)
+    with closing(pool.start(target)) as decoders:
+        cosines = exported_checks.check(model, decoders.decode, target.max_image_bytes)
     with artifacts.lock(name, cache):
         artifacts.sweep(name, cache)
         import_exported.write(model, cache)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cli.console import output
 from cli.console.progress import Show, steps
-from evaluation import decoder_bounds, quantisation_trial
+from evaluation import quantisation_trial
 from evaluation.quantisation_trial import Trial
 from evaluation.sources import samples
 from evaluation.sources.emoji import public_set
@@ -17,6 +18,7 @@ from shared import embedding
 from shared.embedding import artifacts
 from shared.embedding.artifacts import Artifact
 from shared.embedding.engines.openvino_engine import OpenVinoEngine
+from shared.images.sandbox import pool
 from shared.settings import Settings
 
 COLUMNS = ("image side", "mean cosine", "least", "recall@10", "one image", "8 images", "")
@@ -37,11 +39,11 @@ def quantise(name: str, configuration: Settings) -> Row:
         steps() as show,
         tempfile.TemporaryDirectory(prefix="neural-search-") as folder,
         artifacts.lock(name, configuration.embedding_cache),
+        closing(pool.start(configuration)) as decoders,
     ):
         artifacts.sweep(name, configuration.embedding_cache)
-        decode = decoder_bounds.bounded(configuration)
         shown = quantisation_trial.pictures(
-            artifact.record.image, samples.collection().items, drawings, decode, show
+            artifact.record.image, samples.collection().items, drawings, decoders.decode, show
         )
         rows, kept = _tried(artifact, shown, Path(folder), show)
         if kept:

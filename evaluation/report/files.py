@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import baseline
-from evaluation.decoder_bounds import Decode
 from evaluation.report import page
 from evaluation.report.sheets import Thumbnails
 from evaluation.run import Report
 from shared.errors import SettingsError
+from shared.images import Decode
 
 PAGE, DATA, BASELINE = "report.html", "report.json", "baseline.json"
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 
 from evaluation import edits
 from evaluation.collection import Item
-from evaluation.decoder_bounds import Decode
 from shared.errors import NeuralSearchError
+from shared.images import Decode
 
 SIDE = 92  # pixels on the page; the pictures have twice as many for dense screens
 ANSWERS = 7

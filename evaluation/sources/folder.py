@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
-from evaluation.collection import Collection, Item
+from evaluation.collection import MOST_BYTES, Collection, Item
 from shared.errors import CollectionError
+from shared.images import files
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"}
 
 
-def collection(folder: Path) -> Collection:
+def collection(folder: Path, *, max_bytes: int = MOST_BYTES) -> Collection:
     """All images below `folder`, by their endings; those that lie in it directly have no label."""
     if not folder.is_dir():
         raise CollectionError(f"{str(folder)!r} is no folder. Name one that holds images.", value=str(folder))
@@ -23,13 +25,16 @@ def collection(folder: Path) -> Collection:
             f"{', '.join(sorted(SUFFIXES))}.",
             value=str(folder),
         )
-    return Collection(name=folder.resolve().name, items=tuple(_item(path, folder) for path in shown))
+    return Collection(
+        name=folder.resolve().name, items=tuple(_item(path, folder, max_bytes) for path in shown)
+    )
 
 
-def _item(path: Path, folder: Path) -> Item:
+def _item(path: Path, folder: Path, max_bytes: int) -> Item:
     within = path.relative_to(folder)
     label = _text(within.parent)
-    return Item(key=_text(within), read=path.read_bytes, label=None if label == "." else label)
+    read = partial(files.read, path, max_bytes)
+    return Item(key=_text(within), read=read, label=None if label == "." else label)
 
 
 def _text(path: Path) -> str:

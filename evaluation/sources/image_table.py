@@ -7,11 +7,13 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.collection import Collection, Item
+from evaluation.collection import MOST_BYTES, Collection, Item
 from shared.errors import CollectionError
+from shared.images import files
 
 COLUMNS = ("image", "label", "caption", "group", "rendition")
 SUFFIXES = {".csv", ".jsonl", ".ndjson"}
@@ -21,7 +23,7 @@ SHOWN = 200  # characters of a wrong value
 Row = tuple[int, dict[str, Any]]  # with its number as an editor shows it
 
 
-def collection(path: Path) -> Collection:
+def collection(path: Path, *, max_bytes: int = MOST_BYTES) -> Collection:
     """The images that the table names, relative to its folder.
 
     An image may have several rows, one for each of its captions; `caption` may also be a list in JSONL. Other
@@ -34,7 +36,7 @@ def collection(path: Path) -> Collection:
             f"{str(path)!r} can't be read: {error}. Expected a table in UTF-8.", value=str(path)
         ) from error
     rows = _csv(text, path) if path.suffix.lower() == ".csv" else _jsonl(text, path)
-    items = _items(rows, path)
+    items = _items(rows, path, max_bytes)
     if not items:
         raise CollectionError(f"{str(path)!r} has no rows. Name one image a line.", value=str(path))
     return Collection(name=path.stem, items=tuple(items))
@@ -68,15 +70,15 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
         yield number, row
 
 
-def _items(rows: Iterable[Row], path: Path) -> list[Item]:
+def _items(rows: Iterable[Row], path: Path, max_bytes: int) -> list[Item]:
     found: dict[str, Item] = {}
     for number, row in rows:
-        item = _item(number, row, path)
+        item = _item(number, row, path, max_bytes)
         found[item.key] = _merged(found[item.key], item, path, number) if item.key in found else item
     return list(found.values())
 
 
-def _item(number: int, row: dict[str, Any], path: Path) -> Item:
+def _item(number: int, row: dict[str, Any], path: Path, max_bytes: int) -> Item:
     image = row.get("image")
     if not isinstance(image, str) or not _is_text(image):
         raise _wrong(path, number, "names no image", image)
@@ -86,7 +88,7 @@ def _item(number: int, row: dict[str, Any], path: Path) -> Item:
         raise _wrong(path, number, "has a caption that is no text", row["caption"])
     return Item(
         key=Path(image).as_posix(),  # ./a.jpg is a.jpg
-        read=(path.parent / image).read_bytes,
+        read=partial(files.read, path.parent / image, max_bytes),
         captions=tuple(caption for caption in captions if caption),
         **{name: _name(number, row, name, path) for name in ("label", "group", "rendition")},
     )

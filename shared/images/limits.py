@@ -12,11 +12,16 @@ def check_bytes(data: bytes, max_bytes: int) -> None:
     """EmptyImage or ImageTooLarge where it isn't worth looking into `data`."""
     if not data:
         raise EmptyImage()
-    if len(data) > max_bytes:
+    check_length(len(data), max_bytes)
+
+
+def check_length(length: int, max_bytes: int) -> None:
+    """ImageTooLarge for a file of more bytes."""
+    if length > max_bytes:
         raise ImageTooLarge(
-            f"The file has {len(data)} bytes, at most {max_bytes} are accepted. "
+            f"The file has {length} bytes, at most {max_bytes} are accepted. "
             "Upload a smaller one or raise MAX_IMAGE_BYTES.",
-            value=len(data),
+            value=length,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from shared.embedding.engines.openvino_runtime import reason
 from shared.embedding.exported import IMAGE, TEXT, Exported
 from shared.embedding.model_json import wrong
 from shared.embedding.precision_check import TEXTS, pictures
-from shared.errors import ModelBroken
+from shared.errors import ImageError, ModelBroken, NotAnImage
+from shared.images import Decode, files
 
 SAME = 0.9999  # cosine of two runs of the same input, alone or in a batch
 # Cosine to the authors' vectors; resizing once instead of twice moves images.
@@ -27,12 +28,15 @@ Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[Any]], Vectors]
 
 
-def check(model: Exported) -> dict[str, float]:
-    """The least cosine of each comparison. ModelBroken where a tower fails."""
+def check(model: Exported, decode: Decode, max_bytes: int) -> dict[str, float]:
+    """The least cosine of each comparison. ModelBroken where a tower fails.
+
+    `decode` gets the reference's pictures, regular files of the folder of at most `max_bytes`.
+    """
     found = _check_tower(model, IMAGE, images_of(model), pictures())
     if model.text:
         found |= _check_tower(model, TEXT, texts_of(model), TEXTS)
-    return found | _agreement(model)
+    return found | _agreement(model, lambda file: _picture(model, file, decode, max_bytes))
 
 
 def images_of(model: Exported) -> Embed:
@@ -78,13 +82,12 @@ def _check_tower(model: Exported, file: str, embed: Embed, shown: Sequence[Any])
     return {f"{file}: twice": again, f"{file}: alone and in a batch": alone}
 
 
-def _agreement(model: Exported) -> dict[str, float]:
+def _agreement(model: Exported, picture: Callable[[str], Image.Image]) -> dict[str, float]:
     """With the vectors that the authors' own code made, where model.json has some."""
-    folder = Path(model.record.model)
     found = {}
     if images := model.reference.get("images"):
-        shown = [_picture(model, folder / file) for file in images]
-        found["images"] = _agree(model, IMAGE, images_of(model)(shown), list(images.values()))
+        shown = images_of(model)([picture(file) for file in images])
+        found["images"] = _agree(model, IMAGE, shown, list(images.values()))
     if texts := model.reference.get("texts"):
         if not model.text:
             raise _wrong(model, TEXT, "a text tower, for the reference's texts", "none")
@@ -96,12 +99,14 @@ def _agreement(model: Exported) -> dict[str, float]:
     return {f"{kind}: to the authors' vectors": least for kind, least in found.items()}
 
 
-def _picture(model: Exported, path: Path) -> Image.Image:
+def _picture(model: Exported, file: str, decode: Decode, max_bytes: int) -> Image.Image:
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise _wrong(model, path.name, "a picture, which the reference names", str(error)) from error
+        if (path := PurePath(file)).is_absolute() or ".." in path.parts:
+            raise NotAnImage("It lies outside the folder.")
+        data = files.read(Path(model.record.model) / path, max_bytes)
+        return decode(data, min_side=None).picture
+    except (ImageError, OSError, ValueError) as error:  # a name may have zero bytes
+        raise _wrong(model, file, "a picture, which the reference names", str(error)) from error
 
 
 def _agree(model: Exported, file: str, ours: Vectors, theirs: list[list[float]]) -> float:

@@ -5,18 +5,23 @@ model.
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
+from shared import settings
 from shared.embedding import artifacts, exported, openvino_precision
 from shared.embedding.conversion import converter_process, exported_checks
 from shared.embedding.engines.openvino_runtime import ov
 from shared.embedding.exported import Exported
+from shared.images.sandbox import pool
 
 
 def import_folder(name: str, cache: Path) -> None:
     """Check the model and write it. With its lock alone."""
     model = exported.open_folder(name)
-    exported_checks.check(model)
+    mine = settings.load()
+    with closing(pool.start(mine)) as decoders:
+        exported_checks.check(model, decoders.decode, mine.max_image_bytes)
     write(model, cache)
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from support.command_line import CommandLine
+from support.hostile_images import large_and_plain
 
 from cli.commands import evaluate as command
+from shared.images import DecodedImage
+from shared.images.sandbox import pool
+from shared.images.sandbox.pool import DecoderPool
+from shared.settings import Settings
 
 QUICK = ("--methods", "phash,random", "--no-indexes")
 
@@ -38,6 +46,39 @@ def test_json_has_the_whole_report_and_nothing_else(nowhere: CommandLine, pictur
     assert (report["format"], report["seed"], report["collection"]["items"]) == (1, 7, 8)
     assert {result["task"] for result in report["results"]} == {"label"}
     assert {result["method"] for result in report["results"]} == {"phash", "random"}
+
+
+def test_one_set_of_decoders_reads_all_of_it_apart_from_the_commands_process(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    started: list[DecoderPool] = []
+    decoded: list[int] = []
+
+    def start(configuration: Settings) -> DecoderPool:
+        limits = {"seconds": 9, "memory": 2**30, "max_bytes": 10**7, "max_pixels": 10**7}
+        started.append(pool.DecoderPool(processes=1, **limits))
+        return started[0]
+
+    def decode(self: DecoderPool, data: bytes, **how: Any) -> DecodedImage:
+        found = undisturbed(self, data, **how)
+        decoded.extend(self.pids)
+        return found
+
+    undisturbed = pool.DecoderPool.decode
+    monkeypatch.setattr(pool, "start", start)
+    monkeypatch.setattr(pool.DecoderPool, "decode", decode)
+    options = {"methods": "phash", "tasks": "label", "indexes": False, "folder": tmp_path / "out"}
+    command.evaluate(str(pictures), **options)
+    assert len(started) == 1 and not started[0].pids
+    assert len(decoded) > 8 and len({*decoded}) == 1 and os.getpid() not in decoded
+
+
+def test_a_file_that_harms_its_decoder_is_left_out_and_named(nowhere: CommandLine, pictures: Path):
+    (pictures / "dark" / "large.webp").write_bytes(large_and_plain())
+    narrow = replace(nowhere, settings={"MAX_DECODE_MEMORY": str(128 * 1024 * 1024)})
+    report = narrow.json("evaluate", pictures, *QUICK, "--tasks", "label")
+    assert [one["key"] for one in report["failures"]] == ["dark/large.webp"]
+    assert "MAX_DECODE_MEMORY" in report["failures"][0]["message"]
 
 
 def test_a_limit_takes_a_sample(nowhere: CommandLine, pictures: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from onnx import helper
 from PIL import Image
 from support import exported_models
+from support.hostile_images import large_and_plain
 from tokenizers import Tokenizer
 
 from cli.models import importing
@@ -88,6 +90,27 @@ def refused(folder: Path, own: Settings) -> str:
         importing.imported(folder, own)
     assert not list(own.embedding_cache.glob("*")), "nothing half-imported stays"
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [
+        ("large.webp", "MAX_DECODE_MEMORY"),
+        ("pipe", "no regular file"),
+        ("/dev/zero", "outside"),
+        ("../red.png", "outside"),
+        ("none.png", "No such file"),
+    ],
+)
+def test_the_references_pictures_are_files_of_the_folder_and_decoded_in_quarantine(
+    file: str, found: str, folder: Path, own: Settings
+) -> None:
+    (folder / "large.webp").write_bytes(large_and_plain())
+    os.mkfifo(folder / "pipe")
+    Image.new("RGB", (20, 20), "red").save(folder.parent / "red.png")
+    edit(folder, reference={"images": {file: [1.0] * 8}, "texts": {}})
+    message = refused(folder, replace(own, max_decode_memory=64 * 1024 * 1024))
+    assert "expected a picture, which the reference names" in message and found in message
 
 
 @pytest.mark.parametrize("file", ["image.onnx", "text.onnx", "tokenizer.json", "model.json"])

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from support.hostile_images import large_and_plain
 
 from evaluation import tasks
 from evaluation.collection import Collection, Item
@@ -89,6 +90,15 @@ def test_images_that_cannot_be_read_are_listed_and_left_out():
         ("gone.png", "FileNotFoundError"),
     ]
     assert found["collection"]["items"] == found["results"][0]["gallery"] == len(COLOURS)
+
+
+def test_an_image_that_takes_too_much_memory_costs_its_decoder_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MAX_DECODE_MEMORY", str(128 * 1024 * 1024))
+    large = Item(key="large.webp", read=large_and_plain, label="warm")
+    found = evaluate(Collection(name="c", items=(*coloured(), large)), [colours()], ["label"]).data
+    assert [(one["key"], one["error"]) for one in found["failures"]] == [
+        ("large.webp", "DecodingOutOfMemory")
+    ]
 
 
 def test_a_collection_of_which_nothing_can_be_read_is_refused_with_the_first_cause():

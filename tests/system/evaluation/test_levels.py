@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from support.databases import Connection
 
-from evaluation import decoder_bounds, edits, levels
+from evaluation import edits, levels
 from evaluation.methods import choice
 from evaluation.methods.embedding import Embedding
 from evaluation.sources import samples
 from shared import settings
+from shared.images.sandbox import pool
 from shared.settings import CHECKOUT
 
 LEVELS = (0.5, 0.8, 0.975)
@@ -105,7 +106,7 @@ def default() -> Embedding:
 
 
 def is_blank(db: Connection, method: Embedding, files: Sequence[bytes]) -> list[bool]:
-    vectors = levels.embedded(files, method, decoder_bounds.bounded(settings.load()))
+    vectors = levels.embedded(files, method, pool.start(settings.load()).decode)
     asked = [(method.name, str(row.tolist())) for row in vectors]
     query = "select same = 'Infinity' from neural_search.confidence_levels(%s, 'image', %s)"
     return [db.execute(query, one).fetchall()[0][0] for one in asked]

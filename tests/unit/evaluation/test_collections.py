@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.collection import Collection, Item
 from evaluation.sources import folder, image_table
-from shared.errors import CollectionError
+from shared.errors import CollectionError, ImageTooLarge, NotAnImage
 from shared.testing import picture
 
 
@@ -83,6 +83,22 @@ def test_a_file_name_that_is_not_utf8_is_shown_with_its_bytes(tmp_path: Path):
     (tmp_path / os.fsdecode(b"caf\xe9/a\xff.png")).write_bytes(b"image")
     (one,) = folder.collection(tmp_path).items
     assert (one.key, one.label, one.read()) == (r"caf\xe9/a\xff.png", r"caf\xe9", b"image")
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe.png", "large.png"])
+def test_a_table_names_regular_files_of_at_most_max_bytes(name: str, write, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.png")
+    write("large.png", b"x" * 11)
+    (one,) = image_table.collection(write("table.csv", f"image\n{name}\n"), max_bytes=10).items
+    with pytest.raises(ImageTooLarge if "large" in name else NotAnImage):
+        one.read()
+
+
+def test_a_folders_file_of_more_than_max_bytes_is_refused(write, tmp_path: Path):
+    write("large.png", b"x" * 11)
+    (one,) = folder.collection(tmp_path, max_bytes=10).items
+    with pytest.raises(ImageTooLarge, match="has 11 bytes, at most 10"):
+        one.read()
 
 
 def test_a_folder_without_images_and_a_path_that_is_none_are_refused(write, tmp_path: Path):

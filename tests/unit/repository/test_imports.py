@@ -39,6 +39,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "shared.api_keys",
         "shared.settings",
         "shared.images",
+        "shared.images.sandbox",
         "shared.runtime",
     ),
     "shared.indexing": ("shared.errors", "shared.images", "shared.runtime", "shared.supabase"),
@@ -67,6 +68,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "deploy": ("shared",),
 }
 MAY_IMPORT_A_RUNTIME = ("shared/embedding/", "benchmarks/baselines")
+EXPORTED_CHECKS = "shared/embedding/conversion/exported_checks.py"
 READS_THE_ENVIRONMENT = "shared/settings.py"
 
 FILES = sorted(path for package in PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
@@ -131,6 +133,21 @@ def of_packages(packages: set[str]) -> Callable[[Path], list[str]]:
 def test_only_the_embedding_imports_a_model_runtime():
     others = [path for path in FILES if not name(path).startswith(MAY_IMPORT_A_RUNTIME)]
     assert offenders(others, of_packages(RUNTIMES)) == {}
+
+
+def decoding(path: Path) -> set[str]:
+    attributes = {
+        f"{node.value.id}.{node.attr}"
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    forbidden = {"Image.open", "images.decode", "shared.images.decode", "cv2.imdecode", "cv2.imread"}
+    return (attributes | set(imports(path))) & forbidden
+
+
+def test_commands_and_measurements_decode_no_file_of_others_in_their_own_process():
+    tools = [path for path in FILES if name(path).startswith(("cli/", "evaluation/", EXPORTED_CHECKS))]
+    assert tools and offenders(tools, decoding) == {"evaluation/edits.py": ["Image.open"]}  # its own JPEG
 
 
 def reads_of_the_environment(path: Path) -> set[str]:
