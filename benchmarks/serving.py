@@ -24,7 +24,7 @@ from shared.settings import CHECKOUT
 from shared.testing import free_port
 
 START_SECONDS = 120.0
-SECRET = "a benchmark's own"
+SECRET = "a-benchmarks-own"
 NAIVE = CHECKOUT / "benchmarks" / "baselines" / "naive_function.py"
 
 
