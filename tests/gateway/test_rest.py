@@ -48,6 +48,8 @@ $$;
 create function public.whoami_volatile() returns jsonb language sql volatile as 'select public.whoami()';
 create function public.patient() returns text language sql set statement_timeout = '17s' as
     $$ select current_setting('statement_timeout') $$;
+create function public.told(facts jsonb, names text[] default null, said text default null) returns json
+language sql as $$ select json_build_object('facts', facts, 'names', names, 'said', said) $$;
 create function public.numbers(n int) returns setof int language sql as 'select generate_series(1, n)';
 create function public.one_column() returns table (a int) language sql as 'select 1';
 create function public.row() returns public.animals language sql as
@@ -94,6 +96,16 @@ def post(http: httpx.Client, function: str, body: Any = None, **headers: str) ->
     return http.post(f"/rest/v1/rpc/{function}", json=body or {}, headers=headers)
 
 
+AHEAD = 4_000_000_000  # seconds since 1970: in the year 2096
+
+
+def signed(
+    gateway: Gateway, claims: dict[str, Any] | None = None, algorithm: str = "HS256", **header: str
+) -> str:
+    """A token of the shared secret."""
+    return jwt.encode(claims or {}, gateway.keys.jwt_secret, algorithm, headers=header)
+
+
 class TestFunctions:
     def test_a_json_array_and_a_string_both_become_a_vector(self, client: Client) -> None:
         for query in ([1, 0.5, 0], "[1,0.5,0]"):
@@ -112,6 +124,19 @@ class TestFunctions:
     def test_a_list_sent_by_get_is_no_vector(self, client: Client) -> None:
         with pytest.raises(APIError, match="invalid input syntax for type vector"):
             client.rpc("nearest", {"query": [1, 0, 0]}, get=True).execute()
+
+    def test_get_takes_json_and_arrays_as_postgres_writes_them(self, http: httpx.Client) -> None:
+        given = {"facts": '{"a": [1, null]}', "names": '{a,"b,c"}'}
+        answer = http.get("/rest/v1/rpc/told", params=given).json()
+        assert answer == {"facts": {"a": [1, None]}, "names": ["a", "b,c"], "said": None}
+        assert http.get("/rest/v1/rpc/told", params={"facts": '"text"\0x'}).json()["facts"] == "text"
+        answer = http.get("/rest/v1/rpc/told", params={"facts": "text"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "22P02")
+
+    def test_a_body_reaches_postgres_in_its_own_words(self, http: httpx.Client) -> None:
+        deep = f"{'[' * 2000}1.10{']' * 2000}"
+        answer = http.post("/rest/v1/rpc/told", content=f'{{"facts": {deep}, "said": [1,2]}}')
+        assert deep in answer.text and '"[1,2]"' in answer.text
 
     def test_results_can_be_filtered_ordered_and_cut(self, client: Client) -> None:
         call = client.rpc("nearest", {"query": [1, 0.5, 0], "count": 3})
@@ -234,17 +259,54 @@ class TestIdentity:
             ("expired", "PGRST303", "JWT expired"),
             ("forged", "PGRST301", "No suitable key or wrong key type"),
             ("sb_secret_other", "PGRST301", "Expected 3 parts in JWT; got 1"),
+            ("of another key", "PGRST301", "No suitable key or wrong key type"),
+            ("of another algorithm", "PGRST301", "No suitable key or wrong key type"),
         ],
     )
     def test_a_bad_token_is_a_401(self, gateway: Gateway, token: str, code: str, message: str) -> None:
         made = {
             "expired": gateway.keys.mint("authenticated", lifetime=-60),
             "forged": jwt.encode({"role": "service_role"}, "x" * 32),
+            "of another key": signed(gateway, kid="another"),
+            "of another algorithm": signed(gateway, algorithm="HS512"),
         }
         with gateway.http(authorization=f"Bearer {made.get(token, token)}") as http:
             answer = post(http, "whoami")
         assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (401, code, message)
         assert answer.headers["www-authenticate"].startswith("Bearer")
+
+    @pytest.mark.parametrize(
+        ("claims", "message"),
+        [
+            ({"exp": AHEAD + 0.5}, "JWT expired"),
+            ({"exp": 1e30}, "JWT expired"),
+            ({"exp": "tomorrow"}, "The JWT 'exp' claim must be a number"),
+            ({"nbf": AHEAD}, "JWT not yet valid"),
+            ({"iat": AHEAD}, "JWT issued at future"),
+            ({"aud": ["a", 5]}, "The JWT 'aud' claim must be a string or an array of strings"),
+            ({"role": 5}, 'role "5" does not exist'),
+            ({"role": None}, 'role "null" does not exist'),
+            ({"role": ["anon"]}, 'role "["anon"]" does not exist'),
+            ({"role": ""}, 'role "" does not exist'),
+            ({"role": "nobody"}, 'role "nobody" does not exist'),
+        ],
+        ids=str,
+    )
+    def test_a_claim_that_isnt_as_it_must_be_is_a_401(
+        self, gateway: Gateway, claims: dict[str, Any], message: str
+    ) -> None:
+        with gateway.http(authorization=f"Bearer {signed(gateway, claims)}") as http:
+            answer = post(http, "whoami")
+        assert (answer.status_code, answer.json()["message"]) == (401, message)
+
+    @pytest.mark.parametrize(
+        "claims",
+        [{"exp": None}, {"nbf": 1e30}, {"iat": None}, {"aud": "a"}, {"aud": []}, {"sub": None}],
+        ids=str,
+    )
+    def test_other_claims_are_taken(self, gateway: Gateway, claims: dict[str, Any]) -> None:
+        with gateway.http(authorization=f"Bearer {signed(gateway, claims)}") as http:
+            assert post(http, "whoami").json()["role"] == "anon"
 
     def test_what_is_forbidden_is_401_for_anon_and_403_for_users(self, gateway: Gateway) -> None:
         with gateway.http(gateway.keys.publishable) as http:
@@ -291,7 +353,8 @@ class TestErrors:
         }
 
     def test_a_body_that_is_no_json_object_is_pgrst102(self, http: httpx.Client) -> None:
-        for body in (b"{", b"[1]"):
+        bom, deep = b"\xef\xbb\xbf{}", b"[" * 100_000
+        for body in (b"{", b"[1]", b'{"a": NaN}', b'{"a": "\\ud800"}', b'{"a": "\xff"}', bom, deep):
             answer = http.post("/rest/v1/rpc/add", content=body)
             assert (answer.status_code, answer.json()["code"]) == (400, "PGRST102")
 
@@ -348,7 +411,9 @@ class TestReading:
         assert client.table("animals").select("*", count="exact").limit(2).execute().count == 5
         answer = http.get("/rest/v1/animals?limit=2", headers={"prefer": "count=exact"})
         assert (answer.status_code, answer.headers["content-range"]) == (206, "0-1/5")
-        beyond = http.get("/rest/v1/animals?offset=9", headers={"prefer": "count=exact"})
+        last = http.get("/rest/v1/animals?offset=5", headers={"prefer": "count=exact"})
+        assert (last.status_code, last.json(), last.headers["content-range"]) == (206, [], "*/5")
+        beyond = http.get("/rest/v1/animals?offset=6", headers={"prefer": "count=exact"})
         assert (beyond.status_code, beyond.json()["code"]) == (416, "PGRST103")
 
     def test_a_planned_count_is_the_planners_guess(self, gateway: Gateway, http: httpx.Client) -> None:
@@ -403,9 +468,8 @@ class TestReading:
             ("legs=eq.four", 400, "22P02"),
             ("legs=almost.4", 400, "PGRST100"),
             ("legs=4", 400, "PGRST100"),
-            ("limit=-1", 400, "PGRST100"),
-            ("limit=" + "9" * 5000, 400, "PGRST100"),
-            ("offset=" + "9" * 5000, 400, "PGRST100"),
+            ("limit=-1", 416, "PGRST103"),
+            ("offset=" + "9" * 5000, 400, "22003"),
             ("order=legs.sideways", 400, "PGRST100"),
             ("select=owner(*)", 400, "PGRST100"),
             ("or=(legs.eq.4)", 400, "PGRST100"),
@@ -417,10 +481,25 @@ class TestReading:
         answer = http.get(f"/rest/v1/animals?{query}")
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 
-    def test_a_range_of_no_numbers_that_there_are_is_none(self, http: httpx.Client) -> None:
-        for told in ("9" * 5000 + "-", "0-" + "9" * 5000):
+    @pytest.mark.parametrize(
+        "query",
+        ["limit=", "limit=four", "limit=1.5", "limit=" + "9" * 5000, "offset=", "offset=x", "offset=-1"],
+    )
+    def test_a_window_of_no_number_is_none(self, http: httpx.Client, query: str) -> None:
+        answer = http.get(f"/rest/v1/animals?{query}")
+        assert (answer.status_code, len(answer.json())) == (200, 5)
+
+    def test_a_value_ends_with_the_first_nul(self, http: httpx.Client) -> None:
+        for value in ("eq.ant\0x", "in.(ant,b\0at)"):
+            answer = http.get("/rest/v1/animals", params={"select": "name", "name": value})
+            assert answer.json() == [{"name": "ant"}]
+
+    def test_a_range_may_end_beyond_all_numbers_and_not_begin_there(self, http: httpx.Client) -> None:
+        for told in ("0-" + "9" * 5000, "0-", "x-y"):
             answer = http.get("/rest/v1/animals", headers={"range": told})
             assert (answer.status_code, len(answer.json())) == (200, 5)
+        answer = http.get("/rest/v1/animals", headers={"range": "9" * 5000 + "-"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "22003")
 
     def test_an_unknown_table_is_pgrst205(self, http: httpx.Client) -> None:
         answer = http.get("/rest/v1/plants")

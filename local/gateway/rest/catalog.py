@@ -23,6 +23,11 @@ def quoted(*names: str) -> sql.Identifier:
     return sql.Identifier(*(name.replace("%", "%%") for name in names))
 
 
+def as_type(name: str) -> sql.SQL:
+    """A type as format_type wrote it: SQL, and never a word of the request's."""
+    return sql.SQL(name.replace("%", "%%"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
     name: str

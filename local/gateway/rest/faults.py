@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import jwt
@@ -75,8 +76,11 @@ def invalid_body(message: str = "Empty or invalid json") -> Fault:
     return Fault(400, "PGRST102", message)
 
 
-def range_not_satisfiable(offset: int, total: int) -> Fault:
-    details = f"An offset of {offset} was requested, but there are only {total} rows."
+def beyond_the_rows(offset: int, total: int) -> Fault:
+    return no_range(f"An offset of {offset} was requested, but there are only {total} rows.")
+
+
+def no_range(details: str) -> Fault:
     return Fault(416, "PGRST103", "Requested range not satisfiable", details=details)
 
 
@@ -130,12 +134,15 @@ def needs_where(statement: str) -> Fault:
     return Fault(400, "21000", f"{statement} requires a WHERE clause")
 
 
+def invalid_claim(message: str) -> Fault:
+    return _challenging(Fault(401, "PGRST303", message))
+
+
 def from_jwt(error: jwt.PyJWTError, token: str) -> Fault:
     match error:
-        case jwt.ExpiredSignatureError():
-            fault = Fault(401, "PGRST303", "JWT expired")
-        case jwt.ImmatureSignatureError() | jwt.InvalidIssuedAtError():
-            fault = Fault(401, "PGRST303", "JWT not yet valid")
+        case jwt.InvalidKeyError() | jwt.InvalidAlgorithmError():
+            details = "No suitable key was found to decode the JWT"
+            fault = Fault(401, "PGRST301", "No suitable key or wrong key type", details=details)
         case jwt.InvalidSignatureError():
             details = "None of the keys was able to decode the JWT"
             fault = Fault(401, "PGRST301", "No suitable key or wrong key type", details=details)
@@ -144,6 +151,10 @@ def from_jwt(error: jwt.PyJWTError, token: str) -> Fault:
             fault = Fault(401, "PGRST301", f"Expected 3 parts in JWT; got {parts}")
         case _:
             fault = Fault(401, "PGRST301", "JWT cryptographic operation failed")
+    return _challenging(fault)
+
+
+def _challenging(fault: Fault) -> Fault:
     fault.challenge = f'Bearer error="invalid_token", error_description="{fault}"'
     return fault
 
@@ -157,10 +168,12 @@ def from_database(error: psycopg.Error, *, anonymous: bool) -> Fault:
         return Fault(400, "22021", 'invalid byte sequence for encoding "UTF8": 0x00')
     if state is None:
         return Fault(503, "PGRST001", "Database client error. Retrying the connection.", details=str(error))
+    message = error.diag.message_primary or str(error)
+    names_no_role = state == "22023" and re.fullmatch(r'role ".*" does not exist', message, re.DOTALL)
     return Fault(
-        _status(state, anonymous),
+        401 if names_no_role else _status(state, anonymous),
         state,
-        error.diag.message_primary or str(error),
+        message,
         details=error.diag.message_detail,
         hint=error.diag.message_hint,
     )

@@ -16,6 +16,7 @@ COUNTS = ("exact", "planned", "estimated")
 RESERVED = ("select", "order", "limit", "offset", "columns", "on_conflict", "apikey")
 UNSUPPORTED = ("or", "and", "not.or", "not.and")
 MAX_ROWS = 1000  # the default of hosted projects
+LARGEST, DIGITS = 2**63 - 1, 40  # of a bigint; as many digits of a number are read as tell that it is larger
 NAME = r'(?:"(?:[^"\\]|\\.)*"|[^",.:()]+)'
 SELECTED = re.compile(rf"(?:(?P<alias>{NAME}):(?!:))?(?P<column>{NAME})")
 ORDERED = re.compile(rf"(?P<column>{NAME})(?:\.(?P<order>asc|desc))?(?:\.(?P<nulls>nullsfirst|nullslast))?")
@@ -161,7 +162,7 @@ def _filter(column: str, text: str) -> Filter:
         raise faults.unsupported("The operator", operator)
     if operator == "is" and value.lower() not in IS_VALUES:
         raise faults.unreadable("filter", text)
-    return Filter(column=_unquote(column), operator=operator, value=value, negated=negated)
+    return Filter(column=_unquote(column), operator=operator, value=before_nul(value), negated=negated)
 
 
 def _order(text: str) -> tuple[Ordering, ...]:
@@ -180,30 +181,41 @@ def _ordering(part: str) -> Ordering:
 def _window(request: Request) -> tuple[int, int]:
     """Limit and offset, from the query string or, for reading, from the Range header."""
     query = request.query_params
-    limit, offset = _whole(query, "limit", MAX_ROWS), _whole(query, "offset", 0)
-    match = re.fullmatch(r"([0-9]{1,18})-([0-9]{0,18})", request.headers.get("range", ""))
+    limit, offset = _limit(query.get("limit", "")), _offset(query.get("offset", ""))
+    match = re.fullmatch(r"([0-9]+)-([0-9]*)", request.headers.get("range", ""))
     if match and request.method in ("GET", "HEAD") and not {"limit", "offset"} & set(query):
-        offset = int(match[1])
-        limit = int(match[2]) - offset + 1 if match[2] else MAX_ROWS
+        offset = _offset(match[1])
+        limit = _whole(match[2], offset + MAX_ROWS) - offset + 1
         if limit <= 0:
-            message = "Requested range not satisfiable"
-            raise faults.Fault(
-                416,
-                "PGRST103",
-                message,
-                details="The lower boundary must be lower than or "
-                "equal to the upper boundary in the Range header.",
+            raise faults.no_range(
+                "The lower boundary must be lower than or equal to the upper boundary in the Range header."
             )
     return limit, offset
 
 
-def _whole(query: QueryParams, name: str, default: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise faults.unreadable(f"{name} parameter", text)
-    return int(text)
+def _limit(text: str) -> int:
+    """As many rows as there may be for what is no number; a fault for a negative one."""
+    number = _whole(text, MAX_ROWS)
+    if number < 0:
+        raise faults.no_range("Limit should be greater than or equal to zero.")
+    return number
+
+
+def _offset(text: str) -> int:
+    """No rows for what is no number, or a negative one."""
+    number = max(0, _whole(text, 0))
+    if number > LARGEST:
+        raise faults.Fault(400, "22003", f'value "{number}" is out of range for type bigint')
+    return number
+
+
+def _whole(text: str, default: int) -> int:
+    return int(text[:DIGITS]) if re.fullmatch(r"\s*-?[0-9]+\s*", text) else default
+
+
+def before_nul(text: str) -> str:
+    """As much of a value as reaches Postgres through its client library in C."""
+    return text.partition("\0")[0]
 
 
 def _is_single(accept: str) -> bool:

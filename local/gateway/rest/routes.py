@@ -6,21 +6,20 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import jwt
 import psycopg
-from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.gateway.database import REST, Connection, Database, set_locally
-from local.gateway.identity import Caller, KeyRefused, caller_from, token_of
-from local.gateway.rest import catalog, faults, statements
-from local.gateway.rest.parameters import MAX_ROWS, RESERVED, Parameters
+from local.gateway.identity import Caller, KeyRefused, token_of
+from local.gateway.rest import arguments, catalog, faults, statements
+from local.gateway.rest.arguments import Arguments
+from local.gateway.rest.parameters import MAX_ROWS, Parameters
+from local.gateway.rest.tokens import caller_of
 from local.keys import Keys
 
 JSON = "application/json; charset=utf-8"
-LEEWAY = 30  # seconds of clock difference that PostgREST forgives
 SEARCH_PATH = "public, extensions"
 MAX_BODY = 4 * 1024 * 1024  # bytes, as docs/security.md advises for a gateway before PostgREST
 Handler = Callable[[Connection, Request, Caller], Awaitable[Response]]
@@ -60,18 +59,17 @@ async def _no_route(request: Request) -> Response:
 async def call(connection: Connection, request: Request, caller: Caller) -> Response:
     """GET or POST /rpc/{function}."""
     name = request.path_params["function"]
-    if request.method == "POST":
-        arguments = await _body(request, empty={})
-        if not isinstance(arguments, dict):
-            raise faults.invalid_body()
+    is_post = request.method == "POST"
+    given: Arguments
+    if is_post:
+        given = await arguments.in_body(connection, await request.body())
     else:
-        arguments = await _arguments_in_query(connection, name, request.query_params)
-    function = await catalog.find_function(connection, name, arguments)
-    taken = frozenset(arguments) if request.method != "POST" else frozenset()
-    wishes = Parameters.of(request, not_filters=taken)
-    read_only = request.method != "POST" or not function.volatile
+        given = await arguments.in_query(connection, name, request.query_params)
+    function = await catalog.find_function(connection, name, given.names)
+    wishes = Parameters.of(request, not_filters=frozenset() if is_post else given.names)
+    read_only = not (is_post and function.volatile)
     await _act(connection, request, caller, function.settings, read_only=read_only)
-    row = await _run(connection, statements.call(function, arguments, wishes))
+    row = await _run(connection, statements.call(function, given, wishes))
     if function.returns_void:
         return Response(status_code=204)
     if not function.returns_set:
@@ -136,10 +134,7 @@ def _caller(request: Request, keys: Keys) -> Caller:
     token = token_of(request, keys)
     if token is None:
         raise KeyRefused("No API key found in request", "No `apikey` request header or url param was found.")
-    try:
-        return caller_from(keys.verify(token, leeway=LEEWAY))
-    except jwt.PyJWTError as error:
-        raise faults.from_jwt(error, token) from error
+    return caller_of(token, keys)
 
 
 async def _act(
@@ -170,26 +165,11 @@ async def _run(connection: Connection, statement: statements.Statement) -> dict[
     return row or {"body": "[]", "rows": 0, "total": 0}
 
 
-async def _body(request: Request, empty: object = None) -> Any:
-    text = await request.body()
-    if not text and empty is not None:
-        return empty
+async def _body(request: Request) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(await request.body())
     except (ValueError, RecursionError):
         raise faults.invalid_body() from None
-
-
-async def _arguments_in_query(connection: Connection, name: str, query: QueryParams) -> dict[str, str]:
-    """Those of the query's items that some overload has a parameter for, or that can't be filters."""
-    overloads = await catalog.find_overloads(connection, name)
-    known = {parameter.name for function in overloads for parameter in function.parameters}
-    return {key: value for key, value in query.items() if key in known or _is_argument(key, value)}
-
-
-def _is_argument(key: str, value: str) -> bool:
-    operator, dot, _ = value.removeprefix("not.").partition(".")
-    return key not in RESERVED and not (dot and operator.isalpha())
 
 
 def _rows(row: dict[str, Any], wishes: Parameters, request: Request) -> Response:
@@ -197,8 +177,8 @@ def _rows(row: dict[str, Any], wishes: Parameters, request: Request) -> Response
     if wishes.single:
         return _single(row, request, 200)
     rows, total = row["rows"], row["total"]
-    if total is not None and wishes.offset and wishes.offset >= total:
-        raise faults.range_not_satisfiable(wishes.offset, total)
+    if total is not None and wishes.offset > total:
+        raise faults.beyond_the_rows(wishes.offset, total)
     status = 206 if total is not None and rows < total else 200
     headers = {"content-range": _range(rows, wishes.offset, total)}
     return Response(_visible(row["body"], request), status, headers, JSON)

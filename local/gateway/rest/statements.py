@@ -13,7 +13,8 @@ from typing import Any
 from psycopg import sql
 
 from local.gateway.rest import faults
-from local.gateway.rest.catalog import SCHEMA, Function, Table, quoted
+from local.gateway.rest.arguments import Arguments
+from local.gateway.rest.catalog import SCHEMA, Function, Table, as_type, quoted
 from local.gateway.rest.parameters import Filter, Ordering, Parameters
 
 COMPARISONS = {
@@ -42,8 +43,8 @@ def plan(table: Table, wishes: Parameters) -> Statement:
     return sql.SQL("explain (format json) select 1 from {}{}").format(table.identifier, where), values
 
 
-def call(function: Function, arguments: dict[str, Any], wishes: Parameters) -> Statement:
-    """select … from the function, with the arguments converted from JSON by Postgres."""
+def call(function: Function, arguments: Arguments, wishes: Parameters) -> Statement:
+    """select … from the function, with the arguments converted by Postgres."""
     source, values = _call(function, arguments)
     if function.returns_rows:
         return _page_of_call(source, values, wishes)
@@ -129,8 +130,8 @@ def _page(source: sql.Composable, given: list[Any], wishes: Parameters, alias: s
     return text, [*counted, *given, *values, wishes.limit, wishes.offset]
 
 
-def _call(function: Function, arguments: dict[str, Any]) -> Statement:
-    given = [parameter for parameter in function.parameters if parameter.name in arguments]
+def _call(function: Function, arguments: Arguments) -> Statement:
+    given = [parameter for parameter in function.parameters if parameter.name in arguments.names]
     name = quoted(SCHEMA, function.name)
     passed = sql.SQL(", ").join(
         sql.SQL("{0} := pgrst_arguments.{0}").format(quoted(parameter.name)) for parameter in given
@@ -140,12 +141,9 @@ def _call(function: Function, arguments: dict[str, Any]) -> Statement:
         result = sql.SQL("(select {} as value)").format(result)
     if not given:
         return sql.SQL("{} as pgrst_call").format(result), []
-    names = [parameter.name for parameter in given]
-    types = [sql.SQL("{} {}").format(quoted(p.name), _type(p.type)) for p in given]
-    source = sql.SQL(
-        "(select {} from json_to_record(%s::json) as _ ({})) as pgrst_arguments, lateral {} as pgrst_call"
-    )
-    return source.format(_list(names), sql.SQL(", ").join(types), result), [json.dumps(arguments)]
+    row, values = arguments.values(given)
+    source = sql.SQL("({}) as pgrst_arguments, lateral {} as pgrst_call")
+    return source.format(row, result), values
 
 
 def _insert_with_defaults(
@@ -156,7 +154,7 @@ def _insert_with_defaults(
     for row in rows:
         cells: list[sql.Composable] = []
         for column in columns:
-            type_ = _type(table.type_of(column))
+            type_ = as_type(table.type_of(column))
             if column not in row:
                 cells.append(sql.SQL("default"))
                 continue
@@ -261,10 +259,5 @@ def _in_parentheses(columns: Sequence[str]) -> sql.Composable:
 
 def _definitions(table: Table, columns: Sequence[str]) -> sql.Composable:
     return sql.SQL(", ").join(
-        sql.SQL("{} {}").format(quoted(column), _type(table.type_of(column))) for column in columns
+        sql.SQL("{} {}").format(quoted(column), as_type(table.type_of(column))) for column in columns
     )
-
-
-def _type(name: str) -> sql.Composable:
-    """A type as the catalogue's format_type wrote it: SQL, and never a word of the request's."""
-    return sql.SQL(name.replace("%", "%%"))
