@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +13,12 @@ from cli.console import output
 from cli.console.output import AsJson, count
 from shared import settings
 from shared.errors import RequestError
+from shared.supabase import listing
 
 if TYPE_CHECKING:
     from storage3._sync.file_api import SyncBucketProxy
 
 AT_ONCE = 1000  # names; Storage takes no more in one request
-PAGE = 1000  # entries of a folder
 FEW = 50  # names in a folder, for each of which one request is less than listing a large folder
 
 
@@ -96,45 +96,37 @@ def _found(remote: SyncBucketProxy, names: Sequence[str]) -> tuple[set[str], set
     for folder, group in groupby(sorted(names, key=_split), lambda name: _split(name)[0]):
         together = set(group)
         beginnings = [_split(name)[1] for name in together] if len(together) <= FEW else [""]
-        for path, is_folder in chain.from_iterable(_entries(remote, folder, one) for one in beginnings):
-            if path in together:
-                (folders if is_folder else files).add(path)
+        entries = chain.from_iterable(listing.entries(_lister(remote, one), folder) for one in beginnings)
+        for path, entry in entries:
+            name, kind = (path, files) if entry["id"] else (path.removesuffix("/"), folders)
+            if name in together:
+                kind.add(name)
     return files, folders
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The folder and the last part of a path."""
-    folder, _, last = name.rpartition("/")
-    return folder, last
+    """The folder, with its slash, and the last part of a path."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash, last
 
 
 def _below(remote: SyncBucketProxy, name: str) -> list[str]:
     """Every object below a folder."""
-    below = list(_descended(remote, name.strip("/")))
+    walked = listing.walk(_lister(remote), listing.prefix(name))
+    below = [path for path, entry in walked if entry["id"]]
     if not below:
         raise RequestError(f"There is nothing in the folder {name!r}, or nothing that this key may see.")
     return below
 
 
-def _descended(remote: SyncBucketProxy, folder: str) -> Iterator[str]:
-    for path, is_folder in _entries(remote, folder):
-        if is_folder:
-            yield from _descended(remote, path)
-        else:
-            yield path
+def _lister(remote: SyncBucketProxy, beginning: str = "") -> listing.ListFolder:
+    """Lists a folder's entries that begin so."""
 
-
-def _entries(remote: SyncBucketProxy, folder: str, beginning: str = "") -> Iterator[tuple[str, bool]]:
-    """The paths right below a folder that begin so, and whether each is a folder itself."""
-    offset = 0
-    while True:
+    def list_folder(folder: str, *, limit: int, offset: int) -> list[listing.Entry]:
         with storage_errors():
-            page = remote.list(folder, {"limit": PAGE, "offset": offset, "search": beginning})
-        for entry in page:
-            yield f"{folder}/{entry['name']}" if folder else entry["name"], not entry["id"]
-        if len(page) < PAGE:
-            return
-        offset += PAGE
+            return remote.list(folder, {"limit": limit, "offset": offset, "search": beginning})
+
+    return list_folder
 
 
 def _deleted(remote: SyncBucketProxy, names: Sequence[str]) -> set[str]:

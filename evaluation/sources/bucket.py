@@ -13,9 +13,9 @@ from typing import Any
 
 from evaluation.collection import Collection, Item
 from shared.errors import CollectionError
+from shared.supabase import listing
 from shared.supabase.storage import Storage, climbs
 
-PAGE = 1000  # entries of a folder at once: the most that Storage gives
 MAX_OBJECTS = 100_000  # that are listed, images or not
 MAX_FOLDERS = 10_000
 PARALLEL = 8
@@ -84,31 +84,19 @@ class Downloads:
 
 
 def _walk(storage: Storage, bucket: str, start: str) -> Iterator[StoredImage]:
-    """Every image below the folder `start`. Storage lists one folder at a time."""
-    folders, visited, listed = [start], 0, 0
-    while folders:
-        folder, visited = folders.pop(), visited + 1
-        for entry in _entries(storage, bucket, folder):
-            listed += 1
-            if listed > MAX_OBJECTS or visited > MAX_FOLDERS:
-                raise CollectionError(
-                    f"{_place(bucket, start)} has more than {MAX_OBJECTS:,} objects or {MAX_FOLDERS:,} "
-                    f"folders. Name a folder of it: bucket:{bucket}/FOLDER."
-                )
-            name = f"{folder}/{entry['name']}" if folder else str(entry["name"])
-            if entry.get("id") is None:
-                folders.append(name)
-            elif _is_image(entry) and not climbs(bucket, name):  # which nobody can find either
-                yield _stored_image(name, entry)
-
-
-def _entries(storage: Storage, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
-    offset = 0
-    while page := storage.list_folder(bucket, folder, limit=PAGE, offset=offset):
-        yield from page
-        offset += len(page)
-        if len(page) < PAGE:
-            return
+    """Every image below the folder `start`."""
+    folders = 0
+    walked = listing.walk(partial(storage.list_folder, bucket), listing.prefix(start))
+    for listed, (name, entry) in enumerate(walked, 1):
+        is_folder = not entry.get("id")
+        folders += is_folder
+        if listed > MAX_OBJECTS or folders > MAX_FOLDERS:
+            raise CollectionError(
+                f"{_place(bucket, start)} has more than {MAX_OBJECTS:,} objects or {MAX_FOLDERS:,} "
+                f"folders. Name a folder of it: bucket:{bucket}/FOLDER."
+            )
+        if not is_folder and _is_image(entry) and not climbs(bucket, name):  # which nobody can find either
+            yield _stored_image(name, entry)
 
 
 def _is_image(entry: dict[str, Any]) -> bool:

@@ -148,10 +148,11 @@ class Fake:
         prefix, offset = asked["prefix"], asked["offset"]
         if request.path_params["bucket"] != self.bucket:
             return JSONResponse([])
-        inside = [name for name in self.names if name.startswith(f"{prefix}/")]
-        folders = sorted({name.split("/")[0] for name in self.names}) if not prefix else []
+        folder = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
+        inside = [name.removeprefix(folder) for name in self.names if name.startswith(folder)]
+        folders = sorted({name.split("/")[0] for name in inside if "/" in name})
         rows: list[dict[str, Any]] = [{"name": name, "id": None} for name in folders]
-        rows += [{"name": name.split("/")[-1], "id": name} for name in inside]
+        rows += [{"name": name, "id": folder + name} for name in inside if "/" not in name]
         return JSONResponse(rows[offset : offset + asked["limit"]])
 
     def app(self) -> Starlette:

@@ -6,6 +6,7 @@ import { nameOf, storeAgain } from "./objects.js";
 import { data, project, states } from "./project.js";
 
 const [PAGE, BATCH, MOST] = [1000, 250, 5000];
+const LONGEST = 1024; // characters of an object's name: Storage takes no more
 const WORDS = { searchable: "searchable", pending: "waiting", failed: "failed", skipped: "skipped", ignored: "not indexed" };
 let target = {};
 
@@ -47,16 +48,19 @@ async function look() {
   }
 }
 
-/** At most `most` names, from the folder and those below it; no more calls once `current()` is false. */
+/** At most `most` names, from the folder and those below it; no more calls once `current()` is false. Folders keep their slash: one may have the empty name. */
 async function namesIn(bucket, folder, most, current) {
   const files = (await project()).storage.from(bucket);
-  const [names, waiting] = [[], [folder]];
+  const [names, waiting] = [[], [folder && !folder.endsWith("/") ? `${folder}/` : folder]];
   const enough = () => !current() || names.length + waiting.length >= most; // in each folder that waits there is a file
   while (waiting.length && names.length < most && current()) {
     const parent = waiting.shift();
     for (let offset = 0, rows = null; !rows || (rows.length === PAGE && !enough()); offset += PAGE) {
       rows = await data(files.list(parent, { limit: PAGE, offset }));
-      for (const { id, name } of rows) (id ? names : waiting).push(parent ? `${parent}/${name}` : name);
+      for (const { id, name } of rows) {
+        if (id) names.push(parent + name);
+        else if (parent.length + name.length < LONGEST) waiting.push(`${parent}${name}/`);
+      }
     }
   }
   return names.slice(0, most);

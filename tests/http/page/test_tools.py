@@ -474,8 +474,16 @@ def test_the_index_looks_at_5000_files_at_most(page: Page, site: str, fake: Fake
     page.get_by_role("button", name="Index").click()
     expect(page.locator("#state-of")).to_have_text("images/many")
     expect(page.locator("#state-summary")).to_have_text("5000 searchable (of the first 5000)")
-    assert [asked["prefix"] for asked in fake.listed] == ["many"] * 5
+    assert [asked["prefix"] for asked in fake.listed] == ["many/"] * 5
     assert [len(names) for names in fake.states_asked] == [250] * 20
+
+
+def test_the_index_looks_once_into_folders_without_a_name(page: Page, site: str, fake: Fake):
+    fake.names, fake.shows_photos = ["/lead.jpg", "a//b.jpg", "a/c.jpg"], False
+    open_results(page, site, "?q=castle&bucket=images")
+    page.get_by_role("button", name="Index").click()
+    expect(page.locator("#state-summary")).to_have_text("3 searchable")
+    assert sorted(asked["prefix"] for asked in fake.listed) == ["", "/", "a/", "a//"]
 
 
 def test_a_look_at_the_index_ends_where_another_begins(page: Page, site: str, fake: Fake):

@@ -193,9 +193,23 @@ def test_the_question_counts_what_is_there(papers: CommandLine):
     assert "Delete" not in unasked.stdout.replace("Deleted: 0 objects", "")
 
 
+def test_folders_without_a_name_are_deleted_as_others_are(papers: CommandLine):
+    with Project(papers.target) as project:
+        files = project.storage.storage.from_("papers")
+        files.upload("odd/x.png", b"x", {"content-type": "image/png"})
+        for name in ("odd//y.png", "odd//z.png", "odd///deep/z.png"):
+            files.copy("odd/x.png", name)  # the client's upload would leave out the empty part
+    answer = papers.json("delete", "odd//y.png", "--bucket", "papers", "--yes")
+    assert answer == {"deleted": ["odd//y.png"], "not_deleted": []}
+    answer = papers.json("delete", "odd/", "--bucket", "papers", "--yes")
+    assert answer == {"deleted": ["odd///deep/z.png", "odd//z.png", "odd/x.png"], "not_deleted": []}
+
+
 def test_everything_in_a_bucket_is_deleted_where_that_is_said(papers: CommandLine):
+    with Project(papers.target) as project:
+        project.storage.storage.from_("papers").copy("sub/a.png", "/x.png")
     answer = papers.json("delete", "/", "--everything", "--bucket", "papers", "--yes")
-    assert answer == {"deleted": ["sub/a.png", "sub/b.png", "sub_a.png"], "not_deleted": []}
+    assert answer == {"deleted": ["/x.png", "sub/a.png", "sub/b.png", "sub_a.png"], "not_deleted": []}
 
 
 def test_an_image_finds_itself_first(stack: CommandLine, folder: Path, uploaded: dict[str, object]):

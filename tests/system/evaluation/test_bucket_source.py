@@ -18,7 +18,7 @@ from evaluation.sources import bucket
 from local.stack import Stack
 from shared.errors import CollectionError, ImageTooLarge
 from shared.settings import Secret
-from shared.supabase import credentials
+from shared.supabase import credentials, listing
 from shared.supabase.storage import Storage
 
 NAMES = count(1)
@@ -87,6 +87,18 @@ def test_every_image_is_found_and_labelled_by_its_folder(read: Callable[..., Col
     }
 
 
+def test_folders_without_a_name_are_read_as_others_are(storage: Storage, supabase: Client, tmp_path: Path):
+    name = f"evaluated-{next(NAMES)}"
+    supabase.storage.create_bucket(name)
+    files = supabase.storage.from_(name)
+    files.upload("a/c.png", example_report.picture(1), {"content-type": "image/png"})
+    for path in ("/x.png", "a//b.png"):
+        files.copy("a/c.png", path)  # the client's upload would leave out the empty part
+    found = bucket.collection(storage, name, folder="", label_key=None, cache=tmp_path, max_bytes=10**6)
+    assert labels(found) == {"/x.png": None, "a//b.png": "a/", "a/c.png": "a"}
+    assert all(item.read() for item in found.items)
+
+
 def test_a_folder_of_it_is_read_with_labels_below_that_folder(read: Callable[..., Collection], filled: str):
     found = read("cats/")
     assert found.name == f"bucket:{filled}/cats"
@@ -110,7 +122,7 @@ def test_a_key_that_no_image_has_is_named(read: Callable[..., Collection]):
 def test_long_listings_are_read_page_by_page(
     read: Callable[..., Collection], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(bucket, "PAGE", 1)
+    monkeypatch.setattr(listing, "PAGE", 1)
     assert len(read().items) == 4
 
 
@@ -130,7 +142,7 @@ def test_files_that_are_no_images_count_for_the_bound_too(
     for path in ("a.txt", "b.txt", "c.txt"):
         supabase.storage.from_(name).upload(path, b"no picture", {"content-type": "text/plain"})
     supabase.storage.from_(name).upload("d.png", example_report.picture(1), {"content-type": "image/png"})
-    monkeypatch.setattr(bucket, "PAGE", 1)
+    monkeypatch.setattr(listing, "PAGE", 1)
     monkeypatch.setattr(bucket, "MAX_OBJECTS", 2)
     with pytest.raises(CollectionError, match="more than 2 objects"):
         bucket.collection(storage, name, folder="", label_key=None, cache=tmp_path, max_bytes=10**6)
