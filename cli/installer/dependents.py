@@ -12,7 +12,7 @@ from shared.errors import DatabaseError
 OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
 
 # Things in our schemas that no release made, of whatever kind, and such policies and triggers on our tables.
-OTHERS = """
+OTHERS = f"""
     with made (schema, names) as (
       values (to_regnamespace('neural_search'), %(names)s::text[]),
         (to_regnamespace(%(aside)s), array['documents'])
@@ -31,8 +31,8 @@ OTHERS = """
     union all
     select pg_describe_object('pg_trigger'::regclass, t.oid, 0)
     from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_proc as p on p.oid = t.tgfoid
-    where c.relnamespace = to_regnamespace('neural_search') and not t.tgisinternal
-      and p.pronamespace <> c.relnamespace
+    where (c.relnamespace = to_regnamespace('neural_search') or {releases.is_our_view()})
+      and not t.tgisinternal and p.pronamespace is distinct from to_regnamespace('neural_search')
     union all
     select pg_describe_object('pg_class'::regclass, a.attrelid, a.attnum)
     from pg_attribute as a join pg_class as c on c.oid = a.attrelid
@@ -59,7 +59,7 @@ DEPENDENTS = f"""
         and {releases.is_ours()}
       union all
       select 'pg_class'::regclass, c.oid from pg_class as c
-      where c.oid = to_regclass('public.documents') and to_regclass('neural_search.documents') is not null
+      where {releases.is_our_view()}
     )
     select pg_describe_object(d.classid, d.objid, 0) || ' on '
       || pg_describe_object(d.refclassid, d.refobjid, 0)

@@ -41,7 +41,9 @@ end
 $$;
 """
 
-COMMENT = re.compile(r"comment on function public\.(\w+)(?:\([^)]*\))? is\s+((?:'(?:[^']|'')*'\s*)+);")
+LITERALS = r"((?:'(?:[^']|'')*'\s*)+);"
+COMMENT = re.compile(rf"comment on function public\.(\w+)(?:\([^)]*\))? is\s+{LITERALS}")
+COMMENT_ON_VIEW = re.compile(rf"comment on view public\.documents is\s+{LITERALS}")
 
 FOOTER = """\
 select neural_search.attach();
@@ -151,16 +153,29 @@ def is_ours(supabase: Path = SUPABASE) -> str:
 
     A project's own may have the name, the signature, and calls of neural_search's functions.
     """
-    texts = [unwrap((supabase / "migrations" / name).read_text()) for name in released(supabase)]
-    known = {
-        f"{name} {md5(_unquoted(comment).encode(), usedforsecurity=False).hexdigest()}"
-        for text in [*texts, source_text(supabase)]
-        for name, comment in COMMENT.findall(text)
-    }
+    known = {f"{name} {_hash(text)}" for made in _made(supabase) for name, text in COMMENT.findall(made)}
     return f"""\
 p.proname || ' ' || md5(obj_description(p.oid, 'pg_proc')) in (
     {_quoted(sorted(known))}
   )"""
+
+
+def is_our_view(supabase: Path = SUPABASE) -> str:
+    """The condition by which a relation, as c, is our view of documents, likewise."""
+    known = {_hash(text) for made in _made(supabase) for text in COMMENT_ON_VIEW.findall(made)}
+    return f"""\
+c.oid = to_regclass('public.documents') and c.relkind = 'v'
+  and md5(obj_description(c.oid, 'pg_class')) in ({_quoted(sorted(known))})"""
+
+
+def _made(supabase: Path) -> list[str]:
+    """The statements of all releases, and of the next one."""
+    texts = [unwrap((supabase / "migrations" / name).read_text()) for name in released(supabase)]
+    return [*texts, source_text(supabase)]
+
+
+def _hash(literals: str) -> str:
+    return md5(_unquoted(literals).encode(), usedforsecurity=False).hexdigest()
 
 
 def _unquoted(literals: str) -> str:

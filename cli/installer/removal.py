@@ -22,6 +22,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
     with connect(database_url) as database:
         require_project(database)
         dependents.require_none(database, data)
+        is_older = not kept_documents.is_ours(database, "neural_search")  # than 0.2.0: they are in public
         done = _drop_triggers(database)
         with database.transaction():
             done += _unschedule(database)
@@ -29,7 +30,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
             done += _drop_documents(database) if data else _keep_documents(database)
             done += _drop_functions(database)
             done += _drop_schema(database, "neural_search")
-            done += [] if data else _keep_documents(database, "public")  # where 0.1.0 had them
+            done += _keep_documents(database, "public") if is_older and not data else []
             done += _former_rows(database, release_record)
     return done or ["There was nothing of neural-search in this database"]
 
@@ -79,9 +80,9 @@ def _keep_documents(database: Database, home: str = "neural_search") -> list[str
 
 
 def _drop_view(database: Database) -> None:
-    """The view of an installation that is there; a namesake stays."""
-    if kept_documents.is_ours(database, "neural_search"):
-        database.execute("drop view if exists public.documents cascade")
+    """Ours; a namesake stays."""
+    if column(database, f"select 1 from pg_class as c where {releases.is_our_view()}"):
+        database.execute("drop view public.documents")
 
 
 def _drop_functions(database: Database) -> list[str]:

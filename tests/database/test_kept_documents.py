@@ -17,7 +17,7 @@ def install(database):
         return installation.install(
             database.url(),
             embed_url="http://127.0.0.1/embed",
-            webhook_secret="open sesame",
+            webhook_secret="open-sesame-open-sesame",
             buckets=list(buckets),
         )
 

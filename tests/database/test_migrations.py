@@ -105,6 +105,10 @@ OWN = {  # made in our schemas or on our tables by hand -> as the refusal names 
         create function public.tell() returns trigger language plpgsql as 'begin return new; end';
         create trigger mine after insert on neural_search.documents execute function public.tell()
     """,
+    "trigger mine on view documents": """
+        create function public.tell() returns trigger language plpgsql as 'begin return new; end';
+        create trigger mine instead of insert on public.documents for each row execute function public.tell()
+    """,
 }
 
 
@@ -116,6 +120,41 @@ def test_an_uninstall_that_would_take_things_of_the_projects_own_along_is_refuse
     assert db.execute(
         "select count(*) from pg_trigger where tgname = 'neural_search_objects'"
     ).fetchone() == (1,)
+
+
+# Made in place of our view, whose name others give their documents, too.
+NAMESAKES = {
+    "table": "create table public.documents as select 1 as id",
+    "view": "create view public.documents as select 1 as id",
+    "table with our columns": "create table public.documents as table neural_search.documents",
+}
+
+
+@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize("made", NAMESAKES)
+def test_documents_of_the_projects_own_outlive_an_uninstall(database, db, make_document, made, data):
+    make_document("a.png")
+    db.execute(f"drop view public.documents; {NAMESAKES[made]}")
+    db.execute("create view public.mine as select id from public.documents")
+    assert "Schema neural_search dropped" in uninstall(database.url(), data=data)
+    assert db.execute("select id from public.mine").fetchall() == [(1,)]
+    kept = db.execute("select to_regclass('neural_search_kept.documents') is not null").fetchone()
+    assert kept == (not data,)
+
+
+def test_a_view_of_the_projects_own_on_our_documents_follows_them_under_our_name_too(
+    database, db, make_document
+):
+    make_document("a.png")
+    db.execute(
+        "drop view public.documents; create view public.documents as select id from neural_search.documents"
+    )
+    with pytest.raises(
+        DatabaseError, match=r"rule _RETURN on view documents on table neural_search\.documents"
+    ):
+        uninstall(database.url(), data=True)
+    uninstall(database.url(), data=False)
+    assert db.execute("select count(*) from public.documents").fetchone() == (1,)
 
 
 def test_a_trigger_of_the_projects_own_is_neither_replaced_nor_dropped(bare_database):

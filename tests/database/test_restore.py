@@ -71,7 +71,10 @@ def filled(db: Connection, make_object: Callable[..., object], make_document: Ca
 
 def install(database: Clone) -> installation.Installation:
     return installation.install(
-        database.url(), embed_url="http://127.0.0.1/embed", webhook_secret="open sesame", buckets=[]
+        database.url(),
+        embed_url="http://127.0.0.1/embed",
+        webhook_secret="open-sesame-open-sesame",
+        buckets=[],
     )
 
 
