@@ -15,7 +15,7 @@ from shared.http import bodies, handlers, services
 from shared.http.health import report
 from shared.images import DecodedImage
 from shared.images.sandbox.budget import Budget
-from shared.runtime import malloc
+from shared.runtime import disconnect, malloc
 from shared.runtime.limiter import ConcurrencyLimiter, MemoryLimiter
 from shared.runtime.metrics import Metrics
 from shared.search import filters, json_body, uploads
@@ -58,7 +58,8 @@ malloc.give_back_what_is_freed()
 def query(request: flask.Request) -> flask.Response:
     handlers.once("settings", partial(settings.load, for_callers=True))
     services.prepare_log()
-    return _finished(request, handlers.dispatch(request, ROUTES, _max_body()))
+    with disconnect.ends_work(partial(handlers.is_open, handlers.connection(request))):
+        return _finished(request, handlers.dispatch(request, ROUTES, _max_body()))
 
 
 @functions_framework.errorhandler(Exception)  # type: ignore[untyped-decorator]
@@ -110,7 +111,7 @@ def _watch(database: Database, bucket: str, name: str) -> ObjectState:
     watchers = handlers.once("watchers", lambda: ConcurrencyLimiter(running=WATCHING, waiting=0))
     try:
         with watchers.enter():
-            return uploads.wait(database, bucket, name, check=handlers.check_caller)
+            return uploads.wait(database, bucket, name)
     except Busy:
         return uploads.wait(database, bucket, name, seconds=BRIEFLY)
 
@@ -228,13 +229,9 @@ def _finished(request: flask.Request, response: flask.Response) -> flask.Respons
 
 
 def _decode(data: bytes, *, min_side: int | None) -> DecodedImage:
-    """Decodes on the running request's budget: one for all its images, and over when its caller hangs up."""
+    """Decodes on the running request's budget: one for all its images."""
     if "budget" not in flask.g:
-        connection = handlers.connection(flask.request)
-        flask.g.budget = Budget(
-            seconds=services.configuration().max_decode_seconds,
-            is_wanted=lambda: handlers.is_open(connection),
-        )
+        flask.g.budget = Budget(seconds=services.configuration().max_decode_seconds)
     return services.decoders(metrics).decode(data, min_side=min_side, budget=flask.g.budget)
 
 
@@ -247,15 +244,11 @@ def _file_limiter() -> ConcurrencyLimiter:
 
 
 def _search_limiter() -> ConcurrencyLimiter:
-    return ConcurrencyLimiter(running=RUNNING, waiting=WAITING, check=handlers.check_caller)
+    return ConcurrencyLimiter(running=RUNNING, waiting=WAITING)
 
 
 def _parsing() -> ConcurrencyLimiter:
-    return handlers.once("parsing", _parsing_limiter)
-
-
-def _parsing_limiter() -> ConcurrencyLimiter:
-    return ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT, check=handlers.check_caller)
+    return handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
 
 
 def _memory() -> MemoryLimiter:
@@ -271,7 +264,6 @@ def _build_previews() -> Previews:
         storage=services.storage(None),
         decode=_decode,
         max_bytes=services.configuration().max_image_bytes,
-        check=handlers.check_caller,
     )
 
 

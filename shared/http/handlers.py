@@ -14,7 +14,6 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from shared.errors import (
-    ClientClosedRequest,
     MethodNotAllowed,
     NeuralSearchError,
     PayloadTooLarge,
@@ -64,8 +63,7 @@ def in_turn(handler: Handler) -> Handler:
 
 
 def _callers() -> ConcurrencyLimiter:
-    waiting = CALLERS - CALLERS_AT_WORK
-    return ConcurrencyLimiter(running=CALLERS_AT_WORK, waiting=waiting, check=check_caller)
+    return ConcurrencyLimiter(running=CALLERS_AT_WORK, waiting=CALLERS - CALLERS_AT_WORK)
 
 
 def dispatch(request: flask.Request, routes: Routes, max_bytes: int) -> flask.Response:
@@ -139,12 +137,6 @@ def is_open(connection: socket.socket | None) -> bool:
         return not poll.poll(0)
     except (OSError, ValueError):  # closed on our side
         return False
-
-
-def check_caller() -> None:
-    """ClientClosedRequest where the running request's caller has hung up."""
-    if not is_open(connection(flask.request)):
-        raise ClientClosedRequest()
 
 
 def check_secret(request: flask.Request, accepted: Sequence[Secret]) -> None:

@@ -30,7 +30,7 @@ from shared.http import bodies, handlers, unreadable
 from shared.http.arriving_request import Allowance, ArrivingRequest
 from shared.http.paced_socket import SENDING_SECONDS, PacedSocket
 from shared.runtime import privileges, shutdown
-from shared.search.previews import AT_ONCE
+from shared.search.previews import AT_ONCE, RUNNING
 
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
 LINGERING_SECONDS = 20.0  # for bytes that a client still sends after its answer
@@ -61,8 +61,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._ending = math.inf  # since when, as with connections
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """THREADS, and those for requests that wait for each other, Storage and the database."""
-        return ThreadPoolExecutor(self.cfg.threads + handlers.CALLERS + AT_ONCE)
+        """THREADS, and those for requests that wait for each other, Storage and the database, or whose
+        clients have hung up and that end their step."""
+        waiting, ending = handlers.CALLERS + AT_ONCE, handlers.CALLERS_AT_WORK + RUNNING
+        return ThreadPoolExecutor(self.cfg.threads + waiting + ending)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """gunicorn would also call back for connections that an earlier call of the same batch has ended."""

@@ -7,53 +7,70 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.errors import Busy
-
-LOOK_SECONDS = 0.25  # between two looks whether the caller still waits
-
-
-def _stays() -> None:
-    """For work that goes on without its caller."""
+from shared.runtime import disconnect
 
 
 class ConcurrencyLimiter:
-    """Lets a few through at a time while a few more wait; the rest get Busy at once.
+    """Lets a few through at a time while a few more wait, in the order of their arrival; the rest get Busy.
 
-    `check` raises where the caller has gone: it is asked while one waits, and before one goes on.
+    A request whose client has hung up takes no place from others: it stops waiting (ClientClosedRequest), and
+    isn't counted among those that wait while it ends its step.
     """
 
-    def __init__(self, *, running: int, waiting: int, check: Callable[[], None] = _stays):
-        self._places = threading.Semaphore(running + waiting)
-        self._running = threading.Semaphore(running)
-        self._check = check
-        self._inside = 0
+    def __init__(self, *, running: int, waiting: int):
+        self._running, self._places = running, running + waiting
+        self._turns: list[_Turn] = []  # in the order of arrival: the first `running` have been called
         self._lock = threading.Lock()
 
     @property
     def inside(self) -> int:
         """How many run or wait now."""
-        return self._inside
+        return len(self._turns)
 
     @contextmanager
-    def enter(self) -> Iterator[Callable[[], None]]:
-        """A place, with the check to repeat between parts of the work."""
-        if not self._places.acquire(blocking=False):
-            raise Busy(retry_after=5)
-        self._count(1)
+    def enter(self) -> Iterator[None]:
+        turn = self._take()
         try:
-            while not self._running.acquire(timeout=LOOK_SECONDS):
-                self._check()
-            try:
-                self._check()
-                yield self._check
-            finally:
-                self._running.release()
+            turn.wait()
+            yield
         finally:
-            self._count(-1)
-            self._places.release()
+            self._leave(turn)
 
-    def _count(self, change: int) -> None:
+    def _take(self) -> _Turn:
+        turn = _Turn()
         with self._lock:
-            self._inside += change
+            if len(self._turns) >= self._places and self._wanted() >= self._places:
+                raise Busy(retry_after=5)
+            self._turns.append(turn)
+            self._call()
+        return turn
+
+    def _wanted(self) -> int:
+        return sum(turn.is_wanted() for turn in self._turns)
+
+    def _leave(self, turn: _Turn) -> None:
+        with self._lock:
+            self._turns.remove(turn)
+            self._call()
+
+    def _call(self) -> None:
+        for turn in self._turns[: self._running]:
+            turn.called.set()
+
+
+class _Turn:
+    """One request's, in the thread that works on it."""
+
+    def __init__(self) -> None:
+        self.is_wanted = disconnect.is_wanted()
+        self.called = threading.Event()
+
+    def wait(self) -> None:
+        """Until it is called. ClientClosedRequest as soon as nobody waits for it any more."""
+        is_called = False
+        while not is_called:
+            is_called = self.called.wait(disconnect.LOOK_SECONDS)
+            disconnect.check()
 
 
 class MemoryLimiter:

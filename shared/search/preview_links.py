@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from urllib.parse import quote, urlencode
 
 from shared.errors import StorageError
@@ -27,7 +28,7 @@ class PreviewLinks:
         if self._signers is None:
             return links
         waiting = {
-            place: self._signers.submit(_transformed, storage, *place, url, seconds)
+            place: self._signers.submit(copy_context().run, _transformed, storage, place, url, seconds)
             for place, url in urls.items()
         }
         return links | {place: link for place, one in waiting.items() if (link := one.result())}
@@ -40,8 +41,9 @@ def own(bucket: str, name: str, url: str) -> str:
     return f"preview?{urlencode(fields, quote_via=quote)}"
 
 
-def _transformed(storage: Storage, bucket: str, name: str, url: str, seconds: int) -> str | None:
+def _transformed(storage: Storage, place: tuple[str, str], url: str, seconds: int) -> str | None:
     """None where Storage has none for it: query's own preview remains."""
+    bucket, name = place
     side = SIZES["tile"].side
     if "?token=" not in url:
         return storage.public_transformation(bucket, name, side=side)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from shared.errors import ImageError, InvalidQuery
 from shared.images import Decode
+from shared.runtime import disconnect
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.supabase.storage import Storage, climbs
 
@@ -69,28 +69,22 @@ class Previews:
     """Makes previews of objects that Storage hands out for a token. One per process; any thread may call it.
 
     They are bounded apart from searches; one is decoded at a time, so that searches find a decoder free.
-    `check` raises where the caller has gone.
     """
 
-    def __init__(self, *, storage: Storage, decode: Decode, max_bytes: int, check: Callable[[], None]):
+    def __init__(self, *, storage: Storage, decode: Decode, max_bytes: int):
         self._storage = storage
-        self._limiter = ConcurrencyLimiter(running=RUNNING, waiting=AT_ONCE - RUNNING, check=check)
+        self._limiter = ConcurrencyLimiter(running=RUNNING, waiting=AT_ONCE - RUNNING)
         self._decode = decode
         self._max_bytes = max_bytes
-        self._decoding = threading.Lock()
+        self._decoding = ConcurrencyLimiter(running=1, waiting=RUNNING - 1)
         self._cache = Cache(CACHE_BYTES)
 
     def make(self, wanted: Wanted) -> bytes:
         """A WebP. StorageError where Storage refuses the token, ImageError where the object is no image."""
-        with self._limiter.enter() as check:
+        with self._limiter.enter():
             etag, kept = self._cache.get(wanted.key)
             found = self._storage.download_shared(
-                wanted.bucket,
-                wanted.name,
-                token=wanted.token,
-                max_bytes=self._max_bytes,
-                known=etag,
-                check=check,
+                wanted.bucket, wanted.name, token=wanted.token, max_bytes=self._max_bytes, known=etag
             )
             if found is None:  # Storage has taken the token, and has no other version
                 if isinstance(kept, ImageError):
@@ -106,8 +100,9 @@ class Previews:
             return made
 
     def _drawn(self, data: bytes, size: Size) -> bytes:
-        with self._decoding:
+        with self._decoding.enter():
             picture = self._decode(data, min_side=size.side).picture
+        disconnect.check()
         return webp(picture, size)
 
 

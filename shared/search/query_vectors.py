@@ -10,6 +10,7 @@ import numpy as np
 
 from shared.errors import InvalidQuery, ObjectNotFound, TextUnsupported
 from shared.images import Decode
+from shared.runtime import disconnect
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import LoadedModel, ModelRegistry
@@ -72,11 +73,11 @@ class Embedding:
 
     def _of_texts(self, embedder: LoadedModel, texts: Sequence[str]) -> dict[str, np.ndarray]:
         made: dict[str, np.ndarray] = {}
-        with self._text_limiter.enter() as check, self._metrics.step("embed"):
+        with self._text_limiter.enter(), self._metrics.step("embed"):
             for start in range(0, len(texts), TEXTS):
-                check()
-                part = texts[start : start + TEXTS]
-                made |= zip(part, embedder.embed_texts(part), strict=True)
+                disconnect.check()
+                piece = texts[start : start + TEXTS]
+                made |= zip(piece, embedder.embed_texts(piece), strict=True)
         return made
 
     def _vector(self, embedder: LoadedModel, file: Example) -> np.ndarray:

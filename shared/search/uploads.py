@@ -62,13 +62,11 @@ def wait(
     seconds: float = WAIT_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-    check: Callable[[], None] = lambda: None,
 ) -> ObjectState:
-    """The object's state once it is settled, or when `seconds` are over; `check` raises to end the wait."""
+    """The object's state once it is settled, or when `seconds` are over."""
     deadline = clock() + seconds
     pause = POLL_SECONDS
     while True:
-        check()
         [state] = index.object_states(database, bucket, [name])
         if state.state != "pending" or clock() >= deadline:
             return state

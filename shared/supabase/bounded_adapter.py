@@ -15,6 +15,7 @@ from typing import Any, cast
 from requests.adapters import HTTPAdapter
 
 from shared.errors import StorageUnavailable
+from shared.runtime import disconnect
 from shared.supabase import retry_after, storage_answers
 
 PIECE = 64 * 1024  # bytes that are sent at a time
@@ -46,6 +47,8 @@ class Allowance:
         return min(max(self._until - time.monotonic(), 0.001), storage_answers.READ_SECONDS)
 
     def check(self) -> None:
+        """Raises TimeoutError where none are left, ClientClosedRequest where the client has hung up."""
+        disconnect.check()
         if time.monotonic() > self._until:
             raise TimeoutError("it takes too long")
 

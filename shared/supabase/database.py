@@ -24,6 +24,7 @@ from shared.errors import (
     SettingsError,
     Unauthorized,
 )
+from shared.runtime import disconnect
 from shared.supabase import retry_after
 from shared.supabase.bounded_transport import BoundedTransport, reason
 from shared.supabase.credentials import Identity
@@ -117,6 +118,7 @@ class Database:
         return rows
 
     def _call(self, function: str, columns: Sequence[str], given: dict[str, Any]) -> Any:
+        disconnect.check()
         try:
             request = self._client.rpc(function, given)
             return (request.select(*columns) if columns else request).execute().data

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -29,6 +29,7 @@ from shared.errors import (
     StorageForbidden,
     StorageRefused,
 )
+from shared.runtime import disconnect
 from shared.supabase import storage_answers as answers
 from shared.supabase.bounded_adapter import BoundedAdapter
 from shared.supabase.credentials import Identity
@@ -93,19 +94,12 @@ class Storage:
             return data
 
     def download_shared(
-        self,
-        bucket: str,
-        name: str,
-        *,
-        token: str,
-        max_bytes: int,
-        known: str = "",
-        check: Callable[[], None] = lambda: None,
+        self, bucket: str, name: str, *, token: str, max_bytes: int, known: str = ""
     ) -> Shared | None:
         """The object by a signed address's token, or without one from a public bucket.
 
         None where Storage accepts that and the object's ETag is still the `known` one. Raises ImageTooLarge
-        as soon as more than `max_bytes` arrive. `check` is called between its parts, and may raise.
+        as soon as more than `max_bytes` arrive.
         """
         path = object_path(bucket, name)
         way = f"sign/{path}?token={quote(token, safe='')}" if token else f"public/{path}"
@@ -115,7 +109,7 @@ class Storage:
         with self._send("GET", url, headers=headers, accepted=accepted) as response:
             if response.status_code == 304:
                 return None
-            data = _read_object(response, max_bytes, check)
+            data = _read_object(response, max_bytes)
             _check_fresh(response, data, None, None)
             return Shared(data=data, etag=response.headers.get("ETag", ""))
 
@@ -202,6 +196,7 @@ class Storage:
     def _send(
         self, method: str, url: str, *, accepted: Sequence[int] = (200,), **content: Any
     ) -> Iterator[requests.Response]:
+        disconnect.check()
         headers = self._headers | content.pop("headers", {})
         request = requests.Request(method, url, headers=headers, **content).prepare()
         request.url = url  # as it was quoted: requests would normalise it
@@ -233,10 +228,8 @@ def climbs(bucket: str, name: str) -> bool:
     return bool({".", ".."} & set(f"{bucket}/{name}".replace("\\", "/").split("/")))
 
 
-def _read_object(
-    response: requests.Response, max_bytes: int, check: Callable[[], None] = lambda: None
-) -> bytes:
-    data = answers.read(response, max_bytes, check)
+def _read_object(response: requests.Response, max_bytes: int) -> bytes:
+    data = answers.read(response, max_bytes)
     if len(data) > max_bytes:
         raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
     return data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from http.client import IncompleteRead
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -37,11 +36,10 @@ WORD = re.compile(r"\w+")
 PLAIN_WORDS = re.compile(r"""[A-Za-z ,.;:'"()-]+""")
 
 
-def read(response: requests.Response, enough: int, check: Callable[[], None] = lambda: None) -> bytes:
-    """The body, or somewhat more than its first `enough` bytes; `check` is called between its parts."""
+def read(response: requests.Response, enough: int) -> bytes:
+    """The body, or somewhat more than its first `enough` bytes."""
     data = bytearray()
     while part := response.raw.read1(CHUNK, decode_content=True):
-        check()
         data += part
         if len(data) > enough:
             break

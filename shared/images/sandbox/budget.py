@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.errors import ClientClosedRequest, DecodingTimedOut
+from shared.errors import DecodingTimedOut
+from shared.runtime import disconnect
 
 SPENT = (
     "Decoding this request's images takes more CPU time than one request has. "
@@ -13,26 +13,17 @@ SPENT = (
 )
 
 
-def always() -> bool:
-    return True
-
-
 @dataclass(kw_only=True)
 class Budget:
-    """CPU seconds for all images of one request together, and whether its caller still waits."""
+    """CPU seconds for all images of one request together."""
 
     seconds: float
-    is_wanted: Callable[[], bool] = always
 
     def check(self) -> None:
-        """Raises ClientClosedRequest where the caller has hung up, DecodingTimedOut where all is spent."""
-        self.check_caller()
+        """Raises DecodingTimedOut where all is spent, ClientClosedRequest where the client has hung up."""
+        disconnect.check()
         if self.seconds <= 0:
             raise DecodingTimedOut(SPENT)
-
-    def check_caller(self) -> None:
-        if not self.is_wanted():
-            raise ClientClosedRequest()
 
     def spend(self, seconds: float) -> None:
         self.seconds -= seconds

@@ -17,8 +17,8 @@ from shared.errors import NeuralSearchError
 from shared.images import DecodedImage
 from shared.images.sandbox.budget import Budget
 from shared.images.sandbox.child import Limits
-from shared.images.sandbox.process import LOOK_SECONDS, Decoder
-from shared.runtime import logs
+from shared.images.sandbox.process import Decoder
+from shared.runtime import disconnect, logs
 from shared.settings import Settings
 
 MOST = 4  # processes; with more of them, a server would wait for its model
@@ -71,8 +71,8 @@ class DecoderPool:
         """As `images.decode`; also raises DecodingTimedOut, DecoderCrashed and DecodingOutOfMemory.
 
         DecoderUnavailable where no process can be started, and DecoderStalled where one was kept waiting,
-        are no fault of the image. `budget` is one request's, which several calls may share:
-        ClientClosedRequest where nobody waits for its answer.
+        are no fault of the image; nor is ClientClosedRequest. `budget` is one request's, which several calls
+        may share.
         """
         images.check_bytes(data, self._max_bytes)
         budget = budget or Budget(seconds=self._seconds)
@@ -86,7 +86,7 @@ class DecoderPool:
         while True:
             budget.check()
             with suppress(queue.Empty):
-                return self._free.get(timeout=LOOK_SECONDS)
+                return self._free.get(timeout=disconnect.LOOK_SECONDS)
 
     def close(self) -> None:
         """Ends the processes; images in work fail with DecoderUnavailable."""

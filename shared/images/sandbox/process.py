@@ -29,12 +29,12 @@ from shared.images import DecodedImage
 from shared.images.sandbox import answers, messages
 from shared.images.sandbox.budget import SPENT, Budget
 from shared.images.sandbox.child import OUT_OF_MEMORY, Limits, out_of_memory
+from shared.runtime import disconnect
 
 START_SECONDS = 60.0  # for importing Pillow on a machine that does much else
 DYING_SECONDS = 5.0  # from a closed connection to the exit status
 CLOSED = "The decoders have been closed, because this process is ending. Try again later."
 SIGNALS = {one.value: one.name for one in signal.Signals}
-LOOK_SECONDS = 0.25  # between two looks whether the caller still waits
 
 # Few threads and no reserves: a decoder that waits should weigh little, and the system should get a large
 # picture's memory back at once (mallopt(3)).
@@ -92,7 +92,7 @@ class Decoder:
         deadline = time.monotonic() + self._limits.elapsed
         seconds = min(self._limits.seconds, budget.seconds)
         messages.send(connection, {"min_side": min_side, "seconds": seconds}, data, deadline=deadline)
-        _await_answer(connection, budget, deadline)
+        _await_answer(connection, deadline)
         header, body = messages.receive(connection, max_body=3 * self._limits.max_pixels, deadline=deadline)
         budget.spend(answers.seconds(header))
         return header, body
@@ -216,11 +216,11 @@ class Decoder:
         return process.wait()
 
 
-def _await_answer(connection: socket.socket, budget: Budget, deadline: float) -> None:
+def _await_answer(connection: socket.socket, deadline: float) -> None:
     """Returns when an answer begins. ClientClosedRequest as soon as nobody waits for it any more."""
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
-        while not selector.select(LOOK_SECONDS):
+        while not selector.select(disconnect.LOOK_SECONDS):
             if time.monotonic() > deadline:
                 raise TimeoutError("The decoder took too long.")
-            budget.check_caller()
+            disconnect.check()

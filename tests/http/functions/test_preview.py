@@ -20,7 +20,6 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from shared.errors import BrokenImage, DecoderCrashed
-from shared.http import handlers
 from shared.images import DecodedImage
 from shared.images.sandbox.budget import Budget
 from shared.runtime.limiter import ConcurrencyLimiter
@@ -243,18 +242,6 @@ def test_another_version_is_another_preview(client: FlaskClient, storage: respon
     storage.replace("GET", SIGNED, picture("lime", (1200, 600)), headers={"ETag": '"two"'})
     lime = ask(client)
     assert (lime.status_code, lime.data != red.data) == (200, True)
-
-
-@pytest.mark.parametrize("looks", [0, 1])
-def test_an_object_whose_asker_hangs_up_is_not_fetched_to_its_end(
-    client: FlaskClient, storage: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, looks: int
-):
-    waiting = iter([True] * looks)
-    monkeypatch.setattr(handlers, "is_open", lambda _: next(waiting, False))
-    client.application.extensions["decoders"] = None
-    storage.get(SIGNED, RED)
-    answer = ask(client)
-    assert (answer.status_code, len(storage.calls)) == (499, looks)
 
 
 def test_the_cache_forgets_what_was_asked_for_longest_ago():

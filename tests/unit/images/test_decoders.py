@@ -47,6 +47,7 @@ from shared.images.sandbox.budget import Budget
 from shared.images.sandbox.child import NICENESS
 from shared.images.sandbox.messages import MessageError
 from shared.images.sandbox.pool import DecoderPool, start
+from shared.runtime import disconnect
 from shared.runtime.metrics import Metrics
 from shared.settings import CHECKOUT, load
 
@@ -344,10 +345,12 @@ def test_decoding_ends_when_its_caller_has_hung_up() -> None:
     waiting = [True, True]
     with decoders() as running, ThreadPoolExecutor(2) as threads:
         pid = stopped(running)
-        budgets = [Budget(seconds=20, is_wanted=partial(waiting.__getitem__, place)) for place in (0, 1)]
-        first, second = (
-            threads.submit(running.decode, GOOD, min_side=None, budget=budget) for budget in budgets
-        )
+
+        def decode(place: int) -> None:
+            with disconnect.ends_work(partial(waiting.__getitem__, place)):
+                running.decode(GOOD, min_side=None)
+
+        first, second = (threads.submit(decode, place) for place in (0, 1))
         await_work(running)
         waiting[:] = [False, False]  # the one that is being decoded, and the one that waits for its turn
         assert isinstance(first.exception(PATIENCE), ClientClosedRequest)

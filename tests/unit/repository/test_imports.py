@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "shared.runtime": ("shared.errors", "shared.settings"),
     "shared.images": ("shared.errors",),
     "shared.images.sandbox": ("shared.errors", "shared.settings", "shared.images", "shared.runtime"),
-    "shared.supabase": ("shared.errors", "shared.api_keys", "shared.settings"),
+    "shared.supabase": ("shared.errors", "shared.api_keys", "shared.settings", "shared.runtime"),
     "shared.embedding": (
         "shared.errors",
         "shared.api_keys",

@@ -1,41 +1,69 @@
-"""The gate: a few work, a few wait, the rest are told at once to come back."""
+"""The limiter: a few work, a few wait, the rest are told at once to come back."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from support.waiting import PATIENCE, eventually
 
 from shared.errors import Busy, ClientClosedRequest
+from shared.runtime import disconnect
 from shared.runtime.limiter import ConcurrencyLimiter, MemoryLimiter
 from shared.runtime.metrics import Metrics
 
 
-def test_who_finds_no_place_to_wait_gets_busy_and_is_remembered():
-    limiter = ConcurrencyLimiter(running=1, waiting=1)
-    inside, leave = threading.Event(), threading.Event()
+class Step:
+    """One request's step, in a thread of its own, until it is told to end."""
 
-    def work() -> None:
-        with limiter.enter():
-            inside.set()
-            leave.wait()
+    def __init__(self, limiter: ConcurrencyLimiter, threads: ThreadPoolExecutor, before: int):
+        self.begun, self.over, self.hung_up = threading.Event(), threading.Event(), threading.Event()
+        self.done: Future[None] = threads.submit(self._run, limiter)
+        eventually(lambda: limiter.inside == before + 1)
 
-    workers = [threading.Thread(target=work) for _ in range(2)]
-    workers[0].start()
-    inside.wait()
-    inside.clear()
-    workers[1].start()
-    while limiter._places._value:  # until the second one waits
-        pass
+    def _run(self, limiter: ConcurrencyLimiter) -> None:
+        with disconnect.ends_work(lambda: not self.hung_up.is_set()), limiter.enter():
+            self.begun.set()
+            self.over.wait()
+
+    def end(self) -> None:
+        self.over.set()
+        self.done.result(PATIENCE)
+
+
+Steps = Callable[[ConcurrencyLimiter, int], list[Step]]
+
+
+@pytest.fixture
+def steps() -> Iterator[Steps]:
+    """Begins so many more steps, in this order."""
+    begun: list[Step] = []
+    with ThreadPoolExecutor(10) as threads:
+
+        def begin(limiter: ConcurrencyLimiter, count: int) -> list[Step]:
+            for _ in range(count):
+                begun.append(Step(limiter, threads, limiter.inside))
+            return begun[-count:]
+
+        yield begin
+        for step in begun:
+            step.over.set()
+
+
+def test_who_finds_no_place_to_wait_gets_busy_and_those_who_wait_go_on_in_their_order(steps: Steps):
+    limiter = ConcurrencyLimiter(running=1, waiting=2)
+    first, second, third = steps(limiter, 3)
     with pytest.raises(Busy) as raised, limiter.enter():
         pass
     assert raised.value.retry_after
-    assert not inside.is_set()
-
-    leave.set()
-    for worker in workers:
-        worker.join()
-    assert inside.is_set()
+    assert not second.begun.is_set()
+    first.end()
+    assert second.begun.wait(PATIENCE) and not third.begun.is_set()
+    second.end()
+    third.end()
+    assert limiter.inside == 0
 
 
 def test_a_place_is_free_again_after_a_failure():
@@ -45,24 +73,34 @@ def test_a_place_is_free_again_after_a_failure():
             raise ValueError
 
 
-def test_a_caller_who_has_gone_waits_for_no_place_and_keeps_none():
-    here = True
+def test_who_hangs_up_while_waiting_leaves_and_begins_nothing(steps: Steps):
+    limiter = ConcurrencyLimiter(running=1, waiting=2)
+    first, gone, last = steps(limiter, 3)
+    gone.hung_up.set()
+    assert isinstance(gone.done.exception(PATIENCE), ClientClosedRequest)  # though the first goes on
+    assert not gone.begun.is_set()
+    assert limiter.inside == 2
+    first.end()
+    last.end()
+    assert last.begun.is_set()
 
-    def check() -> None:
-        if not here:
-            raise ClientClosedRequest()
 
-    limiter = ConcurrencyLimiter(running=1, waiting=1, check=check)
-    with limiter.enter():
-        here = False
-        with pytest.raises(ClientClosedRequest), limiter.enter():
-            pass
-    with pytest.raises(ClientClosedRequest), limiter.enter():
-        raise AssertionError("nobody waits for it")
-    here = True
-    for _ in range(2):
-        with limiter.enter() as again:
-            again()
+def test_who_has_hung_up_takes_no_place_from_others(steps: Steps):
+    limiter = ConcurrencyLimiter(running=2, waiting=2)
+    gone = steps(limiter, 4)
+    for step in gone:
+        step.hung_up.set()
+    for step in gone[2:]:
+        assert isinstance(step.done.exception(PATIENCE), ClientClosedRequest)
+    waiting = steps(limiter, 4)  # all places, though the two others who are gone still end their step
+    with pytest.raises(Busy), limiter.enter():
+        pass
+    assert not any(step.begun.is_set() for step in (*gone[2:], *waiting))
+    for step in gone[:2]:
+        step.end()
+    for step in waiting:
+        step.end()
+    assert all(step.begun.is_set() for step in waiting)
 
 
 def test_how_many_are_inside_is_shown_as_a_metric():

@@ -8,10 +8,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import ImageColor
 
 from shared import images
 from shared.errors import Busy, ClientClosedRequest
 from shared.images import DecodedImage
+from shared.runtime import disconnect
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
@@ -66,20 +68,6 @@ def test_a_text_asked_again_waits_for_no_place_and_has_the_same_vector(
         again = embedding.embed(ANN, COLOURS, [RED])
     assert embedded == ["colours: red"]
     assert np.array_equal(first[RED], again[RED])
-
-
-def test_texts_whose_caller_goes_meanwhile_are_embedded_no_further(
-    embedded: list[str], limiter: ConcurrencyLimiter, embedding: Embedding
-):
-    def check() -> None:
-        if embedded:
-            raise ClientClosedRequest()
-
-    limiter._check = check
-    many = [Example(kind="text", value=f"#0000{index:02}", field="text", index=index) for index in range(32)]
-    with pytest.raises(ClientClosedRequest):
-        embedding.embed(ANN, COLOURS, many)
-    assert len(embedded) == TEXTS
 
 
 def test_another_caller_or_model_finds_nothing_that_others_asked(embedding: Embedding, embedded: list[str]):
@@ -139,6 +127,14 @@ def test_texts_and_files_wait_for_places_of_their_own():
         assert example in embedding.embed(ANN, COLOURS, [example])
         with pytest.raises(Busy):
             embedding.embed(ANN, COLOURS, [file, LIME])
+
+
+def test_no_more_texts_are_embedded_once_the_client_has_hung_up(embedding: Embedding, embedded: list[str]):
+    colours = [*ImageColor.colormap][: 3 * TEXTS]
+    texts = [Example(kind="text", value=colour, field="text", index=0) for colour in colours]
+    with disconnect.ends_work(lambda: not embedded), pytest.raises(ClientClosedRequest):
+        embedding.embed(ANN, COLOURS, texts)
+    assert len(embedded) == TEXTS
 
 
 def test_the_longest_unused_texts_make_room():

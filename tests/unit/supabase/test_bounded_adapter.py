@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 from support.dripping_server import Gateway, dripping_server, slowly
 from support.slow_taker import slow_taker
 
-from shared.errors import StorageError, StorageUnavailable
+from shared.errors import ClientClosedRequest, StorageError, StorageUnavailable
+from shared.runtime import disconnect
 from shared.supabase import storage, storage_answers
 from shared.supabase.storage import Storage, http_session
 
@@ -29,6 +33,23 @@ def test_no_part_of_an_answer_may_drip_for_ever(
     monkeypatch.setattr(storage_answers, "TOTAL_SECONDS", 0.2)
     url = gateway(slowly(*drip), 0.05)
     with http_session(url) as session, pytest.raises(StorageError, match=r"more than 0\.2 for an answer"):
+        Storage(url, None, session).download_shared("images", "a.png", token="t", max_bytes=1000)
+
+
+def test_an_answer_is_read_no_further_once_the_client_has_hung_up(gateway: Gateway):
+    gone = threading.Event()
+
+    def parts() -> Iterator[bytes]:
+        yield from (HEAD + b"Content-Length: 1000\r\n\r\n", b" ")
+        gone.set()
+        yield from slowly(b" ", b" ")
+
+    url = gateway(parts(), 0.05)
+    with (
+        http_session(url) as session,
+        disconnect.ends_work(lambda: not gone.is_set()),
+        pytest.raises(ClientClosedRequest),
+    ):
         Storage(url, None, session).download_shared("images", "a.png", token="t", max_bytes=1000)
 
 
@@ -56,6 +77,16 @@ def test_an_upload_may_take_longer_than_connecting(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(storage, "CONNECT_SECONDS", 0.2)
     with slow_taker(pause=0.1, answer=b'{"Id": "1"}') as url:
         assert upload(url) == "1"
+
+
+def test_an_upload_ends_once_the_client_has_hung_up():
+    looks = iter([True] * 10)
+    with (
+        slow_taker(pause=0.0) as url,
+        disconnect.ends_work(lambda: next(looks, False)),
+        pytest.raises(ClientClosedRequest),
+    ):
+        upload(url)
 
 
 @pytest.mark.parametrize(("bound", "pause"), [("READ_SECONDS", 10.0), ("TOTAL_SECONDS", 0.1)])
