@@ -81,6 +81,8 @@ class Watch:
         seen = time.monotonic()
         for row in states:
             self._settle(row["name"], row["state"], row["reason"], seen)
+        told = {row["name"] for row in states}  # not all of them where the API's "Max rows" is lower
+        self.pending.extend(name for name in names if name not in told)
         self._refuse_to_wait_forever(seen)
 
     def finish(self, show: Callable[[int], None]) -> None:

@@ -75,11 +75,16 @@ def _groups(project: Project, rows: list[Row]) -> list[list[Row]]:
 
 
 def _confirmed(project: Project, asked: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    if not asked:
-        return
-    firsts, seconds = zip(*asked, strict=True)
-    for row in project.call("confirm_duplicates", first_ids=list(firsts), second_ids=list(seconds)):
-        yield row["first_id"], row["second_id"]
+    """The copies among the pairs. They come in order, and the API may cut them short: pairs behind the last
+    one are asked for again."""
+    while asked:
+        firsts, seconds = zip(*asked, strict=True)
+        rows = project.call("confirm_duplicates", first_ids=list(firsts), second_ids=list(seconds))
+        if not rows:
+            return
+        found = [(row["first_id"], row["second_id"]) for row in rows]
+        yield from found
+        asked = [pair for pair in asked if pair > found[-1]]
 
 
 def _sorted(rows: dict[int, Row], groups: Iterable[list[int]]) -> list[list[Row]]:
