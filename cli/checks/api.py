@@ -70,7 +70,7 @@ def exposed_schemas(target: Settings) -> str:
     headers = {"apikey": str(target.publishable_key), "Accept-Profile": "neural_search"}
     url = f"{target.supabase_url}/rest/v1/documents?limit=0"
     try:
-        answer = requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS)
+        answer = requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
         body = answer.json()
         if answer.status_code == 401 and "code" not in body:  # the gateway's
             variable = ENVIRONMENT["publishable_key"][0]

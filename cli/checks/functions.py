@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from cli.client.function_health import in_log
+from cli.client.function_health import in_log, raise_redirected
 from cli.client.project import Project, refused
 from shared.errors import NeuralSearchError, Unauthorized
 from shared.settings import ENVIRONMENT, Settings
@@ -88,7 +88,7 @@ def closed(url: str) -> str:
 
 def _post(url: str, **content: Any) -> requests.Response:
     try:
-        return requests.post(url, timeout=TIMEOUT_SECONDS, **content)
+        return requests.post(url, timeout=TIMEOUT_SECONDS, allow_redirects=False, **content)
     except requests.RequestException as error:
         raise _silent(url, error) from error
 
@@ -102,12 +102,13 @@ def _silent(url: str, error: requests.RequestException) -> NeuralSearchError:
 def ask(url: str, **headers: str) -> str:
     given = {name: value for name, value in headers.items() if value}
     try:
-        response = requests.get(url, headers=given, timeout=TIMEOUT_SECONDS)
+        response = requests.get(url, headers=given, timeout=TIMEOUT_SECONDS, allow_redirects=False)
     except requests.RequestException as error:
         raise _silent(url, error) from error
     if response.status_code == 401 and "apikey" in given:
         variable = ENVIRONMENT["publishable_key"][0]
         raise Unauthorized(refused(url, variable), value=variable)
+    raise_redirected(url, response)
     if response.status_code != 200:
         raise _wrong(url, response)
     body = _json(response)

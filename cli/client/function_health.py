@@ -18,7 +18,10 @@ def models_of(url: str, **headers: str) -> dict[str, str]:
 
     given = {name: value for name, value in headers.items() if value}
     try:
-        response = requests.get(f"{url}/health", headers=given, timeout=TIMEOUT_SECONDS)
+        response = requests.get(
+            f"{url}/health", headers=given, timeout=TIMEOUT_SECONDS, allow_redirects=False
+        )
+        raise_redirected(url, response)
         part: Any = response.json()["embedding"]
         return {str(name): "" for name in part["models"]} | dict(part.get("failing", {}))
     except (requests.JSONDecodeError, KeyError, TypeError) as error:
@@ -30,6 +33,14 @@ def models_of(url: str, **headers: str) -> dict[str, str]:
         raise NeuralSearchError(
             f"{url}/health doesn't answer ({type(error).__name__}). Start the function, or check its address."
         ) from error
+
+
+def raise_redirected(url: str, response: requests.Response) -> None:
+    """NeuralSearchError for a redirect, which isn't followed: its host would get the key or the secret."""
+    if response.is_redirect:
+        raise NeuralSearchError(
+            f"{url} answered {response.status_code}, a redirect to another address. Set the function's own."
+        )
 
 
 def in_log(response: requests.Response) -> str:

@@ -53,7 +53,8 @@ class LocalFile:
 def find_files(
     paths: Iterable[Path], prefix: str = "", *, everything: bool = False
 ) -> tuple[list[LocalFile], list[Path]]:
-    """The files to upload, by object name, and those left out: neither name nor bytes are an image's.
+    """The files to upload, by object name, and those left out: neither name nor bytes are an image's, or a
+    link leads to them out of the folder, as one in somebody else's archive may.
 
     A file named on its own is taken under its own name; a folder's images keep their path below it. A broken
     image keeps its place among the others: the index tells its fault. Characters that Storage takes in no
@@ -61,9 +62,9 @@ def find_files(
     """
     found: dict[str, LocalFile] = {}
     left_out: list[Path] = []
-    for path, relative in _walk(paths):
-        kind = content_type(path)
-        if not everything and not kind.startswith("image/"):
+    for path, relative, leads_out in _walk(paths):
+        kind = "" if leads_out else content_type(path)
+        if leads_out or not (everything or kind.startswith("image/")):
             left_out.append(path)
             continue
         name = storage_name(_join(prefix, relative))
@@ -95,12 +96,19 @@ def storage_name(name: str) -> str:
     return REFUSED.sub("-", anyascii(unicodedata.normalize("NFC", name)))
 
 
-def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str, bool]]:
+    """Each file, its path below the folder that was named, and whether it lies out of that."""
     for path in paths:
         if path.is_dir():
-            yield from ((file, file.relative_to(path).as_posix()) for file in _below(path))
+            inside = os.path.realpath(path)
+            for file in _below(path):
+                yield (
+                    file,
+                    file.relative_to(path).as_posix(),
+                    not Path(os.path.realpath(file)).is_relative_to(inside),
+                )
         elif path.exists():
-            yield path, path.name
+            yield path, path.name, False
         else:
             raise RequestError(f"There is no file or folder {str(path)!r}. Check the path.")
 

@@ -13,7 +13,7 @@ from cli.console import output
 from cli.console.output import AsJson, count
 from shared import settings
 from shared.errors import RequestError
-from shared.supabase import listing
+from shared.supabase import bucket_walk
 
 if TYPE_CHECKING:
     from storage3._sync.file_api import SyncBucketProxy
@@ -96,7 +96,7 @@ def _found(remote: SyncBucketProxy, names: Sequence[str]) -> tuple[set[str], set
     for folder, group in groupby(sorted(names, key=_split), lambda name: _split(name)[0]):
         together = set(group)
         beginnings = [_split(name)[1] for name in together] if len(together) <= FEW else [""]
-        entries = chain.from_iterable(listing.entries(_lister(remote, one), folder) for one in beginnings)
+        entries = chain.from_iterable(bucket_walk.entries(_lister(remote, one), folder) for one in beginnings)
         for path, entry in entries:
             name, kind = (path, files) if entry["id"] else (path.removesuffix("/"), folders)
             if name in together:
@@ -112,17 +112,17 @@ def _split(name: str) -> tuple[str, str]:
 
 def _below(remote: SyncBucketProxy, name: str) -> list[str]:
     """Every object below a folder."""
-    walked = listing.walk(_lister(remote), listing.prefix(name))
+    walked = bucket_walk.walk(_lister(remote), bucket_walk.prefix(name))
     below = [path for path, entry in walked if entry["id"]]
     if not below:
         raise RequestError(f"There is nothing in the folder {name!r}, or nothing that this key may see.")
     return below
 
 
-def _lister(remote: SyncBucketProxy, beginning: str = "") -> listing.ListFolder:
+def _lister(remote: SyncBucketProxy, beginning: str = "") -> bucket_walk.ListFolder:
     """Lists a folder's entries that begin so."""
 
-    def list_folder(folder: str, *, limit: int, offset: int) -> list[listing.Entry]:
+    def list_folder(folder: str, *, limit: int, offset: int) -> list[bucket_walk.Entry]:
         with storage_errors():
             return remote.list(folder, {"limit": limit, "offset": offset, "search": beginning})
 

@@ -146,7 +146,9 @@ def post(target: Settings, path: str, body: dict[str, Any], *, expected: str) ->
     # A file is sent in small pieces. Images as one would all have to be taken within the time-out.
     data = io.BytesIO(json.dumps(body).encode())
     try:
-        response = requests.post(url, data=data, headers=headers, timeout=TIMEOUT_SECONDS)
+        response = requests.post(
+            url, data=data, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
+        )
         answer = response.json()
     except requests.JSONDecodeError as error:
         raise NeuralSearchError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluation.collection import Collection, Item
 from shared.errors import CollectionError
-from shared.supabase import listing
+from shared.supabase import bucket_walk
 from shared.supabase.storage import Storage, climbs
 
 MAX_OBJECTS = 100_000  # that are listed, images or not
@@ -86,7 +86,7 @@ class Downloads:
 def _walk(storage: Storage, bucket: str, start: str) -> Iterator[StoredImage]:
     """Every image below the folder `start`."""
     folders = 0
-    walked = listing.walk(partial(storage.list_folder, bucket), listing.prefix(start))
+    walked = bucket_walk.walk(partial(storage.list_folder, bucket), bucket_walk.prefix(start))
     for listed, (name, entry) in enumerate(walked, 1):
         is_folder = not entry.get("id")
         folders += is_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evaluation.collection import MOST_BYTES, Collection, Item
 from shared.errors import CollectionError
-from shared.images import files
+from shared.images import image_files
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"}
 
@@ -33,7 +33,7 @@ def collection(folder: Path, *, max_bytes: int = MOST_BYTES) -> Collection:
 def _item(path: Path, folder: Path, max_bytes: int) -> Item:
     within = path.relative_to(folder)
     label = _text(within.parent)
-    read = partial(files.read, path, max_bytes)
+    read = partial(image_files.read, path, max_bytes)
     return Item(key=_text(within), read=read, label=None if label == "." else label)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluation.collection import MOST_BYTES, Collection, Item
 from shared.errors import CollectionError
-from shared.images import files
+from shared.images import image_files
 
 COLUMNS = ("image", "label", "caption", "group", "rendition")
 SUFFIXES = {".csv", ".jsonl", ".ndjson"}
@@ -88,7 +88,7 @@ def _item(number: int, row: dict[str, Any], path: Path, max_bytes: int) -> Item:
         raise _wrong(path, number, "has a caption that is no text", row["caption"])
     return Item(
         key=Path(image).as_posix(),  # ./a.jpg is a.jpg
-        read=partial(files.read, path.parent / image, max_bytes),
+        read=partial(image_files.read, path.parent / image, max_bytes),
         captions=tuple(caption for caption in captions if caption),
         **{name: _name(number, row, name, path) for name in ("label", "group", "rendition")},
     )

@@ -17,7 +17,7 @@ from shared.embedding.exported import IMAGE, TEXT, Exported
 from shared.embedding.model_json import wrong
 from shared.embedding.precision_check import TEXTS, pictures
 from shared.errors import ImageError, ModelBroken, NotAnImage
-from shared.images import Decode, files
+from shared.images import Decode, image_files
 
 SAME = 0.9999  # cosine of two runs of the same input, alone or in a batch
 # Cosine to the authors' vectors; resizing once instead of twice moves images.
@@ -103,7 +103,7 @@ def _picture(model: Exported, file: str, decode: Decode, max_bytes: int) -> Imag
     try:
         if (path := PurePath(file)).is_absolute() or ".." in path.parts:
             raise NotAnImage("It lies outside the folder.")
-        data = files.read(Path(model.record.model) / path, max_bytes)
+        data = image_files.read(Path(model.record.model) / path, max_bytes)
         return decode(data, min_side=None).picture
     except (ImageError, OSError, ValueError) as error:  # a name may have zero bytes
         raise _wrong(model, file, "a picture, which the reference names", str(error)) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import requests
 import responses
@@ -38,6 +40,17 @@ def test_what_is_silent_is_to_be_started() -> None:
     responses.get(f"{URL}/health", body=requests.ConnectionError("refused"))
     with pytest.raises(NeuralSearchError, match=r"doesn't answer \(ConnectionError\)\. Start the function"):
         models_of(URL)
+
+
+@pytest.mark.parametrize("asks", [ask, models_of])
+@responses.activate
+def test_a_redirect_is_told_and_gets_no_secret(asks: Callable[..., object]) -> None:
+    responses.get(URL, status=307, headers={"location": "http://elsewhere.invalid/"})
+    responses.get(f"{URL}/health", status=307, headers={"location": "http://elsewhere.invalid/"})
+    elsewhere = responses.get("http://elsewhere.invalid/", json={"embedding": {"models": []}})
+    with pytest.raises(NeuralSearchError, match="answered 307, a redirect to another address"):
+        asks(URL, **{"x-webhook-secret": "secret"})
+    assert elsewhere.call_count == 0
 
 
 @responses.activate

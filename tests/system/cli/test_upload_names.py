@@ -55,6 +55,25 @@ def test_hidden_files_and_folders_are_passed_by(tmp_path: Path):
     assert find_files([tmp_path])[1] == [] and names([tmp_path]) == ["cat.jpg"]
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_link_out_of_the_folder_is_left_out_and_one_within_it_or_named_is_followed(
+    tmp_path: Path, everything: bool
+):
+    touch(tmp_path, "secret.jpg", "album/cat.jpg")
+    for link, target in (
+        ("out.jpg", "../secret.jpg"),
+        ("whole.jpg", tmp_path / "secret.jpg"),
+        ("in.jpg", "cat.jpg"),
+    ):
+        (tmp_path / "album" / link).symlink_to(target)
+    (tmp_path / "link").symlink_to("album")
+    for folder in ("album", "link"):
+        files, left_out = find_files([tmp_path / folder], everything=everything)
+        assert [file.name for file in files] == ["cat.jpg", "in.jpg"]
+        assert [path.name for path in left_out] == ["out.jpg", "whole.jpg"]
+    assert names([tmp_path / "album" / "out.jpg"]) == ["out.jpg"]
+
+
 def test_a_pipe_in_a_folder_is_passed_by_because_reading_it_may_never_end(tmp_path: Path):
     touch(tmp_path, "cat.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")

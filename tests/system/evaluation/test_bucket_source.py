@@ -18,7 +18,7 @@ from evaluation.sources import bucket
 from local.stack import Stack
 from shared.errors import CollectionError, ImageTooLarge
 from shared.settings import Secret
-from shared.supabase import credentials, listing
+from shared.supabase import bucket_walk, credentials
 from shared.supabase.storage import Storage
 
 NAMES = count(1)
@@ -122,7 +122,7 @@ def test_a_key_that_no_image_has_is_named(read: Callable[..., Collection]):
 def test_long_listings_are_read_page_by_page(
     read: Callable[..., Collection], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(listing, "PAGE", 1)
+    monkeypatch.setattr(bucket_walk, "PAGE", 1)
     assert len(read().items) == 4
 
 
@@ -142,7 +142,7 @@ def test_files_that_are_no_images_count_for_the_bound_too(
     for path in ("a.txt", "b.txt", "c.txt"):
         supabase.storage.from_(name).upload(path, b"no picture", {"content-type": "text/plain"})
     supabase.storage.from_(name).upload("d.png", example_report.picture(1), {"content-type": "image/png"})
-    monkeypatch.setattr(listing, "PAGE", 1)
+    monkeypatch.setattr(bucket_walk, "PAGE", 1)
     monkeypatch.setattr(bucket, "MAX_OBJECTS", 2)
     with pytest.raises(CollectionError, match="more than 2 objects"):
         bucket.collection(storage, name, folder="", label_key=None, cache=tmp_path, max_bytes=10**6)
