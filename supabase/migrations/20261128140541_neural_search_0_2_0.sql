@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '250f2df603d65951275648b72595393bc0c7e1ad56c30780360ecdc47def6d62'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ad3b0c8ea988ae559927850fc986172b817b8facd74b3ea40f7c4f6d375a8b39'
     ) then
       return;
     end if;
@@ -2890,14 +2890,14 @@ comment on function neural_search.filter_conditions is
 -- had been asked about. The search asks them about these ids. Of more than so many no list is made: they narrow little.
 create or replace function neural_search.ids_with_metadata(model text, metadata jsonb) returns bigint[]
 language sql stable strict security definer set search_path = '' as $$
-  select case when count(*) <= 2000 then coalesce(array_agg(d.id), '{}') end
+  select case when count(*) <= 4000 then coalesce(array_agg(d.id), '{}') end
   from (
     select d.id from neural_search.documents as d
-    where d.model = ids_with_metadata.model and d.metadata @> ids_with_metadata.metadata limit 2001
+    where d.model = ids_with_metadata.model and d.metadata @> ids_with_metadata.metadata limit 4001
   ) as d
 $$;
 comment on function neural_search.ids_with_metadata is
-  'The ids of a model''s documents, hidden ones too, that have this metadata; null where they are more than 2000.';
+  'The ids of a model''s documents, hidden ones too, that have this metadata; null where they are more than 4000.';
 
 
 -- From sql/statements.sql
@@ -3151,8 +3151,8 @@ comment on function neural_search.seen_among is
   'Of these matches those that the caller may see, in their order: so many, after so many that are skipped.';
 
 
--- The planner's expectation is good enough: a search's duration depends on it, not its results. Volatile,
--- because no other function may use EXPLAIN.
+-- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
+-- it. Volatile, because no other function may use EXPLAIN.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -3175,23 +3175,53 @@ comment on function neural_search.expected_matches is
   'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
 
 
+-- Rows that are few are compared exactly, others by an index that leaves out some: so what the caller sees decides. Far
+-- from the limit the expectation does, so that a caller who sees few of many doesn't have them counted: that tells of
+-- hidden rows only where they are several times as many. By an index, since the planner takes the first so many for nearer to the table's beginning than
+-- they may be. A policy that fails: as in find_matches.
+create or replace function neural_search.are_few(rows text, most double precision) returns boolean
+language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
+as $$
+declare
+  expected constant double precision := neural_search.expected_rows(rows);
+  count bigint;
+begin
+  if expected not between most / 4 and 4 * most then
+    return expected < most;
+  end if;
+  begin
+    execute format('select count(*) from (select from %s limit %s) as seen', rows, ceil(most)) into count;
+    return count < most;
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
+    if current_setting('neural_search.prepared', true) <> 'on' then
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
+    end if;
+  end;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.are_few(rows, most);
+end
+$$;
+comment on function neural_search.are_few is 'Whether the caller sees fewer than so many of these rows.';
+
+
+-- At most half as many as ids_with_metadata lists: beyond those a filter by metadata narrows nothing.
+create or replace function neural_search.narrows_to_few(search neural_search.search, most double precision)
+returns boolean
+language sql stable set search_path = '' as $$
+  select search.narrowing <> '' and neural_search.are_few(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing), least(most, 2000)
+  )
+$$;
+comment on function neural_search.narrows_to_few is
+  'Whether an index leaves so few documents, of which the caller sees fewer than so many, that comparing them is cheaper.';
+
+
 create or replace function neural_search.expected_objects() returns double precision
 language sql stable set search_path = '' as $$
   select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
 $$;
 comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
-
-
--- Beyond its look the index brings any rows that it came across, not the nearest. Rows that the filter leaves out mostly lie anywhere,
--- so more of them may come: up to five times the look.
-create or replace function neural_search.crowded(search neural_search.search, came bigint, looked integer) returns boolean
-language sql stable set search_path = '' as $$
-  select case when came > 2 * looked then came > least(
-    5, 2 * greatest(neural_search.expected_objects() / nullif(neural_search.expected_matches(search), 0), 1)
-  ) * looked end
-$$;
-comment on function neural_search.crowded is
-  'Whether so many rows came from the index that the caller is likely not to see some that are near.';
 
 
 -- Null where it brings too few: the missing ones aren't even known then.
@@ -3238,7 +3268,9 @@ begin
     -- were compared without the index, as while it is being built.
     exit when attempt = 2 or (came > 0) is not true or current_setting('neural_search.prepared', true) <> 'on'
       or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
-        else looked = 1000 or cardinality(found) < enough or neural_search.crowded(search, came, looked) is not true end;
+        else looked = 1000 or cardinality(found) < enough
+          -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
+          or came <= looked * case when search.narrowing = '' then 2 else 5 end end;
     -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
     if by_bits and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
       return null;
@@ -3283,18 +3315,15 @@ $$;
 comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
 
 
--- One way, in three steps, of which most searches take one. How long each takes depends on the planner's
--- expectations and the table's size; the results don't.
+-- One way, in three steps, of which most searches take one.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  total constant double precision := neural_search.expected_objects();
-  narrowed constant double precision := neural_search.expected_matches(search);
   found neural_search.match[];
 begin
   -- 1. A filter that leaves few is answered from its own index, exactly.
-  if narrowed < sqrt(total * depth) then
+  if neural_search.narrows_to_few(search, sqrt(neural_search.expected_objects() * depth)) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 
@@ -4003,17 +4032,17 @@ comment on policy "As the policy on documents says" on neural_search.words is
 
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
--- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too: so each
--- is measured by itself. Measured together, hidden documents with one word would change what is found by another, which
--- the caller could choose so that a few tip the scales. Of a policy the planner expects that half of the rows pass it.
+-- vectors are walked, as for a filter, with the same measure. Each word is measured by itself, by documents that the
+-- caller sees: by others, or all together, hidden documents with one word would change what is found by another.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$
-  select e.lexeme, e.rows > sqrt(neural_search.expected_objects() * depth) / (2 * cardinality(lexemes))
-  from unnest(lexemes) as l (lexeme) cross join lateral (
-    select l.lexeme, neural_search.expected_rows(format('neural_search.words as w where w.lexeme = %L', l.lexeme)) as rows
-  ) as e
-  order by e.rows, e.lexeme
+  select l.lexeme, not neural_search.are_few(
+    w.rows, sqrt(neural_search.expected_objects() * depth) / cardinality(lexemes)
+  )
+  from unnest(lexemes) as l (lexeme)
+  cross join lateral (select format('neural_search.words as w where w.lexeme = %L', l.lexeme) as rows) as w
+  order by neural_search.expected_rows(w.rows), l.lexeme
 $$;
 comment on function neural_search.rarest_first is
   'Lexemes by how many documents the planner expects to have them, and which have too many to read them all.';
@@ -5216,7 +5245,7 @@ comment on function neural_search.most_listed is
   'How many documents the lists of a search by best_score hold at most, all of them together.';
 
 
--- Where the filter and the planner leave little more than the lists would hold, or the index brings too few of the
+-- Where the filter leaves little more than the lists would hold, or the index brings too few of the
 -- documents that the caller may see, all of these are read once, instead of once for each direction.
 create or replace function neural_search.find_by_best_score(
   likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
@@ -5247,7 +5276,7 @@ declare
   former text[] := neural_search.set_for_search();
   best neural_search.candidate[];
 begin
-  if coalesce(neural_search.expected_matches(search), total) >= sqrt(total * depth * count / 4) then
+  if total >= depth * count / 4.0 and not neural_search.narrows_to_few(search, sqrt(total * depth * count / 4)) then
     best = neural_search.best_by_lists(search, directions, floors, likes, unlikes, wanted, depth, page_after, options);
   end if;
   if best is null then
@@ -5382,7 +5411,8 @@ declare
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
-    expected_objects, crowded, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of, read_search, following,
+    expected_objects, are_few, narrows_to_few, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of,
+    read_search, following,
     find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
     are_duplicates, last_document_id, check_keys, check_example, read_vector,
@@ -5452,7 +5482,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '250f2df603d65951275648b72595393bc0c7e1ad56c30780360ecdc47def6d62', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'ad3b0c8ea988ae559927850fc986172b817b8facd74b3ea40f7c4f6d375a8b39', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -255,7 +255,7 @@ comment on function neural_search.most_listed is
   'How many documents the lists of a search by best_score hold at most, all of them together.';
 
 
--- Where the filter and the planner leave little more than the lists would hold, or the index brings too few of the
+-- Where the filter leaves little more than the lists would hold, or the index brings too few of the
 -- documents that the caller may see, all of these are read once, instead of once for each direction.
 create or replace function neural_search.find_by_best_score(
   likes neural_search.example[], unlikes neural_search.example[], wanted integer, page_after jsonb,
@@ -286,7 +286,7 @@ declare
   former text[] := neural_search.set_for_search();
   best neural_search.candidate[];
 begin
-  if coalesce(neural_search.expected_matches(search), total) >= sqrt(total * depth * count / 4) then
+  if total >= depth * count / 4.0 and not neural_search.narrows_to_few(search, sqrt(total * depth * count / 4)) then
     best = neural_search.best_by_lists(search, directions, floors, likes, unlikes, wanted, depth, page_after, options);
   end if;
   if best is null then

@@ -106,11 +106,11 @@ comment on function neural_search.filter_conditions is
 -- had been asked about. The search asks them about these ids. Of more than so many no list is made: they narrow little.
 create or replace function neural_search.ids_with_metadata(model text, metadata jsonb) returns bigint[]
 language sql stable strict security definer set search_path = '' as $$
-  select case when count(*) <= 2000 then coalesce(array_agg(d.id), '{}') end
+  select case when count(*) <= 4000 then coalesce(array_agg(d.id), '{}') end
   from (
     select d.id from neural_search.documents as d
-    where d.model = ids_with_metadata.model and d.metadata @> ids_with_metadata.metadata limit 2001
+    where d.model = ids_with_metadata.model and d.metadata @> ids_with_metadata.metadata limit 4001
   ) as d
 $$;
 comment on function neural_search.ids_with_metadata is
-  'The ids of a model''s documents, hidden ones too, that have this metadata; null where they are more than 2000.';
+  'The ids of a model''s documents, hidden ones too, that have this metadata; null where they are more than 4000.';

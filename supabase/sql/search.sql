@@ -158,8 +158,8 @@ comment on function neural_search.seen_among is
   'Of these matches those that the caller may see, in their order: so many, after so many that are skipped.';
 
 
--- The planner's expectation is good enough: a search's duration depends on it, not its results. Volatile,
--- because no other function may use EXPLAIN.
+-- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
+-- it. Volatile, because no other function may use EXPLAIN.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -182,23 +182,53 @@ comment on function neural_search.expected_matches is
   'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
 
 
+-- Rows that are few are compared exactly, others by an index that leaves out some: so what the caller sees decides. Far
+-- from the limit the expectation does, so that a caller who sees few of many doesn't have them counted: that tells of
+-- hidden rows only where they are several times as many. By an index, since the planner takes the first so many for nearer to the table's beginning than
+-- they may be. A policy that fails: as in find_matches.
+create or replace function neural_search.are_few(rows text, most double precision) returns boolean
+language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
+as $$
+declare
+  expected constant double precision := neural_search.expected_rows(rows);
+  count bigint;
+begin
+  if expected not between most / 4 and 4 * most then
+    return expected < most;
+  end if;
+  begin
+    execute format('select count(*) from (select from %s limit %s) as seen', rows, ceil(most)) into count;
+    return count < most;
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
+    if current_setting('neural_search.prepared', true) <> 'on' then
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
+    end if;
+  end;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.are_few(rows, most);
+end
+$$;
+comment on function neural_search.are_few is 'Whether the caller sees fewer than so many of these rows.';
+
+
+-- At most half as many as ids_with_metadata lists: beyond those a filter by metadata narrows nothing.
+create or replace function neural_search.narrows_to_few(search neural_search.search, most double precision)
+returns boolean
+language sql stable set search_path = '' as $$
+  select search.narrowing <> '' and neural_search.are_few(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing), least(most, 2000)
+  )
+$$;
+comment on function neural_search.narrows_to_few is
+  'Whether an index leaves so few documents, of which the caller sees fewer than so many, that comparing them is cheaper.';
+
+
 create or replace function neural_search.expected_objects() returns double precision
 language sql stable set search_path = '' as $$
   select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
 $$;
 comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
-
-
--- Beyond its look the index brings any rows that it came across, not the nearest. Rows that the filter leaves out mostly lie anywhere,
--- so more of them may come: up to five times the look.
-create or replace function neural_search.crowded(search neural_search.search, came bigint, looked integer) returns boolean
-language sql stable set search_path = '' as $$
-  select case when came > 2 * looked then came > least(
-    5, 2 * greatest(neural_search.expected_objects() / nullif(neural_search.expected_matches(search), 0), 1)
-  ) * looked end
-$$;
-comment on function neural_search.crowded is
-  'Whether so many rows came from the index that the caller is likely not to see some that are near.';
 
 
 -- Null where it brings too few: the missing ones aren't even known then.
@@ -245,7 +275,9 @@ begin
     -- were compared without the index, as while it is being built.
     exit when attempt = 2 or (came > 0) is not true or current_setting('neural_search.prepared', true) <> 'on'
       or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
-        else looked = 1000 or cardinality(found) < enough or neural_search.crowded(search, came, looked) is not true end;
+        else looked = 1000 or cardinality(found) < enough
+          -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
+          or came <= looked * case when search.narrowing = '' then 2 else 5 end end;
     -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
     if by_bits and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
       return null;
@@ -290,18 +322,15 @@ $$;
 comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
 
 
--- One way, in three steps, of which most searches take one. How long each takes depends on the planner's
--- expectations and the table's size; the results don't.
+-- One way, in three steps, of which most searches take one.
 create or replace function neural_search.nearest(search neural_search.search, depth integer)
 returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  total constant double precision := neural_search.expected_objects();
-  narrowed constant double precision := neural_search.expected_matches(search);
   found neural_search.match[];
 begin
   -- 1. A filter that leaves few is answered from its own index, exactly.
-  if narrowed < sqrt(total * depth) then
+  if neural_search.narrows_to_few(search, sqrt(neural_search.expected_objects() * depth)) then
     return neural_search.find_matches(search, 'documents', depth);
   end if;
 

@@ -183,17 +183,17 @@ comment on policy "As the policy on documents says" on neural_search.words is
 
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
--- vectors are walked, as for a filter, with the same measure. Which words are common depends on hidden rows, too: so each
--- is measured by itself. Measured together, hidden documents with one word would change what is found by another, which
--- the caller could choose so that a few tip the scales. Of a policy the planner expects that half of the rows pass it.
+-- vectors are walked, as for a filter, with the same measure. Each word is measured by itself, by documents that the
+-- caller sees: by others, or all together, hidden documents with one word would change what is found by another.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$
-  select e.lexeme, e.rows > sqrt(neural_search.expected_objects() * depth) / (2 * cardinality(lexemes))
-  from unnest(lexemes) as l (lexeme) cross join lateral (
-    select l.lexeme, neural_search.expected_rows(format('neural_search.words as w where w.lexeme = %L', l.lexeme)) as rows
-  ) as e
-  order by e.rows, e.lexeme
+  select l.lexeme, not neural_search.are_few(
+    w.rows, sqrt(neural_search.expected_objects() * depth) / cardinality(lexemes)
+  )
+  from unnest(lexemes) as l (lexeme)
+  cross join lateral (select format('neural_search.words as w where w.lexeme = %L', l.lexeme) as rows) as w
+  order by neural_search.expected_rows(w.rows), l.lexeme
 $$;
 comment on function neural_search.rarest_first is
   'Lexemes by how many documents the planner expects to have them, and which have too many to read them all.';

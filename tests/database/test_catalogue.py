@@ -60,6 +60,8 @@ HELPERS = {
     "neural_search.check_filter",
     "neural_search.check_json",
     "neural_search.check_keys",
+    "neural_search.are_few",
+    "neural_search.narrows_to_few",
     "neural_search.check_list",
     "neural_search.check_names",
     "neural_search.check_page",
@@ -89,7 +91,6 @@ HELPERS = {
     "neural_search.find_matches",
     "neural_search.find_page",
     "neural_search.arranged",
-    "neural_search.crowded",
     "neural_search.find_public",
     "neural_search.find_seen",
     "neural_search.find_similar",
@@ -208,8 +209,8 @@ def test_every_view_reads_as_its_caller(catalogue):
 
 
 ASKING = (
-    "best_scored", "can_see", "declared_values", "described", "find_matches", "find_seen", "policies_work",
-    "seen_among", "visible_ids", "visible_objects",
+    "are_few", "best_scored", "can_see", "declared_values", "described", "find_matches", "find_seen",
+    "policies_work", "seen_among", "visible_ids", "visible_objects",
 )  # fmt: skip
 INLINED = {
     "neural_search.copied_columns",

@@ -1,0 +1,92 @@
+"""How many images are hidden decides nothing that shows in a search's results."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from support.databases import as_role, clone, make_crowd
+
+ROWS = 3000
+ME = "00000000-0000-4000-8000-000000000001"
+QUERY = "[1,1,1,1,1,1,1,1]"
+RARE = "select lexeme from neural_search.rarest_first(array['red'], 800) where not is_common"
+
+
+@pytest.fixture(scope="module")
+def crowd(cluster, template):
+    """Documents called red, of which the caller sees one in a hundred."""
+    numbers = random.Random(0)
+    embeddings = [[numbers.gauss(0, 1) for _ in range(8)] for _ in range(ROWS)]
+    with clone(cluster, template) as database:
+        make_crowd(
+            database,
+            embeddings,
+            names=[f"red/{n}.png" for n in range(ROWS)],
+            owners=[ME if n % 100 == 0 else None for n in range(ROWS)],
+        )
+        with database.connect() as connection:
+            connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
+            connection.execute("""
+                create policy own on storage.objects for select to authenticated
+                  using (owner_id = auth.uid()::text)
+            """)
+            connection.execute("select neural_search.write_words()")
+            connection.execute("vacuum analyze neural_search.words")
+        yield database
+
+
+@pytest.fixture
+def ways(crowd):
+    """The ways by which a call finds its results, as the caller."""
+    with crowd.connect() as connection:
+        told = []
+        connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+
+        def call(statement, *values):
+            told.clear()
+            with as_role(connection, "authenticated", {"sub": ME}):
+                connection.execute("set local neural_search.explain = 'on'")
+                connection.execute("set local client_min_messages = 'log'")
+                connection.execute(statement, values)
+            return [line.split("way of ")[1].split(":")[0] for line in told if "looked for" in line]
+
+        yield call
+
+
+@pytest.mark.parametrize("hidden", [50, 300, 500, 1000])
+@pytest.mark.parametrize("key", ["max_bytes", "metadata"])
+def test_a_filter_of_which_the_caller_sees_few_is_compared_exactly_however_many_it_hides(
+    crowd, ways, hidden, key
+):
+    """The index would leave out some: a tenant could tell how many others' images have a metadata value."""
+    with crowd.connect() as connection:
+        connection.execute("update neural_search.documents set metadata = '{}'")
+        connection.execute(
+            "update neural_search.documents set metadata = '{\"tag\": 2}' where id <= %s", [hidden]
+        )
+        connection.execute("vacuum full neural_search.documents")
+        connection.execute("analyze neural_search.documents")
+    narrow = {"max_bytes": hidden} if key == "max_bytes" else {"metadata": {"tag": 2}}
+    call = "select from public.match_documents(%s, -1, 10, filter => %s)"
+    assert ways(call, QUERY, json.dumps(narrow)) == ["documents"]
+
+
+def test_examples_are_compared_with_the_few_that_the_caller_sees_however_many_are_hidden(ways):
+    call = """
+        select from public.recommend_documents(
+          jsonb_build_array(jsonb_build_object('embedding', %s::jsonb)), strategy => 'best_score',
+          filter => '{"max_bytes": 400}'
+        )
+    """
+    assert "hnsw" not in ways(call, QUERY)
+
+
+def test_a_word_is_rare_where_the_caller_sees_few_documents_with_it(crowd):
+    with crowd.connect() as connection:
+        with as_role(connection, "authenticated", {"sub": ME}):
+            connection.execute("select neural_search.set_for_search()")
+            assert connection.execute(RARE).fetchall() == [("red",)]
+        with as_role(connection, "service_role"):
+            assert connection.execute(RARE).fetchall() == []
