@@ -28,7 +28,7 @@ class Leases:
     def claiming(self, database: Database, *, one: bool) -> Iterator[str]:
         """A name for the claim that is made within; it is given back where its answer may have been lost.
 
-        A claim of `one` object rests: what it answers may be what can't be read.
+        A claim of `one` object rests: its own answer may be beyond reading.
         """
         claim_id = str(uuid.uuid4())
         try:

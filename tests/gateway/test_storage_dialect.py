@@ -185,6 +185,18 @@ class TestUpload:
         answer = http.post(f"/storage/v1/object/{bucket}/{name}", content=PNG)
         assert refused(answer)[1:3] == ("400", "InvalidKey")
 
+    def test_a_name_is_as_long_as_a_key_in_s3_may_be(
+        self, gateway: Gateway, http: httpx.Client, bucket: str
+    ) -> None:
+        gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+        body = {"bucketId": bucket, "sourceKey": "a.png"}
+        too_long = (400, "400", "S3Error", "KeyTooLongError")
+        assert http.post(f"/storage/v1/object/{bucket}/{'u' * 1024}", content=PNG).status_code == 200
+        assert refused(http.post(f"/storage/v1/object/{bucket}/{'u' * 1025}", content=PNG)) == too_long
+        for way in ("copy", "move"):
+            asked = {**body, "destinationKey": way[0] * 240_000}
+            assert refused(http.post(f"/storage/v1/object/{way}", json=asked)) == too_long
+
     def test_a_bucket_that_does_not_exist_is_a_404(self, http: httpx.Client) -> None:
         answer = http.post("/storage/v1/object/nowhere/a.png", content=PNG)
         assert refused(answer) == (400, "404", "NoSuchBucket", "Bucket not found")

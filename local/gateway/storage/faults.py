@@ -46,6 +46,10 @@ def invalid_key(key: str) -> Fault:
     return Fault(400, "InvalidKey", f"Invalid key: {key}")
 
 
+def key_too_long() -> Fault:
+    return Fault(400, "S3Error", "KeyTooLongError", error="Your key is too long")
+
+
 def invalid_bucket_name() -> Fault:
     return Fault(400, "InvalidBucketName", "Bucket name invalid", error="Invalid Input")
 

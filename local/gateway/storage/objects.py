@@ -22,6 +22,7 @@ COLUMNS: LiteralString = (
     "last_accessed_at"
 )
 LOCK_TIMEOUT = "5s"
+MAX_NAME = 1024  # bytes: of a key in S3, the real server's usual back end
 
 
 async def find(connection: Connection, bucket: str, name: str, *, for_update: bool = False) -> Row | None:
@@ -148,6 +149,8 @@ def _insertion(values: Mapping[str, Any]) -> tuple[sql.Composed, sql.Composed]:
 
 
 def _adapt(values: Mapping[str, Any]) -> list[Any]:
+    if len(values.get("name", "").encode()) > MAX_NAME:
+        raise faults.key_too_long()
     return [Jsonb(value) if isinstance(value, dict) else value for value in values.values()]
 
 
