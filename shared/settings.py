@@ -118,6 +118,7 @@ OTHER_SECRETS = ("publishable_key", "secret_key", "user_token", "database_url")
 SECRETS = ("webhook_secrets", *OTHER_SECRETS)
 
 SPACES = " \t\r\n"  # which Python's own parser leaves out of an address
+BEYOND_AN_ORIGIN = set("*;',\"\\")  # which mean something else in a Content-Security-Policy
 DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
@@ -187,12 +188,20 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
 
 
 def address(text: str, name: str) -> str:
-    """`text` without its last slash; SettingsError for a text that is no address of HTTP."""
+    """`text` without its last slash; SettingsError for a text that is no address of HTTP to add paths to."""
     parts = _parts(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname or set(text) & set(SPACES)):
+    host = parts.hostname or ""
+    if text and (
+        parts.scheme not in ("http", "https")
+        or not host
+        or set(text) & {*SPACES, "?", "#"}  # paths would go into a query or a fragment
+        or set(parts.netloc) & BEYOND_AN_ORIGIN
+    ):
         raise SettingsError(
             f"{name} is {api_keys.described(text)}. Expected an address like https://<ref>.supabase.co."
         )
+    if parts.scheme == "http" and host.endswith(".supabase.co"):
+        raise SettingsError(f"{name} begins with http://, so keys would go unencrypted. Expected https://.")
     return text.rstrip("/")
 
 
@@ -272,9 +281,11 @@ def _database_url(text: str) -> Secret:
 
 
 def _parts(text: str) -> SplitResult:
-    """The address's parts, all empty where it is none, such as `http://[`."""
+    """The address's parts, all empty where it is none, such as `http://[` or `http://x:99999`."""
     try:
-        return urlsplit(text)
+        parts = urlsplit(text)
+        _ = parts.port  # raises, too
+        return parts
     except ValueError:
         return SplitResult("", "", "", "", "")
 
@@ -285,7 +296,7 @@ def _origin(text: str) -> str:
     if (
         parts.scheme not in ("http", "https")
         or text != f"{parts.scheme}://{parts.netloc}"
-        or set(text) & set("*;' ")
+        or set(text) & {*BEYOND_AN_ORIGIN, " "}
     ):
         raise SettingsError(
             f"PAGE_FRAME_ORIGINS holds {api_keys.described(text)}. Expected origins like "
@@ -310,7 +321,11 @@ def _number(text: Mapping[str, str], field: str, least: int = 1, most: int | Non
 
 def _folder(text: Mapping[str, str], field: str) -> Path:
     try:
+        if b"\0" in os.fsencode(text[field]):
+            raise _senseless(text, field, "a folder, without a character that no name has")
         return Path(text[field]).expanduser()
+    except UnicodeEncodeError as error:
+        raise _senseless(text, field, "a folder, without half of a character") from error
     except RuntimeError as error:
         raise _senseless(text, field, "a folder, not one below the home of an unknown user") from error
 

@@ -61,6 +61,38 @@ def test_frame_origins_are_origins_and_nothing_else():
             settings.load(HOSTED | {"PAGE_FRAME_ORIGINS": wrong})
 
 
+@pytest.mark.parametrize("name", ["SUPABASE_URL", "SUPABASE_PUBLIC_URL", "QUERY_URL", "EMBED_URL"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "https://*.co",
+        "https://x.co;script-src",
+        "https://x.co'",
+        "https://x.co?a=b",
+        "https://x.co#f",
+        "https://x.co:99999",
+        "https://x.co:x",
+        "http://ref.supabase.co",
+    ],
+)
+def test_addresses_are_origins_to_add_paths_to_and_the_platforms_are_encrypted(name: str, wrong: str):
+    with pytest.raises(SettingsError, match=f"{name} "):
+        settings.load(HOSTED | {name: wrong})
+
+
+@pytest.mark.parametrize("name", ["SUPABASE_URL", "EMBED_URL"])
+@pytest.mark.parametrize("right", ["http://embed-on-upload:8080", "http://[::1]:54321", "https://x.test/a/b"])
+def test_addresses_within_a_network_may_be_unencrypted_and_have_ports_and_paths(name: str, right: str):
+    found = settings.load(HOSTED | {name: right})
+    assert right in (found.supabase_url, found.embed_url)
+
+
+@pytest.mark.parametrize("wrong", ["/tmp/a\0b", "/tmp/\ud83d"])
+def test_a_folder_that_can_have_no_such_name_is_refused(wrong: str):
+    with pytest.raises(SettingsError, match="LOCAL_DATA"):
+        settings.load(HOSTED | {"LOCAL_DATA": wrong})
+
+
 def test_secrets_do_not_show_in_the_repr():
     shown = repr(settings.load(HOSTED | {"DATABASE_URL": "postgresql://u:pw@h/d"}))
     for secret in ("sb_publishable_a", "sb_secret_b", "the-new-secret-of-two", "the-old-secret-of-two", "pw"):

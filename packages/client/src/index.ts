@@ -78,6 +78,7 @@ export function createClient(url: string, settings: Settings): Client {
     const { image, ...rest } = query
     const pictures = image === undefined ? {} : { image: await encoded(image) }
     const answer = await post<Answer>('', JSON.stringify({ ...rest, ...pictures }), 'application/json', call)
+    if (!Array.isArray(answer?.results)) throw unreachable(base, undefined)
     return { ...answer, results: answer.results.map(({ preview, ...result }) => ({ ...result, preview: absolute(preview) })) }
   }
 

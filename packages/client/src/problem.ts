@@ -34,14 +34,25 @@ export class SearchError extends Error {
 /** The error in an answer; a gateway may answer without problem details, or tell the caller's own
  * `secrets` back. */
 export async function fromResponse(response: Response, secrets: string[]): Promise<SearchError> {
-  const text = hidden(await response.text().catch(() => ''), secrets)
+  const text = await response.text().catch(() => '')
   const seconds = Number(response.headers.get('retry-after') ?? NaN)
-  return new SearchError(parsed(text, response.status), Number.isFinite(seconds) ? seconds : undefined)
+  return new SearchError(parsed(hidden(plain(text), secrets), response.status), Number.isFinite(seconds) ? seconds : undefined)
 }
 
 export function unreachable(url: string, cause: unknown): SearchError {
-  const detail = `The query function at ${url} doesn't answer. Check the address and the network.`
-  return new SearchError({ type: 'unreachable', title: 'Unreachable', status: 0, detail }, undefined, { cause })
+  const shown = url.replace(/\/\/[^/]*@/, '//')
+  const detail = `The query function at ${shown} doesn't answer. Check the address and the network.`
+  const options = shown === url ? { cause } : {} // fetch refuses a password in an address, and tells it
+  return new SearchError({ type: 'unreachable', title: 'Unreachable', status: 0, detail }, undefined, options)
+}
+
+/** JSON without escapes that spell a secret otherwise. */
+function plain(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text))
+  } catch {
+    return text
+  }
 }
 
 function parsed(text: string, status: number): Problem {
@@ -57,5 +68,6 @@ function parsed(text: string, status: number): Problem {
 
 function hidden(text: string, secrets: string[]): string {
   const words = secrets.map((secret) => secret.replace(/^Bearer /, '')).filter((word) => word.length > 7)
-  return words.reduce((shown, word) => shown.replaceAll(word, '…'), text)
+  const spelt = words.flatMap((word) => [JSON.stringify(word).slice(1, -1), word])
+  return spelt.reduce((shown, word) => shown.replaceAll(word, '…'), text)
 }

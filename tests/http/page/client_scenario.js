@@ -33,6 +33,9 @@ export async function scenario({ createClient, SearchError }, { url, key, token,
       notAnImage: await failed(() => client.upload(new Blob(['no image']), { bucket: 'images', name: 'x.png' })),
       unreachable: await failed(() => createClient('http://127.0.0.1:9', { key }).search({ text: 'x' })),
       another: await failed(() => createClient(url, { key, fetch: another }).search({ text: 'x' })),
+      escaped: await failed(() => createClient(url, { key, accessToken: () => token, fetch: escaping }).search({ text: 'x' })),
+      noResults: await failed(() => createClient(url, { key, fetch: async () => new Response('{}') }).search({ text: 'x' })),
+      password: await failed(() => createClient('http://ada:secret-word@127.0.0.1:9', { key }).search({ text: 'x' })),
       echoed: await failed(() => createClient(url, { key, accessToken: () => token, fetch: refusing }).search({ text: 'x' })),
     },
   }
@@ -44,5 +47,11 @@ const another = async () => new Response('<!doctype html>', { headers: { 'Conten
 // A gateway that tells the caller's own token back.
 const refusing = async (_, { headers }) =>
   new Response(`no: ${headers.Authorization}`, { status: 429, headers: { 'Retry-After': '7' } })
+
+// One that spells it with JSON's escapes.
+const escaping = async (_, { headers }) => {
+  const spelt = [...headers.Authorization].map((letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return new Response(`{"detail": "${spelt.join('')}"}`, { status: 500 })
+}
 
 const told = (value) => `${value} ${JSON.stringify(value)} ${JSON.stringify(value, Object.getOwnPropertyNames(value ?? {}))}`

@@ -108,12 +108,15 @@ def test_it_uploads_and_searches_in_every_runtime(run: Run, given: Given):
         "notAnImage": ("not-an-image", 422),
         "unreachable": ("unreachable", 0),
         "another": ("unreachable", 0),
+        "escaped": ("about:blank", 500),
+        "noResults": ("unreachable", 0),
+        "password": ("unreachable", 0),
         "echoed": ("about:blank", 429),
     }
     assert "1000" in errors["problem"]["detail"]
     everything = json.dumps(errors)
     assert given["token"][-20:] not in everything and given["token"][:40] not in everything
-    assert given["key"] not in everything
+    assert given["key"] not in everything and "secret-word" not in everything
 
 
 def test_its_types_are_those_of_the_function(package: Path, tmp_path: Path):
