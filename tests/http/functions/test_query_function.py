@@ -496,6 +496,31 @@ def test_neither_searches_nor_uploads_decode_more_images_than_there_are_places_f
     assert len(storage.calls) == 0
 
 
+def test_pages_and_live_are_answered_while_callers_have_all_places(
+    serve: Callable[..., Flask], postgrest: RpcTransport
+):
+    app = serve("query", postgrest)
+    app.extensions["callers"] = ConcurrencyLimiter(running=0, waiting=0)
+    client = app.test_client()
+    for path in ("/", "/query", "/embeddings", "/vector"):
+        assert refused(client.post(path, json={"text": "red"})) == (503, "busy")
+    assert refused(client.get("/health")) == (503, "busy")
+    assert {client.get(path).status_code for path in ("/", "/live", "/docs/")} == {200}
+
+
+def test_it_takes_no_secret_key_from_its_environment(
+    serve: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+):
+    """Taken over, it has none."""
+    monkeypatch.setenv("SUPABASE_URL", "http://supabase.test")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_beside_it")
+    app = serve("query")
+    del app.extensions["settings"]
+    assert app.test_client().get("/").status_code == 200
+    assert app.extensions["settings"].supabase_url == "http://supabase.test"
+    assert app.extensions["settings"].secret_key == ""
+
+
 def test_texts_are_embedded_while_images_have_all_places_for_decoding(
     serve: Callable[..., Flask], postgrest: RpcTransport
 ):
@@ -513,11 +538,16 @@ def test_an_upload_needs_an_image(client: FlaskClient):
 def test_the_page_may_run_only_its_own_scripts_and_show_storages_pictures(client: FlaskClient):
     answer = client.get("/")
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
-    policy = answer.headers["Content-Security-Policy"]
-    assert "script-src 'self';" in policy and "unsafe" not in policy
-    assert "img-src 'self' data: blob: http://supabase.test;" in policy
-    assert "connect-src 'self' http://supabase.test;" in policy
-    assert policy.endswith("frame-ancestors 'none'")
+    assert set(answer.headers["Content-Security-Policy"].split("; ")) == {
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self' http://supabase.test",
+        "img-src 'self' data: blob: http://supabase.test",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    }
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,11 @@ def test_compose_builds_our_dockerfiles_and_leaves_the_containers_no_right_to_wr
     assert service["read_only"] and service["tmpfs"] == ["/tmp"] and service["cap_drop"] == ["ALL"]
 
 
+def test_no_container_of_compose_gains_rights():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert {tuple(service["security_opt"]) for service in services.values()} == {("no-new-privileges:true",)}
+
+
 def test_compose_bounds_the_logs():
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     for service in services.values():

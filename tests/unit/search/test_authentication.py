@@ -30,9 +30,9 @@ class Clock:
         return self.now
 
 
-def caller(**claims: object) -> Identity:
+def caller(apikey: str = "ours", **claims: object) -> Identity:
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return credentials.caller({"Authorization": f"Bearer e30.{payload}.s"}, Secret("ours"))
+    return credentials.caller({"Authorization": f"Bearer e30.{payload}.s"}, Secret(apikey))
 
 
 @pytest.fixture
@@ -71,8 +71,9 @@ def test_one_callers_answer_is_not_anothers(clock: Clock):
     door = build(transport, clock)
     door.authenticate(caller(sub="a"))
     transport.answers["active_model"] = httpx.Response(401, json={"code": "PGRST301", "message": "forged"})
-    with pytest.raises(Unauthorized):
-        door.authenticate(caller(sub="b"))
+    for other in (caller(sub="b"), caller("another", sub="a")):
+        with pytest.raises(Unauthorized):
+            door.authenticate(other)
 
 
 def test_what_is_remembered_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch):
