@@ -53,7 +53,7 @@ def load(path: Path) -> dict[str, Any]:
     """A report's JSON, or the short one of `kept`; CollectionError for anything else."""
     try:
         baseline = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CollectionError(
             f"The baseline {str(path)!r} can't be read: {error}. Expected a report.json of an earlier run."
         ) from error

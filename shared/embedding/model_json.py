@@ -54,7 +54,7 @@ def read(folder: Path) -> Description:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise wrong(folder, path.name, "a file that can be read", error.strerror) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise wrong(folder, path.name, "JSON", str(error)) from error
     told: Description = _typed(folder, Description, data)
     if told.edge and told.edge < told.size:

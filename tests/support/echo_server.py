@@ -98,6 +98,8 @@ class Echo:
                     self.send_header("set-cookie", "session=1")
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body) + (100 if path == "/cut" else 0)))
+                self.send_header("Referrer-Policy", "no-referrer")
+                self.send_header("X-Content-Type-Options", "nosniff")
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)

@@ -2,7 +2,10 @@
 // caller's own Authorization and apikey decide on results and uploads.
 
 const SENT = ["authorization", "apikey", "content-type"]; // no User-Agent: Supabase refuses a browser's
-const RETURNED = ["content-type", "cache-control", "content-security-policy", "retry-after"];
+const RETURNED = [
+  "content-type", "cache-control", "content-security-policy", "retry-after",
+  "referrer-policy", "x-content-type-options",
+];
 const CORS = {
   "Access-Control-Allow-Origin": "*",
   "Access-Control-Allow-Headers": "authorization, apikey, content-type, x-client-info",

@@ -60,7 +60,6 @@ function follow() {
   document.documentElement.dataset.view = isEmpty(query) ? "start" : "results";
   filters.show(query.filter);
   state.follow(query.filter);
-  uploads.proposeBucket(query.filter.bucket);
   showChips(query, { remove: removeChip, weigh });
   addThumbnails(thumbnails);
   findThumbnails();
@@ -84,6 +83,7 @@ function wentBack() {
 
 /** Makes `next` the page's search, as a new entry of the history. */
 function go(next) {
+  if (next.filter.bucket !== query.filter.bucket) uploads.proposeBucket(next.filter.bucket);
   const entry = { image: next.image?.key ?? null };
   if (history.state?.viewer) history.replaceState(entry, "", format(next)); // whose entry that was is closed
   else history.pushState(entry, "", format(next));

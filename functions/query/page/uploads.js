@@ -78,6 +78,7 @@ export function forget() {
   tasks.length = waiting.length = 0;
   byId("files").replaceChildren();
   [targetChosen, byId("folder").value, byId("folded").hidden] = [false, "", true];
+  proposeBucket();
   sessionStorage.removeItem(KEPT);
   summarize();
 }
@@ -96,7 +97,7 @@ function closePanel() {
   byId("open-uploads").focus();
 }
 
-/** Proposes the bucket that the search is narrowed to, until the visitor has chosen one. Results never move it: one may be private. */
+/** Proposes the bucket that the visitor narrows the search to, until they have chosen one. Neither results nor links move it: one may be private, and another somebody else's. */
 export function proposeBucket(bucket) {
   if (targetChosen) return;
   byId("bucket").value = bucket ?? byId("bucket").defaultValue;

@@ -601,16 +601,24 @@ def test_each_uploaded_file_has_its_outcome(page: Page, site: str, fake: Fake):
     expect(page.locator(".chip .name")).to_have_attribute("title", "images/new/castles/giraffe.jpg")
 
 
-def test_uploads_go_where_a_filter_or_the_visitor_says_and_never_where_results_come_from(
+def test_uploads_go_where_the_visitors_filter_or_field_says_and_never_where_results_or_links_do(
     page: Page, site: str, fake: Fake
 ):
     fake.bucket = "albums"
     open_results(page, site)
     page.get_by_role("button", name="Add images").click()
     expect(page.locator("#target")).to_have_text("images")
-    open_results(page, site, "?q=castle&bucket=albums")
+    open_results(page, site, "?q=castle&bucket=theirs")
+    page.fill("#text", "hammer")
+    page.press("#text", "Enter")
+    expect(page).to_have_url(re.compile("q=hammer.*bucket=theirs|bucket=theirs.*q=hammer"))
     page.get_by_role("button", name="Add images").click()
+    expect(page.locator("#target")).to_have_text("images")
+    page.locator("#filters").get_by_label("Bucket").fill("albums")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("bucket=albums"))
     expect(page.locator("#target")).to_have_text("albums")
+    page.get_by_role("button", name="Add images").click()
     page.get_by_text("Saved to").click()
     page.locator("#uploads").get_by_label("Bucket").fill("drafts")
     page.locator("#filters").get_by_label("Bucket").fill("images")

@@ -44,6 +44,14 @@ def test_the_function_that_works_on_after_its_answer_keeps_its_processor():
     assert annotations["run.googleapis.com/cpu-throttling"] == "false"
 
 
+def test_each_cloud_run_service_has_an_account_of_its_own():
+    accounts = {
+        yaml.safe_load(path.read_text())["spec"]["template"]["spec"]["serviceAccountName"]
+        for path in (DEPLOY / "cloud_run").glob("*.yaml")
+    }
+    assert len(accounts) == 2
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_cloud_run_starts_a_bounded_number_of_containers(function):
     service = yaml.safe_load((DEPLOY / "cloud_run" / f"{function}.yaml").read_text())

@@ -128,6 +128,11 @@ def test_a_cut_off_file_is_named(file: str, share: float, folder: Path, own: Set
     assert file in refused(folder, own)
 
 
+def test_a_description_that_is_nested_too_deep_is_refused(folder: Path, own: Settings) -> None:
+    (folder / "model.json").write_text("[" * 100_000)
+    assert "expected JSON" in refused(folder, own)
+
+
 @TOWERS
 def test_towers_of_other_dimensions_than_it_says_are_refused(file: str, folder: Path, own: Settings) -> None:
     graph = exported_models.image_graph if file == "image.onnx" else exported_models.text_graph

@@ -175,3 +175,10 @@ def test_a_file_that_is_no_baseline_is_refused(content: str, tmp_path: Path):
 def test_a_baseline_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(CollectionError, match=r"none\.json' can't be read: .*No such file"):
         baseline.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "\xff"])
+def test_a_baseline_that_is_no_json_is_refused_by_name(content: str, tmp_path: Path):
+    (tmp_path / "baseline.json").write_text(content, "latin-1")
+    with pytest.raises(CollectionError, match=r"baseline\.json' can't be read"):
+        baseline.load(tmp_path / "baseline.json")

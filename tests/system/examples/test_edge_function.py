@@ -132,6 +132,8 @@ def test_status_type_and_body_of_an_answer_come_back_readable_for_any_page(funct
     answer = httpx.post(f"{function}/query/gzip", json={})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json()["path"] == "/base/gzip"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
