@@ -11,7 +11,8 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cli.console import output
-from shared.errors import NeuralSearchError, without_secrets
+from shared.errors import NeuralSearchError
+from shared.secrets.masking import without_secrets
 
 INTERRUPTED = 130  # a shell's exit status for a process ended by Ctrl-C
 

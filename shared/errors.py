@@ -69,23 +69,15 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, TypeVar
-from urllib.parse import quote
+
+from shared.secrets.masking import without_secrets
 
 Outcome = Literal["failed", "skipped", "retry", "doubtful", "release"]
 Error = TypeVar("Error", bound="NeuralSearchError")
 
 SHOWN = 200  # characters of an offending value that are told back
-# Each letter is read a few times at most: callers' names, however long, stand in other software's errors.
-TOKEN = re.compile(
-    r"(?<=token=)[^\s&'\")>]+"  # in an address
-    r"|(?<![\w-])(?=[\w-]*eyJ[\w-])[\w-]++\.[\w-]++\.[\w-]++|sb_secret_[\w-]+"
-)
-# An address's user and password, and the beginning before them.
-PASSWORD = re.compile(r"(?<![^\s@])(?=[^\s@]++@)([^\s@]*?://)[^\s/@:]*:[^\s@]++")
-QUOTES = re.compile(r"""[\\"']+""")  # which other software writes with more or fewer backslashes
-_own: tuple[re.Pattern[str], ...] = ()  # this process's secrets, the longest first
 
 
 class NeuralSearchError(Exception):
@@ -131,31 +123,6 @@ class NeuralSearchError(Exception):
             "detail": self.detail,
         }
         return problem if self.value is None else problem | {"value": _shown(self.value)}
-
-
-def without_secrets(text: str) -> str:
-    """`text` without our own secrets, tokens, secret keys and the passwords of addresses."""
-    return TOKEN.sub("…", PASSWORD.sub(r"\1…", without_own_secrets(text)))
-
-
-def without_own_secrets(text: str) -> str:
-    """`text` as a result may be shown, which has links with tokens of theirs."""
-    for secret in _own:
-        text = secret.sub("…", text)
-    return text
-
-
-def hide(secrets: Iterable[str]) -> None:
-    """From now on `secrets` are among this process's own."""
-    global _own
-    forms = [form for secret in secrets for form in (_written(secret), re.escape(quote(secret, safe="")))]
-    found = {*_own, *(re.compile(form) for form in forms if form)}
-    _own = tuple(sorted(found, key=lambda secret: len(secret.pattern), reverse=True))
-
-
-def _written(secret: str) -> str:
-    """The pattern of `secret` as Python, JSON or both write it."""
-    return r"""[\\"']++""".join(re.escape(part) for part in QUOTES.split(secret) if part)
 
 
 def _shown(value: Any) -> Any:

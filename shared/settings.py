@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from shared import api_keys, errors
 from shared.errors import SettingsError
+from shared.secrets import api_keys, masking
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -113,9 +113,9 @@ DEFAULTS: dict[str, str] = {
     "local_jwt_algorithm": "ES256",
 }
 
-# The others may be told in errors and logs.
-OTHER_SECRETS = ("publishable_key", "secret_key", "user_token", "database_url")
-SECRETS = ("webhook_secrets", *OTHER_SECRETS)
+# The webhook's secret must be none of these. All other settings may be told in errors and logs.
+KEYS = ("publishable_key", "secret_key", "user_token", "database_url")
+SECRETS = ("webhook_secrets", *KEYS)
 
 SPACES = " \t\r\n"  # which Python's own parser leaves out of an address
 BEYOND_AN_ORIGIN = set("*;',\"\\")  # which mean something else in a Content-Security-Policy
@@ -167,7 +167,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         embed_url=address(text["embed_url"], "EMBED_URL") or (functions and f"{functions}/embed_on_upload"),
         storage_transformations=_choice(text, "storage_transformations"),
         page_frame_origins=tuple(_origin(part) for part in _split(text["page_frame_origins"])),
-        webhook_secrets=_webhook_secrets(text["webhook_secrets"], _secrets(environ, OTHER_SECRETS)),
+        webhook_secrets=_webhook_secrets(text["webhook_secrets"], _secrets(environ, KEYS)),
         embedding_models=tuple(_split(text["embedding_models"])),
         embedding_device=_choice(text, "embedding_device"),
         embedding_engine=_choice(text, "embedding_engine"),
@@ -183,7 +183,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         local_port=_number(text, "local_port", most=65535),
         local_jwt_algorithm=_choice(text, "local_jwt_algorithm"),
     )
-    errors.hide(found.secrets)
+    masking.hide(found.secrets)
     return found
 
 

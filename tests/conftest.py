@@ -22,6 +22,7 @@ from cli.installer import migrations
 from local.gateway import cron, net
 from local.postgres import Cluster, prepare_database
 from local.stack import Stack
+from shared.secrets import masking
 from shared.settings import CHECKOUT
 
 SEED = CHECKOUT / "supabase" / "seed.sql"
@@ -57,6 +58,12 @@ def _gateways_without_pauses() -> Iterator[None]:
         for worker in (net, cron):
             patch.setattr(worker, "RECONNECT_AFTER", 0.1)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_a_test_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that a test loads would be masked in all later tests of its process."""
+    monkeypatch.setattr(masking, "_own", masking._own)
 
 
 @pytest.fixture(scope="session")

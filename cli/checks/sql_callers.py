@@ -13,8 +13,8 @@ from psycopg.types.json import Jsonb
 
 from cli.checks.policies import ANON, Caller, impersonated
 from cli.installer.connection import Database, translate
-from shared import api_keys
 from shared.errors import Unauthorized
+from shared.secrets import api_keys
 from shared.settings import Secret, Settings
 from shared.supabase import credentials, database
 

@@ -9,8 +9,9 @@ import typer
 
 from cli.console import output
 from cli.console.output import AsJson, count
-from shared import api_keys, settings
+from shared import settings
 from shared.errors import SettingsError
+from shared.secrets import api_keys
 from shared.settings import Settings
 
 if TYPE_CHECKING:

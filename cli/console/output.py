@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.errors import without_own_secrets
+from shared.secrets.masking import without_own_secrets
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -5,8 +5,9 @@ from __future__ import annotations
 import psycopg
 
 from cli.installer.connection import Database, column
-from shared import api_keys, settings
+from shared import settings
 from shared.errors import DatabaseError
+from shared.secrets import api_keys
 
 EMBED_URL = "neural_search_embed_url"
 WEBHOOK_SECRET = "neural_search_webhook_secret"

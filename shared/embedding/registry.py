@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import api_keys
 from shared.embedding.families import FAMILIES
 from shared.errors import UnknownModel
+from shared.secrets import api_keys
 
 CONVERSION = 5  # raise it when the same source gives other vectors: models are then converted anew
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
 
-from shared.errors import without_secrets
+from shared.secrets.masking import without_secrets
 
 VALUE_BYTES = 8 * 1024  # of JSON, for each value: callers choose names, and other software its messages
 WELL_FORMED = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from werkzeug.datastructures import Headers
 
-from shared import api_keys
 from shared.errors import Unauthorized
+from shared.secrets import api_keys
 from shared.settings import Secret, Settings
 
 

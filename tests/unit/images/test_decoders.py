@@ -434,8 +434,9 @@ def test_a_process_imports_pillow_and_a_few_modules_of_ours() -> None:
     modules = interpreter.output(IMPORTS, folder=CHECKOUT).split()
     assert {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names) == {"PIL", "shared"}
     ours = {name for name in modules if name.startswith("shared.")}
-    others = {name for name in ours if not name.startswith("shared.images")}
+    others = {name for name in ours if not name.startswith(("shared.images", "shared.secrets"))}
     assert others == {"shared.errors", "shared.runtime", "shared.runtime.privileges"}
+    assert "shared.secrets.api_keys" not in ours
 
 
 IMPORTS = """

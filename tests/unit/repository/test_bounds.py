@@ -9,11 +9,11 @@ import yaml
 
 from cli.installer import releases
 from functions.query import main
-from shared import api_keys
 from shared.http import arriving_request, bodies, forms, handlers, paced_socket, server, services
 from shared.images import reduction
 from shared.indexing import webhook_handler
 from shared.search import authentication, json_body, previews, query, query_vectors, search, text_vectors
+from shared.secrets import api_keys
 from shared.settings import CHECKOUT, DEFAULTS
 
 KB = 1024
