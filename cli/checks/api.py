@@ -16,6 +16,7 @@ from shared.errors import DatabaseError, Unauthorized
 from shared.settings import ENVIRONMENT, Settings
 
 TIMEOUT_SECONDS = 30
+MOST_ROWS = 1000  # that one call of our functions answers
 STANDSTILL = 600.0  # seconds that work may be due while nobody has begun it
 
 Report = Callable[[], dict[str, Any]]
@@ -23,7 +24,15 @@ Report = Callable[[], dict[str, Any]]
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
     if not target.supabase_url:
-        names = ("publishable key", "exposed schemas", "secret key", "queue", "Storage", "seen by anon")
+        names = (
+            "publishable key",
+            "exposed schemas",
+            "row limit",
+            "secret key",
+            "queue",
+            "Storage",
+            "seen by anon",
+        )
         yield "SUPABASE_URL is not set", dict.fromkeys(names, str)
         return
     with Project(target) as project:
@@ -34,6 +43,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
             {
                 "publishable key": lambda: publishable_key(project),
                 "exposed schemas": lambda: exposed_schemas(target),
+                "row limit": lambda: row_limit(project),
             },
         )
         missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
@@ -84,6 +94,17 @@ def exposed_schemas(target: Settings) -> str:
             f"{code}). Expected 406 (PGRST106): take it out of the exposed schemas (Settings, API)."
         )
     return "neural_search isn't exposed"
+
+
+def row_limit(project: Project) -> str:
+    """Whether the API cuts answers short: searches end there, and claimed jobs wait for their leases."""
+    rows = len(project.call_as("publishable_key", "object_states", bucket="", names=["none"] * MOST_ROWS))
+    if rows < MOST_ROWS:
+        raise DatabaseError(
+            f"The database's API answers with at most {output.count(rows, 'row')}: searches end there, and "
+            f"jobs claimed beyond wait for their lease. Set its max rows to {MOST_ROWS} (Settings, API)."
+        )
+    return f"answers have {MOST_ROWS} rows where they need them"
 
 
 def seen_by_anon(project: Project) -> str:

@@ -11,10 +11,12 @@ from support.databases import clone
 from support.http_servers import free_port
 from support.running_project import running
 
+from cli.checks.api import row_limit
 from cli.client.project import Project
 from cli.client.transfer import Report, Watch
 from local.gateway.rest import parameters
 from local.postgres import Cluster
+from shared.errors import DatabaseError
 
 NAMES = [f"{number}.png" for number in range(5)]
 
@@ -42,6 +44,14 @@ def filled(
         for name in NAMES:
             project.eventually(lambda name=name: project.state(name)[0], "searchable")
         yield line
+
+
+def test_doctor_names_it(filled: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    with Project(filled.target) as project:
+        with pytest.raises(DatabaseError, match=r"at most 2 rows: .* Set its max rows to 1000"):
+            row_limit(project)
+        monkeypatch.setattr(parameters, "MAX_ROWS", 1000)
+        assert row_limit(project) == "answers have 1000 rows where they need them"
 
 
 def test_all_copies_are_found(filled: CommandLine):
