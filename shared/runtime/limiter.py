@@ -13,8 +13,8 @@ from shared.runtime import disconnect
 class ConcurrencyLimiter:
     """Lets a few through at a time while a few more wait, in the order of their arrival; the rest get Busy.
 
-    A request whose client has hung up takes no place from others: it stops waiting (ClientClosedRequest), and
-    isn't counted among those that wait while it ends its step.
+    A request whose client has hung up takes no place from others: it comes in no more, stops waiting
+    (ClientClosedRequest), and isn't counted while it ends its step, where no more do so than may run.
     """
 
     def __init__(self, *, running: int, waiting: int):
@@ -37,16 +37,21 @@ class ConcurrencyLimiter:
             self._leave(turn)
 
     def _take(self) -> _Turn:
+        disconnect.check()
         turn = _Turn()
         with self._lock:
-            if len(self._turns) >= self._places and self._wanted() >= self._places:
+            if self._is_full():
                 raise Busy(retry_after=5)
             self._turns.append(turn)
             self._call()
         return turn
 
-    def _wanted(self) -> int:
-        return sum(turn.is_wanted() for turn in self._turns)
+    def _is_full(self) -> bool:
+        inside = len(self._turns)
+        return inside >= self._places and (
+            inside >= self._places + self._running
+            or sum(turn.is_wanted() for turn in self._turns) >= self._places
+        )
 
     def _leave(self, turn: _Turn) -> None:
         with self._lock:

@@ -103,6 +103,28 @@ def test_who_has_hung_up_takes_no_place_from_others(steps: Steps):
     assert all(step.begun.is_set() for step in waiting)
 
 
+def test_who_has_hung_up_before_comes_in_no_more():
+    limiter = ConcurrencyLimiter(running=1, waiting=0)
+    with disconnect.ends_work(lambda: False), pytest.raises(ClientClosedRequest), limiter.enter():
+        pass
+    assert limiter.inside == 0
+
+
+def test_no_more_of_those_who_have_hung_up_are_inside_than_may_run(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+):
+    """They hold a thread each."""
+    monkeypatch.setattr(disconnect, "LOOK_SECONDS", PATIENCE)  # all hang up before anybody looks
+    limiter = ConcurrencyLimiter(running=2, waiting=1)
+    for _ in range(2):
+        for step in steps(limiter, 2):
+            step.hung_up.set()
+    assert limiter.inside == 4
+    steps(limiter, 1)
+    with pytest.raises(Busy), limiter.enter():
+        pass
+
+
 def test_how_many_are_inside_is_shown_as_a_metric():
     limiter, metrics = ConcurrencyLimiter(running=2, waiting=0), Metrics()
     metrics.watch(limiter)
