@@ -11,10 +11,11 @@ import flask
 import pytest
 from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.unreader import IterUnreader
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.test import EnvironBuilder
 
 from shared.errors import RequestError
-from shared.http import bodies
+from shared.http import bodies, handlers
 from shared.runtime.limiter import ConcurrencyLimiter
 
 READERS = ConcurrencyLimiter(running=1, waiting=0)
@@ -27,9 +28,33 @@ def chunked(size: int, count: int, packet: int | None = None) -> flask.Request:
     if packet:
         sent = b"".join(wire)
         wire = [sent[start : start + packet] for start in range(0, len(sent), packet)]
+    return on_the_wire(wire)
+
+
+def on_the_wire(wire: Iterable[bytes]) -> flask.Request:
     environ = EnvironBuilder(method="POST").get_environ() | {"HTTP_TRANSFER_ENCODING": "chunked"}
     environ["wsgi.input"] = Body(ChunkedReader(SimpleNamespace(), IterUnreader(iter(wire))))
     return flask.Request(environ)
+
+
+def announced(size: int, sent: int) -> flask.Request:
+    environ = EnvironBuilder(method="POST", data=bytes(sent)).get_environ()
+    return flask.Request(environ | {"CONTENT_LENGTH": str(size)})
+
+
+BROKEN_OFF = {
+    "in a chunk": on_the_wire([b"5\r\nhe"]),
+    "in a chunk's size": on_the_wire([b"5"]),
+    "before the last chunk": on_the_wire([b"5\r\nhello\r\n"]),
+    "in a body of a stated length": announced(70_000, sent=69_000),
+}
+
+
+@pytest.mark.parametrize("request_", BROKEN_OFF.values(), ids=BROKEN_OFF)
+def test_a_body_is_the_callers_fault_that_breaks_off(request_: flask.Request):
+    with pytest.raises((RequestError, ClientDisconnected)) as raised:
+        bodies.read(request_, READERS)
+    assert handlers.known(raised.value).status == 400
 
 
 @pytest.mark.parametrize("size", [1, 200, 600])
