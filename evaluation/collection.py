@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared.errors import CollectionError
+from shared.settings import DEFAULTS
 
-MOST_BYTES = 50 * 1024 * 1024  # of an image file, as MAX_IMAGE_BYTES unless it is set
+MOST_BYTES = int(DEFAULTS["max_image_bytes"])  # of an image file, unless its reader says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)

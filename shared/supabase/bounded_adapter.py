@@ -35,24 +35,24 @@ def _bounded(connection: type) -> type:
     return type(connection.__name__, (_BoundedSending, connection), {"response_class": BoundedResponse})
 
 
-class Allowance:
-    """The seconds left for one upload or answer: more with each byte of it."""
+class Deadline:
+    """The end of the time for one upload or answer, later with each byte of it."""
 
     def __init__(self) -> None:
         self._until = time.monotonic() + storage_answers.TOTAL_SECONDS
 
     @property
     def seconds(self) -> float:
-        """Of these a silence may take at most READ_SECONDS."""
+        """Until then, or until a silence is too long."""
         return min(max(self._until - time.monotonic(), 0.001), storage_answers.READ_SECONDS)
 
     def check(self) -> None:
-        """Raises TimeoutError where none are left, ClientClosedRequest where the client has hung up."""
+        """Raises TimeoutError once it is over, ClientClosedRequest where the client has hung up."""
         disconnect.check()
         if time.monotonic() > self._until:
             raise TimeoutError("it takes too long")
 
-    def add(self, size: int) -> None:
+    def extend(self, size: int) -> None:
         self._until += size / storage_answers.BYTES_PER_SECOND
 
 
@@ -64,13 +64,13 @@ class _BoundedSending:
     def send(self, data: bytes) -> None:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        allowance, rest, seconds = Allowance(), memoryview(data), self.sock.gettimeout()
+        deadline, rest, seconds = Deadline(), memoryview(data), self.sock.gettimeout()
         try:
             while rest:
-                allowance.check()
-                self.sock.settimeout(allowance.seconds)
+                deadline.check()
+                self.sock.settimeout(deadline.seconds)
                 super().send(rest[:PIECE])  # type: ignore[misc]
-                allowance.add(PIECE)
+                deadline.extend(PIECE)
                 rest = rest[PIECE:]
         except TimeoutError as error:
             text = "Storage takes the file too slowly: try again later, or send a smaller one."
@@ -90,15 +90,15 @@ class BoundedResponse(HTTPResponse):
 class _Bounded(io.RawIOBase):
     def __init__(self, source: io.RawIOBase):
         self._source = source
-        self._allowance = Allowance()
+        self._deadline = Deadline()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._allowance.check()
+        self._deadline.check()
         size = self._source.readinto(buffer)
-        self._allowance.add(size or 0)
+        self._deadline.extend(size or 0)
         return size
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ad3b0c8ea988ae559927850fc986172b817b8facd74b3ea40f7c4f6d375a8b39'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4c24175249612fff35336f985f88fa6e517d601d6c2c7f8e1375db5405b7f50a'
     ) then
       return;
     end if;
@@ -3175,10 +3175,10 @@ comment on function neural_search.expected_matches is
   'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
 
 
--- Rows that are few are compared exactly, others by an index that leaves out some: so what the caller sees decides. Far
--- from the limit the expectation does, so that a caller who sees few of many doesn't have them counted: that tells of
--- hidden rows only where they are several times as many. By an index, since the planner takes the first so many for nearer to the table's beginning than
--- they may be. A policy that fails: as in find_matches.
+-- Few rows are compared exactly, others by an index that leaves out some: the caller's own rows decide, since results
+-- tell which it was. Far from the limit the planner's expectation does, as counting a few among many takes long: it tells
+-- of hidden rows only where these are several times as many. Without sequential scans: the planner would expect to find
+-- enough rows near the table's beginning. A policy that fails: as in find_matches.
 create or replace function neural_search.are_few(rows text, most double precision) returns boolean
 language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
 as $$
@@ -5482,7 +5482,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'ad3b0c8ea988ae559927850fc986172b817b8facd74b3ea40f7c4f6d375a8b39', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '4c24175249612fff35336f985f88fa6e517d601d6c2c7f8e1375db5405b7f50a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

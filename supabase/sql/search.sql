@@ -182,10 +182,10 @@ comment on function neural_search.expected_matches is
   'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
 
 
--- Rows that are few are compared exactly, others by an index that leaves out some: so what the caller sees decides. Far
--- from the limit the expectation does, so that a caller who sees few of many doesn't have them counted: that tells of
--- hidden rows only where they are several times as many. By an index, since the planner takes the first so many for nearer to the table's beginning than
--- they may be. A policy that fails: as in find_matches.
+-- Few rows are compared exactly, others by an index that leaves out some: the caller's own rows decide, since results
+-- tell which it was. Far from the limit the planner's expectation does, as counting a few among many takes long: it tells
+-- of hidden rows only where these are several times as many. Without sequential scans: the planner would expect to find
+-- enough rows near the table's beginning. A policy that fails: as in find_matches.
 create or replace function neural_search.are_few(rows text, most double precision) returns boolean
 language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
 as $$

@@ -53,7 +53,7 @@ def taken_over(connection, limits):
         "servers": lambda: socket.create_server(("127.0.0.1", 0)),
         "signals": lambda: os.kill(victim, signal.SIGCONT),
     }
-    child.messages.send(connection, {what: outcome(attempt) for what, attempt in attempts.items()})
+    child.messages.send(connection, {name: outcome(attempt) for name, attempt in attempts.items()})
     sys.exit()
 
 child._serve = taken_over
@@ -80,7 +80,7 @@ def test_it_reaches_no_other_process_program_file_or_server(victim: subprocess.P
     (tmp_path / "old").touch()
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = taken_over(victim.pid, server.getsockname()[1], str(tmp_path))
-    expected = {what: "forbidden" if version >= SINCE.get(what, 1) else "done" for what in found}
+    expected = {name: "forbidden" if version >= SINCE.get(name, 1) else "done" for name in found}
     assert found == expected
 
 
