@@ -77,23 +77,32 @@ def publishable_key(project: Project) -> str:
 
 def exposed_schemas(target: Settings) -> str:
     """Whether callers reach our own schema, whose planned counts tell what policies hide."""
-    headers = {"apikey": str(target.publishable_key), "Accept-Profile": "neural_search"}
-    url = f"{target.supabase_url}/rest/v1/documents?limit=0"
+    asked = "Asked for the schema neural_search, the database's API"
     try:
-        answer = requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-        body = answer.json()
-        if answer.status_code == 401 and "code" not in body:  # the gateway's
-            variable = ENVIRONMENT["publishable_key"][0]
-            raise Unauthorized(refused(target.supabase_url, variable), value=variable)
-        code = body["code"] if answer.status_code != 200 else "none"
+        status, code = _answer_for_our_schema(target)
     except (requests.RequestException, KeyError, TypeError) as error:
-        raise DatabaseError(f"The database's API doesn't say ({type(error).__name__}).") from error
+        raise DatabaseError(
+            f"{asked} gave no answer of its own ({type(error).__name__}). Check SUPABASE_URL, or try again "
+            "later."
+        ) from error
     if code != "PGRST106":
         raise DatabaseError(
-            f"Asked for the schema neural_search, the database's API answered {answer.status_code} (code "
-            f"{code}). Expected 406 (PGRST106): take it out of the exposed schemas (Settings, API)."
+            f"{asked} answered {status} (code {code}). Expected 406 (PGRST106): take it out of the exposed "
+            "schemas (Settings, API)."
         )
     return "neural_search isn't exposed"
+
+
+def _answer_for_our_schema(target: Settings) -> tuple[int, str]:
+    """Its status and PostgREST's code."""
+    headers = {"apikey": str(target.publishable_key), "Accept-Profile": "neural_search"}
+    url = f"{target.supabase_url}/rest/v1/documents?limit=0"
+    answer = requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+    body = answer.json()
+    if answer.status_code == 401 and "code" not in body:  # the gateway's
+        variable = ENVIRONMENT["publishable_key"][0]
+        raise Unauthorized(refused(target.supabase_url, variable), value=variable)
+    return answer.status_code, "none" if answer.status_code == 200 else body["code"]
 
 
 def row_limit(project: Project) -> str:

@@ -11,7 +11,8 @@ begin
   if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
     raise exception 'The database broke off the search (SQLSTATE %).', code
       -- PostgREST repeats a transaction that fails with class 40, without an end where a policy always does.
-      using errcode = case when code ~ '^40' then '53000' else code end, hint = 'Try again; where it goes on, narrow the search by a filter, or declare its bucket''s visible_by.';
+      using errcode = case when code ~ '^40' then '53000' else code end,
+        hint = 'Try again; where it goes on, narrow the search by a filter, or declare its bucket''s visible_by.';
   end if;
 end
 $$;

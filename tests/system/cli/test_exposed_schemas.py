@@ -40,5 +40,5 @@ def test_one_that_is_exposed_is_named(status: int, body: dict[str, Any]) -> None
 @responses.activate
 def test_what_does_not_say_is_no_proof() -> None:
     answers(502, body="<h1>Bad gateway</h1>")
-    with pytest.raises(DatabaseError, match=r"doesn't say \(JSONDecodeError\)"):
+    with pytest.raises(DatabaseError, match=r"gave no answer of its own \(JSONDecodeError\)"):
         exposed_schemas(TARGET)
