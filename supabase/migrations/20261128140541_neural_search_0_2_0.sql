@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '4c24175249612fff35336f985f88fa6e517d601d6c2c7f8e1375db5405b7f50a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6972254ab4f4da1d01ac7dcf86bd01b8477b787c2242a347fa4737a2ac178dab'
     ) then
       return;
     end if;
@@ -2402,7 +2402,8 @@ begin
   if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
     raise exception 'The database broke off the search (SQLSTATE %).', code
       -- PostgREST repeats a transaction that fails with class 40, without an end where a policy always does.
-      using errcode = case when code ~ '^40' then '53000' else code end, hint = 'Try again; where it goes on, narrow the search by a filter, or declare its bucket''s visible_by.';
+      using errcode = case when code ~ '^40' then '53000' else code end,
+        hint = 'Try again; where it goes on, narrow the search by a filter, or declare its bucket''s visible_by.';
   end if;
 end
 $$;
@@ -5482,7 +5483,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '4c24175249612fff35336f985f88fa6e517d601d6c2c7f8e1375db5405b7f50a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '6972254ab4f4da1d01ac7dcf86bd01b8477b787c2242a347fa4737a2ac178dab', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
