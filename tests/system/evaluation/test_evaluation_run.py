@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pytest
 from support.hostile_images import large_and_plain
 
-from evaluation import tasks
+from evaluation import run, tasks
 from evaluation.collection import Collection, Item
 from evaluation.edits import EDITS
 from evaluation.methods.embedding import Embedding
 from evaluation.methods.hashes import PerceptualHash
 from evaluation.methods.histogram import ColourHistogram
 from evaluation.methods.local_features import OrbReranking
-from evaluation.run import Report, evaluate
+from evaluation.run import Report
+from shared import settings
 from shared.errors import CollectionError
+from shared.images.sandbox import pool
+from shared.images.sandbox.pool import DecoderPool
 from shared.settings import CHECKOUT
 from shared.testing import ColourEmbedder, picture
 
 COLOURS = {"red": "warm", "orange": "warm", "gold": "warm", "blue": "cold", "navy": "cold", "cyan": "cold"}
 SAMPLES = CHECKOUT / "examples" / "images"
 TIMES = ("made", "seconds", "feature_seconds")
+
+
+@cache
+def decoders() -> DecoderPool:
+    return pool.start(settings.load())
+
+
+def evaluate(*given: Any, **named: Any) -> Report:
+    """With decoders that all tests share: their start takes longer than most evaluations here."""
+    return run.evaluate(*given, decode=decoders().decode, **named)
 
 
 def coloured() -> list[Item]:
@@ -95,7 +109,7 @@ def test_images_that_cannot_be_read_are_listed_and_left_out():
 def test_an_image_that_takes_too_much_memory_costs_its_decoder_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MAX_DECODE_MEMORY", str(128 * 1024 * 1024))
     large = Item(key="large.webp", read=large_and_plain, label="warm")
-    found = evaluate(Collection(name="c", items=(*coloured(), large)), [colours()], ["label"]).data
+    found = run.evaluate(Collection(name="c", items=(*coloured(), large)), [colours()], ["label"]).data
     assert [(one["key"], one["error"]) for one in found["failures"]] == [
         ("large.webp", "DecodingOutOfMemory")
     ]
