@@ -14,9 +14,9 @@ from typing import Any, cast
 import httpcore
 import httpx
 import requests
-from requests.utils import select_proxy
+from requests.utils import prepend_scheme_if_needed, select_proxy
 
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, SettingsError
 from shared.supabase import retry_after
 
 TOTAL_SECONDS = 60.0  # the longest answer, however steadily it drips
@@ -121,12 +121,19 @@ def _connections(url: str) -> httpx.HTTPTransport:
     """httpx's own, over connections of ours, for which it has no setting."""
     with requests.Session() as session:
         surroundings = session.merge_environment_settings(url, {}, None, None, None)
-    transport = httpx.HTTPTransport(
-        limits=KEEP_ALIVE,
-        retries=1,
-        proxy=select_proxy(url, surroundings["proxies"]),
-        verify=_certificates(surroundings["verify"]),
-    )
+    proxy = select_proxy(url, surroundings["proxies"])
+    try:
+        transport = httpx.HTTPTransport(
+            limits=KEEP_ALIVE,
+            retries=1,
+            proxy=prepend_scheme_if_needed(proxy, "http") if proxy else None,  # as requests does for Storage
+            verify=_certificates(surroundings["verify"]),
+        )
+    except (ValueError, ImportError) as error:
+        raise SettingsError(
+            "The environment's proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) isn't of a kind that the database "
+            "can be called through. Expected http://host:port or https://host:port."
+        ) from error
     # Undocumented: a test lets each part of an answer drip.
     transport._pool._network_backend = _Network()
     return transport

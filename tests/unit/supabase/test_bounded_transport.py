@@ -9,7 +9,7 @@ import httpx
 import pytest
 from support.dripping_server import Gateway, dripping_server, slowly
 
-from shared.errors import DatabaseError, DatabaseUnavailable
+from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
 from shared.settings import Secret
 from shared.supabase import bounded_transport, credentials
 from shared.supabase.database import Database, http_client
@@ -51,9 +51,11 @@ def test_calls_go_through_the_environments_proxy_within_the_same_bounds(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setattr(bounded_transport, "TOTAL_SECONDS", 2.0)
     answer = HEAD + b"Content-Length: 1\r\n\r\n7"
-    monkeypatch.setenv("http_proxy", gateway(iter([answer]), 0.0))
-    with http_client() as http:
-        assert caller("anybody", "http://project.invalid", http).call("f") == 7
+    for beginning in ("http://", ""):
+        proxy = gateway(iter([answer]), 0.0)
+        monkeypatch.setenv("http_proxy", beginning + proxy.removeprefix("http://"))
+        with http_client() as http:
+            assert caller("anybody", "http://project.invalid", http).call("f") == 7
     monkeypatch.setenv("http_proxy", gateway(slowly(*DRIPS["body"]), 0.05))
     with http_client() as http, pytest.raises(DatabaseUnavailable, match=r"2\.0 seconds|no answer in time"):
         caller("anybody", "http://project.invalid", http).call("f")
@@ -67,6 +69,15 @@ def test_a_project_that_the_environment_excepts_is_called_directly(
     url = gateway(iter([HEAD + b"Content-Length: 1\r\n\r\n7"]), 0.0)
     with http_client() as http:
         assert caller("anybody", url, http).call("f") == 7
+
+
+@pytest.mark.parametrize("proxy", ["socks5://proxy.invalid:1080", "ftp://someone:word@proxy.invalid"])
+def test_a_proxy_of_another_kind_is_refused_as_a_setting(monkeypatch: pytest.MonkeyPatch, proxy: str):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with http_client() as http, pytest.raises(SettingsError, match="HTTP_PROXY") as raised:
+        caller("anybody", "http://project.invalid", http).call("f")
+    assert "proxy.invalid" not in str(raised.value)
 
 
 def test_the_environments_certificates_count(monkeypatch: pytest.MonkeyPatch):
