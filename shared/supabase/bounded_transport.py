@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpcore
 import httpx
 import requests
-from requests.utils import prepend_scheme_if_needed, select_proxy
+from requests.utils import select_proxy
 
 from shared.errors import DatabaseUnavailable, SettingsError
 from shared.supabase import retry_after
@@ -122,11 +122,13 @@ def _connections(url: str) -> httpx.HTTPTransport:
     with requests.Session() as session:
         surroundings = session.merge_environment_settings(url, {}, None, None, None)
     proxy = select_proxy(url, surroundings["proxies"])
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"  # as requests reads it for Storage
     try:
         transport = httpx.HTTPTransport(
             limits=KEEP_ALIVE,
             retries=1,
-            proxy=prepend_scheme_if_needed(proxy, "http") if proxy else None,  # as requests does for Storage
+            proxy=proxy,
             verify=_certificates(surroundings["verify"]),
         )
     except (ValueError, ImportError) as error:
