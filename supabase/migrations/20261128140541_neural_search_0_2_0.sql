@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6972254ab4f4da1d01ac7dcf86bd01b8477b787c2242a347fa4737a2ac178dab'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '59a1bd0fcf8e3f767c728c78857e244bda71a843f4b3e44d7d506e6a8f463d6c'
     ) then
       return;
     end if;
@@ -2990,6 +2990,206 @@ $$;
 comment on function neural_search.scored_statement is 'search_statement, with each one''s score, in one array.';
 
 
+-- From sql/estimates.sql
+
+-- Estimates: how many rows a search would read.
+-- Callers: the other functions of a search, as its caller.
+
+-- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
+-- it. Volatile, because no other function may use EXPLAIN.
+create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
+language plpgsql volatile set search_path = '' as $$
+declare
+  plan json;
+begin
+  execute 'explain (format json) select from ' || tables_and_conditions into plan;
+  return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
+end
+$$;
+comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
+
+
+create or replace function neural_search.expected_matches(search neural_search.search) returns double precision
+language sql stable set search_path = '' as $$
+  select case when search.narrowing <> '' then neural_search.expected_rows(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
+  ) end
+$$;
+comment on function neural_search.expected_matches is
+  'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
+
+
+-- Few rows are compared exactly, others by an index that leaves out some: the caller's own rows decide, since results
+-- tell which it was. Far from the limit the planner's expectation does, as counting a few among many takes long: it tells
+-- of hidden rows only where these are several times as many. Without sequential scans: the planner would expect to find
+-- enough rows near the table's beginning. A policy that fails: as in find_matches.
+create or replace function neural_search.are_few(rows text, most double precision) returns boolean
+language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
+as $$
+declare
+  expected constant double precision := neural_search.expected_rows(rows);
+  count bigint;
+begin
+  if expected not between most / 4 and 4 * most then
+    return expected < most;
+  end if;
+  begin
+    execute format('select count(*) from (select from %s limit %s) as seen', rows, ceil(most)) into count;
+    return count < most;
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
+    if current_setting('neural_search.prepared', true) <> 'on' then
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
+    end if;
+  end;
+  perform set_config('neural_search.prepared', 'off', true);
+  return neural_search.are_few(rows, most);
+end
+$$;
+comment on function neural_search.are_few is 'Whether the caller sees fewer than so many of these rows.';
+
+
+-- At most half as many as ids_with_metadata lists: beyond those a filter by metadata narrows nothing.
+create or replace function neural_search.narrows_to_few(search neural_search.search, most double precision)
+returns boolean
+language sql stable set search_path = '' as $$
+  select search.narrowing <> '' and neural_search.are_few(
+    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing), least(most, 2000)
+  )
+$$;
+comment on function neural_search.narrows_to_few is
+  'Whether an index leaves so few documents, of which the caller sees fewer than so many, that comparing them is cheaper.';
+
+
+create or replace function neural_search.expected_objects() returns double precision
+language sql stable set search_path = '' as $$
+  select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
+$$;
+comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
+
+
+-- From sql/nearest.sql
+
+-- Nearest: the documents most similar to a query, by the way that finds them soonest.
+-- Callers: find_page, as its caller.
+
+-- Null where it brings too few: the missing ones aren't even known then.
+create or replace function neural_search.walked(search neural_search.search, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  by_bits constant boolean := search.strategy = 'lsh';
+  total constant double precision := neural_search.expected_objects();
+  -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
+  -- first: half as many again make up for that.
+  needed constant integer := depth + depth / 2;
+  -- Those that share most bits aren't the nearest: these are among many more.
+  enough constant integer := case when by_bits then greatest(400, 4 * needed) else needed end;
+  -- The yield of the first look into the index. No more than are wanted would miss some, and of more documents more: of
+  -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
+  looked integer := least(
+    case when by_bits then enough else depth + 40 + 20 * log(greatest(total, 100000) / 100000) end, 1000
+  );
+  -- Where reading all there are begins to be cheaper.
+  bound integer := least(greatest(25 * depth, total / 100), 20000);
+  index constant regclass := to_regclass('neural_search.' || neural_search.index_name(search.model, search.strategy));
+  came bigint; -- rows from the index, seen or not
+  found neural_search.match[];
+begin
+  if search.strategy = 'exact' then
+    return null;
+  end if;
+  for attempt in 1 .. 2 loop
+    perform neural_search.set_parameters(
+      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
+      array['relaxed_order', looked::text, bound::text]
+    );
+    came = pg_stat_get_xact_tuples_returned(index);
+    found = neural_search.find_matches(search, search.strategy, enough);
+    came = pg_stat_get_xact_tuples_returned(index) - came;
+    if (cardinality(found) >= needed or not by_bits and (found[cardinality(found)].similarity < search.floor
+        or found[1].similarity < search.best_floor)) is not true then
+      return null;
+    end if;
+    -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
+    -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
+    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider; nor where all
+    -- were compared without the index, as while it is being built.
+    exit when attempt = 2 or (came > 0) is not true or current_setting('neural_search.prepared', true) <> 'on'
+      or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
+        else looked = 1000 or cardinality(found) < enough
+          -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
+          or came <= looked * case when search.narrowing = '' then 2 else 5 end end;
+    -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
+    if by_bits and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
+      return null;
+    end if;
+    looked = least(2 * came, 1000);
+    bound = 20000;
+  end loop;
+  return found[:needed];
+end
+$$;
+comment on function neural_search.walked is
+  'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index, or by two.';
+
+
+create or replace function neural_search.exact_way(search neural_search.search) returns text
+language plpgsql stable set search_path = '' as $$
+begin
+  return case
+    when search.declared or neural_search.expected_matches(search) < neural_search.expected_objects() / 20 then 'documents'
+    -- A filter that leaves more would have can_see asked for each of them.
+    when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
+    when neural_search.public_buckets() <> '{}' then 'documents'
+    else 'objects'
+  end;
+end
+$$;
+comment on function neural_search.exact_way is 'How all that the caller may see and that a search wants is read.';
+
+
+-- Not an array: beyond work_mem these are kept on the disk.
+create or replace function neural_search.visible_ids(search neural_search.search) returns setof bigint
+language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+declare
+  without_query neural_search.search := search;
+begin
+  without_query.query = null;
+  return query execute format(
+    'select f.id from (%s) as f', neural_search.search_statement(without_query, neural_search.exact_way(search))
+  ) using search.query;
+end
+$$;
+comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
+
+
+-- One way, in three steps, of which most searches take one.
+create or replace function neural_search.nearest(search neural_search.search, depth integer)
+returns neural_search.match[]
+language plpgsql stable set search_path = '' as $$
+declare
+  found neural_search.match[];
+begin
+  -- 1. A filter that leaves few is answered from its own index, exactly.
+  if neural_search.narrows_to_few(search, sqrt(neural_search.expected_objects() * depth)) then
+    return neural_search.find_matches(search, 'documents', depth);
+  end if;
+
+  -- 2. One scan of the vectors' index.
+  found = neural_search.walked(search, depth);
+  if found is not null then
+    return found;
+  end if;
+
+  -- 3. All that the caller may see, read exactly.
+  return neural_search.find_matches(search, neural_search.exact_way(search), depth);
+end
+$$;
+comment on function neural_search.nearest is
+  'So many or more of the nearest documents that the caller may see, or all there are.';
+
+
 -- From sql/search.sql
 
 -- Search: the functions that find documents.
@@ -3150,196 +3350,6 @@ end
 $$;
 comment on function neural_search.seen_among is
   'Of these matches those that the caller may see, in their order: so many, after so many that are skipped.';
-
-
--- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
--- it. Volatile, because no other function may use EXPLAIN.
-create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
-language plpgsql volatile set search_path = '' as $$
-declare
-  plan json;
-begin
-  execute 'explain (format json) select from ' || tables_and_conditions into plan;
-  return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
-end
-$$;
-comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
-
-
-create or replace function neural_search.expected_matches(search neural_search.search) returns double precision
-language sql stable set search_path = '' as $$
-  select case when search.narrowing <> '' then neural_search.expected_rows(
-    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing)
-  ) end
-$$;
-comment on function neural_search.expected_matches is
-  'How many documents the planner expects an index to leave for a search; null where nothing narrows it.';
-
-
--- Few rows are compared exactly, others by an index that leaves out some: the caller's own rows decide, since results
--- tell which it was. Far from the limit the planner's expectation does, as counting a few among many takes long: it tells
--- of hidden rows only where these are several times as many. Without sequential scans: the planner would expect to find
--- enough rows near the table's beginning. A policy that fails: as in find_matches.
-create or replace function neural_search.are_few(rows text, most double precision) returns boolean
-language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
-as $$
-declare
-  expected constant double precision := neural_search.expected_rows(rows);
-  count bigint;
-begin
-  if expected not between most / 4 and 4 * most then
-    return expected < most;
-  end if;
-  begin
-    execute format('select count(*) from (select from %s limit %s) as seen', rows, ceil(most)) into count;
-    return count < most;
-  exception when query_canceled or assert_failure or others then
-    perform neural_search.check_failure(sqlstate);
-    if current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
-    end if;
-  end;
-  perform set_config('neural_search.prepared', 'off', true);
-  return neural_search.are_few(rows, most);
-end
-$$;
-comment on function neural_search.are_few is 'Whether the caller sees fewer than so many of these rows.';
-
-
--- At most half as many as ids_with_metadata lists: beyond those a filter by metadata narrows nothing.
-create or replace function neural_search.narrows_to_few(search neural_search.search, most double precision)
-returns boolean
-language sql stable set search_path = '' as $$
-  select search.narrowing <> '' and neural_search.are_few(
-    format('neural_search.documents as d where d.model = %L%s', search.model, search.narrowing), least(most, 2000)
-  )
-$$;
-comment on function neural_search.narrows_to_few is
-  'Whether an index leaves so few documents, of which the caller sees fewer than so many, that comparing them is cheaper.';
-
-
-create or replace function neural_search.expected_objects() returns double precision
-language sql stable set search_path = '' as $$
-  select greatest(c.reltuples, 0)::double precision from pg_catalog.pg_class as c where c.oid = 'storage.objects'::regclass
-$$;
-comment on function neural_search.expected_objects is 'How many objects the planner takes Storage to hold.';
-
-
--- Null where it brings too few: the missing ones aren't even known then.
-create or replace function neural_search.walked(search neural_search.search, depth integer)
-returns neural_search.match[]
-language plpgsql stable set search_path = '' as $$
-declare
-  by_bits constant boolean := search.strategy = 'lsh';
-  total constant double precision := neural_search.expected_objects();
-  -- Where the look brings too few that the caller may see and the filter takes, pgvector goes on, no longer the nearest
-  -- first: half as many again make up for that.
-  needed constant integer := depth + depth / 2;
-  -- Those that share most bits aren't the nearest: these are among many more.
-  enough constant integer := case when by_bits then greatest(400, 4 * needed) else needed end;
-  -- The yield of the first look into the index. No more than are wanted would miss some, and of more documents more: of
-  -- 1,000,000, 52 held 0.965 of the ten nearest, and 72 held 0.979.
-  looked integer := least(
-    case when by_bits then enough else depth + 40 + 20 * log(greatest(total, 100000) / 100000) end, 1000
-  );
-  -- Where reading all there are begins to be cheaper.
-  bound integer := least(greatest(25 * depth, total / 100), 20000);
-  index constant regclass := to_regclass('neural_search.' || neural_search.index_name(search.model, search.strategy));
-  came bigint; -- rows from the index, seen or not
-  found neural_search.match[];
-begin
-  if search.strategy = 'exact' then
-    return null;
-  end if;
-  for attempt in 1 .. 2 loop
-    perform neural_search.set_parameters(
-      array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'],
-      array['relaxed_order', looked::text, bound::text]
-    );
-    came = pg_stat_get_xact_tuples_returned(index);
-    found = neural_search.find_matches(search, search.strategy, enough);
-    came = pg_stat_get_xact_tuples_returned(index) - came;
-    if (cardinality(found) >= needed or not by_bits and (found[cardinality(found)].similarity < search.floor
-        or found[1].similarity < search.best_floor)) is not true then
-      return null;
-    end if;
-    -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
-    -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
-    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider; nor where all
-    -- were compared without the index, as while it is being built.
-    exit when attempt = 2 or (came > 0) is not true or current_setting('neural_search.prepared', true) <> 'on'
-      or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
-        else looked = 1000 or cardinality(found) < enough
-          -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
-          or came <= looked * case when search.narrowing = '' then 2 else 5 end end;
-    -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
-    if by_bits and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
-      return null;
-    end if;
-    looked = least(2 * came, 1000);
-    bound = 20000;
-  end loop;
-  return found[:needed];
-end
-$$;
-comment on function neural_search.walked is
-  'More than so many of the nearest documents that the caller may see, by one scan of the vectors'' index, or by two.';
-
-
-create or replace function neural_search.exact_way(search neural_search.search) returns text
-language plpgsql stable set search_path = '' as $$
-begin
-  return case
-    when search.declared or neural_search.expected_matches(search) < neural_search.expected_objects() / 20 then 'documents'
-    -- A filter that leaves more would have can_see asked for each of them.
-    when current_setting('neural_search.prepared', true) <> 'on' then 'visible'
-    when neural_search.public_buckets() <> '{}' then 'documents'
-    else 'objects'
-  end;
-end
-$$;
-comment on function neural_search.exact_way is 'How all that the caller may see and that a search wants is read.';
-
-
--- Not an array: beyond work_mem these are kept on the disk.
-create or replace function neural_search.visible_ids(search neural_search.search) returns setof bigint
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
-declare
-  without_query neural_search.search := search;
-begin
-  without_query.query = null;
-  return query execute format(
-    'select f.id from (%s) as f', neural_search.search_statement(without_query, neural_search.exact_way(search))
-  ) using search.query;
-end
-$$;
-comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
-
-
--- One way, in three steps, of which most searches take one.
-create or replace function neural_search.nearest(search neural_search.search, depth integer)
-returns neural_search.match[]
-language plpgsql stable set search_path = '' as $$
-declare
-  found neural_search.match[];
-begin
-  -- 1. A filter that leaves few is answered from its own index, exactly.
-  if neural_search.narrows_to_few(search, sqrt(neural_search.expected_objects() * depth)) then
-    return neural_search.find_matches(search, 'documents', depth);
-  end if;
-
-  -- 2. One scan of the vectors' index.
-  found = neural_search.walked(search, depth);
-  if found is not null then
-    return found;
-  end if;
-
-  -- 3. All that the caller may see, read exactly.
-  return neural_search.find_matches(search, neural_search.exact_way(search), depth);
-end
-$$;
-comment on function neural_search.nearest is
-  'So many or more of the nearest documents that the caller may see, or all there are.';
 
 
 create or replace function neural_search.read_search(
@@ -5483,7 +5493,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '6972254ab4f4da1d01ac7dcf86bd01b8477b787c2242a347fa4737a2ac178dab', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '59a1bd0fcf8e3f767c728c78857e244bda71a843f4b3e44d7d506e6a8f463d6c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
