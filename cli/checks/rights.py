@@ -50,7 +50,7 @@ where c.relkind in ('r', 'p', 'v') and (
 group by c.oid, role
 """
 UNSECURED = """
-select format('%%s has no row level security', oid::regclass) from pg_class
+select format('%s has no row level security', oid::regclass) from pg_class
 where relnamespace = to_regnamespace('neural_search') and relkind in ('r', 'p') and not relrowsecurity
 """
 FOREIGN = """
@@ -83,7 +83,7 @@ def _changed(database: Database) -> list[str]:
     return [
         *column(database, FUNCTIONS, [DEFINERS]),
         *column(database, TABLES, [READ]),
-        *column(database, UNSECURED, []),
+        *column(database, UNSECURED),
         *column(database, FOREIGN, [POLICIES]),
         *column(database, SETTINGS),
     ]

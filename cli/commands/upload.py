@@ -49,8 +49,8 @@ def upload(
         )
     if left_out and not as_json:
         output.say(
-            f"Left out what is no image, or a link out of the folder: {count(len(left_out), 'file')}, such "
-            f"as {left_out[0].name}. --all uploads any file of the folder."
+            f"Left out, as no images or links out of the folder: {count(len(left_out), 'file')}, such as "
+            f"{left_out[0].name}. --all uploads any file of the folder."
         )
     renamed = [file for file in files if file.path.name != file.name.rsplit("/", 1)[-1]]
     for file in [] if as_json else renamed:

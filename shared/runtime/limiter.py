@@ -13,8 +13,8 @@ from shared.runtime import disconnect
 class ConcurrencyLimiter:
     """Lets a few through at a time while a few more wait, in the order of their arrival; the rest get Busy.
 
-    A request whose client has hung up takes no place from others: it comes in no more, stops waiting
-    (ClientClosedRequest), and isn't counted while it ends its step, where no more do so than may run.
+    A request whose client has hung up takes no place from others: it isn't let in, and stops waiting
+    (ClientClosedRequest). While it ends its step it isn't counted, unless more do so than may run.
     """
 
     def __init__(self, *, running: int, waiting: int):

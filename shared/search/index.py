@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from shared.errors import InvalidQuery, ModelNotLoaded, Unauthorized
-from shared.supabase.database import Database, foreign
+from shared.supabase.database import Database, foreign_answer
 
 Row = TypeVar("Row", "ActiveModel", "Match", "WordMatch", "Recommendation", "Named", "ObjectState")
 
@@ -199,7 +199,7 @@ def _read(kind: type[Row], rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     try:
         return [kind(**{field.name: row[field.name] for field in fields(kind)}) for row in rows]
     except KeyError as error:
-        raise foreign("A function", f"rows without {error}") from error
+        raise foreign_answer("A function", f"rows without {error}") from error
 
 
 def _listed(embedding: np.ndarray) -> list[float]:

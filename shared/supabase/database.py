@@ -64,10 +64,10 @@ def _check_json(response: httpx.Response) -> None:
     except (ValueError, RecursionError) as error:
         fault = f"{kind or 'something'} that can't be read as JSON ({error})"
     if fault:
-        raise foreign(str(response.url), fault)
+        raise foreign_answer(str(response.url), fault)
 
 
-def foreign(source: str, found: str) -> DatabaseUnavailable:
+def foreign_answer(source: str, found: str) -> DatabaseUnavailable:
     """The error for an answer that no project of ours gives, though it is called a success."""
     return DatabaseUnavailable(
         f"{source} answered {found}. Check SUPABASE_URL.", retry_after=retry_after.DEFAULT
@@ -114,7 +114,7 @@ class Database:
         """As `call`, of a function that returns a table."""
         rows = self.call(function, columns, **arguments)
         if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
-            raise foreign(function, f"{rows!r:.100}, not rows")
+            raise foreign_answer(function, f"{rows!r:.100}, not rows")
         return rows
 
     def _call(self, function: str, columns: Sequence[str], given: dict[str, Any]) -> Any:

@@ -105,7 +105,7 @@ def test_a_name_beyond_ascii_is_stored_in_latin_letters_and_told(stack: CommandL
     write_picture(tmp_path / "door.png")
     (tmp_path / "notes.txt").write_text("not to be uploaded")
     told = stack.run("upload", tmp_path, "--prefix", "names").stdout
-    assert "Left out what is no image, or a link out of the folder: 1 file, such as notes.txt." in told
+    assert "Left out, as no images or links out of the folder: 1 file, such as notes.txt." in told
     assert "tür.png is stored as names/tur.png" in told and "Uploaded: 2 files" in told
 
 
