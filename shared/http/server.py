@@ -32,7 +32,7 @@ from shared.http.paced_socket import SENDING_SECONDS, PacedSocket
 from shared.runtime import privileges, shutdown
 from shared.search.previews import AT_ONCE, RUNNING
 
-HUNG_UP = handlers.CALLERS_AT_WORK + RUNNING  # requests that may end a step beside all others
+ABANDONED = handlers.CALLERS_AT_WORK + RUNNING  # requests that may end a step beside all others
 WAITING_SECONDS = 20.0  # for the head and the beginning of the body; idle connections end with it
 LINGERING_SECONDS = 20.0  # for bytes that a client still sends after its answer
 SENDING = 64  # answers that clients are slow to take; their oldest makes room: each may have 2 MB
@@ -64,7 +64,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """THREADS, and those for requests that wait for each other, Storage and the database, and for those
         that have been hung up on and end their step."""
-        return ThreadPoolExecutor(self.cfg.threads + handlers.CALLERS + AT_ONCE + HUNG_UP)
+        return ThreadPoolExecutor(self.cfg.threads + handlers.CALLERS + AT_ONCE + ABANDONED)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """gunicorn would also call back for connections that an earlier call of the same batch has ended."""

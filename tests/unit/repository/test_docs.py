@@ -42,10 +42,10 @@ def test_the_docs_list_every_setting():
 
 def test_the_docs_count_the_threads_that_the_server_has_beside_those_set():
     text = " ".join((DOCS / "settings.md").read_text().split())
-    all_ = handlers.CALLERS + previews.AT_ONCE + server.HUNG_UP
+    all_ = handlers.CALLERS + previews.AT_ONCE + server.ABANDONED
     assert f"{all_} threads come on top of `THREADS`: {handlers.CALLERS} for" in text
     assert f"and {previews.AT_ONCE} for previews" in text
-    assert f"and {server.HUNG_UP} that end a step for clients who have hung up" in text
+    assert f"and {server.ABANDONED} that end a step for clients who have hung up" in text
 
 
 def test_the_docs_list_every_command():
