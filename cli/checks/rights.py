@@ -2,60 +2,75 @@
 
 from __future__ import annotations
 
+from cli.installer import grants, releases
 from cli.installer.connection import Database, column, connect
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
-# Those that run as their owner; docs/security.md says why for each.
-DEFINERS = [
-    "neural_search.confidence_levels",
-    "neural_search.declarations",
-    "neural_search.find_public",
-    "neural_search.ids_with_metadata",
-    "neural_search.is_public",
-    "neural_search.last_document_id",
-    "neural_search.lsh_bits",
-    "neural_search.on_object_change",
-    "neural_search.public_buckets",
-    "neural_search.searchable_model",
-    "neural_search.state_of",
-    "neural_search.text_configuration",
-    "public.active_model",
-]
-POLICIES = ["As the policy on documents says", "As the policies on storage.objects say"]
-READ = ["neural_search.documents", "neural_search.words"]
+LISTED = 12  # a grant on all functions of a schema is one fault, not a hundred
 
-FUNCTIONS = """
+# Privileges that a caller has as a member of another role count as well.
+PRIVILEGES = """
+with relations as (
+  select c.*, format('%%s.%%s', c.relnamespace::regnamespace, c.relname) as name
+  from pg_class as c where c.relnamespace = to_regnamespace('neural_search')
+    or c.oid in (to_regclass('vault.secrets'), to_regclass('vault.decrypted_secrets'))
+    or {is_our_view}
+),
+objects (schema, name, told, privileges) as (
+  select oid, nspname::text, format('schema %%s', nspname), nspacl
+  from pg_namespace where nspname = 'neural_search'
+  union all
+  select relnamespace, name, name, relacl from relations
+  union all
+  select r.relnamespace, r.name, format('%%s (column %%s)', r.name, a.attname), a.attacl
+  from relations as r join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped
+  union all
+  select p.pronamespace, format('%%s.%%s', p.pronamespace::regnamespace, p.proname),
+    p.oid::regprocedure::text, coalesce(p.proacl, acldefault('f', p.proowner))
+  from pg_proc as p where {is_our_function}
+)
+select format(
+  '%%s may be used by %%s (%%s)', o.told, role, string_agg(distinct lower(g.privilege_type), ', ')
+)
+from objects as o cross join lateral aclexplode(o.privileges) as g
+  cross join unnest(array['public', 'anon', 'authenticated']) as role
+where case when role = 'public' then g.grantee = 0
+    else pg_has_role(role::name, g.grantee, 'usage') and has_schema_privilege(role, o.schema, 'usage') end
+  and not (role <> 'public' and g.privilege_type || ' ' || o.name = any (%(opened)s))
+group by o.told, role order by 1
+"""
+DEFINERS = """
 select format('%%s runs as its owner', p.oid::regprocedure)
 from pg_proc as p cross join lateral format('%%s.%%s', p.pronamespace::regnamespace, p.proname) as name
-where p.prosecdef and name <> all (%s) and (
+where p.prosecdef and name <> all (%(definers)s) and {is_our_function} order by 1
+"""
+OUR_FUNCTION = """(
   p.pronamespace = to_regnamespace('neural_search')
-  or p.pronamespace = to_regnamespace('public') and p.proname in (
-    'match_documents', 'search_documents', 'recommend_documents', 'similar_documents', 'get_embeddings',
-    'object_states', 'list_fingerprints', 'confirm_duplicates'
-  )
-)
-"""
-TABLES = """
-select format('%%s may be used by %%s (%%s)', c.oid::regclass, role, string_agg(privilege, ', '))
-from pg_class as c, unnest(array['anon', 'authenticated']) as role,
-  unnest(array['select', 'insert', 'update', 'delete', 'truncate']) as privilege
-where c.relkind in ('r', 'p', 'v') and (
-    c.relnamespace = to_regnamespace('neural_search')
-    or c.oid in (to_regclass('vault.secrets'), to_regclass('vault.decrypted_secrets'))
-      and has_schema_privilege(role, c.relnamespace, 'usage')
-  )
-  and has_table_privilege(role, c.oid, privilege)
-  and not (privilege = 'select' and c.oid::regclass::text = any (%s))
-group by c.oid, role
-"""
+  or p.pronamespace = to_regnamespace('public') and p.proname = any (%(names)s)
+)"""
 UNSECURED = """
 select format('%s has no row level security', oid::regclass) from pg_class
 where relnamespace = to_regnamespace('neural_search') and relkind in ('r', 'p') and not relrowsecurity
 """
-FOREIGN = """
-select format('%%s has the policy %%L', tablename, policyname) from pg_policies
-where schemaname = 'neural_search' and policyname <> all (%s)
+# Ours are compared with those that the sources make on temporary tables, as this server prints both. A
+# project's own show callers no more where they are restrictive or for other roles; nor do ours for fewer.
+POLICIES = """
+select format('%s has the policy %L%s', c.relname, p.polname,
+  case when ours.oid is not null then ', which was changed' end)
+from pg_class as c join pg_policy as p on p.polrelid = c.oid
+left join pg_policy as ours on ours.polname = p.polname
+  and ours.polrelid = to_regclass(format('pg_temp.%I', c.relname))
+where c.relnamespace = to_regnamespace('neural_search') and case
+  when ours.oid is null then p.polpermissive and exists (
+    select from unnest(array['anon', 'authenticated']) as caller, unnest(p.polroles) as role
+    where role = 0 or pg_has_role(caller::name, role, 'usage')
+  )
+  else (p.polcmd, p.polpermissive) <> (ours.polcmd, ours.polpermissive)
+    or pg_get_expr(p.polqual, p.polrelid) is distinct from pg_get_expr(ours.polqual, ours.polrelid)
+    or not p.polroles <@ ours.polroles
+end
+order by 1
 """
 # PostgREST's, of the role that it connects as.
 SETTINGS = r"""
@@ -70,20 +85,42 @@ where s.setdatabase in (0, (select d.oid from pg_database as d where d.datname =
 def rights(target: Settings) -> str:
     """DatabaseError names what somebody has granted or changed since: searches may show more by it."""
     with connect(str(target.database_url)) as database:
-        found = sorted(_changed(database))
+        found = _changed(database)
     if found:
+        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
         raise DatabaseError(
-            f"Not as installed: {'; '.join(found)}. Callers may see or do more by it than the policies on "
-            "storage.objects say. Take it back."
+            f"Not as installed: {'; '.join(found[:LISTED])}{more}. Callers may see or do more by it than the "
+            "policies on storage.objects say. Take it back."
         )
     return "callers have what the migrations grant, and no more"
 
 
 def _changed(database: Database) -> list[str]:
     return [
-        *column(database, FUNCTIONS, [DEFINERS]),
-        *column(database, TABLES, [READ]),
         *column(database, UNSECURED),
-        *column(database, FOREIGN, [POLICIES]),
+        *_policies(database),
+        *_ours(database, DEFINERS),
         *column(database, SETTINGS),
+        *_ours(database, PRIVILEGES),
     ]
+
+
+def _ours(database: Database, query: str) -> list[str]:
+    filled = query.format(is_our_view=releases.is_our_view(), is_our_function=OUR_FUNCTION)
+    values = {
+        "names": releases.public_names(releases.source_text()),
+        "definers": grants.definers(),
+        "opened": grants.opened(),
+    }
+    return [told for (told,) in database.execute(filled.encode(), values)]
+
+
+def _policies(database: Database) -> list[str]:
+    with database.transaction(force_rollback=True):
+        for policy in grants.policies():
+            statement = f"""
+                create temporary table if not exists {policy.table} (like neural_search.{policy.table});
+                create policy "{policy.name}" on pg_temp.{policy.table} for select {policy.rule}
+            """
+            database.execute(statement.encode())
+        return column(database, POLICIES)

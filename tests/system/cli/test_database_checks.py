@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli.checks import rights
 from cli.checks import schema as checks
+from cli.installer import grants
 from shared import settings
 from shared.errors import DatabaseError
 
@@ -178,8 +178,46 @@ GRANTS = {
     CHANGES["a definer"]: r"neural_search\.can_see\(uuid,text\) runs as its owner",
     CHANGES["no row security"]: r"neural_search\.documents has no row level security",
     "alter function public.list_fingerprints security definer": r"list_fingerprints\(.*\) runs as its owner",
-    "grant insert, delete on neural_search.documents to anon": r"documents may .* by anon \(insert, delete\)",
+    "grant insert, delete on neural_search.documents to anon": r"documents may .* by anon \(delete, insert\)",
     "grant select on neural_search.jobs to authenticated": r"jobs may be used by authenticated \(select\)",
+    "grant select on neural_search.jobs to public": r"jobs may be used by public \(select\)",
+    "grant insert (content) on neural_search.documents to anon": (
+        r"documents \(column content\) may be used by anon \(insert\)"
+    ),
+    "grant select (name) on neural_search.models to anon": r"models \(column name\) .* by anon \(select\)",
+    "grant delete on public.documents to anon": r"public\.documents may be used by anon \(delete\)",
+    "grant usage on all sequences in schema neural_search to anon": r"documents_id_seq .* by anon \(usage\)",
+    "grant all on schema neural_search to anon": r"schema neural_search may be used by anon \(create\)",
+    "grant execute on all functions in schema public to anon": (
+        r"add_model\([\w, ]*\) may be used by anon \(execute\)"
+    ),
+    "grant execute on all functions in schema neural_search to authenticated": (
+        r"neural_search\.attach\(\) may be used by authenticated \(execute\).* more\. "
+    ),
+    "grant execute on function neural_search.can_see to public": r"can_see\(uuid,text\) .* by public",
+    'alter policy "As the policy on documents says" on neural_search.words using (true)': (
+        "words has the policy 'As the policy on documents says', which was changed"
+    ),
+    'alter policy "As the policies on storage.objects say" on neural_search.documents using (true)': (
+        "documents has the policy 'As the policies on storage.objects say', which was changed"
+    ),
+    'alter policy "As the policy on documents says" on neural_search.words to public': "words has .* changed",
+    'create policy "As the policy on documents says" on neural_search.jobs using (true)': "jobs has",
+}
+NARROWER = {
+    "a restrictive policy": (
+        "create policy mine on neural_search.documents as restrictive for select to anon using (id > 9)"
+    ),
+    "a policy for the owner": (
+        "create policy mine on neural_search.documents for select to postgres using (true)"
+    ),
+    "anon shut out": "revoke execute on function public.active_model from anon",
+    "anon kept from documents": "revoke select on neural_search.documents from anon",
+    "anon kept out by the policy": (
+        'alter policy "As the policy on documents says" on neural_search.words to authenticated'
+    ),
+    "anon kept out of the schema": "revoke usage on schema neural_search from anon",
+    "the service's": "create policy mine on neural_search.jobs to service_role using (true)",
 }
 
 
@@ -190,6 +228,13 @@ def test_rights_beyond_the_installed_are_named(target, database, change, named):
         connection.execute(change)
     with pytest.raises(DatabaseError, match=f"Not as installed: .*{named}"):
         checks.rights(target)
+
+
+@pytest.mark.parametrize("change", NARROWER.values(), ids=NARROWER)
+def test_rights_narrower_than_the_installed_are_the_operators_own(target, database, change):
+    with database.connect() as connection:
+        connection.execute(change)
+    assert "no more" in checks.rights(target)
 
 
 @pytest.mark.parametrize("value", ["db_schemas = 'public, neural_search'", "db_plan_enabled = 'true'"])
@@ -213,9 +258,13 @@ def test_secrets_in_vault_that_callers_may_read_are_named(target, database):
 
 
 def test_the_rights_are_those_of_the_catalogues_test():
-    from database.test_catalogue import DEFINERS
+    from database.test_catalogue import CALLERS, DEFINERS, HELPERS
 
-    assert set(rights.DEFINERS) == DEFINERS
+    assert set(grants.definers()) == DEFINERS
+    functions = {f"EXECUTE {name}" for name in CALLERS | HELPERS}
+    tables = {"SELECT neural_search.documents", "SELECT neural_search.words"}
+    assert set(grants.opened()) == {"USAGE neural_search"} | tables | functions
+    assert {policy.table for policy in grants.policies()} == {"documents", "words"}
 
 
 TRIGGER = """

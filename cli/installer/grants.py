@@ -1,0 +1,48 @@
+"""The rights that the sources in supabase/sql give callers, read from their text."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cli.installer import releases
+
+POLICY = re.compile(r'alter policy "([^"]+)" on neural_search\.(\w+)\s+(to [^;]+);')
+DEFINER = re.compile(
+    r"create or replace function ([\w.]+)\((?:(?!\$\$|create or replace).)*?\bsecurity definer", re.DOTALL
+)
+READ = re.compile(r"grant select on ([\w., ]+) to %s'")
+
+
+class Policy(NamedTuple):
+    name: str
+    table: str  # in the schema neural_search
+    rule: str  # for whom, and under which condition
+
+
+def definers() -> list[str]:
+    """The functions that run as their owner, by schema and name."""
+    return DEFINER.findall(releases.source_text())
+
+
+def opened() -> list[str]:
+    """The privileges of anon and authenticated, as `SELECT neural_search.words`."""
+    text = releases.source_text()
+    (read,) = READ.findall(text)
+    return [
+        "USAGE neural_search",
+        *(f"SELECT {table}" for table in re.findall(r"[\w.]+", read)),
+        *(f"EXECUTE public.{name}" for name in _listed("searches", text)),
+        *(f"EXECUTE neural_search.{name}" for name in _listed("parts", text)),
+    ]
+
+
+def policies() -> list[Policy]:
+    """The policies on our tables, all for SELECT."""
+    return [Policy(*found) for found in POLICY.findall(releases.source_text())]
+
+
+def _listed(variable: str, text: str) -> list[str]:
+    """The names in a list of the chapter on privileges."""
+    (listed,) = re.findall(rf"\b{variable} (?:constant )?text := '([^']+)'", text)
+    return re.findall(r"\w+", listed)
