@@ -42,16 +42,19 @@ def upload(
     letters, and the new name is shown.
     """
     files, left_out = find_files(paths, prefix, everything=everything)
+    told = _left_out(left_out)
     if not files:
         raise RequestError(
-            f"There are no images in {', '.join(map(str, paths))}. "
-            "Name other files or folders; --all takes any file."
+            " ".join(
+                [
+                    f"There are no images in {', '.join(map(str, paths))}.",
+                    *told,
+                    "Name other files or folders.",
+                ]
+            )
         )
-    if left_out and not as_json:
-        output.say(
-            f"Left out, as no images or links out of the folder: {count(len(left_out), 'file')}, such as "
-            f"{left_out[0].name}. --all uploads any file of the folder."
-        )
+    for line in [] if as_json else told:
+        output.say(line)
     renamed = [file for file in files if file.path.name != file.name.rsplit("/", 1)[-1]]
     for file in [] if as_json else renamed:
         output.say(f"Storage takes no such name: {file.path.name} is stored as {file.name}")
@@ -69,6 +72,21 @@ def upload(
         print_report(report, time.monotonic() - started, waited=wait)
     if report.refused or report.unsearchable:
         raise typer.Exit(1)
+
+
+def _left_out(files: list[Path]) -> list[str]:
+    """Which, and how to upload them all the same."""
+    links = [file for file in files if file.is_symlink()]
+    others = [file for file in files if not file.is_symlink()]
+    kinds = (
+        (others, "no images", "--all uploads any file of the folder."),
+        (links, "links out of the folder", "`cp -RL` makes a copy with the files that they lead to."),
+    )
+    return [
+        f"Left out, as {kind}: {count(len(some), 'file')}, such as {some[0].name}. {remedy}"
+        for some, kind, remedy in kinds
+        if some
+    ]
 
 
 def run(

@@ -104,8 +104,10 @@ def test_a_name_beyond_ascii_is_stored_in_latin_letters_and_told(stack: CommandL
     write_picture(tmp_path / "tür.png")
     write_picture(tmp_path / "door.png")
     (tmp_path / "notes.txt").write_text("not to be uploaded")
+    (tmp_path / "link.png").symlink_to(stack.folder / "elsewhere.png")
     told = stack.run("upload", tmp_path, "--prefix", "names").stdout
-    assert "Left out, as no images or links out of the folder: 1 file, such as notes.txt." in told
+    assert "Left out, as no images: 1 file, such as notes.txt. --all uploads" in told
+    assert "Left out, as links out of the folder: 1 file, such as link.png. `cp -RL` makes a copy" in told
     assert "tür.png is stored as names/tur.png" in told and "Uploaded: 2 files" in told
 
 
