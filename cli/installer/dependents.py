@@ -36,8 +36,8 @@ OTHERS = f"""
     union all
     select pg_describe_object('pg_class'::regclass, a.attrelid, a.attnum)
     from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where c.relnamespace = to_regnamespace('neural_search') and c.relkind = 'r' and a.attnum > 0
-      and not a.attisdropped and a.attname <> all (%(columns)s)
+    where c.relnamespace in (to_regnamespace('neural_search'), to_regnamespace(%(aside)s)) and c.relkind = 'r'
+      and a.attnum > 0 and not a.attisdropped and a.attname <> all (%(columns)s)
       and (%(data)s or c.relname <> 'documents')
     order by 1
 """
@@ -61,7 +61,7 @@ DEPENDENTS = f"""
       select 'pg_class'::regclass, c.oid from pg_class as c
       where {releases.is_our_view()}
     )
-    select pg_describe_object(d.classid, d.objid, 0) || ' on '
+    select distinct pg_describe_object(d.classid, d.objid, 0) || ' on '
       || pg_describe_object(d.refclassid, d.refobjid, 0)
     from pg_depend as d join ours on (d.refclassid, d.refobjid) = (ours.class, ours.oid)
       cross join lateral pg_identify_object_as_address(d.classid, d.objid, 0) as dependent
@@ -80,6 +80,8 @@ DEPENDENTS = f"""
 
 def require_none(database: Database, data: bool) -> None:
     """DatabaseError where an uninstall, of the documents too with `data`, would take such things along."""
+    if not data:
+        kept_documents.require_no_others(database)
     _require_no_others(database, data)
     _require_no_dependents(database, data)
 
@@ -95,7 +97,7 @@ def _require_no_others(database: Database, data: bool) -> None:
             "aside": kept_documents.ASIDE,
             "names": sorted(set(re.findall(r"\bneural_search\.(\w+)", text))),
             "policies": re.findall(r'create policy "([^"]+)"', text),
-            "columns": sorted(set(re.findall(r"\b[a-z]\w*", text))),
+            "columns": sorted(set(re.findall(r"comment on column \w+\.\w+\.(\w+)", text))),
         },
     )
     if found:

@@ -11,6 +11,26 @@ from shared.errors import DatabaseError
 OURS = {"object_id", "model", "embedding", "object_version"}  # columns by which our table is told from others
 ASIDE = "neural_search_kept"
 
+# Columns of the kept table, and whatever hangs on it, that the table in use hasn't. Indexes are made anew.
+OTHERS = r"""
+    with hung (relation, class, oid, part) as (
+      select d.refobjid, d.classid, d.objid, 0 from pg_depend as d
+      where d.refclassid = 'pg_class'::regclass and d.deptype = 'a'
+        and d.classid not in ('pg_class'::regclass, 'pg_attrdef'::regclass)
+      union all
+      select a.attrelid, 'pg_class'::regclass, a.attrelid, a.attnum from pg_attribute as a
+      where a.attnum > 0 and not a.attisdropped
+    ),
+    named (relation, name) as (
+      select relation,
+        regexp_replace(pg_describe_object(class, oid, part), '\m(public|neural_search(_kept)?)\.', '')
+      from hung where relation in (to_regclass(%(aside)s), to_regclass(%(home)s))
+    )
+    select name from named where relation = to_regclass(%(aside)s) and to_regclass(%(home)s) is not null
+    except select name from named where relation = to_regclass(%(home)s)
+    order by 1
+"""
+
 
 def set_aside(database: Database, home: str = "public") -> None:
     """Moves the documents of the schema `home`, if any, to those kept aside already.
@@ -27,6 +47,7 @@ def set_aside(database: Database, home: str = "public") -> None:
             "There is a table public.documents already that isn't neural-search's. "
             "Rename it first, and change the functions that use it."
         )
+    require_no_others(database, home)
     with database.transaction():
         if _is_aside(database):
             _copy_back(database, column(database, f"select distinct bucket_id from {ASIDE}.documents"), home)
@@ -43,6 +64,7 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
     """
     if not _is_aside(database):
         return 0, 0
+    require_no_others(database)
     with database.transaction():
         # The old identities are in use again, or will be; the next one follows them.
         database.execute(f"""
@@ -62,6 +84,17 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
         if not waiting:
             _forget(database)
     return brought_back, waiting
+
+
+def require_no_others(database: Database, home: str = "neural_search") -> None:
+    """DatabaseError where the kept table has anything of the user's own that `home`'s hasn't."""
+    found = column(database, OTHERS, {"aside": f"{ASIDE}.documents", "home": f"{home}.documents"})
+    if found:
+        raise DatabaseError(
+            f"These of your own are in {ASIDE} and would go along with its table: {'; '.join(found)}. "
+            f"Make each of them on {home}.documents too, where columns get the values kept, "
+            f"or drop it from {ASIDE}.documents, and run this again."
+        )
 
 
 def is_ours(database: Database, home: str = "public") -> bool:

@@ -43,7 +43,11 @@ $$;
 
 LITERALS = r"((?:'(?:[^']|'')*'\s*)+);"
 COMMENT = re.compile(rf"comment on function public\.(\w+)(?:\([^)]*\))? is\s+{LITERALS}")
+BODY = re.compile(r"create (?:or replace )?function public\.(\w+)[^$;]*\bas \$(\w*)\$(.*?)\$\2\$", re.DOTALL)
 COMMENT_ON_VIEW = re.compile(rf"comment on view public\.documents is\s+{LITERALS}")
+VIEW = re.compile(r"create or replace view public\.documents with \([^)]*\) as\s+(select\s[^;]*;)")
+# Of a view's definition, for Python and Postgres, which shows the same with other spaces and qualifications.
+VARIABLE = r"\sas\s|\s|d\.|neural_search(_kept)?\."
 
 FOOTER = """\
 select neural_search.attach();
@@ -149,23 +153,30 @@ def public_names(statements: str) -> list[str]:
 
 
 def is_ours(supabase: Path = SUPABASE) -> str:
-    """The condition by which a function in public, as p, is ours: it has a release's comment, to the letter.
+    """The condition by which a function in public, as p, is ours: a release's comment or body, to the letter.
 
-    A project's own may have the name, the signature, and calls of neural_search's functions.
+    A project's own may have the name, the signature, and calls of neural_search's functions. Comments alone
+    wouldn't do, as projects change them: pg_graphql's directives are comments.
     """
-    known = {f"{name} {_hash(text)}" for made in _made(supabase) for name, text in COMMENT.findall(made)}
+    known = {f"{name} {_hash(text)}" for made in _made(supabase) for name, text in _functions(made)}
     return f"""\
-p.proname || ' ' || md5(obj_description(p.oid, 'pg_proc')) in (
+array[
+    p.proname || ' ' || md5(obj_description(p.oid, 'pg_proc')), p.proname || ' ' || md5(p.prosrc)
+  ] && array[
     {_quoted(sorted(known))}
-  )"""
+  ]"""
 
 
 def is_our_view(supabase: Path = SUPABASE) -> str:
     """The condition by which a relation, as c, is our view of documents, likewise."""
-    known = {_hash(text) for made in _made(supabase) for text in COMMENT_ON_VIEW.findall(made)}
+    known = {_hash(text) for made in _made(supabase) for text in _views(made)}
     return f"""\
-c.oid = to_regclass('public.documents') and c.relkind = 'v'
-  and md5(obj_description(c.oid, 'pg_class')) in ({_quoted(sorted(known))})"""
+c.oid = to_regclass('public.documents') and c.relkind = 'v' and array[
+    md5(obj_description(c.oid, 'pg_class')),
+    md5(lower(regexp_replace(pg_get_viewdef(c.oid), '{VARIABLE}', '', 'g')))
+  ] && array[
+    {_quoted(sorted(known))}
+  ]"""
 
 
 def _made(supabase: Path) -> list[str]:
@@ -174,8 +185,20 @@ def _made(supabase: Path) -> list[str]:
     return [*texts, source_text(supabase)]
 
 
-def _hash(literals: str) -> str:
-    return md5(_unquoted(literals).encode(), usedforsecurity=False).hexdigest()
+def _functions(made: str) -> list[tuple[str, str]]:
+    """The names of functions in public with a comment, or with a body."""
+    comments = [(name, _unquoted(literals)) for name, literals in COMMENT.findall(made)]
+    return [*comments, *((name, body) for name, _, body in BODY.findall(made))]
+
+
+def _views(made: str) -> list[str]:
+    """The comments of our view of documents, and its definitions without what varies."""
+    definitions = [re.sub(VARIABLE, "", text).lower() for text in VIEW.findall(made)]
+    return [*map(_unquoted, COMMENT_ON_VIEW.findall(made)), *definitions]
+
+
+def _hash(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _unquoted(literals: str) -> str:

@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '59a1bd0fcf8e3f767c728c78857e244bda71a843f4b3e44d7d506e6a8f463d6c'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '3f91201498597a8485fbad183c04615c1092c4250e65a1e5e55a77876a9fb445'
     ) then
       return;
     end if;
@@ -50,51 +51,106 @@ begin
     'similar_documents',
     'unindex_bucket'
   ) and (
-    p.proname || ' ' || md5(obj_description(p.oid, 'pg_proc')) in (
+    array[
+    p.proname || ' ' || md5(obj_description(p.oid, 'pg_proc')), p.proname || ' ' || md5(p.prosrc)
+  ] && array[
+    'activate_model 4f611bdf7421bbf865184b793615f071',
     'activate_model 764bc2d81627eb4ff9697fbdb318d333',
+    'activate_model afa55a6b18c2bb3161e9b7d4e669583c',
+    'active_model 70decacbfbf53ff3a1353d236307c1d3',
     'active_model e20ddb318a22a02a8707be8040a6b4a8',
+    'add_model 76b72eaa73d4a29256ea2b7f3f265d77',
+    'add_model b880368b5b4e7acc64bf9f1940a0560c',
     'add_model bb5cacc034baf090dbf08be2339293f4',
     'add_model ced7015032f4910859681c0b3966f941',
     'backfill_documents 612d0fdff422b827a1938e391f70026f',
+    'backfill_documents 73112d23469f6b345d09647fbea0ad45',
     'backfill_documents 877e95a4eed03eef0468b655a8fa6d68',
+    'backfill_documents c8bf69aa9704d04e26f8c9ee2adf5d9f',
     'claim_embedding_jobs 8d9d1b175643c813c354048ac15f15ae',
     'claim_embedding_jobs 98f331b87e6fe3ee25b14f5a2e368440',
+    'claim_embedding_jobs 9adbd6f617cf3f61e60a3ec296b4875c',
+    'claim_embedding_jobs b949727516b4dd127a42eaca735d27b0',
+    'claim_object 04f213f77ce53a17c3d4416b7404bebe',
     'claim_object 3c338ee9e6c8c5afeaeaccdacafebf0c',
+    'claim_object b9079d5c620f9f2b2db8e71626b895eb',
     'confirm_duplicates 2fa34e32d82b9018d7adb50e773bc587',
+    'confirm_duplicates 347f52f9f8f5345b0ebdaddfcf757df4',
+    'confirm_duplicates e11fe7b14fca8142feaa2a30886a5dd7',
     'embedding_report b6146a51986fb4d2c53cf468f6bd8a66',
+    'embedding_report cf0636879c95ad2084eb596070b5537e',
     'embedding_report d26826a2821204729fca5597bf838dad',
+    'embedding_report fcf5474d25fc897dfbe23320d1651762',
     'explain_object 7579a55d0b050218c1e1e810c6cef9ea',
+    'explain_object 84401e90b33d597d06829ab86a875feb',
     'fail_embedding_job 05a676ffaf6ea26daef989a0af1b2a57',
+    'fail_embedding_job 106f7248fee487e07e8227ca63e2ed7c',
     'fail_embedding_job f439ac40c67bc2eac7fe3ef6b1a1c756',
+    'fail_embedding_job f7396ef2a2716c0d1d2dbf84a33cdb60',
     'finish_embedding_job 20938cff04ad1992cb842f1e838b57c4',
+    'finish_embedding_job 299bb5939206efa8487f26587e16e32e',
+    'finish_embedding_job 3ae1d6e1c8ced93a9bfcead080734119',
     'finish_embedding_jobs 1443c9bb98cbf7c774e7aaffe702a798',
+    'finish_embedding_jobs f6614d7dfbff1b8e9757343274ce4cfb',
     'get_embeddings 4262e403aa2e019eedc2577a7541b537',
+    'get_embeddings 80dc2e20676ef59c7115fcd3fe489e17',
     'get_embeddings b263d9fc9e09e1a122ab04f89683660d',
+    'get_embeddings f1eadb7aa1e870d28dc2925b1629728c',
     'index_bucket 11b3cb2fcd0497c9c6b54d6f994f6af1',
+    'index_bucket 11f51c165c763a4cbd62388638d1bc50',
+    'index_bucket 7d49e6fc4136e4b4e23fd2f0854fc197',
     'index_bucket f2e9dbeb299c2663bdfb7060df01c3eb',
+    'index_status 407879e9d2f23086b44f0e0d989976ec',
+    'index_status 5c07571ec23f8260f506c012a4432fcf',
     'index_status 900e1c1040925c40d3716cec8eb4e68e',
+    'list_embedding_jobs 0091b4e378065fe91138db43e2fdec8a',
     'list_embedding_jobs 3d4fb0a60fc22bae8c4366f8969952ba',
+    'list_embedding_jobs 55767c7fb4f6b0358c1c6bd429fc9b72',
     'list_fingerprints 0febe647d0f4f8e1e4f4ff44b6049381',
+    'list_fingerprints c90fa7c6d23ee69feda09f80a26bf9c7',
     'list_fingerprints cc164a1ad6f9fd8e5b6d7280d9724f5a',
+    'list_fingerprints ec36edf603e550a2b2d13c939b56ce59',
+    'list_models 160ac0c2bc6f4d4b7f36e29ed2abd066',
+    'list_models 8693ff0922887705e63995cb80f52945',
     'list_models fe62daf74260e3a0c39083950257fa74',
+    'match_documents e4123fcc8178159a12cc073e2dd8641e',
     'match_documents efeb1a0fd10a68870513e78cc46bf123',
+    'match_documents f9a0eed30bb16147fc3b8462425ab4a9',
     'object_states 1b3b25870db18a8e74ccd1f1c42450ae',
     'object_states 1f6b4cc5cc594d411b32ae4ad9167524',
+    'object_states 4f9f28074e5d99c2e926442358027be1',
+    'object_states 6b67e1c9ce348c08551500fcc201767f',
     'recommend_documents 84230e232a0005d6e6f26047149931f3',
     'recommend_documents 85771704948a1e0bd25a072a73296b8d',
+    'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
+    'recommend_documents 962cff0cd748da2342696b83e3fa85f2',
+    'reconcile_documents 8193f288025da68f6d2d28739d64e260',
     'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
+    'reconcile_documents a036ea459e2b67f9cd72ea675615257b',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
+    'release_embedding_jobs 2ba2c4897cee8c317aa55fe5e4858692',
+    'release_embedding_jobs 3282cf07615b8bb8bd24c74da582893d',
     'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
     'release_embedding_jobs f084bd1bba2a8c5ff7c4bd844411eaca',
+    'remove_model 21712d6e097ede9199d00c80fc89ef98',
+    'remove_model 5466b56f76f60aa28322749f94ddaf58',
     'remove_model 5495ab85088e609c5527400a58cde3d0',
+    'retry_embedding_jobs 8eb6d408bc44b4492c08c311a272cec3',
     'retry_embedding_jobs 91623a81cad700332a9279dfe7b44089',
+    'retry_embedding_jobs 95494e493cb7884fe8656ffb53b0b6dd',
     'retry_embedding_jobs bde2a752f566a844ecce464993f08b70',
     'reuse_embedding 357a6d49cfeca762196f36946e0e2a5f',
+    'reuse_embedding 45d0e47a3f13bfd88163943431a10285',
+    'reuse_embedding 89e713aee17e6246125793327d9813e0',
     'reuse_embedding f064bc8cb8dc9c0010de0b96f4ba4bef',
+    'search_documents 0a787606ddff9a52ea80e33fe5a8544c',
     'search_documents 8125cfde138b74e802c90cd0ee0f97cd',
+    'similar_documents 38d69aaa6607999745c4f065093ed7af',
     'similar_documents c9f3ec572391a5aa54c9f44ffe7d3b8e',
+    'unindex_bucket 8b28a82d65d91f2e71decf08b35cd042',
+    'unindex_bucket 8c6a0c2bbe0f4fe99e013d708ae062a2',
     'unindex_bucket e6f7d9af42318036678a47b71ec813d0'
-  )
+  ]
   ) is not true;
   if taken is not null then
     raise exception 'These functions have names of ours, and no release of ours made them: %.', taken
@@ -5494,6 +5550,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '59a1bd0fcf8e3f767c728c78857e244bda71a843f4b3e44d7d506e6a8f463d6c', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '3f91201498597a8485fbad183c04615c1092c4250e65a1e5e55a77876a9fb445', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

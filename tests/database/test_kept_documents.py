@@ -157,6 +157,49 @@ def test_what_depends_on_kept_documents_is_named_and_stays(db, install, uninstal
     assert db.execute(DOCUMENTS).fetchall() == two_buckets
 
 
+HUNG = {  # on the kept table -> as the refusal names it
+    "column caption of table documents": """
+        alter table neural_search.documents add column caption text;
+        update neural_search.documents set caption = 'by hand'
+    """,
+    "constraint narrow on table documents": """
+        alter table neural_search.documents add constraint narrow check (width < 5000)
+    """,
+    "rule mine on table documents": """
+        create rule mine as on delete to neural_search.documents do also select 1
+    """,
+    "publication of table documents in publication mine": """
+        create publication mine for table neural_search.documents
+    """,
+}
+
+
+@pytest.mark.parametrize("hung", HUNG)
+def test_what_hangs_on_kept_documents_is_named_and_stays(db, install, uninstall, two_buckets, hung):
+    db.execute(HUNG[hung])
+    uninstall()
+    with pytest.raises(DatabaseError, match=f"along with its table: {hung}. Make each"):
+        install("images", "attic")
+    assert is_aside(db) and db.execute(DOCUMENTS).fetchall() == []
+    with pytest.raises(DatabaseError, match=f"along with its table: {hung}. Make each"):
+        uninstall()
+    triggers = "select count(*) from pg_trigger where tgname = 'neural_search_objects'"
+    assert db.execute(triggers).fetchone() == (1,)
+
+
+def test_a_column_of_the_users_own_comes_back_with_its_values(db, install, uninstall, two_buckets):
+    db.execute(HUNG["column caption of table documents"])
+    uninstall()
+    with pytest.raises(DatabaseError, match="column caption"):
+        install("images", "attic")
+    with pytest.raises(DatabaseError, match=r"column caption of table neural_search_kept\.documents"):
+        uninstall(data=True)
+    db.execute("alter table neural_search.documents add column caption text")
+    assert install("images", "attic").brought_back == 2
+    captions = db.execute("select caption from neural_search.documents").fetchall()
+    assert captions == [("by hand",)] * 2 and not is_aside(db)
+
+
 def test_an_install_again_keeps_what_was_said_of_a_bucket_until_it_is_made_anew(db, silent, install):
     db.execute("""select public.index_bucket('images', true, '{"owner": "auth.uid()"}')""")
     said = "select public_search, visible_by ->> 'owner' from neural_search.indexed_buckets"

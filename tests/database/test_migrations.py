@@ -150,11 +150,24 @@ def test_a_view_of_the_projects_own_on_our_documents_follows_them_under_our_name
         "drop view public.documents; create view public.documents as select id from neural_search.documents"
     )
     with pytest.raises(
-        DatabaseError, match=r"rule _RETURN on view documents on table neural_search\.documents"
+        DatabaseError, match=r"along: rule _RETURN on view documents on table neural_search\.documents\. Save"
     ):
         uninstall(database.url(), data=True)
     uninstall(database.url(), data=False)
     assert db.execute("select count(*) from public.documents").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("comment", ["null", """'@graphql({"name": "images"})'"""])
+@pytest.mark.parametrize("data", [False, True])
+def test_ours_are_told_without_their_comments_which_projects_change(database, db, data, comment):
+    functions = "select oid::regprocedure::text from pg_proc where pronamespace = 'public'::regnamespace"
+    db.execute(f"comment on view public.documents is {comment}")
+    for (function,) in db.execute(functions).fetchall():
+        db.execute(f"comment on function {function} is {comment}")
+    names = releases.public_names(migrations.text())
+    assert f"{len(names)} functions dropped" in uninstall(database.url(), data=data)
+    assert db.execute("select to_regclass('public.documents')").fetchone() == (None,)
+    assert migrations.apply(database.url())
 
 
 def test_a_trigger_of_the_projects_own_is_neither_replaced_nor_dropped(bare_database):

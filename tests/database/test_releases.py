@@ -297,8 +297,10 @@ FORMER = (
 
 
 def test_functions_that_no_release_made_are_named_with_the_ways_out(database, db):
-    """A namesake of the project's own, and one of ours whose comment was another before the release."""
+    """A namesake of the project's own, and one of ours that was another before the release."""
     db.execute("create function public.list_models(all_of_them boolean) returns integer return 1")
+    db.execute("drop function public.list_fingerprints")
+    db.execute("create function public.list_fingerprints() returns integer language sql as 'select 1'")
     db.execute("comment on function public.list_fingerprints is 'An earlier comment.'")
     db.execute("update neural_search.migrations set sha256 = 'other' where name = %s", [NEWEST])
     with pytest.raises(DatabaseError) as refused:
