@@ -14,6 +14,7 @@ from support.databases import MODEL, Clone, Clones, clone
 from support.first_release import ACTIVE, DATA, catalogue, fill, install_0_1_0
 
 from cli.installer import former_record, migrations, releases
+from cli.installer.installation import install
 from cli.installer.migration_file import unwrap, wrap_first
 from cli.installer.removal import uninstall
 from local.postgres import Cluster
@@ -336,6 +337,10 @@ def test_the_first_release_is_uninstalled_and_its_documents_are_kept_out_of_reac
         assert connection.execute("select to_regclass('public.documents')").fetchone() == (None,)
         kept = connection.execute("select to_regclass('neural_search_kept.documents') is not null").fetchone()
     assert kept == (not data,)
+    url = "http://x.example"
+    assert install(
+        older.url(), embed_url=url, webhook_secret="open-sesame-open-sesame", buckets=[]
+    ).migrations
 
 
 def test_rows_of_an_older_installation_are_ours_by_version_name_and_text(older):
