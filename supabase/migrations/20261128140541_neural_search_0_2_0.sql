@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '59a1bd0fcf8e3f767c728c78857e244bda71a843f4b3e44d7d506e6a8f463d6c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '3f91201498597a8485fbad183c04615c1092c4250e65a1e5e55a77876a9fb445'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e44d729de6090bc657c67f20174069285ad04d829162f35489c012c356d0749b'
     ) then
       return;
     end if;
@@ -5549,8 +5548,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '59a1bd0fcf8e3f767c728c78857e244bda71a843f4b3e44d7d506e6a8f463d6c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '3f91201498597a8485fbad183c04615c1092c4250e65a1e5e55a77876a9fb445', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'e44d729de6090bc657c67f20174069285ad04d829162f35489c012c356d0749b', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
