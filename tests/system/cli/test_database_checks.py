@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from cli.checks import schema as checks
@@ -87,6 +88,53 @@ def test_the_policies_are_counted_by_anon_and_owners_and_one_that_fails_is_named
     with pytest.raises(
         DatabaseError, match=r"\('broken'\) fails for (images/open|albums/own).png as anon \(22P02"
     ):
+        checks.policies(target)
+
+
+def trips(monkeypatch, check):
+    """The number of round trips to the database."""
+    with monkeypatch.context() as counting:
+        waits = []
+        wait = psycopg.Connection.wait
+        counting.setattr(
+            psycopg.Connection,
+            "wait",
+            lambda self, *given, **named: waits.append(1) or wait(self, *given, **named),
+        )
+        check()
+    return len(waits)
+
+
+def test_the_policies_are_asked_once_for_each_caller_not_for_each_image(
+    target, database, make_document, monkeypatch
+):
+    with database.connect() as connection:
+        connection.execute("select public.index_bucket('albums')")
+
+    def add(numbers, owner):
+        for number in numbers:
+            make_document(f"{number}.png")
+            make_document(f"{number}.png", bucket="albums", owner_id=f"00000000-0000-4000-8000-{owner:012}")
+        return trips(monkeypatch, lambda: checks.policies(target))
+
+    few = add(range(1), owner=1)
+    assert add(range(1, 9), owner=1) == few
+    assert (
+        add(range(9, 10), owner=2) <= few + 5
+    )  # a transaction: its beginning, two settings, the question, its end
+    assert checks.policies(target) == "of 20 images anon sees 10, their signed-in owners 20"
+
+
+def test_a_policy_that_fails_on_one_image_of_many_is_named_with_it(target, database, make_document):
+    for number in range(4):
+        make_document(f"{number}.png")
+    make_document("odd.png")
+    with database.connect() as connection:
+        connection.execute("""
+            create policy broken on storage.objects for select to anon
+              using (split_part(name, '.', 1)::integer > 9)
+        """)
+    with pytest.raises(DatabaseError, match=r"\('broken'\) fails for images/odd.png as anon \(22P02"):
         checks.policies(target)
 
 
