@@ -25,17 +25,16 @@ class Leases:
         self._unheard: deque[str] = deque(maxlen=100)  # claims; the leases of older ones have ended by now
 
     @contextmanager
-    def claiming(self, database: Database, *, one: bool) -> Iterator[str]:
-        """A name for the claim that is made within; it is given back where its answer may have been lost.
-
-        A claim of `one` object rests: its own answer may be beyond reading.
+    def claiming(self, database: Database, rest: int = 0) -> Iterator[str]:
+        """A name for the claim that is made within; it is given back for `rest` seconds where its answer may
+        have been lost.
         """
         claim_id = str(uuid.uuid4())
         try:
             yield claim_id
         except DatabaseUnavailable as fault:
             logs.write("claim given back", severity="WARNING", error=fault, claim_id=claim_id)
-            self._release(database, [], [claim_id], FAULT_SECONDS if one else 0, fault)
+            self._release(database, [], [claim_id], rest, fault)
             raise
 
     def give_back(

@@ -107,7 +107,7 @@ class WebhookHandler:
         """Embeds one object with every model that wants it, or says why there is nothing to do."""
         database = self._database()
         claimed_at = time.monotonic()
-        with self._worker.leases.claiming(database, one=True) as claim_id:
+        with self._worker.leases.claiming(database) as claim_id:
             claim = queue.claim_object(database, object_id, self._models.names, claim_id)
         if claim.jobs:
             results: list[Result] = []

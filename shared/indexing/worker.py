@@ -11,7 +11,7 @@ from shared.images import Decode
 from shared.indexing import queue
 from shared.indexing.group_commit import LARGEST, GroupCommit
 from shared.indexing.job_runner import JobRunner, Result
-from shared.indexing.leases import Leases
+from shared.indexing.leases import FAULT_SECONDS, Leases
 from shared.indexing.queue import Job
 from shared.indexing.worker_pool import Leased, WorkerPool
 from shared.runtime.metrics import Metrics
@@ -107,7 +107,7 @@ class Worker:
         """Up to `most` due jobs; one at a time after a claim failed: its answer may be what can't be read."""
         limit = 1 if self._singly else most
         try:
-            with self.leases.claiming(database, one=limit == 1) as claim_id:
+            with self.leases.claiming(database, FAULT_SECONDS if limit == 1 else 0) as claim_id:
                 batch = queue.claim(database, self._models.names, limit, claim_id)
         except DatabaseUnavailable:
             self._singly = most

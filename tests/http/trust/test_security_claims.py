@@ -25,6 +25,7 @@ BOMB = {"content": b"the decoder would say 422", "headers": {"Content-Type": "im
 
 # The functions that build SQL from text. Its parts are quoted by %L and %I, or are text of our own.
 DYNAMIC = {
+    "neural_search.are_few",
     "neural_search.declared_values",  # the operator's expression
     "neural_search.enable",
     "neural_search.expected_rows",

@@ -230,6 +230,7 @@ def test_one_job_that_cant_be_answered_keeps_no_other_from_its_turn():
     queue, results = Queue(30), list[Result]()
     wanted, odd = list(queue.due), queue.due[3]
     claims: dict[str, list[str]] = {}
+    rests: list[int] = []  # of claims that are given back
 
     def claim(given: dict[str, Any]) -> Any:
         taken = queue._claim(given)
@@ -240,9 +241,12 @@ def test_one_job_that_cant_be_answered_keeps_no_other_from_its_turn():
         )
 
     def release(given: dict[str, Any]) -> int:
+        again = list(given["lease_ids"])  # of jobs that had not begun
         for claim_id in given["claim_ids"]:
-            if not given["delay_seconds"]:  # else it rests
-                queue.due = claims[claim_id] + queue.due
+            rests.append(given["delay_seconds"])
+            again += [] if given["delay_seconds"] else claims[claim_id]
+        with queue.lock:
+            queue.due = again + queue.due
         return queue._release(given)
 
     queue.transport.answers |= {"claim_embedding_jobs": claim, "release_embedding_jobs": release}
@@ -252,7 +256,7 @@ def test_one_job_that_cant_be_answered_keeps_no_other_from_its_turn():
             worker.run(results.append)
     worker.run(results.append)
     assert sorted(ids(results)) == [lease for lease in wanted if lease != odd]
-    assert queue.delays == [0, FAULT_SECONDS]
+    assert rests == [0, FAULT_SECONDS]
     assert queue.claims[-1] > 1  # once it is out of the way all is as before
 
 
