@@ -12,7 +12,7 @@ from cli.client.missing_policy import nothing_visible
 from cli.client.project import Project, refused, storage_errors
 from cli.console import output
 from cli.console.indexing_report import age, headlines
-from shared.errors import DatabaseError, Unauthorized
+from shared.errors import DatabaseError, DatabaseForbidden, Unauthorized
 from shared.settings import ENVIRONMENT, Settings
 
 TIMEOUT_SECONDS = 30
@@ -27,9 +27,9 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         names = (
             "publishable key",
             "exposed schemas",
-            "row limit",
             "secret key",
             "queue",
+            "row limit",
             "Storage",
             "seen by anon",
         )
@@ -43,7 +43,6 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
             {
                 "publishable key": lambda: publishable_key(project),
                 "exposed schemas": lambda: exposed_schemas(target),
-                "row limit": lambda: row_limit(project),
             },
         )
         missing = "" if target.secret_key else "SUPABASE_SECRET_KEY is not set"
@@ -53,6 +52,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
             {
                 "secret key": lambda: secret_key(report),
                 "queue": lambda: queue(report, lambda: _due(project)),
+                "row limit": lambda: row_limit(project),
             },
         )
         either = target.secret_key or target.publishable_key
@@ -69,7 +69,10 @@ def storage(project: Project) -> str:
 
 
 def publishable_key(project: Project) -> str:
-    rows = project.call_as("publishable_key", "active_model")
+    try:
+        rows = project.call_as("publishable_key", "active_model")
+    except DatabaseForbidden:
+        return "works; anon is shut out of all searches"
     if not rows:
         raise DatabaseError("No model is active. Run `neural-search install`.")
     return f"works; the active model is {rows[0]['name']} ({rows[0]['dimensions']} dimensions)"
@@ -107,7 +110,7 @@ def _answer_for_our_schema(target: Settings) -> tuple[int, str]:
 
 def row_limit(project: Project) -> str:
     """Whether the API cuts answers short: searches end there, and claimed jobs wait for their leases."""
-    rows = len(project.call_as("publishable_key", "object_states", bucket="", names=["none"] * MOST_ROWS))
+    rows = len(project.call_as("secret_key", "object_states", bucket="", names=["none"] * MOST_ROWS))
     if rows < MOST_ROWS:
         raise DatabaseError(
             f"The database's API answers with at most {output.count(rows, 'row')}: searches end there, and "

@@ -8,9 +8,11 @@ import pytest
 import responses
 from responses import matchers
 
+from cli.checks.api import publishable_key, row_limit
 from cli.checks.functions import closed, strangers
+from cli.client.project import Project
 from shared import settings
-from shared.errors import NeuralSearchError
+from shared.errors import DatabaseError, DatabaseForbidden, NeuralSearchError
 
 PROJECT, QUERY = "http://project.invalid", "http://query.invalid"
 KEYS = {"SUPABASE_PUBLISHABLE_KEY": "sb_publishable_a", "SUPABASE_SECRET_KEY": "sb_secret_b"}
@@ -23,6 +25,8 @@ def documents(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     seen = {"secret_key": [1, 2, 3], "publishable_key": [1, 3]}
 
     def call_as(_project: Any, key: str, _function: str, **_: Any) -> list[dict[str, Any]]:
+        if key not in seen:
+            raise DatabaseForbidden()
         return [{"id": one, "bucket_id": "photos"} for one in seen[key]]
 
     monkeypatch.setattr("cli.client.project.Project.call_as", call_as)
@@ -52,6 +56,14 @@ def test_one_that_hides_it_is_in_order(documents: dict[str, list[int]], status: 
 
 
 @responses.activate
+def test_from_anon_who_is_shut_out_all_is_hidden(documents: dict[str, list[int]]) -> None:
+    del documents["publishable_key"]
+    shown = matchers.json_params_matcher({"like": 1, "limit": 1})
+    responses.post(QUERY, json={"type": "…", "detail": "…"}, status=403, match=[shown])
+    assert strangers(TARGET) == "hides from them what is hidden from anon"
+
+
+@responses.activate
 def test_the_404_of_another_server_hides_nothing(documents: dict[str, list[int]]) -> None:
     responses.post(QUERY, body="<h1>Buy this domain</h1>", status=404)
     with pytest.raises(NeuralSearchError, match="Is that the function's address"):
@@ -63,6 +75,14 @@ def test_one_that_fails_is_no_proof(documents: dict[str, list[int]]) -> None:
     answers(500)
     with pytest.raises(NeuralSearchError, match="answered 500"):
         strangers(TARGET)
+
+
+def test_who_has_shut_anon_out_hears_of_no_fault(documents: dict[str, list[int]]) -> None:
+    del documents["publishable_key"]
+    with Project(TARGET) as project:
+        assert publishable_key(project) == "works; anon is shut out of all searches"
+        with pytest.raises(DatabaseError, match="at most 3 rows"):  # by the secret key
+            row_limit(project)
 
 
 def test_where_nothing_is_hidden_nothing_is_claimed(documents: dict[str, list[int]]) -> None:
