@@ -11,12 +11,13 @@ from shared.errors import DatabaseError
 OURS = {"object_id", "model", "embedding", "object_version"}  # columns by which our table is told from others
 ASIDE = "neural_search_kept"
 
-# Columns of the kept table, and whatever hangs on it, that the table in use hasn't. Indexes are made anew.
+# Columns of the kept table, and whatever hangs on it, that the table in use hasn't. Indexes and statistics
+# hold no data.
 OTHERS = r"""
     with hung (relation, class, oid, part) as (
       select d.refobjid, d.classid, d.objid, 0 from pg_depend as d
       where d.refclassid = 'pg_class'::regclass and d.deptype = 'a'
-        and d.classid not in ('pg_class'::regclass, 'pg_attrdef'::regclass)
+        and d.classid not in ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)
       union all
       select a.attrelid, 'pg_class'::regclass, a.attrelid, a.attnum from pg_attribute as a
       where a.attnum > 0 and not a.attisdropped

@@ -114,6 +114,8 @@ def _decoded(file: _File, max_pixels: int, min_side: int | None) -> DecodedImage
     image = _opened(name, data)
     check_size(image.size, max_pixels)
     if isinstance(image, TiffImageFile):
+        if not tiff.has_plain_sides(data):
+            raise UnsupportedImage.variant("TIFF whose sides are no whole numbers, or told twice,")
         check_pixels(tiff.tile_size(image), max_pixels, "TIFF's tile")
     width, height = image.size
     mime_type = file.mime_type or getattr(image, "custom_mimetype", None) or mime_types.FORMATS[name]

@@ -11,9 +11,11 @@ from PIL import ImagePalette
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-ORIENTATION, SAMPLES, PLANAR = 274, 277, 284
+ORIENTATION, SAMPLES, ROWS_PER_STRIP, PLANAR = 274, 277, 278, 284
 PALETTE, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, SUB_IFDS, FORMAT = 320, 322, 323, 324, 330, 339
 MAKE, DNG_VERSION = 271, 50706
+SIDES = {WIDTH, LENGTH, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH}
+SIDES_TYPES = {3, 4, 16}  # SHORT, LONG and BigTIFF's LONG8
 SEPARATE = 2  # planar configuration
 FLOAT = 3  # sample format
 RAW_PHOTOMETRICS = {32803, 34892}  # colour filter array, linear raw
@@ -93,6 +95,24 @@ def open_(data: bytes) -> TiffImageFile:
         image.tile = [image.tile[0]._replace(codec_name="libtiff", offset=0, args=arguments)]
         image.use_load_libtiff = True
     return image
+
+
+def has_plain_sides(data: bytes) -> bool:
+    """Whether the first directory tells each side once and as a whole number.
+
+    libtiff, which decodes, reads others, too, and the first of two: bounds on Pillow's would be of no use.
+    """
+    big = data[2:4] in (b"+\0", b"\0+")
+    order = ">" if data[:2] == b"MM" else "<"
+    place = _number(data, order, big, 8 if big else 4)
+    entry = struct.Struct(order + ("HH16x" if big else "HH8x"))
+    begin = place + (8 if big else 2)
+    (count,) = struct.unpack(order + "H", data[place : place + 2].ljust(2, b"\0"))
+    if big:
+        count = _number(data, order, big, place)
+    end = begin + min(count, (len(data) - begin) // entry.size) * entry.size
+    told = [(tag, kind) for tag, kind in entry.iter_unpack(data[begin:end]) if tag in SIDES]
+    return len({tag for tag, _ in told}) == len(told) and all(kind in SIDES_TYPES for _, kind in told)
 
 
 def tile_size(image: TiffImageFile) -> tuple[int, int]:

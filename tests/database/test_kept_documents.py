@@ -187,6 +187,13 @@ def test_what_hangs_on_kept_documents_is_named_and_stays(db, install, uninstall,
     assert db.execute(triggers).fetchone() == (1,)
 
 
+def test_indexes_and_statistics_keep_no_documents_from_coming_back(db, install, uninstall, two_buckets):
+    db.execute("create index mine on neural_search.documents (width)")
+    db.execute("create statistics public.mine_too on bucket_id, model from neural_search.documents")
+    uninstall()
+    assert install("images", "attic").brought_back == 2
+
+
 def test_a_column_of_the_users_own_comes_back_with_its_values(db, install, uninstall, two_buckets):
     db.execute(HUNG["column caption of table documents"])
     uninstall()

@@ -28,6 +28,7 @@ from shared.errors import (
     NotAnImage,
     TooManyPixels,
     TooManyScans,
+    UnsupportedImage,
 )
 from shared.images import decode, decoding, jpeg, tiff, webp
 from shared.images.sandbox.pool import DecoderPool
@@ -432,12 +433,28 @@ def outcome(data: bytes) -> str:
     return "decoded"
 
 
-def in_tiles(side: int) -> bytes:
-    """A TIFF of 100 x 100 grey pixels in tiles of this side, its one tile broken off."""
-    tags = [(256, 100), (257, 100), (258, 8), (259, 5), (262, 1), (277, 1), (322, side), (323, side)]
-    tags += [(324, 8), (325, 8)]
-    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4)
+def in_tiles(side: int, *, kind: int = 4, beside: int | None = None) -> bytes:
+    """A TIFF of 100 x 100 grey pixels in tiles of this side, its one tile broken off.
+
+    The side is of this type of TIFF's (4 is LONG), and another may be told beside it.
+    """
+    tags = [(256, 4, 100), (257, 4, 100), (258, 4, 8), (259, 4, 5), (262, 4, 1), (277, 4, 1)]
+    for tag in (322, 323):
+        tags += [(tag, kind, side)] + ([(tag, 4, beside)] if beside else [])
+    tags += [(324, 4, 8), (325, 4, 8)]
+    place = 8 + 2 + 12 * len(tags) + 4  # of values of eight bytes
+    directory = b"".join(
+        struct.pack("<HHII", tag, one, 1, place if one == 17 else value) for tag, one, value in tags
+    )
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4) + struct.pack("<Q", side)
+
+
+@pytest.mark.parametrize("beside", [None, 16])
+def test_a_tile_whose_side_is_of_a_type_that_pillow_does_not_know_is_not_decoded(beside: int | None):
+    """SLONG8, which libtiff reads; it takes the first of two, too."""
+    for odd in (in_tiles(22_000, kind=17, beside=beside), in_tiles(64, beside=22_000)):
+        with pytest.raises(UnsupportedImage, match="sides are no whole numbers, or told twice"):
+            decode(odd, max_bytes=1000, max_pixels=100_000_000, min_side=32)
 
 
 def test_a_tile_counts_as_the_picture_does():
