@@ -7,6 +7,7 @@ from typing import Any
 
 import requests
 
+from cli.checks.api import is_shut_out
 from cli.client.function_health import in_log, raise_redirected
 from cli.client.project import Project, refused
 from shared.errors import DatabaseForbidden, NeuralSearchError, Unauthorized
@@ -67,7 +68,9 @@ def _hidden_from_anon(target: Settings) -> int | None:
         everything = _seen(project, "secret_key")
         try:
             seen = _seen(project, "publishable_key")
-        except DatabaseForbidden:  # anon is shut out
+        except DatabaseForbidden as error:
+            if not is_shut_out(error, "list_fingerprints"):
+                raise
             seen = []
     looked_at = seen[-1] if len(seen) == SAMPLE else float("inf")
     return next((one for one in everything if one not in set(seen) and one < looked_at), None)

@@ -85,6 +85,7 @@ def install(
                 "buckets": done.buckets,
                 "documents_brought_back": done.brought_back,
                 "documents_kept_aside": done.kept_aside,
+                "models_kept_aside": done.models_aside,
                 "generated_webhook_secret": str(done.generated) or None,
             }
         )
@@ -180,7 +181,13 @@ def _report(done: Installation) -> None:
         output.say(f"Vault: {name} {outcome}")
     if done.brought_back:
         output.say(f"Documents of an earlier installation: {done.brought_back:,} are searchable again")
-    if done.kept_aside:
+    if done.models_aside:
+        output.say(
+            "Documents of an earlier installation kept aside for models that aren't here: "
+            f"{', '.join(done.models_aside)}. `neural-search models add NAME`, then this command again, "
+            "brings them back."
+        )
+    elif done.kept_aside:
         output.say(
             f"{count(done.kept_aside, 'document')} of an earlier installation kept aside: their buckets"
             " aren't indexed. `neural-search install --bucket NAME` brings them back."

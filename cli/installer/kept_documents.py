@@ -51,6 +51,8 @@ def set_aside(database: Database, home: str = "public") -> None:
     require_no_others(database, home)
     with database.transaction():
         if _is_aside(database):
+            # Those of models that aren't here wait, too; without its models the key would go along anyway.
+            database.execute(f"alter table {home}.documents drop constraint if exists documents_model_fkey")
             _copy_back(database, column(database, f"select distinct bucket_id from {ASIDE}.documents"), home)
             _forget(database)
         database.execute(f"create schema {ASIDE}")
@@ -58,10 +60,10 @@ def set_aside(database: Database, home: str = "public") -> None:
 
 
 def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
-    """Puts back the documents of `buckets` or another indexed bucket; how many, and how many wait for theirs.
+    """Puts back the documents of `buckets` or another indexed bucket; how many, and how many stay aside.
 
-    Buckets that aren't indexed aren't searched, so the others stay aside until theirs is. Documents whose
-    object has other bytes by now, or is gone, are forgotten.
+    Buckets that aren't indexed aren't searched, so the others wait until theirs is, and those of a model
+    that isn't here until it is added. Those whose object has other bytes by now, or is gone, are forgotten.
     """
     if not _is_aside(database):
         return 0, 0
@@ -76,11 +78,19 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
             delete from {ASIDE}.documents d where not exists (
               select from storage.objects o
               where o.id = d.object_id and coalesce(o.version, '') = d.object_version
-            ) or not exists (select from neural_search.models m where m.name = d.model)
+            )
         """)
         indexed = buckets + column(database, "select bucket_id from neural_search.buckets")
-        brought_back = _copy_back(database, indexed)
-        database.execute(f"delete from {ASIDE}.documents where bucket_id = any(%s)", [indexed])
+        models = column(database, "select name from neural_search.models")
+        brought_back = _copy_back(database, indexed, models=models)
+        database.execute(
+            f"delete from {ASIDE}.documents where bucket_id = any(%s) and model = any(%s)", [indexed, models]
+        )
+        # Of a model that was added before its documents came back.
+        database.execute("""
+            delete from neural_search.jobs j using neural_search.documents d
+            where d.object_id = j.object_id and d.model = j.model and d.object_version = j.version
+        """)
         [waiting] = column(database, f"select count(*) from {ASIDE}.documents")
         if not waiting:
             _forget(database)
@@ -103,20 +113,40 @@ def is_ours(database: Database, home: str = "public") -> bool:
     return set(_columns(database, home)) >= OURS
 
 
-def _copy_back(database: Database, buckets: list[str], home: str = "neural_search") -> int:
-    """The columns that both tables have; documents made meanwhile win."""
+def models_aside(database: Database) -> list[str]:
+    """The models of kept documents that aren't here."""
+    if not _is_aside(database):
+        return []
+    return column(
+        database,
+        f"""
+        select distinct model from {ASIDE}.documents
+        where model not in (select name from neural_search.models) order by 1
+        """,
+    )
+
+
+def _copy_back(
+    database: Database,
+    buckets: list[str],
+    home: str = "neural_search",
+    *,
+    models: list[str] | None = None,
+) -> int:
+    """The columns that both tables have, of these models or of all; documents made meanwhile win."""
     columns = [name for name in _columns(database, home) if name in set(_columns(database, ASIDE))]
     return database.execute(
         sql.SQL("""
             insert into {home}.documents ({columns}) overriding system value
-            select {columns} from {aside}.documents where bucket_id = any(%s)
+            select {columns} from {aside}.documents
+            where bucket_id = any(%(buckets)s) and (%(models)s::text[] is null or model = any(%(models)s))
             on conflict do nothing
         """).format(
             home=sql.Identifier(home),
             columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
             aside=sql.Identifier(ASIDE),
         ),
-        [buckets],
+        {"buckets": buckets, "models": models},
     ).rowcount
 
 

@@ -144,9 +144,15 @@ def _connections(url: str) -> httpx.HTTPTransport:
 def _certificates(told: str | bool | None) -> ssl.SSLContext | bool:
     if not isinstance(told, str):
         return told is not False
-    if Path(told).is_dir():
-        return ssl.create_default_context(capath=told)
-    return ssl.create_default_context(cafile=told)
+    try:
+        if Path(told).is_dir():
+            return ssl.create_default_context(capath=told)
+        return ssl.create_default_context(cafile=told)
+    except OSError as error:
+        raise SettingsError(
+            "The environment's REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names no certificates that can be read: "
+            f"{type(error).__name__}. Expected a file or folder of them."
+        ) from error
 
 
 class _Network(httpcore.SyncBackend):

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e44d729de6090bc657c67f20174069285ad04d829162f35489c012c356d0749b'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '742b10e063fbab1dbd88e4cdbf4781922e1eaf0f17758baec82638c1354f2d20'
     ) then
       return;
     end if;
@@ -5440,7 +5440,7 @@ comment on function neural_search.attach is 'Makes the triggers and the schedule
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
 -- may read two, under their policies. An operator who has shut one of them out, by a revoke on active_model, has done so
 -- for good.
-revoke all on schema neural_search from public;
+revoke all on schema neural_search from public, anon, authenticated, service_role;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;
@@ -5548,7 +5548,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'e44d729de6090bc657c67f20174069285ad04d829162f35489c012c356d0749b', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '742b10e063fbab1dbd88e4cdbf4781922e1eaf0f17758baec82638c1354f2d20', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

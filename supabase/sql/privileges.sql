@@ -5,7 +5,7 @@
 -- anon and authenticated come into the schema only through functions of ours that run as the caller; of its tables they
 -- may read two, under their policies. An operator who has shut one of them out, by a revoke on active_model, has done so
 -- for good.
-revoke all on schema neural_search from public;
+revoke all on schema neural_search from public, anon, authenticated, service_role;
 grant usage on schema neural_search to anon, authenticated, service_role;
 
 revoke all on all tables in schema neural_search from public, anon, authenticated, service_role;

@@ -207,6 +207,23 @@ def test_a_column_of_the_users_own_comes_back_with_its_values(db, install, unins
     assert captions == [("by hand",)] * 2 and not is_aside(db)
 
 
+def test_documents_of_a_model_that_is_not_here_wait_for_it(db, install, uninstall, two_buckets):
+    """As those of the first release's default model, in a project that has gone on with it."""
+    own = "insert into neural_search.models (name, dimensions, state) values ('own', 1408, 'standby')"
+    db.execute(own)
+    db.execute("update neural_search.documents set model = 'own' where bucket_id = 'images'")
+    for _ in range(2):
+        uninstall()
+        done = install("images", "attic")
+        assert (done.brought_back, done.kept_aside, done.models_aside) == (1, 1, ["own"])
+    db.execute(own)
+    db.execute("select public.backfill_documents('images')")
+    done = install("images", "attic")
+    assert (done.brought_back, done.kept_aside, done.models_aside) == (1, 0, [])
+    assert db.execute(DOCUMENTS).fetchall() == two_buckets
+    assert db.execute("select count(*) from neural_search.jobs where model = 'own'").fetchone() == (1,)
+
+
 def test_an_install_again_keeps_what_was_said_of_a_bucket_until_it_is_made_anew(db, silent, install):
     db.execute("""select public.index_bucket('images', true, '{"owner": "auth.uid()"}')""")
     said = "select public_search, visible_by ->> 'owner' from neural_search.indexed_buckets"

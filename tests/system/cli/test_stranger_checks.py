@@ -24,9 +24,9 @@ def documents(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """The ids that each key sees."""
     seen = {"secret_key": [1, 2, 3], "publishable_key": [1, 3]}
 
-    def call_as(_project: Any, key: str, _function: str, **_: Any) -> list[dict[str, Any]]:
+    def call_as(_project: Any, key: str, function: str, **_: Any) -> list[dict[str, Any]]:
         if key not in seen:
-            raise DatabaseForbidden()
+            raise DatabaseForbidden(f"{function}: permission denied for function {function} (42501)")
         return [{"id": one, "bucket_id": "photos"} for one in seen[key]]
 
     monkeypatch.setattr("cli.client.project.Project.call_as", call_as)
@@ -83,6 +83,22 @@ def test_who_has_shut_anon_out_hears_of_no_fault(documents: dict[str, list[int]]
         assert publishable_key(project) == "works; anon is shut out of all searches"
         with pytest.raises(DatabaseError, match="at most 3 rows"):  # by the secret key
             row_limit(project)
+
+
+@pytest.mark.parametrize("words", ["Forbidden (403)", "permission denied for schema public (42501)"])
+def test_another_refusal_is_no_shutting_out(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """A firewall's, or that of a project whose schema was made anew, where nobody can search."""
+
+    def call_as(_project: Any, key: str, function: str, **_: Any) -> list[dict[str, Any]]:
+        if key == "secret_key":
+            return [{"id": 1, "bucket_id": "photos"}]
+        raise DatabaseForbidden(f"{function}: {words}")
+
+    monkeypatch.setattr("cli.client.project.Project.call_as", call_as)
+    with Project(TARGET) as project, pytest.raises(DatabaseForbidden):
+        publishable_key(project)
+    with pytest.raises(DatabaseForbidden):
+        strangers(TARGET)
 
 
 def test_where_nothing_is_hidden_nothing_is_claimed(documents: dict[str, list[int]]) -> None:

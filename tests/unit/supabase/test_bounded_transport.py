@@ -9,7 +9,7 @@ import httpx
 import pytest
 from support.dripping_server import Gateway, dripping_server, slowly
 
-from shared.errors import DatabaseError, DatabaseUnavailable, SettingsError
+from shared.errors import DatabaseUnavailable, SettingsError
 from shared.settings import Secret
 from shared.supabase import bounded_transport, credentials
 from shared.supabase.database import Database, http_client
@@ -82,7 +82,7 @@ def test_a_proxy_of_another_kind_is_refused_as_a_setting(monkeypatch: pytest.Mon
 
 def test_the_environments_certificates_count(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
-    with http_client() as http, pytest.raises(DatabaseError, match="No such file"):
+    with http_client() as http, pytest.raises(SettingsError, match="REQUESTS_CA_BUNDLE"):
         caller("anybody", "https://project.invalid", http).call("f")
 
 
