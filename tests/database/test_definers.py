@@ -93,7 +93,7 @@ def test_of_much_metadata_no_list_is_made(db, images, without_policies):
         "insert into neural_search.documents"
         " (object_id, bucket_id, content, model, embedding, object_version, metadata)"
         " select gen_random_uuid(), d.bucket_id, d.content, d.model, d.embedding, '', d.metadata"
-        " from neural_search.documents as d, generate_series(1, 1000)"
+        " from neural_search.documents as d, generate_series(1, 2000)"
     )
     for role, claims in CALLERS:
         assert asked(db, "neural_search.ids_with_metadata", role, claims, images[0]) == [(None,)]

@@ -92,7 +92,9 @@ def test_contestants_take_turns_in_another_order_each_round():
 
 def test_a_contestant_that_cannot_start_is_named_with_its_last_line():
     with (
-        pytest.raises(contest.ContestantFailed, match=r"'ours' ended with status 1: .*no model 'none'"),
+        pytest.raises(
+            contest.ContestantFailed, match=r"'ours' ended with status 1: .*There is no such model: 'none'"
+        ),
         contest.entered({"ours": "none"}, threads=1),
     ):
         pass

@@ -19,7 +19,9 @@ FOREIGN = "Remote migration versions not found in local migrations directory"
 
 def install(database: Clone, **options: bool) -> Installation:
     url = "https://embed.example.com"
-    return installation.install(database.url(), embed_url=url, webhook_secret="secret", buckets=[], **options)
+    return installation.install(
+        database.url(), embed_url=url, webhook_secret="a-webhooks-own-secret", buckets=[], **options
+    )
 
 
 def is_whole(database: Clone, template: Clone) -> bool:
