@@ -170,6 +170,19 @@ def test_ours_are_told_without_their_comments_which_projects_change(database, db
     assert migrations.apply(database.url())
 
 
+def test_default_privileges_on_schemas_let_no_caller_create_in_ours(bare_database):
+    """An overload there could be called by functions that run as their owner."""
+    with bare_database.connect() as connection:
+        connection.execute(
+            "alter default privileges for role postgres grant all on schemas to anon, authenticated"
+        )
+        migrations.apply(bare_database.url())
+        allowed = "select has_schema_privilege(%s, 'neural_search', %s)"
+        for role in ("anon", "authenticated"):
+            assert connection.execute(allowed, [role, "create"]).fetchone() == (False,)
+            assert connection.execute(allowed, [role, "usage"]).fetchone() == (True,)
+
+
 def test_a_trigger_of_the_projects_own_is_neither_replaced_nor_dropped(bare_database):
     with bare_database.connect() as connection:
         connection.execute("""
