@@ -36,9 +36,8 @@ Tags = dict[int, Any]
 
 def directories(data: bytes) -> Iterator[Tags]:
     """The tags of each image and sub-image, as far as they can be read."""
-    big = data[2:4] in (b"+\0", b"\0+")
-    order = ">" if data[:2] == b"MM" else "<"
-    waiting, seen = [_number(data, order, big, 8 if big else 4)], set[int]()
+    _, big, place = _beginning(data)
+    waiting, seen = [place], set[int]()
     while waiting and len(seen) < MAX_DIRECTORIES:
         place = waiting.pop(0)
         if not place or place in seen:
@@ -47,6 +46,13 @@ def directories(data: bytes) -> Iterator[Tags]:
         tags = _directory(data, place, big)
         yield tags
         waiting += [tags.pop(-1, 0), *_all(tags.get(SUB_IFDS, ()))[:MAX_DIRECTORIES]]
+
+
+def _beginning(data: bytes) -> tuple[str, bool, int]:
+    """The order of its bytes, whether it is BigTIFF, and the place of the first directory."""
+    big = data[2:4] in (b"+\0", b"\0+")
+    order = ">" if data[:2] == b"MM" else "<"
+    return order, big, _number(data, order, big, 8 if big else 4)
 
 
 def _number(data: bytes, order: str, big: bool, place: int) -> int:
@@ -102,9 +108,7 @@ def has_plain_sides(data: bytes) -> bool:
 
     libtiff, which decodes, reads others, too, and the first of two: bounds on Pillow's would be of no use.
     """
-    big = data[2:4] in (b"+\0", b"\0+")
-    order = ">" if data[:2] == b"MM" else "<"
-    place = _number(data, order, big, 8 if big else 4)
+    order, big, place = _beginning(data)
     entry = struct.Struct(order + ("HH16x" if big else "HH8x"))
     begin = place + (8 if big else 2)
     (count,) = struct.unpack(order + "H", data[place : place + 2].ljust(2, b"\0"))

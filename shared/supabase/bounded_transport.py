@@ -13,11 +13,10 @@ from typing import Any, cast
 
 import httpcore
 import httpx
-import requests
 from requests.utils import select_proxy
 
 from shared.errors import DatabaseUnavailable, SettingsError
-from shared.supabase import retry_after
+from shared.supabase import retry_after, surroundings
 
 TOTAL_SECONDS = 60.0  # the longest answer, however steadily it drips
 MAX_ANSWER = 64 * 1024 * 1024  # bytes, unpacked: 1000 rows with embeddings are a fifth of it
@@ -119,9 +118,8 @@ def _unpacked(parts: Iterable[bytes], coding: str, allowance: Allowance) -> Iter
 
 def _connections(url: str) -> httpx.HTTPTransport:
     """httpx's own, over connections of ours, for which it has no setting."""
-    with requests.Session() as session:
-        surroundings = session.merge_environment_settings(url, {}, None, None, None)
-    proxy = select_proxy(url, surroundings["proxies"])
+    proxies, verify = surroundings.read(url)
+    proxy = select_proxy(url, proxies)
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"  # as requests reads it for Storage
     try:
@@ -129,7 +127,7 @@ def _connections(url: str) -> httpx.HTTPTransport:
             limits=KEEP_ALIVE,
             retries=1,
             proxy=proxy,
-            verify=_certificates(surroundings["verify"]),
+            verify=_certificates(verify),
         )
     except (ValueError, ImportError) as error:
         raise SettingsError(

@@ -31,6 +31,7 @@ from shared.errors import (
 )
 from shared.runtime import disconnect
 from shared.supabase import storage_answers as answers
+from shared.supabase import surroundings
 from shared.supabase.bounded_adapter import BoundedAdapter
 from shared.supabase.credentials import Identity
 
@@ -54,8 +55,7 @@ def http_session(url: str, connections: int = DEFAULT_POOLSIZE) -> requests.Sess
     once: requests itself reads them for each call, a tenth of the CPU that a search takes.
     """
     session = requests.Session()
-    surroundings = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies, session.verify = surroundings["proxies"], surroundings["verify"]
+    session.proxies, session.verify = surroundings.read(url)
     session.trust_env = False
     for scheme in ("https://", "http://"):
         session.mount(scheme, BoundedAdapter(pool_maxsize=connections))
