@@ -73,7 +73,7 @@ class Keys:
         return self._decode(token, {"verify_aud": False})
 
     def signed(self, token: str) -> dict[str, Any]:
-        """The claims of a token that we signed, whatever they say; jwt.PyJWTError otherwise."""
+        """The claims of a token that we signed, unjudged; jwt.PyJWTError otherwise."""
         return self._decode(token, UNCHECKED)
 
     def _decode(self, token: str, options: jwt.types.Options) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Sampled(NamedTuple):
     bucket: str
     name: str
     owner: str
-    by_everybody: bool  # found by everybody, whatever the policies say
+    by_everybody: bool  # found by everybody, against all policies
 
 
 OWNER = attrgetter("owner")
@@ -105,7 +105,7 @@ def _check_documents(database: Database, caller: Caller, objects: list[Sampled])
             raise DatabaseError(
                 f"neural_search.documents shows {caller.role} {one.bucket}/{one.name}, which the policies on "
                 "storage.objects hide: a policy or a function of ours isn't as installed. See the check "
-                "`rights`, and take back what was changed."
+                "`rights`, and take the change back."
             )
 
 

@@ -1,4 +1,4 @@
-"""What callers may do with our tables and functions: no more than the migrations grant them."""
+"""The rights of callers on our tables and functions: no more than the migrations grant them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ where s.setdatabase in (0, (select d.oid from pg_database as d where d.datname =
 
 
 def rights(target: Settings) -> str:
-    """DatabaseError names what somebody has granted or changed since: searches may show more by it."""
+    """DatabaseError names grants and changes since the installation: searches may show more by them."""
     with connect(str(target.database_url)) as database:
         found = _changed(database)
     if found:

@@ -11,7 +11,7 @@ from shared.errors import DatabaseError
 # That release's policy, trigger and key on its table of documents, which was in public.
 OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
 
-# Things in our schemas that no release made, of whatever kind, and such policies and triggers on our tables.
+# Things in our schemas that no release made, of any kind, and such policies and triggers on our tables.
 OTHERS = f"""
     with made (schema, names) as (
       values (to_regnamespace('neural_search'), %(names)s::text[]),
@@ -41,7 +41,7 @@ OTHERS = f"""
       and (%(data)s or c.relname <> 'documents')
     order by 1
 """
-# What depends on ours, of whatever kind: without a policy more may be seen. Not on a table that is kept.
+# What depends on ours, of any kind: without a policy more may be seen. Not on a table that is kept.
 DEPENDENTS = f"""
     with going (schema, name) as (
       select s.oid, s.nspname::text from pg_namespace as s

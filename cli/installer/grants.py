@@ -17,7 +17,7 @@ READ = re.compile(r"grant select on ([\w., ]+) to %s'")
 class Policy(NamedTuple):
     name: str
     table: str  # in the schema neural_search
-    rule: str  # for whom, and under which condition
+    rule: str  # its callers, and its condition
 
 
 def definers() -> list[str]:

@@ -11,7 +11,7 @@ from shared.errors import DatabaseError
 OURS = {"object_id", "model", "embedding", "object_version"}  # columns by which our table is told from others
 ASIDE = "neural_search_kept"
 
-# Columns of the kept table, and whatever hangs on it, that the table in use hasn't. Indexes and statistics
+# Columns of the kept table, and all that hangs on it, that the table in use hasn't. Indexes and statistics
 # hold no data.
 OTHERS = r"""
     with hung (relation, class, oid, part) as (

@@ -192,7 +192,7 @@ def _functions(made: str) -> list[tuple[str, str]]:
 
 
 def _views(made: str) -> list[str]:
-    """The comments of our view of documents, and its definitions without what varies."""
+    """The comments of our view of documents, and its definitions without their varying parts."""
     definitions = [re.sub(VARIABLE, "", text).lower() for text in VIEW.findall(made)]
     return [*map(_unquoted, COMMENT_ON_VIEW.findall(made)), *definitions]
 

@@ -104,7 +104,7 @@ class Worker:
                 return
 
     def _claim(self, database: Database, most: int) -> list[Job]:
-        """Up to `most` due jobs; one at a time after a claim failed: its answer may be what can't be read."""
+        """Up to `most` due jobs; one at a time after a claim failed: its answer may be beyond reading."""
         limit = 1 if self._singly else most
         try:
             with self.leases.claiming(database, FAULT_SECONDS if limit == 1 else 0) as claim_id:

@@ -1,6 +1,6 @@
 """Secrets, hidden in texts that are shown: those of this process, and all that look like one.
 
-Other software repeats what it was asked with, a request's headers too.
+Other software repeats its requests, their headers too.
 """
 
 from __future__ import annotations

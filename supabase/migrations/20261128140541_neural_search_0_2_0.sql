@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '742b10e063fbab1dbd88e4cdbf4781922e1eaf0f17758baec82638c1354f2d20'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bddc1aab0d68411c60af20bb4c5a18b690d935d3ad8caf9ca5b0769357dbd68e'
     ) then
       return;
     end if;
@@ -128,8 +128,8 @@ begin
     'reconcile_documents a036ea459e2b67f9cd72ea675615257b',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
     'release_embedding_jobs 2ba2c4897cee8c317aa55fe5e4858692',
-    'release_embedding_jobs 3282cf07615b8bb8bd24c74da582893d',
     'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
+    'release_embedding_jobs e60732d867cdac3f23c32b6f2df64205',
     'release_embedding_jobs f084bd1bba2a8c5ff7c4bd844411eaca',
     'remove_model 21712d6e097ede9199d00c80fc89ef98',
     'remove_model 5466b56f76f60aa28322749f94ddaf58',
@@ -1389,7 +1389,7 @@ create or replace function public.release_embedding_jobs(
 language sql set search_path = '' as $$
   with released as (
     update neural_search.jobs as j set
-      -- A claim that rests was of one object, which may be what can't be answered: as if it were doubtful.
+      -- A claim that rests was of one object, whose row may be beyond answering: as if it were doubtful.
       attempts = greatest(j.attempts - (delay = 0 or j.faults < 8 or j.lease_id = any (lease_ids))::integer, 0),
       faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
       -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't
@@ -1567,7 +1567,7 @@ begin
       -- Its present worker comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version
-      -- What failed for its old name is made anew below.
+      -- A job that failed for its old name is made anew below.
       and coalesce(j.error_class not in ('InvalidObjectName', 'StorageRefused', 'ObjectBlocked'), true);
     perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after), old_version);
   end if;
@@ -2838,7 +2838,7 @@ comment on function neural_search.hidden_by_declaration is
 
 -- From sql/filter.sql
 
--- Filters: what a search narrows to by bucket, path, owner, kind, size, time and metadata.
+-- Filters: the narrowing of a search by bucket, path, owner, kind, size, time and metadata.
 -- Callers: read_search, as the caller of a search.
 
 create or replace function neural_search.is_time(value jsonb) returns boolean
@@ -4099,7 +4099,7 @@ comment on policy "As the policy on documents says" on neural_search.words is
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
 -- vectors are walked, as for a filter, with the same measure. Each word is measured by itself, by documents that the
--- caller sees: by others, or all together, hidden documents with one word would change what is found by another.
+-- caller sees: by others, or all together, hidden documents with one word would change the results of another.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$
@@ -5548,7 +5548,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '742b10e063fbab1dbd88e4cdbf4781922e1eaf0f17758baec82638c1354f2d20', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'bddc1aab0d68411c60af20bb4c5a18b690d935d3ad8caf9ca5b0769357dbd68e', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

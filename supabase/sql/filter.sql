@@ -1,4 +1,4 @@
--- Filters: what a search narrows to by bucket, path, owner, kind, size, time and metadata.
+-- Filters: the narrowing of a search by bucket, path, owner, kind, size, time and metadata.
 -- Callers: read_search, as the caller of a search.
 
 create or replace function neural_search.is_time(value jsonb) returns boolean

@@ -199,7 +199,7 @@ create or replace function public.release_embedding_jobs(
 language sql set search_path = '' as $$
   with released as (
     update neural_search.jobs as j set
-      -- A claim that rests was of one object, which may be what can't be answered: as if it were doubtful.
+      -- A claim that rests was of one object, whose row may be beyond answering: as if it were doubtful.
       attempts = greatest(j.attempts - (delay = 0 or j.faults < 8 or j.lease_id = any (lease_ids))::integer, 0),
       faults = j.faults + (delay > 0)::integer, -- a lease that is due again at once was given back in good order
       -- Twice as long each time, up to 5 minutes, and up to half as much more: jobs that a fault stopped together don't

@@ -151,7 +151,7 @@ begin
       -- Its present worker comes back with the old version, which won't be accepted.
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
     where j.object_id = target_object_id and j.version = old_version
-      -- What failed for its old name is made anew below.
+      -- A job that failed for its old name is made anew below.
       and coalesce(j.error_class not in ('InvalidObjectName', 'StorageRefused', 'ObjectBlocked'), true);
     perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after), old_version);
   end if;

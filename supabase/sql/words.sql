@@ -184,7 +184,7 @@ comment on policy "As the policy on documents says" on neural_search.words is
 
 -- Documents that have few words in common with others are all read, from the index of lexemes; for common words the
 -- vectors are walked, as for a filter, with the same measure. Each word is measured by itself, by documents that the
--- caller sees: by others, or all together, hidden documents with one word would change what is found by another.
+-- caller sees: by others, or all together, hidden documents with one word would change the results of another.
 create or replace function neural_search.rarest_first(lexemes text[], depth integer)
 returns table (lexeme text, is_common boolean)
 language sql stable set search_path = '' as $$

@@ -194,7 +194,7 @@ def _window(request: Request) -> tuple[int, int]:
 
 
 def _limit(text: str) -> int:
-    """As many rows as there may be for what is no number; a fault for a negative one."""
+    """As many rows as there may be for a text that is no number; a fault for a negative one."""
     number = _whole(text, MAX_ROWS)
     if number < 0:
         raise faults.no_range("Limit should be greater than or equal to zero.")
@@ -202,7 +202,7 @@ def _limit(text: str) -> int:
 
 
 def _offset(text: str) -> int:
-    """No rows for what is no number, or a negative one."""
+    """No rows for a text that is no number, or a negative one."""
     number = max(0, _whole(text, 0))
     if number > LARGEST:
         raise faults.Fault(400, "22003", f'value "{number}" is out of range for type bigint')

@@ -554,7 +554,7 @@ def test_the_page_may_run_only_its_own_scripts_and_show_storages_pictures(client
     "path", ["/", *(path for path in pages.ROUTES if path != "/docs"), "/docs/", "/live"]
 )
 def test_each_answer_sends_no_referrer_and_is_taken_for_nothing_else(client: FlaskClient, path: str):
-    """A signed URL is a key, and a page's address holds what was searched."""
+    """A signed URL is a key, and a page's address holds its search."""
     answer = client.get(path)
     assert answer.status_code == 200
     headers = answer.headers
