@@ -30,8 +30,8 @@ class Installation:
     vault: dict[str, str] = field(default_factory=dict)  # secret's name -> created, updated or unchanged
     buckets: dict[str, int] = field(default_factory=dict)  # bucket -> images queued by registering it
     brought_back: int = 0  # documents of an earlier installation
-    kept_aside: int = 0  # those of buckets that aren't indexed, or of
-    models_aside: list[str] = field(default_factory=list)  # which aren't here; they come back with these
+    kept_aside: int = 0  # they come back with their bucket, or with their model
+    models_aside: list[str] = field(default_factory=list)  # models of theirs that aren't here
     former_rows: int = 0  # of an older installation, in supabase_migrations.schema_migrations
     released_rows: int = 0  # those of them that were deleted, as asked
     generated: Secret = field(default=Secret(""), repr=False)  # a webhook secret that nobody else knows yet
