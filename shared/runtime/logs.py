@@ -63,7 +63,7 @@ class JsonFormatter(logging.Formatter):
         if name := request_id.get():
             line["request_id"] = name
         line |= getattr(record, "fields", {}) | self._error(record)
-        return json.dumps({name: _bounded(_masked(value)) for name, value in line.items()}, default=str)
+        return json.dumps({name: _bounded(_masked(value)) for name, value in line.items()})
 
     def _error(self, record: logging.LogRecord) -> dict[str, str]:
         error = record.exc_info[1] if record.exc_info else None
@@ -77,12 +77,21 @@ class JsonFormatter(logging.Formatter):
 
 
 def _masked(value: Any) -> Any:
-    return without_secrets(value) if isinstance(value, str) else value
+    """`value` as JSON can hold it, without secrets at any depth."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {_masked(name): _masked(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_masked(one) for one in value]
+        case _:
+            return without_secrets(str(value))
 
 
 def _bounded(value: Any) -> Any:
     """`value`, or its beginning and end as text where it takes more than VALUE_BYTES."""
-    written = json.dumps(value, default=str)
+    written = json.dumps(value)
     if len(written) <= VALUE_BYTES:
         return value
     text = value if isinstance(value, str) else written

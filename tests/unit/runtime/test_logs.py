@@ -95,6 +95,23 @@ def test_a_line_holds_none_of_our_secrets_in_any_field(capsys: pytest.CaptureFix
     assert (line["error_message"], line["cause"]) == ("plain …", "OSError: apikey: …")
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (["a", "/x?token=hidden"], ["a", "/x?token=…"]),
+        (("/x?token=hidden", 1), ["/x?token=…", 1]),
+        ({"a": {"/x?token=hidden": ["sb_secret_hidden", None]}}, {"a": {"/x?token=…": ["…", None]}}),
+        (OSError("/x?token=hidden"), "/x?token=…"),
+        ({"b": OSError("/x?token=hidden")}, {"b": "/x?token=…"}),
+    ],
+)
+def test_a_line_holds_no_secret_at_any_depth_of_a_field(
+    capsys: pytest.CaptureFixture[str], value: object, told: object
+):
+    logs.write("failed", field=value)
+    assert lines(capsys)[0]["field"] == told
+
+
 @pytest.mark.parametrize("told", ["a-request", "7f3c.1:2/3"])
 def test_a_line_names_the_request_as_its_caller_does(capsys: pytest.CaptureFixture[str], told: str):
     contextvars.copy_context().run(lambda: (logs.begin_request(told), logs.write("asked")))
