@@ -81,7 +81,7 @@ def publishable_key(project: Project) -> str:
             raise
         return "works; anon is shut out of all searches"
     if not rows:
-        raise DatabaseError("No model is active. Run `neural-search install`.")
+        raise DatabaseError("No model is active. Run `neural-search models activate NAME`.")
     return f"works; the active model is {rows[0]['name']} ({rows[0]['dimensions']} dimensions)"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any, LiteralString
 
 from cli.checks.exposure import exposure
@@ -23,6 +24,7 @@ INSTALL = "Run `neural-search install`."
 SCHEDULES = {
     "neural-search-kick": ("select neural_search.kick_due()", ("5 seconds", "* * * * *")),
     "neural-search-reconcile": ("select public.reconcile_documents()", ("*/5 * * * *",)),
+    "neural-search-tidy": ("select neural_search.tidy()", ("17 3 * * *",)),
 }
 MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
@@ -31,8 +33,8 @@ FAULTS = (
     "Before 0.8.4 a parallel build can write beyond its memory, and a vacuum can damage an HNSW index or "
     "leave gaps in it, so that searches miss images."
 )
-EACH_ROW = 1
 EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # the bits of pg_trigger.tgtype
+WHEN, AFTER_EACH_ROW = 67, 1  # of the same: before, instead of or after, for each row or statement
 
 
 def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]]]:
@@ -132,22 +134,22 @@ def triggers(target: Settings) -> str:
     rows = fetched(
         target,
         """
-        select t.tgname::text, t.tgtype::int, t.tgenabled::text, t.tgqual is null
-        from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-        where t.tgrelid = to_regclass('storage.objects') and p.pronamespace = to_regnamespace('neural_search')
+        select t.tgname::text, t.tgtype::int,
+          t.tgenabled in ('O', 'A') and t.tgqual is null and cardinality(t.tgattr) = 0
+        from pg_trigger as t
+        where t.tgrelid = to_regclass('storage.objects')
+          and t.tgfoid = to_regproc('neural_search.on_object_change') order by 1
         """,
     )
-    disabled = [name for name, _, enabled, _ in rows if enabled in "DR"]  # R: on a replica alone
-    if disabled:
-        raise DatabaseError(f"Disabled: {', '.join(disabled)}. Enable them as their table's owner.")
-    if changed := [name for name, kind, _, always in rows if not (kind & EACH_ROW and always)]:
-        raise DatabaseError(f"Not for each row, or under a condition: {', '.join(changed)}. {INSTALL}")
-    missing = [event for bit, event in EVENTS.items() if not any(kind & bit for _, kind, *_ in rows)]
-    if missing:
+    whole = {name: kind for name, kind, always in rows if always and kind & WHEN == AFTER_EACH_ROW}
+    fired = reduce(or_, whole.values(), 0)
+    if missing := [event for bit, event in EVENTS.items() if not fired & bit]:
+        others = ", ".join(name for name, *_ in rows if name not in whole)
+        there = f" Disabled, under a condition or not for each row: {others}." if others else ""
         raise DatabaseError(
-            f"No trigger for {', '.join(missing)} (a restore drops them). Run `neural-search install`."
+            f"No trigger for each {', '.join(missing)} (a restore drops them).{there} {INSTALL}"
         )
-    return ", ".join(sorted(name for name, *_ in rows))
+    return ", ".join(whole)
 
 
 def schedules(target: Settings) -> str:
@@ -180,7 +182,9 @@ def schedules(target: Settings) -> str:
         if status == "failed"
     ]
     if failed:
-        raise DatabaseError(f"The last run failed. {'; '.join(failed)}. {INSTALL}")
+        raise DatabaseError(
+            f"The last run failed. {'; '.join(failed)}. Mend its cause; the next run tells if it is gone."
+        )
     return ", ".join(SCHEDULES)
 
 

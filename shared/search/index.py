@@ -126,7 +126,7 @@ def active_model(database: Database) -> ActiveModel:
         text = "The token's role is none that this project has."
         raise Unauthorized(f"{error}. {text}", told=text) from error
     if not rows:
-        raise ModelNotLoaded("No model is active. Apply the migrations: `neural-search install`.")
+        raise ModelNotLoaded("No model is active. Run `neural-search models activate NAME`.")
     return _read(ActiveModel, rows)[0]
 
 

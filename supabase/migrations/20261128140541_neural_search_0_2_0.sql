@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bddc1aab0d68411c60af20bb4c5a18b690d935d3ad8caf9ca5b0769357dbd68e'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8321bd9238a5e2b838dfd23567fa9f588698c42bb581f3798418968579a4b545'
     ) then
       return;
     end if;
@@ -5379,6 +5379,8 @@ comment on function neural_search.enable is 'Creates an extension that we can do
 
 create or replace function neural_search.schedule_jobs() returns void
 language plpgsql set search_path = '' as $$
+declare
+  job record;
 begin
   if to_regnamespace('cron') is null then
     raise notice 'neural-search isn''t scheduled, because pg_cron is missing: lost webhooks wait for a worker.'
@@ -5386,15 +5388,24 @@ begin
     return;
   end if;
 
-  begin
-    perform cron.schedule('neural-search-kick', '5 seconds', 'select neural_search.kick_due()');
-  exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
-    perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
-  end;
-  perform cron.unschedule(j.jobname) from cron.job as j
+  for job in
+    select * from (values
+      ('neural-search-kick', '5 seconds', 'select neural_search.kick_due()'),
+      ('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()'),
+      ('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()')
+    ) as ours (name, times, command)
+  loop
+    -- One that was switched off would stay so: schedule() changes only times and command.
+    perform cron.unschedule(j.jobid) from cron.job as j
+    where j.jobname = job.name and j.username = current_user and not j.active;
+    begin
+      perform cron.schedule(job.name, job.times, job.command);
+    exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
+      perform cron.schedule(job.name, regexp_replace(job.times, '^.* seconds$', '* * * * *'), job.command);
+    end;
+  end loop;
+  perform cron.unschedule(j.jobid) from cron.job as j
   where j.jobname = 'neural-search-backgrounds' and j.username = current_user; -- which 0.1.0 made
-  perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
-  perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
 end
 $$;
 comment on function neural_search.schedule_jobs is
@@ -5408,12 +5419,15 @@ begin
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
 
-  -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
-  -- which only the owner of the table may give it.
-  if not exists (
-    select from pg_trigger as t
+  -- Only where not each event of each row fires one: it locks out writers of storage.objects for the moment that it takes.
+  -- In place of a trigger of that name, which may be disabled or under a condition. It has no comment, which only the owner
+  -- of the table may give it.
+  if (
+    select coalesce(bit_or(t.tgtype), 0) from pg_trigger as t
     where t.tgrelid = 'storage.objects'::regclass and t.tgfoid = 'neural_search.on_object_change'::regproc
-  ) then
+      and t.tgenabled in ('O', 'A') and t.tgqual is null and cardinality(t.tgattr) = 0
+      and t.tgtype & 67 = 1 -- for each row, after
+  ) <> 29 then -- insert, update and delete
     create or replace trigger neural_search_objects after insert or update or delete on storage.objects
       for each row execute function neural_search.on_object_change();
   end if;
@@ -5428,7 +5442,8 @@ begin
   end if;
 end
 $$;
-comment on function neural_search.attach is 'Makes the triggers and the schedules, where they are missing.';
+comment on function neural_search.attach is
+  'Makes the triggers and the schedules, where they are missing or don''t do their work.';
 
 
 -- From sql/privileges.sql
@@ -5548,7 +5563,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'bddc1aab0d68411c60af20bb4c5a18b690d935d3ad8caf9ca5b0769357dbd68e', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8321bd9238a5e2b838dfd23567fa9f588698c42bb581f3798418968579a4b545', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -18,6 +18,8 @@ comment on function neural_search.enable is 'Creates an extension that we can do
 
 create or replace function neural_search.schedule_jobs() returns void
 language plpgsql set search_path = '' as $$
+declare
+  job record;
 begin
   if to_regnamespace('cron') is null then
     raise notice 'neural-search isn''t scheduled, because pg_cron is missing: lost webhooks wait for a worker.'
@@ -25,15 +27,24 @@ begin
     return;
   end if;
 
-  begin
-    perform cron.schedule('neural-search-kick', '5 seconds', 'select neural_search.kick_due()');
-  exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
-    perform cron.schedule('neural-search-kick', '* * * * *', 'select neural_search.kick_due()');
-  end;
-  perform cron.unschedule(j.jobname) from cron.job as j
+  for job in
+    select * from (values
+      ('neural-search-kick', '5 seconds', 'select neural_search.kick_due()'),
+      ('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()'),
+      ('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()')
+    ) as ours (name, times, command)
+  loop
+    -- One that was switched off would stay so: schedule() changes only times and command.
+    perform cron.unschedule(j.jobid) from cron.job as j
+    where j.jobname = job.name and j.username = current_user and not j.active;
+    begin
+      perform cron.schedule(job.name, job.times, job.command);
+    exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
+      perform cron.schedule(job.name, regexp_replace(job.times, '^.* seconds$', '* * * * *'), job.command);
+    end;
+  end loop;
+  perform cron.unschedule(j.jobid) from cron.job as j
   where j.jobname = 'neural-search-backgrounds' and j.username = current_user; -- which 0.1.0 made
-  perform cron.schedule('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()');
-  perform cron.schedule('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()');
 end
 $$;
 comment on function neural_search.schedule_jobs is
@@ -47,12 +58,15 @@ begin
   perform neural_search.enable('pg_cron', 'cron', 'pg_catalog');
   perform neural_search.schedule_jobs();
 
-  -- Only where it is missing: it locks out writers of storage.objects for the moment that it takes. It has no comment,
-  -- which only the owner of the table may give it.
-  if not exists (
-    select from pg_trigger as t
+  -- Only where not each event of each row fires one: it locks out writers of storage.objects for the moment that it takes.
+  -- In place of a trigger of that name, which may be disabled or under a condition. It has no comment, which only the owner
+  -- of the table may give it.
+  if (
+    select coalesce(bit_or(t.tgtype), 0) from pg_trigger as t
     where t.tgrelid = 'storage.objects'::regclass and t.tgfoid = 'neural_search.on_object_change'::regproc
-  ) then
+      and t.tgenabled in ('O', 'A') and t.tgqual is null and cardinality(t.tgattr) = 0
+      and t.tgtype & 67 = 1 -- for each row, after
+  ) <> 29 then -- insert, update and delete
     create or replace trigger neural_search_objects after insert or update or delete on storage.objects
       for each row execute function neural_search.on_object_change();
   end if;
@@ -67,4 +81,5 @@ begin
   end if;
 end
 $$;
-comment on function neural_search.attach is 'Makes the triggers and the schedules, where they are missing.';
+comment on function neural_search.attach is
+  'Makes the triggers and the schedules, where they are missing or don''t do their work.';

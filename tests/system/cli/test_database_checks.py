@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from cli.checks import schema as checks
-from cli.installer import grants
+from cli.installer import grants, migrations
 from shared import settings
 from shared.errors import DatabaseError
 
@@ -322,32 +322,60 @@ create trigger neural_search_objects after insert or update or delete on storage
 """
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ("alter table storage.objects enable replica trigger neural_search_objects", "Disabled"),
-        (TRIGGER.format("row when (pg_trigger_depth() > 99)"), "under a condition"),
-        (TRIGGER.format("statement"), "Not for each row"),
-    ],
-)
-def test_a_trigger_that_does_not_always_fire_is_named(target, database, change, named):
-    assert "neural_search_objects" in checks.triggers(target)
+TRIGGERS = {
+    "disabled": ("alter table storage.objects disable trigger neural_search_objects", "Disabled"),
+    "on a replica": ("alter table storage.objects enable replica trigger neural_search_objects", "Disabled"),
+    "under a condition": (TRIGGER.format("row when (pg_trigger_depth() > 99)"), "under a condition"),
+    "for statements": (TRIGGER.format("statement"), "not for each row"),
+    "before": (TRIGGER.format("row").replace("after", "before"), "not for each row"),
+    "of a column": (TRIGGER.format("row").replace("update", "update of name"), "under a condition"),
+    "for some events": (TRIGGER.format("row").replace(" or update or delete", ""), "DELETE, UPDATE"),
+    "dropped": ("drop trigger neural_search_objects on storage.objects", "INSERT, DELETE, UPDATE"),
+    "under another name": (
+        TRIGGER.format("row when (false)").replace("create trigger neural", "create trigger my"),
+        "under a condition.*my_search_objects",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "named"), TRIGGERS.values(), ids=TRIGGERS)
+def test_install_heals_each_fault_of_the_trigger_that_doctor_names(
+    target, database, make_object, change, named
+):
+    assert checks.triggers(target) == "neural_search_objects"
     with database.connect("supabase_admin") as platform:
         platform.execute(change)
-    with pytest.raises(DatabaseError, match=f"{named}.*neural_search_objects"):
+    with pytest.raises(DatabaseError, match=rf"{named}.*Run `neural-search install`\."):
         checks.triggers(target)
+    migrations.apply(database.url())
+    assert checks.triggers(target) == "neural_search_objects"
+    make_object()
+    with database.connect() as connection:
+        assert connection.execute("select count(*) from neural_search.jobs").fetchone() == (1,)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "schedule = '0 0 1 1 *' where jobname = 'neural-search-kick'",
-        "command = 'select 1' where jobname = 'neural-search-reconcile'",
-    ],
-)
-def test_a_schedule_that_does_something_else_is_named(target, database, change):
+def test_a_trigger_of_ours_under_another_name_is_as_good(target, database):
+    with database.connect("supabase_admin") as platform:
+        platform.execute("alter trigger neural_search_objects on storage.objects rename to mine")
+    migrations.apply(database.url())
+    assert checks.triggers(target) == "mine"
+
+
+@pytest.mark.parametrize("job", checks.SCHEDULES)
+@pytest.mark.parametrize("change", ["schedule = '0 0 1 1 *'", "active = false"])
+def test_install_heals_each_fault_of_a_schedule_that_doctor_names(target, database, job, change):
+    assert checks.schedules(target) == ", ".join(checks.SCHEDULES)
+    with database.connect("supabase_admin") as platform:
+        platform.execute(f"update cron.job set {change} where jobname = '{job}'")
+    with pytest.raises(DatabaseError, match=rf"{job}.*Run `neural-search install`\."):
+        checks.schedules(target)
+    migrations.apply(database.url())
+    assert checks.schedules(target) == ", ".join(checks.SCHEDULES)
+
+
+def test_a_schedule_that_does_something_else_is_named(target, database):
     assert "neural-search-kick" in checks.schedules(target)
     with database.connect("supabase_admin") as platform:
-        platform.execute(f"update cron.job set {change}")
-    with pytest.raises(DatabaseError, match=r"neural-search-\w+ runs .* at .*\. Expected 'select"):
+        platform.execute("update cron.job set command = 'select 1' where jobname = 'neural-search-reconcile'")
+    with pytest.raises(DatabaseError, match=r"neural-search-reconcile runs .* at .*\. Expected 'select"):
         checks.schedules(target)

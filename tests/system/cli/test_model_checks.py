@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cli.checks import api
 from cli.checks.loaded_models import judged
 from shared.errors import DatabaseError, ModelNotLoaded
 
@@ -56,5 +58,8 @@ def test_what_is_left_of_a_retired_model_is_wrong():
 
 
 def test_a_project_without_an_active_model_is_wrong():
-    with pytest.raises(DatabaseError, match="No model is active"):
+    remedy = "No model is active. Run `neural-search models activate NAME`"
+    with pytest.raises(DatabaseError, match=remedy):
         judged([model(state="standby")])
+    with pytest.raises(DatabaseError, match=remedy):
+        api.publishable_key(SimpleNamespace(call_as=lambda *_: []))  # type: ignore[arg-type]

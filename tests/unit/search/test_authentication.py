@@ -86,5 +86,5 @@ def test_what_is_remembered_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyP
 
 
 def test_without_an_active_model_nothing_can_be_searched(clock: Clock):
-    with pytest.raises(ModelNotLoaded, match="No model is active"):
+    with pytest.raises(ModelNotLoaded, match=r"No model is active.*`neural-search models activate"):
         build(RpcTransport(active_model=[]), clock).authenticate(caller())
