@@ -31,10 +31,12 @@ export class SearchError extends Error {
   }
 }
 
+const MOST = 64 * 1024 // bytes of an error's body: problem details are shorter
+
 /** The error in an answer; a gateway may answer without problem details, or tell the caller's own
  * `secrets` back. */
 export async function fromResponse(response: Response, secrets: string[]): Promise<SearchError> {
-  const text = await response.text().catch(() => '')
+  const text = await shortText(response).catch(() => '')
   const seconds = Number(response.headers.get('retry-after') ?? NaN)
   return new SearchError(parsed(hidden(plain(text), secrets), response.status), Number.isFinite(seconds) ? seconds : undefined)
 }
@@ -44,6 +46,25 @@ export function unreachable(url: string, cause: unknown): SearchError {
   const detail = `The query function at ${shown} doesn't answer. Check the address and the network.`
   const options = shown === url ? { cause } : {} // fetch refuses a password in an address, and tells it
   return new SearchError({ type: 'unreachable', title: 'Unreachable', status: 0, detail }, undefined, options)
+}
+
+/** The body; of one beyond MOST, which isn't read on, nothing: the cut might go through a secret. */
+async function shortText(response: Response): Promise<string> {
+  if (!response.body) return ''
+  const reader = response.body.getReader()
+  const decoder = new TextDecoder()
+  let text = ''
+  let size = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return text + decoder.decode()
+    size += value.length
+    if (size > MOST) {
+      reader.cancel().catch(() => undefined)
+      return `more than ${MOST} bytes`
+    }
+    text += decoder.decode(value, { stream: true })
+  }
 }
 
 /** JSON without escapes that spell a secret otherwise. */

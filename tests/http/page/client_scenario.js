@@ -19,7 +19,7 @@ export async function scenario({ createClient, SearchError }, { url, key, token,
   const preview = await fetch(first.results[0].preview).then((response) => response.headers.get('Content-Type'))
   const user = (accessToken) => createClient(url, { key, accessToken: async () => accessToken })
   return {
-    uploaded: uploaded.state, found, next: names(next), aborted, preview,
+    read, uploaded: uploaded.state, found, next: names(next), aborted, preview,
     similar: [
       names(await client.similar(first.results[0], { limit: 3 })),
       names(await client.similar(`images/${name}`, { limit: 3 })),
@@ -36,6 +36,7 @@ export async function scenario({ createClient, SearchError }, { url, key, token,
       escaped: await failed(() => createClient(url, { key, accessToken: () => token, fetch: escaping }).search({ text: 'x' })),
       noResults: await failed(() => createClient(url, { key, fetch: async () => new Response('{}') }).search({ text: 'x' })),
       password: await failed(() => createClient('http://ada:secret-word@127.0.0.1:9', { key }).search({ text: 'x' })),
+      long: await failed(() => createClient(url, { key, fetch: long }).search({ text: 'x' })),
       echoed: await failed(() => createClient(url, { key, accessToken: () => token, fetch: refusing }).search({ text: 'x' })),
     },
   }
@@ -43,6 +44,13 @@ export async function scenario({ createClient, SearchError }, { url, key, token,
 
 // A network's sign-in page.
 const another = async () => new Response('<!doctype html>', { headers: { 'Content-Type': 'text/html' } })
+
+// One whose error page is long, and how much of it was asked for.
+const read = { chunks: 0, cancelled: false }
+const long = async () => {
+  const pull = (controller) => (read.chunks++ < 1000 ? controller.enqueue(new Uint8Array(16 * 1024).fill(65)) : controller.close())
+  return new Response(new ReadableStream({ pull, cancel: () => void (read.cancelled = true) }), { status: 502 })
+}
 
 // A gateway that tells the caller's own token back.
 const refusing = async (_, { headers }) =>

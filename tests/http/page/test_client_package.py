@@ -110,10 +110,13 @@ def test_it_uploads_and_searches_in_every_runtime(run: Run, given: Given):
         "another": ("unreachable", 0),
         "escaped": ("about:blank", 500),
         "noResults": ("unreachable", 0),
+        "long": ("about:blank", 502),
         "password": ("unreachable", 0),
         "echoed": ("about:blank", 429),
     }
     assert "1000" in errors["problem"]["detail"]
+    assert errors["long"]["detail"] == "HTTP 502: more than 65536 bytes"
+    assert told["read"]["cancelled"] and told["read"]["chunks"] < 10, "an error's body is read to its bound"
     everything = json.dumps(errors)
     assert given["token"][-20:] not in everything and given["token"][:40] not in everything
     assert given["key"] not in everything and "secret-word" not in everything
