@@ -12,6 +12,7 @@ from cli.checks.exposure import exposure
 from cli.checks.kicks import kicks
 from cli.checks.policies import policies
 from cli.checks.rights import rights
+from cli.checks.schedules import schedules
 from cli.checks.visibility import visibility
 from cli.installer import former_record, migrations
 from cli.installer.connection import connect
@@ -20,12 +21,6 @@ from shared.errors import DatabaseError
 from shared.settings import Settings
 
 INSTALL = "Run `neural-search install`."
-# Name: command, and when, of which the first is installed wherever pg_cron takes it.
-SCHEDULES = {
-    "neural-search-kick": ("select neural_search.kick_due()", ("5 seconds", "* * * * *")),
-    "neural-search-reconcile": ("select public.reconcile_documents()", ("*/5 * * * *",)),
-    "neural-search-tidy": ("select neural_search.tidy()", ("17 3 * * *",)),
-}
 MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
 REPAIRED = (0, 8, 4)  # pgvector's version
@@ -150,42 +145,6 @@ def triggers(target: Settings) -> str:
             f"No trigger for each {', '.join(missing)} (a restore drops them).{there} {INSTALL}"
         )
     return ", ".join(whole)
-
-
-def schedules(target: Settings) -> str:
-    if fetched(target, "select to_regclass('cron.job') is null")[0][0]:
-        raise DatabaseError(
-            f"pg_cron isn't enabled. Enable it in the dashboard (Database, Extensions). {INSTALL}"
-        )
-    query = "select jobname, command, schedule from cron.job where active and jobname = any(%s)"
-    found = {name: (command, schedule) for name, command, schedule in fetched(target, query, [[*SCHEDULES]])}
-    if missing := [name for name in SCHEDULES if name not in found]:
-        raise DatabaseError(f"Missing or inactive: {', '.join(missing)}. {INSTALL}")
-    for name, (command, times) in SCHEDULES.items():
-        if found[name][0] != command or found[name][1] not in times:
-            raise DatabaseError(
-                f"{name} runs {found[name][0]!r} at {found[name][1]!r}. Expected {command!r} at "
-                f"{times[0]!r}. {INSTALL}"
-            )
-    last_runs = fetched(
-        target,
-        """
-        select distinct on (j.jobname) j.jobname, d.status, d.return_message
-        from cron.job j join cron.job_run_details d on d.jobid = j.jobid
-        where j.jobname = any(%s) and d.status in ('succeeded', 'failed') order by j.jobname, d.runid desc
-        """,
-        [list(SCHEDULES)],
-    )
-    failed = [
-        f"{name}: {' '.join(str(message).split())}"
-        for name, status, message in last_runs
-        if status == "failed"
-    ]
-    if failed:
-        raise DatabaseError(
-            f"The last run failed. {'; '.join(failed)}. Mend its cause; the next run tells if it is gone."
-        )
-    return ", ".join(SCHEDULES)
 
 
 def reconciliation(target: Settings) -> str:

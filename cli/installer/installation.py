@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from cli.installer import former_record, kept_documents, migrations, vault
+from cli.installer import cron_jobs, former_record, kept_documents, migrations, vault
 from cli.installer.connection import Database, column, connect
 from shared.errors import DatabaseError, DatabaseForbidden, SettingsError
 from shared.settings import Secret
@@ -67,6 +67,7 @@ def install(
         for bucket in buckets:
             _require_bucket(database, bucket)
         _require_free_trigger(database)
+        cron_jobs.require_free_names(database)
         kept_documents.set_aside(database)
     done.migrations = migrations.apply(database_url)
     with connect(database_url) as database:

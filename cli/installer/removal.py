@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from psycopg import sql
 
-from cli.installer import dependents, former_record, kept_documents, migrations, releases, vault
+from cli.installer import cron_jobs, dependents, former_record, kept_documents, migrations, releases, vault
 from cli.installer.connection import Database, column, connect
 from cli.installer.installation import OWN_TRIGGER, require_project
 
@@ -25,7 +23,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
         is_older = not kept_documents.is_ours(database, "neural_search")  # than 0.2.0: they are in public
         done = _drop_triggers(database)
         with database.transaction():
-            done += _unschedule(database)
+            done += [f"Schedule {name} ended" for name in cron_jobs.end(database)]
             done += [f"Vault: {name} deleted" for name in vault.empty(database)]
             done += _drop_documents(database) if data else _keep_documents(database)
             done += _drop_functions(database)
@@ -46,19 +44,6 @@ def _drop_triggers(database: Database) -> list[str]:
     for name in names:
         database.execute(sql.SQL("drop trigger {} on storage.objects").format(sql.Identifier(name)))
     return [f"Trigger {name} dropped" for name in names]
-
-
-def _unschedule(database: Database) -> list[str]:
-    if not column(database, "select 1 where to_regclass('cron.job') is not null"):
-        return []
-    names = column(
-        database,
-        "select jobname from cron.job where jobname = any (%s) and username = current_user order by jobid",
-        [re.findall(r"'(neural-search-[a-z]+)'", migrations.text())],
-    )
-    for name in names:
-        database.execute("select cron.unschedule(%s)", [name])
-    return [f"Schedule {name} ended" for name in names]
 
 
 def _drop_documents(database: Database) -> list[str]:

@@ -8,7 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8321bd9238a5e2b838dfd23567fa9f588698c42bb581f3798418968579a4b545'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b75fb82289517251c29c3611f8313e7982628fdee7f0bf629eda28fd4131260b'
     ) then
       return;
     end if;
@@ -2366,7 +2366,9 @@ begin
   if to_regclass('cron.job_run_details') is not null then
     delete from cron.job_run_details as d
     where d.end_time < now() - interval '2 days'
-      and d.jobid in (select j.jobid from cron.job as j where j.jobname like 'neural-search-%');
+      and d.jobid in (
+        select j.jobid from cron.job as j join neural_search.schedules() as s on (s.name, s.command) = (j.jobname, j.command)
+      );
   end if;
 end
 $$;
@@ -5377,6 +5379,17 @@ $$;
 comment on function neural_search.enable is 'Creates an extension that we can do without, unless its schema is there.';
 
 
+-- A project may have jobs of its own under such names: ours are told by name and command.
+create or replace function neural_search.schedules() returns table (name text, times text, command text)
+language sql immutable set search_path = '' as $$
+  values
+    ('neural-search-kick', '5 seconds', 'select neural_search.kick_due()'),
+    ('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()'),
+    ('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()')
+$$;
+comment on function neural_search.schedules is 'Our jobs of pg_cron.';
+
+
 create or replace function neural_search.schedule_jobs() returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -5388,16 +5401,10 @@ begin
     return;
   end if;
 
-  for job in
-    select * from (values
-      ('neural-search-kick', '5 seconds', 'select neural_search.kick_due()'),
-      ('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()'),
-      ('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()')
-    ) as ours (name, times, command)
-  loop
+  for job in select * from neural_search.schedules() loop
     -- One that was switched off would stay so: schedule() changes only times and command.
     perform cron.unschedule(j.jobid) from cron.job as j
-    where j.jobname = job.name and j.username = current_user and not j.active;
+    where j.jobname = job.name and j.command = job.command and j.username = current_user and not j.active;
     begin
       perform cron.schedule(job.name, job.times, job.command);
     exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
@@ -5405,7 +5412,8 @@ begin
     end;
   end loop;
   perform cron.unschedule(j.jobid) from cron.job as j
-  where j.jobname = 'neural-search-backgrounds' and j.username = current_user; -- which 0.1.0 made
+  where j.jobname = 'neural-search-backgrounds' and j.command = 'select neural_search.refresh_backgrounds()' -- 0.1.0's
+    and j.username = current_user;
 end
 $$;
 comment on function neural_search.schedule_jobs is
@@ -5563,7 +5571,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '8321bd9238a5e2b838dfd23567fa9f588698c42bb581f3798418968579a4b545', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b75fb82289517251c29c3611f8313e7982628fdee7f0bf629eda28fd4131260b', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -16,6 +16,17 @@ $$;
 comment on function neural_search.enable is 'Creates an extension that we can do without, unless its schema is there.';
 
 
+-- A project may have jobs of its own under such names: ours are told by name and command.
+create or replace function neural_search.schedules() returns table (name text, times text, command text)
+language sql immutable set search_path = '' as $$
+  values
+    ('neural-search-kick', '5 seconds', 'select neural_search.kick_due()'),
+    ('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()'),
+    ('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()')
+$$;
+comment on function neural_search.schedules is 'Our jobs of pg_cron.';
+
+
 create or replace function neural_search.schedule_jobs() returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -27,16 +38,10 @@ begin
     return;
   end if;
 
-  for job in
-    select * from (values
-      ('neural-search-kick', '5 seconds', 'select neural_search.kick_due()'),
-      ('neural-search-reconcile', '*/5 * * * *', 'select public.reconcile_documents()'),
-      ('neural-search-tidy', '17 3 * * *', 'select neural_search.tidy()')
-    ) as ours (name, times, command)
-  loop
+  for job in select * from neural_search.schedules() loop
     -- One that was switched off would stay so: schedule() changes only times and command.
     perform cron.unschedule(j.jobid) from cron.job as j
-    where j.jobname = job.name and j.username = current_user and not j.active;
+    where j.jobname = job.name and j.command = job.command and j.username = current_user and not j.active;
     begin
       perform cron.schedule(job.name, job.times, job.command);
     exception when others then -- before pg_cron 1.5 there is nothing shorter than a minute
@@ -44,7 +49,8 @@ begin
     end;
   end loop;
   perform cron.unschedule(j.jobid) from cron.job as j
-  where j.jobname = 'neural-search-backgrounds' and j.username = current_user; -- which 0.1.0 made
+  where j.jobname = 'neural-search-backgrounds' and j.command = 'select neural_search.refresh_backgrounds()' -- 0.1.0's
+    and j.username = current_user;
 end
 $$;
 comment on function neural_search.schedule_jobs is

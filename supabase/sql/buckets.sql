@@ -265,7 +265,9 @@ begin
   if to_regclass('cron.job_run_details') is not null then
     delete from cron.job_run_details as d
     where d.end_time < now() - interval '2 days'
-      and d.jobid in (select j.jobid from cron.job as j where j.jobname like 'neural-search-%');
+      and d.jobid in (
+        select j.jobid from cron.job as j join neural_search.schedules() as s on (s.name, s.command) = (j.jobname, j.command)
+      );
   end if;
 end
 $$;

@@ -205,6 +205,22 @@ def test_a_schedule_of_the_projects_own_outlives_an_uninstall(database, db):
     assert db.execute(SCHEDULES).fetchall() == [("neural-search-nightly-report", "7 3 * * *")]
 
 
+@pytest.mark.parametrize(("name", "times"), [*EXPECTED_SCHEDULES, ("neural-search-backgrounds", "* * * * *")])
+def test_a_schedule_of_the_projects_own_under_a_name_of_ours_is_neither_replaced_nor_ended(
+    database, db, name, times
+):
+    db.execute("select cron.schedule(%s, '7 3 * * *', 'select 1')", [name])
+    theirs = "select schedule, command, active from cron.job where jobname = %s"
+    if (name, times) in EXPECTED_SCHEDULES:
+        with pytest.raises(DatabaseError, match=rf"a job {name} of your own, which runs 'select 1'"):
+            install(database.url(), embed_url="http://x", webhook_secret="", buckets=[])
+    else:
+        install(database.url(), embed_url="http://x", webhook_secret="", buckets=[])
+    assert db.execute(theirs, [name]).fetchall() == [("7 3 * * *", "select 1", True)]
+    assert f"Schedule {name} ended" not in uninstall(database.url(), data=False)
+    assert db.execute(SCHEDULES).fetchall() == [(name, "7 3 * * *")]
+
+
 def test_a_foreign_schema_of_our_name_is_never_dropped(bare_database):
     with bare_database.connect() as connection:
         connection.execute("create schema neural_search")

@@ -172,7 +172,7 @@ def test_old_reconciliations_are_forgotten_but_never_the_last(db):
 
 
 def test_old_runs_of_our_schedules_are_forgotten_and_nobody_elses(database, db):
-    db.execute("select cron.schedule('theirs', '* * * * *', 'select 1')")
+    db.execute("select cron.schedule('neural-search-theirs', '* * * * *', 'select 1')")
     with database.connect("supabase_admin") as platform:
         platform.execute("""
             insert into cron.job_run_details (jobid, username, end_time)
@@ -180,7 +180,7 @@ def test_old_runs_of_our_schedules_are_forgotten_and_nobody_elses(database, db):
         """)
     db.execute("select neural_search.tidy()")
     left = db.execute("select jobname from cron.job_run_details join cron.job using (jobid)").fetchall()
-    assert left == [("theirs",)]
+    assert left == [("neural-search-theirs",)]
 
 
 def backfill(db, **arguments):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 
 from cli.checks import schema as checks
-from cli.installer import grants, migrations
+from cli.checks.schedules import schedules
+from cli.installer import cron_jobs, grants, migrations
 from shared import settings
 from shared.errors import DatabaseError
 
@@ -361,21 +364,43 @@ def test_a_trigger_of_ours_under_another_name_is_as_good(target, database):
     assert checks.triggers(target) == "mine"
 
 
-@pytest.mark.parametrize("job", checks.SCHEDULES)
+JOBS = [job.name for job in cron_jobs.current()]
+
+
+@pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("change", ["schedule = '0 0 1 1 *'", "active = false"])
 def test_install_heals_each_fault_of_a_schedule_that_doctor_names(target, database, job, change):
-    assert checks.schedules(target) == ", ".join(checks.SCHEDULES)
+    assert schedules(target) == ", ".join(JOBS)
     with database.connect("supabase_admin") as platform:
         platform.execute(f"update cron.job set {change} where jobname = '{job}'")
     with pytest.raises(DatabaseError, match=rf"{job}.*Run `neural-search install`\."):
-        checks.schedules(target)
+        schedules(target)
     migrations.apply(database.url())
-    assert checks.schedules(target) == ", ".join(checks.SCHEDULES)
+    assert schedules(target) == ", ".join(JOBS)
 
 
-def test_a_schedule_that_does_something_else_is_named(target, database):
-    assert "neural-search-kick" in checks.schedules(target)
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_of_the_projects_own_under_a_name_of_ours_is_named_with_its_remedy(target, database, job):
+    with database.connect() as connection:
+        connection.execute("select cron.schedule(%s, '0 0 * * *', 'select 7')", [job])
+        with pytest.raises(DatabaseError, match=rf"a job {job} of your own, which runs 'select 7'") as raised:
+            schedules(target)
+        connection.execute(re.findall(r"select cron[^)]*\)", str(raised.value))[0])
+    migrations.apply(database.url())
+    assert schedules(target) == ", ".join(JOBS)
+
+
+def test_a_schedules_last_run_that_failed_is_told_and_nobody_elses(target, database):
     with database.connect("supabase_admin") as platform:
-        platform.execute("update cron.job set command = 'select 1' where jobname = 'neural-search-reconcile'")
-    with pytest.raises(DatabaseError, match=r"neural-search-reconcile runs .* at .*\. Expected 'select"):
-        checks.schedules(target)
+        platform.execute("select cron.schedule('neural-search-mine', '* * * * *', 'select 1')")
+        run = """
+            insert into cron.job_run_details (jobid, status, return_message)
+            select jobid, %s, 'Why.' from cron.job where jobname = %s
+        """
+        platform.execute(run, ["failed", "neural-search-mine"])
+        assert "neural-search-kick" in schedules(target)
+        platform.execute(run, ["failed", "neural-search-kick"])
+        with pytest.raises(DatabaseError, match=r"The last run failed\. neural-search-kick: Why\."):
+            schedules(target)
+        platform.execute(run, ["succeeded", "neural-search-kick"])
+    assert "neural-search-kick" in schedules(target)
