@@ -9,6 +9,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b75fb82289517251c29c3611f8313e7982628fdee7f0bf629eda28fd4131260b'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bb2db6360130b998aae14dcfffd89ef54e2ae17b5e0c5526dcb5fdd1dcbfbc5d'
     ) then
       return;
     end if;
@@ -84,8 +85,8 @@ begin
     'explain_object 84401e90b33d597d06829ab86a875feb',
     'fail_embedding_job 05a676ffaf6ea26daef989a0af1b2a57',
     'fail_embedding_job 106f7248fee487e07e8227ca63e2ed7c',
+    'fail_embedding_job 73a04fe7685aef6ea42407e04b837c5c',
     'fail_embedding_job f439ac40c67bc2eac7fe3ef6b1a1c756',
-    'fail_embedding_job f7396ef2a2716c0d1d2dbf84a33cdb60',
     'finish_embedding_job 20938cff04ad1992cb842f1e838b57c4',
     'finish_embedding_job 299bb5939206efa8487f26587e16e32e',
     'finish_embedding_job 3ae1d6e1c8ced93a9bfcead080734119',
@@ -123,9 +124,9 @@ begin
     'recommend_documents 85771704948a1e0bd25a072a73296b8d',
     'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
     'recommend_documents 962cff0cd748da2342696b83e3fa85f2',
+    'reconcile_documents 03c02ed773c7898d9f17022121d24a8c',
     'reconcile_documents 8193f288025da68f6d2d28739d64e260',
     'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
-    'reconcile_documents a036ea459e2b67f9cd72ea675615257b',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
     'release_embedding_jobs 2ba2c4897cee8c317aa55fe5e4858692',
     'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
@@ -785,6 +786,14 @@ $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
 
 
+create or replace function neural_search.is_outage(code text) returns boolean
+language sql immutable set search_path = '' as $$
+  select code ~ '^(08|40|53|57P)' or code in ('55P03', '57014')
+$$;
+comment on function neural_search.is_outage is
+  'Whether a SQLSTATE speaks of the database or of a time-out, and not of the row that was worked on.';
+
+
 -- From sql/documents.sql
 
 -- Documents: the view through which the service reads and writes them.
@@ -970,13 +979,63 @@ comment on function neural_search.copy_again is
   'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
 
 
+-- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
+-- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
+-- few steps.
+create or replace function neural_search.change_documents(change text, ids bigint[], out changed bigint[], out refusal text)
+language plpgsql set search_path = '' as $$
+declare
+  half constant integer := cardinality(ids) / 2;
+  rest record;
+begin
+  execute change into changed using ids;
+  changed = coalesce(changed, '{}');
+exception when others then
+  if neural_search.is_outage(sqlstate) then
+    raise;
+  end if;
+  changed = '{}';
+  refusal = format('document %s: %s (%s)', ids[1], sqlerrm, sqlstate);
+  if half > 0 then
+    select * into changed, refusal from neural_search.change_documents(change, ids[:half]);
+    select * into rest from neural_search.change_documents(change, ids[half + 1:]);
+    changed = changed || rest.changed;
+    refusal = coalesce(refusal, rest.refusal);
+  end if;
+end
+$$;
+comment on function neural_search.change_documents is
+  'Makes a change, a statement that returns an array of ids, of the documents with these ids, but of those that something '
+  'of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
+
+
+create or replace function neural_search.remove_documents(ids bigint[]) returns bigint[]
+language plpgsql set search_path = '' as $$
+declare
+  removal constant record := neural_search.change_documents(
+    'with removed as (delete from neural_search.documents as d where d.id = any ($1) returning d.id)
+    select array_agg(r.id) from removed as r', ids
+  );
+begin
+  if removal.refusal is not null then
+    raise warning 'neural-search could not remove % of % documents, as of %',
+      cardinality(ids) - cardinality(removal.changed), cardinality(ids), removal.refusal;
+  end if;
+  return removal.changed;
+end
+$$;
+comment on function neural_search.remove_documents is
+  'Removes documents; the ids of those removed. A refusal is a warning: they stay, hidden.';
+
+
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.
 create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
 language sql set search_path = '' as $$
   delete from neural_search.jobs as j
   where j.object_id = target_object_id and j.version is distinct from current_version;
-  delete from neural_search.documents as d
-  where d.object_id = target_object_id and d.object_version is distinct from current_version;
+  select neural_search.remove_documents(array_agg(d.id)) from neural_search.documents as d
+  where d.object_id = target_object_id and d.object_version is distinct from current_version
+  having count(*) > 0;
 
   insert into neural_search.jobs (object_id, model, version)
   select target_object_id, m.name, current_version
@@ -1369,7 +1428,7 @@ begin
 
   -- A job beside a document is to decode the file anew. A file that no decoder takes for an image now is none.
   if result in ('skipped', 'failed') and fail_embedding_job.decoder_version is not null then
-    delete from neural_search.documents as d
+    perform neural_search.remove_documents(array[d.id]) from neural_search.documents as d
     where d.object_id = fail_embedding_job.object_id and d.model = fail_embedding_job.model;
   end if;
 
@@ -1827,12 +1886,15 @@ comment on function public.embedding_report is
 -- Models: how one takes another's place while searches go on.
 -- Callers: the command line, as service_role.
 
--- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
--- index can be made while the other serves.
+-- A readable name that no two models share, and no model with the table's other indexes; one that isn't plain gets a
+-- digest. Each strategy has its own, so that one index can be made while the other serves.
 create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
 language sql immutable set search_path = '' as $$
   select 'documents_' || case
-    when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
+    when model_name ~ '^[a-z0-9-]{1,40}$' and model_name !~ '-lsh$' and replace(model_name, '-', '_') not in (
+      'bucket_id', 'byte_size', 'content', 'content_hash', 'embedded_at', 'metadata', 'mime_type', 'owner_id', 'prefix',
+      'shown', 'uploaded_at'
+    ) then replace(model_name, '-', '_')
     else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
       || '_' || left(md5(model_name), 8)
   end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end
@@ -2273,7 +2335,8 @@ language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as 
 declare
   most constant integer := 10000;
   wrong_ids bigint[];
-  rewritten bigint;
+  superfluous record;
+  rewriting record;
 begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
@@ -2290,21 +2353,19 @@ begin
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
   -- Documents without an object in an indexed bucket, and those of other bytes or of another place.
-  with removed as (
-    delete from neural_search.documents as d using (
-      select d.id, o.id is null as is_orphan
-      from neural_search.documents as d left join (
-        neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      ) on o.id = d.object_id
-      where d.id = any (wrong_ids)
-        and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
-      for update of d skip locked
-    ) as wrong
-    where d.id = wrong.id
-    returning wrong.is_orphan
-  )
-  select count(*) filter (where r.is_orphan), count(*) filter (where not r.is_orphan) into orphaned, stale
-  from removed as r;
+  select coalesce(array_agg(w.id), '{}') as ids, array_agg(w.id) filter (where w.is_orphan) as orphans into superfluous
+  from (
+    select d.id, o.id is null as is_orphan
+    from neural_search.documents as d left join (
+      neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
+    ) on o.id = d.object_id
+    where d.id = any (wrong_ids)
+      and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+    for update of d skip locked
+  ) as w;
+  select count(*) filter (where r.id = any (superfluous.orphans)),
+    count(*) filter (where (r.id = any (superfluous.orphans)) is not true)
+  into orphaned, stale from unnest(neural_search.remove_documents(superfluous.ids)) as r (id);
 
   -- Jobs without such an object or that nobody wants, and those whose work is done.
   with removed as (
@@ -2331,15 +2392,23 @@ begin
   wrong_ids = array(
     select d.id from neural_search.documents as d where d.id = any (wrong_ids) limit most / 10 for update skip locked
   );
-  update neural_search.documents as d set
-    byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
-    updated_at = now()
-  from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
-  where d.id = any (wrong_ids) and o.id = d.object_id and d.object_version = c.object_version
-    and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-      is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata);
-  get diagnostics rewritten = row_count;
-  stale = stale + rewritten;
+  rewriting = neural_search.change_documents(
+    'with rewritten as (
+      update neural_search.documents as d set
+        byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
+        updated_at = now()
+      from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
+      where d.id = any ($1) and o.id = d.object_id and d.object_version = c.object_version
+        and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+          is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+      returning d.id
+    )
+    select array_agg(r.id) from rewritten as r', wrong_ids
+  );
+  if rewriting.refusal is not null then
+    raise warning 'neural-search could not bring the copied columns of documents up to date, as of %', rewriting.refusal;
+  end if;
+  stale = stale + cardinality(rewriting.changed);
 
   -- Enough for all uploads since the last run. Jobs that speak of another version are replaced here.
   select m.queued - m.outdated, stale + m.outdated into missing, stale
@@ -2456,7 +2525,7 @@ comment on function neural_search.confidence_of is
 create or replace function neural_search.check_failure(code text) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
+  if neural_search.is_outage(code) then
     raise exception 'The database broke off the search (SQLSTATE %).', code
       -- PostgREST repeats a transaction that fails with class 40, without an end where a policy always does.
       using errcode = case when code ~ '^40' then '53000' else code end,
@@ -5495,7 +5564,7 @@ declare
     retry_embedding_jobs, reconcile_documents';
   -- Searches execute these as their caller. PostgREST doesn't expose their schema.
   parts constant text := '
-    confidence_levels, check_confidence, level_of, confidence_of, live_objects, check_failure, note_failure,
+    confidence_levels, check_confidence, level_of, confidence_of, live_objects, is_outage, check_failure, note_failure,
     log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
     declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
@@ -5572,6 +5641,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'b75fb82289517251c29c3611f8313e7982628fdee7f0bf629eda28fd4131260b', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'bb2db6360130b998aae14dcfffd89ef54e2ae17b5e0c5526dcb5fdd1dcbfbc5d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end

@@ -172,7 +172,8 @@ language plpgsql set search_path = '' set statement_timeout = '60s' as $$ -- as 
 declare
   most constant integer := 10000;
   wrong_ids bigint[];
-  rewritten bigint;
+  superfluous record;
+  rewriting record;
 begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
   -- within, they would be read by an index each, that is in random order.
@@ -189,21 +190,19 @@ begin
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
 
   -- Documents without an object in an indexed bucket, and those of other bytes or of another place.
-  with removed as (
-    delete from neural_search.documents as d using (
-      select d.id, o.id is null as is_orphan
-      from neural_search.documents as d left join (
-        neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      ) on o.id = d.object_id
-      where d.id = any (wrong_ids)
-        and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
-      for update of d skip locked
-    ) as wrong
-    where d.id = wrong.id
-    returning wrong.is_orphan
-  )
-  select count(*) filter (where r.is_orphan), count(*) filter (where not r.is_orphan) into orphaned, stale
-  from removed as r;
+  select coalesce(array_agg(w.id), '{}') as ids, array_agg(w.id) filter (where w.is_orphan) as orphans into superfluous
+  from (
+    select d.id, o.id is null as is_orphan
+    from neural_search.documents as d left join (
+      neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
+    ) on o.id = d.object_id
+    where d.id = any (wrong_ids)
+      and (d.object_version, d.bucket_id, d.content) is distinct from (coalesce(o.version, ''), o.bucket_id, o.name)
+    for update of d skip locked
+  ) as w;
+  select count(*) filter (where r.id = any (superfluous.orphans)),
+    count(*) filter (where (r.id = any (superfluous.orphans)) is not true)
+  into orphaned, stale from unnest(neural_search.remove_documents(superfluous.ids)) as r (id);
 
   -- Jobs without such an object or that nobody wants, and those whose work is done.
   with removed as (
@@ -230,15 +229,23 @@ begin
   wrong_ids = array(
     select d.id from neural_search.documents as d where d.id = any (wrong_ids) limit most / 10 for update skip locked
   );
-  update neural_search.documents as d set
-    byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
-    updated_at = now()
-  from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
-  where d.id = any (wrong_ids) and o.id = d.object_id and d.object_version = c.object_version
-    and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-      is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata);
-  get diagnostics rewritten = row_count;
-  stale = stale + rewritten;
+  rewriting = neural_search.change_documents(
+    'with rewritten as (
+      update neural_search.documents as d set
+        byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
+        updated_at = now()
+      from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
+      where d.id = any ($1) and o.id = d.object_id and d.object_version = c.object_version
+        and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
+          is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+      returning d.id
+    )
+    select array_agg(r.id) from rewritten as r', wrong_ids
+  );
+  if rewriting.refusal is not null then
+    raise warning 'neural-search could not bring the copied columns of documents up to date, as of %', rewriting.refusal;
+  end if;
+  stale = stale + cardinality(rewriting.changed);
 
   -- Enough for all uploads since the last run. Jobs that speak of another version are replaced here.
   select m.queued - m.outdated, stale + m.outdated into missing, stale

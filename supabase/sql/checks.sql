@@ -120,3 +120,11 @@ begin
 end
 $$;
 comment on function neural_search.check_count is 'Raises, with the remedy, for more than one call may name.';
+
+
+create or replace function neural_search.is_outage(code text) returns boolean
+language sql immutable set search_path = '' as $$
+  select code ~ '^(08|40|53|57P)' or code in ('55P03', '57014')
+$$;
+comment on function neural_search.is_outage is
+  'Whether a SQLSTATE speaks of the database or of a time-out, and not of the row that was worked on.';

@@ -134,13 +134,63 @@ comment on function neural_search.copy_again is
   'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
 
 
+-- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
+-- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
+-- few steps.
+create or replace function neural_search.change_documents(change text, ids bigint[], out changed bigint[], out refusal text)
+language plpgsql set search_path = '' as $$
+declare
+  half constant integer := cardinality(ids) / 2;
+  rest record;
+begin
+  execute change into changed using ids;
+  changed = coalesce(changed, '{}');
+exception when others then
+  if neural_search.is_outage(sqlstate) then
+    raise;
+  end if;
+  changed = '{}';
+  refusal = format('document %s: %s (%s)', ids[1], sqlerrm, sqlstate);
+  if half > 0 then
+    select * into changed, refusal from neural_search.change_documents(change, ids[:half]);
+    select * into rest from neural_search.change_documents(change, ids[half + 1:]);
+    changed = changed || rest.changed;
+    refusal = coalesce(refusal, rest.refusal);
+  end if;
+end
+$$;
+comment on function neural_search.change_documents is
+  'Makes a change, a statement that returns an array of ids, of the documents with these ids, but of those that something '
+  'of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
+
+
+create or replace function neural_search.remove_documents(ids bigint[]) returns bigint[]
+language plpgsql set search_path = '' as $$
+declare
+  removal constant record := neural_search.change_documents(
+    'with removed as (delete from neural_search.documents as d where d.id = any ($1) returning d.id)
+    select array_agg(r.id) from removed as r', ids
+  );
+begin
+  if removal.refusal is not null then
+    raise warning 'neural-search could not remove % of % documents, as of %',
+      cardinality(ids) - cardinality(removal.changed), cardinality(ids), removal.refusal;
+  end if;
+  return removal.changed;
+end
+$$;
+comment on function neural_search.remove_documents is
+  'Removes documents; the ids of those removed. A refusal is a warning: they stay, hidden.';
+
+
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.
 create or replace function neural_search.bring_up_to_date(target_object_id uuid, current_version text) returns void
 language sql set search_path = '' as $$
   delete from neural_search.jobs as j
   where j.object_id = target_object_id and j.version is distinct from current_version;
-  delete from neural_search.documents as d
-  where d.object_id = target_object_id and d.object_version is distinct from current_version;
+  select neural_search.remove_documents(array_agg(d.id)) from neural_search.documents as d
+  where d.object_id = target_object_id and d.object_version is distinct from current_version
+  having count(*) > 0;
 
   insert into neural_search.jobs (object_id, model, version)
   select target_object_id, m.name, current_version

@@ -1,12 +1,15 @@
 -- Models: how one takes another's place while searches go on.
 -- Callers: the command line, as service_role.
 
--- A readable name that no two models share; one that isn't plain gets a digest. Each strategy has its own, so that one
--- index can be made while the other serves.
+-- A readable name that no two models share, and no model with the table's other indexes; one that isn't plain gets a
+-- digest. Each strategy has its own, so that one index can be made while the other serves.
 create or replace function neural_search.index_name(model_name text, search_strategy text default 'hnsw') returns text
 language sql immutable set search_path = '' as $$
   select 'documents_' || case
-    when model_name ~ '^[a-z0-9-]{1,40}$' then replace(model_name, '-', '_')
+    when model_name ~ '^[a-z0-9-]{1,40}$' and model_name !~ '-lsh$' and replace(model_name, '-', '_') not in (
+      'bucket_id', 'byte_size', 'content', 'content_hash', 'embedded_at', 'metadata', 'mime_type', 'owner_id', 'prefix',
+      'shown', 'uploaded_at'
+    ) then replace(model_name, '-', '_')
     else left(trim('_' from regexp_replace(lower(model_name), '[^a-z0-9]+', '_', 'g')), 31)
       || '_' || left(md5(model_name), 8)
   end || case search_strategy when 'hnsw' then '_idx' when 'lsh' then '_lsh_idx' end

@@ -179,7 +179,7 @@ begin
 
   -- A job beside a document is to decode the file anew. A file that no decoder takes for an image now is none.
   if result in ('skipped', 'failed') and fail_embedding_job.decoder_version is not null then
-    delete from neural_search.documents as d
+    perform neural_search.remove_documents(array[d.id]) from neural_search.documents as d
     where d.object_id = fail_embedding_job.object_id and d.model = fail_embedding_job.model;
   end if;
 

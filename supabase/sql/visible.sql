@@ -8,7 +8,7 @@
 create or replace function neural_search.check_failure(code text) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-  if code ~ '^(08|40|53|57P)' or code in ('55P03', '57014') then
+  if neural_search.is_outage(code) then
     raise exception 'The database broke off the search (SQLSTATE %).', code
       -- PostgREST repeats a transaction that fails with class 40, without an end where a policy always does.
       using errcode = case when code ~ '^40' then '53000' else code end,

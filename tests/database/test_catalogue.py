@@ -100,6 +100,7 @@ HELPERS = {
     "neural_search.index_name",
     "neural_search.is_confident",
     "neural_search.is_kind",
+    "neural_search.is_outage",
     "neural_search.is_public",
     "neural_search.is_time",
     "neural_search.last_document_id",

@@ -87,8 +87,26 @@ def test_the_first_migrations_index_is_called_as_any_models(db):
 
 def test_no_two_models_share_the_name_of_an_index(db):
     names = ["a-b", "a_b", "A-b", "a/b", "x" * 200, "x" * 201, "/models/ü", "/models/ä", "-"]
-    found = [db.execute(INDEX, [name]).fetchone()[0] for name in names]
-    assert len(set(found)) == len(names) and max(map(len, found)) <= 63
+    names += ["clip", "clip-lsh", "clip_lsh", "clip-lsh-lsh"]
+    found = [
+        db.execute("select neural_search.index_name(%s, %s)", [name, strategy]).fetchone()[0]
+        for name in names
+        for strategy in ("hnsw", "lsh")
+    ]
+    assert len(set(found)) == 2 * len(names) and max(map(len, found)) <= 63
+
+
+def test_no_model_has_the_name_of_another_index_of_documents(db):
+    """`models remove` would drop it."""
+    others = (
+        "select indexrelid::regclass::text from pg_index"
+        " where indrelid = 'neural_search.documents'::regclass and pg_get_expr(indpred, indrelid) !~ '^.model = '"
+        " is not false"
+    )
+    indexes = {name.removeprefix("neural_search.") for (name,) in db.execute(others)}
+    like_it = {name.removeprefix("documents_").removesuffix("_idx").replace("_", "-") for name in indexes}
+    found = {db.execute(INDEX, [name]).fetchone()[0] for name in like_it}
+    assert {"owner-id", "shown"} <= like_it and found.isdisjoint(indexes)
 
 
 def test_an_added_model_is_brought_up_to_date_and_not_searched(db, added):

@@ -1,0 +1,132 @@
+"""What a project has built on documents may refuse a change of one: it stops nothing else, and nothing is lost."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+from support.databases import as_role, finish, vector
+
+OWN = {
+    "a foreign key": """
+        create table public.favourites (document_id bigint references neural_search.documents (id));
+        insert into public.favourites select id from neural_search.documents where content = 'kept.png'
+    """,
+    "a trigger": """
+        create function public.refuse() returns trigger language plpgsql as $$
+        begin
+          if old.content = 'kept.png' then raise exception 'never'; end if;
+          return coalesce(new, old);
+        end $$;
+        create trigger refuse before update or delete on neural_search.documents
+          for each row execute function public.refuse()
+    """,
+}
+RECONCILE = "select missing, stale, orphaned from public.reconcile_documents()"
+
+
+@pytest.fixture(params=list(OWN))
+def refused(request, db, make_document):
+    """A document that can't be removed; its object's id."""
+    kept = make_document("kept.png")
+    db.execute(OWN[request.param])
+    return kept
+
+
+@pytest.fixture
+def unheard(database):
+    """Statements on Storage's tables whose events are lost."""
+    with database.connect("supabase_admin") as platform:
+        platform.execute("set session_replication_role = 'replica'")
+        yield platform
+
+
+def state(db, name):
+    ((found,),) = db.execute("select state from public.object_states('images', array[%s])", [name])
+    return found
+
+
+def contents(db):
+    return {name for (name,) in db.execute("select content from neural_search.documents")}
+
+
+def test_an_overwritten_image_gets_its_job_and_its_old_document_stays_hidden(db, refused, make_object):
+    make_object("kept.png")
+    assert state(db, "kept.png") == "pending"
+    found = db.execute("select from public.match_documents(%s)", [vector(1.0)]).fetchall()
+    assert contents(db) == {"kept.png"} and found == []
+    ((claimed,),) = db.execute("select count(*) from public.claim_object(%s, null)", [refused])
+    assert claimed == 1
+
+
+def test_an_overwritten_image_takes_the_place_of_a_document_that_a_key_points_to(
+    db, make_document, make_object
+):
+    make_document("kept.png")
+    db.execute(OWN["a foreign key"])
+    overwritten = make_object("kept.png")
+    assert finish(db, overwritten, vector(0.0, 1.0)) == "embedded"
+    assert state(db, "kept.png") == "searchable"
+
+
+def test_a_removed_image_is_hidden_though_its_document_stays(db, refused, unheard):
+    unheard.execute("delete from storage.objects where id = %s", [refused])
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+    assert contents(db) == {"kept.png"}
+    assert db.execute("select from public.match_documents(%s)", [vector(1.0)]).fetchall() == []
+
+
+def test_reconciliation_repairs_all_but_the_refused(db, refused, unheard, make_document):
+    others = [make_document(f"{n}.png") for n in range(5)]
+    unheard.execute(
+        "update storage.objects set version = 'new' where id = %s or id = %s", [refused, others[0]]
+    )
+    unheard.execute("delete from storage.objects where id = any (%s)", [others[1:3]])
+    unheard.execute("update storage.objects set owner_id = 'somebody' where id = %s", [others[3]])
+    unheard.execute(
+        "insert into storage.objects (bucket_id, name, version) values ('images', 'lost.png', '1')"
+    )
+    warnings = []
+    db.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
+
+    assert db.execute(RECONCILE).fetchone() == (3, 2, 2)
+    assert contents(db) == {"kept.png", "3.png", "4.png"}
+    assert [state(db, name) for name in ("kept.png", "0.png", "lost.png")] == ["pending"] * 3
+    owner = "select owner_id from neural_search.documents where content = '3.png'"
+    assert db.execute(owner).fetchone() == ("somebody",)
+    assert len(warnings) == 1 and "could not remove 1 of 4 documents, as of document" in warnings[0]
+
+
+def test_reconciliation_copies_columns_to_all_but_the_refused(db, make_document, unheard):
+    ids = [make_document(f"{n}.png") for n in range(5)]
+    db.execute("alter table neural_search.documents add constraint own check (metadata <> '{\"n\": 3}')")
+    for n, object_id in enumerate(ids):
+        unheard.execute(
+            "update storage.objects set user_metadata = %s where id = %s", [Jsonb({"n": n}), object_id]
+        )
+    assert db.execute(RECONCILE).fetchone() == (0, 4, 0)
+    copied = "select metadata -> 'n' from neural_search.documents order by content"
+    assert [n for (n,) in db.execute(copied)] == [0, 1, 2, None, 4]
+
+
+def test_an_image_that_no_decoder_takes_any_more_ends_its_job(db, refused):
+    with as_role(db, "service_role"):
+        db.execute("select public.backfill_documents(decoder_before => 1)")
+    db.execute(
+        "insert into neural_search.jobs (object_id, model, version, lease_id)"
+        " select object_id, model, object_version, gen_random_uuid() from neural_search.documents"
+    )
+    ended = db.execute(
+        "select public.fail_embedding_job(j.object_id, j.model, j.lease_id, 'skipped', 'CorruptImage', 'no image', 2)"
+        " from neural_search.jobs as j"
+    ).fetchone()
+    assert ended == ("skipped",)
+
+
+def test_trouble_of_the_database_is_no_refusal(database, db, make_document):
+    make_document("a.png")
+    with database.connect() as blocker, blocker.transaction():
+        blocker.execute("select from neural_search.documents for update")
+        db.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            db.execute("select neural_search.remove_documents(array_agg(id)) from neural_search.documents")
