@@ -8,8 +8,7 @@ begin
   perform pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b75fb82289517251c29c3611f8313e7982628fdee7f0bf629eda28fd4131260b'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bb2db6360130b998aae14dcfffd89ef54e2ae17b5e0c5526dcb5fdd1dcbfbc5d'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8840ed914ba5d3baacc8cfc8912def796e8e34555655e773aadb12f61ccba500'
     ) then
       return;
     end if;
@@ -5640,8 +5639,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'b75fb82289517251c29c3611f8313e7982628fdee7f0bf629eda28fd4131260b', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'bb2db6360130b998aae14dcfffd89ef54e2ae17b5e0c5526dcb5fdd1dcbfbc5d', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8840ed914ba5d3baacc8cfc8912def796e8e34555655e773aadb12f61ccba500', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
 end
