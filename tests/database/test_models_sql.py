@@ -99,9 +99,8 @@ def test_no_two_models_share_the_name_of_an_index(db):
 def test_no_model_has_the_name_of_another_index_of_documents(db):
     """`models remove` would drop it."""
     others = (
-        "select indexrelid::regclass::text from pg_index"
-        " where indrelid = 'neural_search.documents'::regclass and pg_get_expr(indpred, indrelid) !~ '^.model = '"
-        " is not false"
+        "select indexrelid::regclass::text from pg_index where indrelid = 'neural_search.documents'::regclass"
+        " and (pg_get_expr(indpred, indrelid) ~ '^.model = ') is not true"
     )
     indexes = {name.removeprefix("neural_search.") for (name,) in db.execute(others)}
     like_it = {name.removeprefix("documents_").removesuffix("_idx").replace("_", "-") for name in indexes}

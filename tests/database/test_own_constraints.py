@@ -1,4 +1,4 @@
-"""What a project has built on documents may refuse a change of one: it stops nothing else, and nothing is lost."""
+"""Constraints of the project's own that refuse a change of one document stop nothing else; nothing is lost."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_image_that_no_decoder_takes_any_more_ends_its_job(db, refused):
         " select object_id, model, object_version, gen_random_uuid() from neural_search.documents"
     )
     ended = db.execute(
-        "select public.fail_embedding_job(j.object_id, j.model, j.lease_id, 'skipped', 'CorruptImage', 'no image', 2)"
+        "select public.fail_embedding_job(j.object_id, j.model, j.lease_id, 'skipped', 'CorruptImage', '', 2)"
         " from neural_search.jobs as j"
     ).fetchone()
     assert ended == ("skipped",)
