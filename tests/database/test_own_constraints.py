@@ -1,4 +1,4 @@
-"""Constraints of the project's own that refuse a change of one document stop nothing else; nothing is lost."""
+"""Constraints of the project's own that refuse a change of one document stop nothing else."""
 
 from __future__ import annotations
 
