@@ -11,6 +11,7 @@ NeuralSearchError
 │   │   └── InvalidWords
 │   ├── Unauthorized
 │   ├── PayloadTooLarge
+│   ├── RequestTooSlow
 │   ├── UnknownPath
 │   ├── MethodNotAllowed
 │   └── ClientClosedRequest
@@ -196,6 +197,12 @@ class PayloadTooLarge(RequestError):
     """The request's body is too large. Send less."""
 
     status = 413
+
+
+class RequestTooSlow(RequestError):
+    """The request's body comes too slowly. Send it again, over a faster line or in a smaller file."""
+
+    status = 408
 
 
 class UnknownPath(RequestError):

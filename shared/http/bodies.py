@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Literal
 
@@ -13,18 +13,15 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
 from shared.errors import InvalidQuery, PayloadTooLarge, RequestError
-from shared.http import forms
+from shared.http import forms, handlers
+from shared.http.pace import Pace
+from shared.http.paced_socket import PacedSocket
 from shared.runtime.limiter import ConcurrencyLimiter
 
 Kind = Literal["json", "form", "file"]
 
 PIECE = 64 * 1024
 BUFFERED = 64 * 1024  # bytes that the server has of a body before a thread takes the request
-# The bounds on reading: so many pieces, and one more for so many bytes; CPU seconds likewise. A chunk in
-# several packets is as many pieces, of 1,200 bytes or more. Chunks of one byte cost a second for each
-# 200,000, honest ones for each 500 million, on slow machines several.
-CHUNKS, BYTES_PER_CHUNK = 1000, 768
-CPU_SECONDS, BYTES_PER_CPU_SECOND = 0.1, 50_000_000
 # Clients' types for unknown bytes, and for text.
 UNTOLD = ("", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded")
 
@@ -35,16 +32,17 @@ def _free(_size: int) -> None:
 
 def read(request: flask.Request, readers: ConcurrencyLimiter, take: Callable[[int], None] = _free) -> bytes:
     """The whole body; PayloadTooLarge where one of unannounced length passes the limit, RequestError where it
-    comes in so many pieces that they cost more than their bytes.
+    comes in so many pieces that they cost more than their bytes, RequestTooSlow where it comes too slowly.
 
     A body that is still coming holds a thread, so only as many as `readers` lets in are waited for, and
     memory, which `take` is told of.
     """
+    pace = Pace()
     try:
         if _is_there(request):
-            return _read(request, _free)
-        with readers.enter():
-            return _read(request, take)
+            return _read(request, pace, _free)
+        with readers.enter(), _waiting(request, pace):
+            return _read(request, pace, take)
     except ParseException as error:  # the server reads chunks and trailers no sooner than we do
         raise RequestError("The body's chunks can't be read. Send it with a Content-Length.") from error
     except OSError as error:  # from the chunks alone: werkzeug's stream says the same of any other body
@@ -57,21 +55,21 @@ def _is_there(request: flask.Request) -> bool:
     return length is not None and length <= BUFFERED and "Expect" not in request.headers
 
 
-def _read(request: flask.Request, take: Callable[[int], None]) -> bytes:
-    began = time.thread_time()
+def _waiting(request: flask.Request, pace: Pace) -> AbstractContextManager[None]:
+    connection = handlers.connection(request)
+    return connection.reading(pace) if isinstance(connection, PacedSocket) else nullcontext()
+
+
+def _read(request: flask.Request, pace: Pace, take: Callable[[int], None]) -> bytes:
     body = bytearray()  # not a list of the pieces: these stay in a heap of their thread when they are freed
-    size, most = 0, request.max_content_length
-    for number, piece in enumerate(_pieces(request), 1):
+    most = request.max_content_length
+    for piece in _pieces(request):
         take(len(piece))
         body += piece
-        size = len(body)
-        if most is not None and size >= most:
+        if most is not None and len(body) >= most:
             raise PayloadTooLarge()
-        cpu_seconds = time.thread_time() - began
-        too_many = number > CHUNKS + size // BYTES_PER_CHUNK
-        if too_many or cpu_seconds > CPU_SECONDS + size / BYTES_PER_CPU_SECOND:
-            raise RequestError("The body comes in too many pieces. Send it with a Content-Length.")
-    if size < (request.content_length or 0):  # to werkzeug the connection's end is the body's
+        pace.add(piece)
+    if len(body) < (request.content_length or 0):  # to werkzeug the connection's end is the body's
         raise ClientDisconnected()
     return bytes(body)
 

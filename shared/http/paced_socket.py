@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import socket
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-# For the rest of a body, which holds a thread: so many seconds, and one more for so many bytes.
-BODY_SECONDS, BYTES_PER_SECOND = 15.0, 64 * 1024
+from shared.errors import RequestTooSlow
+from shared.http.pace import Pace
+
 SENDING_SECONDS = 15.0  # for a client to take its answer
 
 
 class PacedSocket(socket.socket):
-    """A socket that waits for bytes not for long while a thread uses it, and not at all to send some."""
+    """A socket on which a thread waits for the body that it reads, at the body's pace, and for nothing else.
 
-    deadline: float | None = None  # for reading
+    The worker's loop has it non-blocking; a thread has it blocking, as gunicorn sets it.
+    """
+
     unsent = b""  # of the answer: the worker's loop sends it on
+    _pace: Pace | None = None
 
     @classmethod
     def of(cls, accepted: socket.socket) -> PacedSocket:
         return cls(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
 
-    def setblocking(self, blocking: bool) -> None:
-        self.settimeout(SENDING_SECONDS if blocking else 0.0)
-        self.deadline = time.monotonic() + BODY_SECONDS if blocking else None
+    @contextmanager
+    def reading(self, pace: Pace) -> Iterator[None]:
+        """Has this thread wait for bytes."""
+        self._pace = pace
+        try:
+            yield
+        finally:
+            self._pace = None
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise TimeoutError("the request comes too slowly")
-        data = super().recv(size, flags)
-        if self.deadline is not None:
-            self.deadline += len(data) / BYTES_PER_SECOND
-        return data
+        if not self.getblocking():
+            return super().recv(size, flags)
+        if self._pace is None:
+            raise TimeoutError("no thread waits for what nobody reads")
+        self.settimeout(self._pace.seconds_left())
+        try:
+            return super().recv(size, flags)
+        except TimeoutError as error:
+            raise RequestTooSlow() from error
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.sendall(data)
+        return len(data)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Sends as much as the client takes at once, and keeps the rest: no answer is long."""
@@ -43,7 +60,7 @@ class PacedSocket(socket.socket):
         self.settimeout(0.0)
         try:
             while self.unsent:
-                self.unsent = self.unsent[self.send(self.unsent) :]
+                self.unsent = self.unsent[super().send(self.unsent) :]
         except BlockingIOError:
             pass
         finally:

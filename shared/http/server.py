@@ -134,10 +134,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.unread(bytes(request.bytes))
         super().enqueue_req(conn)
 
-    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        """Without gunicorn's wait for the part of the body that the function left unread."""
-        return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + 0.05))
-
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """gunicorn would log the request and tell it back, however long, tokens included."""
         with contextlib.suppress(OSError):

@@ -40,6 +40,7 @@ const WORDS = {
   ...alike(RETRY, "Check your connection, then try again.", {
     "network": "The search can't be reached",
     "client-closed-request": "The connection was interrupted",
+    "request-too-slow": "The connection is too slow",
   }),
   ...alike(REMOVE_IMAGE, FORMATS, {
     "image-error": "This image can't be used",

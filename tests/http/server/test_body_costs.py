@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
 from http.client import HTTPConnection
+from select import select
 from typing import Any
 
 import httpx
@@ -99,6 +100,11 @@ def chunked(piece: bytes, count: int, extension: bytes = b"") -> bytes:
     return (b"%x%s\r\n%s\r\n" % (len(piece), extension, piece)) * count + b"0\r\n\r\n"
 
 
+def answer_of(client: socket.socket) -> httpx.Response:
+    answer, content = b"".join(iter(lambda: client.recv(65536), b"")).split(b"\r\n\r\n", 1)
+    return httpx.Response(int(answer[9:12]), content=content)
+
+
 @pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
 def test_no_body_of_small_chunks_does(served: Served, assert_cheap: Assert, chunks: tuple[Any, ...]):
     head = b"POST / HTTP/1.1\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -108,10 +114,30 @@ def test_no_body_of_small_chunks_does(served: Served, assert_cheap: Assert, chun
         with socket.create_connection(("127.0.0.1", served.port), timeout=60) as client:
             with suppress(ConnectionError):
                 client.sendall(body)
-            answer, content = b"".join(iter(lambda: client.recv(65536), b"")).split(b"\r\n\r\n", 1)
-            return httpx.Response(int(answer[9:12]), content=content)
+            return answer_of(client)
 
     assert "too many pieces" in assert_cheap(send, len(body)).text
+
+
+DRIPPING = {
+    "the size of a chunk": b"1;a=",
+    "trailers": b"1\r\n{\r\n0\r\na: " + b"b" * 600_000,
+}
+
+
+@pytest.mark.parametrize("beginning", DRIPPING.values(), ids=DRIPPING)
+def test_no_body_does_that_drips(served: Served, assert_cheap: Assert, beginning: bytes):
+    head = b"POST / HTTP/1.1\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def send() -> httpx.Response:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.sendall(head + beginning)
+            while not select([client], [], [], 0.0003)[0]:
+                client.sendall(b"b")
+            return answer_of(client)
+
+    assert_cheap(send, len(beginning))
 
 
 @pytest.mark.parametrize("size", [4096, 65_536, MB, 40 * MB])

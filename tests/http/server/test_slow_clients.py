@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
@@ -18,6 +19,7 @@ from support import http_servers
 from support.http_servers import free_port
 from support.waiting import eventually
 
+HELD = 5.0  # seconds: a thread would be held for longer
 WITHIN = 12.0  # seconds: a client that holds a thread holds it for 15
 SLOW = 100  # more than the server has threads: eight, and those for callers and previews
 QUERY = json.dumps({"text": "red"}).encode()
@@ -53,6 +55,35 @@ def test_others_are_answered_beside_clients_of_whom_each(served: Served, open_: 
         connect(served, open_).sendall(beginning)
     assert httpx.get(f"{served.url}/live", timeout=WITHIN).status_code == 200
     assert httpx.post(served.url, content=QUERY, timeout=WITHIN).status_code == 200
+
+
+DRIPPING = {
+    "the size of a chunk": b"1;a=",
+    "the bytes of a chunk": b"ffff\r\n",
+    "trailers": b"1\r\na\r\n0\r\na: ",
+}
+
+
+@pytest.mark.parametrize("chunk", DRIPPING.values(), ids=DRIPPING)
+def test_no_thread_reads_a_body_that_nobody_asked_for_and_that_drips(
+    served: Served, open_: ExitStack, chunk: bytes
+):
+    client = connect(served, open_)
+    client.sendall(LIVE + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+    assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    client.settimeout(0.005)
+    deadline = time.monotonic() + HELD
+    while has_open(client):
+        assert time.monotonic() < deadline
+        client.sendall(b"a")
+
+
+def has_open(client: socket.socket) -> bool:
+    """Whether the server may still send it something."""
+    try:
+        return bool(client.recv(1000))
+    except TimeoutError:
+        return True
 
 
 LONG_ANSWER = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: query\r\n"

@@ -9,7 +9,7 @@ import yaml
 
 from cli.installer import releases
 from functions.query import main
-from shared.http import arriving_request, bodies, forms, handlers, paced_socket, server, services
+from shared.http import arriving_request, bodies, forms, handlers, pace, paced_socket, server, services
 from shared.images import reduction
 from shared.indexing import webhook_handler
 from shared.search import authentication, json_body, previews, query, query_vectors, search, text_vectors
@@ -56,14 +56,14 @@ BOUNDS = (
     f"{previews.CACHE_BYTES // KB // KB} MB kept in all",
     f"a failure counting as {previews.FAILURE_BYTES // KB} kB",
     f"{server.WAITING_SECONDS:.0f} seconds for the head and the first {bodies.BUFFERED // KB} KiB",
-    f"then {paced_socket.BODY_SECONDS:.0f} seconds",
-    f"and one for each {paced_socket.BYTES_PER_SECOND // KB} KiB",
+    f"then {pace.SECONDS:.0f} seconds",
+    f"and one for each {pace.BYTES_PER_SECOND // KB} KiB",
     f"for {few(services.READING)} requests at a time, the sixth gets 503",
     f"{paced_socket.SENDING_SECONDS:.0f} seconds for an answer to be taken",
     f"on no thread, and {server.SENDING} such answers; {server.CONNECTIONS} connections",
     f"what still comes is discarded for {server.LINGERING_SECONDS:.0f} seconds",
-    f"refused at {bodies.CHUNKS:,} pieces",
-    f"and one for each {bodies.BYTES_PER_CHUNK} bytes",
+    f"refused at {pace.PIECES:,} pieces",
+    f"and one for each {pace.BYTES_PER_PIECE} bytes",
     f"{bodies.BUFFERED // KB} KiB of a body, in more than {arriving_request.MAX_PIECES:,} pieces",
     f"more than {forms.MAX_PARTS} parts, or of more than {forms.MAX_PART_HEAD // KB} KiB of headers in one",
     f"a query string of more than {handlers.MAX_QUERY_STRING // KB} KiB",
