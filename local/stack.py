@@ -18,20 +18,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from local import keys
-from local.folders import claim, usable
 from local.interruption import Handlers, interruptible, restore, undisturbed
 from local.postgres import Cluster, prepare_database
 from local.processes import Child
 from shared import settings as configuration
 from shared.errors import StackError
-from shared.settings import CHECKOUT, STACK_FILE, Secret, Settings
+from shared.settings import CHECKOUT, STACK_FILE, Secret, Settings, data_folder
 
 HOST = "127.0.0.1"
 FUNCTIONS = ("query", "embed_on_upload")
 READY_WITHIN = 300.0  # seconds; a first start may compile the model
-LOCK_FILE, INFO_FILE, GATEWAY_FILE = "stack.lock", "stack.json", "gateway.json"
+INFO_FILE, GATEWAY_FILE = "stack.json", "gateway.json"
 LOOK_EVERY = 0.5  # seconds between two looks at the processes
-PRIVATE = 0o600
 
 log = logging.getLogger(__name__)
 
@@ -72,23 +70,14 @@ class Stack:
     @staticmethod
     def running(settings: Settings) -> Running | None:
         """The stack that runs on this data folder, of any process; None where none does."""
-        folder = settings.local_data
-        with usable(folder), contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                with contextlib.suppress(FileNotFoundError, ValueError):  # it is just starting
-                    return Running(**json.loads((folder / INFO_FILE).read_text()))
-            finally:
-                os.close(descriptor)
-        return None
+        told = data_folder.told(settings.local_data, INFO_FILE)
+        return Running(**json.loads(told)) if told else None
 
     @staticmethod
     def clear_up(settings: Settings) -> bool:
         """Stop the Postgres that a killed stack has left, if there is one; whether there was."""
         left = Stack(settings)
-        with usable(settings.local_data):
+        with data_folder.usable(settings.local_data):
             if not left._cluster.is_running():
                 return False
         left._take_folder()
@@ -140,6 +129,8 @@ class Stack:
         self._signals = {}
 
     def _stop(self) -> None:
+        if self._lock is not None:
+            self._forget(STACK_FILE)  # first: from here on its address may be another's
         self._stopping.set()
         if self._guard and self._guard is not threading.current_thread():
             self._guard.join()
@@ -154,7 +145,7 @@ class Stack:
             try:
                 self._cluster.stop()
             finally:
-                self._forget()
+                self._forget(INFO_FILE, GATEWAY_FILE)
                 os.close(self._lock)
                 self._lock = None
 
@@ -172,12 +163,11 @@ class Stack:
         self.stop()
 
     def _take_folder(self) -> None:
-        with usable(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            claim(self._folder)
-            (self._folder / "logs").mkdir(exist_ok=True)
-            (self._folder / "logs").chmod(0o700)  # they name objects
-            descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, PRIVATE)
+        data_folder.claim(self._folder)
+        with data_folder.usable(self._folder):
+            descriptor = data_folder.open_private(
+                self._folder / data_folder.LOCK_FILE, os.O_RDWR | os.O_CREAT
+            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -188,10 +178,10 @@ class Stack:
             ) from None
         self._lock = descriptor
         self._stopping.clear()
-        self._forget()  # the remains of a stack that was killed
+        self._forget(INFO_FILE, STACK_FILE, GATEWAY_FILE)  # the remains of a stack that was killed
 
-    def _forget(self) -> None:
-        for name in (INFO_FILE, STACK_FILE, GATEWAY_FILE):
+    def _forget(self, *names: str) -> None:
+        for name in names:
             (self._folder / name).unlink(missing_ok=True)
 
     def _start(self) -> None:
@@ -203,11 +193,11 @@ class Stack:
         names = FUNCTIONS if self._with_functions else ()
         hosts = {name: _loopback() for name in names}
         self._addresses = {name: f"http://{host}:{free_port(host)}" for name, host in hosts.items()}
-        self._write(GATEWAY_FILE, json.dumps(self._gateway_configuration()))
+        data_folder.write(self._folder / GATEWAY_FILE, json.dumps(self._gateway_configuration()))
         self._children = [self._gateway(), *(self._function(name, settings) for name in names)]
         for child in self._children:
             child.start()
-        self._write(STACK_FILE, _as_lines(settings))
+        data_folder.write(self._folder / STACK_FILE, _as_lines(settings))
         self._announce()
         self._guard = threading.Thread(target=self._keep_running, name="stack-guard", daemon=True)
         self._guard.start()
@@ -240,15 +230,7 @@ class Stack:
     def _announce(self) -> None:
         processes = {child.name: child.pid for child in self._children if child.pid}
         info = {"pid": os.getpid(), "url": self.url, "processes": processes}
-        self._write(INFO_FILE, json.dumps(info))
-
-    def _write(self, name: str, text: str) -> None:
-        """Complete or not at all, and readable by nobody else: these files hold keys."""
-        partial = self._folder / f"{name}.partial"
-        partial.unlink(missing_ok=True)
-        partial.touch(PRIVATE)
-        partial.write_text(text)
-        partial.replace(self._folder / name)
+        data_folder.write(self._folder / INFO_FILE, json.dumps(info))
 
     def _keep_running(self) -> None:
         """Restart processes that end by themselves, until the stack is stopped."""

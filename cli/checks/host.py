@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from local.folders import check_owner
 from local.stack import HOST, Stack
 from shared.errors import NeuralSearchError, SettingsError, StackError
 from shared.settings import Settings
+from shared.settings.data_folder import check_owner
 
 if TYPE_CHECKING:
     from shared.embedding.artifacts import Artifact

@@ -19,7 +19,7 @@ from cli.console import indexing_report, output
 from cli.console.output import AsJson
 from shared import settings
 from shared.errors import StackError
-from shared.settings import ENVIRONMENT, Settings
+from shared.settings import ENVIRONMENT, Settings, data_folder
 
 LOG = "logs/up.log"
 ADDRESSES = ("supabase_url", "query_url", "embed_url")
@@ -109,6 +109,7 @@ def _start_in_background(target: Settings) -> None:
 
     if running := Stack.running(target):
         raise StackError(f"The embedded stack runs already at {running.url}. `neural-search down` stops it.")
+    data_folder.claim(target.local_data)
     log = target.local_data / LOG
     process = _spawn(log)
     try:
@@ -123,13 +124,8 @@ def _start_in_background(target: Settings) -> None:
 
 def _spawn(log: Path) -> subprocess.Popen[bytes]:
     """`up` in a session of its own, so that Ctrl-C and a closing terminal are not its concern."""
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        opened = log.open("wb")
-    except OSError as error:
-        raise StackError(
-            f"{log} can't be written: {error.strerror}. Set LOCAL_DATA to another folder."
-        ) from error
+    with data_folder.usable(log.parent):
+        opened = data_folder.create(log)
     with opened:
         return subprocess.Popen(
             [sys.executable, "-m", "cli", "up"],

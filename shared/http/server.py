@@ -25,7 +25,7 @@ from functions_framework._http import create_server
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from shared import settings
-from shared.errors import SettingsError
+from shared.errors import NeuralSearchError
 from shared.http import bodies, handlers, unreadable
 from shared.http.arriving_request import Allowance, ArrivingRequest
 from shared.http.paced_socket import SENDING_SECONDS, PacedSocket
@@ -263,7 +263,7 @@ def main(target: str, source: str, host: str, port: int) -> None:
     """Serve a function, as the command functions-framework does; not with settings that make no sense."""
     try:
         settings.load(for_callers=target == "query")
-    except SettingsError as error:
+    except NeuralSearchError as error:
         sys.exit(f"error: {error}")
     privileges.hide()  # from decoders: the processes that this one forks start them
     app = functions_framework.create_app(target, source)  # type: ignore[no-untyped-call]

@@ -11,9 +11,10 @@ from urllib.parse import quote
 import jwt
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from support.pretended_stack import pretended
 
 from shared import settings
-from shared.errors import SettingsError
+from shared.errors import SettingsError, StackError
 
 HOSTED = {
     "SUPABASE_URL": "https://ref.supabase.co/",
@@ -135,15 +136,17 @@ def test_a_missing_setting_is_named_only_when_it_is_needed(tmp_path: Path):
 
 
 def test_the_running_embedded_stack_is_used_where_no_project_is_named(tmp_path: Path):
-    (tmp_path / settings.STACK_FILE).write_text("SUPABASE_URL=http://127.0.0.1:5\nSUPABASE_SECRET_KEY=s\n")
-    for unset in ({}, {"SUPABASE_URL": ""}):
-        assert settings.load({"LOCAL_DATA": str(tmp_path)} | unset).supabase_url == "http://127.0.0.1:5"
-    assert settings.load({"LOCAL_DATA": str(tmp_path)} | HOSTED).secret_key == "sb_secret_b"
+    with pretended(tmp_path, 5) as url:
+        for unset in ({}, {"SUPABASE_URL": ""}):
+            assert settings.load({"LOCAL_DATA": str(tmp_path)} | unset).supabase_url == url
+        assert settings.load({"LOCAL_DATA": str(tmp_path)} | HOSTED).secret_key == "sb_secret_b"
+    # Once it was killed, its port is anybody's.
+    assert settings.load({"LOCAL_DATA": str(tmp_path)}).supabase_url == ""
 
 
 def test_a_stacks_folder_that_cannot_be_read_is_named_with_a_remedy(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match=r"can't be read: Not a directory\. Set LOCAL_DATA"):
+    with pytest.raises(StackError, match=r"can't be used: Not a directory .*\. Set LOCAL_DATA"):
         settings.load({"LOCAL_DATA": str(tmp_path / "file")})
 
 

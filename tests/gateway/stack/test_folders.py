@@ -9,14 +9,16 @@ import stat
 from pathlib import Path
 
 import pytest
+from support.command_line import CommandLine
 from support.http_servers import free_port
+from support.pretended_stack import pretended
 
 from cli.checks import host
-from local import folders, keys
-from local.stack import Stack
+from local import keys
+from local.stack import INFO_FILE, Stack
 from shared import settings as configuration
 from shared.errors import StackError
-from shared.settings import Settings
+from shared.settings import STACK_FILE, Settings, data_folder
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes folders of others")
 
@@ -51,6 +53,53 @@ def test_a_folder_of_somebody_else_is_refused_before_anything_is_put_there(
 
 
 @ROOT
+@pytest.mark.parametrize("command", [("up", "-d"), ("down",), ("status", "--env"), ("jobs",)])
+def test_no_command_opens_or_believes_anything_in_a_folder_of_somebody_else(
+    folder: Path, settings: Settings, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (folder / "logs").mkdir()
+    (folder / "logs" / "up.log").symlink_to(victim)
+    with pretended(folder, settings.local_port):
+        to_nobody(folder)
+        assert "is somebody else's" in CommandLine(folder, settings.local_port).error(*command)
+    assert victim.read_text() == "precious"
+
+
+@ROOT
+@pytest.mark.parametrize("name", [STACK_FILE, INFO_FILE, data_folder.LOCK_FILE])
+def test_a_file_that_somebody_else_put_into_the_folder_is_not_believed(
+    folder: Path, settings: Settings, name: str
+) -> None:
+    with pretended(folder, settings.local_port):
+        to_nobody(folder / name)
+        with pytest.raises(StackError, match="somebody else's"):
+            Stack.running(settings)
+            configuration.load({"LOCAL_DATA": str(folder)})
+
+
+def test_files_behind_links_are_neither_read_nor_written(folder: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    (folder / "file").symlink_to(theirs)
+    for attempt in (data_folder.read, data_folder.append):
+        with pytest.raises(StackError, match="is a link"):
+            attempt(folder / "file")
+    data_folder.write(folder / "file", "ours")
+    assert (data_folder.read(folder / "file"), theirs.read_text()) == ("ours", "theirs")
+
+
+@ROOT
+def test_a_folder_in_which_somebody_else_has_put_a_thing_is_refused(folder: Path) -> None:
+    (folder / "objects").mkdir()
+    to_nobody(folder / "objects")
+    folder.chmod(0o777)
+    with pytest.raises(StackError, match="objects is somebody else's"):
+        data_folder.claim(folder)
+
+
+@ROOT
 def test_keys_of_somebody_else_are_not_used(folder: Path) -> None:
     to_nobody(folder / keys.FILE)
     with pytest.raises(StackError, match="somebody else's"):
@@ -60,7 +109,7 @@ def test_keys_of_somebody_else_are_not_used(folder: Path) -> None:
 def test_keys_that_others_could_read_or_write_are_not_used(folder: Path) -> None:
     for mode in (0o644, 0o660):
         (folder / keys.FILE).chmod(mode)
-        with pytest.raises(StackError, match="others may know them"):
+        with pytest.raises(StackError, match="others may know it"):
             keys.load(folder)
 
 
@@ -73,6 +122,6 @@ def test_keys_behind_a_link_are_not_used(folder: Path, tmp_path: Path) -> None:
 
 def test_nobody_else_writes_into_a_claimed_folder(folder: Path) -> None:
     folder.chmod(0o777)
-    folders.claim(folder)
+    data_folder.claim(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert json.loads((folder / keys.FILE).read_text())

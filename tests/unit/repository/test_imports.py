@@ -70,7 +70,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 MAY_IMPORT_A_RUNTIME = ("shared/embedding/", "benchmarks/baselines")
 EXPORTED_CHECKS = "shared/embedding/conversion/exported_checks.py"
-READS_THE_ENVIRONMENT = "shared/settings.py"
+READS_THE_ENVIRONMENT = "shared/settings/__init__.py"
 
 FILES = sorted(path for package in PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
 

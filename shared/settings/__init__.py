@@ -12,8 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import SettingsError
 from shared.secrets import api_keys, masking
+from shared.settings import data_folder
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Secret(str):
@@ -137,15 +138,15 @@ MACHINE = (
     *("HF_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "WORKERS", "THREADS"),
 )
 
-STACK_FILE = "stack.env"  # written by the running embedded stack into its folder
+STACK_FILE = "stack.env"  # of the running embedded stack, in its folder
 
 
 def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False) -> Settings:
     """The settings from `environ` (the process's own by default).
 
-    Where no SUPABASE_URL is set and the embedded stack has left its address and keys in its folder, those are
-    used, so that every command works on it without any configuration. `for_callers`: without the secret
-    key, for a process that acts as its callers alone, though one may be there.
+    Where no SUPABASE_URL is set and the embedded stack runs, its address and keys are used, so that every
+    command works on it without any configuration. `for_callers`: without the secret key, for a process that
+    acts as its callers alone, though one may be there.
     """
     environ = os.environ if environ is None else environ
     if not environ.get("SUPABASE_URL"):
@@ -238,15 +239,8 @@ def _key(environ: Mapping[str, str], field: str, role: str) -> Secret:
 
 def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:
     folder = _folder({"local_data": environ.get("LOCAL_DATA") or DEFAULTS["local_data"]}, "local_data")
-    try:
-        lines = (folder / STACK_FILE).read_text().splitlines()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise SettingsError(
-            f"The embedded stack's folder can't be read: {error.strerror}. Set LOCAL_DATA to another."
-        ) from error
-    return dict(line.split("=", 1) for line in lines if "=" in line)
+    lines = (data_folder.told(folder, STACK_FILE) or "").splitlines()
+    return dict(line.split("=", 1) for line in lines)
 
 
 def _secrets(environ: Mapping[str, str], settings: Sequence[str] = SECRETS) -> set[str]:
