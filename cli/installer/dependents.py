@@ -11,11 +11,45 @@ from shared.errors import DatabaseError
 # That release's policy, trigger and key on its table of documents, which was in public.
 OF_0_1_0 = ("As the policies on storage.objects say", "documents_set_lsh", "documents_model_fkey")
 
-# Things in our schemas that no release made, of any kind, and such policies and triggers on our tables.
+# Named by Postgres, in all releases; beside those for primary keys and nulls, which are one each.
+CONSTRAINTS = (
+    "background_samples_model_fkey",
+    "backgrounds_model_fkey",
+    "backgrounds_sampled_check",
+    "calibrations_check",
+    "calibrations_model_query_kind_key",
+    "calibrations_query_kind_check",
+    "calibrations_related_check",
+    "calibrations_same_check",
+    "calibrations_unit_check",
+    "documents_model_fkey",
+    "documents_object_id_model_key",
+    "documents_shown_check",
+    "jobs_model_fkey",
+    "jobs_priority_check",
+    "jobs_state_check",
+    "kicks_slot_check",
+    "lsh_planes_model_fkey",
+    "models_dimensions_check",
+    "models_name_check",
+    "models_search_strategy_check",
+    "models_state_check",
+    "text_search_id_check",
+    "words_document_id_fkey",
+    "words_source_check",
+)
+
+# Things in our schemas that no release made, of any kind, and such policies, triggers, columns and all else
+# that hangs on our tables, as indexes, rules and constraints. A model's index is made with the model.
 OTHERS = f"""
     with made (schema, names) as (
       values (to_regnamespace('neural_search'), %(names)s::text[]),
         (to_regnamespace(%(aside)s), array['documents'])
+    ),
+    going (oid) as (
+      select c.oid from pg_class as c
+      where c.relnamespace in (to_regnamespace('neural_search'), to_regnamespace(%(aside)s))
+        and c.relkind = 'r' and (%(data)s or c.relname <> 'documents')
     )
     select pg_describe_object(d.classid, d.objid, 0)
     from made join pg_depend as d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = made.schema
@@ -35,10 +69,20 @@ OTHERS = f"""
       and not t.tgisinternal and p.pronamespace is distinct from to_regnamespace('neural_search')
     union all
     select pg_describe_object('pg_class'::regclass, a.attrelid, a.attnum)
-    from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where c.relnamespace in (to_regnamespace('neural_search'), to_regnamespace(%(aside)s)) and c.relkind = 'r'
-      and a.attnum > 0 and not a.attisdropped and a.attname <> all (%(columns)s)
-      and (%(data)s or c.relname <> 'documents')
+    from pg_attribute as a join going on going.oid = a.attrelid
+    where a.attnum > 0 and not a.attisdropped and a.attname <> all (%(columns)s)
+    union all
+    select distinct pg_describe_object(d.classid, d.objid, 0)
+    from pg_depend as d
+    left join pg_index as i on d.classid = 'pg_class'::regclass and i.indexrelid = d.objid
+    left join pg_class as c on d.classid = 'pg_class'::regclass and c.oid = d.objid
+    left join pg_constraint as k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
+    where d.refclassid = 'pg_class'::regclass and d.deptype = 'a'
+      and (d.refobjid in (select oid from going)
+        or exists (select from pg_class as c where c.oid = d.refobjid and {releases.is_our_view()}))
+      and d.classid <> all (array['pg_attrdef', 'pg_policy', 'pg_trigger']::regclass[])
+      and (c.relname = any (%(indexes)s) or pg_get_expr(i.indpred, i.indrelid) like '(model = %%'
+        or k.conname = any (%(constraints)s) or k.contype in ('p', 'n')) is not true
     order by 1
 """
 # What depends on ours, of any kind: without a policy more may be seen. Not on a table that is kept.
@@ -97,6 +141,8 @@ def _require_no_others(database: Database, data: bool) -> None:
             "aside": kept_documents.ASIDE,
             "names": sorted(set(re.findall(r"\bneural_search\.(\w+)", text))),
             "policies": re.findall(r'create policy "([^"]+)"', text),
+            "indexes": re.findall(r"create (?:unique )?index (?:if not exists )?(\w+)", text),
+            "constraints": list(CONSTRAINTS),
             "columns": sorted(set(re.findall(r"comment on column \w+\.\w+\.(\w+)", text))),
         },
     )

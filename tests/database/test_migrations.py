@@ -98,6 +98,24 @@ OWN = {  # made in our schemas or on our tables by hand -> as the refusal names 
     """,
     "type neural_search.mine": "create type neural_search.mine as enum ('one')",
     "column mine of table neural_search.buckets": "alter table neural_search.buckets add column mine text",
+    "index neural_search.mine": "create index mine on neural_search.jobs (state)",
+    "constraint mine on table neural_search.jobs": (
+        "alter table neural_search.jobs add constraint mine check (attempts < 100)"
+    ),
+    "constraint mine on table neural_search.buckets": """
+        create table public.mine (id text primary key);
+        alter table neural_search.buckets add constraint mine foreign key (bucket_id) references public.mine
+          not valid
+    """,
+    "rule mine on table neural_search.jobs": (
+        "create rule mine as on insert to neural_search.jobs do also notify mine"
+    ),
+    "rule mine on view documents": "create rule mine as on delete to public.documents do also notify mine",
+    "statistics object mine": "create statistics public.mine on state, model from neural_search.jobs",
+    "sequence neural_search.mine": "create sequence neural_search.mine owned by neural_search.kicks.slot",
+    "publication of table neural_search.jobs in publication mine": (
+        "create publication mine for table neural_search.jobs"
+    ),
     "policy mine on table neural_search.documents": """
         create policy mine on neural_search.documents as restrictive for select using (width < 100)
     """,
@@ -120,6 +138,37 @@ def test_an_uninstall_that_would_take_things_of_the_projects_own_along_is_refuse
     assert db.execute(
         "select count(*) from pg_trigger where tgname = 'neural_search_objects'"
     ).fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("hung", "made"),
+    [
+        ("index neural_search.mine", "create index mine on neural_search.documents (width)"),
+        (
+            "constraint documents_width_check on table neural_search.documents",
+            "alter table neural_search.documents add check (width < 100)",
+        ),
+        (
+            "rule mine on table neural_search.documents",
+            "create rule mine as on insert to neural_search.documents do also notify mine",
+        ),
+    ],
+)
+def test_what_hangs_on_the_documents_goes_along_with_them_alone_and_is_named_first(database, db, hung, made):
+    db.execute(made)
+    with pytest.raises(DatabaseError, match=re.escape(f"would go along: {hung}. Move each")):
+        uninstall(database.url(), data=True)
+    uninstall(database.url(), data=False)
+    with pytest.raises(DatabaseError, match=re.escape(hung.replace("neural_search", "neural_search_kept"))):
+        uninstall(database.url(), data=True)
+
+
+def test_models_of_any_name_and_strategy_have_indexes_of_ours(database, db):
+    for name, strategy in (("it's/mine", "hnsw"), ("efficientnet-lite0-concepts", "lsh")):
+        ((definition,),) = db.execute("select neural_search.index_definition(%s, 1408, %s)", [name, strategy])
+        ((index,),) = db.execute("select neural_search.index_name(%s, %s)", [name, strategy])
+        db.execute(f'create index "{index}" on neural_search.documents {definition}')
+    assert "Documents deleted" in uninstall(database.url(), data=True)
 
 
 # Made in place of our view, whose name others give their documents, too.
