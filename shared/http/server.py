@@ -22,6 +22,7 @@ import click
 import flask
 import functions_framework
 from functions_framework._http import create_server
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from shared import settings
@@ -133,6 +134,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.init()
         conn.parser.unreader.unread(bytes(request.bytes))
         super().enqueue_req(conn)
+
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Not where the body that the function left unread can't be: its request is answered already."""
+        try:
+            return bool(super()._keepalive_after(conn, keepalive))
+        except ParseException:
+            return False
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """gunicorn would log the request and tell it back, however long, tokens included."""

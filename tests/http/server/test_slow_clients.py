@@ -191,6 +191,16 @@ def test_chunks_that_cant_be_read_are_the_callers_fault(served: Served, open_: E
     assert answer.startswith(b"HTTP/1.1 400 ") and b'"type": "request-error"' in answer
 
 
+@pytest.mark.parametrize("chunks", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS)
+def test_a_request_is_answered_once_whose_chunks_nobody_reads(
+    served: Served, open_: ExitStack, chunks: bytes
+):
+    client = connect(served, open_)
+    client.sendall(LIVE + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"status": "ok"}')
+
+
 def test_a_body_that_comes_in_pieces_is_whole(served: Served, open_: ExitStack):
     client = connect(served, open_)
     whole = HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(QUERY) + QUERY
