@@ -153,6 +153,15 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
+                /** @description The body comes too slowly. */
+                408: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description The body or the image is too large. */
                 413: {
                     headers: {
@@ -815,6 +824,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The body comes too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body or the image is too large. */
             413: {
                 headers: {
@@ -915,6 +933,15 @@ export interface operations {
             };
             /** @description An example in like or unlike isn't there, or isn't the caller's to see. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body comes too slowly. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1049,6 +1076,15 @@ export interface operations {
             };
             /** @description There is no such bucket, or the caller may not write there. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body comes too slowly. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
