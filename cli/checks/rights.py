@@ -85,6 +85,11 @@ where s.setdatabase in (0, (select d.oid from pg_database as d where d.datname =
 def rights(target: Settings) -> str:
     """DatabaseError names grants and changes since the installation: searches may show more by them."""
     with connect(str(target.database_url)) as database:
+        if column(database, "select pg_is_in_recovery()") == [True]:
+            raise DatabaseError(
+                "DATABASE_URL names a replica, where no policies can be made for comparison. Connect to the "
+                "primary."
+            )
         found = _changed(database)
     if found:
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
@@ -117,6 +122,9 @@ def _ours(database: Database, query: str) -> list[str]:
 
 def _policies(database: Database) -> list[str]:
     with database.transaction(force_rollback=True):
+        database.execute(
+            "set local transaction_read_only = off"
+        )  # also where that is the default: nothing stays
         for policy in grants.policies():
             statement = f"""
                 create temporary table if not exists {policy.table} (like neural_search.{policy.table});

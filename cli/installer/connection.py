@@ -96,6 +96,11 @@ def translate(error: Exception) -> DatabaseError | SettingsError:
         return DatabaseUnavailable(
             f"The database is busy: {text}. Nothing was changed; try again in a while."
         )
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return DatabaseUnavailable(
+            f"The database is read-only: {text}. Connect to the primary, not to a replica; where its disk is "
+            "full, make room; else turn default_transaction_read_only off."
+        )
     if isinstance(error, errors.InsufficientPrivilege):
         return DatabaseForbidden(f"DATABASE_URL's role may not do that: {text}. Connect as `postgres`.")
     if state := getattr(error, "sqlstate", None):

@@ -10,6 +10,7 @@ import pytest
 from cli.checks import schema as checks
 from cli.checks.schedules import schedules
 from cli.installer import cron_jobs, grants, migrations
+from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
 from shared import settings
 from shared.errors import DatabaseError
 
@@ -279,6 +280,24 @@ def test_rights_beyond_the_installed_are_named(target, database, change, named):
         connection.execute(change)
     with pytest.raises(DatabaseError, match=f"Not as installed: .*{named}"):
         checks.rights(target)
+
+
+def test_rights_are_compared_where_transactions_are_read_only_by_default(target, database):
+    with database.connect() as connection:
+        connection.execute(f'alter database "{database.name}" set default_transaction_read_only = on')
+        assert "no more" in checks.rights(target)
+        connection.execute(CHANGES["a policy"])
+    with pytest.raises(DatabaseError, match="documents has the policy 'open'"):
+        checks.rights(target)
+
+
+def test_a_check_that_writes_says_that_the_database_is_read_only(target, database):
+    with database.connect() as connection:
+        for name in (EMBED_URL, WEBHOOK_SECRET):
+            connection.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [name])
+        connection.execute(f'alter database "{database.name}" set default_transaction_read_only = on')
+    with pytest.raises(DatabaseError, match=r"is read-only: .*Connect to the primary"):
+        checks.kicks(target)
 
 
 @pytest.mark.parametrize("change", NARROWER.values(), ids=NARROWER)
