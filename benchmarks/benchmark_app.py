@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.contest import ContestantFailed
-from shared import settings
 
 PROGRAM = "from openvino.tools.benchmark.main import main; main()"
 
@@ -26,7 +25,6 @@ def images_per_second(graph: Path, *, batch: int, precision: str, seconds: float
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PROGRAM, *arguments],
             cwd=folder,
-            env=settings.child_environment({}),
             capture_output=True,
             text=True,
             check=False,

@@ -20,12 +20,13 @@ CONNECT_SECONDS = 10
 # And then the part, as it stands.
 MISWRITTEN = re.compile(r"connection is bad: (invalid|definition of service)")
 LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
+SEARCH_PATH = "pg_catalog, pg_temp"  # in `public` another role's function may suit a call better
 
 
 class Database(psycopg.Connection[TupleRow]):
-    """A connection in autocommit mode that never waits long for a lock.
+    """A connection in autocommit mode that never waits long for a lock, and runs nobody else's functions.
 
-    The bound is set in each transaction, and ends with it: the session of a transaction pooler is handed to
+    Both are set in each transaction, and end with it: the session of a transaction pooler is handed to
     others, with its settings.
     """
 
@@ -45,7 +46,11 @@ class Database(psycopg.Connection[TupleRow]):
         self, savepoint_name: str | None = None, force_rollback: bool = False
     ) -> Iterator[psycopg.Transaction]:
         with super().transaction(savepoint_name, force_rollback) as transaction:
-            super().execute(sql.SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT))
+            super().execute(
+                sql.SQL("set local lock_timeout = {}; set local search_path = {}").format(
+                    LOCK_TIMEOUT, sql.SQL(SEARCH_PATH)
+                )
+            )
             yield transaction
 
     @contextmanager
@@ -53,11 +58,11 @@ class Database(psycopg.Connection[TupleRow]):
         """Statements outside transactions, which wait and run as long as it takes."""
         self._is_patient = True
         try:
-            self.execute("set lock_timeout = 0; set statement_timeout = 0")
+            self.execute(f"set lock_timeout = 0; set statement_timeout = 0; set search_path = {SEARCH_PATH}")
             yield
         finally:
             if not self.closed:
-                self.execute("reset lock_timeout; reset statement_timeout")
+                self.execute("reset lock_timeout; reset statement_timeout; reset search_path")
             self._is_patient = False
 
 

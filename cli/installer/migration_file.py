@@ -31,10 +31,11 @@ LATER_RELEASE = """\
 -- Does nothing where it has been run before.
 do $migration$
 declare
-  by_whom text := nullif(current_setting('neural_search.applied_by', true), '');
+  by_whom text := nullif(pg_catalog.current_setting('neural_search.applied_by', true), '');
+  session_path constant text := pg_catalog.current_setting('search_path');
 begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
-  perform pg_advisory_xact_lock({lock});
+  perform pg_catalog.pg_advisory_xact_lock({lock});
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '{name}' and m.sha256 = '{sha256}'
@@ -42,6 +43,8 @@ begin
       return;
     end if;
   end if;
+  -- In `public` another role's function may suit a call better than PostgreSQL's.
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   {begin}{statements}{end}
   insert into neural_search.migrations (name, sha256, release, applied_by) values
     {earlier}
@@ -50,6 +53,7 @@ begin
   values ('{name}', '{sha256}', '{release}', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
+  perform set_config('search_path', session_path, true);
 end
 $migration$;
 """

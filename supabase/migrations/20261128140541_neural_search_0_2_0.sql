@@ -2,10 +2,11 @@
 -- Does nothing where it has been run before.
 do $migration$
 declare
-  by_whom text := nullif(current_setting('neural_search.applied_by', true), '');
+  by_whom text := nullif(pg_catalog.current_setting('neural_search.applied_by', true), '');
+  session_path constant text := pg_catalog.current_setting('search_path');
 begin
   by_whom = coalesce(by_whom, 'a repository''s migration');
-  perform pg_advisory_xact_lock(1852142962);
+  perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8840ed914ba5d3baacc8cfc8912def796e8e34555655e773aadb12f61ccba500'
@@ -13,6 +14,8 @@ begin
       return;
     end if;
   end if;
+  -- In `public` another role's function may suit a call better than PostgreSQL's.
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   execute $statements$
 do $$
 declare
@@ -5642,5 +5645,6 @@ $statements$;
   values ('20261128140541_neural_search_0_2_0', '8840ed914ba5d3baacc8cfc8912def796e8e34555655e773aadb12f61ccba500', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
+  perform set_config('search_path', session_path, true);
 end
 $migration$;

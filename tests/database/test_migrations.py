@@ -110,8 +110,8 @@ OWN = {  # made in our schemas or on our tables by hand -> as the refusal names 
     "rule mine on table neural_search.jobs": (
         "create rule mine as on insert to neural_search.jobs do also notify mine"
     ),
-    "rule mine on view documents": "create rule mine as on delete to public.documents do also notify mine",
-    "statistics object mine": "create statistics public.mine on state, model from neural_search.jobs",
+    "rule mine on view public.documents": "create rule mine as on delete to public.documents do also notify mine",
+    "statistics object public.mine": "create statistics public.mine on state, model from neural_search.jobs",
     "sequence neural_search.mine": "create sequence neural_search.mine owned by neural_search.kicks.slot",
     "publication of table neural_search.jobs in publication mine": (
         "create publication mine for table neural_search.jobs"
@@ -123,7 +123,7 @@ OWN = {  # made in our schemas or on our tables by hand -> as the refusal names 
         create function public.tell() returns trigger language plpgsql as 'begin return new; end';
         create trigger mine after insert on neural_search.documents execute function public.tell()
     """,
-    "trigger mine on view documents": """
+    "trigger mine on view public.documents": """
         create function public.tell() returns trigger language plpgsql as 'begin return new; end';
         create trigger mine instead of insert on public.documents for each row execute function public.tell()
     """,
@@ -199,7 +199,7 @@ def test_a_view_of_the_projects_own_on_our_documents_follows_them_under_our_name
         "drop view public.documents; create view public.documents as select id from neural_search.documents"
     )
     with pytest.raises(
-        DatabaseError, match=r"along: rule _RETURN on view documents on table neural_search\.documents\. Save"
+        DatabaseError, match=r"along: rule _RETURN on view public\.documents on table neural_search\.documents\. Save"
     ):
         uninstall(database.url(), data=True)
     uninstall(database.url(), data=False)
@@ -239,7 +239,7 @@ def test_a_trigger_of_the_projects_own_is_neither_replaced_nor_dropped(bare_data
             create trigger neural_search_objects after insert on storage.objects
               execute function public.tell()
         """)
-        with pytest.raises(DatabaseError, match=r"calls tell\(\).*make it anew under another name"):
+        with pytest.raises(DatabaseError, match=r"calls public\.tell\(\).*make it anew under another name"):
             install(bare_database.url(), embed_url="http://x", webhook_secret="", buckets=[])
         assert uninstall(bare_database.url(), data=True) == [
             "There was nothing of neural-search in this database"

@@ -137,9 +137,9 @@ SURVIVING = {
 }
 IN_THE_WAY = {
     "create view public.mine as select * from public.recommend_documents('[]')":
-        r"view mine depends on function recommend_documents\(.*Save the definition of each.*run this again",
+        r"view public\.mine depends on function public\.recommend_documents\(.*Save the definition of each.*run this again",
     "create view public.mine as select * from neural_search.backlog":
-        r"view mine depends on view neural_search.backlog.*Save the definition",
+        r"view public\.mine depends on view neural_search.backlog.*Save the definition",
     "create table public.mine (document public.documents)":
         r'column "mine.document" uses its row type.*Give that column another type or drop it',
 }  # fmt: skip

@@ -170,14 +170,14 @@ def test_a_policy_that_writes_is_named_since_searches_may_not_write(target, data
 @pytest.mark.parametrize(
     ("statements", "view", "roles"),
     [
-        ("grant select on public.documents to anon", "documents", "anon"),
-        ("grant select (id) on public.documents to authenticated", "documents", "authenticated"),
+        ("grant select on public.documents to anon", "public.documents", "anon"),
+        ("grant select (id) on public.documents to authenticated", "public.documents", "authenticated"),
         (
             "create view public.gallery with (security_invoker) as select id from neural_search.documents;"
             " create view public.titles as select id from public.gallery;"
             " revoke all on public.gallery, public.titles from anon, authenticated;"
             " grant select on public.titles to anon, authenticated",
-            "titles", "anon and authenticated",
+            "public.titles", "anon and authenticated",
         ),
     ],
 )  # fmt: skip
