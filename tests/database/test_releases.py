@@ -137,7 +137,7 @@ SURVIVING = {
 }
 IN_THE_WAY = {
     "create view public.mine as select * from public.recommend_documents('[]')":
-        r"view public\.mine depends on function public\.recommend_documents\(.*Save the definition of each.*run this again",
+        r"view public\.mine depends on function public\.recommend_documents\(.*Save the def.*run this again",
     "create view public.mine as select * from neural_search.backlog":
         r"view public\.mine depends on view neural_search.backlog.*Save the definition",
     "create table public.mine (document public.documents)":
