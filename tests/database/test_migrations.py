@@ -110,7 +110,9 @@ OWN = {  # made in our schemas or on our tables by hand -> as the refusal names 
     "rule mine on table neural_search.jobs": (
         "create rule mine as on insert to neural_search.jobs do also notify mine"
     ),
-    "rule mine on view public.documents": "create rule mine as on delete to public.documents do also notify n",
+    "rule mine on view public.documents": (
+        "create rule mine as on delete to public.documents do also notify mine"
+    ),
     "statistics object public.mine": "create statistics public.mine on state, model from neural_search.jobs",
     "sequence neural_search.mine": "create sequence neural_search.mine owned by neural_search.kicks.slot",
     "publication of table neural_search.jobs in publication mine": (
@@ -199,7 +201,8 @@ def test_a_view_of_the_projects_own_on_our_documents_follows_them_under_our_name
         "drop view public.documents; create view public.documents as select id from neural_search.documents"
     )
     with pytest.raises(
-        DatabaseError, match=r"along: rule _RETURN on view public\.documents on table neural_search\.documents\."
+        DatabaseError,
+        match=r"along: rule _RETURN on view public\.documents on table neural_search\.documents\.",
     ):
         uninstall(database.url(), data=True)
     uninstall(database.url(), data=False)
