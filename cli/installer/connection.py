@@ -30,13 +30,11 @@ class Database(psycopg.Connection[TupleRow]):
     others, with its settings.
     """
 
-    _is_patient = False
-
     def execute(
         self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool = False
     ) -> psycopg.Cursor[TupleRow]:
         run = partial(super().execute, cast(QueryNoTemplate, query), params, prepare=prepare, binary=binary)
-        if self._is_patient or self.info.transaction_status != TransactionStatus.IDLE:
+        if self.info.transaction_status != TransactionStatus.IDLE:
             return run()
         with self.transaction():
             return run()
@@ -54,16 +52,25 @@ class Database(psycopg.Connection[TupleRow]):
             yield transaction
 
     @contextmanager
-    def patient(self) -> Iterator[None]:
-        """Statements outside transactions, which wait and run as long as it takes."""
-        self._is_patient = True
-        try:
-            self.execute(f"set lock_timeout = 0; set statement_timeout = 0; set search_path = {SEARCH_PATH}")
+    def patient_transaction(self) -> Iterator[None]:
+        """A transaction that waits and runs as long as it takes."""
+        with self.transaction():
+            self.execute("set local lock_timeout = 0; set local statement_timeout = 0")
             yield
+
+    def execute_alone(self, statement: sql.Composed) -> None:
+        """Runs a statement that no transaction may hold, as long as it takes.
+
+        So its limits are the session's for the while: a transaction pooler may lead what lifts them and what
+        sets them back to two sessions.
+        """
+        run = super().execute
+        try:
+            run(f"set lock_timeout = 0; set statement_timeout = 0; set search_path = {SEARCH_PATH}")
+            run(statement)
         finally:
             if not self.closed:
-                self.execute("reset lock_timeout; reset statement_timeout; reset search_path")
-            self._is_patient = False
+                run("reset lock_timeout; reset statement_timeout; reset search_path")
 
 
 @contextmanager

@@ -13,18 +13,6 @@ BATCH = 100  # documents that get their bits in one transaction; an overwrite of
 
 def ensure(database: Database, name: str, dimensions: int, strategy: str) -> str:
     """built, rebuilt (a complete one took an incomplete one's place), kept, or none where it takes none."""
-    with database.patient():  # nobody's reads and writes wait behind a statement that builds or drops
-        return _ensure(database, name, dimensions, strategy)
-
-
-def drop_others(database: Database, name: str, strategy: str | None = None) -> list[str]:
-    """Drops the model's indexes but the one of this strategy; their names."""
-    with database.patient():
-        indexes = [_index_name(database, name, one) for one in WITH_INDEX if one != strategy]
-        return [index for index in indexes if _drop(database, index)]
-
-
-def _ensure(database: Database, name: str, dimensions: int, strategy: str) -> str:
     if strategy == "lsh":
         _divide(database, name)
     [definition] = column(
@@ -36,7 +24,7 @@ def _ensure(database: Database, name: str, dimensions: int, strategy: str) -> st
         return "kept"
     index = _index_name(database, name, strategy)
     leftover = _drop(database, index)
-    database.execute(
+    database.execute_alone(
         sql.SQL("create index concurrently {} on neural_search.documents {}").format(
             sql.Identifier(index), sql.SQL(definition)
         )
@@ -44,17 +32,25 @@ def _ensure(database: Database, name: str, dimensions: int, strategy: str) -> st
     return "rebuilt" if leftover else "built"
 
 
+def drop_others(database: Database, name: str, strategy: str | None = None) -> list[str]:
+    """Drops the model's indexes but the one of this strategy; their names."""
+    indexes = [_index_name(database, name, one) for one in WITH_INDEX if one != strategy]
+    return [index for index in indexes if _drop(database, index)]
+
+
 def _divide(database: Database, name: str) -> None:
     """Draws the model's planes, and tells each document on which side of them it lies."""
-    database.execute("select neural_search.prepare_lsh(%s)", [name])
-    [total] = column(
-        database, "select count(*) from neural_search.documents where model = %s and lsh is null", [name]
-    )
+    with database.patient_transaction():
+        database.execute("select neural_search.prepare_lsh(%s)", [name])
+        [total] = column(
+            database, "select count(*) from neural_search.documents where model = %s and lsh is null", [name]
+        )
     done, last = 0, 0
     fill = "select filled, last_id from neural_search.fill_lsh(%s, %s, %s)"
     with output.progress("bits", total=total) as show:
         while True:
-            [(filled, last)] = database.execute(fill, [name, BATCH, last]).fetchall()
+            with database.patient_transaction():
+                [(filled, last)] = database.execute(fill, [name, BATCH, last]).fetchall()
             if not filled:
                 break
             done += filled
@@ -68,8 +64,11 @@ def _index_name(database: Database, name: str, strategy: str) -> str:
 
 def _drop(database: Database, index: str) -> bool:
     """Whether there was one."""
-    there = column(database, "select to_regclass('neural_search.' || quote_ident(%s)) is not null", [index])
-    database.execute(
-        sql.SQL("drop index concurrently if exists neural_search.{}").format(sql.Identifier(index))
+    there = column(
+        database, "select 1 where to_regclass('neural_search.' || quote_ident(%s)) is not null", [index]
     )
-    return there == [True]
+    if there:
+        database.execute_alone(
+            sql.SQL("drop index concurrently if exists neural_search.{}").format(sql.Identifier(index))
+        )
+    return bool(there)

@@ -29,6 +29,30 @@ def test_no_setting_of_ours_stays_in_the_session(database, work):
         assert psycopg.Connection.execute(ours, TIMEOUTS).fetchall() == [("7s", "9s")]
 
 
+@pytest.mark.parametrize(
+    ("strategy", "lifted"), [("hnsw", []), ("exact", ["drop index"]), ("lsh", ["create index", "drop index"])]
+)
+def test_limits_of_the_session_are_lifted_for_statements_alone_that_no_transaction_may_hold(
+    database, make_document, monkeypatch, strategy, lifted
+):
+    make_document("a.png", 1.0), make_document("b.png", 0.0, 1.0)
+    with connect(database.url()) as ours:
+        statements = []
+        run = psycopg.Connection.execute
+
+        def noted(self, query, *given, **named):
+            text = query if isinstance(query, str) else query.as_string(self)
+            statements.append(" ".join(text.split()[:2]))
+            return run(self, query, *given, **named)
+
+        monkeypatch.setattr(psycopg.Connection, "execute", noted)
+        vector_index.ensure(ours, MODEL, 1408, strategy)
+        vector_index.drop_others(ours, MODEL, strategy)
+    sets = [number for number, begin in enumerate(statements) if begin == "set lock_timeout"]
+    assert [statements[number + 1] for number in sets] == lifted
+    assert [statements[number + 2] for number in sets] == ["reset lock_timeout;"] * len(lifted)
+
+
 def test_a_statement_by_itself_waits_for_no_lock_for_long(database, monkeypatch):
     monkeypatch.setattr(connection, "LOCK_TIMEOUT", "50ms")
     with database.connect("supabase_admin") as other, other.transaction():
