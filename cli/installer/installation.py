@@ -68,6 +68,7 @@ def install(
             _require_bucket(database, bucket)
         _require_free_trigger(database)
         cron_jobs.require_free_names(database)
+        kept_documents.require_unconcerned(database)
         kept_documents.set_aside(database)
     done.migrations = migrations.apply(database_url)
     with connect(database_url) as database:

@@ -32,6 +32,21 @@ OTHERS = r"""
     order by 1
 """
 
+# Keys, triggers and rules of the user's own, by which each kept document that comes back, or is forgotten,
+# would delete or change rows of theirs.
+CONCERNED = r"""
+    with concerned (class, oid) as (
+      select 'pg_constraint'::regclass, oid from pg_constraint
+      where contype = 'f' and conparentid = 0 and confrelid = to_regclass(%(aside)s)
+      union all
+      select 'pg_trigger'::regclass, oid from pg_trigger
+      where tgrelid = to_regclass(%(aside)s) and not tgisinternal
+      union all
+      select 'pg_rewrite'::regclass, oid from pg_rewrite where ev_class = to_regclass(%(aside)s)
+    )
+    select pg_describe_object(class, oid, 0) from concerned order by 1
+"""
+
 
 def set_aside(database: Database, home: str = "public") -> None:
     """Moves the documents of the schema `home`, if any, to those kept aside already.
@@ -99,6 +114,7 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
 
 def require_no_others(database: Database, home: str = "neural_search") -> None:
     """DatabaseError where the kept table has anything of the user's own that `home`'s hasn't."""
+    require_unconcerned(database)
     found = column(database, OTHERS, {"aside": f"{ASIDE}.documents", "home": f"{home}.documents"})
     if found:
         raise DatabaseError(
@@ -106,6 +122,21 @@ def require_no_others(database: Database, home: str = "neural_search") -> None:
             f"Make each of them on {home}.documents too, where columns get the values kept, "
             f"or drop it from {ASIDE}.documents, and run this again."
         )
+
+
+def require_unconcerned(database: Database) -> None:
+    """DatabaseError where moving kept documents would delete or change rows of the user's."""
+    if found := concerned(database):
+        raise DatabaseError(
+            f"These of your own would delete or change rows of yours as documents leave {ASIDE}: "
+            f"{'; '.join(found)}. Save the definition of each of them, drop it, and run this again; then "
+            "make it anew on neural_search.documents, where each document has the id that it had."
+        )
+
+
+def concerned(database: Database) -> list[str]:
+    """Keys, triggers and rules of the user's own on the kept documents."""
+    return column(database, CONCERNED, {"aside": f"{ASIDE}.documents"})
 
 
 def is_ours(database: Database, home: str = "public") -> bool:

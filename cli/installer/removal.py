@@ -61,7 +61,11 @@ def _keep_documents(database: Database, home: str = "neural_search") -> list[str
     if not kept_documents.is_ours(database, home):
         return []
     kept_documents.set_aside(database, home)
-    return [f"Documents kept in schema {kept_documents.ASIDE}"]
+    concerned = [
+        f"Of your own, on them now: {one}. Drop it before the next install, and make it anew after"
+        for one in kept_documents.concerned(database)
+    ]
+    return [f"Documents kept in schema {kept_documents.ASIDE}", *concerned]
 
 
 def _drop_view(database: Database) -> None:

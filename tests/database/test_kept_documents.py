@@ -125,9 +125,11 @@ def test_uninstall_names_what_of_the_users_own_would_go_along_and_changes_nothin
     assert db.execute(triggers).fetchone() > (0,)
 
 
-def test_a_foreign_key_outlives_an_uninstall_that_keeps_the_documents(db, uninstall, two_buckets):
+def test_a_foreign_key_outlives_an_uninstall_that_keeps_the_documents_and_is_named(
+    db, uninstall, two_buckets
+):
     db.execute(OWN["a foreign key"])
-    uninstall()
+    assert any("constraint mine_id_fkey on table" in line for line in uninstall())
     keys = "select count(*) from pg_constraint where conrelid = 'public.mine'::regclass and contype = 'f'"
     assert db.execute(keys).fetchone() == (1,)
 
@@ -157,6 +159,68 @@ def test_what_depends_on_kept_documents_is_named_and_stays(db, install, uninstal
     assert db.execute(DOCUMENTS).fetchall() == two_buckets
 
 
+MINE = "create table public.mine (id bigint)"
+KEY = "create table public.mine (id bigint references neural_search_kept.documents (id) on delete {})"
+DROP_KEY = "alter table public.mine drop constraint mine_id_fkey"
+CONCERNED = {  # by which rows of the user's own would be deleted or changed -> how they drop it
+    "constraint mine_id_fkey": (KEY.format("cascade"), DROP_KEY),
+    "constraint mine_id_fkey on": (KEY.format("set null"), DROP_KEY),
+    "constraint mine_id_fkey on table": (KEY.format("restrict"), DROP_KEY),
+    "trigger lose on": (
+        MINE
+        + """;
+        create function public.lose() returns trigger language plpgsql as
+          'begin delete from public.mine where id = old.id; return old; end';
+        create trigger lose after delete on neural_search_kept.documents
+          for each row execute function public.lose()
+        """,
+        "drop trigger lose on neural_search_kept.documents",
+    ),
+    "rule lose on": (
+        MINE
+        + """;
+        create rule lose as on delete to neural_search_kept.documents
+          do also delete from public.mine where id = old.id
+        """,
+        "drop rule lose on neural_search_kept.documents",
+    ),
+}
+
+
+@pytest.mark.parametrize("concerned", CONCERNED)
+def test_no_row_of_the_users_own_is_deleted_or_changed_as_documents_come_back(
+    db, install, uninstall, two_buckets, silent, concerned
+):
+    make, drop = CONCERNED[concerned]
+    uninstall()
+    db.execute(make)
+    db.execute("insert into public.mine select id from neural_search_kept.documents")
+    rows = "select id from public.mine order by 1"
+    mine = db.execute(rows).fetchall()
+    silent.execute(
+        "update storage.objects set version = 'other' where name = 'b.png'"
+    )  # it will be forgotten
+    for buckets in ["images"], []:
+        with pytest.raises(DatabaseError, match=f"rows of yours .*{concerned}.* make it anew"):
+            install(*buckets)
+    assert db.execute(rows).fetchall() == mine
+    db.execute(drop)
+    assert install("images").brought_back == 1
+    assert db.execute(rows).fetchall() == mine
+
+
+def test_a_foreign_key_on_documents_that_wait_keeps_all_from_another_uninstall(
+    db, install, uninstall, two_buckets
+):
+    uninstall()
+    install("images")
+    db.execute(KEY.format("cascade"))
+    with pytest.raises(DatabaseError, match=r"rows of yours .*mine_id_fkey"):
+        uninstall()
+    triggers = "select count(*) from pg_trigger where tgname = 'neural_search_objects'"
+    assert db.execute(triggers).fetchone() == (1,)
+
+
 HUNG = {  # on the kept table -> as the refusal names it
     "column caption of table documents": """
         alter table neural_search.documents add column caption text;
@@ -164,9 +228,6 @@ HUNG = {  # on the kept table -> as the refusal names it
     """,
     "constraint narrow on table documents": """
         alter table neural_search.documents add constraint narrow check (width < 5000)
-    """,
-    "rule mine on table documents": """
-        create rule mine as on delete to neural_search.documents do also select 1
     """,
     "publication of table documents in publication mine": """
         create publication mine for table neural_search.documents
