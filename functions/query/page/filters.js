@@ -1,6 +1,7 @@
 // What narrows a search: the form above the results, as plain text fields that the address keeps.
 
 import { byId, disclosure } from "./dom.js";
+import { filesIn } from "./objects.js";
 import { data, project } from "./project.js";
 import { FILTERS } from "./query.js";
 
@@ -72,19 +73,19 @@ async function offerBuckets() {
 
 /** The buckets that the visitor may list, and those that results came from. */
 export async function buckets() {
-  const found = await listed((storage) => storage.listBuckets());
+  const found = await listed(async () => (await project()).storage.listBuckets());
   return [...new Set([...seen, ...found.map(({ id }) => id)])];
 }
 
 async function offerFolders() {
   const own = seen;
   const bucket = form.elements.bucket.value || [...seen][0];
-  const entries = bucket ? await listed((storage) => storage.from(bucket).list("", { limit: 1000 })) : [];
+  const entries = bucket ? await listed(async () => (await filesIn(bucket)).list("", { limit: 1000 })) : [];
   if (own === seen) offer("folders", entries.filter(({ id }) => !id).map(({ name }) => name));
 }
 
 /** Only suggestions: where the visitor may list nothing, they type. */
-const listed = (ask) => project().then(({ storage }) => data(ask(storage))).catch(() => []);
+const listed = (ask) => data(ask()).catch(() => []);
 
 function offer(list, values) {
   byId(list).replaceChildren(...[...values].sort().map((value) => new Option(value, value)));

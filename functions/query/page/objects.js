@@ -10,7 +10,13 @@ export const nameOf = ({ bucket, name }) => `${bucket}/${name}`;
 
 export const objectOf = (text) => ({ bucket: text.split("/", 1)[0], name: text.slice(text.indexOf("/") + 1) });
 
-const filesIn = async (bucket) => (await project()).storage.from(bucket);
+const LEADS_AWAY = /^\.{1,2}$|[\\/%\p{Cc}]/u; // what no bucket has, and what browsers and servers resolve to another path
+
+/** Storage's files of `bucket`, which a link may name: supabase-js puts it into the path of requests as the visitor. */
+export async function filesIn(bucket) {
+  if (LEADS_AWAY.test(bucket)) throw new Error("There is no such bucket.");
+  return (await project()).storage.from(encodeURIComponent(bucket));
+}
 
 /** Browsers resolve such a path to another one, and would ask for that as the visitor: its uploader chose it. */
 const climbs = ({ name }) => name.split(/[\\/?#]/).some((part) => /^(\.|%2e){1,2}$/i.test(part));

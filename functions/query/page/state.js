@@ -2,8 +2,8 @@
 
 import { byId, disclosure, fill, fromTemplate, on, say } from "./dom.js";
 import { buckets } from "./filters.js";
-import { nameOf, storeAgain } from "./objects.js";
-import { data, project, states } from "./project.js";
+import { filesIn, nameOf, storeAgain } from "./objects.js";
+import { data, states } from "./project.js";
 
 const [PAGE, BATCH, MOST] = [1000, 250, 5000];
 const LONGEST = 1024; // characters of an object's name: Storage takes no more
@@ -50,7 +50,7 @@ async function look() {
 
 /** At most `most` names, from the folder and those below it; no more calls once `current()` is false. Folders keep their slash: one may have the empty name. */
 async function namesIn(bucket, folder, most, current) {
-  const files = (await project()).storage.from(bucket);
+  const files = await filesIn(bucket);
   const [names, waiting] = [[], [folder && !folder.endsWith("/") ? `${folder}/` : folder]];
   const enough = () => !current() || names.length + waiting.length >= most; // in each folder that waits there is a file
   while (waiting.length && names.length < most && current()) {

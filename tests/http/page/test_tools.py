@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -445,6 +446,27 @@ def test_nothing_is_asked_for_a_name_that_leads_out_of_storage(page: Page, site:
         page.get_by_role("button", name=f"Retry: images/{name}").click()
     expect(page.locator("#state-list .outcome")).to_contain_text(["Not retried: Its name has . or .."] * 2)
     assert not [url for url in asked if "/auth/" in url or "/object/images" in url]
+
+
+@pytest.mark.parametrize("up", ["../../../..", "..\\..\\..\\..", "%2e%2e/..", ".."])
+def test_a_link_names_no_bucket_that_leads_out_of_storage(page: Page, site: str, up: str):
+    """The visitor would be signed out by it, or a row be inserted in their name."""
+    asked: list[str] = []
+    bucket = quote("\\".join([up, "auth", "v1", "logout"]) if "\\" in up else up, safe="")
+    page.on("request", lambda request: asked.append(f"{request.method} {urlsplit(request.url).path}"))
+    with page.expect_response("**/query"):
+        page.goto(f"{site}?like={bucket}/x&unlike={bucket}/y&bucket={bucket}")
+    page.get_by_role("button", name="Filters").click()
+    page.locator("#filters").get_by_label("Folder").focus()
+    page.get_by_role("button", name="Index").click()
+    expect(page.locator("#state-summary")).to_contain_text("There is no such bucket.")
+    posts = {one for one in asked if one.startswith("POST")}
+    assert posts == {f"POST {urlsplit(site).path}query"}
+
+
+def test_only_one_place_names_buckets_to_storage():
+    modules = (QUERY / "page").glob("*.js")
+    assert [path.name for path in modules if "storage.from(" in path.read_text()] == ["objects.js"]
 
 
 def test_the_state_of_the_index_follows_the_filter_and_uploads(page: Page, site: str, fake: Fake):
