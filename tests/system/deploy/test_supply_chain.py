@@ -11,7 +11,7 @@ import yaml
 from support.dockerfiles import FUNCTIONS, stages
 
 from deploy import environment, notices
-from deploy.lock import LOCK
+from deploy.lock import LISTING, LISTING_LOCK, LOCK
 from deploy.requirements import requirements
 from shared.settings import CHECKOUT
 
@@ -30,8 +30,9 @@ def test_the_lock_holds_what_serves_in_the_versions_that_are_tested():
     assert {one for one in locked if one[0] in {name for name, _ in tested}} <= tested
 
 
-def test_every_locked_package_has_hashes():
-    for entry in re.split(r"\n(?=\S)", LOCK.read_text().strip()):
+@pytest.mark.parametrize("lock", [LOCK, LISTING_LOCK], ids=lambda lock: lock.name)
+def test_every_locked_package_has_hashes(lock: Path):
+    for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
         assert entry.startswith("#") or "--hash=sha256:" in entry
 
 
@@ -57,6 +58,9 @@ def test_an_image_installs_by_hash_and_lists_what_it_holds(function: str):
     built = (CHECKOUT / "functions" / function / "Dockerfile").read_text()
     assert "install --require-hashes -r deploy/requirements.lock" in built
     assert "cyclonedx-py environment" in built and "sbom.cdx.json" in built
+    assert pins("\n".join(LISTING)) <= pins(LISTING_LOCK.read_text())
+    installing = [line for line in built.splitlines() if "pip install" in line]
+    assert installing and all("--require-hashes" in line for line in installing)
     assert "BASE=docker.io/library/python:3.13-slim@sha256:" in built
 
 
