@@ -259,21 +259,25 @@ create or replace function neural_search.find_page(
 ) returns neural_search.match[]
 language plpgsql stable set search_path = '' as $$
 declare
-  -- The index orders by half precision and doesn't order equals at all: with some to spare, pages follow each other.
+  -- With some to spare, pages follow each other.
   depth integer := wanted + 2 + case
     when page_after is null then 0 else 1 + coalesce((page_after ->> 'rank')::integer, 0)
   end;
-  bonus constant double precision := coalesce(search.weight / nullif(cardinality(search.lexemes), 0), 0);
+  -- What is read without an index is in its order, equals by id. An index orders by half precision, and equals not at all:
+  -- they are to come in the order of their ids, as long as they aren't a thousand.
+  noise constant double precision := case when search.strategy = 'exact' then 0 else 0.0001 end;
   rare text[] := '{}'::text[];
   common text[] := '{}'::text[];
   looked integer;
   found neural_search.match[];
   named neural_search.match[];
+  ended neural_search.match; -- the last of these
   all_named neural_search.match[] := '{}'::neural_search.match[]; -- with so many of the common words, any of them
   most integer;
   page neural_search.match[];
-  beyond double precision; -- no other document is more similar
-  best double precision; -- nor has any that was to be found by its words a better score
+  last neural_search.match; -- of the page
+  beyond neural_search.match; -- no other document is more similar, or as similar by a lower id
+  best neural_search.match; -- nor has any that was to be found by its words a better score, or that one by a lower id
   lead double precision; -- of the page's last result before all that may be left
 begin
   <<deeper>>
@@ -287,30 +291,37 @@ begin
     -- tell which words are common among hidden documents.
     looked = depth + case when search.lexemes <> '{}' then least(3 * depth, 100) else 0 end;
     found = neural_search.nearest(search, looked);
-    beyond = (neural_search.last_one(found, looked, search.floor)).similarity;
+    beyond = neural_search.last_one(found, looked, search.floor);
     found = found || all_named;
     best = null;
-    if rare <> '{}' and beyond is not null then
+    if rare <> '{}' and beyond.id is not null then
       search.read_lexemes = rare;
       named = neural_search.find_matches(search, 'words', depth);
       found = found || named;
-      best = (neural_search.last_one(named, depth, search.floor)).score;
+      best = neural_search.last_one(named, depth, search.floor);
     end if;
     for fewest in reverse least(cardinality(common), most) .. 0 loop
       page = neural_search.seen_among(neural_search.following(found, search, page_after), wanted, 0);
-      lead = page[wanted].score - greatest(best, beyond + fewest * bonus);
-      exit deeper when beyond is null and best is null or found[1].similarity < search.best_floor
-        -- Equals are to come in the order of their ids, as long as they aren't a thousand.
-        or cardinality(page) = wanted and (wanted = 0 or lead > 0.0001
-          or depth > 1000 + wanted and (fewest = 0 or lead > -0.0001));
-      exit when fewest = 0 or lead > -0.0001; -- only equals are left: those with fewer words tell nothing of them
+      -- Reckoned as scored_statement does it, to the last bit.
+      beyond.score = beyond.similarity + coalesce(search.weight * fewest / nullif(cardinality(search.lexemes), 0), 0);
+      last = page[wanted];
+      lead = last.score - greatest(best.score, beyond.score);
+      exit deeper when beyond.id is null and best.id is null or found[1].similarity < search.best_floor
+        or cardinality(page) = wanted and (wanted = 0
+          or lead > case when depth > 1000 + wanted then -noise else noise end
+          or noise = 0 and fewest = 0 and lead = 0 -- more words and less similar come to the same score by any id
+            and (last.score > best.score or last.id <= best.id) is not false
+            and (last.score > beyond.score or last.id <= beyond.id) is not false);
+      exit when fewest = 0 or lead > -noise; -- only equals are left: those with fewer words tell nothing of them
       named = neural_search.nearest_with_words(search, common, fewest, depth);
       found = found || named;
-      if neural_search.last_one(named, depth, search.floor) is null then
+      ended = neural_search.last_one(named, depth, search.floor);
+      if ended.id is null then
         all_named = named; -- the deeper looks, whose common words are among these, would find no others
         most = fewest - 1;
+      elsif (best.score, -best.id) >= (ended.score, -ended.id) is not true then
+        best = ended;
       end if;
-      best = greatest(best, (neural_search.last_one(named, depth, search.floor)).score);
     end loop;
     perform neural_search.check_that( -- each round reads four times as much, and holds it
       depth <= 50000, format('The page lies deeper than %s results.', depth),
