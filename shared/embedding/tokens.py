@@ -11,14 +11,28 @@ from tokenizers import Tokenizer, normalizers
 
 from shared.embedding.model_config import TextInput
 
+LEAST_LENGTH = 8  # tokens; beyond 32 there are two lengths for each doubling
+PADDING = ("direction", "pad_id", "pad_type_id", "pad_token")
+
 
 def batch(texts: Sequence[str], tokenizer: Tokenizer, how: TextInput) -> list[NDArray[np.int64]]:
-    """Token ids (n, length) and, where the text tower takes one, a mask of the padding."""
+    """Token ids (n, length) and, where the text tower takes one, a mask of the padding.
+
+    Of few lengths: engines keep memory for each that they have had, and callers choose the texts.
+    """
     encodings = tokenizer.encode_batch(list(texts))
+    padding = {name: tokenizer.padding[name] for name in PADDING}
+    for encoding in encodings:
+        encoding.pad(min(_usual(len(encoding.ids)), how.max_length), **padding)
     inputs = [np.array([encoding.ids for encoding in encodings], np.int64)]
     if how.attention_mask:
         inputs.append(np.array([encoding.attention_mask for encoding in encodings], np.int64))
     return inputs
+
+
+def _usual(length: int) -> int:
+    step = max(LEAST_LENGTH, 1 << (length - 1).bit_length() >> 2)
+    return -(-length // step) * step
 
 
 def lower_cased(normalizer: Any) -> Any:

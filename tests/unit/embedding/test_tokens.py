@@ -1,0 +1,36 @@
+"""Texts come to the text tower in few lengths, whatever callers send."""
+
+from __future__ import annotations
+
+import pytest
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+
+from shared.embedding import tokens
+from shared.embedding.model_config import Padding, TextInput
+
+MOST = 77  # tokens
+HOW = TextInput(max_length=MOST, padding=Padding.longest, attention_mask=True)
+
+
+def tokenizer(side: str = "right") -> Tokenizer:
+    made = Tokenizer(WordLevel({"a": 1, "[PAD]": 7}, unk_token="a"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.enable_truncation(MOST)
+    made.enable_padding(direction=side, pad_id=7, pad_token="[PAD]")
+    return made
+
+
+def test_texts_of_any_length_have_few_lengths():
+    made = tokenizer()
+    lengths = {tokens.batch(["a " * count], made, HOW)[0].shape[1] for count in range(1, 200)}
+    assert sorted(lengths) == [8, 16, 24, 32, 48, 64, MOST]
+
+
+@pytest.mark.parametrize(
+    ("side", "ids"), [("right", [1, 1, 1, 7, 7, 7, 7, 7]), ("left", [7, 7, 7, 7, 7, 1, 1, 1])]
+)
+def test_what_fills_a_text_up_is_padding_and_masked(side: str, ids: list[int]):
+    [found, mask] = tokens.batch(["a a a"], tokenizer(side), HOW)
+    assert found.tolist() == [ids]
+    assert mask.tolist() == [[int(one == 1) for one in ids]]
