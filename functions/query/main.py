@@ -49,6 +49,7 @@ CORS = {
     "Access-Control-Expose-Headers": "Retry-After, x-request-id",
     "Access-Control-Max-Age": "3600",
 }
+MAX_ECHOED = 1024  # characters of headers that a caller may add: proxies take answers' heads of some KB
 
 metrics = Metrics()
 malloc.give_back_what_is_freed()
@@ -222,7 +223,8 @@ def _flag(text: str, name: str) -> bool:
 def _finished(request: flask.Request, response: flask.Response) -> flask.Response:
     metrics.request(handlers.route(request, ROUTES), response.status_code)
     response.headers.update(CORS)
-    if asked := request.headers.get("Access-Control-Request-Headers"):
+    asked = request.headers.get("Access-Control-Request-Headers", "")
+    if 0 < len(asked) <= MAX_ECHOED:
         # Clients and tracing libraries add headers: none of them means anything to us.
         response.headers["Access-Control-Allow-Headers"] = asked
     return handlers.finished(response)

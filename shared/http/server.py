@@ -44,7 +44,6 @@ CONNECTIONS, FEWEST, SPARE_FILES = 1000, 50, 200  # at most and at least; the la
 PAUSE = 0.05  # seconds, until a thread may have done with a connection
 
 Connections = dict[TConn, float]  # and since when (monotonic seconds), in this order
-TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -126,7 +125,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         elif request.is_too_long:
             self._unregister(conn, self._waiting)
             with contextlib.suppress(OSError):
-                conn.sock.send(TOO_LONG)
+                conn.sock.send(unreadable.too_long())
             self._linger(conn)
 
     def _hand_over(self, conn: TConn, request: ArrivingRequest) -> None:

@@ -15,6 +15,8 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
 }  # the others: 400
+# A page elsewhere may read these answers, too: any caller can make them.
+CORS = "Access-Control-Allow-Origin: *"
 HEADERS = (
     "The request has more than 100 headers, or one of more than 8190 bytes. Leave some out or shorten it."
 )
@@ -33,9 +35,14 @@ def answer(error: BaseException) -> bytes:
     return _response(status, RequestError(HEADERS if status == 431 else UNREADABLE))
 
 
+def too_long() -> bytes:
+    """The whole answer to a head that has no end."""
+    return _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, RequestError(HEADERS))
+
+
 def _response(status: HTTPStatus, error: NeuralSearchError) -> bytes:
     body = json.dumps(error.problem() | {"status": status})
     return (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n{CORS}\r\n"
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()

@@ -243,6 +243,11 @@ def test_a_browser_may_send_what_clients_and_tracing_libraries_add(client: Flask
     assert answer.headers["Access-Control-Allow-Headers"] == wanted
 
 
+def test_an_answers_head_grows_by_no_more_than_that(client: FlaskClient):
+    answer = client.options("/", headers={"Access-Control-Request-Headers": "x" * 8000})
+    assert len(str(answer.headers)) < 2000
+
+
 def test_a_form_needs_no_image(client: FlaskClient, postgrest: RpcTransport):
     answer = client.post("/", data={"text": "red"}, content_type="multipart/form-data")
     assert answer.status_code == 200

@@ -171,7 +171,9 @@ def test_a_refusal_is_read_by_whoever_still_sends(served: Served):
 def test_a_head_without_an_end_is_refused(served: Served, open_: ExitStack):
     client = connect(served, open_)
     client.sendall(HEAD + b"a: " + b"b" * 200_000)
-    assert client.recv(100).startswith(b"HTTP/1.1 431 ")
+    head, body = client.makefile("rb").read().split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ") and b"Access-Control-Allow-Origin: *" in head
+    assert json.loads(body)["type"] == "request-error"
 
 
 CHUNKED = HEAD + IMAGE + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -66,6 +66,7 @@ def test_an_unreadable_request_is_refused_and_nothing_of_it_told_or_logged(
     answer, body = answer_to(talkative.port, head).split(b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"Content-Type: application/problem+json" in answer
+    assert b"Access-Control-Allow-Origin: *" in answer, "pages elsewhere are told"
     assert (json.loads(body)["type"], json.loads(body)["status"]) == ("request-error", status)
     logged = talkative.log.read_bytes()[before:]
     assert SECRET not in body + logged and b"\x1b" not in logged

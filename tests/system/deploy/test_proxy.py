@@ -189,6 +189,18 @@ def test_no_token_is_logged(port: int, folder: Path):
     assert "eyJsecret" not in logged + (folder / "errors").read_text()
 
 
+def test_its_own_refusals_are_problems_that_pages_elsewhere_may_read(port: int):
+    url = f"http://127.0.0.1:{port}/"
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.14")) as client:
+        large = client.post(url, content=bytes(99_000_000))
+        busy = next(one for _ in range(100) if (one := client.get(url)).status_code != 200)
+    for answer, status, kind in ((large, 413, "payload-too-large"), (busy, 429, "busy")):
+        assert (answer.status_code, answer.json()["status"], answer.json()["type"]) == (status, status, kind)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert busy.headers["Retry-After"] == "10"
+
+
 def test_query_is_found_where_it_is_now(port: int, names: Names):
     """Made anew, it has another address, and maybe another container has its old one."""
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.13")) as client:
