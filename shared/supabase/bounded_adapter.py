@@ -84,21 +84,30 @@ class BoundedResponse(HTTPResponse):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         # Undocumented: a test lets each part of an answer drip.
-        self.fp = io.BufferedReader(_Bounded(self.fp.detach()))
+        self._source = _Bounded(self.fp.detach())
+        self.fp = io.BufferedReader(self._source)
+
+    def expect(self, size: int) -> None:
+        """Lets so many bytes of a body come, packed or not, behind the head."""
+        self._source.left += size
 
 
 class _Bounded(io.RawIOBase):
     def __init__(self, source: io.RawIOBase):
         self._source = source
         self._deadline = Deadline()
+        self.left = storage_answers.BESIDE_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
         self._deadline.check()
+        if self.left < 0:
+            raise TimeoutError("it has no end")
         size = self._source.readinto(buffer)
         self._deadline.extend(size or 0)
+        self.left -= size or 0
         return size
 
     def close(self) -> None:

@@ -27,8 +27,10 @@ READ_SECONDS = 15  # the longest silence within an answer, and the longest while
 # The longest answer and upload, however steadily they drip, and a second more for so many bytes.
 TOTAL_SECONDS, BYTES_PER_SECOND = 60, 64 * 1024
 CHUNK = 256 * 1024
+BESIDE_BYTES = 1024 * 1024  # of an answer beside its body: heads, chunks' lengths, trailers
 ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
+TOO_LONG = ("414", "431")  # a gateway says so of an address or a header
 BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 HTTP_STATUS = re.compile("[1-5][0-9]{2}")
 CODE = re.compile(r"[A-Za-z_]{1,40}|\d{1,5}")
@@ -38,6 +40,8 @@ PLAIN_WORDS = re.compile(r"""[A-Za-z ,.;:'"()-]+""")
 
 def read(response: requests.Response, enough: int) -> bytes:
     """The body, or somewhat more than its first `enough` bytes."""
+    if expect := getattr(response.raw._original_response, "expect", None):  # a BoundedResponse's
+        expect(enough)
     data = bytearray()
     while part := response.raw.read1(CHUNK, decode_content=True):
         data += part
@@ -96,7 +100,7 @@ def refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
         return PayloadTooLarge(
             f"Storage: {text}.", told="Storage takes no object of this size: see its bucket's limit."
         )
-    if status.startswith("4") and body and status not in {"401", "403", *BUSY}:
+    if status in TOO_LONG or (status.startswith("4") and body and status not in {"401", "403", *BUSY}):
         told = f"{StorageRefused.default()} Code: {code if CODE.fullmatch(code) else status}."
         return StorageRefused(f"Storage: {text} ({code}).", told=told)
     return _fault_of_all(response, _nameless(said, response), status, has_body=bool(body))
@@ -140,7 +144,8 @@ def translate(error: Exception) -> StorageError:
     if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
         return StorageError(
             f"Storage was silent for {READ_SECONDS} seconds, or took more than {TOTAL_SECONDS} for an answer "
-            f"and one for each {BYTES_PER_SECOND} bytes of it. It will be asked again."
+            f"and one for each {BYTES_PER_SECOND} bytes of it, or sent many more bytes than it has. "
+            "It will be asked again."
         )
     cut_off = urllib3.exceptions.ProtocolError | IncompleteRead | requests.exceptions.ChunkedEncodingError
     if isinstance(error, cut_off):

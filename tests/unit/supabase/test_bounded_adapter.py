@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Iterator
 
@@ -23,7 +24,29 @@ DRIPS = {
     "trailers": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n7\r\n0\r\n", b"X: 1\r\n"),
 }
 
+CHUNKED = HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+MANY = 20_000  # bytes at a time
+FLOODS = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * (MANY // 25)),
+    "trailers": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n7\r\n0\r\n", b"X: 1\r\n" * (MANY // 6)),
+    "the name of a gzip file": (
+        CHUNKED + b"a\r\n\x1f\x8b\x08\x08\0\0\0\0\0\x03\r\n",
+        b"%x\r\n%s\r\n" % (MANY, b"n" * MANY),
+    ),
+    "gzip of nothing": (CHUNKED, b"%x\r\n%s\r\n" % (20 * 1000, gzip.compress(b"") * 1000)),
+}
+
 gateway = pytest.fixture(dripping_server)
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_no_part_of_an_answer_may_go_on_for_ever_that_is_no_part_of_its_body(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, flood: tuple[bytes, bytes]
+):
+    monkeypatch.setattr(storage_answers, "BESIDE_BYTES", 200_000)
+    url = gateway(slowly(*flood), 0.001)
+    with http_session(url) as session, pytest.raises(StorageError, match="many more bytes"):
+        Storage(url, None, session).download_shared("images", "a.png", token="t", max_bytes=1000)
 
 
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
