@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers
 
 from shared.embedding.model_config import TextInput
+from shared.errors import ModelError
 
 LEAST_LENGTH = 8  # tokens; beyond 32 there are two lengths for each doubling
 PADDING = ("direction", "pad_id", "pad_type_id", "pad_token")
@@ -20,14 +21,24 @@ def batch(texts: Sequence[str], tokenizer: Tokenizer, how: TextInput) -> list[ND
 
     Of few lengths: engines keep memory for each that they have had, and callers choose the texts.
     """
-    encodings = tokenizer.encode_batch(list(texts))
-    padding = {name: tokenizer.padding[name] for name in PADDING}
+    encodings = _encoded(texts, tokenizer)
+    padding = {name: value for name, value in (tokenizer.padding or {}).items() if name in PADDING}
     for encoding in encodings:
         encoding.pad(min(_usual(len(encoding.ids)), how.max_length), **padding)
     inputs = [np.array([encoding.ids for encoding in encodings], np.int64)]
     if how.attention_mask:
         inputs.append(np.array([encoding.attention_mask for encoding in encodings], np.int64))
     return inputs
+
+
+def _encoded(texts: Sequence[str], tokenizer: Tokenizer) -> list[Any]:
+    """ModelError where the tokenizer panics, as on patterns that backtrack: that is no Exception."""
+    try:
+        return list(tokenizer.encode_batch(list(texts)))
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # pyo3 exports it nowhere
+            raise
+        raise ModelError(f"The model's tokenizer fails: {error}.") from error
 
 
 def _usual(length: int) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from shared.embedding import tokens
 from shared.embedding.model_config import Padding, TextInput
+from shared.errors import ModelError
 
 MOST = 77  # tokens
 HOW = TextInput(max_length=MOST, padding=Padding.longest, attention_mask=True)
@@ -34,3 +35,10 @@ def test_what_fills_a_text_up_is_padding_and_masked(side: str, ids: list[int]):
     [found, mask] = tokens.batch(["a a a"], tokenizer(side), HOW)
     assert found.tolist() == [ids]
     assert mask.tolist() == [[int(one == 1) for one in ids]]
+
+
+def test_a_tokenizer_that_panics_is_the_models_failure():
+    made = tokenizer()
+    made.pre_tokenizer = pre_tokenizers.Split(Regex("(x+x+)+y"), "isolated")
+    with pytest.raises(ModelError, match="tokenizer fails"):
+        tokens.batch(["x" * 30], made, HOW)
