@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -12,6 +10,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from cli.client.missing_policy import missing_policy
 from cli.installer.connection import Database, column, connect
@@ -19,6 +19,10 @@ from shared.errors import DatabaseError
 from shared.settings import Settings
 
 SAMPLE = 200
+SETTINGS = {
+    "storage.operation": "storage.object.get_authenticated",
+    "enable_seqscan": "off",  # or a policy may be asked about all rows of a small table
+}
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,9 @@ def _sample(database: Database) -> list[Sampled]:
 def _seen(database: Database, caller: Caller, objects: list[Sampled]) -> set[UUID]:
     """Those that the policies show, by one statement; one by one where it fails, to name the object."""
     try:
-        with impersonated(database, caller):
-            query = "select id from storage.objects where id = any(%s)"
-            return set(column(database, query, [[one.id for one in objects]]))
+        query = sql.SQL("select id from storage.objects where id = any({})")
+        rows = ask(database, caller, query.format([one.id for one in objects]))
+        return {UUID(row["id"]) for row in rows}
     except psycopg.Error:
         return {one.id for one in objects if sees(database, caller, one.id, one.bucket, one.name)}
 
@@ -110,12 +114,12 @@ def _check_documents(database: Database, caller: Caller, objects: list[Sampled])
 
 
 def _shown(database: Database, caller: Caller, objects: list[Sampled]) -> list[Sampled]:
-    query = "select object_id from neural_search.documents where object_id = any(%s)"
+    query = sql.SQL("select object_id from neural_search.documents where object_id = any({})")
     try:
-        with impersonated(database, caller):
-            ids = set(column(database, query, [[one.id for one in objects]]))
+        rows = ask(database, caller, query.format([one.id for one in objects]))
     except psycopg.errors.InsufficientPrivilege:  # shut out altogether
         return []
+    ids = {UUID(row["object_id"]) for row in rows}
     return [one for one in objects if one.id in ids]
 
 
@@ -126,8 +130,8 @@ def _owner(user: str) -> Caller:
 def sees(database: Database, caller: Caller, object_id: Any, bucket: str, name: str) -> bool:
     """Whether the policies show this object; DatabaseError names one that fails on it."""
     try:
-        with impersonated(database, caller):
-            return bool(column(database, "select 1 from storage.objects where id = %s", [object_id]))
+        query = sql.SQL("select id from storage.objects where id = {}")
+        return bool(ask(database, caller, query.format(object_id)))
     except psycopg.Error as error:
         policy = _failing(database, caller, object_id)
         raise DatabaseError(
@@ -137,28 +141,24 @@ def sees(database: Database, caller: Caller, object_id: Any, bucket: str, name: 
         ) from error
 
 
-@contextmanager
-def impersonated(database: Database, caller: Caller) -> Iterator[None]:
-    """A transaction as PostgREST makes it for `caller`, of which nothing stays."""
+def ask(
+    database: Database, caller: Caller, query: sql.Composable, settings: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The rows that `query` answers to `caller`. Nothing of it stays, and no code in it can act as us."""
+    values = SETTINGS | dict(settings or {})
     with database.transaction(force_rollback=True):
-        _configure(database, _settings(caller) | {"role": caller.role})
-        yield
-
-
-def _settings(caller: Caller) -> dict[str, str]:
-    return {
-        "request.jwt.claims": json.dumps(dict(caller.claims)),
-        "storage.operation": "storage.object.get_authenticated",
-        "search_path": "storage, public, extensions",
-        "transaction_read_only": "on",  # as PostgREST has it for searches: a policy that writes fails there
-        "enable_seqscan": "off",  # or a policy may be asked about all rows of a small table
-    }
-
-
-def _configure(database: Database, values: dict[str, str]) -> None:
-    """In their order, for this transaction."""
-    query = "select set_config(name, value, true) from unnest(%s::text[], %s::text[]) as s (name, value)"
-    database.execute(query, [[*values], [*values.values()]])
+        # Also where that is the default: a function is made for the question.
+        prepare = sql.SQL(
+            "set local transaction_read_only = off;"
+            "select set_config(name, value, true) from unnest({}::text[], {}::text[]) as s (name, value)"
+        )
+        database.execute(prepare.format([*values], [*values.values()]))
+        [rows] = column(
+            database,
+            "select neural_search.ask_as(%s, %s)",
+            [Jsonb(dict(caller.claims)), query.as_string(database)],
+        )
+    return list(rows)
 
 
 def _failing(database: Database, caller: Caller, object_id: Any) -> str | None:
@@ -171,14 +171,11 @@ def _failing(database: Database, caller: Caller, object_id: Any) -> str | None:
         """,
         [caller.role],
     ).fetchall()
-    for name, condition in conditions:
+    rows = column(database, "select to_jsonb(o) from storage.objects as o where id = %s", [object_id])
+    asked = sql.SQL("select ({}) as shown from jsonb_populate_record(null::storage.objects, {}) as objects")
+    for name, condition in conditions if rows else []:
         try:
-            with database.transaction(force_rollback=True):
-                _configure(database, _settings(caller))
-                statement = (
-                    f"select ({condition}) from storage.objects where id = %s"  # as the catalogue has it
-                )
-                database.execute(statement.encode(), [object_id])
+            ask(database, caller, asked.format(sql.SQL(condition), Jsonb(rows[0])))
         except psycopg.Error:
             return str(name)
     return None

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cli.checks.policies import ANON, Caller, impersonated
+from cli.checks.policies import ANON, Caller, ask
 from cli.installer.connection import Database, translate
 from shared.errors import Unauthorized
 from shared.secrets import api_keys
@@ -40,16 +40,12 @@ class DirectCaller:
     def call(self, function: str, /, **arguments: Any) -> list[dict[str, Any]]:
         given = {name: _adapted(value) for name, value in arguments.items() if value is not None}
         listed = sql.SQL(", ").join(
-            sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in given
+            sql.SQL("{} => {}").format(sql.Identifier(name), value) for name, value in given.items()
         )
-        query = sql.SQL("select to_jsonb(f) from {}({}) as f").format(
-            sql.Identifier("public", function), listed
-        )
+        query = sql.SQL("select * from {}({})").format(sql.Identifier("public", function), listed)
+        settings = {"neural_search.explain": "on", "client_min_messages": "log"}
         try:
-            with impersonated(self._connection, self._caller):
-                for name, value in (("neural_search.explain", "on"), ("client_min_messages", "log")):
-                    self._connection.execute("select set_config(%s, %s, true)", [name, value])
-                return [row for (row,) in self._connection.execute(query, given)]
+            return ask(self._connection, self._caller, query, settings)
         except psycopg.Error as error:
             raise translate(error) from error
 

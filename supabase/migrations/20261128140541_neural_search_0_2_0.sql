@@ -10,6 +10,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '963d58e9518f433da18dd447a9654c6caeb6d68a3ac0dffd04efbdfdffde22a0'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b6079dcd36f828c601ce0870970d8ab2b85705886309f367ba921e4f2ef61e26'
     ) then
       return;
     end if;
@@ -2782,7 +2783,9 @@ language plpgsql stable strict set search_path = storage, public, extensions as 
 declare
   answer jsonb;
 begin
-  execute format('select to_jsonb(v.found) from (select (%s) as found) as v', expression) into answer;
+  -- As a loop, which takes a single statement: EXECUTE by itself would run several.
+  for answer in execute format(E'select to_jsonb(v.found) from (select (%s\n) as found) as v', expression) loop
+  end loop;
   return case when jsonb_typeof(answer) = 'array' then array(select jsonb_array_elements_text(answer))
     when answer is not null then array[answer #>> '{}'] end;
 exception when query_canceled or assert_failure or others then
@@ -2877,27 +2880,55 @@ comment on function neural_search.sample_callers is
   'The claims of some who may search: anon, owners of these documents and, where the table may be read, the latest users.';
 
 
--- Takes on each caller's role, as PostgREST does, and lays it down again.
+-- Foreign code runs in this: declared expressions, and functions that policies call. It could lay down a role that was merely
+-- taken on (reset role), and go on as the operator; Postgres refuses that in a function that runs as its owner, which here is
+-- the caller's role. Nothing of it stays, no settings either, as all is undone.
+create or replace function neural_search.ask_as(claims jsonb, query text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  answer jsonb;
+begin
+  perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
+  create function pg_temp.neural_search_asked(query text) returns jsonb
+  language plpgsql security definer set search_path = storage, public, extensions, pg_temp as $asked$
+  declare
+    answer jsonb;
+  begin
+    execute pg_catalog.format('select pg_catalog.jsonb_agg(pg_catalog.to_jsonb(a)) from (%s) as a', query) into answer;
+    return answer;
+  end
+  $asked$;
+  perform set_config('transaction_read_only', 'on', true); -- as PostgREST has it for searches
+  execute 'select pg_temp.neural_search_asked($1)' into answer using query;
+  raise exception using errcode = 'NS000';
+exception when sqlstate 'NS000' then
+  return coalesce(answer, '[]');
+end
+$$;
+comment on function neural_search.ask_as is
+  'The rows that a query answers to the caller of these claims, as PostgREST would ask it, in an array.';
+
+
 create or replace function neural_search.hidden_by_declaration(bucket text)
 returns table (caller text, content text)
 language plpgsql set search_path = '' as $$
 declare
   sample bigint[];
-  former constant text[] := array[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), '')];
   visible_by constant jsonb := (select d.visible_by from neural_search.declarations(bucket) as d);
   claims jsonb;
+  condition text;
 begin
   if visible_by is null then
     return;
   end if;
   sample = array(select d.id from neural_search.documents as d where d.bucket_id = bucket order by random() limit 200);
   foreach claims in array neural_search.sample_callers(sample) loop
-    perform set_config('request.jwt.claims', claims::text, true), set_config('role', claims ->> 'role', true);
-    execute format(
-      'select d.content from neural_search.documents as d where d.id = any ($1) and not (%s) limit 1',
-      coalesce(neural_search.declared_condition(visible_by), 'true') -- of this bucket alone: another's may fail
-    ) into content using sample;
-    perform set_config('role', former[1], true), set_config('request.jwt.claims', former[2], true);
+    condition = neural_search.ask_as(claims, -- of this bucket alone: another's may fail
+      format('select neural_search.declared_condition(%L) as condition', visible_by)) #>> '{0, condition}';
+    content = neural_search.ask_as(claims, format(
+      'select d.content from neural_search.documents as d where d.id = any (%L) and not (%s) limit 1',
+      sample, coalesce(condition, 'true')
+    )) #>> '{0, content}';
     if content is not null then
       caller = coalesce('the user ' || (claims ->> 'sub'), claims ->> 'role');
       return next;
@@ -5654,6 +5685,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '963d58e9518f433da18dd447a9654c6caeb6d68a3ac0dffd04efbdfdffde22a0', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b6079dcd36f828c601ce0870970d8ab2b85705886309f367ba921e4f2ef61e26', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -214,3 +214,40 @@ def test_documents_arent_read_to_check_a_bucket_without_a_declaration(db):
         before = db.execute(read).fetchone()
         assert db.execute(tell).fetchall() == []
         assert db.execute(read).fetchone() > before
+
+
+CLIMB = "case when session_user = 'postgres' then set_config('role', 'none', true) else auth.uid()::text end"
+
+
+def test_no_expression_lays_down_the_callers_role_in_an_operators_session(database, db):
+    with database.connect("authenticator") as api, as_role(api, "service_role"):
+        declare(api, owner=CLIMB)  # as PostgREST runs it
+    with pytest.raises(psycopg.Error, match=r"SQLSTATE 42501"):
+        db.execute("select neural_search.hidden_by_declaration('images')")
+    with pytest.raises(psycopg.Error, match=r"SQLSTATE 42501"):  # as `neural-search install` does
+        db.execute("select public.index_bucket(bucket_id, false, visible_by) from neural_search.buckets")
+    assert db.execute("select current_user, auth.uid()").fetchone() == ("postgres", None)
+
+
+def test_an_expression_leaves_nothing_in_an_operators_session(db):
+    db.execute("create table public.written (id integer); grant all on public.written to public")
+    path = "set_config('search_path', 'public', false)"
+    with db.transaction():
+        declare(db, owner=f"case when {path} <> '' then auth.uid()::text end")
+        assert db.execute("show search_path").fetchone() != ("public",)
+    write = """
+        create function public.write() returns text language sql volatile as
+          'insert into public.written values (1); select null::text'
+    """
+    db.execute(write)
+    with pytest.raises(psycopg.Error, match=r"SQLSTATE 25006"):
+        declare(db, owner="public.write()")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["null) as found) as v; --", "null) as found) as v; select to_jsonb(v.found) from (select (null"],
+)
+def test_an_expression_is_a_single_one(db, expression):
+    with pytest.raises(psycopg.Error, match=r"SQLSTATE 4"):
+        declare(db, owner=expression)

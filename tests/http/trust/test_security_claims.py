@@ -26,11 +26,12 @@ BOMB = {"content": b"the decoder would say 422", "headers": {"Content-Type": "im
 # The functions that build SQL from text. Its parts are quoted by %L and %I, or are text of our own.
 DYNAMIC = {
     "neural_search.are_few",
+    "neural_search.ask_as",  # the operator's question
     "neural_search.declared_values",  # the operator's expression
     "neural_search.enable",
     "neural_search.expected_rows",
     "neural_search.find_matches",
-    "neural_search.hidden_by_declaration",
+    "neural_search.hidden_by_declaration",  # handed to ask_as
     "neural_search.policies_work",
     "neural_search.visible_ids",
     "public.explain_object",

@@ -167,6 +167,19 @@ def test_a_policy_that_writes_is_named_since_searches_may_not_write(target, data
         checks.policies(target)
 
 
+def test_a_policys_function_cant_act_as_the_operator(target, database, make_document):
+    make_document("open.png")
+    with database.connect("supabase_admin") as platform:
+        platform.execute("""
+            create function public.climb() returns boolean language sql as $$
+              select set_config('role', 'none', true) is not null
+            $$;
+            create policy climbing on storage.objects as restrictive for select using (public.climb());
+        """)
+    with pytest.raises(DatabaseError, match=r"'climbing'\) fails for images/open\.png .*42501.*\"role\""):
+        checks.policies(target)
+
+
 @pytest.mark.parametrize(
     ("statements", "view", "roles"),
     [
