@@ -8,6 +8,7 @@ from functools import partial, reduce
 from operator import or_
 from typing import Any, LiteralString
 
+from cli.checks.definitions import definitions
 from cli.checks.exposure import exposure
 from cli.checks.kicks import kicks
 from cli.checks.policies import policies
@@ -48,6 +49,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "declared visibility": visibility,
         "views of documents": exposure,
         "rights": rights,
+        "definitions": definitions,
         "decoder": decoder,
         "words": words,
     }

@@ -295,6 +295,40 @@ def test_rights_beyond_the_installed_are_named(target, database, change, named):
         checks.rights(target)
 
 
+REDEFINED = {
+    """
+    create or replace function neural_search.is_public(target_object_id uuid, target_version text)
+    returns boolean language plpgsql stable security definer set search_path = '' as 'begin return true; end'
+    """: r"neural_search\.is_public\(uuid,text\) was changed",
+    """
+    create or replace function neural_search.on_object_change() returns trigger
+    language plpgsql security definer set search_path = '' set lock_timeout = '200ms'
+    as 'begin return null; end'
+    """: r"neural_search\.on_object_change\(\) was changed",
+    "alter function neural_search.can_see security definer": r"can_see\(uuid,text\) was changed",
+    "alter function neural_search.can_see set search_path = public": r"can_see\(uuid,text\) was changed",
+    "alter function neural_search.is_public reset search_path": r"is_public\(uuid,text\) was changed",
+    "alter function neural_search.tidy volatile strict": r"tidy\(\) was changed",
+    "alter function public.reconcile_documents owner to service_role": r"reconcile_documents\(\) was changed",
+    "drop function neural_search.tidy": r"neural_search\.tidy is missing",
+}
+
+
+@pytest.mark.parametrize(("change", "named"), REDEFINED.items())
+def test_functions_that_arent_as_installed_are_named(target, database, change, named):
+    assert checks.definitions(target).endswith("functions are as installed")
+    with database.connect("supabase_admin") as connection:
+        connection.execute(change)
+    with pytest.raises(DatabaseError, match=f"Not as installed: .*{named}"):
+        checks.definitions(target)
+
+
+def test_what_a_functions_cost_is_said_to_be_is_the_operators_own(target, database):
+    with database.connect() as connection:
+        connection.execute("alter function neural_search.can_see cost 5")
+    assert "as installed" in checks.definitions(target)
+
+
 def test_rights_are_compared_where_transactions_are_read_only_by_default(target, database):
     with database.connect() as connection:
         connection.execute(f'alter database "{database.name}" set default_transaction_read_only = on')
