@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import psycopg
 from psycopg import sql
 
 from cli.installer import cron_jobs, dependents, former_record, kept_documents, migrations, releases, vault
 from cli.installer.connection import Database, column, connect
 from cli.installer.installation import OWN_TRIGGER, require_project
+from shared.errors import DatabaseError
 
 
 def uninstall(database_url: str, *, data: bool, release_record: bool = False) -> list[str]:
@@ -22,14 +24,18 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
         dependents.require_none(database, data)
         is_older = not kept_documents.is_ours(database, "neural_search")  # than 0.2.0: they are in public
         done = _drop_triggers(database)
-        with database.transaction():
-            done += [f"Schedule {name} ended" for name in cron_jobs.end(database)]
-            done += [f"Vault: {name} deleted" for name in vault.empty(database)]
-            done += _drop_documents(database) if data else _keep_documents(database)
-            done += _drop_functions(database)
-            done += _drop_schema(database, "neural_search")
-            done += _keep_documents(database, "public") if is_older and not data else []
-            done += _former_rows(database, release_record)
+        try:
+            with database.transaction():
+                done += [f"Schedule {name} ended" for name in cron_jobs.end(database)]
+                done += [f"Vault: {name} deleted" for name in vault.empty(database)]
+                done += _drop_documents(database) if data else _keep_documents(database)
+                done += _drop_functions(database)
+                done += _drop_schema(database, "neural_search")
+                done += _keep_documents(database, "public") if is_older and not data else []
+                done += _former_rows(database, release_record)
+        except (psycopg.Error, DatabaseError):
+            _make_triggers(database)
+            raise
     return done or ["There was nothing of neural-search in this database"]
 
 
@@ -44,6 +50,17 @@ def _drop_triggers(database: Database) -> list[str]:
     for name in names:
         database.execute(sql.SQL("drop trigger {} on storage.objects").format(sql.Identifier(name)))
     return [f"Trigger {name} dropped" for name in names]
+
+
+def _make_triggers(database: Database) -> None:
+    """Again, since the rest is as it was. DatabaseError where they can't be made."""
+    try:
+        database.execute("select neural_search.attach()")
+    except psycopg.Error as error:
+        raise DatabaseError(
+            f"Only the triggers on storage.objects are gone, and uploads wait for the schedule: {error}. Run "
+            "this again, or `neural-search install`, which makes them anew."
+        ) from error
 
 
 def _drop_documents(database: Database) -> list[str]:

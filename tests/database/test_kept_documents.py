@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli.installer import installation, removal
-from shared.errors import DatabaseError
+from cli.installer import connection, installation, removal
+from shared.errors import DatabaseError, DatabaseUnavailable
 
 DOCUMENTS = "select bucket_id, content from neural_search.documents order by 1, 2"
 RECONCILE = "select * from public.reconcile_documents()"
@@ -123,6 +123,20 @@ def test_uninstall_names_what_of_the_users_own_would_go_along_and_changes_nothin
     assert db.execute(DOCUMENTS).fetchall() == two_buckets
     triggers = "select count(*) from pg_trigger where tgname like 'neural_search%'"
     assert db.execute(triggers).fetchone() > (0,)
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_an_uninstall_that_others_readers_are_in_the_way_of_changes_nothing(
+    database, db, uninstall, two_buckets, monkeypatch, make_object, data
+):
+    monkeypatch.setattr(connection, "LOCK_TIMEOUT", "100ms")
+    with database.connect() as reader, reader.transaction():
+        reader.execute("select count(*) from neural_search.documents")
+        with pytest.raises(DatabaseUnavailable, match="Nothing was changed"):
+            uninstall(data)
+    make_object("new.png")
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (1,)
+    assert uninstall(data)
 
 
 def test_a_foreign_key_outlives_an_uninstall_that_keeps_the_documents_and_is_named(
