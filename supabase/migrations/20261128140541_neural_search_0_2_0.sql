@@ -9,8 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '963d58e9518f433da18dd447a9654c6caeb6d68a3ac0dffd04efbdfdffde22a0'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b6079dcd36f828c601ce0870970d8ab2b85705886309f367ba921e4f2ef61e26'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '323b89166fb043dc14f16d39abf05ffb5c0012be3f6b8c8f30643b01a6f4a1e2'
     ) then
       return;
     end if;
@@ -5684,8 +5683,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '963d58e9518f433da18dd447a9654c6caeb6d68a3ac0dffd04efbdfdffde22a0', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'b6079dcd36f828c601ce0870970d8ab2b85705886309f367ba921e4f2ef61e26', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '323b89166fb043dc14f16d39abf05ffb5c0012be3f6b8c8f30643b01a6f4a1e2', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
