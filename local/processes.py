@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,7 +28,8 @@ SETTLED = 10.0  # seconds of running after which an end counts as the first agai
 class Child:
     """A Python module as a process, in a session of its own: Ctrl-C in the terminal is for its parent.
 
-    `within` is a command that becomes it, such as `ip netns exec NAME`.
+    It inherits the descriptor of `socket`, at each start anew. `within` is a command that becomes it, such as
+    `ip netns exec NAME`.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Child:
         log: Path,
         folder: Path,
         *,
+        socket: socket.socket | None = None,
         within: Sequence[str] = (),
     ):
         self.name = name
@@ -45,6 +48,7 @@ class Child:
         self._command = [*within, sys.executable, "-m", "local.child", *module]
         self._environment = dict(environment)
         self._folder = folder
+        self._inherited = [socket.fileno()] if socket else []
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._pause = FIRST_PAUSE
@@ -70,6 +74,7 @@ class Child:
                 env=self._environment,
                 cwd=self._folder,
                 start_new_session=True,
+                pass_fds=self._inherited,
             )
         self._started = time.monotonic()
 

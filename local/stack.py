@@ -29,6 +29,7 @@ HOST = "127.0.0.1"
 FUNCTIONS = ("query", "embed_on_upload")
 READY_WITHIN = 300.0  # seconds; a first start may compile the model
 INFO_FILE, GATEWAY_FILE = "stack.json", "gateway.json"
+BACKLOG = 2048  # connections that wait, while a process is started again, too
 LOOK_EVERY = 0.5  # seconds between two looks at the processes
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Stack:
         self._with_functions = functions
         self._cluster = Cluster(self._folder / "postgres")
         self._children: list[Child] = []
-        self._addresses: dict[str, str] = {}  # of the functions' own processes
+        self._sockets: dict[str, socket.socket] = {}  # of the gateway and the functions, held until the end
         self._lock: int | None = None
         self._stopping = threading.Event()
         self._guard: threading.Thread | None = None
@@ -108,7 +109,7 @@ class Stack:
         self._take_folder()
         self._signals = interruptible()
         try:
-            _check_port(self._given.local_port)
+            self._listen()
             self._start()
         except BaseException:
             self.stop()
@@ -118,8 +119,8 @@ class Stack:
         """Return when the gateway and every function answer; StackError where one ends or takes too long."""
         deadline = time.monotonic() + timeout
         for child in self._children:
-            address = self._addresses.get(child.name)
-            child.wait_for_answer(f"{address}/live" if address else f"{self.url}/health", deadline)
+            path = "live" if child.name in FUNCTIONS else "health"
+            child.wait_for_answer(f"{_address(self._sockets[child.name])}/{path}", deadline)
 
     def stop(self) -> None:
         """End everything in order: functions, gateway, Postgres. Stopping twice is no error."""
@@ -141,6 +142,9 @@ class Stack:
         for child in functions_first:
             child.end()
         self._children.clear()
+        for listener in self._sockets.values():
+            listener.close()
+        self._sockets.clear()
         if self._lock is not None:
             try:
                 self._cluster.stop()
@@ -184,17 +188,21 @@ class Stack:
         for name in names:
             (self._folder / name).unlink(missing_ok=True)
 
+    def _listen(self) -> None:
+        """First of all, and until the end: another program at one of them would get keys and tokens."""
+        self._sockets["gateway"] = _listening(HOST, self._given.local_port)
+        for name in FUNCTIONS if self._with_functions else ():
+            self._sockets[name] = _listening(_loopback(), 0)
+
     def _start(self) -> None:
         self._cluster.start()
         prepare_database(self._cluster)
         settings = self.settings
         if self._prepare:
             self._prepare(settings)
-        names = FUNCTIONS if self._with_functions else ()
-        hosts = {name: _loopback() for name in names}
-        self._addresses = {name: f"http://{host}:{free_port(host)}" for name, host in hosts.items()}
         data_folder.write(self._folder / GATEWAY_FILE, json.dumps(self._gateway_configuration()))
-        self._children = [self._gateway(), *(self._function(name, settings) for name in names)]
+        functions = [self._function(name, settings) for name in FUNCTIONS if name in self._sockets]
+        self._children = [self._gateway(), *functions]
         for child in self._children:
             child.start()
         data_folder.write(self._folder / STACK_FILE, _as_lines(settings))
@@ -204,10 +212,10 @@ class Stack:
 
     def _gateway_configuration(self) -> dict[str, object]:
         return {
-            "port": self._given.local_port,
+            "socket": self._sockets["gateway"].fileno(),
             "data": str(self._folder),
             "database_url": self._cluster.url(),
-            "functions": self._addresses,
+            "functions": {name: _address(one) for name, one in self._sockets.items() if name in FUNCTIONS},
             "jwt_algorithm": self._given.local_jwt_algorithm,
         }
 
@@ -217,15 +225,14 @@ class Stack:
 
     def _function(self, name: str, settings: Settings) -> Child:
         source = CHECKOUT / "functions" / name / "main.py"
-        host, port = self._addresses[name].removeprefix("http://").split(":")
-        module = ["shared.http.server", "--source", str(source), "--target", name]
-        return self._child(
-            name, [*module, "--host", host, "--port", port], _function_environment(name, settings)
-        )
+        socket = str(self._sockets[name].fileno())
+        module = ["shared.http.server", "--source", str(source), "--target", name, "--socket", socket]
+        return self._child(name, module, _function_environment(name, settings))
 
     def _child(self, name: str, module: list[str], values: dict[str, str]) -> Child:
         environment = configuration.bare_environment({**values, "PYTHONUNBUFFERED": "1"})
-        return Child(name, module, environment, self._folder / "logs" / f"{name}.log", CHECKOUT)
+        log = self._folder / "logs" / f"{name}.log"
+        return Child(name, module, environment, log, CHECKOUT, socket=self._sockets[name])
 
     def _announce(self) -> None:
         processes = {child.name: child.pid for child in self._children if child.pid}
@@ -268,9 +275,7 @@ def _function_environment(name: str, settings: Settings) -> dict[str, str]:
     if name == "query":
         hidden["secret_key"] = Secret("")
     values = configuration.environment(dataclasses.replace(settings, **hidden))  # type: ignore[arg-type]
-    # gunicorn's control socket, of which two servers of one user would want the same.
-    runtime = {"XDG_RUNTIME_DIR": str(settings.local_data / "run" / name)}
-    return runtime | {variable: value for variable, value in values.items() if value}
+    return {variable: value for variable, value in values.items() if value}
 
 
 def _as_lines(settings: Settings) -> str:
@@ -281,16 +286,18 @@ def _as_lines(settings: Settings) -> str:
     return "".join(f"{variable}={values[variable]}\n" for variable in variables)
 
 
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise StackError(
-                f"Port {port} can't be used: {error}. "
-                "Stop what listens there, or set LOCAL_PORT to another port."
-            ) from error
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise StackError(
+            f"Port {port} can't be used: {error}. Stop what listens there, or set LOCAL_PORT to another port."
+        ) from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()
+    return f"http://{host}:{port}"
 
 
 def _loopback() -> str:
@@ -301,8 +308,8 @@ def _loopback() -> str:
     return str(ip_address("127.0.0.0") + 2 + secrets.randbelow(2**24 - 3))
 
 
-def free_port(host: str = HOST) -> int:
+def free_port() -> int:
     """One that nobody listens at, at this moment."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

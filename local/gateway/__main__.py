@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import socket
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,6 @@ from local.gateway.app import create_app
 from local.gateway.database import REST
 from shared.errors import NeuralSearchError, StackError
 
-HOST = "127.0.0.1"
 PATIENCE = 10  # seconds
 SHUTDOWN = 3  # seconds for the requests under way
 
@@ -27,12 +27,13 @@ SHUTDOWN = 3  # seconds for the requests under way
 def serve(configuration: Path) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    The file holds `port`, `database_url` (of any user; each role connects under its own name), `data` (the
-    folder with the keys and the bytes), `functions` (name to URL) and `jwt_algorithm` (of users' tokens).
+    The file holds `socket` (an inherited descriptor that listens), `database_url` (of any user; each role
+    connects under its own name), `data` (the folder with the keys and the bytes), `functions` (name to URL)
+    and `jwt_algorithm` (of users' tokens).
     """
     try:
         told = json.loads(configuration.read_text())
-        data, url, port = Path(told["data"]), told["database_url"], int(told["port"])
+        data, url, descriptor = Path(told["data"]), told["database_url"], int(told["socket"])
         functions, algorithm = dict(told["functions"]), str(told.get("jwt_algorithm", keys.ES256))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StackError(f"The gateway's configuration {configuration} can't be read: {error}.") from error
@@ -42,14 +43,12 @@ def serve(configuration: Path) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            host=HOST,
-            port=port,
             log_level="warning",
             timeout_graceful_shutdown=SHUTDOWN,
             server_header=False,
         )
     )
-    server.run()
+    server.run([socket.socket(fileno=descriptor)])
     if not server.started:
         raise StackError("The gateway didn't start.")
 

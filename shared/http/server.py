@@ -245,8 +245,9 @@ def _open_files() -> int:
     return soft
 
 
-def serve(app: flask.Flask, host: str, port: int) -> None:
-    """Until SIGTERM; WORKERS and THREADS count as with functions-framework."""
+def serve(app: flask.Flask, host: str, port: int, descriptor: int | None = None) -> None:
+    """Until SIGTERM, at an inherited `descriptor` where there is one; WORKERS and THREADS count as with
+    functions-framework."""
     files = _open_files()
     if files < SPARE_FILES + FEWEST:
         sys.exit(f"error: {files} files may be open. Expected {SPARE_FILES + FEWEST}: raise `ulimit -n`.")
@@ -256,7 +257,7 @@ def serve(app: flask.Flask, host: str, port: int) -> None:
         "keepalive": KEEP_ALIVE,
         "control_socket_disable": True,
         "forwarder_headers": "",
-    }
+    } | ({} if descriptor is None else {"bind": f"fd://{descriptor}"})
     server = create_server(app, False, **options)  # type: ignore[no-untyped-call]
     server.run(host, port)
 
@@ -266,7 +267,8 @@ def serve(app: flask.Flask, host: str, port: int) -> None:
 @click.option("--source", envvar="FUNCTION_SOURCE", required=True)
 @click.option("--host", envvar="HOST", default="0.0.0.0")
 @click.option("--port", envvar="PORT", type=int, default=8080)
-def main(target: str, source: str, host: str, port: int) -> None:
+@click.option("--socket", "descriptor", type=int, help="An inherited descriptor, in place of host and port.")
+def main(target: str, source: str, host: str, port: int, descriptor: int | None) -> None:
     """Serve a function, as the command functions-framework does; not with settings that make no sense."""
     try:
         settings.load(for_callers=target == "query")
@@ -274,7 +276,7 @@ def main(target: str, source: str, host: str, port: int) -> None:
         sys.exit(f"error: {error}")
     privileges.hide()  # from decoders: the processes that this one forks start them
     app = functions_framework.create_app(target, source)  # type: ignore[no-untyped-call]
-    serve(app, host, port)
+    serve(app, host, port, descriptor)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,22 @@ def test_a_taken_port_is_one_line_that_says_what_to_do(settings: Settings) -> No
     assert "set LOCAL_PORT" in str(error.value)
 
 
+def test_nobody_else_gets_the_port_while_the_stack_starts_or_its_gateway_is_dead(settings: Settings) -> None:
+    def take(_: object = None) -> None:
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", settings.local_port)).close()
+
+    with Stack(settings, functions=False, prepare=take) as stack:
+        stack.wait_ready()
+        running = Stack.running(settings)
+        assert running is not None
+        os.kill(running.processes["gateway"], signal.SIGKILL)
+        eventually(lambda: not _lives(running.processes["gateway"]))
+        take()
+        assert _healthy(stack)  # it waits for the next gateway
+    socket.create_server(("127.0.0.1", settings.local_port)).close()
+
+
 def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="Set LOCAL_DATA to another"):
@@ -290,7 +306,7 @@ def test_a_process_that_keeps_ending_waits_longer_each_time(tmp_path: Path) -> N
 def test_the_gateway_alone_says_in_one_line_why_it_cannot_start(tmp_path: Path) -> None:
     told = tmp_path / "gateway.json"
     url = "postgresql://postgres@/postgres?host=/nowhere"
-    told.write_text(f'{{"port": 1, "data": "{tmp_path}", "database_url": "{url}", "functions": {{}}}}')
+    told.write_text(f'{{"socket": 9, "data": "{tmp_path}", "database_url": "{url}", "functions": {{}}}}')
     for path, reason in ((told, "The database can't be reached"), (tmp_path / "absent", "can't be read")):
         ended = subprocess.run(
             [sys.executable, "-m", "local.gateway", str(path)], capture_output=True, text=True, cwd=CHECKOUT
@@ -335,6 +351,13 @@ def run(settings: Settings) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _healthy(stack: Stack) -> bool:

@@ -34,7 +34,7 @@ def test_a_database_that_recovers_is_waited_for_and_one_that_is_away_is_not(tmp_
     threading.Thread(target=recover, args=(listener,), daemon=True).start()
     url = f"postgresql://postgres@/postgres?host={tmp_path}"
     told = tmp_path / "gateway.json"
-    told.write_text(json.dumps({"port": 1, "data": str(tmp_path), "database_url": url, "functions": {}}))
+    told.write_text(json.dumps({"socket": 9, "data": str(tmp_path), "database_url": url, "functions": {}}))
     ended = subprocess.run(
         [sys.executable, "-m", "local.gateway", told],
         capture_output=True,
