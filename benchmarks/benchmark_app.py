@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.contest import ContestantFailed
+from shared import settings
 
 PROGRAM = "from openvino.tools.benchmark.main import main; main()"
 
@@ -25,6 +26,7 @@ def images_per_second(graph: Path, *, batch: int, precision: str, seconds: float
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PROGRAM, *arguments],
             cwd=folder,
+            env=settings.child_environment({}),
             capture_output=True,
             text=True,
             check=False,

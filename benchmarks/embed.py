@@ -19,9 +19,8 @@ from benchmarks.contest import median
 from benchmarks.embed_bench import Bench, Show
 from benchmarks.figures import Figure
 from benchmarks.speed import machine
-from shared import embedding
+from shared import embedding, settings
 from shared.errors import SettingsError
-from shared.settings import CHECKOUT
 
 ROWS = {
     "step": "the model step against OpenVINO's benchmark_app and the matrix rate",
@@ -106,7 +105,7 @@ def _prepared(rows: Collection[str], show: Show, seed: int) -> Bench:
 def _clip(folder: Path) -> Path:
     if not folder.exists():  # in a process of its own: torch's memory and threads would stay with us
         command = [sys.executable, "-m", "benchmarks.baselines.clip", str(folder)]
-        subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+        subprocess.run(command, env=settings.child_environment({}), check=True, capture_output=True)
     return folder
 
 

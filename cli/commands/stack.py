@@ -129,6 +129,7 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
     with opened:
         return subprocess.Popen(
             [sys.executable, "-m", "cli", "up"],
+            env=settings.child_environment({}),
             stdin=subprocess.DEVNULL,
             stdout=opened,
             stderr=subprocess.STDOUT,

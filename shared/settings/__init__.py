@@ -138,6 +138,9 @@ MACHINE = (
     *("HF_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "WORKERS", "THREADS"),
 )
 
+# Children import our packages, and nothing of the folder that they are started in (python -P).
+IMPORTS = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(CHECKOUT)}
+
 STACK_FILE = "stack.env"  # of the running embedded stack, in its folder
 
 
@@ -208,12 +211,13 @@ def address(text: str, name: str) -> str:
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with `changes`, for a process that it starts."""
-    return {**os.environ, **changes}
+    paths = [path for path in (IMPORTS["PYTHONPATH"], os.environ.get("PYTHONPATH")) if path]
+    return {**os.environ, **IMPORTS, "PYTHONPATH": os.pathsep.join(paths), **changes}
 
 
 def bare_environment(values: Mapping[str, str]) -> dict[str, str]:
     """`values` and the machine's own variables: for a process that must not see our secrets."""
-    return {name: os.environ[name] for name in MACHINE if name in os.environ} | dict(values)
+    return {name: os.environ[name] for name in MACHINE if name in os.environ} | IMPORTS | dict(values)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 import re
 import string
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -148,6 +151,19 @@ def test_a_stacks_folder_that_cannot_be_read_is_named_with_a_remedy(tmp_path: Pa
     (tmp_path / "file").touch()
     with pytest.raises(StackError, match=r"can't be used: Not a directory .*\. Set LOCAL_DATA"):
         settings.load({"LOCAL_DATA": str(tmp_path / "file")})
+
+
+@pytest.mark.parametrize("environment", [settings.child_environment, settings.bare_environment])
+def test_a_child_process_imports_nothing_of_the_folder_that_it_starts_in(
+    environment: Callable[[dict[str, str]], dict[str, str]], tmp_path: Path
+):
+    for name in ("json", "jwt", "shared"):
+        (tmp_path / f"{name}.py").write_text("print('theirs')")
+    done = subprocess.run(
+        [sys.executable, "-c", "import json, jwt, shared; print(shared.__file__)"],
+        cwd=tmp_path, env=environment({}), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == f"{settings.CHECKOUT / 'shared' / '__init__.py'}\n"
 
 
 def test_settings_survive_the_way_to_a_child_process(tmp_path: Path):

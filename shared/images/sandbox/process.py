@@ -39,7 +39,6 @@ SIGNALS = {one.value: one.name for one in signal.Signals}
 # Few threads and no reserves: a decoder that waits should weigh little, and the system should get a large
 # picture's memory back at once (mallopt(3)).
 ENVIRONMENT = {
-    "PYTHONPATH": str(settings.CHECKOUT),
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024),
@@ -184,7 +183,7 @@ class Decoder:
         if self._closed:
             raise DecoderUnavailable(CLOSED)
         mine, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-W", "ignore", "-m", "shared.images.sandbox.child"]
+        command = [sys.executable, "-W", "ignore", "-m", "shared.images.sandbox.child"]
         try:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), json.dumps(asdict(self._limits))],

@@ -165,6 +165,25 @@ def test_only_the_settings_read_the_environment():
     assert list(offenders(FILES, reads_of_the_environment)) == [READS_THE_ENVIRONMENT]
 
 
+def unguarded_children(path: Path) -> list[str]:
+    """In a file that starts Python: the processes without an environment of the settings'."""
+    found = list(ast.walk(ast.parse(path.read_text())))
+    if not any(
+        "sys.executable" in map(ast.unparse, node.elts) for node in found if isinstance(node, ast.List)
+    ):
+        return []
+    calls = [node for node in found if isinstance(node, ast.Call)]
+    starts = [call for call in calls if ast.unparse(call.func) in ("subprocess.run", "subprocess.Popen")]
+    return [
+        f"line {call.lineno}" for call in starts if "env" not in [keyword.arg for keyword in call.keywords]
+    ]
+
+
+def test_children_are_told_what_to_import_by_the_settings():
+    """Python's own way begins in the folder that they are started in, which may be a stranger's."""
+    assert offenders(FILES, unguarded_children) == {}
+
+
 def test_the_functions_reach_database_and_storage_only_as_a_client_would():
     drivers = {"psycopg", "psycopg2", "psycopg_pool", "asyncpg", "sqlalchemy", "pgvector"}
     functions = sorted((CHECKOUT / "functions").rglob("*.py"))
