@@ -8,8 +8,10 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 demo: $(VENV)/.demo
 	$(VENV)/bin/python -m cli demo $(if $(filter 1,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)") $(if $(MODEL),--model "$(MODEL)")
 
-test: $(VENV)/.dev # a process's threads of linear algebra spin while they wait for each other
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 3 --max-worker-restart 0 $(PYTEST_ARGS)
+# A process's threads of linear algebra spin while they wait for each other. Each process would compile the
+# modules anew where the environment says not to keep them compiled.
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -n 3 --max-worker-restart 0 $(PYTEST_ARGS)
 
 soak: $(VENV)/.dev
 	PYTHONPATH=tests $(VENV)/bin/python -m soak $(SOAK_ARGS)
