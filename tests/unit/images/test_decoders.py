@@ -316,26 +316,29 @@ def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
     eventually(lambda: not any(map(is_running, pids)), PATIENCE)
 
 
-SLOW = refined(100, (4000, 3000))  # some seconds' work
+@pytest.fixture(scope="module")
+def slow() -> bytes:
+    """Some seconds' work."""
+    return refined(100, (4000, 3000))
 
 
-def test_an_image_that_takes_too_much_of_the_cpu_is_told_what_to_raise() -> None:
+def test_an_image_that_takes_too_much_of_the_cpu_is_told_what_to_raise(slow: bytes) -> None:
     causes: list[NeuralSearchError] = []
     with decoders(seconds=0.2, elapsed=PATIENCE, on_replaced=causes.append) as running:
         with pytest.raises(DecodingTimedOut, match=r"0\.2 seconds of the CPU.*MAX_DECODE_SECONDS"):
-            running.decode(SLOW, min_side=None)
+            running.decode(slow, min_side=None)
         assert running.decode(GOOD, min_side=None).width == 64
     assert [type(one) for one in causes] == [DecodingTimedOut]
 
 
-def test_the_images_of_one_request_share_its_budget() -> None:
+def test_the_images_of_one_request_share_its_budget(slow: bytes) -> None:
     with decoders(elapsed=PATIENCE) as running:
         budget = Budget(seconds=1.0)
         running.decode(refined(10, (400, 300)), min_side=None, budget=budget)
         assert 0 < budget.seconds < 1.0
         with pytest.raises(DecodingTimedOut, match="this request's images"):
             for _ in range(100):
-                running.decode(SLOW, min_side=None, budget=budget)
+                running.decode(slow, min_side=None, budget=budget)
         with pytest.raises(DecodingTimedOut, match="this request's images"):
             running.decode(GOOD, min_side=None, budget=budget)
         assert running.decode(GOOD, min_side=None).width == 64  # another request has its own
