@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from evaluation import confidence_trials as trials
 from evaluation import features, seeds
@@ -137,6 +136,8 @@ def figures(statistic: str, level: float, one: Trial, seed: int = 0) -> dict[str
 
 
 def _auroc(there: Values, gone: Values, clusters: Sequence[str], seed: int) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score  # a second, which importing the module does without
+
     truth, values = np.repeat([1, 0], [len(there), len(gone)]), np.concatenate([there, gone])
     resampling = Resampling(clusters, seed=seed, draws=400)
     places = np.unique(np.array(clusters, dtype=object).astype(str), return_inverse=True)[1]

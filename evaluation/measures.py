@@ -14,7 +14,6 @@ import ir_measures
 import numpy as np
 from ir_measures import P, R, nDCG
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from evaluation.intervals import Resampling, interval
 from evaluation.ranking import HEAD, STEPS, Ranking
@@ -68,8 +67,10 @@ def _head_metrics(ranking: Ranking) -> Iterator[Any]:
 
 def over_pairs(matching: NDArray[np.int64], other: NDArray[np.int64]) -> dict[str, float]:
     """µAP and recall at 90% precision of all pairs, counted by similarity."""
+    from sklearn.metrics import average_precision_score  # a second, which most of the module does without
+
     truth, levels, counts = _weighted(matching, other)
-    precision, recall, _ = precision_recall_curve(truth, levels, sample_weight=counts)
+    precision, recall, _ = _curve(truth, levels, counts)
     micro = average_precision_score(truth, levels, sample_weight=counts)
     # The curve ends with precision 1 at recall 0, so there always is one.
     return {MICRO_AP: float(micro), RECALL_AT_PRECISION: float(recall[precision >= PRECISION].max())}
@@ -78,16 +79,23 @@ def over_pairs(matching: NDArray[np.int64], other: NDArray[np.int64]) -> dict[st
 def pair_curve(matching: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[Values, Values]:
     """(recall, precision) over all thresholds, recall ascending."""
     truth, levels, counts = _weighted(matching, other)
-    precision, recall, _ = precision_recall_curve(truth, levels, sample_weight=counts)
+    precision, recall, _ = _curve(truth, levels, counts)
     return recall[::-1], precision[::-1]
 
 
 def best_threshold(matching: NDArray[np.int64], other: NDArray[np.int64]) -> float:
     """The similarity at which taking every pair at or above it for a match has the highest F1."""
     truth, levels, counts = _weighted(matching, other)
-    precision, recall, thresholds = precision_recall_curve(truth, levels, sample_weight=counts)
+    precision, recall, thresholds = _curve(truth, levels, counts)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(thresholds[np.argmax(f1[:-1])] / STEPS)
+
+
+def _curve(truth: Any, levels: Any, counts: Any) -> tuple[Values, Values, Values]:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(truth, levels, sample_weight=counts)
+    return precision, recall, thresholds
 
 
 def _weighted(matching: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[Any, Any, Any]:

@@ -6,11 +6,10 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIZE = (4.7, 3.7)  # inches
 INK, FAINT = "#334155", "#e2e8f0"
@@ -160,6 +159,9 @@ def recall_by_latency(rows: Sequence[dict[str, Any]], look: Look, name: str) -> 
 def _plot(name: str) -> Iterator[tuple[Axes, list[str]]]:
     """Axes to draw on; afterwards the list holds the SVG, whose ids are made of `name`: unique in a page."""
     svg: list[str] = []
+    import matplotlib  # a second, for a report's page alone
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(dict[Any, Any](STYLE, **{"svg.hashsalt": name})):
         figure = Figure(figsize=SIZE, layout="constrained")
         yield figure.add_subplot(), svg

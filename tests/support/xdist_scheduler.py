@@ -33,7 +33,10 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
             return f"postgres-{major[1]}"  # changing it takes a start of the other
         if path.startswith("tests/system/embedding/"):
             return "embedding"  # one converted model for all
-        return _stack(path) or ("page" if path.startswith("tests/http/page/") else path)
+        if shared := _stack(path):
+            return shared
+        # Starting a browser takes a second, importing scikit-learn, matplotlib and torch some more.
+        return next((folder for folder in ("/page/", "/evaluation/") if folder in path), path)
 
 
 def order(items: list[pytest.Item]) -> None:

@@ -8,7 +8,6 @@ import ir_measures
 import numpy as np
 import pytest
 from ir_measures import AP, RR
-from sklearn.metrics import average_precision_score
 
 from evaluation import measures, ranking
 from evaluation.collection import Item
@@ -142,6 +141,8 @@ def recall_at_precision(truth: list[bool], scores: list[float]) -> float:
 def test_figures_over_all_pairs_equal_those_of_the_pairs_one_by_one(
     task: Task, similarities: np.ndarray, ranked: Ranking
 ):
+    from sklearn.metrics import average_precision_score  # a second
+
     truth, scores = all_pairs(task, similarities, list(range(QUERIES)))
     found = measures.over_pairs(ranked.matching, ranked.other)
     assert found["µAP"] == pytest.approx(average_precision_score(truth, scores))
@@ -152,6 +153,8 @@ def test_figures_over_all_pairs_equal_those_of_the_pairs_one_by_one(
 def test_a_draw_of_queries_has_the_figures_of_the_pairs_of_the_queries_drawn(
     task: Task, similarities: np.ndarray, ranked: Ranking
 ):
+    from sklearn.metrics import average_precision_score  # a second
+
     clusters = [query.cluster for query in task.queries]
     resampling = Resampling(clusters, seed=5, draws=3)
     draws = PairCounts(task, ranked).draws(resampling)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from evaluation import intervals
 from evaluation.intervals import Resampling, holm, interval, p_value
@@ -16,6 +15,8 @@ def names(count: int) -> list[str]:
 
 
 def test_the_interval_of_a_mean_is_scipys():
+    from scipy import stats  # a second
+
     values = np.random.default_rng(0).beta(2, 3, 80)
     expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=5000, rng=1)
     low, high = bootstrap_interval(values, seed=2)
