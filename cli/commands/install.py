@@ -183,9 +183,9 @@ def _report(done: Installation) -> None:
         output.say(f"Documents of an earlier installation: {done.brought_back:,} are searchable again")
     if done.models_aside:
         output.say(
-            "Documents of an earlier installation kept aside for models that aren't here: "
-            f"{', '.join(done.models_aside)}. `neural-search models add NAME`, then this command again, "
-            "brings them back."
+            "Documents of an earlier installation kept aside for models that aren't here, or have vectors of "
+            f"another length: {', '.join(done.models_aside)}. `neural-search models add NAME`, then this "
+            "command again, brings them back."
         )
     elif done.kept_aside:
         output.say(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import LiteralString
+
 from psycopg import sql
 from psycopg.errors import DependentObjectsStillExist
 
@@ -10,6 +12,10 @@ from shared.errors import DatabaseError
 
 OURS = {"object_id", "model", "embedding", "object_version"}  # columns by which our table is told from others
 ASIDE = "neural_search_kept"
+# A search compares all vectors of a model: those of another length would end it.
+HAS_MODEL = (
+    "(model, extensions.vector_dims(embedding)) in (select name, dimensions from neural_search.models)"
+)
 
 # Columns of the kept table, and all that hangs on it, that the table in use hasn't. Indexes and statistics
 # hold no data.
@@ -78,7 +84,8 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
     """Puts back the documents of `buckets` or another indexed bucket; how many, and how many stay aside.
 
     Buckets that aren't indexed aren't searched, so the others wait until theirs is, and those of a model
-    that isn't here until it is added. Those whose object has other bytes by now, or is gone, are forgotten.
+    that isn't here, or has vectors of another length, until it is added. Those whose object has other bytes
+    by now, or is gone, are forgotten.
     """
     if not _is_aside(database):
         return 0, 0
@@ -96,10 +103,9 @@ def bring_back(database: Database, buckets: list[str]) -> tuple[int, int]:
             )
         """)
         indexed = buckets + column(database, "select bucket_id from neural_search.buckets")
-        models = column(database, "select name from neural_search.models")
-        brought_back = _copy_back(database, indexed, models=models)
+        brought_back = _copy_back(database, indexed, where=HAS_MODEL)
         database.execute(
-            f"delete from {ASIDE}.documents where bucket_id = any(%s) and model = any(%s)", [indexed, models]
+            f"delete from {ASIDE}.documents where bucket_id = any(%s) and {HAS_MODEL}", [indexed]
         )
         # Of a model that was added before its documents came back.
         database.execute("""
@@ -145,15 +151,12 @@ def is_ours(database: Database, home: str = "public") -> bool:
 
 
 def models_aside(database: Database) -> list[str]:
-    """The models of kept documents that aren't here."""
+    """The models of kept documents that aren't here, or have vectors of another length."""
     if not _is_aside(database):
         return []
     return column(
         database,
-        f"""
-        select distinct model from {ASIDE}.documents
-        where model not in (select name from neural_search.models) order by 1
-        """,
+        f"select distinct model from {ASIDE}.documents where not {HAS_MODEL} order by 1",
     )
 
 
@@ -162,22 +165,23 @@ def _copy_back(
     buckets: list[str],
     home: str = "neural_search",
     *,
-    models: list[str] | None = None,
+    where: LiteralString = "true",
 ) -> int:
-    """The columns that both tables have, of these models or of all; documents made meanwhile win."""
+    """The columns that both tables have, where this holds; documents made meanwhile win."""
     columns = [name for name in _columns(database, home) if name in set(_columns(database, ASIDE))]
     return database.execute(
         sql.SQL("""
             insert into {home}.documents ({columns}) overriding system value
             select {columns} from {aside}.documents
-            where bucket_id = any(%(buckets)s) and (%(models)s::text[] is null or model = any(%(models)s))
+            where bucket_id = any(%(buckets)s) and {where}
             on conflict do nothing
         """).format(
             home=sql.Identifier(home),
             columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
             aside=sql.Identifier(ASIDE),
+            where=sql.SQL(where),
         ),
-        {"buckets": buckets, "models": models},
+        {"buckets": buckets},
     ).rowcount
 
 

@@ -299,6 +299,23 @@ def test_documents_of_a_model_that_is_not_here_wait_for_it(db, install, uninstal
     assert db.execute("select count(*) from neural_search.jobs where model = 'own'").fetchone() == (1,)
 
 
+def test_documents_of_another_length_than_their_model_now_has_stay_aside(db, install, uninstall, two_buckets):
+    """A single one among the model's documents would end every search."""
+    db.execute("insert into neural_search.models (name, dimensions, state) values ('own', 3, 'standby')")
+    db.execute("""
+        update neural_search.documents set model = 'own', embedding = '[1,2,3]' where bucket_id = 'images'
+    """)
+    uninstall()
+    install("images", "attic")
+    db.execute("insert into neural_search.models (name, dimensions, state) values ('own', 4, 'standby')")
+    done = install("images", "attic")
+    assert (done.brought_back, done.kept_aside, done.models_aside) == (0, 1, ["own"])
+    assert db.execute("select from public.match_documents('[1,2,3,4]', -1, model => 'own')").rowcount == 0
+    db.execute("update neural_search.models set dimensions = 3 where name = 'own'")
+    done = install("images", "attic")
+    assert (done.brought_back, done.kept_aside, done.models_aside) == (1, 0, [])
+
+
 def test_an_install_again_keeps_what_was_said_of_a_bucket_until_it_is_made_anew(db, silent, install):
     db.execute("""select public.index_bucket('images', true, '{"owner": "auth.uid()"}')""")
     said = "select public_search, visible_by ->> 'owner' from neural_search.indexed_buckets"
