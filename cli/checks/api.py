@@ -14,6 +14,7 @@ from cli.console import output
 from cli.console.indexing_report import age, headlines
 from shared.errors import DatabaseError, DatabaseForbidden, Unauthorized
 from shared.settings import ENVIRONMENT, Settings
+from shared.supabase import surroundings
 
 TIMEOUT_SECONDS = 30
 MOST_ROWS = 1000  # that one call of our functions answers
@@ -107,7 +108,8 @@ def _answer_for_our_schema(target: Settings) -> tuple[int, str]:
     """Its status and PostgREST's code."""
     headers = {"apikey": str(target.publishable_key), "Accept-Profile": "neural_search"}
     url = f"{target.supabase_url}/rest/v1/documents?limit=0"
-    answer = requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+    with surroundings.session(url) as http:
+        answer = http.get(url, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
     body = answer.json()
     if answer.status_code == 401 and "code" not in body:  # the gateway's
         variable = ENVIRONMENT["publishable_key"][0]

@@ -12,6 +12,7 @@ from cli.client.function_health import in_log, raise_redirected
 from cli.client.project import Project, refused
 from shared.errors import DatabaseForbidden, NeuralSearchError, Unauthorized
 from shared.settings import ENVIRONMENT, Settings
+from shared.supabase import surroundings
 
 TIMEOUT_SECONDS = 30  # a first /live embeds a picture
 SAMPLE = 1000  # documents among which one is looked for that anon may not see
@@ -94,7 +95,8 @@ def closed(url: str) -> str:
 
 def _post(url: str, **content: Any) -> requests.Response:
     try:
-        return requests.post(url, timeout=TIMEOUT_SECONDS, allow_redirects=False, **content)
+        with surroundings.session(url) as http:
+            return http.post(url, timeout=TIMEOUT_SECONDS, allow_redirects=False, **content)
     except requests.RequestException as error:
         raise _silent(url, error) from error
 
@@ -108,7 +110,8 @@ def _silent(url: str, error: requests.RequestException) -> NeuralSearchError:
 def ask(url: str, **headers: str) -> str:
     given = {name: value for name, value in headers.items() if value}
     try:
-        response = requests.get(url, headers=given, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+        with surroundings.session(url) as http:
+            response = http.get(url, headers=given, timeout=TIMEOUT_SECONDS, allow_redirects=False)
     except requests.RequestException as error:
         raise _silent(url, error) from error
     if response.status_code == 401 and "apikey" in given:

@@ -16,11 +16,14 @@ def models_of(url: str, **headers: str) -> dict[str, str]:
     """The names in its settings: of each that doesn't embed a test picture there why, else nothing."""
     import requests  # 0.1 s
 
+    from shared.supabase import surroundings
+
     given = {name: value for name, value in headers.items() if value}
     try:
-        response = requests.get(
-            f"{url}/health", headers=given, timeout=TIMEOUT_SECONDS, allow_redirects=False
-        )
+        with surroundings.session(url) as http:
+            response = http.get(
+                f"{url}/health", headers=given, timeout=TIMEOUT_SECONDS, allow_redirects=False
+            )
         raise_redirected(url, response)
         part: Any = response.json()["embedding"]
         return {str(name): "" for name in part["models"]} | dict(part.get("failing", {}))

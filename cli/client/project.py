@@ -64,9 +64,12 @@ class Project:
         import httpx
         from supabase import ClientOptions, SupabaseException, create_client
 
+        from shared.supabase import surroundings
         from shared.supabase.bounded_transport import KEEP_ALIVE
 
-        http = self._connections.enter_context(httpx.Client(timeout=TIMEOUT_SECONDS, limits=KEEP_ALIVE))
+        through_proxies = not surroundings.is_loopback(self.url)
+        client = httpx.Client(timeout=TIMEOUT_SECONDS, limits=KEEP_ALIVE, trust_env=through_proxies)
+        http = self._connections.enter_context(client)
         options = ClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
         try:
             return create_client(self.url, str(self._key), options=options)

@@ -141,14 +141,17 @@ def post(target: Settings, path: str, body: dict[str, Any], *, expected: str) ->
     """The query function's answer at `path`, which has the field `expected`, as the publishable key."""
     import requests  # 0.1 s to import
 
+    from shared.supabase import surroundings
+
     url = target.need("query_url") + path
     headers = {"apikey": str(target.need("publishable_key")), "Content-Type": "application/json"}
     # A file is sent in small pieces. Images as one would all have to be taken within the time-out.
     data = io.BytesIO(json.dumps(body).encode())
     try:
-        response = requests.post(
-            url, data=data, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
-        )
+        with surroundings.session(url) as http:
+            response = http.post(
+                url, data=data, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
+            )
         answer = response.json()
     except requests.JSONDecodeError as error:
         raise NeuralSearchError(

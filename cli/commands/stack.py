@@ -194,8 +194,11 @@ def _look(target: Settings) -> dict[str, Any]:
 def _answers(url: str) -> bool:
     import requests  # 0.1 s
 
+    from shared.supabase import surroundings
+
     try:
-        return requests.get(url, timeout=10).status_code < 500
+        with surroundings.session(url) as http:
+            return http.get(url, timeout=10).status_code < 500
     except requests.RequestException:
         return False
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from ipaddress import ip_address
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 
@@ -16,7 +18,23 @@ class Surroundings(NamedTuple):
 
 
 def read(url: str) -> Surroundings:
-    """Those for calls of `url`."""
+    """Those for calls of `url`; no proxy reaches this machine's own, or would have to read its keys."""
     with requests.Session() as session:
         found = session.merge_environment_settings(url, {}, None, None, None)
-    return Surroundings(found["proxies"], found["verify"])
+    return Surroundings({} if is_loopback(url) else found["proxies"], found["verify"])
+
+
+def session(url: str) -> requests.Session:
+    """For calls of `url`. Read once: requests itself reads them for each, a tenth of the CPU of a search."""
+    made = requests.Session()
+    made.proxies, made.verify = read(url)
+    made.trust_env = False
+    return made
+
+
+def is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,64 @@
+"""Proxies: the environment's, and none for this machine's own addresses."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from support.echo_server import Echo
+from support.http_servers import free_port
+
+from cli.client.function_health import models_of
+from cli.client.project import Project
+from cli.commands import stack
+from cli.commands.query import search
+from shared import settings
+from shared.errors import NeuralSearchError
+from shared.settings import CHECKOUT
+from shared.supabase import surroundings
+
+PROXY = "http://proxy.invalid:3128"
+OWN = ("127.0.0.1", "127.9.8.7", "[::1]", "localhost", "LOCALHOST", "project.localhost")
+
+
+@pytest.fixture(autouse=True)
+def proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", PROXY)
+
+
+@pytest.mark.parametrize("host", OWN)
+def test_no_proxy_is_between_us_and_this_machine(host: str) -> None:
+    with surroundings.session(f"http://{host}:54321") as session:
+        assert not session.proxies and not session.trust_env
+
+
+@pytest.mark.parametrize("host", ["project.example", "192.168.0.1", "localhost.example", "127.0.0.1.example"])
+def test_others_are_called_through_the_environments_proxy(host: str) -> None:
+    assert surroundings.read(f"http://{host}").proxies["http"] == PROXY
+
+
+def test_no_key_of_the_embedded_stack_reaches_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    keys = {"SUPABASE_SECRET_KEY": "sb_secret_x", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"}
+    target = settings.load({"SUPABASE_URL": url} | keys)
+    with Echo() as echo, Project(target) as project:
+        monkeypatch.setenv("http_proxy", echo.url)
+        for ask in (
+            lambda: project.call("active_model"),
+            lambda: project.require_bucket("images"),
+            lambda: search(target, {"text": "a castle"}),
+            lambda: models_of(target.query_url, apikey="sb_secret_x"),
+            lambda: stack._answers(url),
+        ):
+            with suppress(NeuralSearchError):
+                ask()
+    assert not echo.received
+
+
+def test_only_the_surroundings_make_sessions_for_commands_and_functions() -> None:
+    own = ("requests.Session()", "requests.get(", "requests.post(", "requests.request(")
+    files = [path for room in ("cli", "shared", "functions") for path in (CHECKOUT / room).rglob("*.py")]
+    found = {path.name for path in files if any(one in path.read_text() for one in own)}
+    assert found == {"surroundings.py"}
