@@ -47,7 +47,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _examine() -> Iterator[Finding]:
     # They import psycopg, supabase and requests.
-    from cli.checks import api, functions, host, loaded_models, schema
+    from cli.checks import api, functions, host, loaded_models, one_project, schema
 
     try:
         target = settings.load()
@@ -59,7 +59,7 @@ def _examine() -> Iterator[Finding]:
     else:
         yield Finding(check="project", state=WRONG, detail=NO_PROJECT)
     refused: dict[str, str] = {}
-    for part in (host, schema, api, loaded_models, functions):
+    for part in (host, api, one_project, schema, loaded_models, functions):
         for missing, checks in part.checks(target):
             yield from (_run(name, check, missing, refused) for name, check in checks.items())
 

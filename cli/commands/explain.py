@@ -106,6 +106,7 @@ def _conditions(
     from cli.checks import explanation
     from cli.checks.explanation import Condition
     from cli.checks.sql_callers import DirectCaller, read_token, through_api
+    from cli.client.project_identity import require_one_project
     from cli.installer.connection import connect
 
     if not (target.database_url or target.secret_key):
@@ -116,6 +117,8 @@ def _conditions(
     who = f"{caller.role} {caller.claims.get('sub', '')}".strip()
     with ExitStack() as open_:
         database = open_.enter_context(connect(str(target.database_url))) if target.database_url else None
+        if database:
+            require_one_project(target, database)
         viewer: SqlCaller = (
             DirectCaller(database, caller) if database else open_.enter_context(through_api(target, token))
         )

@@ -62,10 +62,14 @@ def install(
     one that is shown once) into Vault, and registers buckets. It is safe to run again: an indexed bucket
     stays as it is, unless --public-search shows its images to everybody.
     """
+    from cli.client.project_identity import require_one_project
     from cli.installer import installation  # imports psycopg
+    from cli.installer.connection import connect
 
     target = settings.load()
-    _require_one_project(target)
+    _require_both_here(target)
+    with connect(target.need("database_url")) as database:
+        require_one_project(target, database)
     done = installation.install(
         target.need("database_url"),
         embed_url=_embed_url(target, embed_url),
@@ -115,7 +119,7 @@ def uninstall(
         output.say(line)
 
 
-def _require_one_project(target: Settings) -> None:
+def _require_both_here(target: Settings) -> None:
     """Without SUPABASE_URL an embedded stack's secrets apply, which must not get into another database."""
     if _is_here(target.supabase_url) and not _is_database_here(target):
         raise SettingsError(

@@ -125,7 +125,7 @@ def compare(
         switch.require(registered, name)
     if names[0] == names[1]:
         raise RequestError(f"{one!r} can't be compared with itself. Name another model.")
-    found = model_comparison.compare(target.need("database_url"), names, sample)
+    found = model_comparison.compare(target, names, sample)
     if as_json:
         output.print_json(found)
     else:
@@ -186,12 +186,14 @@ def remove(
 
     Interrupted, it can be run again; `models add` takes back the rest.
     """
+    from cli.client.project_identity import require_one_project
     from cli.installer.connection import connect
     from cli.models import vector_index  # psycopg
 
     target = settings.load()
     url = target.need("database_url")
     with Project(target) as project, connect(url) as database:
+        require_one_project(target, database)
         row = switch.require(project.call_as("secret_key", "list_models"), name)
         if not yes:
             question = f"Delete {count(row['documents'], 'document')} of {name} in {target.supabase_url}?"

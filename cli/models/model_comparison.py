@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cli.client.project_identity import require_one_project
 from cli.console import output
 from cli.console.output import count
 from cli.installer.connection import connect
@@ -14,6 +15,7 @@ from cli.models import stored_vectors
 from cli.models.stored_vectors import Sample
 from evaluation import comparison
 from evaluation.comparison import Figure, Neighbours
+from shared.settings import Settings
 
 EXAMPLES = 5  # images whose results differ most
 SHOWN = 3  # results of each
@@ -21,9 +23,10 @@ SHOWN = 3  # results of each
 Row = dict[str, Any]
 
 
-def compare(database_url: str, models: tuple[str, str], most: int) -> Row:
+def compare(target: Settings, models: tuple[str, str], most: int) -> Row:
     """The output of `models compare --json`, of `most` images at most."""
-    with connect(database_url) as database:
+    with connect(target.need("database_url")) as database:
+        require_one_project(target, database)
         sample = stored_vectors.read(database, models, most)
     return compared(sample, models)
 

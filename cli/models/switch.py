@@ -25,11 +25,14 @@ def add(target: Settings, name: str, strategy: str | None = None, *, index_after
     `index_after`: the index when the images are embedded, which takes less than row by row. RequestError for
     a model that is searched.
     """
+    from cli.client.project_identity import require_one_project
     from cli.installer.connection import connect
     from cli.models import vector_index  # psycopg
     from shared import embedding
 
     url = target.need("database_url")
+    with connect(url) as database:
+        require_one_project(target, database)
     embedder = embedding.load(name, configuration=target)
     with Project(target) as project:
         chosen = strategy or _strategy(_registered(project), name, index_after=index_after)

@@ -1,0 +1,111 @@
+"""SUPABASE_URL of one project beside DATABASE_URL of another: refused before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.command_line import CommandLine
+from support.databases import MODEL, Clone, clone
+from support.http_servers import asgi, free_port
+
+from cli.client.project_identity import require_one_project
+from cli.installer.connection import connect
+from local import keys
+from local.gateway import create_app
+from local.postgres import Cluster
+from shared.errors import SettingsError
+
+ANOTHER = "DATABASE_URL is the database of another project than SUPABASE_URL"
+COMMANDS = [
+    ("install", "--embed-url", "https://elsewhere.example.com/embed"),
+    ("models", "add", MODEL),
+    ("models", "remove", "old", "--yes"),
+    ("explain", "images/cat.jpg"),
+]
+# As another installation has it, made by another `install`.
+INSTALLED_ELSEWHERE = "update neural_search.models set created_at = created_at - interval '1 microsecond'"
+ASKED = "update neural_search.models set asked_at = now()"
+# All that the commands would change.
+STATE = """
+    select (select jsonb_agg(to_jsonb(s) order by id) from vault.secrets as s),
+      (select jsonb_agg(to_jsonb(m) order by name) from neural_search.models as m),
+      (select jsonb_agg(indexrelid::text order by indexrelid) from pg_index)
+"""
+
+
+@pytest.fixture
+def project(database: Clone, tmp_path: Path) -> Iterator[CommandLine]:
+    """An installation with a second model, and DATABASE_URL of its own."""
+    with database.connect() as connection:
+        connection.execute("select public.add_model('old', 8, 'exact')")
+    made = keys.load(tmp_path)
+    app = create_app(database.url, tmp_path / "objects", made, {})
+    with asgi(app) as url:
+        own = {"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": str(made.secret), "DATABASE_URL": database.url()}
+        yield CommandLine(tmp_path / "data", free_port(), own)
+
+
+@pytest.fixture
+def other(cluster: Cluster, template: str) -> Iterator[Clone]:
+    with clone(cluster, template) as own:
+        yield own
+
+
+def with_database(project: CommandLine, other: Clone) -> CommandLine:
+    return replace(project, settings={**project.settings, "DATABASE_URL": other.url()})
+
+
+def changed(other: Clone, statement: str) -> None:
+    with other.connect() as connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
+def test_a_database_of_another_project_is_left_as_it_is(
+    project: CommandLine, other: Clone, command: tuple[str, ...]
+):
+    changed(other, INSTALLED_ELSEWHERE)
+    with other.connect() as connection:
+        before = connection.execute(STATE).fetchone()
+        assert ANOTHER in with_database(project, other).error(*command)
+        assert connection.execute(STATE).fetchone() == before
+    assert "old" in {row["name"] for row in project.json("models", "list", "--no-speed")}
+
+
+def test_a_copy_of_the_projects_own_database_is_another(project: CommandLine, database: Clone, other: Clone):
+    for asking in (database, other):
+        changed(asking, ASKED)
+        target = with_database(project, other).target
+        with connect(other.url()) as connection, pytest.raises(SettingsError, match=ANOTHER):
+            require_one_project(target, connection)
+
+
+def test_a_database_without_an_installation_is_another_than_an_installed_projects(
+    project: CommandLine, bare_database: Clone
+):
+    assert ANOTHER in with_database(project, bare_database).error(
+        "install", "--embed-url", "https://a.example.com"
+    )
+
+
+def test_a_projects_own_database_is_taken_whether_or_not_anything_is_installed(
+    project: CommandLine, bare_database: Clone, tmp_path: Path
+):
+    with connect(project.settings["DATABASE_URL"]) as own:
+        require_one_project(project.target, own)
+    made = keys.load(tmp_path)
+    with asgi(create_app(bare_database.url, tmp_path / "bare", made, {})) as url:
+        bare = replace(with_database(project, bare_database).target, supabase_url=url)
+        with connect(bare_database.url()) as own:
+            require_one_project(bare, own)
+
+
+def test_doctor_tells_it(project: CommandLine, other: Clone):
+    found = {row["check"]: row for row in project.json("doctor", status=1)}
+    assert found["one project"]["state"] == "OK"
+    changed(other, INSTALLED_ELSEWHERE)
+    found = {row["check"]: row for row in with_database(project, other).json("doctor", status=1)}
+    assert found["one project"]["state"] == "WRONG" and ANOTHER in found["one project"]["detail"]
