@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from cli.client.missing_policy import nothing_visible
-from cli.client.project import Project, refused, storage_errors
+from cli.client.project import Project, refused
 from cli.console import output
 from cli.console.indexing_report import age, headlines
 from shared.errors import DatabaseError, DatabaseForbidden, Unauthorized
@@ -63,9 +63,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
 
 
 def storage(project: Project) -> str:
-    with storage_errors(project.key_variable):
-        buckets = project.storage.storage.list_buckets()
-    names = ", ".join(bucket.name for bucket in buckets)
+    names = ", ".join(bucket.name for bucket in project.buckets())
     return f"answers; buckets that this key sees: {names or 'none'}"
 
 

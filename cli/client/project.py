@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from cli.client import rpc_answers
 from shared.errors import (
     DatabaseForbidden,
     DatabaseUnavailable,
@@ -25,6 +26,7 @@ from shared.settings import ENVIRONMENT, Secret, Settings
 
 if TYPE_CHECKING:
     import httpx
+    from storage3 import SyncBucket
     from supabase import Client
 
 TIMEOUT_SECONDS = 120  # a large file over a slow line
@@ -77,7 +79,7 @@ class Project:
             raise SettingsError(f"SUPABASE_URL or the key makes no sense: {error}. Check both.") from error
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """A database function's answer, with the key's rights."""
+        """A database function's answer, with the key's rights; DatabaseUnavailable for another server's."""
         return self.call_as(
             "secret_key" if self.settings.secret_key else "publishable_key", function, **arguments
         )
@@ -89,7 +91,7 @@ class Project:
 
         database = Database(self.url, caller({}, self.settings.need(key)), self._http)
         try:
-            return database.call(function, **arguments)
+            answer = database.call(function, **arguments)
         except DatabaseUnavailable as error:
             raise DatabaseUnavailable(f"{error} at {self.url}. {UNREACHABLE}") from error
         except Unauthorized as error:
@@ -97,13 +99,21 @@ class Project:
             raise Unauthorized(refused(self.url, variable), value=variable) from error
         except DatabaseForbidden as error:
             raise DatabaseForbidden(f"{error}: check {ENVIRONMENT[key][0]}.") from error
+        return rpc_answers.checked(function, answer, self.url)
+
+    def buckets(self) -> list[SyncBucket]:
+        """Those that the key sees."""
+        with storage_errors(self.key_variable):
+            try:
+                return self.storage.storage.list_buckets()
+            except (TypeError, ValueError) as error:  # storage-py takes any JSON for Storage's
+                raise StorageUnavailable(f"{self.url} answered without buckets. {UNREACHABLE}") from error
 
     def require_bucket(self, name: str | None) -> None:
         """RequestError where the secret key sees no such bucket; publishable keys mostly see none at all."""
         if name is None:
             return
-        with storage_errors(self.key_variable):
-            known = [bucket.name for bucket in self.storage.storage.list_buckets()]
+        known = [bucket.name for bucket in self.buckets()]
         if name not in known and self.settings.secret_key:
             raise RequestError(unknown_bucket(name, known))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client.project import Project, storage_errors
+from cli.client.project import Project
 from cli.console import output
 from cli.console.output import AsJson, count
 from shared import settings
@@ -95,8 +95,7 @@ def unindex(
 
 def _rows(project: Project) -> list[dict[str, Any]]:
     backlog = _active(project)
-    with storage_errors(project.key_variable):
-        found = sorted(project.storage.storage.list_buckets(), key=lambda bucket: bucket.name)
+    found = sorted(project.buckets(), key=lambda bucket: bucket.name)
     return [
         {
             "bucket": bucket.name,

@@ -75,3 +75,6 @@ def _run(name: str, check: Callable[[], Any], missing: str, refused: dict[str, s
         if key and refused.setdefault(key, name) != name:
             return Finding(check=name, state=SKIPPED, detail=f"{key} is refused: see {refused[key]!r}")
         return Finding(check=name, state=WRONG, detail=" ".join(str(error).split()))
+    except Exception as error:  # the other checks are made all the same
+        text = f"ended with {type(error).__name__}: {error}. Compare the addresses with those of the project."
+        return Finding(check=name, state=WRONG, detail=" ".join(text.split()))
