@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from cli.installer import written_migration
+from shared.errors import SettingsError
 
 
 @pytest.mark.parametrize(
     ("there", "version"),
     [
         (["29991231235958_theirs.sql"], "29991231235959"),
-        (["29991231235958_theirs.sql", "9_of_another_tool.sql"], "29991231235959"),
+        (["29991231235958_theirs.sql", "1_of_another_tool.sql"], "29991231235959"),
+        (["29991231235958_theirs.sql", "9_notes.txt", "9.sql"], "29991231235959"),
+        (["299912312359589_of_15_digits.sql"], "29991231235959"),
     ],
 )
 def test_it_follows_the_newest_migration_whatever_else_is_there(
@@ -24,3 +27,30 @@ def test_it_follows_the_newest_migration_whatever_else_is_there(
     path, is_new = written_migration.write(tmp_path)
     assert is_new and path.name == f"{version}_neural_search.sql"
     assert written_migration.write(tmp_path) == (path, False)
+
+
+@pytest.mark.parametrize("there", ["99999999999999_x.sql", "9_of_another_tool.sql", "99991231235959_x.sql"])
+def test_a_version_that_no_time_follows_is_named(there: str, tmp_path: Path):
+    (tmp_path / there).touch()
+    with pytest.raises(SettingsError, match=rf"has the version {there.partition('_')[0]}.* Rename it"):
+        written_migration.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [there]
+
+
+def test_files_and_folders_that_are_no_text_are_others(tmp_path: Path):
+    (tmp_path / "20250101000000_neural_search.sql").write_bytes(b"\xff")
+    (tmp_path / "20250102000000_neural_search.sql").mkdir()
+    assert written_migration.write(tmp_path)[1]
+
+
+def test_nothing_stays_of_a_migration_that_a_full_disk_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:50_000])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", lambda path, text: full(path, text.encode()))
+    with pytest.raises(SettingsError, match="No space left on device"):
+        written_migration.write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
