@@ -107,8 +107,10 @@ def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str, bool]]:
                     file.relative_to(path).as_posix(),
                     not Path(os.path.realpath(file)).is_relative_to(inside),
                 )
-        elif path.exists():
+        elif path.is_file():
             yield path, path.name, False
+        elif path.exists():  # a pipe's or a device's reading may never end
+            raise RequestError(f"{str(path)!r} is no regular file. Name files and folders.")
         else:
             raise RequestError(f"There is no file or folder {str(path)!r}. Check the path.")
 

@@ -138,7 +138,7 @@ def _understands_text(target: Settings) -> bool:
 
 def _search_by_image(target: Settings, path: Path, name: str) -> None:
     """The picture itself is in the index; it is left out of its own results."""
-    answer, took = _timed(target, {"image": read_image(path), "limit": RESULTS + 1})
+    answer, took = _timed(target, {"image": read_image(path, target), "limit": RESULTS + 1})
     others = [row for row in answer["results"] if (row["bucket"], row["name"]) != (BUCKET, name)]
     _print_results(f"image {name}", others[:RESULTS], took)
 

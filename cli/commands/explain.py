@@ -95,7 +95,7 @@ def _search(target: Settings, text: str | None, picture: Path | None, **options:
 
     if text is None and picture is None:
         return None
-    body = {"text": text} if picture is None else {"image": read_image(picture)}
+    body = {"text": text} if picture is None else {"image": read_image(picture, target)}
     vector = post(target, "/vector", body, expected="vector")["vector"]
     return Search(vector=vector, kind="image" if text is None else "text", text=text, **options)
 

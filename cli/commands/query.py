@@ -19,6 +19,7 @@ from cli.console import output
 from cli.console.output import AsJson
 from shared import settings
 from shared.errors import InvalidFilter, NeuralSearchError, RequestError, Unauthorized
+from shared.images import image_files
 from shared.search import filters
 from shared.search.query import CONFIDENCES, MAX_LIMIT, STRATEGIES
 from shared.settings import Settings
@@ -88,8 +89,9 @@ def query(
     texts = [*([" ".join(words)] if words else []), *(texts or [])]
     if not (images or texts or like or unlike):
         raise typer.BadParameter("say what to look for, in words or with --image, --text, --like or --unlike")
+    target = settings.load()
     given: dict[str, Any] = {
-        "image": _one_or_many([read_image(path) for path in images or []]),
+        "image": _one_or_many([read_image(path, target) for path in images or []]),
         "text": _one_or_many(texts),
         "like": like,
         "unlike": unlike,
@@ -101,7 +103,6 @@ def query(
         "diversity": diversity,
         "collapse": "duplicates" if collapse else None,
     }
-    target = settings.load()
     answer = search(
         target, {"limit": limit} | {key: value for key, value in given.items() if value or value == 0}
     )
@@ -198,10 +199,10 @@ def _less_similar(results: list[dict[str, Any]]) -> int | None:
     return unrelated.index(True) if any(unrelated) and unrelated == sorted(unrelated) else None
 
 
-def read_image(path: Path) -> str:
+def read_image(path: Path, target: Settings) -> str:
     """The file's bytes in base64."""
     try:
-        return base64.b64encode(path.read_bytes()).decode()
+        return base64.b64encode(image_files.read(path, target.max_image_bytes)).decode()
     except OSError as error:
         raise RequestError(f"The image {str(path)!r} can't be read: {error.strerror}.") from error
 

@@ -230,6 +230,17 @@ def test_an_unreadable_image_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "no.png" in error("query", "--image", tmp_path / "no.png")
 
 
+def test_query_and_explain_read_an_image_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Pipes and devices never end; base64 and JSON of a large file take several times as much memory."""
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MAX_IMAGE_BYTES", "1000")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "large.jpg").write_bytes(bytes(1001))
+    for command in (("query",), ("explain", "images/cat.jpg")):
+        assert "no regular file" in error(*command, "--image", tmp_path / "pipe.jpg")
+        assert "at most 1000 are accepted" in error(*command, "--image", tmp_path / "large.jpg")
+
+
 def test_a_demo_folder_that_is_not_there_is_named(tmp_path: Path):
     assert "There is no folder" in error("demo", "--images", tmp_path / "none")
     (tmp_path / "empty").mkdir()

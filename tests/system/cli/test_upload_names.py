@@ -80,6 +80,13 @@ def test_a_pipe_in_a_folder_is_passed_by_because_reading_it_may_never_end(tmp_pa
     assert names([tmp_path]) == ["cat.jpg"]
 
 
+def test_a_pipe_or_a_device_named_on_its_own_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", Path("/dev/zero")):
+        with pytest.raises(RequestError, match=f"'{path}' is no regular file"):
+            find_files([path], everything=True)
+
+
 @pytest.mark.parametrize("prefix", ["holidays", "/holidays/"])
 def test_the_prefix_is_a_folder_in_the_bucket(tmp_path: Path, prefix: str):
     touch(tmp_path, "cat.jpg")
