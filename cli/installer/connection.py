@@ -17,6 +17,8 @@ from psycopg.rows import TupleRow
 from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable, SettingsError
 
 CONNECT_SECONDS = 10
+TURN_TIMEOUT = "60s"
+INSTALLING = 0x6E65_7573  # the advisory lock's number, "neus"
 # And then the part, as it stands.
 MISWRITTEN = re.compile(r"connection is bad: (invalid|definition of service)")
 LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
@@ -84,6 +86,30 @@ def connect(url: str) -> Iterator[Database]:
             yield connection
     except psycopg.Error as error:
         raise translate(error) from (None if error.sqlstate is None else error)
+
+
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """Others who install or uninstall wait until this ends.
+
+    A transaction stays open for it: behind a transaction pooler, locks of a session would be lost, or stay.
+    """
+    with connect(url) as database, database.transaction(force_rollback=True):
+        database.execute(
+            """
+            select set_config(name, case name when 'lock_timeout' then %s else '0' end, true) from pg_settings
+            where name in ('lock_timeout', 'statement_timeout', 'transaction_timeout',
+              'idle_in_transaction_session_timeout')
+            """,
+            [TURN_TIMEOUT],
+        )
+        try:
+            database.execute("select pg_advisory_xact_lock(%s)", [INSTALLING])
+        except errors.LockNotAvailable as error:
+            raise DatabaseUnavailable(
+                "Somebody else is installing or uninstalling here. Nothing was changed; try again in a while."
+            ) from error
+        yield
 
 
 def parameters(url: str) -> dict[str, Any]:

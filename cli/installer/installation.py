@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from cli.installer import cron_jobs, former_record, kept_documents, migrations, vault
-from cli.installer.connection import Database, column, connect
+from cli.installer.connection import Database, alone, column, connect
 from shared.errors import DatabaseError, DatabaseForbidden, SettingsError
 from shared.settings import Secret
 
@@ -56,37 +56,38 @@ def install(
     and a new secret where it has none.
     """
     done = Installation()
-    with connect(database_url) as database:
-        require_project(database)
-        url = vault.read(database, vault.EMBED_URL, embed_url)
-        if not url:
-            raise SettingsError(
-                "Where will embed_on_upload answer? Give its address with --embed-url or EMBED_URL."
-            )
-        secret = vault.read(database, vault.WEBHOOK_SECRET, webhook_secret)
-        for bucket in buckets:
-            _require_bucket(database, bucket)
-        _require_free_trigger(database)
-        cron_jobs.require_free_names(database)
-        kept_documents.require_unconcerned(database)
-        kept_documents.set_aside(database)
-    done.migrations = migrations.apply(database_url)
-    with connect(database_url) as database:
-        if release_record:
-            done.released_rows = former_record.release(database, migrations.known())
-        done.former_rows = len(former_record.versions(database, migrations.known()))
-        if not secret:
-            secret = done.generated = Secret(secrets.token_urlsafe(32))
-        done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)
-        done.vault[vault.WEBHOOK_SECRET] = vault.keep(database, vault.WEBHOOK_SECRET, secret)
-        if calls:
-            database.execute("select neural_search.limit_kicks(%s)", [calls])
-        # In one step: a reconciliation in between would find documents of buckets that aren't indexed.
-        with database.transaction():
-            done.brought_back, done.kept_aside = kept_documents.bring_back(database, buckets)
-            done.models_aside = kept_documents.models_aside(database)
+    with alone(database_url):
+        with connect(database_url) as database:
+            require_project(database)
+            url = vault.read(database, vault.EMBED_URL, embed_url)
+            if not url:
+                raise SettingsError(
+                    "Where will embed_on_upload answer? Give its address with --embed-url or EMBED_URL."
+                )
+            secret = vault.read(database, vault.WEBHOOK_SECRET, webhook_secret)
             for bucket in buckets:
-                done.buckets[bucket] = _register(database, bucket, public_search)
+                _require_bucket(database, bucket)
+            _require_free_trigger(database)
+            cron_jobs.require_free_names(database)
+            kept_documents.require_unconcerned(database)
+            kept_documents.set_aside(database)
+        done.migrations = migrations.apply(database_url)
+        with connect(database_url) as database:
+            if release_record:
+                done.released_rows = former_record.release(database, migrations.known())
+            done.former_rows = len(former_record.versions(database, migrations.known()))
+            if not secret:
+                secret = done.generated = Secret(secrets.token_urlsafe(32))
+            done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)
+            done.vault[vault.WEBHOOK_SECRET] = vault.keep(database, vault.WEBHOOK_SECRET, secret)
+            if calls:
+                database.execute("select neural_search.limit_kicks(%s)", [calls])
+            # In one step: a reconciliation in between would find documents of buckets that aren't indexed.
+            with database.transaction():
+                done.brought_back, done.kept_aside = kept_documents.bring_back(database, buckets)
+                done.models_aside = kept_documents.models_aside(database)
+                for bucket in buckets:
+                    done.buckets[bucket] = _register(database, bucket, public_search)
     return done
 
 

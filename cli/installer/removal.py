@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from cli.installer import cron_jobs, dependents, former_record, kept_documents, migrations, releases, vault
-from cli.installer.connection import Database, column, connect
+from cli.installer.connection import Database, alone, column, connect
 from cli.installer.installation import OWN_TRIGGER, require_project
 from shared.errors import DatabaseError
 
@@ -19,7 +19,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
 
     The triggers go first and alone: on hosted Supabase dropping one locks many tables until commit.
     """
-    with connect(database_url) as database:
+    with alone(database_url), connect(database_url) as database:
         require_project(database)
         dependents.require_none(database, data)
         is_older = not kept_documents.is_ours(database, "neural_search")  # than 0.2.0: they are in public

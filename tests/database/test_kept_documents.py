@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from cli.installer import connection, installation, removal
@@ -123,6 +125,17 @@ def test_uninstall_names_what_of_the_users_own_would_go_along_and_changes_nothin
     assert db.execute(DOCUMENTS).fetchall() == two_buckets
     triggers = "select count(*) from pg_trigger where tgname like 'neural_search%'"
     assert db.execute(triggers).fetchone() > (0,)
+
+
+def test_installing_and_uninstalling_take_turns(database, db, install, uninstall, two_buckets, monkeypatch):
+    with ThreadPoolExecutor() as threads:
+        acts = [threads.submit(act) for act in (install, uninstall, install, install)]
+    assert [act.exception() for act in acts] == [None] * 4
+    monkeypatch.setattr(connection, "TURN_TIMEOUT", "100ms")
+    with connection.alone(database.url()):
+        for act in (install, uninstall):
+            with pytest.raises(DatabaseUnavailable, match="Somebody else is installing"):
+                act()
 
 
 @pytest.mark.parametrize("data", [True, False])
