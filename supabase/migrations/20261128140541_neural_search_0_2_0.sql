@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '323b89166fb043dc14f16d39abf05ffb5c0012be3f6b8c8f30643b01a6f4a1e2'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b11de4808fcdcb37f29348cb403b47e03c77fb66ae67397f6bed4adee7947c31'
     ) then
       return;
     end if;
@@ -78,7 +78,7 @@ begin
     'claim_object b9079d5c620f9f2b2db8e71626b895eb',
     'confirm_duplicates 2fa34e32d82b9018d7adb50e773bc587',
     'confirm_duplicates 347f52f9f8f5345b0ebdaddfcf757df4',
-    'confirm_duplicates e11fe7b14fca8142feaa2a30886a5dd7',
+    'confirm_duplicates 8f8392b47d55335db7d4a619d24d0c0d',
     'embedding_report b6146a51986fb4d2c53cf468f6bd8a66',
     'embedding_report cf0636879c95ad2084eb596070b5537e',
     'embedding_report d26826a2821204729fca5597bf838dad',
@@ -94,8 +94,8 @@ begin
     'finish_embedding_job 3ae1d6e1c8ced93a9bfcead080734119',
     'finish_embedding_jobs 1443c9bb98cbf7c774e7aaffe702a798',
     'finish_embedding_jobs f6614d7dfbff1b8e9757343274ce4cfb',
+    'get_embeddings 3d59fee97a4528ed963d9ac3f9b7b355',
     'get_embeddings 4262e403aa2e019eedc2577a7541b537',
-    'get_embeddings 80dc2e20676ef59c7115fcd3fe489e17',
     'get_embeddings b263d9fc9e09e1a122ab04f89683660d',
     'get_embeddings f1eadb7aa1e870d28dc2925b1629728c',
     'index_bucket 11b3cb2fcd0497c9c6b54d6f994f6af1',
@@ -109,19 +109,19 @@ begin
     'list_embedding_jobs 3d4fb0a60fc22bae8c4366f8969952ba',
     'list_embedding_jobs 55767c7fb4f6b0358c1c6bd429fc9b72',
     'list_fingerprints 0febe647d0f4f8e1e4f4ff44b6049381',
+    'list_fingerprints 91803348b41efa53b019292bd28bef92',
     'list_fingerprints c90fa7c6d23ee69feda09f80a26bf9c7',
     'list_fingerprints cc164a1ad6f9fd8e5b6d7280d9724f5a',
-    'list_fingerprints ec36edf603e550a2b2d13c939b56ce59',
     'list_models 160ac0c2bc6f4d4b7f36e29ed2abd066',
     'list_models 8693ff0922887705e63995cb80f52945',
     'list_models fe62daf74260e3a0c39083950257fa74',
-    'match_documents e4123fcc8178159a12cc073e2dd8641e',
+    'match_documents dfdfc066ffee17abb75befe94df303f4',
     'match_documents efeb1a0fd10a68870513e78cc46bf123',
     'match_documents f9a0eed30bb16147fc3b8462425ab4a9',
     'object_states 1b3b25870db18a8e74ccd1f1c42450ae',
     'object_states 1f6b4cc5cc594d411b32ae4ad9167524',
-    'object_states 4f9f28074e5d99c2e926442358027be1',
     'object_states 6b67e1c9ce348c08551500fcc201767f',
+    'object_states b401be71faf7033e99464d15a63f919d',
     'recommend_documents 84230e232a0005d6e6f26047149931f3',
     'recommend_documents 85771704948a1e0bd25a072a73296b8d',
     'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
@@ -608,15 +608,8 @@ drop function if exists neural_search.average_pool(
 drop function if exists neural_search.average_candidates(
   neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
 );
-
-do $$
-begin
-  if to_regtype('neural_search.description') is null then
-    create type neural_search.description as (id bigint, content text, bucket_id text, object_id uuid, metadata jsonb);
-  end if;
-end
-$$;
-comment on type neural_search.description is 'A document as callers are told of it.';
+drop function if exists neural_search.described(bigint[], text);
+drop type if exists neural_search.description;
 
 
 -- From sql/incremental/0.2.0/95_best_score.sql
@@ -660,6 +653,14 @@ drop function if exists neural_search.best_scored(
   bigint[], double precision, neural_search.example[], neural_search.example[], integer, jsonb,
   neural_search.search_options
 );
+
+
+-- From sql/incremental/0.2.0/97_policies.sql
+
+-- Functions whose arguments changed, as policies are asked in one statement where they were asked about one after another.
+drop function if exists neural_search.visible_ids(neural_search.search);
+drop function if exists neural_search.find_seen(text, text);
+drop function if exists neural_search.find_public(text, text);
 
 
 -- From sql/checks.sql
@@ -2515,6 +2516,118 @@ comment on function neural_search.confidence_of is
   'A similarity''s confidence by the levels of a query; null where there are none.';
 
 
+-- From sql/policies.sql
+
+-- Policies: the statements that ask the policies on storage.objects, as the caller.
+-- Callers: every function that searches or names documents.
+
+-- Functions that policies call may rely on Storage's search path, under which the planner opens them, too. So a statement that
+-- reads objects or documents as the caller has that path. There a function or an operator of Postgres comes before one of that
+-- name in public only where its arguments have the very types: all that is called under it is such, cast to be or named in full,
+-- and functions with it do little else. tests/database/test_twins.py makes a twin of each.
+--
+-- A policy may call a function that is said to be immutable and reads the caller all the same. Its value becomes a part of the
+-- plan, which must not answer the session's next caller: these statements are planned anew for each, by execute or
+-- force_custom_plan.
+
+
+-- A policy that reads a table on which the caller lacks a privilege fails before it is asked for any object, and so does
+-- every statement that reads documents. So does one with a stable function, as auth.uid() is, that fails for the caller:
+-- the planner calls it.
+create or replace function neural_search.policies_work() returns boolean
+language plpgsql stable set search_path = storage, public, extensions as $$
+begin
+  execute 'select from storage.objects limit 0';
+  return true;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.note_failure(sqlstate);
+  perform neural_search.log_failures();
+  return false;
+end
+$$;
+comment on function neural_search.policies_work is
+  'Whether the policies on storage.objects can be asked at all, as the caller; who can''t ask them sees nothing.';
+
+
+-- Volatile, because no other function may use EXPLAIN.
+create or replace function neural_search.ask(statement text) returns json
+language plpgsql volatile set search_path = storage, public, extensions as $$
+declare
+  answer json;
+begin
+  for answer in execute statement loop -- which takes a single statement: EXECUTE by itself would run several
+  end loop;
+  return answer;
+end
+$$;
+comment on function neural_search.ask is 'The one value of a statement that asks policies.';
+
+
+create or replace function neural_search.ask_documents(statement text) returns setof neural_search.documents
+language plpgsql stable set search_path = storage, public, extensions as $$
+begin
+  return query execute statement;
+end
+$$;
+comment on function neural_search.ask_documents is 'The documents of a statement that asks policies; all of them or a failure.';
+
+
+-- As can_see asks it, but in one statement, unless a policy fails on some object. The policy on documents shows those of archived
+-- objects, and callers who are exempt from it all: of what a search has found, seen_among has asked the rest.
+create or replace function neural_search.seen_documents(
+  condition text, most integer default null, is_found boolean default false, prepared text default 'on'
+) returns setof neural_search.documents
+language plpgsql stable set search_path = '' as $$
+declare
+  names constant text[] := array['neural_search.prepared', 'storage.operation'];
+  former text[] := neural_search.set_parameters(names, array[prepared, 'storage.object.get_authenticated']);
+begin
+  begin
+    return query select d.* from neural_search.ask_documents(format(
+      'select d.* from neural_search.documents as d where (%s) and (%s) order by d.id limit %L', condition,
+      case when is_found then 'true' when prepared = 'on' then
+        'coalesce(('
+        ' select true from neural_search.live_objects() as o'
+        ' where o.id = d.object_id and coalesce(o.version, '''') = d.object_version'
+        '), false) or neural_search.is_public(d.object_id, d.object_version)'
+      else 'neural_search.can_see(d.object_id, d.object_version)' end,
+      most
+    )) as d;
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.check_failure(sqlstate);
+    if prepared <> 'on' then
+      raise; -- can_see hides objects that a policy fails on: this failure is our own
+    end if;
+    return query select d.* from neural_search.seen_documents(condition, most, is_found, 'off') as d;
+    perform neural_search.log_failures();
+  end;
+  former = neural_search.set_parameters(names, former);
+end
+$$;
+comment on function neural_search.seen_documents is
+  'The documents, as d, that fulfil a condition and that the caller may see, by id; no more than so many.';
+
+
+create or replace function neural_search.found_documents(ids bigint[]) returns setof neural_search.documents
+language sql stable set search_path = '' as $$
+  select d.* from neural_search.seen_documents(format('d.id = any (%L)', ids), is_found => true) as d
+$$;
+comment on function neural_search.found_documents is 'These documents, which a search has found for the caller, by id.';
+
+
+create or replace function neural_search.ask_objects(bucket text, names text[])
+returns table (name text, object_id uuid, version text)
+language plpgsql stable set search_path = storage, public, extensions set plan_cache_mode = force_custom_plan
+set enable_seqscan = off set jit = off -- as can_see
+as $$
+begin
+  return query select o.name, o.id, coalesce(o.version, '') from neural_search.live_objects() as o
+    where o.bucket_id = bucket and o.name = any (names);
+end
+$$;
+comment on function neural_search.ask_objects is 'The live objects of these names that policies show; all of them or a failure.';
+
+
 -- From sql/visible.sql
 
 -- Visible: who may see which object, by the policies on storage.objects, and how a policy that fails is treated.
@@ -2570,24 +2683,6 @@ $$;
 comment on function neural_search.log_failures is 'Tells the operator that a search hid objects, and why.';
 
 
--- A policy that reads a table on which the caller lacks a privilege fails before it is asked for any object, and so does
--- every statement that reads documents. So does one with a stable function, as auth.uid() is, that fails for the caller:
--- the planner calls it. Planned anew each time, since a plan that the session has kept would say nothing of this caller.
-create or replace function neural_search.policies_work() returns boolean
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
-begin
-  execute 'select from storage.objects limit 0';
-  return true;
-exception when query_canceled or assert_failure or others then
-  perform neural_search.note_failure(sqlstate);
-  perform neural_search.log_failures();
-  return false;
-end
-$$;
-comment on function neural_search.policies_work is
-  'Whether the policies on storage.objects can be asked at all, as the caller; who can''t ask them sees nothing.';
-
-
 -- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
 -- object and version whose id the caller already holds, from the object's own row and not from our copies.
 -- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
@@ -2615,23 +2710,42 @@ comment on function neural_search.public_buckets is
   'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
 
 
+-- Without a path of its own: it is called under both of can_see's.
+create or replace function neural_search.is_shown(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable as $$
+begin
+  return exists (
+    select from neural_search.live_objects() as o
+    where o.id = target_object_id and coalesce(o.version, '') = target_version
+  );
+end
+$$;
+comment on function neural_search.is_shown is 'Whether the policies show an object that still has this version.';
+
+
 -- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
--- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
--- have the same, and name everything in full all the same. Without a scan of the whole table, which the planner prefers
--- for a small one: a policy that looks cheaper than our condition would be asked about all rows, of which one may fail.
+-- Without a scan of the whole table, which the planner prefers for a small one: a policy that looks cheaper than our condition
+-- would be asked about all rows, of which one may fail.
+--
+-- To plan is_shown's statement takes ten times as long as to run it, so its plan is kept. The next caller gets another by a path
+-- of other words, as a plan lasts no longer than the path that it was made for.
 create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
 language plpgsql stable cost 1000 set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$
 declare
   operation constant text := current_setting('storage.operation', true);
+  caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
   -- Policies may ask what Storage is doing; outside of Storage they would all say no.
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
-    seen = exists (
-      select from neural_search.live_objects() as o
-      where o.id = target_object_id and coalesce(o.version, '') = target_version
-    );
+    if current_setting('neural_search.planned_for', true) is distinct from caller then -- until the transaction's end
+      perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
+      perform neural_search.is_shown(target_object_id, target_version);
+      perform set_config('search_path', 'storage, public, extensions, pg_temp', true);
+      perform set_config('neural_search.planned_for', caller, true);
+    end if;
+    seen = neural_search.is_shown(target_object_id, target_version);
   exception when query_canceled or assert_failure or others then
     perform neural_search.note_failure(sqlstate);
     seen = false;
@@ -2646,7 +2760,7 @@ comment on function neural_search.can_see is
 
 
 -- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
--- that a policy fails on fails the statement: find_similar and described see to both. Its subquery is a scalar one,
+-- that a policy fails on fails the statement: find_similar and seen_documents see to both. Its subquery is a scalar one,
 -- because the planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on neural_search.documents
   to anon, authenticated using (
@@ -2664,6 +2778,23 @@ alter policy "As the policies on storage.objects say" on neural_search.documents
   );
 comment on policy "As the policies on storage.objects say" on neural_search.documents is
   'Who sees an object sees its document, as long as the object has the bytes that were embedded.';
+
+
+-- Not live_objects(), whose rows have no place. Without a path of its own, as is_shown.
+create or replace function neural_search.objects_between(first tid, beyond tid) returns uuid[]
+language plpgsql stable as $$
+begin
+  return array(
+    select object.id
+    from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+      lateral (
+        select o.id from storage.objects as o
+        where o.ctid >= first and o.ctid < beyond and archived_at is null and is_delete_marker is not true
+      ) as object
+  );
+end
+$$;
+comment on function neural_search.objects_between is 'The ids of the live objects in these places that the policies show.';
 
 
 -- Runs as the caller, so that the caller's policies decide and nothing but their answers is ever known here. Reads
@@ -2702,6 +2833,10 @@ begin
   step = longest;
   -- Policies may ask what Storage is doing; outside of Storage they would all say no.
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  -- For a plan of this caller's, as in can_see.
+  perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
+  perform neural_search.objects_between('(0,1)', '(0,1)');
+  perform set_config('search_path', 'storage, public, extensions, pg_temp', true);
   while place < ending loop
     length = case
       when step >= lines then step
@@ -2709,20 +2844,13 @@ begin
       else least(step, lines - place % lines)
     end;
     begin
-      -- Not live_objects(), whose rows have no place.
-      select array_agg(object.id) into ids
-      from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-        lateral (
-          select o.id from storage.objects as o
-          where o.ctid >= format('(%s,%s)', place / lines, place % lines + 1)::tid
-            and o.ctid < format('(%s,%s)', (place + length) / lines, (place + length) % lines + 1)::tid
-            and archived_at is null and is_delete_marker is not true
-        ) as object;
+      ids = neural_search.objects_between(
+        pg_catalog.format('(%s,%s)', place / lines, place % lines + 1)::tid,
+        pg_catalog.format('(%s,%s)', (place + length) / lines, (place + length) % lines + 1)::tid
+      );
       place = place + length;
       step = least(2 * step, longest);
-      if ids is not null then
-        return query select unnest(ids);
-      end if;
+      return query select pg_catalog.unnest(ids);
     exception when query_canceled or assert_failure or others then
       perform neural_search.check_failure(sqlstate);
       if length = 1 then
@@ -2754,7 +2882,7 @@ create or replace function neural_search.declared_keys() returns table (key text
 language sql immutable set search_path = '' as $$
   values
     ('owner', 'd.owner_id = %L'),
-    ('folder', 'd.content ^@ (%L || ''/'')'),
+    ('folder', 'd.content ^@ (%L::text || ''/'')'),
     ('prefix', 'd.content ^@ %L')
 $$;
 comment on function neural_search.declared_keys is
@@ -2776,15 +2904,13 @@ comment on function neural_search.declarations is
   'is declared anywhere.';
 
 
--- As the caller, with the search path that policies have: an expression may call all that they call.
+-- As the caller, as policies are asked: an expression may call all that they call.
 create or replace function neural_search.declared_values(expression text) returns text[]
-language plpgsql stable strict set search_path = storage, public, extensions as $$
+language plpgsql stable strict set search_path = '' as $$
 declare
   answer jsonb;
 begin
-  -- As a loop, which takes a single statement: EXECUTE by itself would run several.
-  for answer in execute format(E'select to_jsonb(v.found) from (select (%s\n) as found) as v', expression) loop
-  end loop;
+  answer = neural_search.ask(format(E'select pg_catalog.to_json(v.found) from (select (%s\n) as found) as v', expression));
   return case when jsonb_typeof(answer) = 'array' then array(select jsonb_array_elements_text(answer))
     when answer is not null then array[answer #>> '{}'] end;
 exception when query_canceled or assert_failure or others then
@@ -2812,7 +2938,8 @@ comment on function neural_search.declared_condition is
   'A declaration as a condition on documents as d, for the caller; null where it narrows nothing for them.';
 
 
--- All are evaluated, those of other buckets too: the searches that a failing one ends would tell its bucket's name. Offset 0 keeps the planner from leaving out those that aren't needed.
+-- All are evaluated, those of other buckets too: the searches that a failing one ends would tell its bucket's name. Offset 0
+-- keeps the planner from leaving out those that aren't needed.
 create or replace function neural_search.declared_conditions(bucket text) returns text
 language sql stable set search_path = '' as $$
   select ' and (' || string_agg(
@@ -3064,13 +3191,15 @@ comment on function neural_search.ids_with_metadata is
 -- Statements: how matches are found, as text.
 -- Callers: find_matches.
 
+-- They ask policies: every function and operator in them is exact, see policies.sql.
+--
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
 -- are wanted; for words $3 is their weight, $4 the query's lexemes. Without a query, reading all there are needs neither.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
-  matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
-    'd.object_id, d.object_version';
+  matches constant text :=
+    'select d.id, 1::double precision - (d.embedding operator(extensions.<=>) $1) as similarity, d.object_id, d.object_version';
   first_ones constant text := case when search.query is not null then ' order by similarity desc, d.id limit $2' end;
 begin
   return format(
@@ -3116,7 +3245,7 @@ begin
         ') as d where d.similarity >= %8$L order by d.similarity + $3 * (named.count + ('
         ' select count(*) from neural_search.words as w'
         ' where w.document_id = d.id and w.lexeme = any ($4) and w.lexeme <> all (%7$L)'
-        ')) / cardinality($4) desc, d.id limit $2'
+        '))::double precision / pg_catalog.cardinality($4)::double precision desc, d.id limit $2'
     end,
     matches, search.model, search.conditions, search.dimensions, neural_search.lsh_length(search.dimensions),
     search.objects, search.read_lexemes::text, search.floor, first_ones
@@ -3132,14 +3261,14 @@ comment on function neural_search.search_statement is
 create or replace function neural_search.scored_statement(search neural_search.search, way text) returns text
 language sql immutable set search_path = '' as $$
   select format(
-    'select coalesce(array_agg(row(f.*, %s)::neural_search.match order by %s desc, f.id), ''{}'') from (%s) as f%s',
-    case when search.lexemes <> '{}' then 'f.similarity + $3 * named.count / cardinality($4), named.source'
-      else 'f.similarity, null' end,
-    case when way = 'words' then 'f.similarity + $3 * named.count / cardinality($4)' else 'f.similarity' end,
+    'select coalesce(pg_catalog.array_agg(row(f.*, %s)::neural_search.match order by %s desc, f.id), ''{}'') from (%s) as f%s',
+    case when search.lexemes <> '{}' then 'named.score, named.source' else 'f.similarity, null' end,
+    case when way = 'words' then 'named.score' else 'f.similarity' end,
     neural_search.search_statement(search, way),
     case when search.lexemes <> '{}' then
       ' cross join lateral ('
-      ' select count(*) as count, bit_or(w.source) as source from neural_search.words as w'
+      ' select f.similarity + $3 * count(*)::double precision / pg_catalog.cardinality($4)::double precision as score,'
+      ' bit_or(w.source) as source from neural_search.words as w'
       ' where w.document_id = f.id and w.lexeme = any ($4)'
       ') as named'
     end
@@ -3154,15 +3283,11 @@ comment on function neural_search.scored_statement is 'search_statement, with ea
 -- Callers: the other functions of a search, as its caller.
 
 -- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
--- it. Volatile, because no other function may use EXPLAIN.
+-- it. Volatile, as ask.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
-language plpgsql volatile set search_path = '' as $$
-declare
-  plan json;
-begin
-  execute 'explain (format json) select from ' || tables_and_conditions into plan;
-  return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
-end
+language sql volatile set search_path = '' as $$
+  select (neural_search.ask('explain (format json) select from ' || tables_and_conditions)
+    -> 0 -> 'Plan' ->> 'Plan Rows')::double precision
 $$;
 comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
 
@@ -3182,8 +3307,7 @@ comment on function neural_search.expected_matches is
 -- of hidden rows only where these are several times as many. Without sequential scans: the planner would expect to find
 -- enough rows near the table's beginning. A policy that fails: as in find_matches.
 create or replace function neural_search.are_few(rows text, most double precision) returns boolean
-language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
-as $$
+language plpgsql volatile set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   expected constant double precision := neural_search.expected_rows(rows);
   count bigint;
@@ -3192,7 +3316,9 @@ begin
     return expected < most;
   end if;
   begin
-    execute format('select count(*) from (select from %s limit %s) as seen', rows, ceil(most)) into count;
+    count = neural_search.ask(
+      format('select pg_catalog.to_json(count(*)) from (select from %s limit %s) as seen', rows, ceil(most))
+    )::text;
     return count < most;
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
@@ -3307,19 +3433,26 @@ $$;
 comment on function neural_search.exact_way is 'How all that the caller may see and that a search wants is read.';
 
 
--- Not an array: beyond work_mem these are kept on the disk.
-create or replace function neural_search.visible_ids(search neural_search.search) returns setof bigint
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+-- Not an array: beyond work_mem these are kept on the disk. Of the vectors no more than where they are kept.
+create or replace function neural_search.visible_vectors(search neural_search.search, ids bigint[])
+returns table (id bigint, object_id uuid, object_version text, embedding extensions.vector)
+language plpgsql stable set search_path = storage, public, extensions as $$ -- it asks policies
 declare
   without_query neural_search.search := search;
 begin
   without_query.query = null;
-  return query execute format(
-    'select f.id from (%s) as f', neural_search.search_statement(without_query, neural_search.exact_way(search))
-  ) using search.query;
+  return query execute
+    'select d.id, d.object_id, d.object_version, d.embedding from ('
+    || case when ids is null then neural_search.search_statement(without_query, neural_search.exact_way(search))
+      else 'select pg_catalog.unnest($2) as id' end
+    || ') as listed cross join lateral ('
+    ' select * from neural_search.documents as one where one.id = listed.id offset 0'
+    ') as d'
+    using search.query, ids;
 end
 $$;
-comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
+comment on function neural_search.visible_vectors is
+  'The vectors of these documents, or of all that a search wants, as far as the caller may see them.';
 
 
 -- One way, in three steps, of which most searches take one.
@@ -3448,14 +3581,14 @@ comment on function neural_search.set_for_search is
 
 create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
 returns neural_search.match[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+language plpgsql stable set search_path = storage, public, extensions as $$ -- it asks policies
 declare
   found neural_search.match[];
 begin
   begin
     execute neural_search.scored_statement(search, way) into found using search.query, depth, search.weight, search.lexemes;
     if current_setting('neural_search.explain', true) = 'on' then
-      raise log 'neural-search looked for % by the way of %: % found', depth, way, cardinality(found);
+      raise log 'neural-search looked for % by the way of %: % found', depth, way, pg_catalog.cardinality(found);
     end if;
     return found;
   exception when query_canceled or assert_failure or others then
@@ -3482,12 +3615,13 @@ comment on function neural_search.find_matches is
 -- once for all of them, unless a policy fails here that didn't before.
 create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
 returns neural_search.match[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+language plpgsql stable set search_path = storage, public, extensions set plan_cache_mode = force_custom_plan -- it asks policies
+as $$
 begin
   if current_setting('neural_search.prepared', true) = 'on' then
     begin
       return array(
-        select row(m.*)::neural_search.match from unnest(matches) as m
+        select row(m.*)::neural_search.match from pg_catalog.unnest(matches) as m
         where coalesce((
             -- A scalar one, as in the policy: an EXISTS would be a hash of all objects.
             select true from neural_search.live_objects() as o
@@ -3501,7 +3635,7 @@ begin
     end;
   end if;
   return array(
-    select row(m.*)::neural_search.match from unnest(matches) as m
+    select row(m.*)::neural_search.match from pg_catalog.unnest(matches) as m
     where neural_search.can_see(m.object_id, m.object_version) limit wanted offset skipped
   );
 end
@@ -3736,39 +3870,7 @@ comment on function neural_search.find_similar is
   'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
--- On the way to a page a search comes across thousands, so wide columns, metadata above all, are read here alone, and in
--- leaders, which compares at most 200.
--- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
-create or replace function neural_search.described(ids bigint[], prepared text default 'on')
-returns setof neural_search.description
-language plpgsql stable set search_path = storage, public, extensions -- as can_see has it
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  names constant text[] := array['neural_search.prepared', 'storage.operation'];
-  former text[] := neural_search.set_parameters(names, array[prepared, 'storage.object.get_authenticated']);
-  found neural_search.description[];
-begin
-  begin
-    found = array(
-      select row(d.id, d.content, d.bucket_id, d.object_id, d.metadata)::neural_search.description
-      from neural_search.documents as d where d.id = any (ids)
-    );
-  exception when query_canceled or assert_failure or others then
-    perform neural_search.check_failure(sqlstate);
-    if prepared <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
-    end if;
-    found = array(select d from neural_search.described(ids, 'off') as d);
-    perform neural_search.log_failures();
-  end;
-  former = neural_search.set_parameters(names, former);
-  return query select d.* from unnest(found) as d;
-end
-$$;
-comment on function neural_search.described is 'These documents as callers are told of them, those that they may see.';
-
-
+-- On the way to a page a search comes across thousands: wide columns, metadata above all, are read of the page alone.
 create or replace function public.match_documents(
   query_embedding extensions.vector,
   similarity_threshold double precision default 0,
@@ -3801,7 +3903,8 @@ begin
     ) as f
   )
   select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence
-  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
+  from found as f
+  join neural_search.found_documents(array(select w.id from found as w)) as d on d.id = f.id
   order by f.similarity desc, f.id;
 end
 $$;
@@ -3852,18 +3955,23 @@ begin
     union
     select split_part(name, '/', 1), substr(name, strpos(name, '/') + 1) from unnest(names) as name
   ),
-  found as (
-    select d.id from neural_search.documents as d where d.id = any (document_ids)
-    union
-    select d.id from wanted as w join neural_search.documents as d on d.content = w.content
-    where w.bucket_id is null or w.bucket_id = d.bucket_id
+  seen as materialized ( -- and others, of the one bucket and the other path
+    select d.id, d.object_id, d.bucket_id, d.content, d.embedding
+    from neural_search.seen_documents(concat(
+      format('d.model = %L and (d.id = any (%L) or d.content = any (%L) or d.bucket_id = any (%L) and d.content = any (%L))',
+        searched, document_ids, names, array(select w.bucket_id from wanted as w where w.bucket_id is not null),
+        array(select w.content from wanted as w where w.bucket_id is not null)),
+      ' and d.bucket_id = ' || quote_literal(bucket)
+    )) as d
   )
-  select d.id, d.object_id, d.bucket_id, d.content, d.embedding
-  from found join neural_search.documents as d on d.id = found.id
-  where d.model = searched
-    and (bucket is null or d.bucket_id = bucket)
-    and neural_search.can_see(d.object_id, d.object_version)
-  order by d.id;
+  select s.* from seen as s
+  where s.id in (
+    select unnest(document_ids)
+    union all
+    select n.id from wanted as w join seen as n on n.content = w.content
+    where w.bucket_id is null or w.bucket_id = n.bucket_id
+  )
+  order by s.id;
 end
 $$;
 comment on function public.get_embeddings is
@@ -3873,42 +3981,41 @@ comment on function public.get_embeddings is
 
 -- Definer, because callers may not read the registered buckets. As is_public, by name alone. Of other buckets' objects
 -- none is looked up: time would tell those that are there.
-create or replace function neural_search.find_public(target_bucket text, target_name text)
-returns table (object_id uuid, version text)
+create or replace function neural_search.find_public(target_bucket text, target_names text[])
+returns table (name text, object_id uuid, version text)
 language sql stable security definer set search_path = '' as $$
-  select o.id, coalesce(o.version, '')
+  select o.name, o.id, coalesce(o.version, '')
   from storage.objects as o
   where target_bucket = any ((select neural_search.public_buckets())::text[])
-    and o.bucket_id = target_bucket and o.name = target_name
+    and o.bucket_id = target_bucket and o.name = any (target_names)
     and neural_search.is_public(o.id, coalesce(o.version, ''))
 $$;
-comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';
+comment on function neural_search.find_public is 'The objects of these names, where everybody may find them.';
 
 
--- As can_see, by name alone.
-create or replace function neural_search.find_seen(target_bucket text, target_name text)
-returns table (object_id uuid, version text)
-language plpgsql stable set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$ -- as can_see
+-- As can_see, by name alone. A policy fails on few: only then each is asked about by itself.
+create or replace function neural_search.find_seen(target_bucket text, target_names text[])
+returns table (name text, object_id uuid, version text)
+language plpgsql stable set search_path = '' as $$
 declare
   operation constant text := current_setting('storage.operation', true);
-  seen boolean := false;
 begin
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
-    return query
-    select o.id, coalesce(o.version, '') from neural_search.live_objects() as o
-    where o.bucket_id = target_bucket and o.name = target_name;
-    seen = found;
+    return query select o.* from neural_search.ask_objects(target_bucket, target_names) as o;
   exception when query_canceled or assert_failure or others then
-    perform neural_search.note_failure(sqlstate);
+    perform neural_search.check_failure(sqlstate);
+    if cardinality(target_names) = 1 then
+      perform neural_search.note_failure(sqlstate);
+    else
+      return query select o.* from unnest(target_names) as one
+        cross join lateral neural_search.find_seen(target_bucket, array[one]) as o;
+    end if;
   end;
   perform set_config('storage.operation', coalesce(operation, ''), true);
-  if not seen then
-    return query select * from neural_search.find_public(target_bucket, target_name);
-  end if;
 end
 $$;
-comment on function neural_search.find_seen is 'The object of this name, where the caller may see it.';
+comment on function neural_search.find_seen is 'The live objects of these names that policies show to the caller.';
 
 
 -- Definer, because callers may not read jobs. It answers for an id and version that the caller already holds.
@@ -3946,15 +4053,20 @@ comment on function neural_search.state_of is 'How far this version of an object
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
+declare
+  once constant text[] := array(select distinct n from unnest(names) as n);
 begin
   perform neural_search.check_names(names);
   perform neural_search.check_sizes('{bucket}', array[octet_length(bucket)]);
   return query
-  with looked_up as materialized (
-    select one.name, seen.object_id, known.state, known.reason
-    from (select distinct n as name from unnest(names) as n) as one
-    left join lateral neural_search.find_seen(bucket, one.name) as seen on true
-    left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
+  with seen as materialized (
+    select * from neural_search.find_seen(bucket, once)
+    union
+    select * from neural_search.find_public(bucket, once)
+  ),
+  looked_up as materialized (
+    select s.name, s.object_id, known.state, known.reason
+    from seen as s cross join lateral neural_search.state_of(s.object_id, s.version) as known
   )
   select asked.name, l.object_id, coalesce(l.state, 'unknown'),
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
@@ -4488,7 +4600,7 @@ comment on function neural_search.last_document_id is
   'The ids of all documents lie below this multiple of 10,000, where paging through them ends.';
 
 
--- To ask can_see of 10,000 documents takes half a second: a caller who may see few of them gets few in a page, or none.
+-- To ask policies about 10,000 documents takes a while: a caller who may see few of them gets few in a page, or none.
 create or replace function public.list_fingerprints(
   bucket text default null, name_prefix text default null, after_id bigint default 0, max_rows integer default 1000
 ) returns table (
@@ -4510,12 +4622,11 @@ begin
   return query
   select d.id, d.bucket_id, d.content, d.content_hash, d.perceptual_hash::text, d.width, d.height, d.byte_size,
     d.mime_type, d.uploaded_at
-  from neural_search.documents as d
-  where d.id > beginning and d.id <= looked_through and d.model = searched
-    and (bucket is null or d.bucket_id = bucket)
-    and (name_prefix is null or d.content ^@ name_prefix) -- leakproof, so asked before the policy
-    and (row_security_active('neural_search.documents') or neural_search.can_see(d.object_id, d.object_version))
-  order by d.id limit most;
+  from neural_search.seen_documents(concat(
+    format('d.id > %s and d.id <= %s and d.model = %L', beginning, looked_through, searched),
+    ' and d.bucket_id = ' || quote_literal(bucket),
+    ' and d.content ^@ ' || quote_literal(name_prefix) -- leakproof, so asked before the policy
+  ), most) as d;
   get diagnostics listed = row_count;
   if listed < most and looked_through < neural_search.last_document_id() then
     id = looked_through;
@@ -4539,10 +4650,13 @@ begin
     return;
   end if;
   return query
+  with seen as materialized (
+    select d.* from neural_search.seen_documents(format('d.id = any (%L)', first_ids || second_ids)) as d
+  )
   select first.id, second.id
   from rows from (unnest(first_ids), unnest(second_ids)) as pair (first_id, second_id)
-  join neural_search.documents as first on first.id = pair.first_id
-  join neural_search.documents as second on second.id = pair.second_id
+  join seen as first on first.id = pair.first_id
+  join seen as second on second.id = pair.second_id
   where neural_search.are_duplicates(
       row(
         first.content_hash, first.perceptual_hash, first.width, first.height, first.model, first.embedding
@@ -4551,10 +4665,6 @@ begin
         second.content_hash, second.perceptual_hash, second.width, second.height, second.model, second.embedding
       )::neural_search.fingerprint
     )
-    and (row_security_active('neural_search.documents') or (
-      neural_search.can_see(first.object_id, first.object_version)
-      and neural_search.can_see(second.object_id, second.object_version)
-    ))
   order by first.id, second.id;
 end
 $$;
@@ -4724,7 +4834,7 @@ begin
       select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, row(
         d.content_hash, d.perceptual_hash, d.width, d.height, d.model, d.embedding
       )::neural_search.fingerprint as fingerprint
-      from neural_search.documents as d where d.id = any (ids)
+      from neural_search.found_documents(ids) as d
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
@@ -4794,7 +4904,7 @@ declare
 begin
   if diversity > 0 then
     with stored as materialized (
-      select d.id, d.embedding from neural_search.documents as d where d.id = any (ids)
+      select d.id, d.embedding from neural_search.found_documents(ids) as d
     )
     select array_agg(relevances[p.place] order by p.rank), array_agg(s.embedding order by p.rank) into left_over, embeddings
     from unnest(places) with ordinality as p (place, rank) left join stored as s on s.id = ids[p.place];
@@ -4809,7 +4919,8 @@ begin
 
   return query
   with told as materialized (
-    select d.* from neural_search.described(array(
+    select d.id, d.content, d.bucket_id, d.object_id, d.metadata
+    from neural_search.found_documents(array(
       select ids[l.place] from unnest(leaders) with ordinality as l (leader, place) where l.leader = any (places)
     )) as d
   )
@@ -4929,7 +5040,15 @@ begin
     where m.id <> all (left_out)
     order by m.similarity desc, m.id limit depth
   ),
-  examples as materialized (select l.place, l.embedding from unnest(likes) as l)
+  examples as materialized (select l.place, l.embedding from unnest(likes) as l),
+  -- Not read where a single like is everybody's closest and the only judge. Into memory once: each comparison would read
+  -- it from the table's wide values.
+  stored as materialized (
+    select d.id, extensions.subvector(d.embedding, 1, extensions.vector_dims(searched)) as embedding
+    from neural_search.found_documents(array(
+      select f.id from found as f where liked is not null or cardinality(likes) > 1
+    )) as d
+  )
   select
     f.id, f.similarity,
     case
@@ -4943,14 +5062,7 @@ begin
       select e.place from examples as e
       order by e.embedding operator(extensions.<=>) s.embedding, e.place limit 1
     )
-  from found as f
-  -- Not read where a single like is everybody's closest and the only judge. Into memory once: each comparison would read
-  -- it from the table's wide values.
-  left join lateral (
-    select extensions.subvector(d.embedding, 1, extensions.vector_dims(searched)) as embedding
-    from neural_search.documents as d
-    where d.id = f.id and (liked is not null or cardinality(likes) > 1) offset 0
-  ) as s on true;
+  from found as f left join stored as s on s.id = f.id;
 end
 $$;
 comment on function neural_search.average_pool is
@@ -5232,7 +5344,7 @@ create or replace function neural_search.best_scored(
   search neural_search.search, ids bigint[], reach double precision, likes neural_search.example[],
   unlikes neural_search.example[], wanted integer, page_after jsonb, options neural_search.search_options
 ) returns neural_search.candidate[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+language plpgsql stable set search_path = '' as $$
 declare
   has_likes constant boolean := cardinality(likes) > 0;
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
@@ -5240,8 +5352,9 @@ declare
   dimensions constant integer := extensions.vector_dims((likes || unlikes)[1].embedding);
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
+  best neural_search.candidate[];
 begin
-  return array(
+  best = array(
     with examples as materialized (
       select e.place, e.weight, e.embedding, true as is_like from unnest(likes) as e
       union all
@@ -5258,12 +5371,7 @@ begin
     compared as (
       select d.id, d.object_id, d.object_version, by_examples.*,
         coalesce(by_examples.liked > coalesce(by_examples.unliked, '-Infinity'), false) as is_liked
-      from (
-        select unnest(ids) as id
-        union all
-        select v.id from neural_search.visible_ids(search) as v (id) where ids is null
-      ) as listed
-      cross join lateral (select * from neural_search.documents as one where one.id = listed.id offset 0) as d
+      from neural_search.visible_vectors(search, ids) as d
       -- Into memory once: each comparison would read it from the table's wide values.
       cross join lateral (select extensions.subvector(d.embedding, 1, dimensions) as embedding offset 0) as one
       cross join lateral (
@@ -5275,7 +5383,7 @@ begin
           select x.*, x.embedding operator(extensions.<=>) one.embedding as distance from examples as x offset 0
         ) as e
       ) as by_examples
-      where listed.id <> all (left_out)
+      where d.id <> all (left_out)
     ),
     scored as (
       select c.id, c.object_id, c.object_version, c.similarity, c.nearest, r.relevance,
@@ -5302,18 +5410,14 @@ begin
         and (page_after is null or s.score < after_score or s.score = after_score and s.id > after_id)
       order by s.score desc, s.id offset 0
     ) as k
-    -- As in seen_among, of no more than are wanted.
-    where case when current_setting('neural_search.prepared', true) = 'on'
-      then
-        coalesce((
-          select true from neural_search.live_objects() as o
-          where o.id = k.object_id and coalesce(o.version, '') = k.object_version
-        ), false)
-        or neural_search.is_public(k.object_id, k.object_version)
-      else neural_search.can_see(k.object_id, k.object_version)
-    end
+    where neural_search.can_see(k.object_id, k.object_version) -- asked of no more than are wanted
     limit wanted
   );
+  if current_setting('neural_search.prepared', true) = 'on'
+      and current_setting('neural_search.policy_failures', true) <> '' then
+    raise 'A policy failed that had not before.'; -- and can_see hid the object
+  end if;
+  return best;
 exception when query_canceled or assert_failure or others then
   perform neural_search.check_failure(sqlstate);
   if current_setting('neural_search.prepared', true) <> 'on' then
@@ -5608,13 +5712,14 @@ declare
   -- Searches execute these as their caller. PostgREST doesn't expose their schema.
   parts constant text := '
     confidence_levels, check_confidence, level_of, confidence_of, live_objects, is_outage, check_failure, note_failure,
-    log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
-    declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
+    log_failures, policies_work, ask, ask_documents, ask_objects, seen_documents, found_documents, is_shown, objects_between,
+    declared_keys, declarations, declared_values, declared_condition, declared_conditions, visible_objects,
+    filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
-    expected_objects, are_few, narrows_to_few, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of,
+    expected_objects, are_few, narrows_to_few, walked, exact_way, visible_vectors, nearest, find_public, find_seen, state_of,
     read_search, following,
-    find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
+    find_page, find_similar, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
     are_duplicates, last_document_id, check_keys, check_example, read_vector,
     check_list, read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,
@@ -5683,7 +5788,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '323b89166fb043dc14f16d39abf05ffb5c0012be3f6b8c8f30643b01a6f4a1e2', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b11de4808fcdcb37f29348cb403b47e03c77fb66ae67397f6bed4adee7947c31', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -62,7 +62,7 @@ create or replace function neural_search.best_scored(
   search neural_search.search, ids bigint[], reach double precision, likes neural_search.example[],
   unlikes neural_search.example[], wanted integer, page_after jsonb, options neural_search.search_options
 ) returns neural_search.candidate[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+language plpgsql stable set search_path = '' as $$
 declare
   has_likes constant boolean := cardinality(likes) > 0;
   left_out constant bigint[] := neural_search.stored_ids(likes || unlikes);
@@ -70,8 +70,9 @@ declare
   dimensions constant integer := extensions.vector_dims((likes || unlikes)[1].embedding);
   after_score constant double precision := (page_after ->> 'score')::double precision;
   after_id constant bigint := (page_after ->> 'id')::bigint;
+  best neural_search.candidate[];
 begin
-  return array(
+  best = array(
     with examples as materialized (
       select e.place, e.weight, e.embedding, true as is_like from unnest(likes) as e
       union all
@@ -88,12 +89,7 @@ begin
     compared as (
       select d.id, d.object_id, d.object_version, by_examples.*,
         coalesce(by_examples.liked > coalesce(by_examples.unliked, '-Infinity'), false) as is_liked
-      from (
-        select unnest(ids) as id
-        union all
-        select v.id from neural_search.visible_ids(search) as v (id) where ids is null
-      ) as listed
-      cross join lateral (select * from neural_search.documents as one where one.id = listed.id offset 0) as d
+      from neural_search.visible_vectors(search, ids) as d
       -- Into memory once: each comparison would read it from the table's wide values.
       cross join lateral (select extensions.subvector(d.embedding, 1, dimensions) as embedding offset 0) as one
       cross join lateral (
@@ -105,7 +101,7 @@ begin
           select x.*, x.embedding operator(extensions.<=>) one.embedding as distance from examples as x offset 0
         ) as e
       ) as by_examples
-      where listed.id <> all (left_out)
+      where d.id <> all (left_out)
     ),
     scored as (
       select c.id, c.object_id, c.object_version, c.similarity, c.nearest, r.relevance,
@@ -132,18 +128,14 @@ begin
         and (page_after is null or s.score < after_score or s.score = after_score and s.id > after_id)
       order by s.score desc, s.id offset 0
     ) as k
-    -- As in seen_among, of no more than are wanted.
-    where case when current_setting('neural_search.prepared', true) = 'on'
-      then
-        coalesce((
-          select true from neural_search.live_objects() as o
-          where o.id = k.object_id and coalesce(o.version, '') = k.object_version
-        ), false)
-        or neural_search.is_public(k.object_id, k.object_version)
-      else neural_search.can_see(k.object_id, k.object_version)
-    end
+    where neural_search.can_see(k.object_id, k.object_version) -- asked of no more than are wanted
     limit wanted
   );
+  if current_setting('neural_search.prepared', true) = 'on'
+      and current_setting('neural_search.policy_failures', true) <> '' then
+    raise 'A policy failed that had not before.'; -- and can_see hid the object
+  end if;
+  return best;
 exception when query_canceled or assert_failure or others then
   perform neural_search.check_failure(sqlstate);
   if current_setting('neural_search.prepared', true) <> 'on' then

@@ -7,7 +7,7 @@ create or replace function neural_search.declared_keys() returns table (key text
 language sql immutable set search_path = '' as $$
   values
     ('owner', 'd.owner_id = %L'),
-    ('folder', 'd.content ^@ (%L || ''/'')'),
+    ('folder', 'd.content ^@ (%L::text || ''/'')'),
     ('prefix', 'd.content ^@ %L')
 $$;
 comment on function neural_search.declared_keys is
@@ -29,15 +29,13 @@ comment on function neural_search.declarations is
   'is declared anywhere.';
 
 
--- As the caller, with the search path that policies have: an expression may call all that they call.
+-- As the caller, as policies are asked: an expression may call all that they call.
 create or replace function neural_search.declared_values(expression text) returns text[]
-language plpgsql stable strict set search_path = storage, public, extensions as $$
+language plpgsql stable strict set search_path = '' as $$
 declare
   answer jsonb;
 begin
-  -- As a loop, which takes a single statement: EXECUTE by itself would run several.
-  for answer in execute format(E'select to_jsonb(v.found) from (select (%s\n) as found) as v', expression) loop
-  end loop;
+  answer = neural_search.ask(format(E'select pg_catalog.to_json(v.found) from (select (%s\n) as found) as v', expression));
   return case when jsonb_typeof(answer) = 'array' then array(select jsonb_array_elements_text(answer))
     when answer is not null then array[answer #>> '{}'] end;
 exception when query_canceled or assert_failure or others then
@@ -65,7 +63,8 @@ comment on function neural_search.declared_condition is
   'A declaration as a condition on documents as d, for the caller; null where it narrows nothing for them.';
 
 
--- All are evaluated, those of other buckets too: the searches that a failing one ends would tell its bucket's name. Offset 0 keeps the planner from leaving out those that aren't needed.
+-- All are evaluated, those of other buckets too: the searches that a failing one ends would tell its bucket's name. Offset 0
+-- keeps the planner from leaving out those that aren't needed.
 create or replace function neural_search.declared_conditions(bucket text) returns text
 language sql stable set search_path = '' as $$
   select ' and (' || string_agg(

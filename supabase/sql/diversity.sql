@@ -14,7 +14,7 @@ begin
       select array_position(ids, d.id) as place, d.content_hash, d.perceptual_hash, row(
         d.content_hash, d.perceptual_hash, d.width, d.height, d.model, d.embedding
       )::neural_search.fingerprint as fingerprint
-      from neural_search.documents as d where d.id = any (ids)
+      from neural_search.found_documents(ids) as d
     )
     select a.place as earlier, b.place as later
     from ranked as a join ranked as b on b.place > a.place
@@ -84,7 +84,7 @@ declare
 begin
   if diversity > 0 then
     with stored as materialized (
-      select d.id, d.embedding from neural_search.documents as d where d.id = any (ids)
+      select d.id, d.embedding from neural_search.found_documents(ids) as d
     )
     select array_agg(relevances[p.place] order by p.rank), array_agg(s.embedding order by p.rank) into left_over, embeddings
     from unnest(places) with ordinality as p (place, rank) left join stored as s on s.id = ids[p.place];
@@ -99,7 +99,8 @@ begin
 
   return query
   with told as materialized (
-    select d.* from neural_search.described(array(
+    select d.id, d.content, d.bucket_id, d.object_id, d.metadata
+    from neural_search.found_documents(array(
       select ids[l.place] from unnest(leaders) with ordinality as l (leader, place) where l.leader = any (places)
     )) as d
   )

@@ -2,15 +2,11 @@
 -- Callers: the other functions of a search, as its caller.
 
 -- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
--- it. Volatile, because no other function may use EXPLAIN.
+-- it. Volatile, as ask.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
-language plpgsql volatile set search_path = '' as $$
-declare
-  plan json;
-begin
-  execute 'explain (format json) select from ' || tables_and_conditions into plan;
-  return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
-end
+language sql volatile set search_path = '' as $$
+  select (neural_search.ask('explain (format json) select from ' || tables_and_conditions)
+    -> 0 -> 'Plan' ->> 'Plan Rows')::double precision
 $$;
 comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
 
@@ -30,8 +26,7 @@ comment on function neural_search.expected_matches is
 -- of hidden rows only where these are several times as many. Without sequential scans: the planner would expect to find
 -- enough rows near the table's beginning. A policy that fails: as in find_matches.
 create or replace function neural_search.are_few(rows text, most double precision) returns boolean
-language plpgsql volatile set search_path = storage, public, extensions set enable_seqscan = off set jit = off -- as can_see
-as $$
+language plpgsql volatile set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   expected constant double precision := neural_search.expected_rows(rows);
   count bigint;
@@ -40,7 +35,9 @@ begin
     return expected < most;
   end if;
   begin
-    execute format('select count(*) from (select from %s limit %s) as seen', rows, ceil(most)) into count;
+    count = neural_search.ask(
+      format('select pg_catalog.to_json(count(*)) from (select from %s limit %s) as seen', rows, ceil(most))
+    )::text;
     return count < most;
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);

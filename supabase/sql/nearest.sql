@@ -77,19 +77,26 @@ $$;
 comment on function neural_search.exact_way is 'How all that the caller may see and that a search wants is read.';
 
 
--- Not an array: beyond work_mem these are kept on the disk.
-create or replace function neural_search.visible_ids(search neural_search.search) returns setof bigint
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+-- Not an array: beyond work_mem these are kept on the disk. Of the vectors no more than where they are kept.
+create or replace function neural_search.visible_vectors(search neural_search.search, ids bigint[])
+returns table (id bigint, object_id uuid, object_version text, embedding extensions.vector)
+language plpgsql stable set search_path = storage, public, extensions as $$ -- it asks policies
 declare
   without_query neural_search.search := search;
 begin
   without_query.query = null;
-  return query execute format(
-    'select f.id from (%s) as f', neural_search.search_statement(without_query, neural_search.exact_way(search))
-  ) using search.query;
+  return query execute
+    'select d.id, d.object_id, d.object_version, d.embedding from ('
+    || case when ids is null then neural_search.search_statement(without_query, neural_search.exact_way(search))
+      else 'select pg_catalog.unnest($2) as id' end
+    || ') as listed cross join lateral ('
+    ' select * from neural_search.documents as one where one.id = listed.id offset 0'
+    ') as d'
+    using search.query, ids;
 end
 $$;
-comment on function neural_search.visible_ids is 'All documents that the caller may see and that a search wants.';
+comment on function neural_search.visible_vectors is
+  'The vectors of these documents, or of all that a search wants, as far as the caller may see them.';
 
 
 -- One way, in three steps, of which most searches take one.

@@ -37,18 +37,23 @@ begin
     union
     select split_part(name, '/', 1), substr(name, strpos(name, '/') + 1) from unnest(names) as name
   ),
-  found as (
-    select d.id from neural_search.documents as d where d.id = any (document_ids)
-    union
-    select d.id from wanted as w join neural_search.documents as d on d.content = w.content
-    where w.bucket_id is null or w.bucket_id = d.bucket_id
+  seen as materialized ( -- and others, of the one bucket and the other path
+    select d.id, d.object_id, d.bucket_id, d.content, d.embedding
+    from neural_search.seen_documents(concat(
+      format('d.model = %L and (d.id = any (%L) or d.content = any (%L) or d.bucket_id = any (%L) and d.content = any (%L))',
+        searched, document_ids, names, array(select w.bucket_id from wanted as w where w.bucket_id is not null),
+        array(select w.content from wanted as w where w.bucket_id is not null)),
+      ' and d.bucket_id = ' || quote_literal(bucket)
+    )) as d
   )
-  select d.id, d.object_id, d.bucket_id, d.content, d.embedding
-  from found join neural_search.documents as d on d.id = found.id
-  where d.model = searched
-    and (bucket is null or d.bucket_id = bucket)
-    and neural_search.can_see(d.object_id, d.object_version)
-  order by d.id;
+  select s.* from seen as s
+  where s.id in (
+    select unnest(document_ids)
+    union all
+    select n.id from wanted as w join seen as n on n.content = w.content
+    where w.bucket_id is null or w.bucket_id = n.bucket_id
+  )
+  order by s.id;
 end
 $$;
 comment on function public.get_embeddings is
@@ -58,42 +63,41 @@ comment on function public.get_embeddings is
 
 -- Definer, because callers may not read the registered buckets. As is_public, by name alone. Of other buckets' objects
 -- none is looked up: time would tell those that are there.
-create or replace function neural_search.find_public(target_bucket text, target_name text)
-returns table (object_id uuid, version text)
+create or replace function neural_search.find_public(target_bucket text, target_names text[])
+returns table (name text, object_id uuid, version text)
 language sql stable security definer set search_path = '' as $$
-  select o.id, coalesce(o.version, '')
+  select o.name, o.id, coalesce(o.version, '')
   from storage.objects as o
   where target_bucket = any ((select neural_search.public_buckets())::text[])
-    and o.bucket_id = target_bucket and o.name = target_name
+    and o.bucket_id = target_bucket and o.name = any (target_names)
     and neural_search.is_public(o.id, coalesce(o.version, ''))
 $$;
-comment on function neural_search.find_public is 'The object of this name, where everybody may find it.';
+comment on function neural_search.find_public is 'The objects of these names, where everybody may find them.';
 
 
--- As can_see, by name alone.
-create or replace function neural_search.find_seen(target_bucket text, target_name text)
-returns table (object_id uuid, version text)
-language plpgsql stable set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$ -- as can_see
+-- As can_see, by name alone. A policy fails on few: only then each is asked about by itself.
+create or replace function neural_search.find_seen(target_bucket text, target_names text[])
+returns table (name text, object_id uuid, version text)
+language plpgsql stable set search_path = '' as $$
 declare
   operation constant text := current_setting('storage.operation', true);
-  seen boolean := false;
 begin
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
-    return query
-    select o.id, coalesce(o.version, '') from neural_search.live_objects() as o
-    where o.bucket_id = target_bucket and o.name = target_name;
-    seen = found;
+    return query select o.* from neural_search.ask_objects(target_bucket, target_names) as o;
   exception when query_canceled or assert_failure or others then
-    perform neural_search.note_failure(sqlstate);
+    perform neural_search.check_failure(sqlstate);
+    if cardinality(target_names) = 1 then
+      perform neural_search.note_failure(sqlstate);
+    else
+      return query select o.* from unnest(target_names) as one
+        cross join lateral neural_search.find_seen(target_bucket, array[one]) as o;
+    end if;
   end;
   perform set_config('storage.operation', coalesce(operation, ''), true);
-  if not seen then
-    return query select * from neural_search.find_public(target_bucket, target_name);
-  end if;
 end
 $$;
-comment on function neural_search.find_seen is 'The object of this name, where the caller may see it.';
+comment on function neural_search.find_seen is 'The live objects of these names that policies show to the caller.';
 
 
 -- Definer, because callers may not read jobs. It answers for an id and version that the caller already holds.
@@ -131,15 +135,20 @@ comment on function neural_search.state_of is 'How far this version of an object
 create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
+declare
+  once constant text[] := array(select distinct n from unnest(names) as n);
 begin
   perform neural_search.check_names(names);
   perform neural_search.check_sizes('{bucket}', array[octet_length(bucket)]);
   return query
-  with looked_up as materialized (
-    select one.name, seen.object_id, known.state, known.reason
-    from (select distinct n as name from unnest(names) as n) as one
-    left join lateral neural_search.find_seen(bucket, one.name) as seen on true
-    left join lateral neural_search.state_of(seen.object_id, seen.version) as known on true
+  with seen as materialized (
+    select * from neural_search.find_seen(bucket, once)
+    union
+    select * from neural_search.find_public(bucket, once)
+  ),
+  looked_up as materialized (
+    select s.name, s.object_id, known.state, known.reason
+    from seen as s cross join lateral neural_search.state_of(s.object_id, s.version) as known
   )
   select asked.name, l.object_id, coalesce(l.state, 'unknown'),
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end

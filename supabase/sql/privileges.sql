@@ -38,13 +38,14 @@ declare
   -- Searches execute these as their caller. PostgREST doesn't expose their schema.
   parts constant text := '
     confidence_levels, check_confidence, level_of, confidence_of, live_objects, is_outage, check_failure, note_failure,
-    log_failures, policies_work, declared_keys, declarations, declared_values, declared_condition,
-    declared_conditions, visible_objects, filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
+    log_failures, policies_work, ask, ask_documents, ask_objects, seen_documents, found_documents, is_shown, objects_between,
+    declared_keys, declarations, declared_values, declared_condition, declared_conditions, visible_objects,
+    filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
-    expected_objects, are_few, narrows_to_few, walked, exact_way, visible_ids, nearest, find_public, find_seen, state_of,
+    expected_objects, are_few, narrows_to_few, walked, exact_way, visible_vectors, nearest, find_public, find_seen, state_of,
     read_search, following,
-    find_page, find_similar, described, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
+    find_page, find_similar, text_configuration, composed, lexemes, rarest_first, nearest_with_words, last_one,
     lsh_length, lsh_bits, check_that, check_range, check_vector, check_sizes, zeros_are_short, has_common_numbers, check_json,
     are_duplicates, last_document_id, check_keys, check_example, read_vector,
     check_list, read_examples, scaled, weighted_mean, average_vector, stored_ids, average_pool, liked_kind,

@@ -96,7 +96,15 @@ begin
     where m.id <> all (left_out)
     order by m.similarity desc, m.id limit depth
   ),
-  examples as materialized (select l.place, l.embedding from unnest(likes) as l)
+  examples as materialized (select l.place, l.embedding from unnest(likes) as l),
+  -- Not read where a single like is everybody's closest and the only judge. Into memory once: each comparison would read
+  -- it from the table's wide values.
+  stored as materialized (
+    select d.id, extensions.subvector(d.embedding, 1, extensions.vector_dims(searched)) as embedding
+    from neural_search.found_documents(array(
+      select f.id from found as f where liked is not null or cardinality(likes) > 1
+    )) as d
+  )
   select
     f.id, f.similarity,
     case
@@ -110,14 +118,7 @@ begin
       select e.place from examples as e
       order by e.embedding operator(extensions.<=>) s.embedding, e.place limit 1
     )
-  from found as f
-  -- Not read where a single like is everybody's closest and the only judge. Into memory once: each comparison would read
-  -- it from the table's wide values.
-  left join lateral (
-    select extensions.subvector(d.embedding, 1, extensions.vector_dims(searched)) as embedding
-    from neural_search.documents as d
-    where d.id = f.id and (liked is not null or cardinality(likes) > 1) offset 0
-  ) as s on true;
+  from found as f left join stored as s on s.id = f.id;
 end
 $$;
 comment on function neural_search.average_pool is

@@ -96,14 +96,14 @@ comment on function neural_search.set_for_search is
 
 create or replace function neural_search.find_matches(search neural_search.search, way text, depth integer)
 returns neural_search.match[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+language plpgsql stable set search_path = storage, public, extensions as $$ -- it asks policies
 declare
   found neural_search.match[];
 begin
   begin
     execute neural_search.scored_statement(search, way) into found using search.query, depth, search.weight, search.lexemes;
     if current_setting('neural_search.explain', true) = 'on' then
-      raise log 'neural-search looked for % by the way of %: % found', depth, way, cardinality(found);
+      raise log 'neural-search looked for % by the way of %: % found', depth, way, pg_catalog.cardinality(found);
     end if;
     return found;
   exception when query_canceled or assert_failure or others then
@@ -130,12 +130,13 @@ comment on function neural_search.find_matches is
 -- once for all of them, unless a policy fails here that didn't before.
 create or replace function neural_search.seen_among(matches neural_search.match[], wanted integer, skipped integer)
 returns neural_search.match[]
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
+language plpgsql stable set search_path = storage, public, extensions set plan_cache_mode = force_custom_plan -- it asks policies
+as $$
 begin
   if current_setting('neural_search.prepared', true) = 'on' then
     begin
       return array(
-        select row(m.*)::neural_search.match from unnest(matches) as m
+        select row(m.*)::neural_search.match from pg_catalog.unnest(matches) as m
         where coalesce((
             -- A scalar one, as in the policy: an EXISTS would be a hash of all objects.
             select true from neural_search.live_objects() as o
@@ -149,7 +150,7 @@ begin
     end;
   end if;
   return array(
-    select row(m.*)::neural_search.match from unnest(matches) as m
+    select row(m.*)::neural_search.match from pg_catalog.unnest(matches) as m
     where neural_search.can_see(m.object_id, m.object_version) limit wanted offset skipped
   );
 end
@@ -384,39 +385,7 @@ comment on function neural_search.find_similar is
   'match_documents and, with words of a weight, search_documents, of which nothing wide is read.';
 
 
--- On the way to a page a search comes across thousands, so wide columns, metadata above all, are read here alone, and in
--- leaders, which compares at most 200.
--- The policies have shown these documents before. Should one fail only now, can_see is asked for each.
-create or replace function neural_search.described(ids bigint[], prepared text default 'on')
-returns setof neural_search.description
-language plpgsql stable set search_path = storage, public, extensions -- as can_see has it
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  names constant text[] := array['neural_search.prepared', 'storage.operation'];
-  former text[] := neural_search.set_parameters(names, array[prepared, 'storage.object.get_authenticated']);
-  found neural_search.description[];
-begin
-  begin
-    found = array(
-      select row(d.id, d.content, d.bucket_id, d.object_id, d.metadata)::neural_search.description
-      from neural_search.documents as d where d.id = any (ids)
-    );
-  exception when query_canceled or assert_failure or others then
-    perform neural_search.check_failure(sqlstate);
-    if prepared <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
-    end if;
-    found = array(select d from neural_search.described(ids, 'off') as d);
-    perform neural_search.log_failures();
-  end;
-  former = neural_search.set_parameters(names, former);
-  return query select d.* from unnest(found) as d;
-end
-$$;
-comment on function neural_search.described is 'These documents as callers are told of them, those that they may see.';
-
-
+-- On the way to a page a search comes across thousands: wide columns, metadata above all, are read of the page alone.
 create or replace function public.match_documents(
   query_embedding extensions.vector,
   similarity_threshold double precision default 0,
@@ -449,7 +418,8 @@ begin
     ) as f
   )
   select f.id, d.content, f.similarity, d.bucket_id, d.object_id, d.metadata, f.confidence
-  from found as f join neural_search.described(array(select w.id from found as w)) as d on d.id = f.id
+  from found as f
+  join neural_search.found_documents(array(select w.id from found as w)) as d on d.id = f.id
   order by f.similarity desc, f.id;
 end
 $$;

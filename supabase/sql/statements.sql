@@ -1,13 +1,15 @@
 -- Statements: how matches are found, as text.
 -- Callers: find_matches.
 
+-- They ask policies: every function and operator in them is exact, see policies.sql.
+--
 -- A partial index serves only a statement that names its model, so statements are built. $1 is the query, $2 how many
 -- are wanted; for words $3 is their weight, $4 the query's lexemes. Without a query, reading all there are needs neither.
 create or replace function neural_search.search_statement(search neural_search.search, way text) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
-  matches constant text := 'select d.id, 1 - (d.embedding operator(extensions.<=>) $1) as similarity, '
-    'd.object_id, d.object_version';
+  matches constant text :=
+    'select d.id, 1::double precision - (d.embedding operator(extensions.<=>) $1) as similarity, d.object_id, d.object_version';
   first_ones constant text := case when search.query is not null then ' order by similarity desc, d.id limit $2' end;
 begin
   return format(
@@ -53,7 +55,7 @@ begin
         ') as d where d.similarity >= %8$L order by d.similarity + $3 * (named.count + ('
         ' select count(*) from neural_search.words as w'
         ' where w.document_id = d.id and w.lexeme = any ($4) and w.lexeme <> all (%7$L)'
-        ')) / cardinality($4) desc, d.id limit $2'
+        '))::double precision / pg_catalog.cardinality($4)::double precision desc, d.id limit $2'
     end,
     matches, search.model, search.conditions, search.dimensions, neural_search.lsh_length(search.dimensions),
     search.objects, search.read_lexemes::text, search.floor, first_ones
@@ -69,14 +71,14 @@ comment on function neural_search.search_statement is
 create or replace function neural_search.scored_statement(search neural_search.search, way text) returns text
 language sql immutable set search_path = '' as $$
   select format(
-    'select coalesce(array_agg(row(f.*, %s)::neural_search.match order by %s desc, f.id), ''{}'') from (%s) as f%s',
-    case when search.lexemes <> '{}' then 'f.similarity + $3 * named.count / cardinality($4), named.source'
-      else 'f.similarity, null' end,
-    case when way = 'words' then 'f.similarity + $3 * named.count / cardinality($4)' else 'f.similarity' end,
+    'select coalesce(pg_catalog.array_agg(row(f.*, %s)::neural_search.match order by %s desc, f.id), ''{}'') from (%s) as f%s',
+    case when search.lexemes <> '{}' then 'named.score, named.source' else 'f.similarity, null' end,
+    case when way = 'words' then 'named.score' else 'f.similarity' end,
     neural_search.search_statement(search, way),
     case when search.lexemes <> '{}' then
       ' cross join lateral ('
-      ' select count(*) as count, bit_or(w.source) as source from neural_search.words as w'
+      ' select f.similarity + $3 * count(*)::double precision / pg_catalog.cardinality($4)::double precision as score,'
+      ' bit_or(w.source) as source from neural_search.words as w'
       ' where w.document_id = f.id and w.lexeme = any ($4)'
       ') as named'
     end

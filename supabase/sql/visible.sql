@@ -51,24 +51,6 @@ $$;
 comment on function neural_search.log_failures is 'Tells the operator that a search hid objects, and why.';
 
 
--- A policy that reads a table on which the caller lacks a privilege fails before it is asked for any object, and so does
--- every statement that reads documents. So does one with a stable function, as auth.uid() is, that fails for the caller:
--- the planner calls it. Planned anew each time, since a plan that the session has kept would say nothing of this caller.
-create or replace function neural_search.policies_work() returns boolean
-language plpgsql stable set search_path = storage, public, extensions as $$ -- as can_see has it
-begin
-  execute 'select from storage.objects limit 0';
-  return true;
-exception when query_canceled or assert_failure or others then
-  perform neural_search.note_failure(sqlstate);
-  perform neural_search.log_failures();
-  return false;
-end
-$$;
-comment on function neural_search.policies_work is
-  'Whether the policies on storage.objects can be asked at all, as the caller; who can''t ask them sees nothing.';
-
-
 -- Definer, because callers may read neither the registered buckets nor, mostly, storage.buckets. It answers for one
 -- object and version whose id the caller already holds, from the object's own row and not from our copies.
 -- In PL/pgSQL, which keeps the plan: it is called for many candidates in one search.
@@ -96,23 +78,42 @@ comment on function neural_search.public_buckets is
   'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
 
 
+-- Without a path of its own: it is called under both of can_see's.
+create or replace function neural_search.is_shown(target_object_id uuid, target_version text) returns boolean
+language plpgsql stable as $$
+begin
+  return exists (
+    select from neural_search.live_objects() as o
+    where o.id = target_object_id and coalesce(o.version, '') = target_version
+  );
+end
+$$;
+comment on function neural_search.is_shown is 'Whether the policies show an object that still has this version.';
+
+
 -- Called as the caller, for each candidate where nothing was prepared. It isn't parallel safe: it sets a parameter.
--- Functions that policies call may rely on the search path that Storage has; so those of ours in which policies are asked
--- have the same, and name everything in full all the same. Without a scan of the whole table, which the planner prefers
--- for a small one: a policy that looks cheaper than our condition would be asked about all rows, of which one may fail.
+-- Without a scan of the whole table, which the planner prefers for a small one: a policy that looks cheaper than our condition
+-- would be asked about all rows, of which one may fail.
+--
+-- To plan is_shown's statement takes ten times as long as to run it, so its plan is kept. The next caller gets another by a path
+-- of other words, as a plan lasts no longer than the path that it was made for.
 create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
 language plpgsql stable cost 1000 set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$
 declare
   operation constant text := current_setting('storage.operation', true);
+  caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
   -- Policies may ask what Storage is doing; outside of Storage they would all say no.
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
-    seen = exists (
-      select from neural_search.live_objects() as o
-      where o.id = target_object_id and coalesce(o.version, '') = target_version
-    );
+    if current_setting('neural_search.planned_for', true) is distinct from caller then -- until the transaction's end
+      perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
+      perform neural_search.is_shown(target_object_id, target_version);
+      perform set_config('search_path', 'storage, public, extensions, pg_temp', true);
+      perform set_config('neural_search.planned_for', caller, true);
+    end if;
+    seen = neural_search.is_shown(target_object_id, target_version);
   exception when query_canceled or assert_failure or others then
     perform neural_search.note_failure(sqlstate);
     seen = false;
@@ -127,7 +128,7 @@ comment on function neural_search.can_see is
 
 
 -- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
--- that a policy fails on fails the statement: find_similar and described see to both. Its subquery is a scalar one,
+-- that a policy fails on fails the statement: find_similar and seen_documents see to both. Its subquery is a scalar one,
 -- because the planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on neural_search.documents
   to anon, authenticated using (
@@ -145,6 +146,23 @@ alter policy "As the policies on storage.objects say" on neural_search.documents
   );
 comment on policy "As the policies on storage.objects say" on neural_search.documents is
   'Who sees an object sees its document, as long as the object has the bytes that were embedded.';
+
+
+-- Not live_objects(), whose rows have no place. Without a path of its own, as is_shown.
+create or replace function neural_search.objects_between(first tid, beyond tid) returns uuid[]
+language plpgsql stable as $$
+begin
+  return array(
+    select object.id
+    from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
+      lateral (
+        select o.id from storage.objects as o
+        where o.ctid >= first and o.ctid < beyond and archived_at is null and is_delete_marker is not true
+      ) as object
+  );
+end
+$$;
+comment on function neural_search.objects_between is 'The ids of the live objects in these places that the policies show.';
 
 
 -- Runs as the caller, so that the caller's policies decide and nothing but their answers is ever known here. Reads
@@ -183,6 +201,10 @@ begin
   step = longest;
   -- Policies may ask what Storage is doing; outside of Storage they would all say no.
   perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  -- For a plan of this caller's, as in can_see.
+  perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
+  perform neural_search.objects_between('(0,1)', '(0,1)');
+  perform set_config('search_path', 'storage, public, extensions, pg_temp', true);
   while place < ending loop
     length = case
       when step >= lines then step
@@ -190,20 +212,13 @@ begin
       else least(step, lines - place % lines)
     end;
     begin
-      -- Not live_objects(), whose rows have no place.
-      select array_agg(object.id) into ids
-      from (values (null::timestamptz, false)) as older (archived_at, is_delete_marker),
-        lateral (
-          select o.id from storage.objects as o
-          where o.ctid >= format('(%s,%s)', place / lines, place % lines + 1)::tid
-            and o.ctid < format('(%s,%s)', (place + length) / lines, (place + length) % lines + 1)::tid
-            and archived_at is null and is_delete_marker is not true
-        ) as object;
+      ids = neural_search.objects_between(
+        pg_catalog.format('(%s,%s)', place / lines, place % lines + 1)::tid,
+        pg_catalog.format('(%s,%s)', (place + length) / lines, (place + length) % lines + 1)::tid
+      );
       place = place + length;
       step = least(2 * step, longest);
-      if ids is not null then
-        return query select unnest(ids);
-      end if;
+      return query select pg_catalog.unnest(ids);
     exception when query_canceled or assert_failure or others then
       perform neural_search.check_failure(sqlstate);
       if length = 1 then

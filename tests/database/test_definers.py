@@ -18,7 +18,8 @@ ANSWERS = {
     "neural_search.searchable_model": (f"select name from {{}}('{MODEL}')", [(MODEL,)], None),
     "neural_search.is_public": (f"select {{}}({ID}, {VERSION})", [(False,)], [(True,)]),
     "neural_search.find_public": (
-        "select object_id::text, version from {}(%(bucket)s, %(name)s)", [], [("%(id)s", "%(version)s")],
+        "select object_id::text, version from {}(%(bucket)s, array[%(name)s])",
+        [], [("%(id)s", "%(version)s")],
     ),
     "neural_search.public_buckets": ("select {}()", [(["shown"],)], None),
     "neural_search.declarations": (

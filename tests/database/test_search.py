@@ -615,7 +615,7 @@ def test_not_even_the_functions_behind_object_states_tell_of_hidden_objects(
     make_document("theirs.png")
     with as_role(db, "authenticated", {"sub": ME}):
         for function in ("find_seen", "find_public"):
-            found_by_name = db.execute(f"select * from neural_search.{function}('images', 'theirs.png')")
+            found_by_name = db.execute(f"select * from neural_search.{function}('images', '{{theirs.png}}')")
             assert found_by_name.fetchall() == []
 
 

@@ -59,7 +59,7 @@ def test_a_search_reads_metadata_for_its_page_alone(equals, policy, search):
             alter policy "Demo: everybody may use images" on storage.objects using ({POLICIES[policy]})
         """)
         with as_role(connection, "anon"):
-            rows = connection.execute(f"select id from public.{SEARCHES[search]}").fetchall()
+            rows = connection.execute(f"select id, metadata from public.{SEARCHES[search]}").fetchall()
             ((reads,),) = connection.execute(WIDE_READS)
     assert len(rows) == PAGE
     assert reads == PAGE

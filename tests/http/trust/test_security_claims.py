@@ -25,15 +25,14 @@ BOMB = {"content": b"the decoder would say 422", "headers": {"Content-Type": "im
 
 # The functions that build SQL from text. Its parts are quoted by %L and %I, or are text of our own.
 DYNAMIC = {
-    "neural_search.are_few",
+    "neural_search.ask",  # the operator's expression, too: declared_values
     "neural_search.ask_as",  # the operator's question
-    "neural_search.declared_values",  # the operator's expression
+    "neural_search.ask_documents",
+    "neural_search.change_documents",
     "neural_search.enable",
-    "neural_search.expected_rows",
     "neural_search.find_matches",
-    "neural_search.hidden_by_declaration",  # handed to ask_as
     "neural_search.policies_work",
-    "neural_search.visible_ids",
+    "neural_search.visible_vectors",
     "public.explain_object",
 }
 
@@ -134,7 +133,7 @@ def test_no_token_is_logged_or_told(
 
 def test_every_function_that_builds_sql_is_known():
     bodies = re.findall(r"create or replace function (\S+?)\((.*?)\n\$\$;", releases.source_text(), re.DOTALL)
-    execution = r"\bexecute\s+(format|'|[\w.]+\s*(\(|;|into|using))"
+    execution = r"\bexecute\s+(format|'|[\w.]+\s*(\(|;|into|using|loop))"
     built = {name for name, body in bodies if re.search(execution, body)}
     assert built == DYNAMIC
 

@@ -13,12 +13,5 @@ drop function if exists neural_search.average_pool(
 drop function if exists neural_search.average_candidates(
   neural_search.example[], neural_search.example[], integer, boolean, jsonb, neural_search.search_options
 );
-
-do $$
-begin
-  if to_regtype('neural_search.description') is null then
-    create type neural_search.description as (id bigint, content text, bucket_id text, object_id uuid, metadata jsonb);
-  end if;
-end
-$$;
-comment on type neural_search.description is 'A document as callers are told of it.';
+drop function if exists neural_search.described(bigint[], text);
+drop type if exists neural_search.description;
