@@ -64,15 +64,16 @@ class Database(psycopg.Connection[TupleRow]):
         """Runs a statement that no transaction may hold, as long as it takes.
 
         So its limits are the session's for the while: a transaction pooler may lead what lifts them and what
-        sets them back to two sessions.
+        sets them back to two sessions. For that the search path stays as it is, by which others' queries find
+        their tables: the statement names all but PostgreSQL's own with their schemas.
         """
         run = super().execute
         try:
-            run(f"set lock_timeout = 0; set statement_timeout = 0; set search_path = {SEARCH_PATH}")
+            run("set lock_timeout = 0; set statement_timeout = 0")
             run(statement)
         finally:
             if not self.closed:
-                run("reset lock_timeout; reset statement_timeout; reset search_path")
+                run("reset lock_timeout; reset statement_timeout")
 
 
 @contextmanager

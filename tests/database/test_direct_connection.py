@@ -53,6 +53,24 @@ def test_limits_of_the_session_are_lifted_for_statements_alone_that_no_transacti
     assert [statements[number + 2] for number in sets] == ["reset lock_timeout;"] * len(lifted)
 
 
+def test_no_statement_changes_the_path_by_which_a_poolers_other_clients_find_their_tables(
+    database, monkeypatch
+):
+    paths = []
+    run = psycopg.Connection.execute
+
+    def noted(self, query, *given, **named):
+        if "concurrently" in (query if isinstance(query, str) else query.as_string(self)):
+            paths.extend(run(self, "show search_path").fetchone())
+        return run(self, query, *given, **named)
+
+    with connect(f"{database.url()}&options=-csearch_path%3Dpublic") as ours:
+        monkeypatch.setattr(psycopg.Connection, "execute", noted)
+        vector_index.ensure(ours, MODEL, 1280, "hnsw")
+        vector_index.drop_others(ours, MODEL)
+    assert paths and set(paths) == {"public"}
+
+
 def test_a_statement_by_itself_waits_for_no_lock_for_long(database, monkeypatch):
     monkeypatch.setattr(connection, "LOCK_TIMEOUT", "50ms")
     with database.connect("supabase_admin") as other, other.transaction():
