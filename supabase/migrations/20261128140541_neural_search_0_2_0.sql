@@ -10,6 +10,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b11de4808fcdcb37f29348cb403b47e03c77fb66ae67397f6bed4adee7947c31'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '942a9ecade88bf224f1de9cb1b45fbfa0d59b5952586397f91b06681ad20c9f1'
     ) then
       return;
     end if;
@@ -989,10 +990,20 @@ create or replace function neural_search.change_documents(change text, ids bigin
 language plpgsql set search_path = '' as $$
 declare
   half constant integer := cardinality(ids) / 2;
+  -- They would refuse at the transaction's end alone, and all of it.
+  deferred constant text := (
+    select string_agg(format('%I.%I', n.nspname, c.conname), ', ')
+    from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace
+    where c.condeferred and 'neural_search.documents'::regclass in (c.conrelid, c.confrelid)
+  );
   rest record;
 begin
   execute change into changed using ids;
   changed = coalesce(changed, '{}');
+  if deferred is not null then
+    execute format('set constraints %s immediate', deferred);
+    execute format('set constraints %s deferred', deferred);
+  end if;
 exception when others then
   if neural_search.is_outage(sqlstate) then
     raise;
@@ -5789,6 +5800,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'b11de4808fcdcb37f29348cb403b47e03c77fb66ae67397f6bed4adee7947c31', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '942a9ecade88bf224f1de9cb1b45fbfa0d59b5952586397f91b06681ad20c9f1', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

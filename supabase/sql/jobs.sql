@@ -141,10 +141,20 @@ create or replace function neural_search.change_documents(change text, ids bigin
 language plpgsql set search_path = '' as $$
 declare
   half constant integer := cardinality(ids) / 2;
+  -- They would refuse at the transaction's end alone, and all of it.
+  deferred constant text := (
+    select string_agg(format('%I.%I', n.nspname, c.conname), ', ')
+    from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace
+    where c.condeferred and 'neural_search.documents'::regclass in (c.conrelid, c.confrelid)
+  );
   rest record;
 begin
   execute change into changed using ids;
   changed = coalesce(changed, '{}');
+  if deferred is not null then
+    execute format('set constraints %s immediate', deferred);
+    execute format('set constraints %s deferred', deferred);
+  end if;
 exception when others then
   if neural_search.is_outage(sqlstate) then
     raise;

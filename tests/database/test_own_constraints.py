@@ -12,6 +12,12 @@ OWN = {
         create table public.favourites (document_id bigint references neural_search.documents (id));
         insert into public.favourites select id from neural_search.documents where content = 'kept.png'
     """,
+    "a deferred foreign key": """
+        create table public.favourites (
+          document_id bigint references neural_search.documents (id) deferrable initially deferred
+        );
+        insert into public.favourites select id from neural_search.documents where content = 'kept.png'
+    """,
     "a trigger": """
         create function public.refuse() returns trigger language plpgsql as $$
         begin
