@@ -9,8 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b11de4808fcdcb37f29348cb403b47e03c77fb66ae67397f6bed4adee7947c31'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '942a9ecade88bf224f1de9cb1b45fbfa0d59b5952586397f91b06681ad20c9f1'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'db6aca757912c1dbed2c87cfef30deb61bad6ff514450df9a0f8eea9754fcc41'
     ) then
       return;
     end if;
@@ -5799,8 +5798,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'b11de4808fcdcb37f29348cb403b47e03c77fb66ae67397f6bed4adee7947c31', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '942a9ecade88bf224f1de9cb1b45fbfa0d59b5952586397f91b06681ad20c9f1', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'db6aca757912c1dbed2c87cfef30deb61bad6ff514450df9a0f8eea9754fcc41', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
