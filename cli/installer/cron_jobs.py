@@ -70,7 +70,19 @@ def end(database: Database) -> list[str]:
 
 
 def has_cron(database: Database) -> bool:
-    return bool(column(database, "select 1 where to_regclass('cron.job') is not null"))
+    """Whether pg_cron is there. Without it, a schema of that name may be anybody's."""
+    return bool(
+        column(
+            database,
+            """
+            select 1 from pg_class as c join pg_roles as r on r.oid = c.relowner
+            where c.oid = to_regclass('cron.job') and (r.rolsuper or exists (
+              select from pg_depend as d
+              where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+            ))
+            """,
+        )
+    )
 
 
 def _of_any_release() -> dict[str, list[str]]:

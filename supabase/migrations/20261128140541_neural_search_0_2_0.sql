@@ -10,6 +10,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'db6aca757912c1dbed2c87cfef30deb61bad6ff514450df9a0f8eea9754fcc41'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bf53526b5f87c90a8b40e0d9d70af4555d6aedcf6b113e16d0943d37c1c620a1'
     ) then
       return;
     end if;
@@ -1533,6 +1534,19 @@ comment on function neural_search.in_burst is
   'Whether somebody works on uploads of the active model and will come back for more within seconds: no call is needed.';
 
 
+-- Without the extension, a schema of its name may be anybody's who may make one: ours call none of its functions as their owner.
+create or replace function neural_search.is_platforms(relation text) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from pg_class as c join pg_roles as r on r.oid = c.relowner
+    where c.oid = to_regclass(relation) and (r.rolsuper or exists (
+      select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    ))
+  )
+$$;
+comment on function neural_search.is_platforms is 'Whether this table of an extension is the extension''s, or a superuser''s.';
+
+
 create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -1545,6 +1559,10 @@ begin
   select s.decrypted_secret into secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret';
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
+  end if;
+  if not neural_search.is_platforms('net.http_request_queue') then
+    raise exception 'pg_net isn''t there, or the schema net is another''s'
+      using errcode = 'object_not_in_prerequisite_state';
   end if;
   -- One slow batch of pg_net holds up all that follows it; the schedule comes back for jobs that aren't kicked now.
   if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then
@@ -2445,7 +2463,7 @@ begin
   where r.at < now() - interval '7 days'
     and r.reconciliation_id < (select max(last.reconciliation_id) from neural_search.reconciliations as last);
   -- pg_cron never forgets a run, and ours are thousands a day.
-  if to_regclass('cron.job_run_details') is not null then
+  if neural_search.is_platforms('cron.job_run_details') then
     delete from cron.job_run_details as d
     where d.end_time < now() - interval '2 days'
       and d.jobid in (
@@ -5621,7 +5639,7 @@ language plpgsql set search_path = '' as $$
 declare
   job record;
 begin
-  if to_regnamespace('cron') is null then
+  if not neural_search.is_platforms('cron.job') then
     raise notice 'neural-search isn''t scheduled, because pg_cron is missing: lost webhooks wait for a worker.'
       using hint = 'Enable pg_cron, then run `neural-search install` again.';
     return;
@@ -5799,6 +5817,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'db6aca757912c1dbed2c87cfef30deb61bad6ff514450df9a0f8eea9754fcc41', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'bf53526b5f87c90a8b40e0d9d70af4555d6aedcf6b113e16d0943d37c1c620a1', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -32,7 +32,7 @@ language plpgsql set search_path = '' as $$
 declare
   job record;
 begin
-  if to_regnamespace('cron') is null then
+  if not neural_search.is_platforms('cron.job') then
     raise notice 'neural-search isn''t scheduled, because pg_cron is missing: lost webhooks wait for a worker.'
       using hint = 'Enable pg_cron, then run `neural-search install` again.';
     return;

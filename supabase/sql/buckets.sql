@@ -269,7 +269,7 @@ begin
   where r.at < now() - interval '7 days'
     and r.reconciliation_id < (select max(last.reconciliation_id) from neural_search.reconciliations as last);
   -- pg_cron never forgets a run, and ours are thousands a day.
-  if to_regclass('cron.job_run_details') is not null then
+  if neural_search.is_platforms('cron.job_run_details') then
     delete from cron.job_run_details as d
     where d.end_time < now() - interval '2 days'
       and d.jobid in (

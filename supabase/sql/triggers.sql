@@ -45,6 +45,19 @@ comment on function neural_search.in_burst is
   'Whether somebody works on uploads of the active model and will come back for more within seconds: no call is needed.';
 
 
+-- Without the extension, a schema of its name may be anybody's who may make one: ours call none of its functions as their owner.
+create or replace function neural_search.is_platforms(relation text) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (
+    select from pg_class as c join pg_roles as r on r.oid = c.relowner
+    where c.oid = to_regclass(relation) and (r.rolsuper or exists (
+      select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    ))
+  )
+$$;
+comment on function neural_search.is_platforms is 'Whether this table of an extension is the extension''s, or a superuser''s.';
+
+
 create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -57,6 +70,10 @@ begin
   select s.decrypted_secret into secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret';
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
+  end if;
+  if not neural_search.is_platforms('net.http_request_queue') then
+    raise exception 'pg_net isn''t there, or the schema net is another''s'
+      using errcode = 'object_not_in_prerequisite_state';
   end if;
   -- One slow batch of pg_net holds up all that follows it; the schedule comes back for jobs that aren't kicked now.
   if (select count(*) from (select from net.http_request_queue limit 200) as waiting) >= 200 then

@@ -7,6 +7,8 @@ import pytest
 from psycopg.types.json import Jsonb
 from support.databases import MODEL, as_role, finish, vector
 
+from cli.installer import cron_jobs
+
 JOBS = "select object_id, version, state, attempts, lease_id is not null from neural_search.jobs"
 DOCUMENTS = "select object_id, bucket_id, content, object_version from neural_search.documents"
 
@@ -529,3 +531,38 @@ def test_a_kick_that_has_to_wait_is_given_up_and_the_record_stays(
         make_object("a.png")
     assert requests(db) == []
     assert len(db.execute(JOBS).fetchall()) == 1
+
+
+@pytest.mark.parametrize("schema", ["net", "cron"])
+def test_another_roles_schema_isnt_taken_for_an_extensions(
+    database, db, make_object, callable_function, schema
+):
+    """Where the extension is missing, a role that may make schemas can make one of its name."""
+    with database.connect("supabase_admin") as platform:
+        platform.execute(f"drop schema {schema} cascade")
+        platform.execute(f'grant create on database "{database.name}" to authenticated')
+        platform.execute("set role authenticated")
+        platform.execute(
+            """
+            create schema net;
+            create table net.http_request_queue (id bigint);
+            create table net._http_response (id bigint, created timestamptz);
+            create table net.loot (as_whom text);
+            create function net.http_post(url text, body jsonb, headers jsonb, timeout_milliseconds integer)
+            returns bigint language sql as 'insert into net.loot values (current_user) returning 1::bigint';
+        """.replace("net.", f"{schema}.").replace("schema net", f"schema {schema}")
+        )
+        platform.execute(f"""
+            create table {schema}.job (
+              jobid bigint, jobname text, command text, username text, active boolean, schedule text
+            );
+            create function {schema}.schedule(name text, times text, command text) returns bigint
+            language sql as 'insert into {schema}.loot values (current_user) returning 1::bigint';
+            grant all on schema {schema} to public;
+            grant all on all tables in schema {schema} to public;
+        """)
+        make_object("cat.png")
+        db.execute("select neural_search.attach()")
+        assert not cron_jobs.has_cron(db) or schema == "net"
+        assert platform.execute(f"select as_whom from {schema}.loot").fetchall() == []
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (1,)
