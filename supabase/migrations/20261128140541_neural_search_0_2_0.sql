@@ -9,8 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'db6aca757912c1dbed2c87cfef30deb61bad6ff514450df9a0f8eea9754fcc41'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bf53526b5f87c90a8b40e0d9d70af4555d6aedcf6b113e16d0943d37c1c620a1'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ea7903970567a833d1b0f446e62c5f65a0347a34ec16524badc0a7ff5ae66d14'
     ) then
       return;
     end if;
@@ -5816,8 +5815,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'db6aca757912c1dbed2c87cfef30deb61bad6ff514450df9a0f8eea9754fcc41', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'bf53526b5f87c90a8b40e0d9d70af4555d6aedcf6b113e16d0943d37c1c620a1', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'ea7903970567a833d1b0f446e62c5f65a0347a34ec16524badc0a7ff5ae66d14', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
