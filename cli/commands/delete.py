@@ -10,7 +10,7 @@ import typer
 
 from cli.client.project import Project, storage_errors
 from cli.console import output
-from cli.console.output import AsJson, count
+from cli.console.output import AsJson, count, in_one_line
 from shared import settings
 from shared.errors import RequestError
 from shared.supabase import bucket_walk
@@ -75,7 +75,8 @@ def _report(deleted: int, missing: Sequence[str], folders: set[str]) -> None:
     if missing:
         output.warn(f"Not deleted, not there or not yours to delete: {count(len(missing), 'object')}")
     for name in missing:
-        output.warn(f"  {name}" + (f" (a folder. Did you mean '{name}/'?)" if name in folders else ""))
+        shown = in_one_line(name)
+        output.warn(f"  {shown}" + (f" (a folder. Did you mean '{shown}/'?)" if name in folders else ""))
 
 
 def _wanted(remote: SyncBucketProxy, names: Sequence[str]) -> tuple[dict[str, bool], set[str]]:

@@ -55,13 +55,21 @@ def _examine() -> Iterator[Finding]:
         yield Finding(check="settings", state=WRONG, detail=str(error))
         return
     if target.supabase_url:
-        yield Finding(check="project", state=OK, detail=target.supabase_url)
+        yield Finding(check="project", state=OK, detail=_address(target.supabase_url))
     else:
         yield Finding(check="project", state=WRONG, detail=NO_PROJECT)
     refused: dict[str, str] = {}
     for part in (host, api, one_project, schema, loaded_models, functions):
         for missing, checks in part.checks(target):
             yield from (_run(name, check, missing, refused) for name, check in checks.items())
+
+
+def _address(url: str) -> str:
+    from shared.supabase.surroundings import is_loopback  # requests
+
+    if url.startswith("https:") or is_loopback(url):
+        return url
+    return f"{url}, without encryption: outside of a network of yours others read the keys"
 
 
 def _run(name: str, check: Callable[[], Any], missing: str, refused: dict[str, str]) -> Finding:

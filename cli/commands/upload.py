@@ -14,7 +14,7 @@ from cli.client.local_files import LocalFile, find_files
 from cli.client.project import Project
 from cli.client.transfer import Report, Watch, transfer
 from cli.console import output
-from cli.console.output import AsJson, count
+from cli.console.output import AsJson, count, in_one_line
 from shared import settings
 from shared.errors import RequestError
 
@@ -57,7 +57,7 @@ def upload(
         output.say(line)
     renamed = [file for file in files if file.path.name != file.name.rsplit("/", 1)[-1]]
     for file in [] if as_json else renamed:
-        output.say(f"Storage takes no such name: {file.path.name} is stored as {file.name}")
+        output.say(f"Storage takes no such name: {in_one_line(file.path.name)} is stored as {file.name}")
     report, started = Report(), time.monotonic()
     try:
         with Project(settings.load()) as project:
@@ -83,7 +83,7 @@ def _left_out(files: list[Path]) -> list[str]:
         (links, "links out of the folder", "`cp -RL` makes a copy with the files that they lead to."),
     )
     return [
-        f"Left out, as {kind}: {count(len(some), 'file')}, such as {some[0].name}. {remedy}"
+        f"Left out, as {kind}: {count(len(some), 'file')}, such as {in_one_line(some[0].name)}. {remedy}"
         for some, kind, remedy in kinds
         if some
     ]
@@ -117,7 +117,7 @@ def _print_failures(title: str, failures: dict[str, str]) -> None:
         by_reason[reason].append(name)
     for reason, names in by_reason.items():
         others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        output.warn(f"  {names[0]}{others}: {reason}")
+        output.warn(f"  {in_one_line(names[0])}{others}: {reason}")
 
 
 def _as_json(report: Report, seconds: float) -> dict[str, object]:

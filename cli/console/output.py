@@ -51,7 +51,7 @@ def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], indent: str = "", *, folded: bool = True
 ) -> None:
     """`rows` under `columns`; in a pipe, and where not `folded`, aligned with spaces and never broken."""
-    text = [["" if cell is None else _in_one_line(str(cell)) for cell in row] for row in rows]
+    text = [["" if cell is None else in_one_line(str(cell)) for cell in row] for row in rows]
     if folded and sys.stdout.isatty():
         _rich_table(columns, text)
         return
@@ -61,8 +61,9 @@ def print_table(
         say((indent + "  ".join(cells)).rstrip())
 
 
-def _in_one_line(cell: str) -> str:
-    return printable(cell).replace("\n", "\\u000a").replace("\t", "\\u0009")
+def in_one_line(text: str) -> str:
+    """A name or a cell, of which line breaks and tabs would make several."""
+    return printable(text).replace("\n", "\\u000a").replace("\t", "\\u0009")
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -147,5 +147,6 @@ def translate(error: Exception) -> DatabaseError | SettingsError:
     if isinstance(error, OperationalError) and not MISWRITTEN.match(text):
         return DatabaseUnavailable(f"The database doesn't answer: {text}. Check DATABASE_URL.")
     return SettingsError(
-        "DATABASE_URL is no address of a database. Expected postgresql://user:password@host:5432/postgres."
+        "DATABASE_URL is no address of a database. Expected one that begins with postgresql://, as the "
+        "dashboard shows it (Connect)."
     )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from shared.errors import SettingsError
 from shared.secrets import api_keys, masking
@@ -120,6 +120,7 @@ SECRETS = ("webhook_secrets", *KEYS)
 
 SPACES = " \t\r\n"  # which Python's own parser leaves out of an address
 BEYOND_AN_ORIGIN = set("*;',\"\\")  # which mean something else in a Content-Security-Policy
+API = re.compile("/(auth|functions|rest|storage)/v1$")  # the end of one API's address
 DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
@@ -159,7 +160,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
     for field in ENVIRONMENT.keys() - set(SECRETS):
         chosen = (DEFAULTS.get(field), *CHOICES.get(field, ()))  # as a password may read, too
         api_keys.without_secret(text[field], ENVIRONMENT[field][0], () if text[field] in chosen else secrets)
-    url = address(text["supabase_url"], "SUPABASE_URL")
+    url = _project_url(text["supabase_url"])
     functions = f"{url}/functions/v1" if url else ""
     found = Settings(
         supabase_url=url,
@@ -204,9 +205,19 @@ def address(text: str, name: str) -> str:
         raise SettingsError(
             f"{name} is {api_keys.described(text)}. Expected an address like https://<ref>.supabase.co."
         )
-    if parts.scheme == "http" and host.endswith(".supabase.co"):
+    if parts.scheme == "http" and host.rstrip(".").endswith((".supabase.co", ".supabase.in")):
         raise SettingsError(f"{name} begins with http://, so keys would go unencrypted. Expected https://.")
-    return text.rstrip("/")
+    return urlunsplit(parts).rstrip("/")  # the scheme in small letters: supabase-py takes no other
+
+
+def _project_url(text: str) -> str:
+    url = address(text, "SUPABASE_URL")
+    if API.search(url):
+        raise SettingsError(
+            f"SUPABASE_URL is {api_keys.described(url)}, the address of one API of the project. Expected the "
+            "project's, like https://<ref>.supabase.co."
+        )
+    return url
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:

@@ -77,6 +77,9 @@ def test_frame_origins_are_origins_and_nothing_else():
         "https://x.co:99999",
         "https://x.co:x",
         "http://ref.supabase.co",
+        "http://ref.supabase.co.",
+        "http://ref.supabase.in",
+        "HTTP://REF.SUPABASE.CO",
     ],
 )
 def test_addresses_are_origins_to_add_paths_to_and_the_platforms_are_encrypted(name: str, wrong: str):
@@ -89,6 +92,16 @@ def test_addresses_are_origins_to_add_paths_to_and_the_platforms_are_encrypted(n
 def test_addresses_within_a_network_may_be_unencrypted_and_have_ports_and_paths(name: str, right: str):
     found = settings.load(HOSTED | {name: right})
     assert right in (found.supabase_url, found.embed_url)
+
+
+def test_a_scheme_in_capitals_is_the_same():
+    assert settings.load(HOSTED | {"SUPABASE_URL": "HTTPS://x.test/"}).supabase_url == "https://x.test"
+
+
+@pytest.mark.parametrize("api", ["rest", "storage", "auth", "functions"])
+def test_the_address_of_one_api_of_a_project_is_told_from_the_projects(api: str):
+    with pytest.raises(SettingsError, match=r"SUPABASE_URL is .*, the address of one API of the project"):
+        settings.load(HOSTED | {"SUPABASE_URL": f"http://127.0.0.1:54321/{api}/v1/"})
 
 
 @pytest.mark.parametrize("wrong", ["/tmp/a\0b", "/tmp/\ud83d"])

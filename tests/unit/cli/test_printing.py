@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from cli.app import Commands, app
+from cli.client.transfer import Report
+from cli.commands import upload
 from cli.console import output
 from shared import settings
 
@@ -33,6 +35,13 @@ def test_a_cell_stays_in_its_row(
     monkeypatch.setenv("COLUMNS", "200")
     output.print_table(("name",), [(f"{HOSTILE}\nfailed",)])
     assert f"{SHOWN}\\u000afailed" in capsys.readouterr().out
+
+
+def test_a_name_stays_in_its_line_of_uploads_report(capsys: pytest.CaptureFixture[str]):
+    report = Report()
+    report.refused["new\nline\t.jpg"] = "refused"
+    upload.print_report(report, 1.0, waited=False)
+    assert capsys.readouterr().err.splitlines()[1:] == [r"  new\u000aline\u0009.jpg: refused"]
 
 
 def test_json_is_the_same_value_without_control_characters(capsys: pytest.CaptureFixture[str]):
