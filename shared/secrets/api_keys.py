@@ -46,6 +46,11 @@ def _decoded(payload: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def is_secret(key: str) -> bool:
+    """Whether it acts as service_role, which policies hold back from nothing."""
+    return key.startswith(KINDS["service_role"]) or (claims(key) or {}).get("role") == "service_role"
+
+
 def checked(key: str, role: str, name: str) -> str:
     """`key`; SettingsError, naming its variable, where it shows that it acts as another role.
 

@@ -12,6 +12,8 @@ from shared.errors import Unauthorized
 from shared.secrets import api_keys
 from shared.settings import Secret, Settings
 
+BROWSERS = "Mozilla/"  # how every browser's User-Agent begins
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
@@ -57,11 +59,17 @@ def caller(headers: Mapping[str, str] | Headers, publishable_key: Secret) -> Ide
     """The sender of these HTTP headers; with none of them, anon through our publishable key.
 
     A bearer token that is itself a key (`sb_…`) must equal the `apikey` header, or the gateway refuses it.
+    Unauthorized for a secret key from a browser, as the platform answers it, which doesn't see our caller.
     """
     authorization, apikey = (headers.get(name, "").strip() for name in ("Authorization", "apikey"))
     if not all(map(api_keys.is_sendable, f"{authorization} {apikey}".split(" "))):
         raise Unauthorized("The Authorization or apikey header holds characters that no key or token has.")
     token = authorization.removeprefix("Bearer ").strip()
+    if headers.get("User-Agent", "").startswith(BROWSERS) and any(map(api_keys.is_secret, (token, apikey))):
+        raise Unauthorized(
+            "Forbidden use of secret API key in browser: whoever opens the page can read it. Send the "
+            "publishable key, and replace this one."
+        )
     bearer_key = token if token.startswith("sb_") else ""
     apikey = apikey or bearer_key or publishable_key
     return Identity(apikey=Secret(apikey), authorization=Secret(authorization or f"Bearer {apikey}"))

@@ -96,7 +96,7 @@ async function byPassword(form) {
 function byToken(form) {
   const token = form.get("token").trim().replace(/^Bearer\s+/i, "");
   const claims = claimsOf(token);
-  if (token.startsWith("sb_secret_")) throw new Error("That is a secret key. It must not be used in a browser.");
+  if (token.startsWith("sb_secret_") || claims?.role === "service_role") throw new Error("That is a secret key. It must not be used in a browser.");
   if (!claims) throw new Error("That isn't a token of a user: three parts with dots between them.");
   if (claims.exp * 1000 < Date.now()) throw new Error("This token's time is over. Get a new one.");
   keepToken(token);

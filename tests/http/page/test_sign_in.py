@@ -160,6 +160,7 @@ def paste(page: Page, token: str) -> None:
     ("token", "words"),
     [
         ("sb_secret_abc", "must not be used in a browser"),
+        (jwt.encode({"role": "service_role"}, "x" * 32), "must not be used in a browser"),
         ("not a token", "isn't a token of a user"),
         (jwt.encode({"exp": 1, "sub": "a"}, "x" * 32), "time is over"),
     ],

@@ -42,6 +42,25 @@ def test_what_can_be_no_token_is_unauthorized(header: str, token: str):
     assert token not in str(refused.value)
 
 
+SERVICE_ROLE = jwt({"role": "service_role"})
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0"
+
+
+@pytest.mark.parametrize("key", ["sb_secret_x", SERVICE_ROLE])
+@pytest.mark.parametrize("headers", ["apikey", "Authorization"])
+def test_a_secret_key_is_refused_from_a_browser_and_taken_from_a_server(headers: str, key: str):
+    sent = {headers: key if headers == "apikey" else f"Bearer {key}"}
+    assert credentials.caller({**sent, "User-Agent": "node"}, OURS)
+    with pytest.raises(Unauthorized, match="Forbidden use of secret API key in browser"):
+        credentials.caller({**sent, "User-Agent": BROWSER}, OURS)
+
+
+def test_users_and_publishable_keys_come_from_browsers():
+    token = jwt({"role": "authenticated"})
+    headers = {"apikey": "sb_publishable_x", "Authorization": f"Bearer {token}", "User-Agent": BROWSER}
+    assert credentials.caller(headers, OURS).apikey == "sb_publishable_x"
+
+
 def test_blanks_around_a_header_are_dropped():
     headers = {"Authorization": " Bearer t ", "apikey": "\ttheirs "}
     assert credentials.caller(headers, OURS).headers == {"apikey": "theirs", "Authorization": "Bearer t"}
