@@ -55,8 +55,12 @@ def claim(folder: Path) -> None:
         check_owner(folder)
         mode = stat.S_IMODE(folder.stat().st_mode)
         if mode & WRITABLE:
-            _check_content(folder)
             folder.chmod(mode & ~WRITABLE)
+            try:
+                _check_content(folder)
+            except BaseException:
+                folder.chmod(mode)  # or the next look would find it claimed
+                raise
         for name in FOLDERS:
             (folder / name).mkdir(exist_ok=True)
             (folder / name).chmod(PRIVATE_FOLDER)

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,24 @@ def test_a_folder_in_which_somebody_else_has_put_a_thing_is_refused(folder: Path
     (folder / "objects").mkdir()
     to_nobody(folder / "objects")
     folder.chmod(0o777)
-    with pytest.raises(StackError, match="objects is somebody else's"):
-        data_folder.claim(folder)
+    for _ in range(2):
+        with pytest.raises(StackError, match="objects is somebody else's"):
+            data_folder.claim(folder)
+
+
+def test_nobody_puts_a_thing_into_the_folder_while_it_is_looked_through(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, modes = Path.iterdir, []
+
+    def seen(path: Path) -> Iterator[Path]:
+        modes.append(stat.S_IMODE(path.stat().st_mode))
+        return look(path)
+
+    folder.chmod(0o777)
+    monkeypatch.setattr(Path, "iterdir", seen)
+    data_folder.claim(folder)
+    assert modes == [0o755]
 
 
 @ROOT
