@@ -5,7 +5,6 @@ from __future__ import annotations
 import psycopg
 
 from cli.installer.connection import Database, column
-from cli.installer.migration_file import ONE_AT_A_TIME
 from shared import settings
 from shared.errors import DatabaseError
 from shared.secrets import api_keys
@@ -37,12 +36,10 @@ def read(database: Database, name: str, given: str = "") -> str:
 
 def keep(database: Database, name: str, value: str) -> str:
     """Makes `value` the secret's; whether it was created, updated or unchanged."""
-    with database.transaction():  # another `install` may be making it
-        database.execute("select pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
-        ids = column(database, "select id from vault.secrets where name = %s", [name])
-        if not ids:
-            database.execute("select vault.create_secret(%s, %s, %s)", [value, name, DESCRIPTIONS[name]])
-            return "created"
+    ids = column(database, "select id from vault.secrets where name = %s", [name])
+    if not ids:
+        database.execute("select vault.create_secret(%s, %s, %s)", [value, name, DESCRIPTIONS[name]])
+        return "created"
     if _holds(database, name, value):
         return "unchanged"
     database.execute("select vault.update_secret(%s, %s)", [ids[0], value])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -11,7 +10,6 @@ from support.databases import Clone, Connection
 
 from cli.checks import schema
 from cli.installer import installation, vault
-from cli.installer.connection import connect
 from shared import settings
 from shared.errors import DatabaseError, NeuralSearchError, SettingsError
 
@@ -125,19 +123,3 @@ def test_install_puts_no_password_of_the_environment_into_vault(
         with pytest.raises(SettingsError, match=r"EMBED_\w+ holds .*password"):
             install(database, **given)
     assert set(values(kept).values()) == {URL, SECRET}
-
-
-def test_two_installs_at_once_keep_one_secret(database: Clone):
-    """The second one waits for the first; it found none and failed on the first one's name."""
-    with database.connect() as one, ThreadPoolExecutor(1) as pool:
-        with one.transaction():
-            assert vault.keep(one, vault.WEBHOOK_SECRET, SECRET) == "created"
-            other = pool.submit(_keep, database)
-            with pytest.raises(TimeoutError):
-                other.result(0.3)
-        assert other.result(10) == "unchanged"
-
-
-def _keep(database: Clone) -> str:
-    with connect(database.url()) as own:
-        return vault.keep(own, vault.WEBHOOK_SECRET, SECRET)
