@@ -122,9 +122,8 @@ def _ours(database: Database, query: str) -> list[str]:
 
 def _policies(database: Database) -> list[str]:
     with database.transaction(force_rollback=True):
-        database.execute(
-            "set local transaction_read_only = off"
-        )  # also where that is the default: nothing stays
+        # Also where that is the default, as nothing stays.
+        database.execute("set local transaction_read_only = off")
         for policy in grants.policies():
             statement = f"""
                 create temporary table if not exists {policy.table} (like neural_search.{policy.table});
