@@ -65,12 +65,22 @@ def record(file: Path, report: dict[str, Any]) -> None:
 
 def replace(file: Path, chapter: str, text: str) -> None:
     """Puts `text` between the chapter's two marks in `file`; SettingsError where they aren't there."""
+    before, after = around(file, chapter)
+    file.write_text(f"{before}\n{text}\n{after}")
+
+
+def around(file: Path, chapter: str) -> tuple[str, str]:
+    """The content of `file` up to the chapter's first mark, and from its second one on; SettingsError where
+    they aren't there. Measurements of minutes ask for it before they begin."""
     begin, end = f"<!-- {chapter} -->", f"<!-- end of {chapter} -->"
-    before, found, rest = file.read_text().partition(begin)
+    try:
+        before, found, rest = file.read_text().partition(begin)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} can't be read ({error}). Name a file of text with --record.") from error
     _, ended, after = rest.partition(end)
     if not found or not ended:
         raise SettingsError(f"{file} has no place for the table: lines {begin!r} and {end!r}. Add them.")
-    file.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    return before + begin, end + after
 
 
 def _memory(run: dict[str, float]) -> str:

@@ -41,18 +41,20 @@ def embed(
     from benchmarks import embed as bench
     from benchmarks import figures, speed
 
+    if record:
+        speed.around(record, "embedding")
     rows = [row.strip() for row in only.split(",")] if only else list(bench.ROWS)
     with steps() as show:
         report, found = bench.measure(rows, show, seed=seed)
-    if record:
-        speed.replace(record, "embedding", figures.table(report, found))
     if as_json:
         output.print_json(report)
-        return
-    output.print_table(figures.COLUMNS, figures.cells(found))
-    for one in report["skipped"]:
-        output.say(f"skipped: {one['row']}: {one['reason']}")
-    output.say(f"\nMeasured in {output.seconds(report['seconds'])}.")
+    else:
+        output.print_table(figures.COLUMNS, figures.cells(found))
+        for one in report["skipped"]:
+            output.say(f"skipped: {one['row']}: {one['reason']}")
+        output.say(f"\nMeasured in {output.seconds(report['seconds'])}.")
+    if record:
+        speed.replace(record, "embedding", figures.table(report, found))
 
 
 def search(
@@ -71,21 +73,23 @@ def search(
     from benchmarks import search_report, speed
     from cli.stacks.benchmark_stack import places
 
+    if record:
+        speed.around(record, "search")
     sizes = bench.Sizes(other=(10_000, 100_000, 1_000_000)) if large else bench.Sizes()
     command = (
         f"neural-search bench search{' --large' if large else ''}{f' --seed {seed}' if seed != 1 else ''}"
     )
     with places() as made, steps() as show:
         report = bench.measure(made, sizes, command, show, seed=seed)
-    if record:
-        speed.replace(record, "search", search_report.markdown(report))
     if as_json:
         output.print_json(report)
-        return
-    for title, columns, rows in search_report.tables(report):
-        output.say(f"\n{title}")
-        output.print_table(columns, rows)
-    output.say(f"\nMeasured in {output.seconds(report['seconds'])}.")
+    else:
+        for title, columns, rows in search_report.tables(report):
+            output.say(f"\n{title}")
+            output.print_table(columns, rows)
+        output.say(f"\nMeasured in {output.seconds(report['seconds'])}.")
+    if record:
+        speed.replace(record, "search", search_report.markdown(report))
 
 
 def queue(
@@ -101,15 +105,17 @@ def queue(
     from benchmarks import figures, job_queue, speed
     from cli.stacks.benchmark_stack import database
 
+    if record:
+        speed.around(record, "queue")
     with database() as url:
         found, where = job_queue.measure(url, output.warn, minutes=minutes, backfill=backfill)
-    if record:
-        speed.replace(record, "queue", job_queue.markdown(found, where))
     if as_json:
         output.print_json({"measured": where, "figures": [figure.as_json() for figure in found]})
-        return
-    output.print_table(figures.COLUMNS, figures.cells(found))
-    output.say(f"\n{where}")
+    else:
+        output.print_table(figures.COLUMNS, figures.cells(found))
+        output.say(f"\n{where}")
+    if record:
+        speed.replace(record, "queue", job_queue.markdown(found, where))
 
 
 def mixture(

@@ -68,8 +68,11 @@ def evaluate(
     """Measure how good search results are on a collection, method by method, with 95% intervals."""
     need_the_extra()
     from evaluation import baseline
+    from evaluation.report import files
 
     before = baseline.load(kept) if kept else None  # before the work, not after it
+    if folder:
+        files.prepare(folder)
     configuration = settings.load()
     with ExitStack() as stack:
         collection = _sampled(_collection(source, label, configuration, stack), limit, seed)

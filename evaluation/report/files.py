@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +20,54 @@ from shared.images import Decode
 PAGE, DATA, BASELINE = "report.html", "report.json", "baseline.json"
 
 
-def write(report: Report, folder: Path, *, command: str, decode: Decode) -> Path:
-    """report.html for people, report.json for programs, baseline.json for `--baseline`. Returns the page."""
-    thumbnails = Thumbnails(report.items, report.data["seed"], decode)
+def prepare(folder: Path) -> None:
+    """Makes the folder, its user's alone: a report shows pictures that others may not see.
+
+    SettingsError, before the work that the report takes, where nothing can be written there or another's
+    report.json would be overwritten.
+    """
+    with _writable(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        found = (folder / DATA).read_bytes() if (folder / DATA).exists() else None
+    if found is not None and not _is_report(found):
+        raise SettingsError(
+            f"{folder / DATA} is no report of `evaluate`. Move it, or name another folder with --output."
+        )
+
+
+def _is_report(text: bytes) -> bool:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / DATA).write_text(_json(report.data))
-        (folder / BASELINE).write_text(_json(baseline.kept(report.data)))
-        (folder / PAGE).write_text(page.render(report.data, thumbnails, command))
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"format", "collection"} <= found.keys()
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SettingsError(
             f"The report can't be written to {folder}: {error.strerror}. Name another folder with --output."
         ) from error
+
+
+def write(report: Report, folder: Path, *, command: str, decode: Decode) -> Path:
+    """report.html for people, report.json for programs, baseline.json for `--baseline`. Returns the page."""
+    thumbnails = Thumbnails(report.items, report.data["seed"], decode)
+    prepare(folder)
+    with _writable(folder):
+        _write(folder / DATA, _json(report.data))
+        _write(folder / BASELINE, _json(baseline.kept(report.data)))
+        _write(folder / PAGE, page.render(report.data, thumbnails, command))
     return folder / PAGE
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
 
 
 def _json(data: dict[str, Any]) -> str:

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from support import example_report
 from support.example_report import AWKWARD
+from typer.testing import CliRunner
 
+from cli.__main__ import app
 from evaluation.report import files, table, words
 from shared import images
+from shared.errors import SettingsError
 
 DECODE = partial(images.decode, max_bytes=10**7, max_pixels=10**7)
 
@@ -53,6 +56,38 @@ def html(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def page(html: str) -> Page:
     return Page(html)
+
+
+def test_a_report_is_its_users_alone(folder: Path):
+    assert folder.stat().st_mode & 0o77 == 0
+    assert {path.stat().st_mode & 0o77 for path in folder.iterdir()} == {0}
+
+
+def test_a_report_json_of_something_else_is_left_alone_and_our_own_overwritten(folder: Path, tmp_path: Path):
+    files.prepare(folder)
+    (tmp_path / "report.json").write_text('{"mine": 1}')
+    with pytest.raises(SettingsError, match=r"report\.json is no report of `evaluate`"):
+        files.write(example_report.example(), tmp_path, command="", decode=DECODE)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_folder_for_the_report_that_cant_be_is_told_before_the_work(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="--output"):
+        files.prepare(tmp_path / "file" / "x")
+
+
+def test_a_record_without_a_place_is_told_before_the_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("benchmarks.embed.measure", measured)
+    (tmp_path / "rec.md").write_text("hello")
+    for name in ("rec.md", "none.md"):
+        result = CliRunner().invoke(app, ["bench", "embed", "--record", str(tmp_path / name)])
+        assert result.exit_code == 1 and name in result.stderr and "measured" not in result.stderr
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page, html: str):
