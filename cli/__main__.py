@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.app import app
+from cli.app import app, end_in_order
 from cli.commands import (
     backfill,
     bench,
@@ -47,6 +47,7 @@ for group in GROUPS:
 
 
 def main() -> None:
+    end_in_order()
     app(prog_name="neural-search")
 
 

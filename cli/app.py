@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import version
 from traceback import format_exc
 from typing import Annotated, Any
@@ -23,14 +24,28 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # a click.Context of the click that typer carries
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(*(interrupt.args or [INTERRUPTED])) from None
         except (TyperException, typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except Exception as error:
             text = format_exc() if ctx.params.get("traceback") else f"error: {one_line(error)}"
             output.warn(without_secrets(text))
             raise typer.Exit(1) from None
+
+
+def end_in_order() -> None:
+    """From now on SIGTERM and SIGHUP, which a closed terminal sends, end a command as Ctrl-C does, with its
+    clean-up. What `nohup` ignores stays ignored."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        for one in handled:
+            signal.signal(one, lambda *_: None)  # another one doesn't break off the clean-up
+        raise KeyboardInterrupt(128 + number)
+
+    handled = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) == signal.SIG_DFL]
+    for one in handled:
+        signal.signal(one, interrupt)
 
 
 def one_line(error: Exception) -> str:
