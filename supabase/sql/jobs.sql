@@ -155,7 +155,7 @@ begin
     execute format('set constraints %s immediate', deferred);
     execute format('set constraints %s deferred', deferred);
   end if;
-exception when others then
+exception when assert_failure or others then
   if neural_search.is_outage(sqlstate) then
     raise;
   end if;

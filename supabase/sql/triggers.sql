@@ -226,7 +226,7 @@ begin
       return null;
     end if;
     due = neural_search.record_change(before, after);
-  exception when others then
+  exception when assert_failure or others then
     if sqlstate in ('55P03', '40P01') then
       perform set_config('neural_search.gave_up', 'true', true);
     end if;

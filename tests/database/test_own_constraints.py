@@ -27,6 +27,15 @@ OWN = {
         create trigger refuse before update or delete on neural_search.documents
           for each row execute function public.refuse()
     """,
+    "an assertion": """
+        create function public.refuse() returns trigger language plpgsql as $$
+        begin
+          assert old.content <> 'kept.png', 'never';
+          return coalesce(new, old);
+        end $$;
+        create trigger refuse before update or delete on neural_search.documents
+          for each row execute function public.refuse()
+    """,
 }
 RECONCILE = "select missing, stale, orphaned from public.reconcile_documents()"
 
