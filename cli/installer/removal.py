@@ -33,7 +33,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
                 done += _drop_schema(database, "neural_search")
                 done += _keep_documents(database, "public") if is_older and not data else []
                 done += _former_rows(database, release_record)
-        except (psycopg.Error, DatabaseError):
+        except BaseException:  # Ctrl-C, too
             _make_triggers(database)
             raise
     return done or ["There was nothing of neural-search in this database"]

@@ -152,6 +152,19 @@ def test_an_uninstall_that_others_readers_are_in_the_way_of_changes_nothing(
     assert uninstall(data)
 
 
+def test_an_uninstall_that_is_broken_off_changes_nothing(
+    db, uninstall, two_buckets, monkeypatch, make_object
+):
+    def broken_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(removal, "_keep_documents", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        uninstall()
+    make_object("new.png")
+    assert db.execute("select count(*) from neural_search.jobs").fetchone() == (1,)
+
+
 def test_a_foreign_key_outlives_an_uninstall_that_keeps_the_documents_and_is_named(
     db, uninstall, two_buckets
 ):
