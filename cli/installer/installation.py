@@ -78,12 +78,13 @@ def install(
             done.former_rows = len(former_record.versions(database, migrations.known()))
             if not secret:
                 secret = done.generated = Secret(secrets.token_urlsafe(32))
-            done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)
-            done.vault[vault.WEBHOOK_SECRET] = vault.keep(database, vault.WEBHOOK_SECRET, secret)
-            if calls:
-                database.execute("select neural_search.limit_kicks(%s)", [calls])
-            # In one step: a reconciliation in between would find documents of buckets that aren't indexed.
+            # In one step: a reconciliation in between would find documents of buckets that aren't indexed,
+            # and nobody would be told a new secret that an install put into Vault before it failed.
             with database.transaction():
+                done.vault[vault.EMBED_URL] = vault.keep(database, vault.EMBED_URL, url)
+                done.vault[vault.WEBHOOK_SECRET] = vault.keep(database, vault.WEBHOOK_SECRET, secret)
+                if calls:
+                    database.execute("select neural_search.limit_kicks(%s)", [calls])
                 done.brought_back, done.kept_aside = kept_documents.bring_back(database, buckets)
                 done.models_aside = kept_documents.models_aside(database)
                 for bucket in buckets:

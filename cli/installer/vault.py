@@ -55,7 +55,8 @@ def empty(database: Database) -> list[str]:
 def _decrypted(database: Database, name: str) -> str:
     query = "select decrypted_secret from vault.decrypted_secrets where name = %s"
     try:
-        return next((found for found in column(database, query, [name]) if found), "")
+        with database.transaction():  # one that goes on after a failure
+            return next((found for found in column(database, query, [name]) if found), "")
     except (psycopg.DataError, psycopg.InternalError) as error:
         raise DatabaseError(
             f"Vault's {name} can't be decrypted, as after a restore into another project. Run `neural-search "

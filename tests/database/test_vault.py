@@ -123,3 +123,17 @@ def test_install_puts_no_password_of_the_environment_into_vault(
         with pytest.raises(SettingsError, match=r"EMBED_\w+ holds .*password"):
             install(database, **given)
     assert set(values(kept).values()) == {URL, SECRET}
+
+
+def test_a_new_secret_stays_in_no_vault_where_the_install_fails_before_it_is_shown(bare_database: Clone):
+    def install_photos() -> installation.Installation:
+        url = bare_database.url()
+        return installation.install(url, embed_url=URL, webhook_secret="", buckets=["photos"])
+
+    with bare_database.connect() as db:
+        db.execute("insert into storage.buckets (id, name, created_at) values ('photos', '', 'infinity')")
+        with pytest.raises(DatabaseError, match="no time in the future"):
+            install_photos()
+        db.execute("update storage.buckets set created_at = now()")
+        generated = install_photos().generated
+        assert str(generated) == vault.read(db, vault.WEBHOOK_SECRET)
