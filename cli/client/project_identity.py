@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cli.client.project import Project
@@ -42,7 +42,8 @@ def _stored(database: Connection[Any]) -> Requests:
     rows = database.execute(
         "select name, created_at, coalesce(asked_at, created_at) from neural_search.models"
     )
-    return {(name, created): asked for name, created, asked in rows}
+    # In a zone with summer time, a moment of the hour that comes twice equals none of another zone.
+    return {(name, created.astimezone(UTC)): asked for name, created, asked in rows}
 
 
 def _shown(project: Project) -> Requests:

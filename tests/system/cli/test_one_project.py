@@ -103,6 +103,13 @@ def test_a_projects_own_database_is_taken_whether_or_not_anything_is_installed(
             require_one_project(bare, own)
 
 
+def test_an_installation_of_the_hour_that_comes_twice_is_known_again(project: CommandLine, database: Clone):
+    changed(database, f"alter database {database.name} set timezone = 'Europe/Berlin'")
+    changed(database, "update neural_search.models set created_at = '2026-10-25 00:30:00+00'")
+    with connect(database.url()) as own:
+        require_one_project(project.target, own)
+
+
 def test_doctor_tells_it(project: CommandLine, other: Clone):
     found = {row["check"]: row for row in project.json("doctor", status=1)}
     assert found["one project"]["state"] == "OK"
