@@ -23,22 +23,29 @@ PAGE, DATA, BASELINE = "report.html", "report.json", "baseline.json"
 def prepare(folder: Path) -> None:
     """Makes the folder, its user's alone: a report shows pictures that others may not see.
 
-    SettingsError, before the work that the report takes, where nothing can be written there or another's
-    report.json would be overwritten.
+    SettingsError, before the work that the report takes, where nothing can be written there or a file of
+    something else would be overwritten.
     """
     with _writable(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-        found = (folder / DATA).read_bytes() if (folder / DATA).exists() else None
-    if found is not None and not _is_report(found):
+        others = _others(folder)
+    if others:
         raise SettingsError(
-            f"{folder / DATA} is no report of `evaluate`. Move it, or name another folder with --output."
+            f"{others[0]} is no report of `evaluate`. Move it, or name another folder with --output."
         )
 
 
-def _is_report(text: bytes) -> bool:
+def _others(folder: Path) -> list[Path]:
+    """Files that have a report's names, and are none: a page is one beside its data."""
+    data = [path for name in (DATA, BASELINE) if (path := folder / name).exists()]
+    page = [folder / PAGE] if (folder / PAGE).exists() and folder / DATA not in data else []
+    return [*page, *(path for path in data if not _is_report(path))]
+
+
+def _is_report(path: Path) -> bool:
     try:
-        found = json.loads(text)
+        found = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"format", "collection"} <= found.keys()
@@ -66,6 +73,7 @@ def write(report: Report, folder: Path, *, command: str, decode: Decode) -> Path
 
 
 def _write(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)  # one that is there would keep its mode, and lead on where it is a link
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(text)
 

@@ -63,12 +63,27 @@ def test_a_report_is_its_users_alone(folder: Path):
     assert {path.stat().st_mode & 0o77 for path in folder.iterdir()} == {0}
 
 
-def test_a_report_json_of_something_else_is_left_alone_and_our_own_overwritten(folder: Path, tmp_path: Path):
+def test_so_is_one_that_takes_the_place_of_another(tmp_path: Path):
+    report = example_report.example()
+    page = files.write(report, tmp_path, command="", decode=DECODE)
+    page.chmod(0o644)
+    (tmp_path / "baseline.json").rename(tmp_path / "kept.json")
+    (tmp_path / "baseline.json").symlink_to("kept.json")
+    kept = (tmp_path / "kept.json").stat()
+    files.write(report, tmp_path, command="", decode=DECODE)
+    assert page.stat().st_mode & 0o77 == 0
+    assert (tmp_path / "kept.json").stat().st_mtime_ns == kept.st_mtime_ns
+
+
+@pytest.mark.parametrize("name", ["report.json", "baseline.json", "report.html"])
+def test_a_file_of_something_else_is_left_alone_and_our_own_overwritten(
+    name: str, folder: Path, tmp_path: Path
+):
     files.prepare(folder)
-    (tmp_path / "report.json").write_text('{"mine": 1}')
-    with pytest.raises(SettingsError, match=r"report\.json is no report of `evaluate`"):
+    (tmp_path / name).write_text('{"mine": 1}')
+    with pytest.raises(SettingsError, match=f"{name} is no report of `evaluate`"):
         files.write(example_report.example(), tmp_path, command="", decode=DECODE)
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_folder_for_the_report_that_cant_be_is_told_before_the_work(tmp_path: Path):
