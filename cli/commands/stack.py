@@ -111,13 +111,16 @@ def _start_in_background(target: Settings) -> None:
         raise StackError(f"The embedded stack runs already at {running.url}. `neural-search down` stops it.")
     data_folder.claim(target.local_data)
     log = target.local_data / LOG
-    process = _spawn(log)
+    own = log.with_name(f"up.{os.getpid()}.log")  # another `up` may be starting there
+    process = _spawn(own)
     try:
-        _wait_until_ready(process, log)
+        _wait_until_ready(process, own, log)
     except KeyboardInterrupt:
         process.terminate()
         process.wait()
         raise typer.Exit(INTERRUPTED) from None
+    finally:
+        own.replace(log)
     output.say(f"It runs in the background; its log is {log}")
     output.say('eval "$(neural-search status --env)" sets your shell up; `neural-search down` stops it.')
 
@@ -137,12 +140,12 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Shows its lines until it is ready; StackError with its last one where it ends before."""
+def _wait_until_ready(process: subprocess.Popen[bytes], written: Path, log: Path) -> None:
+    """Shows what it has written until it is ready; StackError with its last line where it ends before."""
     shown = 0
     while True:
         ended = process.poll() is not None  # asked first, so that the last lines are seen below
-        lines = log.read_text(errors="replace").split("\n")[:-1]
+        lines = written.read_text(errors="replace").split("\n")[:-1]
         for line in lines[shown:]:
             if not line.startswith("error: "):
                 output.say(line)
