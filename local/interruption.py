@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Handlers = dict[signal.Signals, Any]
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def interruptible() -> Handlers:
@@ -20,13 +21,13 @@ def interruptible() -> Handlers:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    return _handle(interrupt)
+    return _handle(interrupt, *ENDING)
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """No second signal breaks off the ending that the first one began."""
-    before = _handle(signal.SIG_IGN)
+    """No second signal breaks off the ending that the first one began, a closing terminal's neither."""
+    before = _handle(signal.SIG_IGN, *ENDING, signal.SIGHUP)
     try:
         yield
     finally:
@@ -38,7 +39,7 @@ def restore(handlers: Handlers) -> None:
         signal.signal(number, handler)
 
 
-def _handle(handler: Any) -> Handlers:
+def _handle(handler: Any, *numbers: signal.Signals) -> Handlers:
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: signal.signal(number, handler) for number in numbers}
