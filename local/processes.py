@@ -64,9 +64,8 @@ class Child:
 
     def start(self, *, fresh_log: bool = True) -> None:
         self.end_remains()
-        self._let_go()
         with data_folder.create(self.log) if fresh_log else data_folder.append(self.log) as log:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,  # closed with us: see local.child
                 stdout=log,
@@ -76,6 +75,8 @@ class Child:
                 start_new_session=True,
                 pass_fds=self._inherited,
             )
+        self._let_go()
+        self._process = process
         self._started = time.monotonic()
 
     def pause_before_restart(self) -> float:

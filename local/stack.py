@@ -256,8 +256,14 @@ class Stack:
                     )
                 elif time.monotonic() >= restarts[child.name]:
                     del restarts[child.name]
-                    child.start(fresh_log=False)
-                    self._announce()
+                    self._start_again(child)
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            child.start(fresh_log=False)
+            self._announce()
+        except (OSError, StackError) as error:  # it has still ended, and is tried again
+            log.error("Starting %s again failed: %s", child.name, error)
 
     def _revive_postgres(self) -> None:
         if self._cluster.is_running():

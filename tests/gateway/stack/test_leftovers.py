@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import threading
 import uuid
 from pathlib import Path
 
@@ -11,8 +13,11 @@ import psutil
 import pytest
 from support.waiting import eventually
 
+from local import processes
 from local.gateway.storage.files import Files
 from local.processes import Child
+from local.stack import Stack, log
+from shared import settings as configuration
 from shared.settings import bare_environment
 
 SERVER = """
@@ -77,6 +82,33 @@ def test_a_restart_ends_what_was_left_behind(server: Child, tmp_path: Path) -> N
     assert not is_over(second)
     server.end()
     wait_until_over(second)
+
+
+def test_a_server_that_cant_be_started_again_is_tried_until_it_can(
+    server: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    stack = Stack(configuration.load({"LOCAL_DATA": str(tmp_path / "data")}), functions=False)
+    monkeypatch.setattr(stack, "_revive_postgres", lambda: None)
+    monkeypatch.setattr(processes, "SETTLED", math.inf)
+    refused = threading.Event()
+    monkeypatch.setattr(log, "error", lambda *_: refused.set())
+    server._pause, stack._children = 0.0, [server]
+    server.start()
+    worker_of(tmp_path)
+    kill(server)
+    before = server.pid
+    server.log.chmod(0o644)  # others could know it
+    guard = threading.Thread(target=stack._keep_running, daemon=True)
+    guard.start()
+    try:
+        assert refused.wait(30)
+        server.log.chmod(0o600)
+        eventually(lambda: server.pid not in (None, before))
+    finally:
+        stack._stopping.set()
+        guard.join()
+        server.end()
 
 
 def test_half_written_files_are_removed_and_whole_ones_stay(tmp_path: Path) -> None:
