@@ -1,7 +1,7 @@
 // Lets supabase.functions.invoke('query') reach the container that QUERY_URL names. It holds no key: the
 // caller's own Authorization and apikey decide on results and uploads.
 
-const SENT = ["authorization", "apikey", "content-type"]; // no User-Agent: Supabase refuses a browser's
+const SENT = ["authorization", "apikey", "content-type", "user-agent"]; // by which query refuses a browser's secret key
 const RETURNED = [
   "content-type", "cache-control", "content-security-policy", "retry-after",
   "referrer-policy", "x-content-type-options",
