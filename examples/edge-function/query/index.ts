@@ -12,7 +12,6 @@ const CORS = {
   "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
   "Access-Control-Expose-Headers": "Retry-After",
 };
-const SHORT = 65_536; // bytes: of bodies without a length, as streams are, query reads five at a time
 const PATIENCE = 120_000; // ms; the platform cuts a function off after 150 s
 
 Deno.serve(async (request: Request): Promise<Response> => {
@@ -23,7 +22,7 @@ Deno.serve(async (request: Request): Promise<Response> => {
     const answer = await fetch(target(base, request.url), {
       method: request.method,
       headers: only(SENT, request.headers),
-      body: isShort(request) ? await request.arrayBuffer() : request.body, // streamed, as is the answer
+      body: request.body, // streamed, as is the answer
       redirect: "manual", // the caller's credentials go to QUERY_URL and nowhere else
       signal: AbortSignal.timeout(PATIENCE),
     });
@@ -34,10 +33,6 @@ Deno.serve(async (request: Request): Promise<Response> => {
     return problem(502, "query-unreachable", "QUERY_URL doesn't answer. Check it, and the container.");
   }
 });
-
-function isShort(request: Request): boolean {
-  return request.body !== null && Number(request.headers.get("content-length") ?? Infinity) <= SHORT;
-}
 
 /** Allows the headers that clients and tracing libraries add: only those in SENT go on. */
 function preflight(request: Request): Response {

@@ -99,14 +99,6 @@ def test_a_body_is_streamed_to_the_query_function(function: str, echo: Echo):
     assert (received.header("transfer-encoding"), received.body) == ("chunked", b"".join(chunks))
 
 
-def test_a_short_one_comes_there_with_its_length_so_that_no_slow_upload_is_in_its_way(
-    function: str, echo: Echo
-):
-    httpx.post(f"{function}/query/short", content=b"image")
-    [received] = echo.to("/base/short")
-    assert (received.header("content-length"), received.body) == ("5", b"image")
-
-
 @pytest.mark.parametrize(
     ("asked", "reached"),
     [
