@@ -176,7 +176,7 @@ declare
   rewriting record;
 begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
-  -- within, they would be read by an index each, that is in random order.
+  -- within, they would be read by an index each, that is in random order. Any of them, as refused ones come again each time.
   with wrong as materialized (
     select d.id from neural_search.documents as d
     left join (
@@ -187,7 +187,7 @@ begin
       or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
         is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
   )
-  select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
+  select array_agg(w.id) into wrong_ids from (select wrong.id from wrong order by random() limit most) as w;
 
   -- Documents without an object in an indexed bucket, and those of other bytes or of another place.
   select coalesce(array_agg(w.id), '{}') as ids, array_agg(w.id) filter (where w.is_orphan) as orphans into superfluous
@@ -227,7 +227,8 @@ begin
   -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. Locked first, so
   -- that the objects are read after all that others wrote.
   wrong_ids = array(
-    select d.id from neural_search.documents as d where d.id = any (wrong_ids) limit most / 10 for update skip locked
+    select d.id from neural_search.documents as d where d.id = any (wrong_ids) and d.id <> all (superfluous.ids)
+    limit most / 10 for update skip locked
   );
   rewriting = neural_search.change_documents(
     'with rewritten as (

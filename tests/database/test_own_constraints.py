@@ -112,6 +112,21 @@ def test_reconciliation_repairs_all_but_the_refused(db, refused, unheard, make_d
     assert len(warnings) == 1 and "could not remove 1 of 4 documents, as of document" in warnings[0]
 
 
+def test_many_refused_ones_leave_room_for_others(db, make_document, unheard):
+    ((definition,),) = db.execute("select pg_get_functiondef('public.reconcile_documents'::regproc)")
+    assert definition.count(":= 10000") == 1
+    db.execute(definition.replace(":= 10000", ":= 10"))
+    ids = [make_document(f"{n}.png") for n in range(12)]
+    db.execute("""
+        create table public.favourites (document_id bigint references neural_search.documents (id));
+        insert into public.favourites select id from neural_search.documents
+    """)
+    other = make_document("other.png")
+    unheard.execute("delete from storage.objects where id = any (%s)", [ids])
+    unheard.execute("update storage.objects set owner_id = 'somebody' where id = %s", [other])
+    assert any(db.execute(RECONCILE).fetchone() == (0, 1, 0) for _ in range(50))
+
+
 def test_reconciliation_copies_columns_to_all_but_the_refused(db, make_document, unheard):
     ids = [make_document(f"{n}.png") for n in range(5)]
     db.execute("alter table neural_search.documents add constraint own check (metadata <> '{\"n\": 3}')")
