@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'aa947026b724900dcced482f9e8995c5ec8903474dff7573bdd00e20456765fd'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a0b461dcb08d7250391de0596f59cf30c13ae77e61baad432a4a69a13c15878a'
     ) then
       return;
     end if;
@@ -126,7 +126,7 @@ begin
     'recommend_documents 85771704948a1e0bd25a072a73296b8d',
     'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
     'recommend_documents 962cff0cd748da2342696b83e3fa85f2',
-    'reconcile_documents 03c02ed773c7898d9f17022121d24a8c',
+    'reconcile_documents 3c25f00aeda71a6b54b697300606b3b1',
     'reconcile_documents 8193f288025da68f6d2d28739d64e260',
     'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
@@ -2369,7 +2369,7 @@ declare
   rewriting record;
 begin
   -- The documents that the next steps look at once more, and lock. Found in one pass over the tables: with the limit
-  -- within, they would be read by an index each, that is in random order.
+  -- within, they would be read by an index each, that is in random order. Any of them, as refused ones come again each time.
   with wrong as materialized (
     select d.id from neural_search.documents as d
     left join (
@@ -2380,7 +2380,7 @@ begin
       or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
         is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
   )
-  select array_agg(w.id) into wrong_ids from (select wrong.id from wrong limit most) as w;
+  select array_agg(w.id) into wrong_ids from (select wrong.id from wrong order by random() limit most) as w;
 
   -- Documents without an object in an indexed bucket, and those of other bytes or of another place.
   select coalesce(array_agg(w.id), '{}') as ids, array_agg(w.id) filter (where w.is_orphan) as orphans into superfluous
@@ -2420,7 +2420,8 @@ begin
   -- The other columns that documents copy: fewer at a time, as each rewrites the index of its vectors. Locked first, so
   -- that the objects are read after all that others wrote.
   wrong_ids = array(
-    select d.id from neural_search.documents as d where d.id = any (wrong_ids) limit most / 10 for update skip locked
+    select d.id from neural_search.documents as d where d.id = any (wrong_ids) and d.id <> all (superfluous.ids)
+    limit most / 10 for update skip locked
   );
   rewriting = neural_search.change_documents(
     'with rewritten as (
@@ -5817,7 +5818,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'aa947026b724900dcced482f9e8995c5ec8903474dff7573bdd00e20456765fd', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'a0b461dcb08d7250391de0596f59cf30c13ae77e61baad432a4a69a13c15878a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
