@@ -69,8 +69,12 @@ class Project:
         from shared.supabase import surroundings
         from shared.supabase.bounded_transport import KEEP_ALIVE
 
-        through_proxies = not surroundings.is_loopback(self.url)
-        client = httpx.Client(timeout=TIMEOUT_SECONDS, limits=KEEP_ALIVE, trust_env=through_proxies)
+        client = httpx.Client(
+            timeout=TIMEOUT_SECONDS,
+            limits=KEEP_ALIVE,
+            trust_env=not surroundings.is_loopback(self.url),  # its proxies
+            verify=httpx.create_ssl_context(),  # the environment's certificates count for all
+        )
         http = self._connections.enter_context(client)
         options = ClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from support.echo_server import Echo
@@ -55,6 +56,17 @@ def test_no_key_of_the_embedded_stack_reaches_a_proxy(monkeypatch: pytest.Monkey
             with suppress(NeuralSearchError):
                 ask()
     assert not echo.received
+
+
+@pytest.mark.parametrize("host", ["localhost", "project.example"])
+def test_the_environments_certificates_count_for_every_host(
+    host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = {"SUPABASE_SECRET_KEY": "sb_secret_x", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"}
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    target = settings.load({"SUPABASE_URL": f"https://{host}"} | keys)
+    with Project(target) as project, pytest.raises(FileNotFoundError):
+        _ = project.storage
 
 
 def test_only_the_surroundings_make_sessions_for_commands_and_functions() -> None:
