@@ -22,5 +22,6 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
 
 def _check(target: Settings) -> str:
     with connect(target.need("database_url")) as database:
-        require_one_project(target, database)
-    return "DATABASE_URL is the database of SUPABASE_URL"
+        if require_one_project(target, database):
+            return "DATABASE_URL is the database of SUPABASE_URL"
+    return "nothing is installed in either, so it can't be told yet"

@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 Requests = dict[tuple[str, datetime], datetime]
 
 
-def require_one_project(target: Settings, database: Connection[Any]) -> None:
+def require_one_project(target: Settings, database: Connection[Any]) -> bool:
     """SettingsError where the API of SUPABASE_URL shows another installation than `database` has.
 
-    Before anything of ours is in either of them nothing can be told, nor without the secret key.
+    False where nothing can be told: before anything of ours is in either of them, or without the secret key.
     """
     if not (target.supabase_url and target.secret_key):
-        return
+        return False
     with Project(target) as project:
         before, seen, after = _stored(database), _shown(project), _stored(database)
     common = before.keys() & seen.keys() & after.keys()
     if common and all(before[model] <= seen[model] <= after[model] for model in common):
-        return
+        return True
     if before or seen or after:
         raise SettingsError(
             f"DATABASE_URL is the database of another project than SUPABASE_URL ({target.supabase_url}), or "
             "its API hasn't noticed an installation of the last minute. Set both of the same project."
         )
+    return False
 
 
 def _stored(database: Connection[Any]) -> Requests:

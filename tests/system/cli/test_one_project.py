@@ -11,6 +11,7 @@ from support.command_line import CommandLine
 from support.databases import MODEL, Clone, clone
 from support.http_servers import asgi, free_port
 
+from cli.checks import one_project
 from cli.client.project_identity import require_one_project
 from cli.installer.connection import connect
 from local import keys
@@ -101,6 +102,8 @@ def test_a_projects_own_database_is_taken_whether_or_not_anything_is_installed(
         bare = replace(with_database(project, bare_database).target, supabase_url=url)
         with connect(bare_database.url()) as own:
             require_one_project(bare, own)
+        [(_, named)] = one_project.checks(bare)
+        assert named["one project"]() == "nothing is installed in either, so it can't be told yet"
 
 
 def test_an_installation_of_the_hour_that_comes_twice_is_known_again(project: CommandLine, database: Clone):
