@@ -138,10 +138,11 @@ create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
 declare
-  once constant text[] := array(select distinct n from unnest(names) as n);
+  once text[];
 begin
   perform neural_search.check_names(names);
   perform neural_search.check_sizes('{bucket}', array[octet_length(bucket)]);
+  once = array(select distinct n from unnest(names) as n);
   return query
   with seen as materialized (
     select * from neural_search.find_seen(bucket, once)
