@@ -68,12 +68,13 @@ def install(
 
     target = settings.load()
     _require_both_here(target)
+    address, secret = _embed_url(target, embed_url), _webhook_secret(target)
     with connect(target.need("database_url")) as database:
         require_one_project(target, database)
     done = installation.install(
         target.need("database_url"),
-        embed_url=_embed_url(target, embed_url),
-        webhook_secret=_webhook_secret(target),
+        embed_url=address,
+        webhook_secret=secret,
         buckets=buckets or [],
         public_search=public_search,
         calls=calls,

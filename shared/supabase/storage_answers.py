@@ -30,7 +30,6 @@ CHUNK = 256 * 1024
 BESIDE_BYTES = 1024 * 1024  # of an answer beside its body: heads, chunks' lengths, trailers
 ERROR_BYTES = 64 * 1024  # an error's body is never longer
 ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 signed URLs are 1 MB
-TOO_LONG = ("414", "431")  # a gateway says so of an address or a header
 BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 HTTP_STATUS = re.compile("[1-5][0-9]{2}")
 CODE = re.compile(r"[A-Za-z_]{1,40}|\d{1,5}")
@@ -100,7 +99,7 @@ def refusal(response: requests.Response) -> StorageError | PayloadTooLarge:
         return PayloadTooLarge(
             f"Storage: {text}.", told="Storage takes no object of this size: see its bucket's limit."
         )
-    if status in TOO_LONG or (status.startswith("4") and body and status not in {"401", "403", *BUSY}):
+    if status.startswith("4") and body and status not in {"401", "403", *BUSY}:
         told = f"{StorageRefused.default()} Code: {code if CODE.fullmatch(code) else status}."
         return StorageRefused(f"Storage: {text} ({code}).", told=told)
     return _fault_of_all(response, _nameless(said, response), status, has_body=bool(body))

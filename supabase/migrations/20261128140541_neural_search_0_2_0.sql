@@ -10,6 +10,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a0b461dcb08d7250391de0596f59cf30c13ae77e61baad432a4a69a13c15878a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '385f356bdfdc3f5cec221f50ffc0287cd86c8546775eb08e2c81dc1137afaee6'
     ) then
       return;
     end if;
@@ -121,7 +122,7 @@ begin
     'object_states 1b3b25870db18a8e74ccd1f1c42450ae',
     'object_states 1f6b4cc5cc594d411b32ae4ad9167524',
     'object_states 6b67e1c9ce348c08551500fcc201767f',
-    'object_states b401be71faf7033e99464d15a63f919d',
+    'object_states e92fa6afb2d1e387df7895628358e1ce',
     'recommend_documents 84230e232a0005d6e6f26047149931f3',
     'recommend_documents 85771704948a1e0bd25a072a73296b8d',
     'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
@@ -4084,10 +4085,11 @@ create or replace function public.object_states(bucket text, names text[])
 returns table (name text, object_id uuid, state text, reason text)
 language plpgsql stable set search_path = '' as $$
 declare
-  once constant text[] := array(select distinct n from unnest(names) as n);
+  once text[];
 begin
   perform neural_search.check_names(names);
   perform neural_search.check_sizes('{bucket}', array[octet_length(bucket)]);
+  once = array(select distinct n from unnest(names) as n);
   return query
   with seen as materialized (
     select * from neural_search.find_seen(bucket, once)
@@ -5819,6 +5821,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'a0b461dcb08d7250391de0596f59cf30c13ae77e61baad432a4a69a13c15878a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '385f356bdfdc3f5cec221f50ffc0287cd86c8546775eb08e2c81dc1137afaee6', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -27,13 +27,18 @@ main()
 """
 
 
-def held(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "hold", str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def held(folder: Path, hangup: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    """The command at work; it inherits whether SIGHUP is ignored."""
+    before = signal.signal(signal.SIGHUP, hangup)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "hold", str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -49,12 +54,7 @@ def test_a_signal_ends_a_command_with_its_clean_up(number: signal.Signals, tmp_p
 
 
 def test_a_command_under_nohup_goes_on(tmp_path: Path):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = held(tmp_path)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    with process:
+    with held(tmp_path, signal.SIG_IGN) as process:
         assert process.stdout and process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):

@@ -253,7 +253,8 @@ def test_the_readmes_show_what_the_samples_searches_find(photographs: Photograph
     for place, (lines, found) in told.items():
         assert [name for _, name in lines] == [name for name, _ in found], place
         similarities = [float(similarity) for similarity, _ in lines]
-        assert similarities == pytest.approx([similarity for _, similarity in found], abs=0.005), place
+        # Processors without bfloat16 differ by 0.006 from those that have it.
+        assert similarities == pytest.approx([similarity for _, similarity in found], abs=0.01), place
 
 
 def test_plain_words_with_the_photographs_names_find_more(photographs: Photographs, database: Clone) -> None:

@@ -248,8 +248,6 @@ def refusal(status: str, code: str = "Code") -> str:
         (500, "<html>Internal Server Error</html>", StorageUnavailable),
         (540, '{"message": "Project paused"}', StorageUnavailable),
         (413, "<html>Request Entity Too Large</html>", PayloadTooLarge),
-        (414, "<html>Request-URI Too Large</html>", StorageRefused),
-        (431, "", StorageRefused),
         (302, "", StorageUnavailable),
     ],
 )
