@@ -9,8 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a0b461dcb08d7250391de0596f59cf30c13ae77e61baad432a4a69a13c15878a'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '385f356bdfdc3f5cec221f50ffc0287cd86c8546775eb08e2c81dc1137afaee6'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '15f3171b272a570205a92220ea9729af7948d273cc564093b44cd611628202ef'
     ) then
       return;
     end if;
@@ -5820,8 +5819,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'a0b461dcb08d7250391de0596f59cf30c13ae77e61baad432a4a69a13c15878a', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '385f356bdfdc3f5cec221f50ffc0287cd86c8546775eb08e2c81dc1137afaee6', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '15f3171b272a570205a92220ea9729af7948d273cc564093b44cd611628202ef', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
