@@ -19,12 +19,14 @@ PADDING = ("direction", "pad_id", "pad_type_id", "pad_token")
 def batch(texts: Sequence[str], tokenizer: Tokenizer, how: TextInput) -> list[NDArray[np.int64]]:
     """Token ids (n, length) and, where the text tower takes one, a mask of the padding.
 
-    Of few lengths: engines keep memory for each that they have had, and callers choose the texts.
+    Of few lengths where what fills them up stands behind the text: engines keep memory for each that they
+    have had, and callers choose the texts. Before it, it would move the text to other positions.
     """
     encodings = _encoded(texts, tokenizer)
     padding = {name: value for name, value in (tokenizer.padding or {}).items() if name in PADDING}
-    for encoding in encodings:
-        encoding.pad(min(_usual(len(encoding.ids)), how.max_length), **padding)
+    if padding.get("direction") != "left":
+        for encoding in encodings:
+            encoding.pad(min(_usual(len(encoding.ids)), how.max_length), **padding)
     inputs = [np.array([encoding.ids for encoding in encodings], np.int64)]
     if how.attention_mask:
         inputs.append(np.array([encoding.attention_mask for encoding in encodings], np.int64))
