@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cli.client.project import Project
-from shared.errors import DatabaseOutdated, SettingsError
+from shared.errors import DatabaseOutdated, DatabaseUnavailable, SettingsError
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def require_one_project(target: Settings, database: Connection[Any]) -> bool:
     """SettingsError where the API of SUPABASE_URL shows another installation than `database` has.
 
     False where nothing can be told: before anything of ours is in either of them, or without the secret key.
+    DatabaseUnavailable where the API doesn't answer, or not in time, as where it counts millions of objects.
     """
     if not (target.supabase_url and target.secret_key):
         return False
@@ -52,6 +53,11 @@ def _shown(project: Project) -> Requests:
         rows = project.call_as("secret_key", "list_models")
     except DatabaseOutdated:
         return {}
+    except DatabaseUnavailable as error:
+        raise DatabaseUnavailable(
+            f"{error} So whether DATABASE_URL is of the same project can't be told: where it is, run this "
+            "without SUPABASE_SECRET_KEY."
+        ) from error
     moments = (
         (row["name"], *map(datetime.fromisoformat, (row["created_at"], row["asked_at"] or row["created_at"])))
         for row in rows

@@ -113,6 +113,19 @@ def test_an_installation_of_the_hour_that_comes_twice_is_known_again(project: Co
         require_one_project(project.target, own)
 
 
+def test_where_the_api_does_not_answer_the_error_tells_how_to_do_without(
+    project: CommandLine, database: Clone
+):
+    silent = replace(
+        project, settings={**project.settings, "SUPABASE_URL": f"http://127.0.0.1:{free_port()}"}
+    )
+    install = ("install", "--embed-url", "https://own.example.com/embed")
+    told = silent.run(*install, status=1).stderr
+    assert "can't be told" in told and "without SUPABASE_SECRET_KEY" in told
+    own = {name: value for name, value in silent.settings.items() if name != "SUPABASE_SECRET_KEY"}
+    replace(silent, settings=own).run(*install)
+
+
 def test_doctor_tells_it(project: CommandLine, other: Clone):
     found = {row["check"]: row for row in project.json("doctor", status=1)}
     assert found["one project"]["state"] == "OK"
