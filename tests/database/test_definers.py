@@ -162,7 +162,8 @@ def test_little_more_is_done_where_a_policy_fails_on_one_of_many_names(database,
         rows = fresh.execute("select * from public.object_states('images', %s)", [names]).fetchall()
         assert {row[2] for row in rows} == {"unknown"}
         fresh.execute("reset role")
-        assert dict(fresh.execute(CALLS).fetchall())["find_seen"] <= 21
+        # 21 by halves; some more where a plan asks the policy before it compares names, and 1001 one by one.
+        assert dict(fresh.execute(CALLS).fetchall())["find_seen"] <= 63
 
 
 def test_the_trigger_is_nobodys_to_call(db):
