@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from cli.checks.rights import listed
 from cli.installer import migrations, releases
 from cli.installer.connection import Database, connect
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
-LISTED = 12
 MADE = re.compile(r"create or replace function (\w+)\.(\w+)(\((?:(?!\$\$).)*\$\$.*?\$\$;)", re.DOTALL)
 
 # Each is made anew as a temporary one, since this server's catalogue is compared. Costs, expected rows and
@@ -46,24 +46,19 @@ def definitions(target: Settings) -> str:
     url = str(target.database_url)
     if migrations.pending(url):
         raise DatabaseError("Not compared: migrations are pending. Run `neural-search install`.")
+    made = MADE.findall(releases.source_text())
     with connect(url) as database:
-        found = _changed(database)
+        found = _changed(database, made)
     if found:
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
         raise DatabaseError(
-            f"Not as installed: {'; '.join(found[:LISTED])}{more}. Searches may show more by it, or miss "
-            "images. Take it back; else `neural-search uninstall`, which keeps the documents, and `install`."
+            f"Not as installed: {listed(found)}. Searches may show more by it, or miss images. Take it back; "
+            "else `neural-search uninstall`, which keeps the documents, and `install`."
         )
-    return f"{len(_made())} functions are as installed"
+    return f"{len(made)} functions are as installed"
 
 
-def _made() -> list[tuple[str, str, str]]:
-    """Schema, name and the rest of the definition."""
-    return MADE.findall(releases.source_text())
-
-
-def _changed(database: Database) -> list[str]:
-    made = _made()
+def _changed(database: Database, made: list[tuple[str, str, str]]) -> list[str]:
+    """`made`: schema, name and the rest of the definition of each."""
     with database.transaction(force_rollback=True):
         # Also where that is the default; and bodies name what isn't temporary.
         prepare = "set local transaction_read_only = off; set local check_function_bodies = off;"

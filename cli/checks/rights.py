@@ -92,12 +92,17 @@ def rights(target: Settings) -> str:
             )
         found = _changed(database)
     if found:
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
         raise DatabaseError(
-            f"Not as installed: {'; '.join(found[:LISTED])}{more}. Callers may see or do more by it than the "
-            "policies on storage.objects say. Take it back."
+            f"Not as installed: {listed(found)}. Callers may see or do more by it than the policies on "
+            "storage.objects say. Take it back."
         )
     return "callers have what the migrations grant, and no more"
+
+
+def listed(found: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return f"{'; '.join(found[:LISTED])}{more}"
 
 
 def _changed(database: Database) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from cli.checks.kicks import INSTALL
 from cli.installer import cron_jobs
 from cli.installer.connection import Database, connect
 from cli.installer.cron_jobs import CronJob
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
-INSTALL = "Run `neural-search install`."
 A_MINUTE = "* * * * *"  # for a few seconds, before pg_cron 1.5
 LAST_RUNS = """
 select distinct on (j.jobname) j.jobname, d.status, d.return_message

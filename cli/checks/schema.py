@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 from cli.checks.definitions import definitions
 from cli.checks.exposure import exposure
-from cli.checks.kicks import kicks
+from cli.checks.kicks import INSTALL, kicks
 from cli.checks.policies import policies
 from cli.checks.rights import rights
 from cli.checks.schedules import schedules
@@ -21,7 +21,6 @@ from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET, read
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
-INSTALL = "Run `neural-search install`."
 MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 RECONCILED_WITHIN = 900.0  # seconds: three times the schedule's period
 REPAIRED = (0, 8, 4)  # pgvector's version
