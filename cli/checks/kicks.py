@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from cli.installer.connection import Database, connect
+from cli.installer import migrations
+from cli.installer.connection import Database, column, connect
 from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
 from shared.errors import DatabaseError
 from shared.settings import Settings
@@ -12,11 +13,15 @@ from shared.settings import Settings
 INSTALL = "Run `neural-search install`."
 # Status, pg_net's error, and whether it is the function's health.
 Answer = tuple[int | None, str | None, bool]
+QUEUE = "net.http_request_queue"
+TRIGGER_REMEDY = "Drop its function with `cascade`, as its owner; or disable pg_net and enable it again."
 KICK_SECONDS = 20.0  # pg_net sends in batches, and one waits for the slowest of the batch before it
 
 
 def kicks(target: Settings) -> str:
     """Asks the function for its health as the trigger calls it: from the database, with Vault's secret."""
+    if migrations.pending(str(target.database_url)):
+        raise DatabaseError(f"Not tried: migrations are pending. {INSTALL}")
     with connect(str(target.database_url)) as database:
         found: dict[str, str | None] = dict(
             database.execute(
@@ -51,17 +56,38 @@ def judged(url: str, answer: Answer | None) -> str:
     return f"the database reaches {url}"
 
 
+def _check_queue(database: Database) -> None:
+    """DatabaseError where a request can't be queued without running another's code as this role."""
+    database.execute("set transaction isolation level read committed")
+    if database.execute("select neural_search.may_write(%s)", [QUEUE]).fetchone() == (True,):
+        return
+    triggers = column(
+        database,
+        "select format('%%s runs %%s', tgname, tgfoid::regproc) from pg_trigger"
+        " where tgrelid = to_regclass(%s) and not tgisinternal",
+        [QUEUE],
+    )
+    if not triggers:
+        raise DatabaseError("pg_net isn't enabled. Enable it in the dashboard (Database, Extensions).")
+    raise DatabaseError(
+        f"{QUEUE} has a trigger, which every role may hang on it: {', '.join(triggers)}. Nothing is called, "
+        f"or it would run as the database's owner. {TRIGGER_REMEDY}"
+    )
+
+
 def _asked_by_pg_net(database: Database, url: str, secret: str) -> Answer | None:
     """The answer to a request that the database makes; None where it isn't made in time."""
-    ((request,),) = database.execute(
-        """
-        select net.http_get(
-          url => %s, timeout_milliseconds => 10000,
-          headers => jsonb_build_object('x-webhook-secret', %s::text)
-        )
-        """,
-        [url, secret],
-    ).fetchall()
+    with database.transaction():
+        _check_queue(database)
+        ((request,),) = database.execute(
+            """
+            select net.http_get(
+              url => %s, timeout_milliseconds => 10000,
+              headers => jsonb_build_object('x-webhook-secret', %s::text)
+            )
+            """,
+            [url, secret],
+        ).fetchall()
     deadline = time.monotonic() + KICK_SECONDS
     while time.monotonic() < deadline:
         rows = database.execute(

@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '15f3171b272a570205a92220ea9729af7948d273cc564093b44cd611628202ef'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cef07656dd207ddd85d69d7eef33a4c936b2e34321d9c874eee409d6f21c3763'
     ) then
       return;
     end if;
@@ -99,9 +99,9 @@ begin
     'get_embeddings b263d9fc9e09e1a122ab04f89683660d',
     'get_embeddings f1eadb7aa1e870d28dc2925b1629728c',
     'index_bucket 11b3cb2fcd0497c9c6b54d6f994f6af1',
-    'index_bucket 11f51c165c763a4cbd62388638d1bc50',
     'index_bucket 7d49e6fc4136e4b4e23fd2f0854fc197',
     'index_bucket f2e9dbeb299c2663bdfb7060df01c3eb',
+    'index_bucket ffaf51eaed3333e358ec1fc6ba6dea17',
     'index_status 407879e9d2f23086b44f0e0d989976ec',
     'index_status 5c07571ec23f8260f506c012a4432fcf',
     'index_status 900e1c1040925c40d3716cec8eb4e68e',
@@ -147,7 +147,7 @@ begin
     'reuse_embedding f064bc8cb8dc9c0010de0b96f4ba4bef',
     'search_documents 0a787606ddff9a52ea80e33fe5a8544c',
     'search_documents 8125cfde138b74e802c90cd0ee0f97cd',
-    'similar_documents 38d69aaa6607999745c4f065093ed7af',
+    'similar_documents bb9c1bdd0823bd8edf56b675fea94202',
     'similar_documents c9f3ec572391a5aa54c9f44ffe7d3b8e',
     'unindex_bucket 8b28a82d65d91f2e71decf08b35cd042',
     'unindex_bucket 8c6a0c2bbe0f4fe99e013d708ae062a2',
@@ -982,6 +982,29 @@ comment on function neural_search.copy_again is
   'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
 
 
+-- A constraint is named along with all of its name in its schema. None may be another role's trigger: it would run as us.
+create or replace function neural_search.deferred_constraints(out every text, out again text)
+language sql stable set search_path = '' as $$
+  with recursive reached (id) as (
+    select 'neural_search.documents'::regclass::oid
+    union
+    select c.conrelid from pg_constraint as c join reached as r on c.confrelid = r.id where c.confdeltype in ('c', 'n', 'd')
+  ),
+  named (name, is_deferred) as (
+    select format('%I.%I', n.nspname, c.conname), bool_and(c.condeferred)
+    from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace
+    where has_schema_privilege(n.oid, 'usage')
+    group by n.nspname, c.conname
+    having bool_or(c.condeferred and exists (select from reached as r where r.id in (c.conrelid, c.confrelid)))
+      and bool_and(c.contype <> 't' or c.conrelid = 'neural_search.documents'::regclass)
+  )
+  select string_agg(n.name, ', '), string_agg(n.name, ', ') filter (where n.is_deferred) from named as n
+$$;
+comment on function neural_search.deferred_constraints is
+  'The project''s constraints that a change of documents, or of the rows that go with them, meets at the transaction''s end '
+  'alone; and those of them whose name can be deferred again. Null where there are none.';
+
+
 -- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
 -- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
 -- few steps.
@@ -989,19 +1012,17 @@ create or replace function neural_search.change_documents(change text, ids bigin
 language plpgsql set search_path = '' as $$
 declare
   half constant integer := cardinality(ids) / 2;
-  -- They would refuse at the transaction's end alone, and all of it.
-  deferred constant text := (
-    select string_agg(format('%I.%I', n.nspname, c.conname), ', ')
-    from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace
-    where c.condeferred and 'neural_search.documents'::regclass in (c.conrelid, c.confrelid)
-  );
+  deferred constant record := neural_search.deferred_constraints();
   rest record;
 begin
   execute change into changed using ids;
   changed = coalesce(changed, '{}');
-  if deferred is not null then
-    execute format('set constraints %s immediate', deferred);
-    execute format('set constraints %s deferred', deferred);
+  -- At the transaction's end one would refuse all of it.
+  if deferred.every is not null then
+    execute format('set constraints %s immediate', deferred.every);
+  end if;
+  if deferred.again is not null then
+    execute format('set constraints %s deferred', deferred.again);
   end if;
 exception when assert_failure or others then
   if neural_search.is_outage(sqlstate) then
@@ -1546,6 +1567,23 @@ $$;
 comment on function neural_search.is_platforms is 'Whether this table of an extension is the extension''s, or a superuser''s.';
 
 
+-- pg_net gives everybody all rights on its queue: a trigger there is anybody's, and would run as who inserts. An older snapshot
+-- wouldn't show one that was hung on it meanwhile.
+create or replace function neural_search.may_write(relation text) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+  if not neural_search.is_platforms(relation) or current_setting('transaction_isolation') <> 'read committed' then
+    return false;
+  end if;
+  execute format('lock table only %s in row exclusive mode nowait', relation);
+  return not exists (select from pg_trigger as t where t.tgrelid = to_regclass(relation) and not t.tgisinternal);
+end
+$$;
+comment on function neural_search.may_write is
+  'Whether this table of an extension may be written to: none but the extension''s own code runs by it, until the '
+  'transaction ends.';
+
+
 create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -1559,8 +1597,8 @@ begin
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
-  if not neural_search.is_platforms('net.http_request_queue') then
-    raise exception 'pg_net isn''t there, or the schema net is another''s'
+  if not neural_search.may_write('net.http_request_queue') then
+    raise exception 'pg_net isn''t there, its queue is another''s or has a trigger, or this transaction isn''t read committed'
       using errcode = 'object_not_in_prerequisite_state';
   end if;
   -- One slow batch of pg_net holds up all that follows it; the schedule comes back for jobs that aren't kicked now.
@@ -2279,7 +2317,7 @@ begin
   );
   -- More than those are queued by later calls of it or, within 5 minutes, by reconcile_documents, so that a large
   -- bucket fits into a time-out.
-  return public.backfill_documents(index_bucket.bucket_id);
+  return public.backfill_documents(index_bucket.bucket_id, null, 10000, false, null);
 end
 $$;
 comment on function public.index_bucket is
@@ -2463,7 +2501,7 @@ begin
   where r.at < now() - interval '7 days'
     and r.reconciliation_id < (select max(last.reconciliation_id) from neural_search.reconciliations as last);
   -- pg_cron never forgets a run, and ours are thousands a day.
-  if neural_search.is_platforms('cron.job_run_details') then
+  if neural_search.may_write('cron.job_run_details') then
     delete from cron.job_run_details as d
     where d.end_time < now() - interval '2 days'
       and d.jobid in (
@@ -4825,9 +4863,9 @@ begin
         s.embedding, neural_search.read_vector(format('%s[%s].embedding', name, e.ordinality - 1), e.value -> 'embedding')
       )
     from jsonb_array_elements(examples) with ordinality as e
-    left join public.get_embeddings(document_ids => array(
+    left join public.get_embeddings(array(
       select (i ->> 'id')::bigint from jsonb_array_elements(examples) as i where i ? 'id'
-    ), model => model) as s on s.id = (e.value ->> 'id')::bigint
+    ), null, null, model) as s on s.id = (e.value ->> 'id')::bigint
     order by e.ordinality
   loop
     if example.embedding is null then
@@ -5286,7 +5324,7 @@ begin
   perform neural_search.check_filter(coalesce(filter, '{}'));
   meant = array(
     select e.id from public.get_embeddings(
-      names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
+      null, array[similar_documents.name], similar_documents.bucket, similar_documents.model
     ) as e
   );
   perform neural_search.check_that(
@@ -5298,9 +5336,10 @@ begin
   return query
   select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
   from public.recommend_documents(
-    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), match_count => match_count, skip_count => skip_count,
-    filter => filter, page_after => page_after, model => similar_documents.model,
-    similarity_threshold => similarity_threshold, min_confidence => min_confidence
+    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), unlikes => '[]', strategy => 'average',
+    match_count => match_count, skip_count => skip_count, filter => filter, diversity => 0, collapse => null,
+    similarity_threshold => similarity_threshold, model => similar_documents.model, query_kind => 'image',
+    min_confidence => min_confidence, best_confidence => null, page_after => page_after
   ) as r;
 end
 $$;
@@ -5819,7 +5858,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '15f3171b272a570205a92220ea9729af7948d273cc564093b44cd611628202ef', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'cef07656dd207ddd85d69d7eef33a4c936b2e34321d9c874eee409d6f21c3763', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -86,7 +86,7 @@ begin
   );
   -- More than those are queued by later calls of it or, within 5 minutes, by reconcile_documents, so that a large
   -- bucket fits into a time-out.
-  return public.backfill_documents(index_bucket.bucket_id);
+  return public.backfill_documents(index_bucket.bucket_id, null, 10000, false, null);
 end
 $$;
 comment on function public.index_bucket is
@@ -270,7 +270,7 @@ begin
   where r.at < now() - interval '7 days'
     and r.reconciliation_id < (select max(last.reconciliation_id) from neural_search.reconciliations as last);
   -- pg_cron never forgets a run, and ours are thousands a day.
-  if neural_search.is_platforms('cron.job_run_details') then
+  if neural_search.may_write('cron.job_run_details') then
     delete from cron.job_run_details as d
     where d.end_time < now() - interval '2 days'
       and d.jobid in (

@@ -118,9 +118,9 @@ begin
         s.embedding, neural_search.read_vector(format('%s[%s].embedding', name, e.ordinality - 1), e.value -> 'embedding')
       )
     from jsonb_array_elements(examples) with ordinality as e
-    left join public.get_embeddings(document_ids => array(
+    left join public.get_embeddings(array(
       select (i ->> 'id')::bigint from jsonb_array_elements(examples) as i where i ? 'id'
-    ), model => model) as s on s.id = (e.value ->> 'id')::bigint
+    ), null, null, model) as s on s.id = (e.value ->> 'id')::bigint
     order by e.ordinality
   loop
     if example.embedding is null then

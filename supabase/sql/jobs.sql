@@ -134,6 +134,29 @@ comment on function neural_search.copy_again is
   'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
 
 
+-- A constraint is named along with all of its name in its schema. None may be another role's trigger: it would run as us.
+create or replace function neural_search.deferred_constraints(out every text, out again text)
+language sql stable set search_path = '' as $$
+  with recursive reached (id) as (
+    select 'neural_search.documents'::regclass::oid
+    union
+    select c.conrelid from pg_constraint as c join reached as r on c.confrelid = r.id where c.confdeltype in ('c', 'n', 'd')
+  ),
+  named (name, is_deferred) as (
+    select format('%I.%I', n.nspname, c.conname), bool_and(c.condeferred)
+    from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace
+    where has_schema_privilege(n.oid, 'usage')
+    group by n.nspname, c.conname
+    having bool_or(c.condeferred and exists (select from reached as r where r.id in (c.conrelid, c.confrelid)))
+      and bool_and(c.contype <> 't' or c.conrelid = 'neural_search.documents'::regclass)
+  )
+  select string_agg(n.name, ', '), string_agg(n.name, ', ') filter (where n.is_deferred) from named as n
+$$;
+comment on function neural_search.deferred_constraints is
+  'The project''s constraints that a change of documents, or of the rows that go with them, meets at the transaction''s end '
+  'alone; and those of them whose name can be deferred again. Null where there are none.';
+
+
 -- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
 -- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
 -- few steps.
@@ -141,19 +164,17 @@ create or replace function neural_search.change_documents(change text, ids bigin
 language plpgsql set search_path = '' as $$
 declare
   half constant integer := cardinality(ids) / 2;
-  -- They would refuse at the transaction's end alone, and all of it.
-  deferred constant text := (
-    select string_agg(format('%I.%I', n.nspname, c.conname), ', ')
-    from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace
-    where c.condeferred and 'neural_search.documents'::regclass in (c.conrelid, c.confrelid)
-  );
+  deferred constant record := neural_search.deferred_constraints();
   rest record;
 begin
   execute change into changed using ids;
   changed = coalesce(changed, '{}');
-  if deferred is not null then
-    execute format('set constraints %s immediate', deferred);
-    execute format('set constraints %s deferred', deferred);
+  -- At the transaction's end one would refuse all of it.
+  if deferred.every is not null then
+    execute format('set constraints %s immediate', deferred.every);
+  end if;
+  if deferred.again is not null then
+    execute format('set constraints %s deferred', deferred.again);
   end if;
 exception when assert_failure or others then
   if neural_search.is_outage(sqlstate) then

@@ -311,7 +311,7 @@ begin
   perform neural_search.check_filter(coalesce(filter, '{}'));
   meant = array(
     select e.id from public.get_embeddings(
-      names => array[similar_documents.name], bucket => similar_documents.bucket, model => similar_documents.model
+      null, array[similar_documents.name], similar_documents.bucket, similar_documents.model
     ) as e
   );
   perform neural_search.check_that(
@@ -323,9 +323,10 @@ begin
   return query
   select r.id, r.content, r.similarity, r.bucket_id, r.object_id, r.metadata, r.confidence, r.score
   from public.recommend_documents(
-    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), match_count => match_count, skip_count => skip_count,
-    filter => filter, page_after => page_after, model => similar_documents.model,
-    similarity_threshold => similarity_threshold, min_confidence => min_confidence
+    likes => jsonb_build_array(jsonb_build_object('id', meant[1])), unlikes => '[]', strategy => 'average',
+    match_count => match_count, skip_count => skip_count, filter => filter, diversity => 0, collapse => null,
+    similarity_threshold => similarity_threshold, model => similar_documents.model, query_kind => 'image',
+    min_confidence => min_confidence, best_confidence => null, page_after => page_after
   ) as r;
 end
 $$;

@@ -58,6 +58,23 @@ $$;
 comment on function neural_search.is_platforms is 'Whether this table of an extension is the extension''s, or a superuser''s.';
 
 
+-- pg_net gives everybody all rights on its queue: a trigger there is anybody's, and would run as who inserts. An older snapshot
+-- wouldn't show one that was hung on it meanwhile.
+create or replace function neural_search.may_write(relation text) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+  if not neural_search.is_platforms(relation) or current_setting('transaction_isolation') <> 'read committed' then
+    return false;
+  end if;
+  execute format('lock table only %s in row exclusive mode nowait', relation);
+  return not exists (select from pg_trigger as t where t.tgrelid = to_regclass(relation) and not t.tgisinternal);
+end
+$$;
+comment on function neural_search.may_write is
+  'Whether this table of an extension may be written to: none but the extension''s own code runs by it, until the '
+  'transaction ends.';
+
+
 create or replace function neural_search.try_kick(body jsonb, scheduled boolean default false) returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -71,8 +88,8 @@ begin
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
     return false;
   end if;
-  if not neural_search.is_platforms('net.http_request_queue') then
-    raise exception 'pg_net isn''t there, or the schema net is another''s'
+  if not neural_search.may_write('net.http_request_queue') then
+    raise exception 'pg_net isn''t there, its queue is another''s or has a trigger, or this transaction isn''t read committed'
       using errcode = 'object_not_in_prerequisite_state';
   end if;
   -- One slow batch of pg_net holds up all that follows it; the schedule comes back for jobs that aren't kicked now.

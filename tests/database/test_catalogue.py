@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from support.databases import clone
 
@@ -252,6 +254,32 @@ def test_no_exposed_function_is_inlined(catalogue):
             f"explain select from {name}({', '.join(arguments)}) as f".encode()
         ).fetchall()
         assert "Function Scan" in plan[0][0] and len(plan) == 1
+
+
+def arguments(text):
+    """The number of arguments in `text`, which begins behind the bracket that opens them."""
+    depth, number = 0, 1
+    for place, sign in enumerate(text):
+        depth += (sign in "([") - (sign in ")]")
+        number += sign == "," and depth == 0
+        if depth < 0:
+            return number if text[:place].strip() else 0
+    raise ValueError(text)
+
+
+def test_public_functions_are_called_with_all_their_arguments(catalogue):
+    """Else another role's function with fewer parameters would make the call ambiguous."""
+    taken = dict(
+        catalogue.execute("select proname, pronargs from pg_proc where pronamespace = 'public'::regnamespace")
+    )
+    bodies = catalogue.execute(f"select proname, prosrc from pg_proc where pronamespace in {OURS}").fetchall()
+    calls = [
+        (caller, called[1], arguments(body[called.end() :]))
+        for caller, body in bodies
+        for called in re.finditer(r"public\.(\w+)\(", body)
+    ]
+    assert len(calls) > 5
+    assert [call for call in calls if call[2] != taken[call[1]]] == []
 
 
 def test_only_these_functions_run_as_their_owner(catalogue):

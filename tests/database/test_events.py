@@ -533,6 +533,43 @@ def test_a_kick_that_has_to_wait_is_given_up_and_the_record_stays(
     assert len(db.execute(JOBS).fetchall()) == 1
 
 
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_another_roles_trigger_on_the_queue_never_runs_as_us(
+    database, db, storage, callable_function, isolation
+):
+    """pg_net gives every role all rights on its queue."""
+    with database.connect("supabase_admin") as platform, database.connect("supabase_admin") as stranger:
+        platform.execute("""
+            drop role if exists test_stranger;
+            create role test_stranger;
+            create table public.loot (as_whom text);
+            grant insert on public.loot to public;
+        """)
+        stranger.execute(f'grant temporary on database "{database.name}" to test_stranger')
+        stranger.execute("set role test_stranger")
+        stranger.execute("""
+            create function pg_temp.take() returns trigger language plpgsql as
+            $$ begin insert into public.loot values (current_user); return new; end $$
+        """)
+        with storage.transaction():
+            storage.execute(f"set transaction isolation level {isolation}")
+            storage.execute("select from storage.buckets")
+            stranger.execute(
+                "create trigger taking before insert on net.http_request_queue"
+                " for each row execute function pg_temp.take()"
+            )
+            storage.execute(
+                "insert into storage.objects (bucket_id, name, version) values ('images', 'a.png', '1')"
+            )
+        db.execute("select neural_search.kick_due()")
+        assert platform.execute("select as_whom from public.loot").fetchall() == []
+        stranger.execute("reset role")
+        stranger.execute("drop function pg_temp.take() cascade; drop owned by test_stranger")
+    assert len(db.execute(JOBS).fetchall()) == 1
+    db.execute("select neural_search.kick_due()")
+    assert len(requests(db)) == 1
+
+
 @pytest.mark.parametrize("schema", ["net", "cron"])
 def test_another_roles_schema_isnt_taken_for_an_extensions(
     database, db, make_object, callable_function, schema

@@ -18,6 +18,28 @@ OWN = {
         );
         insert into public.favourites select id from neural_search.documents where content = 'kept.png'
     """,
+    "a deferred foreign key to what would go with it": """
+        create table public.favourites (
+          id bigint generated always as identity primary key,
+          document_id bigint references neural_search.documents (id) on delete cascade
+        );
+        create table public.notes (
+          favourite_id bigint references public.favourites (id) deferrable initially deferred
+        );
+        insert into public.favourites (document_id) select id from neural_search.documents;
+        insert into public.notes select f.id
+          from public.favourites as f join neural_search.documents as d on d.id = f.document_id
+          where d.content = 'kept.png'
+    """,
+    "a deferred foreign key of another's name": """
+        create table public.favourites (
+          document_id bigint,
+          constraint favoured foreign key (document_id) references neural_search.documents (id)
+            deferrable initially deferred
+        );
+        create table public.others (document_id bigint, constraint favoured check (document_id > 0));
+        insert into public.favourites select id from neural_search.documents where content = 'kept.png'
+    """,
     "a trigger": """
         create function public.refuse() returns trigger language plpgsql as $$
         begin
@@ -160,3 +182,35 @@ def test_trouble_of_the_database_is_no_refusal(database, db, make_document):
         db.execute("set lock_timeout = '50ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             db.execute("select neural_search.remove_documents(array_agg(id)) from neural_search.documents")
+
+
+def test_no_trigger_of_another_role_runs_as_the_owner_by_its_name(database, db, make_document):
+    """A constraint is addressed by name, and its schema may hold a constraint trigger of the same name."""
+    make_document("kept.png")
+    db.execute("""
+        create table public.favourites (
+          document_id bigint,
+          constraint favoured foreign key (document_id) references neural_search.documents (id)
+            deferrable initially deferred
+        );
+        create table public.loot (as_whom text);
+        grant insert on public.loot to public;
+    """)
+    with database.connect("supabase_admin") as admin:
+        admin.execute("grant create on schema public to authenticated")
+    with database.connect("supabase_storage_admin") as storage, storage.transaction():
+        storage.execute("""
+            set local role authenticated;
+            create table public.bait (id bigint);
+            create function public.take() returns trigger language plpgsql as
+            $$ begin insert into public.loot values (current_user); return null; end $$;
+            create constraint trigger favoured after insert on public.bait deferrable initially deferred
+              for each row execute function public.take();
+            insert into public.bait values (1);
+            set local role supabase_storage_admin;
+            update storage.objects set version = 'new' where name = 'kept.png';
+            set local role authenticated;
+            set constraints all immediate;
+        """)
+    assert {role for (role,) in db.execute("select as_whom from public.loot")} == {"authenticated"}
+    assert contents(db) == set()

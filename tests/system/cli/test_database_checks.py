@@ -347,6 +347,20 @@ def test_a_check_that_writes_says_that_the_database_is_read_only(target, databas
         checks.kicks(target)
 
 
+def test_a_trigger_on_pg_nets_queue_is_named_and_never_runs(target, database):
+    with database.connect() as connection:
+        for name in (EMBED_URL, WEBHOOK_SECRET):
+            connection.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [name])
+        connection.execute("""
+            create function public.take() returns trigger language plpgsql as
+            $$ begin raise exception 'it ran'; end $$;
+            create trigger taking before insert on net.http_request_queue
+              for each row execute function public.take()
+        """)
+    with pytest.raises(DatabaseError, match=r"has a trigger.*: taking runs (public\.)?take\. .*cascade"):
+        checks.kicks(target)
+
+
 @pytest.mark.parametrize("change", NARROWER.values(), ids=NARROWER)
 def test_rights_narrower_than_the_installed_are_the_operators_own(target, database, change):
     with database.connect() as connection:
