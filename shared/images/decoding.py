@@ -201,10 +201,13 @@ def _loaded(image: ImageFile, name: str, data: bytes, min_side: int | None) -> t
     shown = 1.0
     try:
         image.load()
-    except Exception as error:
+    except Exception:
         if name not in rows.FORMATS:
             raise
-        loaded, shown = rows.load(lambda tail: drafted(_opened(name, data + tail)), name, error)
+        found = rows.load(lambda tail: drafted(_opened(name, data + tail)), name)
+        if not found:
+            raise
+        loaded, shown = found
     if isinstance(image, TiffImageFile) and tiff.is_inverted(image):
         loaded = ImageChops.invert(colours.in_eight_bits(image))
     if name == "PNG" and png.is_deep(data):

@@ -20,21 +20,21 @@ BAND = 64  # rows
 Open = Callable[[bytes], ImageFile]  # the file, with some bytes appended
 
 
-def load(open_: Open, name: str, error: Exception) -> tuple[Image.Image, float]:
-    """The rows that can be decoded, the others transparent, and their share of all.
+def load(open_: Open, name: str) -> tuple[Image.Image, float] | None:
+    """The rows that can be decoded, the others transparent, and their share of all; None where there is none.
 
-    IncompleteImage where they are less than half; `error` where there is none. A row that lacks between
-    others, as in an interlaced file, is the one above it once more.
+    IncompleteImage where they are less than half. A row that lacks between others, as in an interlaced file,
+    is the one above it once more.
     """
     image, missing = _load(open_)
     if 0 in image.size:
-        raise error
+        return None
     if name == "JPEG" and missing:
         image, missing = _completed(open_(JPEG_END), image, missing)
     height = image.size[1]
     share = 1 - len(missing) / height
     if share == 0:
-        raise error
+        return None
     if share < LEAST_SHOWN:
         raise IncompleteImage(
             f"Only {share:.0%} of the {name} image's rows are in the file, at least {LEAST_SHOWN:.0%} are "

@@ -8,6 +8,7 @@ find no secrets, and where the kernel has Landlock no way to other processes, pr
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -56,6 +57,7 @@ def main() -> None:
     _silence_codecs()
     privileges.confine()
     Image.MAX_IMAGE_PIXELS = None  # our limit counts, and it may be higher than Pillow's
+    gc.freeze()  # all that is there by now stays
     with suppress(EOFError, ConnectionError):
         messages.send(connection, {"ready": True})
         while True:
@@ -83,6 +85,8 @@ def _serve(connection: socket.socket, limits: Limits) -> None:
     began = time.process_time()
     header, body = _answer(data, request["min_side"], request["seconds"], limits)
     messages.send(connection, header | {"seconds": time.process_time() - began}, body)
+    # An error may hold its image in a cycle, whose size the collector doesn't know: the next would lack it.
+    gc.collect()
 
 
 def _answer(

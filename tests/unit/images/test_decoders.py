@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -259,6 +259,26 @@ def test_an_image_that_takes_too_much_memory_is_told_what_to_raise(kind: str) ->
         with pytest.raises(DecodingOutOfMemory, match=r"33554432 bytes.*raise MAX_DECODE_MEMORY"):
             running.decode(data, min_side=None)
         assert running.decode(GOOD, min_side=None).width == 64
+
+
+def held(running: DecoderPool) -> int:
+    """The bytes of data that the one process has, used or not: those that its limit counts."""
+    (pid,) = running.pids
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"])
+def test_damaged_images_leave_the_next_one_all_the_memory(kind: str) -> None:
+    fast = {"AVIF": {"speed": 10}, "WEBP": {"method": 0}}.get(kind, {})
+    large = saved(Image.effect_noise((2000, 1000), 50).convert("RGB"), kind, **fast)
+    with decoders() as running:
+        running.decode(GOOD, min_side=None)
+        before = held(running)
+        for share in (0.001, 0.02, 0.02, 0.4, 0.7):
+            with suppress(ImageError):
+                running.decode(large[: int(len(large) * share)], min_side=64)
+        running.decode(GOOD, min_side=None)
+        assert held(running) < before + 16 * MEGABYTE
 
 
 def test_a_file_that_does_not_even_fit_in_is_told_the_same() -> None:
