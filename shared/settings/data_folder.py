@@ -93,8 +93,8 @@ def told(folder: Path, name: str) -> str | None:
     return None
 
 
-def read(path: Path) -> str:
-    with os.fdopen(open_private(path, os.O_RDONLY)) as file:
+def read(path: Path, owner: int | None = None) -> str:
+    with os.fdopen(open_private(path, os.O_RDONLY, owner)) as file:
         return file.read()
 
 
@@ -116,8 +116,9 @@ def append(path: Path) -> BinaryIO:
     return os.fdopen(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
-def open_private(path: Path, flags: int) -> int:
-    """A file's descriptor; StackError for a link, and where others could have written or may read it."""
+def open_private(path: Path, flags: int, owner: int | None = None) -> int:
+    """A file's descriptor; StackError for a link, and where others than its `owner` (of itself this process's
+    user) could have written or may read it."""
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
     except OSError as error:
@@ -125,7 +126,8 @@ def open_private(path: Path, flags: int) -> int:
             raise
         raise _refusal(path) from error
     found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid() or found.st_mode & KNOWN or not stat.S_ISREG(found.st_mode):
+    expected = os.geteuid() if owner is None else owner
+    if found.st_uid != expected or found.st_mode & KNOWN or not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise _refusal(path)
     return descriptor

