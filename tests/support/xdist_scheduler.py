@@ -30,7 +30,7 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
         path = nodeid.split("::")[0]
         major = POSTGRES.search(nodeid)
         if path.startswith("tests/database/") and major:
-            return f"postgres-{major[1]}"  # changing it takes a start of the other
+            return f"{path} on {major[1]}"  # all on one come first: changing it takes a start of the other
         if path.startswith("tests/system/embedding/"):
             return "embedding"  # one converted model for all
         if shared := _stack(path):
