@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.gateway import auth, cron, functions, net, rest, storage
-from local.gateway.database import SUPERUSER, Database
+from local.gateway.database import SUPERUSER, Database, sessions
 from local.gateway.local_origins import LocalOrigins
 from local.gateway.storage.files import Files
 from local.gateway.storage.tus import handlers as tus
@@ -45,6 +45,7 @@ def create_app(
 
     `files` is the folder for the objects' bytes, `function_urls` maps a function's name to its address.
     """
+    database_url = sessions(database_url)
     database = Database(database_url)
     transport = functions.make_transport()
     stored = Files(files)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -17,8 +18,22 @@ Pool = AsyncConnectionPool[Connection]
 
 SUPERUSER = "supabase_admin"
 REST, STORAGE, AUTH = "authenticator", "supabase_storage_admin", "supabase_auth_admin"
+# Sessions whose values Python reads. PostgREST's, of which Postgres makes JSON, and the jobs' of pg_cron have
+# the settings that a project gives its database and its roles, as on the platform.
+READ_HERE = (STORAGE, AUTH, SUPERUSER)
+READABLE = "-c timezone=UTC -c datestyle=ISO"
 POOL_SIZE = 10
 PATIENCE = 10.0  # seconds that a request waits for a connection
+
+
+def sessions(url_for: Callable[[str], str]) -> Callable[[str], str]:
+    """`url_for` with what our sessions depend on, whatever is set for the database or for the role."""
+
+    def own(user: str) -> str:
+        fixed = {"options": READABLE} if user in READ_HERE else {}
+        return make_conninfo(url_for(user), client_encoding="utf8", **fixed)
+
+    return own
 
 
 class Database:
