@@ -40,6 +40,7 @@ def places() -> Iterator[Places]:
     from benchmarks.search_bench import Places
 
     with passable() as folder:
+        settings.data_folder.claim(folder)
         cluster = Cluster(folder / "postgres")
         _tune(cluster)
         with launched(_own_settings(folder)) as stack:

@@ -50,32 +50,53 @@ def check_owner(folder: Path) -> None:
 def claim(folder: Path) -> None:
     """Make `folder`, or take it: from here on nobody else puts anything into it.
 
-    StackError where it, or a thing that was put there before, is somebody else's.
+    StackError where it, or a thing that was put there before, is somebody else's, and where it holds other
+    things than a stack's.
     """
     with usable(folder):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         check_owner(folder)
         mode = stat.S_IMODE(folder.stat().st_mode)
-        if mode & WRITABLE:
-            folder.chmod(mode & ~WRITABLE)
-            try:
-                _check_content(folder)
-            except BaseException:
-                folder.chmod(mode)  # or the next look would find it claimed
-                raise
+        if mode & stat.S_ISVTX:
+            raise StackError(f"{folder} is a folder for everybody. Set LOCAL_DATA to one in it.")
+        folder.chmod(mode & ~WRITABLE)
+        try:
+            _check_content(folder, others_wrote=bool(mode & WRITABLE))
+        except BaseException:
+            folder.chmod(mode)  # or the next look would find it claimed
+            raise
+        os.close(open_private(folder / LOCK_FILE, os.O_RDONLY | os.O_CREAT))  # first: it marks a data folder
         for name in FOLDERS:
-            (folder / name).mkdir(exist_ok=True)
-            (folder / name).chmod(PRIVATE_FOLDER)
+            _make_private(folder / name)
 
 
-def _check_content(folder: Path) -> None:
+def _check_content(folder: Path, *, others_wrote: bool) -> None:
+    entries = [*folder.iterdir()]
+    if entries and folder / LOCK_FILE not in entries:
+        raise StackError(
+            f"{folder} isn't empty, and no data folder of the embedded stack's, which would overwrite things "
+            "in it. Set LOCAL_DATA to an empty folder, or to a new one."
+        )
     own = {os.geteuid(), *(SERVER_IDS if os.geteuid() == 0 else ())}
-    for entry in folder.iterdir():
+    for entry in entries if others_wrote else ():
         if entry.lstat().st_uid not in own:
-            raise StackError(
-                f"{entry} is somebody else's, who may have put it there. Remove it, or set LOCAL_DATA to "
-                "another folder."
-            )
+            raise _not_ours(entry)
+
+
+def _make_private(folder: Path) -> None:
+    if not os.path.lexists(folder):
+        folder.mkdir(mode=PRIVATE_FOLDER)
+    found = folder.lstat()
+    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+        raise _not_ours(folder)
+    folder.chmod(PRIVATE_FOLDER)
+
+
+def _not_ours(path: Path) -> StackError:
+    return StackError(
+        f"{path} is somebody else's, who may have put it there, or no folder of a stack's. Remove it, or set "
+        "LOCAL_DATA to another folder."
+    )
 
 
 def told(folder: Path, name: str) -> str | None:

@@ -183,9 +183,11 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path, settings: Sett
 def test_a_lock_that_cannot_be_opened_is_one_line_that_says_what_to_do(
     tmp_path: Path, settings: Settings
 ) -> None:
-    (tmp_path / "stack.lock").symlink_to("elsewhere")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "stack.lock").symlink_to("elsewhere")
     with pytest.raises(StackError, match=r"stack\.lock is a link .* Remove it"):
-        Stack(dataclasses.replace(settings, local_data=tmp_path)).start()
+        Stack(dataclasses.replace(settings, local_data=folder)).start()
 
 
 def test_a_gateway_that_is_killed_comes_back(stack: Stack, settings: Settings) -> None:

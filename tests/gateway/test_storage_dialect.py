@@ -558,6 +558,9 @@ def test_a_full_disk_is_answered_in_json_and_leaves_nothing(
 
 
 def test_the_bytes_are_their_owners_alone(gateway: Gateway, bucket: str) -> None:
-    gateway.supabase().storage.from_(bucket).upload("private.png", PNG, OPTIONS)
+    files = gateway.supabase().storage.from_(bucket)
+    files.upload("private.png", PNG, OPTIONS)
+    files.copy("private.png", "copy.png")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in gateway.stored()} == {0o600}
     folders = {path.parent for path in gateway.stored()}
     assert folders and {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}

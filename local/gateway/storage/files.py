@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 from uuid import UUID
 
 from local.gateway.storage import faults
@@ -86,9 +86,14 @@ class Files:
             await asyncio.to_thread(self.path(version).unlink, missing_ok=True)
 
 
+def create(path: Path, mode: Literal["wb", "ab"] = "wb") -> BinaryIO:
+    """A file that its user alone can read."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
 async def _write(path: Path, chunks: AsyncIterator[bytes], limit: int) -> Stored:
     size, md5 = 0, new_md5()
-    with path.open("wb") as file:
+    with create(path) as file:
         async for chunk in chunks:
             size += len(chunk)
             if size > limit:
@@ -112,7 +117,7 @@ def sync(file: BinaryIO) -> None:
 def _copy(source: Path, target: Path) -> str:
     partial = target.with_suffix(PARTIAL)
     try:
-        with source.open("rb") as reader, partial.open("wb") as writer:
+        with source.open("rb") as reader, create(partial) as writer:
             shutil.copyfileobj(reader, writer, CHUNK)
             sync(writer)
             reader.seek(0)

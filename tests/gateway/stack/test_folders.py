@@ -28,6 +28,7 @@ ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes folders of 
 def folder(tmp_path: Path) -> Path:
     """With keys, as a stack has left it."""
     path = tmp_path / "data"
+    data_folder.claim(path)
     keys.load(path)
     return path
 
@@ -60,7 +61,6 @@ def test_no_command_opens_or_believes_anything_in_a_folder_of_somebody_else(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (folder / "logs").mkdir()
     (folder / "logs" / "up.log").symlink_to(victim)
     with pretended(folder, settings.local_port):
         to_nobody(folder)
@@ -93,7 +93,6 @@ def test_files_behind_links_are_neither_read_nor_written(folder: Path, tmp_path:
 
 @ROOT
 def test_a_folder_in_which_somebody_else_has_put_a_thing_is_refused(folder: Path) -> None:
-    (folder / "objects").mkdir()
     to_nobody(folder / "objects")
     folder.chmod(0o777)
     for _ in range(2):
@@ -151,3 +150,39 @@ def test_nobody_else_writes_into_a_claimed_folder(folder: Path) -> None:
     data_folder.claim(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert json.loads((folder / keys.FILE).read_text())
+
+
+def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "gateway.log").write_text("of a year")
+    (tmp_path / "stack.json").write_text("theirs")
+    tmp_path.chmod(0o775)
+    with pytest.raises(StackError, match=r"isn't empty.* Set LOCAL_DATA to an empty folder"):
+        Stack(configuration.load({"LOCAL_DATA": str(tmp_path)})).start()
+    assert (tmp_path / "logs" / "gateway.log").read_text() == "of a year"
+    assert (tmp_path / "stack.json").read_text() == "theirs"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "stack.json"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, tmp_path / "logs")} == {0o775, 0o755}
+
+
+def test_a_folder_for_everybody_stays_one(tmp_path: Path) -> None:
+    """Such as /tmp."""
+    tmp_path.chmod(0o1777)
+    with pytest.raises(StackError, match=r"for everybody. Set LOCAL_DATA to one in it"):
+        data_folder.claim(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+    assert not [*tmp_path.iterdir()]
+
+
+@ROOT
+@pytest.mark.parametrize("name", data_folder.FOLDERS)
+def test_a_strangers_folder_of_logs_or_objects_is_refused_whoever_may_write_now(
+    folder: Path, name: str
+) -> None:
+    to_nobody(folder / name)
+    with pytest.raises(StackError, match=f"{name} is somebody else's"):
+        data_folder.claim(folder)
+    (folder / name).rename(folder / "theirs")
+    (folder / name).symlink_to("theirs")
+    with pytest.raises(StackError, match=f"{name} is somebody else's"):
+        data_folder.claim(folder)

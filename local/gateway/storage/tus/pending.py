@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from local.gateway.storage import faults as storage_faults
-from local.gateway.storage.files import Files, Stored, new_md5, sync
+from local.gateway.storage.files import Files, Stored, create, new_md5, sync
 from local.gateway.storage.tus import faults
 
 LIFETIME = 24 * 3600.0  # seconds from its creation
@@ -82,7 +82,7 @@ class Pending:
     def create(self, upload: Upload) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._write(upload)
-        self._bytes(upload.version).touch()
+        create(self._bytes(upload.version)).close()
 
     def find(self, version: str) -> Upload:
         """The upload; a fault where there is none."""
