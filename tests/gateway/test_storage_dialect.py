@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import os
@@ -18,6 +19,8 @@ from storage3.exceptions import StorageApiError
 from support.databases import Connection
 from support.gateways import Gateway
 from support.waiting import eventually
+
+from local.gateway.storage.files import Files, Stored
 
 PNG = b"\x89PNG bytes"
 OPTIONS = {"content-type": "image/png"}
@@ -244,6 +247,24 @@ class TestUpload:
         assert images[0].download("same.png") in bodies
         assert len(gateway.stored()) == len(stored) + 1
 
+    def test_one_to_a_name_that_a_move_took_meanwhile_replaces_nothing(
+        self, gateway: Gateway, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("b.png", b"moved", OPTIONS)
+        written = Files.write
+
+        async def write(*arguments: Any) -> Stored:
+            stored = await written(*arguments)
+            await asyncio.to_thread(images.move, "b.png", "c.png")
+            return stored
+
+        monkeypatch.setattr(Files, "write", write)
+        with pytest.raises(StorageApiError) as error:
+            gateway.supabase().storage.from_(bucket).upload("c.png", b"uploaded", OPTIONS)
+        assert error.value.status == "409"
+        assert images.download("c.png") == b"moved"
+
 
 class TestDownload:
     @pytest.fixture
@@ -409,6 +430,31 @@ class TestMovingAndRemoving:
             images.move("a.png", "b.png")
         assert error.value.status == "409"
         assert images.download("b.png") == b"b"
+
+    @pytest.mark.parametrize("way", ["move", "copy"])
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_an_overwrite_at_that_moment_is_not_lost(
+        self, gateway: Gateway, bucket: str, monkeypatch: pytest.MonkeyPatch, way: str, moment: str
+    ) -> None:
+        images = gateway.supabase().storage.from_(bucket)
+        images.upload("a.png", b"old", OPTIONS)
+        copied, overwrites = Files.copy, iter([b"new"])
+
+        async def copy(*arguments: Any) -> str:
+            """With an overwrite beside the first."""
+            body = next(overwrites, None)
+            if body and moment == "before":
+                await asyncio.to_thread(gateway.supabase().storage.from_(bucket).update, "a.png", body)
+            md5 = await copied(*arguments)
+            if body and moment == "after":
+                await asyncio.to_thread(gateway.supabase().storage.from_(bucket).update, "a.png", body)
+            return md5
+
+        monkeypatch.setattr(Files, "copy", copy)
+        stored = len(gateway.stored())
+        getattr(images, way)("a.png", "b.png")
+        assert images.download("b.png" if way == "move" else "a.png") == b"new"
+        assert len(gateway.stored()) == stored + (way == "copy")
 
     def test_objects_move_and_copy_between_buckets(
         self, gateway: Gateway, http: httpx.Client, bucket: str

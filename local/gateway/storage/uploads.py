@@ -64,15 +64,19 @@ async def probe(call: Call, bucket: str, name: str, *, upsert: bool, metadata: d
         return
 
 
-async def complete(call: Call, bucket: str, name: str, row: dict[str, Any]) -> tuple[objects.Row, str | None]:
+async def complete(
+    call: Call, bucket: str, name: str, row: dict[str, Any], *, upsert: bool
+) -> tuple[objects.Row, str | None]:
     """Commit the row of a version whose bytes are stored; also the version that it replaced.
 
-    The bytes of the new version are removed where this fails.
+    The bytes of the new version are removed where this fails, as where a name that was free is taken by now.
     """
     try:
         async with call.as_service.transaction() as connection:
             await objects.lock(connection, bucket, name)
             old = await objects.find(connection, bucket, name, for_update=True)
+            if old and not upsert:
+                raise faults.duplicate("KeyAlreadyExists")
             new = await objects.upsert(connection, {"bucket_id": bucket, "name": name, **row})
     except BaseException:
         await withdraw(call, bucket, name, row["version"])
@@ -132,7 +136,9 @@ async def _upload(call: Call, name: str, *, upsert: bool) -> objects.Row:
     await probe(call, call.bucket, valid_key(name), upsert=upsert, metadata=expected)
     version = str(uuid4())
     stored = await call.files.write(version, incoming.chunks, _limit(name, bucket["file_size_limit"]))
-    row, replaced = await complete(call, call.bucket, name, _row(call, version, stored, incoming))
+    row, replaced = await complete(
+        call, call.bucket, name, _row(call, version, stored, incoming), upsert=upsert
+    )
     await discard(call, replaced)
     return row
 

@@ -90,7 +90,7 @@ async def create(call: Call) -> Response:
         try:
             if call.request.headers.get("content-type") == headers.CONTENT_TYPE:
                 answer["upload-offset"] = str(await receiving.receive(call, upload, limit, wanted))
-            answer |= await receiving.finish_if_complete(call, upload)
+            answer |= await receiving.finish_if_complete(call, upload, upsert=upsert)
         except (storage_faults.Fault, ClientDisconnect):  # the client never learns its address
             call.pending.forget(upload)
             raise
@@ -115,7 +115,9 @@ async def patch(call: Call) -> Response:
         upload = receiving.with_length(call, upload, offset, limit)
         if not upload.finished:
             offset = await receiving.receive(call, upload, limit, wanted)
-        answer = {"upload-offset": str(offset)} | await receiving.finish_if_complete(call, upload)
+        answer = {"upload-offset": str(offset)} | await receiving.finish_if_complete(
+            call, upload, upsert=upsert
+        )
         if wanted.is_set():
             answer["connection"] = "close"  # the rest of the body is not read any more
         return Response(status_code=204, headers=answer)

@@ -44,7 +44,7 @@ async def receive(call: Call, upload: Upload, limit: int, wanted: asyncio.Event)
         return upload.length  # nothing is missing but the end of the request
 
 
-async def finish_if_complete(call: Call, upload: Upload) -> dict[str, str]:
+async def finish_if_complete(call: Call, upload: Upload, *, upsert: bool) -> dict[str, str]:
     """Make the object of an upload that has all its bytes; the headers that tell how far it is."""
     if upload.finished:
         return {"tus-complete": "1"}
@@ -59,7 +59,7 @@ async def finish_if_complete(call: Call, upload: Upload) -> dict[str, str]:
         **objects.owned_by(call.caller),
     }
     try:
-        _, replaced = await uploads.complete(call, upload.bucket, upload.name, row)
+        _, replaced = await uploads.complete(call, upload.bucket, upload.name, row, upsert=upsert)
     except storage_faults.Fault:
         call.pending.forget(upload)
         raise
