@@ -67,6 +67,7 @@ release     the surroundings' fault: the lease is given back uncharged, the othe
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import reprlib
@@ -113,6 +114,16 @@ class NeuralSearchError(Exception):
     def detail(self) -> str:
         """The error in words for callers."""
         return self.told or (self.default() if self.internal else str(self))
+
+    def anew(self: Error) -> Error:
+        """The same error, to be raised in place of one that is kept.
+
+        A kept one must not be raised: each raise adds frames to its traceback, which lead back to it and hold
+        all that their callers have.
+        """
+        again = copy.copy(self)
+        again.__cause__ = self.__cause__
+        return again
 
     def problem(self) -> dict[str, Any]:
         """This error as problem details (RFC 9457)."""

@@ -55,16 +55,18 @@ def _part(check: Callable[[], dict[str, Any]], words: Words) -> dict[str, Any]:
         return {"status": "failing", "error": known.type, "detail": words(known)}
 
 
-def _embedding(models: ModelRegistry, failures: dict[str, Exception], words: Words) -> dict[str, Any]:
+def _embedding(models: ModelRegistry, failures: dict[str, NeuralSearchError], words: Words) -> dict[str, Any]:
     working = [name for name in models.names if name not in failures]
-    failing = {name: words(handlers.known(failure)) for name, failure in failures.items()}
+    failing = {name: words(failure) for name, failure in failures.items()}
     return {"models": working, "loaded": models.loaded()} | ({"failing": failing} if failing else {})
 
 
-def _serves(models: ModelRegistry, failures: dict[str, Exception], active: str | None) -> dict[str, Any]:
+def _serves(
+    models: ModelRegistry, failures: dict[str, NeuralSearchError], active: str | None
+) -> dict[str, Any]:
     models.check_live(failures)
     if active in failures:
-        raise failures[active]
+        raise failures[active].anew()
     return {}
 
 

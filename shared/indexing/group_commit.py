@@ -74,9 +74,10 @@ def _answer(database: Database, batch: Sequence[_Call]) -> None:
         statuses = _statuses(database, [call.made for call in batch])
     except BaseException as error:
         for call in batch:
-            call.status.set_exception(error)
+            # Each raises its own: a traceback in common would get all their frames.
+            call.status.set_exception(error.anew() if isinstance(error, NeuralSearchError) else error)
         if isinstance(error, Exception):
-            return  # each raises it for itself
+            return
         raise
     for call, status in zip(batch, statuses, strict=True):
         call.status.set_result(status)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
+from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive, NeuralSearchError
 from shared.runtime import logs
 from shared.runtime.self_test import PATIENCE_SECONDS, SelfTest
 
@@ -88,19 +88,14 @@ class ModelRegistry:
         self.check(name)
         self._self_tests[name].ask(anew=anew)
 
-    def failures(self) -> dict[str, Exception]:
-        """Why each model that can't embed a small picture now can't."""
+    def failures(self) -> dict[str, NeuralSearchError]:
+        """Why each model that can't embed a small picture now can't. They are kept: raise them `anew`."""
         # All at once, so that no patience adds up.
         answers = {name: self_test.start() for name, self_test in self._self_tests.items()}
-        found = {}
-        for name, answer in answers.items():
-            try:
-                self._self_tests[name].await_answer(answer)
-            except Exception as error:
-                found[name] = error
-        return found
+        failures = {name: self._self_tests[name].failure(answer) for name, answer in answers.items()}
+        return {name: failure for name, failure in failures.items() if failure}
 
-    def check_live(self, failures: Mapping[str, Exception] | None = None) -> None:
+    def check_live(self, failures: Mapping[str, NeuralSearchError] | None = None) -> None:
         """Raises where a restart may help: a model that did embed doesn't any more, none does, or one is
         still loading for the first time. One that can't be loaded beside one that serves is no reason.
         `failures` are those of this moment, where they are known."""
@@ -108,7 +103,7 @@ class ModelRegistry:
         for name, failure in failures.items():
             is_first = isinstance(failure, ModelUnresponsive)
             if self._self_tests[name].has_passed or is_first or len(failures) == len(self.names):
-                raise failure
+                raise failure.anew()
 
     def _embed_anything(self, name: str) -> None:
         try:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
-from shared.errors import ModelUnresponsive
+from shared.errors import ModelUnresponsive, NeuralSearchError
 
 HOLD_SECONDS = 5.0  # how long a good answer holds
 RETRY_SECONDS = 30.0  # and a bad one, where there never was a good one: loading may take long to fail
 PATIENCE_SECONDS = 10.0  # how long the check may take, loading included
+
+Answer = Future[NeuralSearchError | None]  # why the check failed
 
 
 class SelfTest:
@@ -22,8 +24,8 @@ class SelfTest:
         self._check = check
         self._patience = patience
         self._lock = threading.Lock()
-        self._running: Future[None] | None = None
-        self._failed: Future[None] | None = None  # the last check that did, until one passes
+        self._running: Answer | None = None
+        self._failed: Answer | None = None  # the last check that did, until one passes
         self._began = self._ended = float("-inf")
 
     def ask(self, *, anew: bool = False) -> None:
@@ -31,15 +33,16 @@ class SelfTest:
 
         A check that never passed is tried again in the background, and meanwhile fails as it did.
         """
-        self.await_answer(self.start(anew=anew))
+        if failure := self.failure(self.start(anew=anew)):
+            raise failure.anew()
 
-    def await_answer(self, answer: Future[None]) -> None:
-        """Raises as `ask` does, for a check that `start` gave."""
+    def failure(self, answer: Answer) -> NeuralSearchError | None:
+        """What `ask` raises, for a check that `start` gave. It is kept: raise it `anew`."""
         if not wait([answer], max(0.0, self._began + self._patience - time.monotonic())).done:
-            raise ModelUnresponsive()
-        answer.result()
+            return ModelUnresponsive()
+        return answer.result()
 
-    def start(self, *, anew: bool = False) -> Future[None]:
+    def start(self, *, anew: bool = False) -> Answer:
         """Begins a check where the last answer doesn't hold any more, or one is wanted `anew`."""
         with self._lock:
             if self._running is None or (self._running.done() and (anew or not self._holds())):
@@ -51,22 +54,30 @@ class SelfTest:
         failure_holds = 0.0 if self.has_passed else RETRY_SECONDS
         return time.monotonic() - self._ended < (failure_holds if self._failed else HOLD_SECONDS)
 
-    def _begin(self) -> Future[None]:
+    def _begin(self) -> Answer:
         if time.monotonic() - self._ended > 2 * RETRY_SECONDS:
             self._failed = None  # nobody has asked for long: the next one waits for the new answer
         self._began = time.monotonic()
-        running: Future[None] = Future()
+        running: Answer = Future()
         # A daemon, in no pool: a check that hangs must not keep the process from ending.
         threading.Thread(target=self._run, args=(running,), name="self-test", daemon=True).start()
         return running
 
-    def _run(self, running: Future[None]) -> None:
+    def _run(self, running: Answer) -> None:
         try:
             self._check()
         except Exception as error:
             self._failed, self._ended = running, time.monotonic()
-            running.set_exception(error)
+            running.set_result(_known(error))
         else:
             self._failed, self._ended = None, time.monotonic()
             self.has_passed = True
             running.set_result(None)
+
+
+def _known(error: Exception) -> NeuralSearchError:
+    if isinstance(error, NeuralSearchError):
+        return error
+    unexpected = NeuralSearchError()
+    unexpected.__cause__ = error
+    return unexpected

@@ -677,6 +677,22 @@ def test_a_standby_that_cant_be_loaded_is_named_by_health_and_no_reason_for_a_re
     assert client.get("/live").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/live", "/health"])
+def test_probes_of_a_model_that_cant_be_loaded_cost_no_more_from_time_to_time(
+    path: str, serve: Callable[..., Flask], postgrest: RpcTransport, capsys: pytest.CaptureFixture[str]
+):
+    def load(name: str) -> ColourEmbedder:
+        raise LookupError(name)
+
+    client = serve("query", postgrest, load=load).test_client()
+    lengths = []
+    for _ in range(20):
+        capsys.readouterr()
+        assert client.get(path).status_code >= 500
+        lengths.append(len(capsys.readouterr().err))
+    assert lengths[1] == lengths[-1]
+
+
 def test_an_answer_names_its_request_as_its_log_does(
     client: FlaskClient, postgrest: RpcTransport, capsys: pytest.CaptureFixture[str]
 ):

@@ -145,7 +145,8 @@ def test_a_database_that_is_away_is_everybodys_fault_and_asked_once():
     transport = project(finish_embedding_jobs=httpx.ConnectError("refused"))
     errors = store_all(GroupCommit(THREADS, FOREVER), transport, 4)
     assert [type(error) for error in errors] == [DatabaseUnavailable] * 4
-    assert len(transport.calls) == 1
+    assert len({str(error) for error in errors}) == 1 == len(transport.calls)
+    assert len(set(map(id, errors))) == 4  # one error's traceback would get the frames of all
 
 
 def test_while_all_turns_are_taken_those_that_come_later_wait_and_go_together():

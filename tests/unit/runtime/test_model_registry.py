@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from support.waiting import PATIENCE, eventually
 
-from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive
+from shared.errors import ModelBroken, ModelNotLoaded, ModelUnresponsive, NeuralSearchError
 from shared.runtime import self_test
 from shared.runtime.model_registry import ModelRegistry
 from shared.testing import ColourEmbedder
@@ -140,6 +145,51 @@ def test_a_model_that_cant_be_loaded_beside_one_that_serves_ends_no_process(name
 def test_a_process_without_any_model_that_can_be_loaded_is_not_live():
     with pytest.raises(ModelBroken, match="colours is cut off"):
         ModelRegistry(["colours", "standby"], Choosy(good="none")).check_live()
+
+
+def refuses(name: str) -> ColourEmbedder:
+    raise ModelBroken(f"{name} is cut off.") from OSError("no such file")
+
+
+def fails(name: str) -> ColourEmbedder:
+    raise LookupError(name)
+
+
+def length(error: BaseException) -> int:
+    """The lines that the log would get."""
+    return len(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("ask", [ModelRegistry.check_live, lambda models: models.self_test("colours")])
+@pytest.mark.parametrize("load", [refuses, fails])
+def test_a_failure_that_holds_is_told_the_hundredth_time_as_the_first(
+    ask: Callable[[ModelRegistry], None], load: Callable[[str], ColourEmbedder]
+):
+    models, lengths = ModelRegistry(["colours"], load), []
+    for _ in range(100):
+        with pytest.raises(NeuralSearchError) as told:
+            ask(models)
+        assert isinstance(told.value.__cause__, OSError if load is refuses else LookupError)
+        lengths.append(length(told.value))
+    assert len(set(lengths)) == 1
+
+
+def test_a_failure_that_holds_keeps_nothing_of_those_who_asked():
+    class Request:
+        """As a caller has it in hand."""
+
+    def ask() -> weakref.ref[Request]:
+        mine = Request()
+        with suppress(ModelBroken):
+            models.check_live()
+        return weakref.ref(mine)
+
+    models = ModelRegistry(["colours"], refuses)
+    gc.disable()
+    try:
+        assert ask()() is None
+    finally:
+        gc.enable()
 
 
 def test_a_process_whose_model_does_not_embed_any_more_is_not_live(monkeypatch: pytest.MonkeyPatch):
