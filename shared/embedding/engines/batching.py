@@ -86,6 +86,12 @@ class _Call:
 
     def result(self) -> Vectors:
         if self._error:
-            raise self._error
+            raise self._taken()
         assert self._vectors is not None
         return self._vectors
+
+    def _taken(self) -> Exception:
+        """The error, no longer kept here: its traceback holds this call, and so the inputs."""
+        assert self._error
+        error, self._error = self._error, None
+        return error

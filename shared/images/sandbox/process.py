@@ -110,8 +110,7 @@ class Decoder:
             self._stop()
             raise self._replace(self._stalled()) from error
         except (OSError, EOFError, messages.MessageError) as error:
-            failure = self._failure(self._stop(DYING_SECONDS), budget)
-            raise self._replace(failure) from error
+            raise self._replace(self._failure(self._stop(DYING_SECONDS), budget)) from error
         except BaseException:  # a half-read answer would be taken for the next image's
             self._stop()
             raise

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -79,6 +82,26 @@ def test_a_bad_input_harms_only_its_own_call():
     first, *others = gathered(model, *(ones(number) for number in range(5)))
     assert first == [0.0]
     assert [str(one) for one in others] == ["[2.0]", "[4.0]", "three", "[8.0]"]
+
+
+def test_a_failed_call_leaves_its_inputs_to_nobody():
+    def check(values: np.ndarray) -> None:
+        raise ValueError("no")
+
+    def failed() -> weakref.ref[np.ndarray]:
+        inputs = ones(1)
+        with suppress(ValueError):
+            batcher(inputs)
+        return weakref.ref(inputs[0])
+
+    model = Model(check)
+    model.go_on.set()
+    batcher = Batcher(model, SIZE)
+    gc.disable()  # which would find them, but only after many more objects
+    try:
+        assert failed()() is None
+    finally:
+        gc.enable()
 
 
 def test_inputs_that_do_not_fit_together_are_run_each_for_itself():
