@@ -29,13 +29,13 @@ def quick_folder() -> Iterator[Path]:
     # Not tmp_path: as root the server runs as somebody else, who can't enter pytest's folders.
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     folder.chmod(0o711)
-    try:
-        with _lock(folder).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with _lock(folder).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
             yield folder
-    finally:
-        shutil.rmtree(folder)
-        _lock(folder).unlink()
+        finally:  # locked to the end, or another run would remove it at the same time
+            shutil.rmtree(folder)
+            _lock(folder).unlink()
 
 
 def _lock(folder: Path) -> Path:
