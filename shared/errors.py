@@ -339,8 +339,8 @@ class StorageRefused(StorageError):
 
 
 class InvalidObjectName(StorageRefused):
-    """Its name has `.` or `..` for a folder, which gateways may take for a way out of Storage.
-    Move the object to another name."""
+    """Its name has `.` or `..` for a folder, which gateways may take for a way out of Storage, or is longer
+    than Storage takes. Move the object to another name."""
 
     internal = False
     outcome = "failed"

@@ -14,7 +14,7 @@ from typing import Any
 from evaluation.collection import Collection, Item
 from shared.errors import CollectionError
 from shared.supabase import bucket_walk
-from shared.supabase.storage import Storage, climbs
+from shared.supabase.storage import Storage, is_addressable
 
 MAX_OBJECTS = 100_000  # that are listed, images or not
 MAX_FOLDERS = 10_000
@@ -95,7 +95,7 @@ def _walk(storage: Storage, bucket: str, start: str) -> Iterator[StoredImage]:
                 f"{_place(bucket, start)} has more than {MAX_OBJECTS:,} objects or {MAX_FOLDERS:,} "
                 f"folders. Name a folder of it: bucket:{bucket}/FOLDER."
             )
-        if not is_folder and _is_image(entry) and not climbs(bucket, name):  # which nobody can find either
+        if not is_folder and _is_image(entry) and is_addressable(bucket, name):  # else nobody finds it
             yield _stored_image(name, entry)
 
 

@@ -14,7 +14,7 @@ from shared.errors import ImageError, InvalidQuery
 from shared.images import Decode
 from shared.runtime import disconnect
 from shared.runtime.limiter import ConcurrencyLimiter
-from shared.supabase.storage import Storage, climbs
+from shared.supabase.storage import MAX_PATH, Storage, climbs, is_too_long
 
 AT_ONCE, RUNNING = 24, 2  # requests here, a page of tiles: a browser may ask for them all at once
 CACHE_BYTES = 16 * 1024 * 1024  # some 1000 tiles
@@ -53,6 +53,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if not self.bucket or not self.name.strip("/"):
             raise InvalidQuery("bucket or name is missing. Take the `preview` of a result as it is.")
+        if is_too_long(self.bucket, self.name):
+            raise InvalidQuery(f"An address of more than {MAX_PATH} bytes has no preview.", value=self.name)
         if climbs(self.bucket, self.name):
             raise InvalidQuery("An address with `.` or `..` in it has no preview.", value=self.name)
         if CONTROL.search(f"{self.bucket}/{self.name}"):  # Storage would call it a failure of its own

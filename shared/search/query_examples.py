@@ -20,10 +20,10 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from shared.search.validation import Body, Expected, refusal, storable
+from shared.supabase.storage import MAX_PATH
 
 KINDS = ("id", "name", "text", "image")
 MAX_TEXT = 1000  # characters
-MAX_NAME = 1200  # characters: Storage's longest name and bucket
 MIN_WEIGHT = 0.001  # of less, the database's single precision may keep nothing
 MAX_WEIGHT = 1000
 SHORTEST_LINE = 16  # letters of base64
@@ -86,7 +86,7 @@ Id = Annotated[
 ]
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=MAX_NAME, description="`path` or `bucket/path` of a stored image."),
+    Field(min_length=1, max_length=MAX_PATH, description="`path` or `bucket/path` of a stored image."),
     AfterValidator(storable),
     Expected("an object as path or bucket/path"),
 ]

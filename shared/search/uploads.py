@@ -12,7 +12,7 @@ from shared.runtime.limiter import ConcurrencyLimiter
 from shared.search import index
 from shared.search.index import ObjectState
 from shared.supabase.database import Database
-from shared.supabase.storage import Storage
+from shared.supabase.storage import MAX_PATH, Storage, is_too_long
 
 WAIT_SECONDS = 30.0
 POLL_SECONDS = 0.1
@@ -38,6 +38,9 @@ class Upload:
             )
         if not self.name.isprintable():
             text = f"name is {self.name!r:.100}. Expected a path without control characters."
+            raise InvalidQuery(text, value=self.name)
+        if is_too_long(self.bucket, self.name):
+            text = f"bucket and name have more than {MAX_PATH} bytes. Choose a shorter name."
             raise InvalidQuery(text, value=self.name)
 
 

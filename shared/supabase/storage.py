@@ -36,6 +36,7 @@ from shared.supabase.bounded_adapter import BoundedAdapter
 from shared.supabase.credentials import Identity
 
 CONNECT_SECONDS = 5
+MAX_PATH = 1200  # bytes of a bucket and a name: S3 takes 1024 for a name, Storage 100 for a bucket
 MD5 = re.compile("[0-9a-f]{32}")
 UNRESERVED = "!*'();:@&=+$,"  # characters that Storage doesn't decode again when it signs a single path
 
@@ -143,15 +144,15 @@ class Storage:
         return {
             name: f"{self._public}/object/sign/{object_path(bucket, name)}?token={token}"
             for name, token in tokens.items()
-            if token and not climbs(bucket, name)
+            if token and is_addressable(bucket, name)
         }
 
     def public_urls(self, bucket: str, names: Sequence[str]) -> dict[str, str]:
         """Name -> the URL that anybody may read it at: `names` if the bucket is public, else none.
 
-        As with `sign`, those that climb have none.
+        As with `sign`, those that aren't addressable have none.
         """
-        names = [name for name in names if not climbs(bucket, name)]
+        names = [name for name in names if is_addressable(bucket, name)]
         if not names:
             return {}
         try:
@@ -211,13 +212,22 @@ class Storage:
 def object_path(bucket: str, name: str, *, unquoted: str = "") -> str:
     """Bucket and name as they stand in a URL: nothing in them can end the path.
 
-    InvalidObjectName for a name that climbs: its uploader would choose another path that is asked with our
-    caller's rights, or with the secret key.
+    InvalidObjectName for one that isn't addressable. By a name that climbs its uploader would choose another
+    path that is asked with our caller's rights, or with the secret key.
     """
-    if climbs(bucket, name):
+    if not is_addressable(bucket, name):
         raise InvalidObjectName()
     # A bucket's slash is encoded, so that it stays one segment.
     return "/".join([quote(bucket, safe=""), *(quote(part, safe=unquoted) for part in name.split("/"))])
+
+
+def is_addressable(bucket: str, name: str) -> bool:
+    return not (is_too_long(bucket, name) or climbs(bucket, name))
+
+
+def is_too_long(bucket: str, name: str) -> bool:
+    """Whether Storage can have no such object: its address would be sent, and broken off, in vain."""
+    return len(f"{bucket}/{name}".encode(errors="replace")) > MAX_PATH
 
 
 def climbs(bucket: str, name: str) -> bool:
@@ -226,7 +236,10 @@ def climbs(bucket: str, name: str) -> bool:
 
 
 def _read_object(response: requests.Response, max_bytes: int) -> bytes:
-    data = answers.read(response, max_bytes)
+    try:
+        data = answers.read(response, max_bytes)
+    except answers.CUT_OFF as error:
+        raise StaleObject(f"The download was cut off: {error}. It will be fetched again.") from error
     if len(data) > max_bytes:
         raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
     return data

@@ -15,7 +15,6 @@ from shared.errors import (
     ObjectExists,
     ObjectNotFound,
     PayloadTooLarge,
-    StaleObject,
     StorageError,
     StorageForbidden,
     StorageRefused,
@@ -33,6 +32,7 @@ ANSWER_BYTES = 16 * 1024 * 1024  # nor is an answer that is no object: 1000 sign
 BUSY = ("408", "423", "429", "503", "544")  # it answers, and wants to be left alone for a while
 HTTP_STATUS = re.compile("[1-5][0-9]{2}")
 CODE = re.compile(r"[A-Za-z_]{1,40}|\d{1,5}")
+CUT_OFF = (urllib3.exceptions.ProtocolError, IncompleteRead, requests.exceptions.ChunkedEncodingError)
 WORD = re.compile(r"\w+")
 PLAIN_WORDS = re.compile(r"""[A-Za-z ,.;:'"()-]+""")
 
@@ -146,9 +146,8 @@ def translate(error: Exception) -> StorageError:
             f"and one for each {BYTES_PER_SECOND} bytes of it, or sent many more bytes than it has. "
             "It will be asked again."
         )
-    cut_off = urllib3.exceptions.ProtocolError | IncompleteRead | requests.exceptions.ChunkedEncodingError
-    if isinstance(error, cut_off):
-        return StaleObject(f"The download was cut off: {error}. It will be fetched again.")
+    if isinstance(error, CUT_OFF):
+        return StorageError(f"Storage's answer was cut off: {error}. It will be asked again.")
     unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
     if isinstance(error, unreachable) or not isinstance(error, requests.RequestException):
         return StorageUnavailable(f"Storage can't be reached: {_cause(error)}.")

@@ -126,6 +126,7 @@ LEAVING: dict[str, dict[str, str]] = {
     "no bucket": {"bucket": ""},
     "no name": {"name": ""},
     "slashes for a name": {"name": "//"},
+    "a name that no Storage takes": {"name": "é" * 600},
     "an unknown size": {"size": "huge"},
 }
 

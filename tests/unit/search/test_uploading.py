@@ -52,6 +52,12 @@ def test_an_upload_without_a_place_is_refused(place: dict[str, str]):
         Upload(data=b"", **place)
 
 
+@pytest.mark.parametrize("name", ["a" * 1200, "é" * 600])
+def test_an_upload_to_a_name_that_no_storage_takes_is_refused(name: str):
+    with pytest.raises(InvalidQuery, match=r"more than 1200 bytes\. Choose a shorter name"):
+        Upload(data=b"", bucket="images", name=name)
+
+
 def wait(*states: str) -> tuple[str, int]:
     """The state that a wait of 30 s ends with, and how often it asked."""
     answers = iter(states)

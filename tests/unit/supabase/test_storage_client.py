@@ -111,10 +111,11 @@ def test_no_name_can_ask_for_another_object(name: str, path: str):
     assert object_path("images", name) == f"images/{path}"
 
 
+TOO_LONG = ("a" * 1200, "é" * 600, "/😀" * 240)
 CLIMBING = ("a/../../../../../auth/v1/logout", "..", "./b.png", "a/.", "a\\..\\..\\b")
 
 
-@pytest.mark.parametrize("name", CLIMBING)
+@pytest.mark.parametrize("name", [*CLIMBING, *TOO_LONG])
 @pytest.mark.parametrize(
     "ask",
     [
@@ -137,13 +138,13 @@ def test_no_name_can_ask_for_what_lies_beside_storage(
 
 
 def test_what_has_such_a_name_has_no_address(fake: responses.RequestsMock):
-    names = [*CLIMBING, "a.png"]
+    names = [*CLIMBING, *TOO_LONG, "a.png"]
     rows = [{"error": None, "path": name, "signedURL": f"/object/sign/{name}?token=t"} for name in names]
     fake.post(f"{URL}/storage/v1/object/sign/images", json=rows)
     fake.get(f"{URL}/storage/v1/object/info/public/images/a.png", json={})
     assert [*client().sign("images", names, seconds=1)] == ["a.png"]
     assert [*client().public_urls("images", names)] == ["a.png"]
-    assert client().public_urls("images", CLIMBING) == {}
+    assert client().public_urls("images", [*CLIMBING, *TOO_LONG]) == {}
     assert len(fake.calls) == 2
 
 
@@ -190,6 +191,16 @@ def test_a_body_that_is_cut_off_is_stale(server: Callable[[bytes], tuple[str, li
     url, _ = server(answer)
     with pytest.raises(StaleObject, match="cut off"):
         client(url).download("images", "a.png", version="v1", max_bytes=1000)
+
+
+def test_a_refusal_that_is_cut_off_speaks_of_no_other_bytes(
+    server: Callable[[bytes], tuple[str, list[bytes]]],
+):
+    """A gateway hangs up while an upload is still being sent."""
+    url, _ = server(b"HTTP/1.1 413 Too Large\r\nContent-Length: 20\r\n\r\nhalf of it")
+    with pytest.raises(StorageError, match="answer was cut off") as refused:
+        client(url).upload("images", "a.png", b"bytes", mime_type="image/png")
+    assert refused.type is StorageError
 
 
 def test_a_server_that_hangs_up_or_is_not_there_is_unavailable(
