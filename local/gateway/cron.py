@@ -41,6 +41,7 @@ class Scheduler:
         self._url_for = url_for
         self._due: dict[tuple[int, str], datetime] = {}  # (job, schedule) -> its next time
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._looked = datetime.min.replace(tzinfo=UTC)
 
     async def serve(self) -> None:
         url = self._url_for(SUPERUSER)
@@ -57,7 +58,13 @@ class Scheduler:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def tick(self, connection: Connection, now: datetime) -> None:
-        """Start the jobs that are due at `now` and don't run; a new job waits for its next time."""
+        """Start the jobs that are due at `now` and don't run; a new job waits for its next time.
+
+        So does every job once the clock was set back: by its former times none would be due for as long.
+        """
+        if now < self._looked:
+            self._due.clear()
+        self._looked = now
         cursor = await connection.execute("select * from cron.job where active")
         jobs = {(job["jobid"], job["schedule"]): job for job in await cursor.fetchall()}
         self._due = {key: self._due.get(key) or next_time(key[1], now) for key in jobs}

@@ -185,6 +185,23 @@ class TestCron:
         assert asyncio.run(tick_while_it_runs()) == 1
         db.execute("select cron.unschedule('long')")
 
+    def test_a_clock_that_is_set_back_keeps_no_job_waiting(self, gateway: Gateway, db: Connection) -> None:
+        db.execute("select cron.schedule('often', '30 seconds', 'select 1')")
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+
+        async def set_back_by_a_day() -> int:
+            scheduler = cron.Scheduler(gateway.database.url)
+            url = gateway.database.url("supabase_admin")
+            async with await psycopg.AsyncConnection.connect(
+                url, autocommit=True, row_factory=dict_row
+            ) as connection:
+                for moment in (timedelta(days=1), timedelta(0), timedelta(minutes=1)):
+                    await scheduler.tick(connection, now + moment)
+                return len(await asyncio.gather(*scheduler._running.values()))
+
+        assert asyncio.run(set_back_by_a_day()) >= 1
+        db.execute("select cron.unschedule('often')")
+
 
 def runs(db: Connection, job: str) -> list[dict[str, Any]]:
     with db.cursor(row_factory=dict_row) as cursor:
