@@ -10,7 +10,7 @@ from served import Served
 from support.hostile_bodies import JSON, MB
 from support.hostile_images import many_scans
 
-CALLERS = 20
+CALLERS = 12
 SMALL = b'{"text":"red"}'
 # Four bodies are held at most, and one is parsed, which takes four times its size; beside other requests.
 MOST = 7 * 67 * MB + 100 * MB
