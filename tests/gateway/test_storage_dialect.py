@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import json
 import os
 import stat
 import threading
@@ -149,6 +150,29 @@ class TestUpload:
             {"a": 1},
         )
 
+    @pytest.mark.parametrize("value", ["1\r\nX-Injected: yes", "1é€", "1\0"])
+    @pytest.mark.parametrize(
+        ("field", "code"), [("contentType", "InvalidMimeType"), ("cacheControl", "InvalidRequest")]
+    )
+    def test_what_no_download_could_tell_as_a_header_is_refused(
+        self, gateway: Gateway, http: httpx.Client, bucket: str, field: str, code: str, value: str
+    ) -> None:
+        http.post(f"/storage/v1/object/{bucket}/b.png", content=PNG)
+        stored = gateway.stored()
+        url = f"/storage/v1/object/{bucket}/a.png"
+        answer = http.post(url, data={field: value}, files={"file": ("a.png", PNG)})
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
+        given = {"mimetype" if field == "contentType" else field: value}
+        body = {"bucketId": bucket, "sourceKey": "b.png", "destinationKey": "c.png"}
+        answer = http.post("/storage/v1/object/copy", json=body | {"copyMetadata": False, "metadata": given})
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
+        assert gateway.stored() == stored
+
+    def test_a_type_is_taken_without_the_spaces_around_it(self, http: httpx.Client, bucket: str) -> None:
+        url = f"/storage/v1/object/{bucket}/a.png"
+        http.post(url, data={"contentType": " image/png "}, files={"file": ("a.png", PNG)})
+        assert http.get(url).headers["content-type"] == "image/png"
+
     def test_a_large_file_arrives_whole(self, gateway: Gateway, bucket: str) -> None:
         images = gateway.supabase().storage.from_(bucket)
         data = bytes(range(256)) * 4 * 4096  # 4 MiB
@@ -280,6 +304,18 @@ class TestDownload:
         assert headers["accept-ranges"] == "bytes"
         assert headers["etag"].startswith('"')
         assert headers["last-modified"].endswith("GMT")
+
+    @pytest.mark.parametrize("value", ["a\r\nb: c", "é€", "", 7, None, ["image/png"]])
+    def test_what_was_written_past_storage_and_is_no_header_is_left_out(
+        self, gateway: Gateway, http: httpx.Client, url: str, bucket: str, value: object
+    ) -> None:
+        metadata = json.dumps({"mimetype": value, "cacheControl": value, "eTag": value})
+        with gateway.database.connect("supabase_admin") as admin:
+            admin.execute("update storage.objects set metadata = %s where bucket_id = %s", [metadata, bucket])
+        answer = http.get(url)
+        assert (answer.status_code, answer.content) == (200, PNG)
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["cache-control"] == "no-cache"
 
     def test_head_has_the_headers_and_no_bytes(self, http: httpx.Client, url: str) -> None:
         answer = http.head(url)

@@ -400,6 +400,15 @@ class TestBadRequests:
             assert refused(send(http, url, wrong, DATA[5:])) == (409, "Upload-Offset conflict\n")
         assert offset(http, url) == 5
 
+    @pytest.mark.parametrize("value", ["image/png\r\nx: y", "image/jpéé€g"])
+    def test_a_type_that_no_download_could_tell_is_refused(
+        self, http: httpx.Client, bucket: str, value: str
+    ) -> None:
+        assert refused(create(http, bucket, contentType=value)) == (
+            415,
+            f"mime type {value} is not supported",
+        )
+
     def test_a_part_needs_its_offset_and_its_type(self, http: httpx.Client, bucket: str) -> None:
         url = started(http, bucket)
         assert refused(http.patch(url, content=DATA, headers=PART)) == (

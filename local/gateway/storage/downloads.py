@@ -127,7 +127,8 @@ class _Bytes(StreamingResponse):
 
 
 def _headers(call: Call, row: objects.Row) -> dict[str, str]:
-    metadata: dict[str, Any] = row["metadata"] or {}
+    told: dict[str, Any] = row["metadata"] or {}
+    metadata = {key: value for key, value in told.items() if objects.is_sendable(value)}  # any, by SQL
     mime_type = metadata.get("mimetype") or "application/octet-stream"
     headers = {
         "accept-ranges": "bytes",

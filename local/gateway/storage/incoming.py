@@ -41,7 +41,7 @@ async def receive(request: Request) -> Incoming:
     fields = form.fields
     seconds = fields.get("cacheControl")
     return Incoming(
-        mime_type=fields.get("contentType") or form.file_type or "application/octet-stream",
+        mime_type=(fields.get("contentType") or form.file_type).strip() or "application/octet-stream",
         cache_control=f"max-age={seconds}" if seconds else "no-cache",
         user_metadata=_object(fields.get("metadata") or fields.get("userMetadata")),
         length=_length(request),

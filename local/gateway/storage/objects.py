@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString
@@ -23,6 +24,8 @@ COLUMNS: LiteralString = (
 )
 LOCK_TIMEOUT = "5s"
 MAX_NAME = 1024  # bytes: of a key in S3, the real server's usual back end
+
+HEADER_VALUE = re.compile(r"[\x21-\x7e\xa1-\xff]+([ \t]+[\x21-\x7e\xa1-\xff]+)*")
 
 
 async def find(connection: Connection, bucket: str, name: str, *, for_update: bool = False) -> Row | None:
@@ -113,6 +116,11 @@ async def lock(connection: Connection, bucket: str, name: str) -> None:
     await connection.execute(set_timeout, ["0"])
 
 
+def is_sendable(value: object) -> bool:
+    """Whether a download can tell this as a header; nothing at all needn't be told."""
+    return not value or (isinstance(value, str) and bool(HEADER_VALUE.fullmatch(value)))
+
+
 def owned_by(caller: Caller) -> dict[str, Any]:
     """The owner columns: the deprecated one holds UUIDs only; neither is set where there is no user."""
     if caller.user_id is None:
@@ -151,6 +159,11 @@ def _insertion(values: Mapping[str, Any]) -> tuple[sql.Composed, sql.Composed]:
 def _adapt(values: Mapping[str, Any]) -> list[Any]:
     if len(values.get("name", "").encode()) > MAX_NAME:
         raise faults.key_too_long()
+    metadata = values.get("metadata") or {}
+    if not is_sendable(metadata.get("mimetype", "")):
+        raise faults.invalid_mime_type(metadata["mimetype"])
+    if not is_sendable(metadata.get("cacheControl", "")):
+        raise faults.invalid_body("body/cacheControl must be the value of a header")
     return [Jsonb(value) if isinstance(value, dict) else value for value in values.values()]
 
 
