@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'cef07656dd207ddd85d69d7eef33a4c936b2e34321d9c874eee409d6f21c3763'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e15ed41a5601b54d418108fb9ed1ec5817e6795ea62c7097af884e06bb6af8ee'
     ) then
       return;
     end if;
@@ -89,8 +89,8 @@ begin
     'fail_embedding_job 106f7248fee487e07e8227ca63e2ed7c',
     'fail_embedding_job 73a04fe7685aef6ea42407e04b837c5c',
     'fail_embedding_job f439ac40c67bc2eac7fe3ef6b1a1c756',
+    'finish_embedding_job 10af6dc30d44c56d508313981a29baa2',
     'finish_embedding_job 20938cff04ad1992cb842f1e838b57c4',
-    'finish_embedding_job 299bb5939206efa8487f26587e16e32e',
     'finish_embedding_job 3ae1d6e1c8ced93a9bfcead080734119',
     'finish_embedding_jobs 1443c9bb98cbf7c774e7aaffe702a798',
     'finish_embedding_jobs f6614d7dfbff1b8e9757343274ce4cfb',
@@ -126,8 +126,8 @@ begin
     'recommend_documents 85771704948a1e0bd25a072a73296b8d',
     'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
     'recommend_documents 962cff0cd748da2342696b83e3fa85f2',
-    'reconcile_documents 3c25f00aeda71a6b54b697300606b3b1',
     'reconcile_documents 8193f288025da68f6d2d28739d64e260',
+    'reconcile_documents 9642e4e8b8915c7464ef7198f68f5875',
     'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
     'release_embedding_jobs 2ba2c4897cee8c317aa55fe5e4858692',
@@ -663,6 +663,16 @@ drop function if exists neural_search.find_seen(text, text);
 drop function if exists neural_search.find_public(text, text);
 
 
+-- From sql/incremental/0.2.0/98_judged.sql
+
+-- Metadata that a document doesn't copy are judged once, and not by each reconciliation.
+alter table neural_search.documents add column if not exists judged_at timestamptz;
+comment on column neural_search.documents.judged_at is
+  'The updated_at of the object whose metadata were found too long to copy; -infinity where they were copied, null where '
+  'an older version wrote the row.';
+drop function if exists neural_search.copied_columns(storage.objects); -- it returns more
+
+
 -- From sql/checks.sql
 
 -- Checks: conditions of arguments, and the errors that they raise.
@@ -947,24 +957,36 @@ $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 
 
--- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
--- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
--- searches with the time-out. Text of 16 KiB takes less than 128 KiB as jsonb: of more no text is made, which would
--- take a reconciliation a quarter of a second for each megabyte.
+-- Without a SET clause, as live_objects, for the sake of reconcile_documents. Storage takes a megabyte of metadata, and a
+-- page may have a thousand results, each with its own: a few uploaders could end everybody's searches with the time-out.
+-- Text of 16 KiB takes at most 64 KiB and some bytes as jsonb: of more no text is made.
+create or replace function neural_search.may_copy(user_metadata jsonb) returns boolean
+language sql immutable as $$
+  select case
+    when pg_column_size(user_metadata) > 66000 or pg_column_size(user_metadata #> '{}') > 66000
+      or not neural_search.has_common_numbers(user_metadata) then false
+    else octet_length(user_metadata::text) <= 16384
+  end
+$$;
+comment on function neural_search.may_copy is
+  'Whether an object''s user metadata are short enough, 16 KiB of text, for its documents; null for none. Many numbers take 20 ms.';
+
+
+-- Without a SET clause, as live_objects.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
-  metadata jsonb
+  metadata jsonb, judged_at timestamptz
 )
 language sql stable as $$
   select object.bucket_id, object.name, coalesce(object.version, ''),
     facts.byte_size, object.owner_id, object.created_at,
-    case
-      when pg_column_size(object.user_metadata) > 131072 or pg_column_size(object.user_metadata #> '{}') > 131072
-        or not neural_search.has_common_numbers(object.user_metadata) then '{}'
-      when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata
-      else '{}'
-    end
+    case when judged.is_copied then coalesce(object.user_metadata, '{}') else '{}' end,
+    case when judged.is_copied then '-infinity' else coalesce(object.updated_at, 'infinity') end
   from neural_search.file_facts(object.metadata) as facts
+  cross join lateral (
+    select coalesce(neural_search.may_copy(object.user_metadata), true) as is_copied
+    offset 0 -- once
+  ) as judged
 $$;
 comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
@@ -974,7 +996,8 @@ comment on function neural_search.copied_columns is
 create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
 language sql set search_path = '' as $$
   update neural_search.documents as d set
-    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata) = row(c.*), updated_at = now()
+    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at) = row(c.*),
+    updated_at = now()
   from neural_search.copied_columns(object) as c
   where d.object_id = object.id and d.object_version = coalesce(version_before, '')
 $$;
@@ -1326,7 +1349,7 @@ begin
   end if;
 
   insert into neural_search.documents as d (
-    object_id, bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, model, embedding,
+    object_id, bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at, model, embedding,
     content_hash, width, height, mime_type, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
   select object.id, c.*, model, embedding, content_hash, width, height, mime_type, job.queued_at, now(),
@@ -1337,7 +1360,7 @@ begin
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
     height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
-    queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
+    judged_at = excluded.judged_at, queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
     shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
   delete from neural_search.jobs as j where j.object_id = job.object_id and j.model = job.model;
   return 'embedded';
@@ -2412,11 +2435,17 @@ begin
     select d.id from neural_search.documents as d
     left join (
       neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      cross join lateral neural_search.copied_columns(o) as c
+      cross join lateral neural_search.file_facts(o.metadata) as f
     ) on o.id = d.object_id
     where o.id is null
-      or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-        is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+      or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at)
+        is distinct from (o.bucket_id, o.name, coalesce(o.version, ''), f.byte_size, o.owner_id, o.created_at)
+      -- Metadata are judged once: some thousand uploads whose metadata take long could take all the time.
+      or not case d.judged_at
+        when coalesce(o.updated_at, 'infinity') then true
+        else coalesce(d.judged_at, '-infinity') = '-infinity' and d.metadata = coalesce(o.user_metadata, '{}')
+          and (d.judged_at is not null or coalesce(neural_search.may_copy(o.user_metadata), true))
+      end
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong order by random() limit most) as w;
 
@@ -2465,11 +2494,11 @@ begin
     'with rewritten as (
       update neural_search.documents as d set
         byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
-        updated_at = now()
+        judged_at = c.judged_at, updated_at = now()
       from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
       where d.id = any ($1) and o.id = d.object_id and d.object_version = c.object_version
-        and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-          is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+        and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata, d.judged_at)
+          is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata, c.judged_at)
       returning d.id
     )
     select array_agg(r.id) from rewritten as r', wrong_ids
@@ -5858,7 +5887,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'cef07656dd207ddd85d69d7eef33a4c936b2e34321d9c874eee409d6f21c3763', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'e15ed41a5601b54d418108fb9ed1ec5817e6795ea62c7097af884e06bb6af8ee', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

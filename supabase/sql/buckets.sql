@@ -181,11 +181,17 @@ begin
     select d.id from neural_search.documents as d
     left join (
       neural_search.live_objects() as o join neural_search.indexed_buckets as b on b.bucket_id = o.bucket_id
-      cross join lateral neural_search.copied_columns(o) as c
+      cross join lateral neural_search.file_facts(o.metadata) as f
     ) on o.id = d.object_id
     where o.id is null
-      or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-        is distinct from (c.bucket_id, c.content, c.object_version, c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+      or (d.bucket_id, d.content, d.object_version, d.byte_size, d.owner_id, d.uploaded_at)
+        is distinct from (o.bucket_id, o.name, coalesce(o.version, ''), f.byte_size, o.owner_id, o.created_at)
+      -- Metadata are judged once: some thousand uploads whose metadata take long could take all the time.
+      or not case d.judged_at
+        when coalesce(o.updated_at, 'infinity') then true
+        else coalesce(d.judged_at, '-infinity') = '-infinity' and d.metadata = coalesce(o.user_metadata, '{}')
+          and (d.judged_at is not null or coalesce(neural_search.may_copy(o.user_metadata), true))
+      end
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong order by random() limit most) as w;
 
@@ -234,11 +240,11 @@ begin
     'with rewritten as (
       update neural_search.documents as d set
         byte_size = c.byte_size, owner_id = c.owner_id, uploaded_at = c.uploaded_at, metadata = c.metadata,
-        updated_at = now()
+        judged_at = c.judged_at, updated_at = now()
       from neural_search.live_objects() as o cross join lateral neural_search.copied_columns(o) as c
       where d.id = any ($1) and o.id = d.object_id and d.object_version = c.object_version
-        and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata)
-          is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata)
+        and (d.byte_size, d.owner_id, d.uploaded_at, d.metadata, d.judged_at)
+          is distinct from (c.byte_size, c.owner_id, c.uploaded_at, c.metadata, c.judged_at)
       returning d.id
     )
     select array_agg(r.id) from rewritten as r', wrong_ids

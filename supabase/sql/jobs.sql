@@ -99,24 +99,36 @@ $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 
 
--- Without a SET clause, as live_objects, for the sake of reconcile_documents, which asks it for every object. Storage takes
--- a megabyte of metadata, and a page may have a thousand results, each with its own: a few uploaders could end everybody's
--- searches with the time-out. Text of 16 KiB takes less than 128 KiB as jsonb: of more no text is made, which would
--- take a reconciliation a quarter of a second for each megabyte.
+-- Without a SET clause, as live_objects, for the sake of reconcile_documents. Storage takes a megabyte of metadata, and a
+-- page may have a thousand results, each with its own: a few uploaders could end everybody's searches with the time-out.
+-- Text of 16 KiB takes at most 64 KiB and some bytes as jsonb: of more no text is made.
+create or replace function neural_search.may_copy(user_metadata jsonb) returns boolean
+language sql immutable as $$
+  select case
+    when pg_column_size(user_metadata) > 66000 or pg_column_size(user_metadata #> '{}') > 66000
+      or not neural_search.has_common_numbers(user_metadata) then false
+    else octet_length(user_metadata::text) <= 16384
+  end
+$$;
+comment on function neural_search.may_copy is
+  'Whether an object''s user metadata are short enough, 16 KiB of text, for its documents; null for none. Many numbers take 20 ms.';
+
+
+-- Without a SET clause, as live_objects.
 create or replace function neural_search.copied_columns(object storage.objects) returns table (
   bucket_id text, content text, object_version text, byte_size bigint, owner_id text, uploaded_at timestamptz,
-  metadata jsonb
+  metadata jsonb, judged_at timestamptz
 )
 language sql stable as $$
   select object.bucket_id, object.name, coalesce(object.version, ''),
     facts.byte_size, object.owner_id, object.created_at,
-    case
-      when pg_column_size(object.user_metadata) > 131072 or pg_column_size(object.user_metadata #> '{}') > 131072
-        or not neural_search.has_common_numbers(object.user_metadata) then '{}'
-      when octet_length(object.user_metadata::text) <= 16384 then object.user_metadata
-      else '{}'
-    end
+    case when judged.is_copied then coalesce(object.user_metadata, '{}') else '{}' end,
+    case when judged.is_copied then '-infinity' else coalesce(object.updated_at, 'infinity') end
   from neural_search.file_facts(object.metadata) as facts
+  cross join lateral (
+    select coalesce(neural_search.may_copy(object.user_metadata), true) as is_copied
+    offset 0 -- once
+  ) as judged
 $$;
 comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
@@ -126,7 +138,8 @@ comment on function neural_search.copied_columns is
 create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
 language sql set search_path = '' as $$
   update neural_search.documents as d set
-    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata) = row(c.*), updated_at = now()
+    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at) = row(c.*),
+    updated_at = now()
   from neural_search.copied_columns(object) as c
   where d.object_id = object.id and d.object_version = coalesce(version_before, '')
 $$;

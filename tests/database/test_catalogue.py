@@ -227,6 +227,7 @@ INLINED = {
     "neural_search.file_facts",
     "neural_search.has_common_numbers",
     "neural_search.live_objects",
+    "neural_search.may_copy",
     "neural_search.read_metadata",
     "neural_search.to_queue",
 }  # planned where they are called

@@ -39,7 +39,7 @@ def in_proxy(zone: str) -> int:
 NAMES = in_sql(r"count <= (\d+), format")
 FILTER = in_sql(r"check_json\('filter', filter, (\d+)\)")
 METADATA = in_sql(r"check_json\('filter.metadata', filter -> 'metadata', (\d+)\)")
-KEPT = in_sql(r"octet_length\(object.user_metadata::text\) <= (\d+)")
+KEPT = in_sql(r"octet_length\(user_metadata::text\) <= (\d+)")
 BOUNDS = (
     f"{handlers.CALLERS} callers in a process, {handlers.CALLERS_AT_WORK} of them at work",
     f"have images decoded {few(main.RUNNING)} and {few(main.WAITING)} waiting",
