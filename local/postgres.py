@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -64,6 +65,8 @@ class Cluster:
         self.major = major
         self.durable = durable
         self._home = Home(self.folder)
+        self._lock_file = self._home.data / "postmaster.pid"
+        self._server: subprocess.Popen[bytes] | None = None  # where we started it
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -92,11 +95,20 @@ class Cluster:
         """Whether our server listens; it may still be recovering from a crash."""
         return self._home.is_listening()
 
+    def has_data(self) -> bool:
+        return (self._home.data / "PG_VERSION").exists()
+
+    def is_alive(self) -> bool:
+        """Whether our server's process lives, even if its socket was removed."""
+        return str(self._home.data) in (self._command_of(self._lock_file) or "")
+
     def start(self) -> None:
         """Start the server, creating its data at the first time; one that runs already is left alone."""
         with self._locked():
             if self.is_running():
                 return
+            if self.is_alive():
+                self._stop("fast")
             self._initialise()
             self._home.make_sockets()
             self._drop_stale_locks()
@@ -105,11 +117,15 @@ class Cluster:
     def stop(self) -> None:
         """Stop the server, disconnecting its clients; one that doesn't run is no error."""
         with data_folder.usable(self.folder):
-            if not (self._home.data / "postmaster.pid").exists():
-                return
-        with self._locked():
-            if self.is_running():
-                self._stop("fast")
+            has_lock = self._lock_file.exists()
+        if has_lock:
+            with self._locked():
+                if self.is_alive():
+                    self._stop("fast")
+        elif self._server:  # its folder was removed
+            self._server.send_signal(signal.SIGQUIT)
+        if self._server:
+            self._server.wait()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -125,11 +141,13 @@ class Cluster:
     def _initialise(self) -> None:
         if self._home.data.exists():
             return self._check_major()
+        self._home.check_loss()
         fresh = self._home.path / "data.new"
         if fresh.exists():
             shutil.rmtree(fresh)
         self._initdb(fresh)
-        fresh.rename(self._home.data)  # last, so that an interrupted initdb leaves no half-made data
+        fresh.rename(self._home.data)  # so that an interrupted initdb leaves no half-made data
+        self._home.note()
 
     def _initdb(self, fresh: Path) -> None:
         """Make the data. initdb wants a user with a name: for root, `nobody` in our id's group."""
@@ -162,21 +180,26 @@ class Cluster:
 
         PostgreSQL itself copes with an id that nobody has, but takes any living process for its server.
         """
-        for lock in (self._home.data / "postmaster.pid", self._home.sockets / f"{SOCKET}.lock"):
-            if not lock.exists():
-                continue
-            pid = data_folder.read(lock, self._home.owner).split("\n", 1)[0]
-            command = _command_line(int(pid)) if pid.isdecimal() else None
+        for lock in (self._lock_file, self._home.sockets / f"{SOCKET}.lock"):
+            command = self._command_of(lock)
             if command is not None and str(self._home.data) not in command:
                 lock.unlink()
+
+    def _command_of(self, lock: Path) -> str | None:
+        """The command line of the process that a lock file names; None where there is no such process."""
+        try:
+            pid = data_folder.read(lock, self._home.owner).split("\n", 1)[0]
+        except FileNotFoundError:
+            return None
+        return _command_line(int(pid)) if pid.isdecimal() else None
 
     def _launch(self) -> None:
         deadline = time.monotonic() + 15
         while True:
             with data_folder.append(self.log) as log:
                 before = log.tell()
-                server = self._launched(log)
-            if self._comes_up(server):
+                self._server = self._launched(log)
+            if self._comes_up(self._server):
                 return
             told = self._logged(before)
             # The children of a server that was killed hold its shared memory until they notice.

@@ -87,13 +87,26 @@ class Home:
             HOMES.mkdir(parents=True, exist_ok=True)
             HOMES.chmod(0o711)
             self._claim(self.path)
-            (self.folder / NOTE).write_text(f"{self.path}\n")
         if self.user is None or not os.path.lexists(self.data):
             return
         if is_folder_of(self.data, server_user.nobody()):
             server_user.give(self.data, server_user.nobody(), self.user)
         if not is_folder_of(self.data, self.user):
             raise server_user.refusal(self.data)
+
+    def check_loss(self) -> None:
+        """StackError where there were data once, which an empty database would seem to be."""
+        note = self.folder / NOTE
+        if note.exists():
+            raise StackError(
+                f"The data of {self.folder} are gone: they lay in {note.read_text().strip()}. Put them back "
+                "there, or remove LOCAL_DATA to start afresh."
+            )
+
+    def note(self) -> None:
+        """Note a home elsewhere, which has data from here on."""
+        if self.path != self.folder:
+            (self.folder / NOTE).write_text(f"{self.path}\n")
 
     def make_sockets(self) -> None:
         if _can_be_a_host(self.path / "socket"):

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -79,7 +80,7 @@ class Stack:
         """Stop the Postgres that a killed stack has left, if there is one; whether there was."""
         left = Stack(settings)
         with data_folder.usable(settings.local_data):
-            if not left._cluster.is_running():
+            if not left._cluster.is_alive():
                 return False
         left._take_folder()
         left.stop()
@@ -243,6 +244,11 @@ class Stack:
         """Restart processes that end by themselves, until the stack is stopped."""
         restarts: dict[str, float] = {}
         while not self._stopping.wait(LOOK_EVERY):
+            if self._is_removed():
+                log.error("The data folder %s was removed, so the stack ends.", self._folder)
+                if self._signals:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return
             self._revive_postgres()
             for child in self._children:
                 if not child.has_ended:
@@ -258,6 +264,15 @@ class Stack:
                     del restarts[child.name]
                     self._start_again(child)
 
+    def _is_removed(self) -> bool:
+        """Whether the folder that we hold is gone, or its database."""
+        assert self._lock is not None
+        try:
+            there = (self._folder / data_folder.LOCK_FILE).stat()
+        except FileNotFoundError:
+            return True
+        return not os.path.samestat(os.fstat(self._lock), there) or not self._cluster.has_data()
+
     def _start_again(self, child: Child) -> None:
         try:
             child.start(fresh_log=False)
@@ -267,6 +282,8 @@ class Stack:
 
     def _revive_postgres(self) -> None:
         if self._cluster.is_running():
+            return
+        if self._stopping.wait(LOOK_EVERY) or self._is_removed():  # the socket goes before the rest
             return
         log.warning("Postgres ended; starting it again. See %s.", self._cluster.log)
         try:

@@ -29,6 +29,7 @@ from support.memory_folder import quick_folder
 from support.waiting import PATIENCE, eventually
 
 from local import keys, processes
+from local.folders import passable
 from local.postgres import Cluster
 from local.processes import Child, _detail
 from local.stack import Stack, _function_environment
@@ -239,6 +240,19 @@ def test_a_stack_that_was_killed_leaves_no_gateway_and_starts_again(settings: Se
     assert Stack.running(settings) is None
     with Stack(settings, functions=False) as stack:
         stack.wait_ready()
+
+
+def test_a_stack_whose_folder_is_removed_ends_and_makes_no_other(settings: Settings) -> None:
+    with passable() as place:
+        own = dataclasses.replace(settings, local_data=place / "data")
+        with run(own) as process:
+            running = Stack.running(own)
+            assert running is not None
+            server = int((own.local_data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+            own.local_data.rename(place / "removed")
+            assert process.wait(PATIENCE) == 0
+        assert not any(psutil.pid_exists(pid) for pid in (server, *running.processes.values()))
+        assert not own.local_data.exists()
 
 
 def test_the_postgres_of_a_stack_that_was_killed_can_be_stopped(settings: Settings) -> None:

@@ -89,6 +89,7 @@ def test_a_server_that_cant_be_started_again_is_tried_until_it_can(
 ) -> None:
     (tmp_path / "data").mkdir()
     stack = Stack(configuration.load({"LOCAL_DATA": str(tmp_path / "data")}), functions=False)
+    monkeypatch.setattr(stack, "_is_removed", lambda: False)
     monkeypatch.setattr(stack, "_revive_postgres", lambda: None)
     monkeypatch.setattr(processes, "SETTLED", math.inf)
     refused = threading.Event()

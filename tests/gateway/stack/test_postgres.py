@@ -93,6 +93,17 @@ def test_a_killed_servers_process_id_that_somebody_else_has_now_is_no_obstacle(o
     assert answer(own_cluster, "select 1") == 1
 
 
+def test_a_server_whose_socket_was_removed_is_ended_and_started(own_cluster):
+    (own_cluster._home.sockets / SOCKET).unlink()
+    other = Cluster(own_cluster.folder, own_cluster.major, durable=False)
+    assert not other.is_running() and other.is_alive()
+    other.start()
+    assert answer(own_cluster, "select 1") == 1
+    (own_cluster._home.sockets / SOCKET).unlink()
+    other.stop()
+    assert not own_cluster.is_alive()
+
+
 def test_the_server_listens_on_a_socket_that_others_cant_reach(own_cluster):
     assert answer(own_cluster, "show listen_addresses") == ""
     for private in (own_cluster._home.data, own_cluster._home.sockets):
@@ -221,6 +232,17 @@ def test_root_keeps_the_data_elsewhere_where_the_server_cant_reach_the_folder(fo
     shutil.rmtree(folder)
     with Cluster(folder, postgres_major, durable=False) as fresh:
         assert answer(fresh, "select system_identifier::text from pg_control_system()") != kept
+
+
+@ROOT
+def test_data_that_were_removed_from_elsewhere_are_told_and_not_replaced(folder, homes, postgres_major):
+    folder.parent.chmod(0o700)
+    with Cluster(folder, postgres_major, durable=False) as running:
+        home = running._home.path
+    shutil.rmtree(home)
+    for _ in range(2):
+        with pytest.raises(StackError, match=f"are gone: they lay in {home}. .* remove LOCAL_DATA"):
+            Cluster(folder, postgres_major).start()
 
 
 @pytest.fixture
