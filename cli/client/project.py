@@ -72,7 +72,8 @@ class Project:
         client = httpx.Client(
             timeout=TIMEOUT_SECONDS,
             limits=KEEP_ALIVE,
-            trust_env=not surroundings.is_loopback(self.url),  # its proxies
+            trust_env=False,
+            proxy=surroundings.proxy(self.url),
             verify=httpx.create_ssl_context(),  # the environment's certificates count for all
         )
         http = self._connections.enter_context(client)

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import httpcore
 import httpx
-from requests.utils import select_proxy
 
 from shared.errors import DatabaseUnavailable, SettingsError
 from shared.supabase import retry_after, surroundings
@@ -118,22 +117,12 @@ def _unpacked(parts: Iterable[bytes], coding: str, allowance: Allowance) -> Iter
 
 def _connections(url: str) -> httpx.HTTPTransport:
     """httpx's own, over connections of ours, for which it has no setting."""
-    proxies, verify = surroundings.read(url)
-    proxy = select_proxy(url, proxies)
-    if proxy and "://" not in proxy:
-        proxy = f"http://{proxy}"  # as requests reads it for Storage
-    try:
-        transport = httpx.HTTPTransport(
-            limits=KEEP_ALIVE,
-            retries=1,
-            proxy=proxy,
-            verify=_certificates(verify),
-        )
-    except (ValueError, ImportError) as error:
-        raise SettingsError(
-            "The environment's proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) isn't of a kind that the database "
-            "can be called through. Expected http://host:port or https://host:port."
-        ) from error
+    transport = httpx.HTTPTransport(
+        limits=KEEP_ALIVE,
+        retries=1,
+        proxy=surroundings.proxy(url),
+        verify=_certificates(surroundings.read(url).verify),
+    )
     # Undocumented: a test lets each part of an answer drip.
     transport._pool._network_backend = _Network()
     return transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cli.client.project import Project
 from cli.commands import stack
 from cli.commands.query import search
 from shared import settings
-from shared.errors import NeuralSearchError
+from shared.errors import NeuralSearchError, SettingsError
 from shared.settings import CHECKOUT
 from shared.supabase import surroundings
 
@@ -38,6 +39,51 @@ def test_no_proxy_is_between_us_and_this_machine(host: str) -> None:
 @pytest.mark.parametrize("host", ["project.example", "192.168.0.1", "localhost.example", "127.0.0.1.example"])
 def test_others_are_called_through_the_environments_proxy(host: str) -> None:
     assert surroundings.read(f"http://{host}").proxies["http"] == PROXY
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://user:s3cret/proxy@127.0.0.1:1",
+        "http://us er:s3cret@127.0.0.1:1",
+        "http://user:s3cret@proxy@127.0.0.1:1",
+        "http://user:3128#s3cret@127.0.0.1",
+        "http://user:3128?s3cret@127.0.0.1",
+        "http://user:s3cret@127.0.0.1:99999",
+        "user:s3cret/proxy@127.0.0.1:1",
+        "socks5://user:s3cret@127.0.0.1:1",
+        "http://user:s3cret@[::1",
+        "http://user:s3cret@",
+    ],
+)
+def test_a_proxy_that_is_none_is_named_with_the_remedy_and_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    keys = {"SUPABASE_SECRET_KEY": "sb_secret_x", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"}
+    target = settings.load({"SUPABASE_URL": "http://project.example"} | keys)
+    with Project(target) as project:
+        for ask in (
+            lambda: project.call("active_model"),
+            lambda: project.require_bucket("images"),
+            lambda: search(target, {"text": "a castle"}),
+            lambda: models_of(target.query_url, apikey="sb_secret_x"),
+        ):
+            with pytest.raises(
+                SettingsError, match=r"HTTP_PROXY.* in a name or password write %2F for /"
+            ) as told:
+                ask()
+            assert not {"s3cret", "3128", proxy} & set(re.split(r"[^\w]", str(told.value)))
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://a:b%2Fc@proxy:3128", "HTTPS://proxy.example", "proxy:3128/", "http://[::1]:1", r"D\u:p@h:1"],
+)
+def test_a_proxy_s_address_may_have_these_forms(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    assert surroundings.read("http://project.example").proxies["http"] == proxy
+    assert "://" in str(surroundings.proxy("http://project.example"))
 
 
 def test_no_key_of_the_embedded_stack_reaches_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
