@@ -112,8 +112,8 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _below(remote: SyncBucketProxy, name: str) -> list[str]:
-    """Every object below a folder."""
-    walked = bucket_walk.walk(_lister(remote), bucket_walk.prefix(name))
+    """Every object below a folder, whose name is taken as it stands: `a//` is one below `a/`."""
+    walked = bucket_walk.walk(_lister(remote), "" if name == "/" else name)
     below = [path for path, entry in walked if entry["id"]]
     if not below:
         raise RequestError(f"There is nothing in the folder {name!r}, or nothing that this key may see.")

@@ -203,6 +203,10 @@ def test_folders_without_a_name_are_deleted_as_others_are(papers: CommandLine):
             files.copy("odd/x.png", name)  # the client's upload would leave out the empty part
     answer = papers.json("delete", "odd//y.png", "--bucket", "papers", "--yes")
     assert answer == {"deleted": ["odd//y.png"], "not_deleted": []}
+    for name in ("odd/x//", "/odd/", "sub//"):  # as an empty variable makes of "sub/$FOLDER/"
+        assert f"nothing in the folder '{name}'" in papers.error(
+            "delete", name, "--bucket", "papers", "--yes"
+        )
     answer = papers.json("delete", "odd/", "--bucket", "papers", "--yes")
     assert answer == {"deleted": ["odd///deep/z.png", "odd//z.png", "odd/x.png"], "not_deleted": []}
 
