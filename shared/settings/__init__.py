@@ -153,8 +153,10 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
     acts as its callers alone, though one may be there.
     """
     environ = os.environ if environ is None else environ
-    if not environ.get("SUPABASE_URL"):
-        environ = _stack_environment(environ) | {name: value for name, value in environ.items() if value}
+    if not _first(environ, ENVIRONMENT["supabase_url"]):
+        environ = _stack_environment(environ) | {
+            name: value for name, value in environ.items() if value.strip()
+        }
     text = {field: _first(environ, names) or DEFAULTS.get(field, "") for field, names in ENVIRONMENT.items()}
     secrets = _secrets(environ)
     for field in ENVIRONMENT.keys() - set(SECRETS):
@@ -184,7 +186,7 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
         max_decode_memory=_number(text, "max_decode_memory", least=LEAST_DECODE_MEMORY),
         log_level=_choice(text, "log_level"),
         database_url=_database_url(text["database_url"]),
-        local_data=_folder(text, "local_data").resolve(),
+        local_data=data_folder.resolved(_folder(text, "local_data")),
         local_port=_number(text, "local_port", most=65535),
         local_jwt_algorithm=_choice(text, "local_jwt_algorithm"),
     )
@@ -253,7 +255,8 @@ def _key(environ: Mapping[str, str], field: str, role: str) -> Secret:
 
 
 def _stack_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    folder = _folder({"local_data": environ.get("LOCAL_DATA") or DEFAULTS["local_data"]}, "local_data")
+    named = _first(environ, ENVIRONMENT["local_data"]) or DEFAULTS["local_data"]
+    folder = data_folder.resolved(_folder({"local_data": named}, "local_data"))
     lines = (data_folder.told(folder, STACK_FILE) or "").splitlines()
     return dict(line.split("=", 1) for line in lines)
 

@@ -38,6 +38,15 @@ def usable(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def resolved(folder: Path) -> Path:
+    """Where `folder` leads; StackError where a link of somebody else's leads there, to a folder of ours."""
+    with usable(folder):
+        for part in (folder.absolute(), *folder.absolute().parents):
+            if part.is_symlink() and part.lstat().st_uid not in (0, os.geteuid()):
+                raise StackError(f"{part} is somebody else's link. Set LOCAL_DATA to a folder without it.")
+        return folder.resolve()
+
+
 def check_owner(folder: Path) -> None:
     """StackError where `folder` is somebody else's."""
     if folder.stat().st_uid != os.geteuid():

@@ -153,7 +153,7 @@ def test_a_missing_setting_is_named_only_when_it_is_needed(tmp_path: Path):
 
 def test_the_running_embedded_stack_is_used_where_no_project_is_named(tmp_path: Path):
     with pretended(tmp_path, 5) as url:
-        for unset in ({}, {"SUPABASE_URL": ""}):
+        for unset in ({}, {"SUPABASE_URL": ""}, {"SUPABASE_URL": " "}, {"LOCAL_DATA": f" {tmp_path}\r\n"}):
             assert settings.load({"LOCAL_DATA": str(tmp_path)} | unset).supabase_url == url
         assert settings.load({"LOCAL_DATA": str(tmp_path)} | HOSTED).secret_key == "sb_secret_b"
     # Once it was killed, its port is anybody's.

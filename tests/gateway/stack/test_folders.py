@@ -186,3 +186,13 @@ def test_a_strangers_folder_of_logs_or_objects_is_refused_whoever_may_write_now(
     (folder / name).symlink_to("theirs")
     with pytest.raises(StackError, match=f"{name} is somebody else's"):
         data_folder.claim(folder)
+
+
+@ROOT
+def test_no_link_of_somebody_elses_leads_to_the_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs").symlink_to(folder.parent)
+    place = tmp_path / "theirs" / folder.name
+    assert configuration.load({"LOCAL_DATA": str(place)}).local_data == folder
+    os.chown(tmp_path / "theirs", pwd.getpwnam("nobody").pw_uid, -1, follow_symlinks=False)
+    with pytest.raises(StackError, match="theirs is somebody else's link"):
+        configuration.load({"LOCAL_DATA": str(place)})
