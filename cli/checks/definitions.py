@@ -6,10 +6,20 @@ import re
 
 from cli.checks.rights import listed
 from cli.installer import migrations, releases
-from cli.installer.connection import Database, connect
+from cli.installer.connection import Database, column, connect
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
+# Another role's function of such a name, which may be called in its place or makes calls ambiguous.
+OTHERS = """
+select format('%%s isn''t ours', p.oid::regprocedure) from pg_proc as p
+where p.pronamespace = to_regnamespace('public') and p.proname = any (%(public)s)
+  and not exists (
+    select from pg_proc as m
+    where m.pronamespace = pg_my_temp_schema() and (m.proname, m.proargtypes) = (p.proname, p.proargtypes)
+  )
+order by 1
+"""
 MADE = re.compile(r"create or replace function (\w+)\.(\w+)(\((?:(?!\$\$).)*\$\$.*?\$\$;)", re.DOTALL)
 
 # Each is made anew as a temporary one, since this server's catalogue is compared. Costs, expected rows and
@@ -42,7 +52,8 @@ order by 1
 
 
 def definitions(target: Settings) -> str:
-    """DatabaseError names our functions that were changed since the installation, or dropped."""
+    """DatabaseError names our functions that were changed since the installation, or dropped, and others of
+    their names."""
     url = str(target.database_url)
     if migrations.pending(url):
         raise DatabaseError("Not compared: migrations are pending. Run `neural-search install`.")
@@ -51,8 +62,8 @@ def definitions(target: Settings) -> str:
         found = _changed(database, made)
     if found:
         raise DatabaseError(
-            f"Not as installed: {listed(found)}. Searches may show more by it, or miss images. Take it back; "
-            "else `neural-search uninstall`, which keeps the documents, and `install`."
+            f"Not as installed: {listed(found)}. Searches may show more by it, miss images or fail. Take it "
+            "back; else `neural-search uninstall`, which keeps the documents, and `install`."
         )
     return f"{len(made)} functions are as installed"
 
@@ -64,8 +75,9 @@ def _changed(database: Database, made: list[tuple[str, str, str]]) -> list[str]:
         prepare = "set local transaction_read_only = off; set local check_function_bodies = off;"
         statements = [f"create function pg_temp.{name}{rest}" for _, name, rest in made]
         database.execute("\n".join([prepare, *statements]).encode())
-        rows = database.execute(
-            CHANGED.encode(),
-            {"schemas": [schema for schema, *_ in made], "names": [name for _, name, _ in made]},
-        )
-        return [told for (told,) in rows]
+        names = {
+            "schemas": [schema for schema, *_ in made],
+            "names": [name for _, name, _ in made],
+            "public": [name for schema, name, _ in made if schema == "public"],
+        }
+        return [*column(database, CHANGED, names), *column(database, OTHERS, names)]

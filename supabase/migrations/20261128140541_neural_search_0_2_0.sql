@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'e15ed41a5601b54d418108fb9ed1ec5817e6795ea62c7097af884e06bb6af8ee'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2143cf35e5c70d67fa8596695fa43c0b6a59d7f8b0ea4585f6b83d6a6f133e4d'
     ) then
       return;
     end if;
@@ -149,7 +149,8 @@ begin
     'search_documents 8125cfde138b74e802c90cd0ee0f97cd',
     'similar_documents bb9c1bdd0823bd8edf56b675fea94202',
     'similar_documents c9f3ec572391a5aa54c9f44ffe7d3b8e',
-    'unindex_bucket 8b28a82d65d91f2e71decf08b35cd042',
+    'unindex_bucket 691ffe2cc382c4e8a8895904c44393ba',
+    'unindex_bucket 885ee09401b7ea9d0a614e3a3f6fe32d',
     'unindex_bucket 8c6a0c2bbe0f4fe99e013d708ae062a2',
     'unindex_bucket e6f7d9af42318036678a47b71ec813d0'
   ]
@@ -671,6 +672,7 @@ comment on column neural_search.documents.judged_at is
   'The updated_at of the object whose metadata were found too long to copy; -infinity where they were copied, null where '
   'an older version wrote the row.';
 drop function if exists neural_search.copied_columns(storage.objects); -- it returns more
+drop function if exists neural_search.change_documents(text, bigint[]); -- it takes the object, too
 
 
 -- From sql/checks.sql
@@ -992,19 +994,6 @@ comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
 
 
--- The caller holds a lock on the object's row.
-create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
-language sql set search_path = '' as $$
-  update neural_search.documents as d set
-    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at) = row(c.*),
-    updated_at = now()
-  from neural_search.copied_columns(object) as c
-  where d.object_id = object.id and d.object_version = coalesce(version_before, '')
-$$;
-comment on function neural_search.copy_again is
-  'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
-
-
 -- A constraint is named along with all of its name in its schema. None may be another role's trigger: it would run as us.
 create or replace function neural_search.deferred_constraints(out every text, out again text)
 language sql stable set search_path = '' as $$
@@ -1031,15 +1020,21 @@ comment on function neural_search.deferred_constraints is
 -- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
 -- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
 -- few steps.
-create or replace function neural_search.change_documents(change text, ids bigint[], out changed bigint[], out refusal text)
+create or replace function neural_search.change_documents(
+  change text, ids bigint[], object storage.objects default null, out changed bigint[], out refusal text
+)
 language plpgsql set search_path = '' as $$
 declare
   half constant integer := cardinality(ids) / 2;
-  deferred constant record := neural_search.deferred_constraints();
+  deferred record;
   rest record;
 begin
-  execute change into changed using ids;
+  execute change into changed using ids, object;
   changed = coalesce(changed, '{}');
+  if changed = '{}' then
+    return;
+  end if;
+  deferred = neural_search.deferred_constraints();
   -- At the transaction's end one would refuse all of it.
   if deferred.every is not null then
     execute format('set constraints %s immediate', deferred.every);
@@ -1054,16 +1049,16 @@ exception when assert_failure or others then
   changed = '{}';
   refusal = format('document %s: %s (%s)', ids[1], sqlerrm, sqlstate);
   if half > 0 then
-    select * into changed, refusal from neural_search.change_documents(change, ids[:half]);
-    select * into rest from neural_search.change_documents(change, ids[half + 1:]);
+    select * into changed, refusal from neural_search.change_documents(change, ids[:half], object);
+    select * into rest from neural_search.change_documents(change, ids[half + 1:], object);
     changed = changed || rest.changed;
     refusal = coalesce(refusal, rest.refusal);
   end if;
 end
 $$;
 comment on function neural_search.change_documents is
-  'Makes a change, a statement that returns an array of ids, of the documents with these ids, but of those that something '
-  'of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
+  'Makes a change, a statement that returns an array of ids, of the documents with these ids ($1; $2 is the object), but of '
+  'those that something of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
 
 
 create or replace function neural_search.remove_documents(ids bigint[]) returns bigint[]
@@ -1083,6 +1078,35 @@ end
 $$;
 comment on function neural_search.remove_documents is
   'Removes documents; the ids of those removed. A refusal is a warning: they stay, hidden.';
+
+
+-- The caller holds a lock on the object's row.
+create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  change constant record := neural_search.change_documents(
+    'with copied as (
+      update neural_search.documents as d set
+        (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at) = row(c.*),
+        updated_at = now()
+      from neural_search.copied_columns($2) as c
+      where d.id = any ($1)
+      returning d.id
+    )
+    select array_agg(c.id) from copied as c', array(
+      select d.id from neural_search.documents as d
+      where d.object_id = object.id and d.object_version = coalesce(version_before, '')
+    ), object
+  );
+begin
+  if change.refusal is not null then
+    raise warning 'neural-search could not bring object % up to date, as of %', object.id, change.refusal;
+  end if;
+end
+$$;
+comment on function neural_search.copy_again is
+  'Brings the documents of an object''s former version into line with its row; none of it needs the bytes. A refusal is a '
+  'warning: they stay.';
 
 
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.
@@ -2203,19 +2227,19 @@ begin
   get diagnostics jobs = row_count;
 
   -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
-  delete from neural_search.documents as d where d.id = any (array(
+  documents = cardinality(neural_search.remove_documents(array(
     select l.id from storage.buckets as b
     join neural_search.documents as l on l.bucket_id = b.id and l.model = model_name
     limit greatest(most - jobs, 0) for update of l skip locked
-  ));
-  get diagnostics documents = row_count;
+  )));
   if jobs + documents > 0 then
     return jobs + documents;
   end if;
 
   delete from neural_search.jobs as j where j.model = model_name; -- no more than others have locked
   get diagnostics jobs = row_count;
-  delete from neural_search.documents as d where d.id in ( -- also of buckets that are gone
+  -- Also of buckets that are gone. What holds one is told.
+  delete from neural_search.documents as d where d.id in (
     select l.id from neural_search.documents as l where l.model = model_name limit most
   );
   get diagnostics documents = row_count;
@@ -2353,13 +2377,13 @@ language sql set search_path = '' as $$
   delete from neural_search.buckets as b where b.bucket_id = unindex_bucket.bucket_id;
   delete from neural_search.jobs as j using storage.objects as o
   where o.id = j.object_id and o.bucket_id = unindex_bucket.bucket_id;
-  with removed as (
-    delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id returning d.id
-  )
-  select count(*) from removed
+  select cardinality(neural_search.remove_documents(array(
+    select d.id from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id
+  )))
 $$;
 comment on function public.unindex_bucket is
-  'Takes a bucket out of the search with its documents and jobs; the number of documents removed.';
+  'Takes a bucket out of the search with its documents and jobs; the number of documents removed. One that something of '
+  'the project''s own holds, of which a warning tells, can be found until that is gone.';
 
 
 create or replace function public.backfill_documents(
@@ -5887,7 +5911,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'e15ed41a5601b54d418108fb9ed1ec5817e6795ea62c7097af884e06bb6af8ee', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2143cf35e5c70d67fa8596695fa43c0b6a59d7f8b0ea4585f6b83d6a6f133e4d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -99,13 +99,13 @@ language sql set search_path = '' as $$
   delete from neural_search.buckets as b where b.bucket_id = unindex_bucket.bucket_id;
   delete from neural_search.jobs as j using storage.objects as o
   where o.id = j.object_id and o.bucket_id = unindex_bucket.bucket_id;
-  with removed as (
-    delete from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id returning d.id
-  )
-  select count(*) from removed
+  select cardinality(neural_search.remove_documents(array(
+    select d.id from neural_search.documents as d where d.bucket_id = unindex_bucket.bucket_id
+  )))
 $$;
 comment on function public.unindex_bucket is
-  'Takes a bucket out of the search with its documents and jobs; the number of documents removed.';
+  'Takes a bucket out of the search with its documents and jobs; the number of documents removed. One that something of '
+  'the project''s own holds, of which a warning tells, can be found until that is gone.';
 
 
 create or replace function public.backfill_documents(

@@ -134,19 +134,6 @@ comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
 
 
--- The caller holds a lock on the object's row.
-create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
-language sql set search_path = '' as $$
-  update neural_search.documents as d set
-    (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at) = row(c.*),
-    updated_at = now()
-  from neural_search.copied_columns(object) as c
-  where d.object_id = object.id and d.object_version = coalesce(version_before, '')
-$$;
-comment on function neural_search.copy_again is
-  'Brings the documents of an object''s former version into line with its row; none of it needs the bytes.';
-
-
 -- A constraint is named along with all of its name in its schema. None may be another role's trigger: it would run as us.
 create or replace function neural_search.deferred_constraints(out every text, out again text)
 language sql stable set search_path = '' as $$
@@ -173,15 +160,21 @@ comment on function neural_search.deferred_constraints is
 -- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
 -- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
 -- few steps.
-create or replace function neural_search.change_documents(change text, ids bigint[], out changed bigint[], out refusal text)
+create or replace function neural_search.change_documents(
+  change text, ids bigint[], object storage.objects default null, out changed bigint[], out refusal text
+)
 language plpgsql set search_path = '' as $$
 declare
   half constant integer := cardinality(ids) / 2;
-  deferred constant record := neural_search.deferred_constraints();
+  deferred record;
   rest record;
 begin
-  execute change into changed using ids;
+  execute change into changed using ids, object;
   changed = coalesce(changed, '{}');
+  if changed = '{}' then
+    return;
+  end if;
+  deferred = neural_search.deferred_constraints();
   -- At the transaction's end one would refuse all of it.
   if deferred.every is not null then
     execute format('set constraints %s immediate', deferred.every);
@@ -196,16 +189,16 @@ exception when assert_failure or others then
   changed = '{}';
   refusal = format('document %s: %s (%s)', ids[1], sqlerrm, sqlstate);
   if half > 0 then
-    select * into changed, refusal from neural_search.change_documents(change, ids[:half]);
-    select * into rest from neural_search.change_documents(change, ids[half + 1:]);
+    select * into changed, refusal from neural_search.change_documents(change, ids[:half], object);
+    select * into rest from neural_search.change_documents(change, ids[half + 1:], object);
     changed = changed || rest.changed;
     refusal = coalesce(refusal, rest.refusal);
   end if;
 end
 $$;
 comment on function neural_search.change_documents is
-  'Makes a change, a statement that returns an array of ids, of the documents with these ids, but of those that something '
-  'of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
+  'Makes a change, a statement that returns an array of ids, of the documents with these ids ($1; $2 is the object), but of '
+  'those that something of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
 
 
 create or replace function neural_search.remove_documents(ids bigint[]) returns bigint[]
@@ -225,6 +218,35 @@ end
 $$;
 comment on function neural_search.remove_documents is
   'Removes documents; the ids of those removed. A refusal is a warning: they stay, hidden.';
+
+
+-- The caller holds a lock on the object's row.
+create or replace function neural_search.copy_again(object storage.objects, version_before text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  change constant record := neural_search.change_documents(
+    'with copied as (
+      update neural_search.documents as d set
+        (bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at) = row(c.*),
+        updated_at = now()
+      from neural_search.copied_columns($2) as c
+      where d.id = any ($1)
+      returning d.id
+    )
+    select array_agg(c.id) from copied as c', array(
+      select d.id from neural_search.documents as d
+      where d.object_id = object.id and d.object_version = coalesce(version_before, '')
+    ), object
+  );
+begin
+  if change.refusal is not null then
+    raise warning 'neural-search could not bring object % up to date, as of %', object.id, change.refusal;
+  end if;
+end
+$$;
+comment on function neural_search.copy_again is
+  'Brings the documents of an object''s former version into line with its row; none of it needs the bytes. A refusal is a '
+  'warning: they stay.';
 
 
 -- The caller holds a lock on the object's row, so that no other version can come in between the statements.

@@ -227,19 +227,19 @@ begin
   get diagnostics jobs = row_count;
 
   -- By documents_bucket_id_idx: reading the table again for each batch, the last ones would take longest.
-  delete from neural_search.documents as d where d.id = any (array(
+  documents = cardinality(neural_search.remove_documents(array(
     select l.id from storage.buckets as b
     join neural_search.documents as l on l.bucket_id = b.id and l.model = model_name
     limit greatest(most - jobs, 0) for update of l skip locked
-  ));
-  get diagnostics documents = row_count;
+  )));
   if jobs + documents > 0 then
     return jobs + documents;
   end if;
 
   delete from neural_search.jobs as j where j.model = model_name; -- no more than others have locked
   get diagnostics jobs = row_count;
-  delete from neural_search.documents as d where d.id in ( -- also of buckets that are gone
+  -- Also of buckets that are gone. What holds one is told.
+  delete from neural_search.documents as d where d.id in (
     select l.id from neural_search.documents as l where l.model = model_name limit most
   );
   get diagnostics documents = row_count;

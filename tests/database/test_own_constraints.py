@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from support.databases import as_role, finish, vector
+from support.databases import MODEL, as_role, finish, vector
 
 OWN = {
     "a foreign key": """
@@ -214,3 +214,36 @@ def test_no_trigger_of_another_role_runs_as_the_owner_by_its_name(database, db, 
         """)
     assert {role for (role,) in db.execute("select as_whom from public.loot")} == {"authenticated"}
     assert contents(db) == set()
+
+
+def test_a_bucket_is_taken_out_of_the_search_but_for_the_refused(db, refused, make_document):
+    make_document("a.png")
+    assert db.execute("select public.unindex_bucket('images')").fetchone() == (1,)
+    assert contents(db) == {"kept.png"}
+    assert db.execute("select count(*) from neural_search.indexed_buckets").fetchone() == (0,)
+
+
+def test_a_retired_model_loses_all_but_the_refused_and_what_holds_it_is_told(db, make_document):
+    make_document("kept.png")
+    make_document("a.png")
+    db.execute(OWN["a foreign key"])
+    db.execute("update neural_search.models set state = 'standby'")
+    assert db.execute("select * from public.remove_model(%s)", [MODEL]).fetchone() == (1, False)
+    assert contents(db) == {"kept.png"}
+    with pytest.raises(psycopg.errors.ForeignKeyViolation, match="favourites"):
+        db.execute("select public.remove_model(%s)", [MODEL])
+
+
+@pytest.mark.parametrize("deferral", ["", "deferrable initially deferred"])
+def test_a_moved_image_is_hidden_until_its_document_may_follow(db, make_document, make_object, deferral):
+    make_document("kept.png")
+    db.execute(f"""
+        create table public.photos (bucket text, name text, primary key (bucket, name));
+        insert into public.photos values ('images', 'kept.png');
+        alter table neural_search.documents add constraint of_photo
+          foreign key (bucket_id, content) references public.photos {deferral};
+    """)
+    db.execute("update storage.objects set name = 'moved.png', version = 'moved'")
+    assert db.execute("select name from storage.objects").fetchall() == [("moved.png",)]
+    assert db.execute("select from public.match_documents(%s)", [vector(1.0)]).fetchall() == []
+    assert state(db, "moved.png") == "pending"

@@ -311,6 +311,10 @@ REDEFINED = {
     "alter function neural_search.tidy volatile strict": r"tidy\(\) was changed",
     "alter function public.reconcile_documents owner to service_role": r"reconcile_documents\(\) was changed",
     "drop function neural_search.tidy": r"neural_search\.tidy is missing",
+    """
+    create function public.reconcile_documents(n integer default 0) returns void language sql as '';
+    revoke execute on function public.reconcile_documents(integer) from public
+    """: r"reconcile_documents\(integer\) isn't ours",
 }
 
 
