@@ -44,8 +44,13 @@ class Report:
     uploaded: dict[str, float] = field(default_factory=dict)  # when Storage had them, by the monotonic clock
     unchanged: list[str] = field(default_factory=list)  # Storage has the same bytes already
     refused: dict[str, str] = field(default_factory=dict)  # not uploaded, and why
+    taken: set[str] = field(default_factory=set)  # of those, whose name another file has
     searchable: dict[str, float] = field(default_factory=dict)  # when the index had them
     unsearchable: dict[str, str] = field(default_factory=dict)  # uploaded, will never be found, and why
+
+    def failed(self) -> int:
+        """How many didn't become searchable, though their names were free."""
+        return len(self.refused) + len(self.unsearchable) - len(self.taken)
 
     def latencies(self) -> list[float]:
         """Seconds from uploaded to searchable, sorted."""
@@ -162,6 +167,8 @@ def _record(file: LocalFile, future: Future[tuple[bool, float]], report: Report,
         is_new, when = future.result()
     except NeuralSearchError as error:
         report.refused[file.name] = str(error)
+        if isinstance(error, ObjectExists):
+            report.taken.add(file.name)
         return
     except OSError as error:
         report.refused[file.name] = f"{file.path} can't be read: {error.strerror or error}."

@@ -40,13 +40,13 @@ def fill(target: Settings, files: Sequence[LocalFile]) -> None:
         report = Report()
         with Project(target) as project:
             project.storage.auth.sign_in_with_password({"email": owner.email, "password": owner.password})
-            upload.run(project, BUCKET, own, report, upsert=True, wait=True)
-        if len(report.searchable) < len(own):
+            upload.run(project, BUCKET, own, report, upsert=False, wait=True)
+        if report.failed():
             raise StackError(
-                f"{len(own) - len(report.searchable)} images of {owner.email} didn't become searchable. "
+                f"{report.failed()} images of {owner.email} didn't become searchable. "
                 "`neural-search jobs` has the causes."
             )
-        output.say(f"Searchable for {owner.email} alone: {count(len(own), 'image')}")
+        output.say(f"Searchable for {owner.email} alone: {count(len(report.searchable), 'image')}")
 
 
 def how_to_sign_in() -> str:

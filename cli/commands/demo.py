@@ -96,17 +96,23 @@ def _files(images: Path) -> list[LocalFile]:
 def _index(project: Project, files: list[LocalFile], *, strict: bool) -> list[LocalFile]:
     """Uploads the missing files and waits; those that are searchable.
 
-    Broken images are reported, and an error where `strict`, or where nothing else is there.
+    What else has an image's name stays, and is reported. Broken images are reported, and an error where
+    `strict`, or where nothing else is there.
     """
     output.say(f"Uploading {count(len(files), 'image')} to the bucket {BUCKET!r} with supabase-py …")
     report, started = Report(), time.monotonic()
-    upload.run(project, BUCKET, files, report, upsert=True, wait=True)
+    upload.run(project, BUCKET, files, report, upsert=False, wait=True)
     upload.print_report(report, _upload_seconds(report, started), waited=False)
     output.say(_indexed(report, time.monotonic() - started))
-    broken = len(report.refused) + len(report.unsearchable)
-    if not report.searchable or (strict and broken):
+    failed = report.failed()
+    if not report.searchable and not failed:
         raise StackError(
-            f"{count(broken, 'image')} didn't become searchable. `neural-search jobs` has the causes."
+            f"Other files have the names of all images in the bucket {BUCKET!r}, and stay. Try the demo on "
+            "another data folder (LOCAL_DATA)."
+        )
+    if not report.searchable or (strict and failed):
+        raise StackError(
+            f"{count(failed, 'image')} didn't become searchable. `neural-search jobs` has the causes."
         )
     return [file for file in files if file.name in report.searchable]
 

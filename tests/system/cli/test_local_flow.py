@@ -317,3 +317,23 @@ def test_the_demo_shows_results_for_a_folder_with_broken_images(stack: CommandLi
     done = stack.run("demo", "--once", "--images", tmp_path)
     assert "Query by image mine.png" in done.stdout and "broken.jpg: " in done.stderr
     assert f"http://127.0.0.1:{stack.port}/functions/v1/query/" in done.stdout
+
+
+def test_the_demo_replaces_no_image_of_the_operators(stack: CommandLine, tmp_path: Path):
+    for name in ("dog.png", "owl.png"):
+        write_picture(tmp_path / "theirs" / name, "orange")
+        write_picture(tmp_path / "mine" / name, "green")
+    stack.run("upload", tmp_path / "mine" / "dog.png", "--wait")
+    done = stack.run("demo", "--once", "--images", tmp_path / "theirs")
+    assert "Query by image owl.png" in done.stdout
+    assert (
+        "Not uploaded: 1 file" in done.stderr and "dog.png: another file has this name there" in done.stderr
+    )
+    with Project(stack.target) as project:
+        kept = project.storage.storage.from_("images").download("dog.png")
+    assert kept == (tmp_path / "mine" / "dog.png").read_bytes()
+    stack.run("delete", "owl.png", "--yes")
+    stack.run("upload", tmp_path / "mine" / "owl.png", "--wait")
+    assert "stay. Try the demo on another data folder" in stack.error(
+        "demo", "--once", "--images", tmp_path / "theirs"
+    )
