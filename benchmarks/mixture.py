@@ -7,6 +7,7 @@ clusters, each with its mean and the directions in which it is widest; the remai
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SettingsError
+from shared.runtime import whole_files
 
 Vectors = NDArray[np.float32]
 
@@ -111,7 +113,9 @@ def fit(vectors: Vectors, *, clusters: int = 64, kept: int = 128, directions: in
 
 def save(mixture: Mixture, file: Path = FILE) -> None:
     """In half precision, which moves no vector by more than other processors do."""
-    np.savez_compressed(file, **{name: value.astype(np.float16) for name, value in asdict(mixture).items()})
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **{name: value.astype(np.float16) for name, value in asdict(mixture).items()})
+    whole_files.write(file, packed.getvalue())
 
 
 @cache

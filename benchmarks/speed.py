@@ -11,6 +11,7 @@ import psutil
 
 from benchmarks.figures import measured_on
 from shared.errors import SettingsError
+from shared.runtime import whole_files
 
 STAGES = ("download", "decode", "model", "store")
 
@@ -66,7 +67,8 @@ def record(file: Path, report: dict[str, Any]) -> None:
 def replace(file: Path, chapter: str, text: str) -> None:
     """Puts `text` between the chapter's two marks in `file`; SettingsError where they aren't there."""
     before, after = around(file, chapter)
-    file.write_text(f"{before}\n{text}\n{after}")
+    lines = f"\n{text}\n".replace("\n", "\r\n" if "\r\n" in before else "\n")
+    whole_files.write(file.resolve(), f"{before}{lines}{after}".encode())
 
 
 def around(file: Path, chapter: str) -> tuple[str, str]:
@@ -74,7 +76,7 @@ def around(file: Path, chapter: str) -> tuple[str, str]:
     they aren't there. Measurements of minutes ask for it before they begin."""
     begin, end = f"<!-- {chapter} -->", f"<!-- end of {chapter} -->"
     try:
-        before, found, rest = file.read_text().partition(begin)
+        before, found, rest = file.read_bytes().decode().partition(begin)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} can't be read ({error}). Name a file of text with --record.") from error
     _, ended, after = rest.partition(end)

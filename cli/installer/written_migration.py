@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cli.installer import migrations
 from shared.errors import SettingsError
+from shared.runtime import whole_files
 
 TOPIC = "neural_search"
 VERSION = "%Y%m%d%H%M%S"
@@ -36,7 +37,7 @@ def write(folder: Path) -> tuple[Path, bool]:
             if path.is_file() and path.read_bytes() == statements:
                 return path, False
         path = folder / f"{_next_version(folder)}_{TOPIC}.sql"
-        _write_whole(path, statements)
+        whole_files.write(path, statements)  # of half a migration `supabase db push` runs the half
     return path, True
 
 
@@ -48,16 +49,6 @@ def _usable(folder: Path) -> Iterator[None]:
         raise SettingsError(
             f"{error.filename or folder}: {error.strerror}. Nothing was written: repair that, and try again."
         ) from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """All or nothing: of half a migration `supabase db push` runs the half."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _next_version(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from evaluation.report.sheets import Thumbnails
 from evaluation.run import Report
 from shared.errors import SettingsError
 from shared.images import Decode
+from shared.runtime import whole_files
 
 PAGE, DATA, BASELINE = "report.html", "report.json", "baseline.json"
 
@@ -66,16 +66,13 @@ def write(report: Report, folder: Path, *, command: str, decode: Decode) -> Path
     thumbnails = Thumbnails(report.items, report.data["seed"], decode)
     prepare(folder)
     with _writable(folder):
-        _write(folder / DATA, _json(report.data))
-        _write(folder / BASELINE, _json(baseline.kept(report.data)))
-        _write(folder / PAGE, page.render(report.data, thumbnails, command))
+        for name, text in (
+            (DATA, _json(report.data)),
+            (BASELINE, _json(baseline.kept(report.data))),
+            (PAGE, page.render(report.data, thumbnails, command)),
+        ):
+            whole_files.write(folder / name, text.encode(), mode=0o600)
     return folder / PAGE
-
-
-def _write(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)  # one that is there would keep its mode, and lead on where it is a link
-    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
 
 
 def _json(data: dict[str, Any]) -> str:

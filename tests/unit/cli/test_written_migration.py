@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.full_disk import MESSAGE, full_disk
 
 from cli.installer import written_migration
 from shared.errors import SettingsError
@@ -43,14 +44,7 @@ def test_files_and_folders_that_are_no_text_are_others(tmp_path: Path):
     assert written_migration.write(tmp_path)[1]
 
 
-def test_nothing_stays_of_a_migration_that_a_full_disk_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(path: Path, content: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(content[:50_000])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    monkeypatch.setattr(Path, "write_text", lambda path, text: full(path, text.encode()))
-    with pytest.raises(SettingsError, match="No space left on device"):
+def test_nothing_stays_of_a_migration_that_a_full_disk_ends(tmp_path: Path):
+    with full_disk(), pytest.raises(SettingsError, match=MESSAGE):
         written_migration.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
