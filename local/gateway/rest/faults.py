@@ -98,6 +98,22 @@ def not_one_row(rows: int) -> Fault:
     return Fault(406, "PGRST116", "Cannot coerce the result to a single JSON object", details=details)
 
 
+def invalid_preferences(preferences: Sequence[str]) -> Fault:
+    details = f"Invalid preferences: {', '.join(preferences)}"
+    return Fault(400, "PGRST122", "Invalid preferences given with handling=strict", details=details)
+
+
+def too_many_affected(rows: int) -> Fault:
+    details = f"The query affects {rows} rows"
+    message = "Query result exceeds max-affected preference constraint"
+    return Fault(400, "PGRST124", message, details=details)
+
+
+def needs_set() -> Fault:
+    message = "Function must return SETOF or TABLE when max-affected preference is used with handling=strict"
+    return Fault(400, "PGRST128", message)
+
+
 def unknown_function(name: str, arguments: Sequence[str]) -> Fault:
     given = ", ".join(sorted(arguments))
     signature = f"public.{name}({given})" if given else f"public.{name} without parameters"

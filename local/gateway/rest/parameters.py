@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from local.gateway.rest import faults
+from local.gateway.rest.preferences import Preferences
 
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "is", "like", "ilike")
 IS_VALUES = ("null", "not_null", "true", "false", "unknown")
-COUNTS = ("exact", "planned", "estimated")
 RESERVED = ("select", "order", "limit", "offset", "columns", "on_conflict", "apikey")
 UNSUPPORTED = ("or", "and", "not.or", "not.and")
 MAX_ROWS = 1000  # the default of hosted projects
@@ -51,33 +51,6 @@ class Selected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preferences:
-    """The Prefer header: https://docs.postgrest.org/en/stable/references/api/preferences.html"""
-
-    returning: str = "minimal"
-    count: str | None = None  # exact, planned or estimated
-    resolution: str | None = None
-    missing: str = "null"
-
-    @property
-    def counts_rows(self) -> bool:
-        """Whether rows are counted; a planned count is the planner's guess alone."""
-        return self.count in ("exact", "estimated")
-
-    @classmethod
-    def of(cls, request: Request) -> Preferences:
-        parts = ",".join(request.headers.getlist("prefer")).split(",")
-        told = dict(part.strip().split("=", 1) for part in parts if "=" in part)
-        count = told.get("count")
-        return cls(
-            returning=told.get("return", "minimal"),
-            count=count if count in COUNTS else None,
-            resolution=told.get("resolution"),
-            missing=told.get("missing", "null"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Parameters:
     """A request's wishes about the rows."""
 
@@ -89,10 +62,12 @@ class Parameters:
     columns: tuple[str, ...] | None  # of a bulk insert
     on_conflict: tuple[str, ...]
     single: bool  # exactly one row is expected, and answered without its array
-    preferences: Preferences = field(default_factory=Preferences)
+    preferences: Preferences
 
     @classmethod
-    def of(cls, request: Request, *, not_filters: frozenset[str] = frozenset()) -> Parameters:
+    def of(
+        cls, request: Request, preferences: Preferences, *, not_filters: frozenset[str] = frozenset()
+    ) -> Parameters:
         """Parse; `not_filters` are the names that mean something else, such as arguments of a GET call."""
         query = request.query_params
         limit, offset = _window(request)
@@ -105,7 +80,7 @@ class Parameters:
             columns=tuple(split_list(query["columns"])) if query.get("columns") else None,
             on_conflict=tuple(split_list(query.get("on_conflict") or "")),
             single=_is_single(request.headers.get("accept") or "*/*"),
-            preferences=Preferences.of(request),
+            preferences=preferences,
         )
 
 

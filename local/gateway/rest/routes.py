@@ -13,13 +13,12 @@ from starlette.routing import Route
 
 from local.gateway.database import REST, Connection, Database, set_locally
 from local.gateway.identity import Caller, KeyRefused, token_of
-from local.gateway.rest import arguments, catalog, faults, statements
+from local.gateway.rest import answers, arguments, catalog, faults, preferences, statements
 from local.gateway.rest.arguments import Arguments
 from local.gateway.rest.parameters import MAX_ROWS, Parameters
 from local.gateway.rest.tokens import caller_of
 from local.keys import Keys
 
-JSON = "application/json; charset=utf-8"
 SEARCH_PATH = "public, extensions"
 MAX_BODY = 4 * 1024 * 1024  # bytes, as docs/security.md advises for a gateway before PostgREST
 Handler = Callable[[Connection, Request, Caller], Awaitable[Response]]
@@ -66,25 +65,23 @@ async def call(connection: Connection, request: Request, caller: Caller) -> Resp
     else:
         given = await arguments.in_query(connection, name, request.query_params)
     function = await catalog.find_function(connection, name, given.names)
-    wishes = Parameters.of(request, not_filters=frozenset() if is_post else given.names)
-    read_only = not (is_post and function.volatile)
-    await _act(connection, request, caller, function.settings, read_only=read_only)
+    wishes = await _wishes(connection, request, not_filters=frozenset() if is_post else given.names)
+    if wishes.preferences.max_affected is not None and not function.returns_set:
+        raise faults.needs_set()
+    settings = {**wishes.preferences.settings, **function.settings}
+    await _act(connection, request, caller, settings, read_only=not (is_post and function.volatile))
     row = await _run(connection, statements.call(function, given, wishes))
-    if function.returns_void:
-        return Response(status_code=204)
-    if not function.returns_set:
-        text = _only(row["body"]) if function.returns_rows else row["body"]
-        return Response(_visible(text, request), 200, media_type=JSON)
-    return _rows(row, wishes, request)
+    return answers.of_call(function, row, wishes, request)
 
 
 async def read(connection: Connection, request: Request, caller: Caller) -> Response:
     """GET /{table}."""
     table = await catalog.find_table(connection, request.path_params["table"])
-    wishes = Parameters.of(request)
-    await _act(connection, request, caller, {}, read_only=True)
+    wishes = await _wishes(connection, request)
+    await _act(connection, request, caller, wishes.preferences.settings, read_only=True)
     row = await _run(connection, statements.read(table, wishes))
-    return _rows({**row, "total": await _total(connection, table, wishes, row["total"])}, wishes, request)
+    total = await _total(connection, table, wishes, row["total"])
+    return answers.of_rows({**row, "total": total}, wishes, request)
 
 
 async def _total(
@@ -101,11 +98,13 @@ async def _total(
 async def write(connection: Connection, request: Request, caller: Caller) -> Response:
     """POST (insert, upsert), PATCH (update) or DELETE /{table}."""
     table = await catalog.find_table(connection, request.path_params["table"])
-    wishes = Parameters.of(request)
+    wishes = await _wishes(connection, request)
+    if wishes.preferences.returning == "headers-only":
+        raise faults.unsupported("The preference", "return=headers-only")
     if request.method != "POST" and not wishes.filters:
         raise faults.needs_where("UPDATE" if request.method == "PATCH" else "DELETE")
     body = None if request.method == "DELETE" else await _body(request)
-    await _act(connection, request, caller, {}, read_only=False)
+    await _act(connection, request, caller, wishes.preferences.settings, read_only=False)
     if request.method == "PATCH" and body in ({}, []):
         row: dict[str, Any] = {"body": "[]", "rows": 0, "total": 0}  # nothing to set: nothing to do
     elif request.method == "POST":
@@ -114,7 +113,14 @@ async def write(connection: Connection, request: Request, caller: Caller) -> Res
         row = await _run(connection, statements.update(table, body, wishes))
     else:
         row = await _run(connection, statements.delete(table, wishes))
-    return _changed(row, wishes, request)
+    return answers.of_change(table, row, wishes, request)
+
+
+async def _wishes(
+    connection: Connection, request: Request, *, not_filters: frozenset[str] = frozenset()
+) -> Parameters:
+    told = await preferences.read(connection, request.headers.getlist("prefer"))
+    return Parameters.of(request, told, not_filters=not_filters)
 
 
 async def _answer(request: Request, handler: Handler, database: Database, keys: Keys) -> Response:
@@ -170,48 +176,3 @@ async def _body(request: Request) -> Any:
         return json.loads(await request.body())
     except (ValueError, RecursionError):
         raise faults.invalid_body() from None
-
-
-def _rows(row: dict[str, Any], wishes: Parameters, request: Request) -> Response:
-    """The rows that were read, with their range."""
-    if wishes.single:
-        return _single(row, request, 200)
-    rows, total = row["rows"], row["total"]
-    if total is not None and wishes.offset > total:
-        raise faults.beyond_the_rows(wishes.offset, total)
-    status = 206 if total is not None and rows < total else 200
-    headers = {"content-range": _range(rows, wishes.offset, total)}
-    return Response(_visible(row["body"], request), status, headers, JSON)
-
-
-def _changed(row: dict[str, Any], wishes: Parameters, request: Request) -> Response:
-    status = 201 if request.method == "POST" else 200
-    total = row["total"] if wishes.preferences.count else None
-    headers = {"content-range": _range(0 if request.method == "POST" else row["rows"], 0, total)}
-    if wishes.preferences.returning != "representation":
-        return Response(status_code=201 if request.method == "POST" else 204, headers=headers)
-    if wishes.single:
-        return _single(row, request, status)
-    return Response(row["body"], status, headers, JSON)
-
-
-def _single(row: dict[str, Any], request: Request, status: int) -> Response:
-    if row["rows"] != 1:
-        raise faults.not_one_row(row["rows"])
-    text = _only(row["body"])
-    media_type = "application/vnd.pgrst.object+json; charset=utf-8"
-    return Response(_visible(text, request), status, media_type=media_type)
-
-
-def _only(array: str) -> str:
-    """The element of a JSON array of one, untouched: numbers keep all their digits."""
-    return array[1:-1]
-
-
-def _range(rows: int, offset: int, total: int | None) -> str:
-    window = f"{offset}-{offset + rows - 1}" if rows else "*"
-    return f"{window}/{'*' if total is None else total}"
-
-
-def _visible(text: str, request: Request) -> str:
-    return "" if request.method == "HEAD" else text

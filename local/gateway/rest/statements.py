@@ -50,9 +50,9 @@ def call(function: Function, arguments: Arguments, wishes: Parameters) -> Statem
         return _page_of_call(source, values, wishes)
     item = sql.SQL("pgrst_call.value")
     if not function.returns_set:
-        return sql.SQL("select coalesce(to_json({})::text, 'null') as body, 1 as rows from {}").format(
-            item, source
-        ), values
+        total = sql.SQL("1" if wishes.preferences.counts_rows else "null::int")
+        one = sql.SQL("select coalesce(to_json({})::text, 'null') as body, 1 as rows, {} as total from {}")
+        return one.format(item, total, source), values
     page = sql.SQL("select {} as value from {} limit %s offset %s").format(item, source)
     text = sql.SQL(
         "select coalesce(json_agg(page.value), '[]')::text as body, count(*) as rows, null as total "
@@ -172,7 +172,7 @@ def _insert_with_defaults(
 
 def _changed(change: sql.Composable, values: list[Any], table: Table, wishes: Parameters) -> Statement:
     """Return the changed rows if they are wanted: returning a column takes the right to read it."""
-    if wishes.preferences.returning != "representation":
+    if not wishes.preferences.returns_rows:
         text = sql.SQL(
             "with changed as ({} returning 1) "
             "select '' as body, count(*) as rows, count(*) as total from changed"
