@@ -76,6 +76,14 @@ class Stack:
         return Running(**json.loads(told)) if told else None
 
     @staticmethod
+    def holder(settings: Settings) -> int | None:
+        """The process whose stack has this data folder, ready or not; None where none has."""
+        if told := data_folder.told(settings.local_data, data_folder.LOCK_FILE):
+            return int(told)
+        running = Stack.running(settings)  # of an earlier release, whose lock names no process
+        return running.pid if running else None
+
+    @staticmethod
     def clear_up(settings: Settings) -> bool:
         """Stop the Postgres that a killed stack has left, if there is one; whether there was."""
         left = Stack(settings)
@@ -182,6 +190,8 @@ class Stack:
                 "or set LOCAL_DATA and LOCAL_PORT for a second one."
             ) from None
         self._lock = descriptor
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
         self._stopping.clear()
         self._forget(INFO_FILE, STACK_FILE, GATEWAY_FILE)  # the remains of a stack that was killed
 

@@ -25,6 +25,7 @@ LOG = "logs/up.log"
 ADDRESSES = ("supabase_url", "query_url", "embed_url")
 SECRETS = ("publishable_key", "secret_key", "webhook_secrets", "database_url")
 STOP_SECONDS = 60.0
+STOPPED = (INTERRUPTED, 128 + signal.SIGTERM, -signal.SIGTERM)  # statuses of one that `down` ended
 
 
 def register(app: typer.Typer) -> None:
@@ -55,27 +56,23 @@ def up(
 
 
 def down() -> None:
-    """Stop the embedded stack, wherever it was started. Its data stay."""
+    """Stop the embedded stack, wherever it was started, also while it starts. Its data stay."""
     from local.stack import Stack
 
     target = settings.load()
-    running = Stack.running(target)
-    if running is None:
+    pid = Stack.holder(target)
+    if pid is None:
         left = Stack.clear_up(target)
         output.say(f"The embedded stack wasn't running.{' Its Postgres still was: stopped.' if left else ''}")
         return
     try:
-        os.kill(running.pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
     except PermissionError as error:
-        raise StackError(
-            f"Process {running.pid} runs the stack for another user. Stop it as that user."
-        ) from error
+        raise StackError(f"Process {pid} runs the stack for another user. Stop it as that user.") from error
     deadline = time.monotonic() + STOP_SECONDS
-    while Stack.running(target):
+    while Stack.holder(target):
         if time.monotonic() > deadline:
-            raise StackError(
-                f"Process {running.pid} hasn't ended in {STOP_SECONDS:.0f} s. Its logs may say why."
-            )
+            raise StackError(f"Process {pid} hasn't ended in {STOP_SECONDS:.0f} s. Its logs may say why.")
         time.sleep(0.1)
     output.say("The embedded stack is stopped.")
 
@@ -152,6 +149,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], written: Path, log: Path
             if line.startswith("Ready"):
                 return
         shown = len(lines)
+        if process.returncode in STOPPED:
+            raise StackError(f"It was stopped before it was ready. The log is {log}.")
         if ended:
             last = next((line for line in reversed(lines) if line.strip()), "It ended without a word.")
             raise StackError(f"{last.removeprefix('error: ')} The log is {log}.")

@@ -27,7 +27,9 @@ from support.echo_server import Echo
 from support.http_servers import free_port
 from support.memory_folder import quick_folder
 from support.waiting import PATIENCE, eventually
+from typer.testing import CliRunner
 
+from cli.__main__ import app
 from local import keys, processes
 from local.folders import passable
 from local.postgres import Cluster
@@ -36,6 +38,7 @@ from local.stack import Stack, _function_environment
 from shared import settings as configuration
 from shared.errors import StackError
 from shared.settings import CHECKOUT, Settings
+from shared.settings.data_folder import LOCK_FILE
 
 PROGRAM = """
 import contextlib
@@ -45,6 +48,19 @@ with contextlib.suppress(KeyboardInterrupt), Stack(settings.load(), functions=Fa
     stack.wait_ready()
     print("ready", flush=True)
     stack.run_until_interrupted()
+"""
+
+STARTING = """
+import contextlib, time
+from local.stack import Stack
+from shared import settings
+
+def prepare(_):
+    print("ready", flush=True)
+    time.sleep(600)
+
+with contextlib.suppress(KeyboardInterrupt):
+    Stack(settings.load(), prepare=prepare, functions=False).start()
 """
 
 
@@ -230,6 +246,26 @@ def test_a_signal_ends_everything_in_order(settings: Settings, end: signal.Signa
     assert not Cluster(settings.local_data / "postgres").is_running()
 
 
+@pytest.mark.parametrize(
+    ("program", "names_itself"),
+    [(STARTING, True), (PROGRAM, True), (PROGRAM, False)],
+    ids=["starts", "runs", "runs by an earlier release"],
+)
+def test_down_ends_a_stack_that_runs_or_starts(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, program: str, names_itself: bool
+) -> None:
+    monkeypatch.setenv("LOCAL_DATA", str(settings.local_data))
+    with run(settings, program) as process:
+        if not names_itself:
+            (settings.local_data / LOCK_FILE).write_text("")
+        assert Stack.holder(settings) == process.pid
+        told = CliRunner().invoke(app, ["down"])
+        assert process.wait(PATIENCE) == 0
+    assert told.stdout == "The embedded stack is stopped.\n"
+    assert Stack.holder(settings) is None
+    assert not Cluster(settings.local_data / "postgres").is_running()
+
+
 def test_a_stack_that_was_killed_leaves_no_gateway_and_starts_again(settings: Settings) -> None:
     with run(settings) as process:
         running = Stack.running(settings)
@@ -356,13 +392,13 @@ def test_a_bare_environment_holds_nothing_of_ours(monkeypatch: pytest.MonkeyPatc
     assert not {"SUPABASE_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"} & set(made)
 
 
-def run(settings: Settings) -> subprocess.Popen[str]:
+def run(settings: Settings, program: str = PROGRAM) -> subprocess.Popen[str]:
     """A stack in a process of its own, once it is ready."""
     environment = configuration.child_environment(
         {"LOCAL_DATA": str(settings.local_data), "LOCAL_PORT": str(settings.local_port)}
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], env=environment, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], env=environment, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

@@ -17,6 +17,7 @@ from cli.__main__ import main
 main()
 """
 STARTS = "#!/bin/sh\necho Preparing\nwhile [ ! -e go ]; do sleep 0.1; done\necho Ready\n"
+STOPPED = "#!/bin/sh\necho 'Starting Postgres …'\nkill -TERM $$\n"
 FAILS = "#!/bin/sh\necho 'error: the folder is held'\nexit 1\n"
 
 
@@ -49,3 +50,10 @@ def test_each_tells_its_own_lines_where_two_start(tmp_path: Path) -> None:
     assert (first.returncode, said.splitlines()[0], error) == (0, "Ready", "")
     logs = {path.name: path.read_text() for path in (tmp_path / "data" / "logs").iterdir()}
     assert logs == {"up.log": "Preparing\nReady\n"}
+
+
+def test_one_that_is_stopped_meanwhile_says_so(tmp_path: Path) -> None:
+    with up(tmp_path, STOPPED) as process:
+        said, error = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "Starting Postgres …\n")
+    assert error.startswith("error: It was stopped before it was ready. The log is ")
