@@ -134,13 +134,19 @@ comment on function neural_search.copied_columns is
   'All that a document copies from its object, under its names there; no metadata of more than 16 KiB.';
 
 
--- A constraint is named along with all of its name in its schema. None may be another role's trigger: it would run as us.
+-- A constraint is named along with all of its name in its schema. None may lie on another role's table: its triggers and
+-- expressions would run as us.
 create or replace function neural_search.deferred_constraints(out every text, out again text)
 language sql stable set search_path = '' as $$
-  with recursive reached (id) as (
+  with recursive ours (id) as (
+    select c.oid from pg_class as c
+    where c.relowner = (select d.relowner from pg_class as d where d.oid = 'neural_search.documents'::regclass)
+  ),
+  reached (id) as (
     select 'neural_search.documents'::regclass::oid
     union
-    select c.conrelid from pg_constraint as c join reached as r on c.confrelid = r.id where c.confdeltype in ('c', 'n', 'd')
+    select o.id from reached as r join pg_constraint as c on c.confrelid = r.id and c.confdeltype in ('c', 'n', 'd')
+    join ours as o on o.id = c.conrelid
   ),
   named (name, is_deferred) as (
     select format('%I.%I', n.nspname, c.conname), bool_and(c.condeferred)
@@ -148,13 +154,13 @@ language sql stable set search_path = '' as $$
     where has_schema_privilege(n.oid, 'usage')
     group by n.nspname, c.conname
     having bool_or(c.condeferred and exists (select from reached as r where r.id in (c.conrelid, c.confrelid)))
-      and bool_and(c.contype <> 't' or c.conrelid = 'neural_search.documents'::regclass)
+      and bool_and(c.conrelid in (select o.id from ours as o))
   )
   select string_agg(n.name, ', '), string_agg(n.name, ', ') filter (where n.is_deferred) from named as n
 $$;
 comment on function neural_search.deferred_constraints is
-  'The project''s constraints that a change of documents, or of the rows that go with them, meets at the transaction''s end '
-  'alone; and those of them whose name can be deferred again. Null where there are none.';
+  'The constraints of the owner''s that a change of documents, or of the rows that go with them, meets at the transaction''s '
+  'end alone; and those of them whose name can be deferred again. Null where there are none.';
 
 
 -- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.

@@ -40,6 +40,19 @@ OWN = {
         create table public.others (document_id bigint, constraint favoured check (document_id > 0));
         insert into public.favourites select id from neural_search.documents where content = 'kept.png'
     """,
+    "a deferred trigger on what would go with it": """
+        create table public.favourites (
+          document_id bigint references neural_search.documents (id) on delete cascade, content text
+        );
+        insert into public.favourites select id, content from neural_search.documents;
+        create function public.refuse() returns trigger language plpgsql as $$
+        begin
+          if old.content = 'kept.png' then raise exception 'never'; end if;
+          return old;
+        end $$;
+        create constraint trigger refuse after delete on public.favourites deferrable initially deferred
+          for each row execute function public.refuse()
+    """,
     "a trigger": """
         create function public.refuse() returns trigger language plpgsql as $$
         begin
@@ -184,32 +197,62 @@ def test_trouble_of_the_database_is_no_refusal(database, db, make_document):
             db.execute("select neural_search.remove_documents(array_agg(id)) from neural_search.documents")
 
 
-def test_no_trigger_of_another_role_runs_as_the_owner_by_its_name(database, db, make_document):
-    """A constraint is addressed by name, and its schema may hold a constraint trigger of the same name."""
+# Events of another role's own. Before PostgreSQL 18 `set constraints … immediate` runs them as who says it.
+BAIT = {
+    "a trigger": """
+        create table public.bait (id bigint);
+        create constraint trigger favoured after insert on public.bait deferrable initially deferred
+          for each row execute function public.note();
+        insert into public.bait values (1)
+    """,
+    "an expression": """
+        create table public.bait (
+          id bigint, constraint favoured exclude (public.noted(id) with =) deferrable initially deferred
+        );
+        insert into public.bait values (1), (1)
+    """,
+    "an expression behind documents": """
+        create table public.bait (
+          id bigint, document_id bigint references public.favourites on delete cascade,
+          constraint mine exclude (public.noted(id) with =) deferrable initially deferred
+        );
+        insert into public.bait values (1), (1)
+    """,
+}
+
+
+@pytest.mark.parametrize("bait", BAIT.values(), ids=BAIT)
+def test_nothing_of_another_role_runs_as_the_owner_by_its_name_or_place(database, db, make_document, bait):
+    """A constraint is addressed by name, with all others of its name in its schema."""
     make_document("kept.png")
     db.execute("""
         create table public.favourites (
-          document_id bigint,
+          document_id bigint primary key,
           constraint favoured foreign key (document_id) references neural_search.documents (id)
-            deferrable initially deferred
+            on delete cascade deferrable initially deferred
         );
         create table public.loot (as_whom text);
         grant insert on public.loot to public;
+        grant references on public.favourites to authenticated;
     """)
     with database.connect("supabase_admin") as admin:
         admin.execute("grant create on schema public to authenticated")
     with database.connect("supabase_storage_admin") as storage, storage.transaction():
         storage.execute("""
             set local role authenticated;
-            create table public.bait (id bigint);
-            create function public.take() returns trigger language plpgsql as
-            $$ begin insert into public.loot values (current_user); return null; end $$;
-            create constraint trigger favoured after insert on public.bait deferrable initially deferred
-              for each row execute function public.take();
-            insert into public.bait values (1);
+            create function public.take() returns void language sql as
+            $$ insert into public.loot values (current_user) $$;
+            create function public.noted(id bigint) returns bigint language plpgsql immutable as
+            $$ begin perform public.take(); return id; end $$;
+            create function public.note() returns trigger language plpgsql as
+            $$ begin perform public.take(); return null; end $$;
+        """)
+        storage.execute(bait)
+        storage.execute("""
             set local role supabase_storage_admin;
             update storage.objects set version = 'new' where name = 'kept.png';
             set local role authenticated;
+            delete from public.bait;
             set constraints all immediate;
         """)
     assert {role for (role,) in db.execute("select as_whom from public.loot")} == {"authenticated"}
