@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from local.gateway.rest import faults
+from local.gateway.rest import faults, lists
+from local.gateway.rest.lists import unquote
 from local.gateway.rest.preferences import Preferences
 
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "is", "like", "ilike")
@@ -17,10 +18,10 @@ RESERVED = ("select", "order", "limit", "offset", "columns", "on_conflict", "api
 UNSUPPORTED = ("or", "and", "not.or", "not.and")
 MAX_ROWS = 1000  # the default of hosted projects
 LARGEST, DIGITS = 2**63 - 1, 40  # of a bigint; as many digits of a number are read as tell that it is larger
-NAME = r'(?:"(?:[^"\\]|\\.)*"|[^",.:()]+)'
-SELECTED = re.compile(rf"(?:(?P<alias>{NAME}):(?!:))?(?P<column>{NAME})")
-ORDERED = re.compile(rf"(?P<column>{NAME})(?:\.(?P<order>asc|desc))?(?:\.(?P<nulls>nullsfirst|nullslast))?")
-ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,"]*)')
+SELECTED = re.compile(rf"(?:(?P<alias>{lists.NAME}):(?!:))?(?P<column>{lists.NAME})")
+ORDERED = re.compile(
+    rf"(?P<column>{lists.NAME})(?:\.(?P<order>asc|desc))?(?:\.(?P<nulls>nullsfirst|nullslast))?"
+)
 OBJECT, ARRAY = "application/vnd.pgrst.object", "application/vnd.pgrst.array"
 
 
@@ -29,12 +30,8 @@ class Filter:
     column: str
     operator: str
     value: str
+    values: tuple[str, ...] = ()  # those of `in`
     negated: bool = False
-
-    @property
-    def values(self) -> list[str]:
-        """The elements of `(a,"b,c")`."""
-        return split_list(self.value.removeprefix("(").removesuffix(")"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,36 +69,31 @@ class Parameters:
         query = request.query_params
         limit, offset = _window(request)
         return cls(
-            selected=_selected(query.get("select") or "*"),
+            selected=_selected(_first(query, "select") or "*"),
             filters=_filters(query, not_filters),
-            order=_order(query.get("order") or ""),
+            order=next(iter([_order(text) for text in query.getlist("order")]), ()),
             limit=min(limit, MAX_ROWS),
             offset=offset,
-            columns=tuple(split_list(query["columns"])) if query.get("columns") else None,
-            on_conflict=tuple(split_list(query.get("on_conflict") or "")),
+            columns=_names(query, "columns") or None,
+            on_conflict=_names(query, "on_conflict"),
             single=_is_single(request.headers.get("accept") or "*/*"),
             preferences=preferences,
         )
 
 
-def split_list(text: str) -> list[str]:
-    """Split at commas, except inside double quotes, which are taken off."""
-    elements, place = [], 0
-    while place <= len(text) and text:
-        match = ELEMENT.match(text, place)
-        assert match  # it matches the empty string
-        quoted, plain = match.groups()
-        elements.append(plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
-        if match.end() < len(text) and text[match.end()] != ",":
-            raise faults.unreadable("list", text)
-        place = match.end() + 1
-    return elements
+def _first(query: QueryParams, name: str) -> str | None:
+    return next(iter(query.getlist(name)), None)
+
+
+def _names(query: QueryParams, parameter: str) -> tuple[str, ...]:
+    text = _first(query, parameter)
+    return () if text is None else lists.names(f"{parameter} parameter", text)
 
 
 def _selected(text: str) -> tuple[Selected, ...]:
     if "(" in text:
         raise faults.unsupported("Embedding", text)
-    return tuple(_selected_one(part) for part in _split_raw(text))
+    return tuple(_selected_one(part) for part in lists.parts("select parameter", text))
 
 
 def _selected_one(part: str) -> Selected:
@@ -110,12 +102,7 @@ def _selected_one(part: str) -> Selected:
     match = SELECTED.fullmatch(part)
     if not match:
         raise faults.unreadable("select parameter", part)
-    return Selected(column=_unquote(match["column"]), alias=match["alias"] and _unquote(match["alias"]))
-
-
-def _split_raw(text: str) -> list[str]:
-    """Split at commas outside double quotes, which stay."""
-    return [part.strip() for part in re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+', text)]
+    return Selected(column=unquote(match["column"]), alias=match["alias"] and unquote(match["alias"]))
 
 
 def _filters(query: QueryParams, not_filters: frozenset[str]) -> tuple[Filter, ...]:
@@ -137,11 +124,20 @@ def _filter(column: str, text: str) -> Filter:
         raise faults.unsupported("The operator", operator)
     if operator == "is" and value.lower() not in IS_VALUES:
         raise faults.unreadable("filter", text)
-    return Filter(column=_unquote(column), operator=operator, value=before_nul(value), negated=negated)
+    values = lists.values(value) if operator == "in" else ()
+    if values is None:
+        raise faults.unreadable("filter", text)
+    return Filter(
+        column=unquote(column),
+        operator=operator,
+        value=before_nul(value),
+        values=tuple(map(before_nul, values)),
+        negated=negated,
+    )
 
 
 def _order(text: str) -> tuple[Ordering, ...]:
-    return tuple(_ordering(part) for part in _split_raw(text))
+    return tuple(_ordering(part) for part in lists.parts("order", text))
 
 
 def _ordering(part: str) -> Ordering:
@@ -149,7 +145,7 @@ def _ordering(part: str) -> Ordering:
     if not match:
         raise faults.unreadable("order", part)
     return Ordering(
-        column=_unquote(match["column"]), descending=match["order"] == "desc", nulls=match["nulls"]
+        column=unquote(match["column"]), descending=match["order"] == "desc", nulls=match["nulls"]
     )
 
 
@@ -200,7 +196,3 @@ def _is_single(accept: str) -> bool:
     if any(kind in ("*/*", "application/*", "application/json", f"{ARRAY}+json", ARRAY) for kind in kinds):
         return False
     raise faults.not_acceptable(accept)
-
-
-def _unquote(name: str) -> str:
-    return re.sub(r"\\(.)", r"\1", name[1:-1]) if len(name) > 1 and name[0] == name[-1] == '"' else name
