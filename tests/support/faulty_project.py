@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.string import TextLoader
 
 from support.faulty_proxy import Proxy
 from support.running_project import Running, rested, running
@@ -64,6 +65,7 @@ class FaultyProject:
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         url = self.running.database_url("postgres")
         with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+            connection.adapters.register_loader("timestamptz", TextLoader)  # Python has no infinite times
             return connection.execute(statement.encode(), values).fetchall()
 
     def job(self, name: str) -> dict[str, Any]:
