@@ -77,6 +77,13 @@ def test_values_are_read_as_postgrest_does(http: httpx.Client, listed: str, foun
     assert [row["id"] for row in answer.json()] == found
 
 
+def test_an_empty_list_holds_no_value(http: httpx.Client) -> None:
+    for column in ("id", "word"):
+        answer = http.get("/rest/v1/words", params={column: "in.()"})
+        assert (answer.status_code, answer.json()) == (200, [])
+    assert len(http.get("/rest/v1/words?id=not.in.()").json()) == 6
+
+
 @pytest.mark.parametrize("parameter", ["order", "columns", "on_conflict"])
 @pytest.mark.parametrize("names", ["", "id,,word", ",id", "id,", '"id', "id,a.b.c"])
 def test_names_that_cant_be_read_are_pgrst100_and_nothing_is_done(

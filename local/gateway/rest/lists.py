@@ -29,7 +29,10 @@ def names(what: str, text: str) -> tuple[str, ...]:
 
 
 def values(text: str) -> tuple[str, ...] | None:
-    """The values of `(a,"b,c")`, None where it isn't such a list. Quotes count around a whole value alone."""
+    """The values of `(a,"b,c")`, None where it isn't such a list; `()` holds none.
+
+    Quotes count around a whole value alone.
+    """
     inside = VALUES.fullmatch(text)
     if not inside:
         return None
@@ -42,7 +45,7 @@ def values(text: str) -> tuple[str, ...] | None:
         quoted, plain = match.groups()
         found.append(plain if quoted is None else _unescape(quoted))
         place = match.end() + 1
-    return tuple(found)
+    return () if found == [""] else tuple(found)
 
 
 def unquote(name: str) -> str:
