@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import sql
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
 from local.gateway.database import Connection
-from local.gateway.rest import catalog, faults
+from local.gateway.rest import bodies, catalog, faults
 from local.gateway.rest.catalog import Parameter, as_type, quoted
 from local.gateway.rest.parameters import RESERVED, before_nul
 
@@ -57,8 +58,11 @@ class InQuery:
         return row, [before_nul(self.texts[one.name]) for one in given]
 
 
-async def in_body(connection: Connection, body: bytes) -> InBody:
+async def in_body(connection: Connection, request: Request) -> InBody:
     """Read by Postgres: unlike Python it takes no NaN, and deeper JSON, if less deep than PostgREST's own."""
+    body = await request.body()
+    if body:
+        bodies.check_type(request)
     try:
         text = body.decode() if body else "{}"
         cursor = await connection.execute(NAMES, [text])

@@ -56,7 +56,7 @@ class Parameters:
     order: tuple[Ordering, ...]
     limit: int
     offset: int
-    columns: tuple[str, ...] | None  # of a bulk insert
+    columns: tuple[str, ...]  # to write; without any those of the body
     on_conflict: tuple[str, ...]
     single: bool  # exactly one row is expected, and answered without its array
     preferences: Preferences
@@ -74,7 +74,7 @@ class Parameters:
             order=next(iter([_order(text) for text in query.getlist("order")]), ()),
             limit=min(limit, MAX_ROWS),
             offset=offset,
-            columns=_names(query, "columns") or None,
+            columns=_names(query, "columns"),
             on_conflict=_names(query, "on_conflict"),
             single=_is_single(request.headers.get("accept") or "*/*"),
             preferences=preferences,

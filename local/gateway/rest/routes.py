@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from local.gateway.database import REST, Connection, Database, set_locally
 from local.gateway.identity import Caller, KeyRefused, token_of
-from local.gateway.rest import answers, arguments, catalog, faults, preferences, statements
+from local.gateway.rest import answers, arguments, bodies, catalog, faults, preferences, statements
 from local.gateway.rest.arguments import Arguments
 from local.gateway.rest.parameters import MAX_ROWS, Parameters
 from local.gateway.rest.tokens import caller_of
@@ -61,7 +61,7 @@ async def call(connection: Connection, request: Request, caller: Caller) -> Resp
     is_post = request.method == "POST"
     given: Arguments
     if is_post:
-        given = await arguments.in_body(connection, await request.body())
+        given = await arguments.in_body(connection, request)
     else:
         given = await arguments.in_query(connection, name, request.query_params)
     function = await catalog.find_function(connection, name, given.names)
@@ -103,16 +103,15 @@ async def write(connection: Connection, request: Request, caller: Caller) -> Res
         raise faults.unsupported("The preference", "return=headers-only")
     if request.method != "POST" and not wishes.filters:
         raise faults.needs_where("UPDATE" if request.method == "PATCH" else "DELETE")
-    body = None if request.method == "DELETE" else await _body(request)
+    rows = None if request.method == "DELETE" else await bodies.read(request, wishes.columns)
     await _act(connection, request, caller, wishes.preferences.settings, read_only=False)
-    if request.method == "PATCH" and body in ({}, []):
-        row: dict[str, Any] = {"body": "[]", "rows": 0, "total": 0}  # nothing to set: nothing to do
-    elif request.method == "POST":
-        row = await _run(connection, statements.insert(table, body, wishes))
+    if rows is None:
+        statement = statements.delete(table, wishes)
     elif request.method == "PATCH":
-        row = await _run(connection, statements.update(table, body, wishes))
+        statement = statements.update(table, rows, wishes)
     else:
-        row = await _run(connection, statements.delete(table, wishes))
+        statement = statements.insert(table, rows, wishes)
+    row = await _run(connection, statement)
     return answers.of_change(table, row, wishes, request)
 
 
@@ -169,10 +168,3 @@ async def _run(connection: Connection, statement: statements.Statement) -> dict[
     cursor = await connection.execute(text, values)
     row = await cursor.fetchone()
     return row or {"body": "[]", "rows": 0, "total": 0}
-
-
-async def _body(request: Request) -> Any:
-    try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError):
-        raise faults.invalid_body() from None

@@ -12,8 +12,8 @@ from typing import Any
 
 from psycopg import sql
 
-from local.gateway.rest import faults
 from local.gateway.rest.arguments import Arguments
+from local.gateway.rest.bodies import Rows
 from local.gateway.rest.catalog import SCHEMA, Function, Table, as_type, quoted
 from local.gateway.rest.parameters import Filter, Ordering, Parameters
 
@@ -71,41 +71,44 @@ def _page_of_call(source: sql.Composed, values: list[Any], wishes: Parameters) -
     return rows.format(source, text), [*values, *more]
 
 
-def insert(table: Table, body: object, wishes: Parameters) -> Statement:
-    """insert … [on conflict …], one row or many, with the columns of all of them together."""
-    rows: list[Any] = body if isinstance(body, list) else [body]
-    if not all(isinstance(row, dict) for row in rows):
-        raise faults.invalid_body("All object keys must match" if rows else "Empty or invalid json")
-    columns = wishes.columns or tuple(dict.fromkeys(column for row in rows for column in row))
-    if wishes.preferences.missing == "default":
-        return _insert_with_defaults(table, rows, columns, wishes)
-    source: sql.Composable = sql.SQL("select {} from json_to_recordset(%s::json) as _ ({})").format(
-        _list(columns), _definitions(table, columns)
-    )
-    if not columns:
-        source = sql.SQL("default values") if rows == [{}] else sql.SQL("select where false")
+def insert(table: Table, rows: Rows, wishes: Parameters) -> Statement:
+    """insert … [on conflict …], one row or many."""
+    columns = rows.columns
+    if wishes.preferences.missing == "default" and any(set(columns) - row.keys() for row in rows.objects):
+        return _insert_with_defaults(table, rows, wishes)
+    source: sql.Composable = sql.SQL("select from json_array_elements(%s::json)")
+    if columns:
+        source = sql.SQL("select {} from json_to_recordset(%s::json) as _ ({})").format(
+            _list(columns), _definitions(table, columns)
+        )
     change = sql.SQL("insert into {}{} {}{}").format(
         table.identifier, _in_parentheses(columns), source, _on_conflict(table, columns, wishes)
     )
-    return _changed(change, [json.dumps(rows)] if columns else [], table, wishes)
+    return _changed(change, [rows.json], table, wishes)
 
 
-def update(table: Table, body: object, wishes: Parameters) -> Statement:
+def update(table: Table, rows: Rows, wishes: Parameters) -> Statement:
     """update … set each given column."""
-    if not isinstance(body, dict):
-        raise faults.invalid_body()
-    columns = wishes.columns or tuple(body)
+    if not rows.columns:  # nothing to set: nothing to do, for a caller who may read the table
+        return sql.SQL("select null from {} where false").format(table.identifier), []
     where, values = _where(wishes.filters, quoted(table.name))
     change = sql.SQL(
-        "update {} set {} from (select {} from json_to_record(%s::json) as _ ({})) as pgrst_body{}"
+        "update {} set {} from (select {} from json_to_recordset(%s::json) as _ ({}) limit 1) as pgrst_body{}"
     ).format(
         table.identifier,
-        sql.SQL(", ").join(sql.SQL("{0} = pgrst_body.{0}").format(quoted(column)) for column in columns),
-        _list(columns),
-        _definitions(table, columns),
+        sql.SQL(", ").join(_assignment(column, rows, wishes) for column in rows.columns),
+        _list(rows.columns),
+        _definitions(table, rows.columns),
         where,
     )
-    return _changed(change, [json.dumps(body), *values], table, wishes)
+    return _changed(change, [rows.json, *values], table, wishes)
+
+
+def _assignment(column: str, rows: Rows, wishes: Parameters) -> sql.Composable:
+    given = rows.objects[0] if rows.objects else {}
+    if wishes.preferences.missing == "default" and column not in given:
+        return sql.SQL("{} = default").format(quoted(column))
+    return sql.SQL("{0} = pgrst_body.{0}").format(quoted(column))
 
 
 def delete(table: Table, wishes: Parameters) -> Statement:
@@ -146,14 +149,12 @@ def _call(function: Function, arguments: Arguments) -> Statement:
     return source.format(row, result), values
 
 
-def _insert_with_defaults(
-    table: Table, rows: Sequence[dict[str, Any]], columns: Sequence[str], wishes: Parameters
-) -> Statement:
+def _insert_with_defaults(table: Table, rows: Rows, wishes: Parameters) -> Statement:
     """Prefer: missing=default. A row lacks a column: the column's default takes its place."""
     places, values = [], []
-    for row in rows:
+    for row in rows.objects:
         cells: list[sql.Composable] = []
-        for column in columns:
+        for column in rows.columns:
             type_ = as_type(table.type_of(column))
             if column not in row:
                 cells.append(sql.SQL("default"))
@@ -163,9 +164,9 @@ def _insert_with_defaults(
         places.append(sql.SQL("({})").format(sql.SQL(", ").join(cells)))
     change = sql.SQL("insert into {}{} values {}{}").format(
         table.identifier,
-        _in_parentheses(columns),
+        _in_parentheses(rows.columns),
         sql.SQL(", ").join(places),
-        _on_conflict(table, columns, wishes),
+        _on_conflict(table, rows.columns, wishes),
     )
     return _changed(change, values, table, wishes)
 
@@ -191,7 +192,7 @@ def _on_conflict(table: Table, columns: Sequence[str], wishes: Parameters) -> sq
     target = wishes.on_conflict or table.key
     if not resolution or not target:
         return sql.SQL("")
-    if resolution == "ignore-duplicates":
+    if resolution == "ignore-duplicates" or not columns:
         return sql.SQL(" on conflict ({}) do nothing").format(_list(target))
     changes = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(quoted(column)) for column in columns)
     return sql.SQL(" on conflict ({}) do update set {}").format(_list(target), changes)
