@@ -177,7 +177,7 @@ def _storage_error(status: str, code: str, message: str, key_variable: str) -> S
     if status == "403":
         return StorageForbidden(f"{message}. Set SUPABASE_SECRET_KEY, or let a policy allow it.")
     if status == "409":
-        return ObjectExists("another file has this name there. --upsert replaces it.")
+        return ObjectExists("another file has this name there. `neural-search upload --upsert` replaces it.")
     if status == "413":
         return StorageError(f"{message}. Upload a smaller file, or raise the bucket's limit.")
     if status == "429" or status.startswith("5"):

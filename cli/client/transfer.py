@@ -202,7 +202,7 @@ def _put_once(remote: SyncBucketProxy, file: LocalFile, upsert: bool) -> bool:
     if existing and _same_bytes(existing, file):
         return False
     if existing and not upsert:
-        raise ObjectExists("another file has this name there. --upsert replaces it.")
+        raise ObjectExists("another file has this name there. `neural-search upload --upsert` replaces it.")
     options: FileOptions = {"content-type": file.content_type, "upsert": "true" if upsert else "false"}
     with storage_errors():
         remote.upload(path, file.path, options)

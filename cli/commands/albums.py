@@ -41,6 +41,7 @@ def fill(target: Settings, files: Sequence[LocalFile]) -> None:
         with Project(target) as project:
             project.storage.auth.sign_in_with_password({"email": owner.email, "password": owner.password})
             upload.run(project, BUCKET, own, report, upsert=False, wait=True)
+        upload.print_failures("Not uploaded", report.refused)
         if report.failed():
             raise StackError(
                 f"{report.failed()} images of {owner.email} didn't become searchable. "

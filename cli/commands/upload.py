@@ -104,11 +104,11 @@ def print_report(report: Report, seconds: float, *, waited: bool) -> None:
     output.say(f"Uploaded: {count(len(report.uploaded), 'file')}{already} ({output.seconds(seconds)})")
     if waited:
         output.say(f"Searchable: {count(len(report.searchable), 'image')}")
-    _print_failures("Not uploaded", report.refused)
-    _print_failures("Not searchable", report.unsearchable)
+    print_failures("Not uploaded", report.refused)
+    print_failures("Not searchable", report.unsearchable)
 
 
-def _print_failures(title: str, failures: dict[str, str]) -> None:
+def print_failures(title: str, failures: dict[str, str]) -> None:
     """A line for each reason, however many files share it."""
     if failures:
         output.warn(f"{title}: {count(len(failures), 'file')}")

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from support.command_line import CommandLine, write_picture
 
+from cli.client.local_files import find_files
 from cli.client.project import Project
+from cli.commands import albums
 from shared.settings import CHECKOUT
 
 CAT = CHECKOUT / "examples" / "images" / "animals" / "cat.jpg"
@@ -96,7 +98,8 @@ def test_an_upload_repeated_leaves_what_is_there_alone(stack: CommandLine, tmp_p
 def test_other_bytes_under_a_taken_name_need_upsert(stack: CommandLine, tmp_path: Path):
     stack.run("upload", write_picture(tmp_path / "one" / "b.png", "red"))
     other = write_picture(tmp_path / "two" / "b.png", "blue")
-    assert "--upsert replaces it" in stack.json("upload", other, status=1)["not_uploaded"]["b.png"]
+    refusal = stack.json("upload", other, status=1)["not_uploaded"]["b.png"]
+    assert "`neural-search upload --upsert` replaces it" in refusal
     assert stack.json("upload", other, "--upsert", "--wait")["searchable"] == ["b.png"]
 
 
@@ -327,10 +330,21 @@ def test_the_demo_replaces_no_image_of_the_operators(stack: CommandLine, tmp_pat
     demo = ("demo", "--once", "--images", tmp_path / "theirs")
     done = stack.run(*demo)
     assert "Query by image owl.png" in done.stdout
-    assert "dog.png: another file has this name there" in done.stderr
+    assert "dog.png: another file has this name there. `neural-search upload --upsert`" in done.stderr
     with Project(stack.target) as project:
         kept = project.storage.storage.from_("images").download("dog.png")
     assert kept == (tmp_path / "mine" / "dog.png").read_bytes()
     stack.run("delete", "owl.png", "--yes")
     stack.run("upload", tmp_path / "mine" / "owl.png", "--wait")
     assert "stay. Try the demo on another data folder" in stack.run(*demo, status=1).stderr
+
+
+def test_the_demo_names_the_images_of_an_album_that_stay(
+    stack: CommandLine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for colour in ("orange", "green"):
+        write_picture(tmp_path / colour / "household" / "mug.png", colour)
+        albums.fill(stack.target, find_files([tmp_path / colour])[0])
+    told = capsys.readouterr()
+    assert "ada@example.com alone: 1 image\n" in told.out and "ada@example.com alone: 0 images\n" in told.out
+    assert "household/mug.png: another file has this name there" in told.err
