@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '55c23e825d5fb6ee21e5391ea19e814b7cbec559c84e27049f5727530324e941'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ded4985f47d007f9435800a1871344666b5c783bb522066bab1aca3390db416d'
     ) then
       return;
     end if;
@@ -89,11 +89,11 @@ begin
     'fail_embedding_job 106f7248fee487e07e8227ca63e2ed7c',
     'fail_embedding_job 73a04fe7685aef6ea42407e04b837c5c',
     'fail_embedding_job f439ac40c67bc2eac7fe3ef6b1a1c756',
-    'finish_embedding_job 10af6dc30d44c56d508313981a29baa2',
     'finish_embedding_job 20938cff04ad1992cb842f1e838b57c4',
     'finish_embedding_job 3ae1d6e1c8ced93a9bfcead080734119',
-    'finish_embedding_jobs 1443c9bb98cbf7c774e7aaffe702a798',
-    'finish_embedding_jobs f6614d7dfbff1b8e9757343274ce4cfb',
+    'finish_embedding_job f4bbcbb2d907601dc08316e560c8d9da',
+    'finish_embedding_jobs 8bfee1696029f829309e013684ef4b3b',
+    'finish_embedding_jobs c95511e269a26086dd913d4726817237',
     'get_embeddings 3d59fee97a4528ed963d9ac3f9b7b355',
     'get_embeddings 4262e403aa2e019eedc2577a7541b537',
     'get_embeddings b263d9fc9e09e1a122ab04f89683660d',
@@ -1337,28 +1337,26 @@ comment on function public.claim_object is
 -- Outcomes: how leased jobs end.
 -- Callers: embed_on_upload and the worker, as service_role.
 
-create or replace function public.finish_embedding_job(
+create or replace function neural_search.store_embedding(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
-  width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
-  decoder_version integer default 1 -- a worker that doesn't tell is of the first release
+  width integer, height integer, mime_type text, perceptual_hash text, shown real, decoder_version integer
 ) returns text
--- While it waits for a lock of ours, Storage waits for it to change the object.
-language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+language plpgsql set search_path = '' as $$
 declare
   expected integer;
   object storage.objects;
   job neural_search.jobs;
 begin
-  select m.dimensions into expected from neural_search.models as m where m.name = finish_embedding_job.model;
+  select m.dimensions into expected from neural_search.models as m where m.name = store_embedding.model;
   perform neural_search.check_that(
     found, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
   );
   perform neural_search.check_vector('The embedding', embedding, model, expected);
 
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
-  object = neural_search.lock_live_object(finish_embedding_job.object_id);
+  object = neural_search.lock_live_object(store_embedding.object_id);
   if object.id is null then
-    perform neural_search.bring_up_to_date(finish_embedding_job.object_id, null);
+    perform neural_search.bring_up_to_date(store_embedding.object_id, null);
     return 'gone';
   elsif not neural_search.is_indexed(neural_search.json_of(object)) then
     return 'superseded';
@@ -1368,13 +1366,13 @@ begin
   end if;
 
   select j.* into job from neural_search.jobs as j
-  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model for update;
+  where j.object_id = store_embedding.object_id and j.model = store_embedding.model for update;
   if not found then
     -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
     return case when exists (
       select from neural_search.documents as d
-      where d.object_id = finish_embedding_job.object_id and d.model = finish_embedding_job.model
-        and d.object_version = finish_embedding_job.object_version
+      where d.object_id = store_embedding.object_id and d.model = store_embedding.model
+        and d.object_version = store_embedding.object_version
     ) then 'embedded' else 'superseded' end;
   end if;
 
@@ -1394,6 +1392,28 @@ begin
     shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
   delete from neural_search.jobs as j where j.object_id = job.object_id and j.model = job.model;
   return 'embedded';
+end
+$$;
+comment on function neural_search.store_embedding is
+  'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
+
+
+-- What a trigger of the project's own raises would be taken for the function's own fault, as which it stops all work.
+create or replace function public.finish_embedding_job(
+  object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
+  width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
+  decoder_version integer default 1 -- a worker that doesn't tell is of the first release
+) returns text
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+begin
+  return neural_search.store_embedding(
+    object_id, model, object_version, embedding, content_hash, width, height, mime_type, perceptual_hash, shown,
+    decoder_version
+  );
+exception when syntax_error_or_access_rule_violation then
+  raise exception 'The document was refused: % (%)', sqlerrm, sqlstate using errcode = 'integrity_constraint_violation',
+    hint = 'Look at the triggers and constraints of your own on neural_search.documents: name tables with their schema there.';
 end
 $$;
 comment on function public.finish_embedding_job is
@@ -1428,13 +1448,17 @@ begin
       perform from storage.objects as o where o.id = object_ids[i] for share nowait;
       perform from neural_search.jobs as j where j.object_id = object_ids[i] and j.model = models[i]
         for update nowait;
-      statuses[i] = public.finish_embedding_job(
+      statuses[i] = neural_search.store_embedding(
         object_ids[i], models[i], object_versions[i], embeddings[i]::extensions.vector, content_hashes[i], widths[i],
         heights[i], mime_types[i], perceptual_hashes[i], shown[i], decoder_versions[i]
       );
     exception
       when lock_not_available then null;
-      when data_exception or integrity_constraint_violation then statuses[i] = 'refused';
+      when assert_failure or others then
+        if neural_search.is_outage(sqlstate) then
+          raise;
+        end if;
+        statuses[i] = 'refused';
     end;
   end loop;
   return statuses;
@@ -1443,7 +1467,7 @@ $$;
 comment on function public.finish_embedding_jobs is
   'As finish_embedding_job, for 1 to 64 images in one round trip: a status for each, in the order given. An image that '
   'can''t be stored here harms no other: busy where somebody else holds its rows or time is up, refused where its values '
-  'aren''t valid. Ask finish_embedding_job for those: it waits, and tells why.';
+  'aren''t valid, or by something of the project''s own. Ask finish_embedding_job for those: it waits, and tells why.';
 
 
 -- Vectors are reused from the documents themselves, and gone with the last of them. Uploaders aren't told that others have
@@ -5917,7 +5941,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '55c23e825d5fb6ee21e5391ea19e814b7cbec559c84e27049f5727530324e941', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'ded4985f47d007f9435800a1871344666b5c783bb522066bab1aca3390db416d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

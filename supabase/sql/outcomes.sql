@@ -1,28 +1,26 @@
 -- Outcomes: how leased jobs end.
 -- Callers: embed_on_upload and the worker, as service_role.
 
-create or replace function public.finish_embedding_job(
+create or replace function neural_search.store_embedding(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
-  width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
-  decoder_version integer default 1 -- a worker that doesn't tell is of the first release
+  width integer, height integer, mime_type text, perceptual_hash text, shown real, decoder_version integer
 ) returns text
--- While it waits for a lock of ours, Storage waits for it to change the object.
-language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+language plpgsql set search_path = '' as $$
 declare
   expected integer;
   object storage.objects;
   job neural_search.jobs;
 begin
-  select m.dimensions into expected from neural_search.models as m where m.name = finish_embedding_job.model;
+  select m.dimensions into expected from neural_search.models as m where m.name = store_embedding.model;
   perform neural_search.check_that(
     found, format('There is no model %L.', model), 'The models are listed in neural_search.models.'
   );
   perform neural_search.check_vector('The embedding', embedding, model, expected);
 
   -- The uploader's order of locks: object, job, document. KEY SHARE wouldn't stop an overwrite.
-  object = neural_search.lock_live_object(finish_embedding_job.object_id);
+  object = neural_search.lock_live_object(store_embedding.object_id);
   if object.id is null then
-    perform neural_search.bring_up_to_date(finish_embedding_job.object_id, null);
+    perform neural_search.bring_up_to_date(store_embedding.object_id, null);
     return 'gone';
   elsif not neural_search.is_indexed(neural_search.json_of(object)) then
     return 'superseded';
@@ -32,13 +30,13 @@ begin
   end if;
 
   select j.* into job from neural_search.jobs as j
-  where j.object_id = finish_embedding_job.object_id and j.model = finish_embedding_job.model for update;
+  where j.object_id = store_embedding.object_id and j.model = store_embedding.model for update;
   if not found then
     -- Somebody else finished it, or it isn't wanted any more. Either way there is nothing to write.
     return case when exists (
       select from neural_search.documents as d
-      where d.object_id = finish_embedding_job.object_id and d.model = finish_embedding_job.model
-        and d.object_version = finish_embedding_job.object_version
+      where d.object_id = store_embedding.object_id and d.model = store_embedding.model
+        and d.object_version = store_embedding.object_version
     ) then 'embedded' else 'superseded' end;
   end if;
 
@@ -58,6 +56,28 @@ begin
     shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
   delete from neural_search.jobs as j where j.object_id = job.object_id and j.model = job.model;
   return 'embedded';
+end
+$$;
+comment on function neural_search.store_embedding is
+  'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
+
+
+-- What a trigger of the project's own raises would be taken for the function's own fault, as which it stops all work.
+create or replace function public.finish_embedding_job(
+  object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
+  width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
+  decoder_version integer default 1 -- a worker that doesn't tell is of the first release
+) returns text
+-- While it waits for a lock of ours, Storage waits for it to change the object.
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+begin
+  return neural_search.store_embedding(
+    object_id, model, object_version, embedding, content_hash, width, height, mime_type, perceptual_hash, shown,
+    decoder_version
+  );
+exception when syntax_error_or_access_rule_violation then
+  raise exception 'The document was refused: % (%)', sqlerrm, sqlstate using errcode = 'integrity_constraint_violation',
+    hint = 'Look at the triggers and constraints of your own on neural_search.documents: name tables with their schema there.';
 end
 $$;
 comment on function public.finish_embedding_job is
@@ -92,13 +112,17 @@ begin
       perform from storage.objects as o where o.id = object_ids[i] for share nowait;
       perform from neural_search.jobs as j where j.object_id = object_ids[i] and j.model = models[i]
         for update nowait;
-      statuses[i] = public.finish_embedding_job(
+      statuses[i] = neural_search.store_embedding(
         object_ids[i], models[i], object_versions[i], embeddings[i]::extensions.vector, content_hashes[i], widths[i],
         heights[i], mime_types[i], perceptual_hashes[i], shown[i], decoder_versions[i]
       );
     exception
       when lock_not_available then null;
-      when data_exception or integrity_constraint_violation then statuses[i] = 'refused';
+      when assert_failure or others then
+        if neural_search.is_outage(sqlstate) then
+          raise;
+        end if;
+        statuses[i] = 'refused';
     end;
   end loop;
   return statuses;
@@ -107,7 +131,7 @@ $$;
 comment on function public.finish_embedding_jobs is
   'As finish_embedding_job, for 1 to 64 images in one round trip: a status for each, in the order given. An image that '
   'can''t be stored here harms no other: busy where somebody else holds its rows or time is up, refused where its values '
-  'aren''t valid. Ask finish_embedding_job for those: it waits, and tells why.';
+  'aren''t valid, or by something of the project''s own. Ask finish_embedding_job for those: it waits, and tells why.';
 
 
 -- Vectors are reused from the documents themselves, and gone with the last of them. Uploaders aren't told that others have

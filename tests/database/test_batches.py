@@ -6,7 +6,10 @@ import threading
 
 import psycopg
 import pytest
+from postgrest import APIError
 from support.databases import DIMENSIONS, MODEL, as_role, finish, vector
+
+from shared.supabase.database import translate
 
 ARRAYS = {
     "object_ids": "uuid",
@@ -119,6 +122,32 @@ def test_one_bad_vector_among_good_ones_is_refused_alone(db, three, bad):
 )
 def test_other_values_that_arent_valid_are_refused_alone(db, three, changed):
     assert finish_all(db, *three, **changed) == ["embedded", "refused", "embedded"]
+
+
+FAILING = {
+    "a table without its schema": "insert into tags select 'a';",
+    "a right that is missing": "raise insufficient_privilege;",
+    "an assertion": "assert false, 'never';",
+    "an error of its own": "raise exception 'never';",
+}
+
+
+@pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING)
+def test_a_projects_own_trigger_that_fails_for_an_image_is_charged_to_it_alone(db, three, failing):
+    db.execute(f"""
+        create table public.tags (tag text);
+        create function public.own() returns trigger language plpgsql as $$
+        begin
+          if new.content = '1.png' then {failing} end if;
+          return null;
+        end $$;
+        create trigger own after insert on neural_search.documents for each row execute function public.own()
+    """)
+    assert finish_all(db, *three) == ["embedded", "refused", "embedded"]
+    with pytest.raises(psycopg.Error) as caught:
+        finish(db, three[1][0], vector(0, 1))
+    told = {"code": caught.value.sqlstate, "message": str(caught.value)}
+    assert translate(APIError(told), "finish_embedding_job").outcome != "release"  # of all work
 
 
 def test_an_image_that_comes_twice_is_stored_once(db, three):
