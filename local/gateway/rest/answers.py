@@ -73,10 +73,12 @@ def _page(
     text: str, row: Row, wishes: Parameters, request: Request, *, counting: Collection[str] = ()
 ) -> Response:
     rows, total = row["rows"], row["total"]
-    if total is not None and wishes.offset > total:
-        raise faults.beyond_the_rows(wishes.offset, total)
-    status = 206 if total is not None and rows < total else 200
     headers = _headers(row, wishes, counting)
+    if total is not None and wishes.offset > total:  # what a function has done stays done, as with PostgREST
+        fault = faults.beyond_the_rows(wishes.offset, total)
+        fault.headers |= headers
+        return fault.response()
+    status = 206 if total is not None and rows < total else 200
     return Response("" if request.method == "HEAD" else text, status, headers, _media_type(wishes))
 
 

@@ -54,11 +54,10 @@ class Fault(Exception):
         super().__init__(message)
         self.status = status
         self.body = {"code": code, "details": details, "hint": hint, "message": message}
-        self.challenge = "Bearer" if status == 401 else None
+        self.headers = {"www-authenticate": "Bearer"} if status == 401 else {}
 
     def response(self) -> JSONResponse:
-        headers = {"www-authenticate": self.challenge} if self.challenge else {}
-        return JSONResponse(self.body, self.status, headers, "application/json; charset=utf-8")
+        return JSONResponse(self.body, self.status, self.headers, "application/json; charset=utf-8")
 
 
 def unreadable(what: str, value: str) -> Fault:
@@ -171,7 +170,7 @@ def from_jwt(error: jwt.PyJWTError, token: str) -> Fault:
 
 
 def _challenging(fault: Fault) -> Fault:
-    fault.challenge = f'Bearer error="invalid_token", error_description="{fault}"'
+    fault.headers["www-authenticate"] = f'Bearer error="invalid_token", error_description="{fault}"'
     return fault
 
 

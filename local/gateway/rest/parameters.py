@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from local.gateway.rest import faults, lists
+from local.gateway.rest import faults, lists, media_types, windows
 from local.gateway.rest.lists import unquote
 from local.gateway.rest.preferences import Preferences
 
@@ -17,12 +17,10 @@ IS_VALUES = ("null", "not_null", "true", "false", "unknown")
 RESERVED = ("select", "order", "limit", "offset", "columns", "on_conflict", "apikey")
 UNSUPPORTED = ("or", "and", "not.or", "not.and")
 MAX_ROWS = 1000  # the default of hosted projects
-LARGEST, DIGITS = 2**63 - 1, 40  # of a bigint; as many digits of a number are read as tell that it is larger
 SELECTED = re.compile(rf"(?:(?P<alias>{lists.NAME}):(?!:))?(?P<column>{lists.NAME})")
 ORDERED = re.compile(
     rf"(?P<column>{lists.NAME})(?:\.(?P<order>asc|desc))?(?:\.(?P<nulls>nullsfirst|nullslast))?"
 )
-OBJECT, ARRAY = "application/vnd.pgrst.object", "application/vnd.pgrst.array"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class Parameters:
     ) -> Parameters:
         """Parse; `not_filters` are the names that mean something else, such as arguments of a GET call."""
         query = request.query_params
-        limit, offset = _window(request)
+        limit, offset = windows.read(request)
         return cls(
             selected=_selected(_first(query, "select") or "*"),
             filters=_filters(query, not_filters),
@@ -76,7 +74,7 @@ class Parameters:
             offset=offset,
             columns=_names(query, "columns"),
             on_conflict=_names(query, "on_conflict"),
-            single=_is_single(request.headers.get("accept") or "*/*"),
+            single=media_types.is_single(request.headers.get("accept", "*/*")),
             preferences=preferences,
         )
 
@@ -149,50 +147,6 @@ def _ordering(part: str) -> Ordering:
     )
 
 
-def _window(request: Request) -> tuple[int, int]:
-    """Limit and offset, from the query string or, for reading, from the Range header."""
-    query = request.query_params
-    limit, offset = _limit(query.get("limit", "")), _offset(query.get("offset", ""))
-    match = re.fullmatch(r"([0-9]+)-([0-9]*)", request.headers.get("range", ""))
-    if match and request.method in ("GET", "HEAD") and not {"limit", "offset"} & set(query):
-        offset = _offset(match[1])
-        limit = _whole(match[2], offset + MAX_ROWS) - offset + 1
-        if limit <= 0:
-            raise faults.no_range(
-                "The lower boundary must be lower than or equal to the upper boundary in the Range header."
-            )
-    return limit, offset
-
-
-def _limit(text: str) -> int:
-    """As many rows as there may be for a text that is no number; a fault for a negative one."""
-    number = _whole(text, MAX_ROWS)
-    if number < 0:
-        raise faults.no_range("Limit should be greater than or equal to zero.")
-    return number
-
-
-def _offset(text: str) -> int:
-    """No rows for a text that is no number, or a negative one."""
-    number = max(0, _whole(text, 0))
-    if number > LARGEST:
-        raise faults.Fault(400, "22003", f'value "{number}" is out of range for type bigint')
-    return number
-
-
-def _whole(text: str, default: int) -> int:
-    return int(text[:DIGITS]) if re.fullmatch(r"\s*-?[0-9]+\s*", text) else default
-
-
 def before_nul(text: str) -> str:
     """As much of a value as reaches Postgres through its client library in C."""
     return text.partition("\0")[0]
-
-
-def _is_single(accept: str) -> bool:
-    kinds = [part.split(";")[0].strip() for part in accept.split(",")]
-    if any(kind.removesuffix("+json") == OBJECT for kind in kinds):
-        return True
-    if any(kind in ("*/*", "application/*", "application/json", f"{ARRAY}+json", ARRAY) for kind in kinds):
-        return False
-    raise faults.not_acceptable(accept)

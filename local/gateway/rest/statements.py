@@ -53,12 +53,17 @@ def call(function: Function, arguments: Arguments, wishes: Parameters) -> Statem
         total = sql.SQL("1" if wishes.preferences.counts_rows else "null::int")
         one = sql.SQL("select coalesce(to_json({})::text, 'null') as body, 1 as rows, {} as total from {}")
         return one.format(item, total, source), values
-    page = sql.SQL("select {} as value from {} limit %s offset %s").format(item, source)
-    text = sql.SQL(
-        "select coalesce(json_agg(page.value), '[]')::text as body, count(*) as rows, null as total "
-        "from ({}) as page"
-    ).format(page)
-    return text, [*values, wishes.limit, wishes.offset]
+    return _page_of_values(sql.SQL("select {} as value from {}").format(item, source), values, wishes)
+
+
+def _page_of_values(source: sql.Composed, values: list[Any], wishes: Parameters) -> Statement:
+    text = "select coalesce(json_agg(page.value), '[]')::text as body, count(*) as rows, "
+    if wishes.preferences.counts_rows:
+        text = "with pgrst_call as materialized ({}) " + text + "(select count(*) from pgrst_call) as total "
+        text += "from (select value from pgrst_call limit %s offset %s) as page"
+    else:
+        text += "null as total from ({} limit %s offset %s) as page"
+    return sql.SQL(text).format(source), [*values, wishes.limit, wishes.offset]
 
 
 def _page_of_call(source: sql.Composed, values: list[Any], wishes: Parameters) -> Statement:
