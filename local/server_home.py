@@ -99,8 +99,8 @@ class Home:
         note = self.folder / NOTE
         if note.exists():
             raise StackError(
-                f"The data of {self.folder} are gone: they lay in {note.read_text().strip()}. Put them back "
-                "there, or remove LOCAL_DATA to start afresh."
+                f"The data of {self.folder} aren't in {self.path}. They lay in {note.read_text().strip()}: "
+                f"put its folder `data` into {self.path}, or remove LOCAL_DATA to start afresh."
             )
 
     def note(self) -> None:

@@ -241,8 +241,24 @@ def test_data_that_were_removed_from_elsewhere_are_told_and_not_replaced(folder,
         home = running._home.path
     shutil.rmtree(home)
     for _ in range(2):
-        with pytest.raises(StackError, match=f"are gone: they lay in {home}. .* remove LOCAL_DATA"):
+        with pytest.raises(StackError, match=f"They lay in {home}: .* or remove LOCAL_DATA"):
             Cluster(folder, postgres_major).start()
+
+
+@ROOT
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=["elsewhere still", "in the folder by now"])
+def test_data_whose_folder_was_moved_are_told_to_be_moved_too(folder, homes, postgres_major, mode):
+    folder.parent.chmod(0o700)
+    with Cluster(folder, postgres_major, durable=False) as running:
+        kept = answer(running, "select system_identifier::text from pg_control_system()")
+    former = running._home.path
+    folder.parent.chmod(mode)
+    moved = Cluster(folder.rename(folder.with_name("moved")), postgres_major, durable=False)
+    with pytest.raises(StackError, match=f"They lay in {former}: .* `data` into {moved._home.path}, or"):
+        moved.start()
+    (former / "data").rename(moved._home.path / "data")
+    with moved:
+        assert answer(moved, "select system_identifier::text from pg_control_system()") == kept
 
 
 @pytest.fixture
