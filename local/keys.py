@@ -21,15 +21,6 @@ FILE = "keys.json"
 ISSUER = "neural-search"
 TEN_YEARS = 10 * 365 * 24 * 3600
 ES256, HS256 = "ES256", "HS256"
-UNCHECKED: jwt.types.Options = {  # all but the signature
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_iat": False,
-    "verify_aud": False,
-    "verify_iss": False,
-    "verify_sub": False,
-    "verify_jti": False,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +59,22 @@ class Keys:
     def verify(self, token: str) -> dict[str, Any]:
         """The claims of a token that we signed and that is valid now; jwt.PyJWTError otherwise."""
         # The audience is the policies' business: neither PostgREST nor Storage checks it by default.
-        return self._decode(token, {"verify_aud": False})
+        algorithm, key = self._key_of(token)
+        return jwt.decode(token, key, algorithms=[algorithm], options={"verify_aud": False})
 
-    def signed(self, token: str) -> dict[str, Any]:
-        """The claims of a token that we signed, unjudged; jwt.PyJWTError otherwise."""
-        return self._decode(token, UNCHECKED)
+    def payload(self, token: str) -> bytes:
+        """The claims of a token that we signed, unread; jwt.PyJWTError otherwise."""
+        algorithm, key = self._key_of(token)
+        return bytes(jwt.PyJWS().decode(token, key, algorithms=[algorithm]))
 
-    def _decode(self, token: str, options: jwt.types.Options) -> dict[str, Any]:
+    def _key_of(self, token: str) -> tuple[str, Any]:
         # Where users' tokens are ES256, the shared secret stays a key that was used before, as hosted.
         known: dict[str, Any] = {HS256: self.jwt_secret}
         known |= {key["alg"]: jwt.PyJWK(key).key for key in self.jwks}
         algorithm = jwt.get_unverified_header(token).get("alg")
         if algorithm not in known:
             raise jwt.InvalidAlgorithmError("The specified alg value is not allowed")
-        return jwt.decode(token, known[algorithm], algorithms=[algorithm], options=options)
+        return algorithm, known[algorithm]
 
 
 def load(folder: Path) -> Keys:

@@ -300,6 +300,40 @@ class TestIdentity:
         assert (answer.status_code, answer.json()["message"]) == (401, message)
 
     @pytest.mark.parametrize(
+        "payload",
+        [
+            b"[1]",
+            b"{",
+            b'{"n": NaN}',
+            b'{"name": "\xe9"}',
+            b'{"name": "\\ud83d"}',
+            b"\xef\xbb\xbf{}",
+        ],
+        ids=repr,
+    )
+    def test_claims_that_are_no_json_object_are_a_401(self, gateway: Gateway, payload: bytes) -> None:
+        token = jwt.PyJWS().encode(payload, gateway.keys.jwt_secret, "HS256")
+        with gateway.http(gateway.keys.publishable, authorization=f"Bearer {token}") as http:
+            answer = post(http, "whoami")
+        told = (answer.status_code, answer.json()["code"], answer.json()["message"])
+        assert told == (401, "PGRST303", "Parsing claims failed")
+
+    @pytest.mark.parametrize("role", ["anon", "authenticated"])
+    def test_of_two_roles_in_a_token_the_first_counts(self, gateway: Gateway, role: str) -> None:
+        payload = f'{{"role": "{role}", "sub": null, "role": "service_role"}}'.encode()
+        token = jwt.PyJWS().encode(payload, gateway.keys.jwt_secret, "HS256")
+        with gateway.http(gateway.keys.publishable, authorization=f"Bearer {token}") as http:
+            assert post(http, "whoami").json()["role"] == role
+
+    @pytest.mark.parametrize("mark", ["=", "==", "*"])
+    def test_a_token_with_letters_that_are_none_of_base64_is_a_401(self, gateway: Gateway, mark: str) -> None:
+        token = signed(gateway)
+        for bad in (token + mark, token.replace(".", f"{mark}.", 1), token.replace(".e", f".{mark}e", 1)):
+            with gateway.http(gateway.keys.publishable, authorization=f"Bearer {bad}") as http:
+                answer = post(http, "whoami")
+            assert (answer.status_code, answer.json()["code"]) == (401, "PGRST301"), bad
+
+    @pytest.mark.parametrize(
         "claims",
         [{"exp": None}, {"nbf": 1e30}, {"iat": None}, {"aud": "a"}, {"aud": []}, {"sub": None}],
         ids=str,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from starlette.requests import Request
 
-from local.gateway.rest import faults
+from local.gateway.rest import faults, json_texts
 
 JSON = "application/json"
 UNSUPPORTED = ("text/csv", "application/x-www-form-urlencoded")
@@ -27,7 +26,12 @@ class Rows:
 async def read(request: Request, columns: Sequence[str]) -> Rows:
     """The rows of the request, with the `columns` that it names; without any, all must have the same keys."""
     check_type(request)
-    text, found = _parse(await request.body())
+    body = await request.body()
+    try:
+        found = json_texts.parse(body)
+    except ValueError:
+        raise faults.invalid_body() from None
+    text = body.decode()
     is_list = isinstance(found, list)
     objects = found if is_list else [found]
     if not all(isinstance(row, dict) for row in objects):
@@ -46,17 +50,3 @@ def check_type(request: Request) -> None:
         raise faults.unsupported("The content type", kind)
     if kind != JSON:
         raise faults.invalid_body(f"Content-Type not acceptable: {told}")
-
-
-def _parse(body: bytes) -> tuple[str, Any]:
-    try:
-        text = body.decode()
-        found = json.loads(text, parse_constant=_refuse)
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
-        raise faults.invalid_body() from None
-    return text, found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
