@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from shared.errors import InvalidLimit, InvalidQuery, StorageError
+from shared.errors import (
+    InvalidLimit,
+    InvalidQuery,
+    ObjectNotFound,
+    StorageError,
+    StorageForbidden,
+    StorageRefused,
+)
 from shared.images import Decode
 from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
@@ -180,7 +187,9 @@ def _sign(storage: Storage, matches: Sequence[Match]) -> URLs:
                 found |= storage.public_urls(bucket, unsigned)
         except StorageError as error:  # the results are worth answering without pictures
             logs.write("not signed", severity="WARNING", error=error, bucket=bucket)
-            continue
+            if isinstance(error, (ObjectNotFound, StorageForbidden, StorageRefused)):  # this bucket
+                continue
+            break  # Storage is away: each further bucket would be waited for as long
         urls |= {(bucket, path): url for path, url in found.items()}
     return urls
 

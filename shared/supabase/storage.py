@@ -85,7 +85,9 @@ class Storage:
         Raises StaleObject where the bytes aren't the `size` or `etag` that the object's row tells of, and
         ImageTooLarge as soon as more than `max_bytes` arrive.
         """
-        url = f"{self._base}/object/{object_path(bucket, name)}?v={quote(version, safe='')}"
+        # Not by /object/{bucket}, where a bucket named "public" or "info" is one of Storage's other routes.
+        path = f"{object_path(bucket, name)}?v={quote(version, safe='')}"
+        url = f"{self._base}/object/authenticated/{path}"
         with self._send("GET", url, headers={"Accept-Encoding": "identity"}) as response:
             data = _read_object(response, max_bytes)
             _check_fresh(response, data, size, etag)
@@ -187,7 +189,8 @@ class Storage:
 
     def info(self, bucket: str, name: str) -> dict[str, Any]:
         """Storage's facts of an object; `metadata` is its uploader's own."""
-        with self._send("GET", f"{self._base}/object/info/{object_path(bucket, name)}") as response:
+        url = f"{self._base}/object/info/authenticated/{object_path(bucket, name)}"
+        with self._send("GET", url) as response:
             return answers.json_object(response)
 
     @contextmanager

@@ -16,12 +16,16 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+import requests
 from storage3.exceptions import StorageApiError
 from support.databases import Connection
 from support.gateways import Gateway
 from support.waiting import eventually
 
 from local.gateway.storage.files import Files, Stored
+from shared.settings import Secret
+from shared.supabase.credentials import Identity
+from shared.supabase.storage import Storage
 
 PNG = b"\x89PNG bytes"
 OPTIONS = {"content-type": "image/png"}
@@ -291,6 +295,18 @@ class TestUpload:
 
 
 class TestDownload:
+    @pytest.mark.parametrize("route", ["public", "authenticated", "info"])
+    def test_a_bucket_may_have_the_name_of_a_route(self, gateway: Gateway, route: str) -> None:
+        """In such a bucket no image in a folder was ever embedded, and /object/info tells of another one."""
+        client = gateway.supabase().storage
+        client.create_bucket(route)
+        client.from_(route).upload("a/b.png", PNG, OPTIONS)
+        with requests.Session() as session:
+            key = Secret(gateway.keys.secret)
+            ours = Storage(gateway.url, Identity(apikey=key, authorization=Secret(f"Bearer {key}")), session)
+            assert ours.download(route, "a/b.png", version="", max_bytes=len(PNG)) == PNG
+            assert ours.info(route, "a/b.png")["name"] == "a/b.png"
+
     @pytest.fixture
     def url(self, gateway: Gateway, bucket: str) -> str:
         gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)

@@ -25,7 +25,7 @@ from local.postgres import SUPERUSER, Cluster, prepare_database
 from shared.settings import CHECKOUT
 from shared.testing import picture
 
-OBJECTS, FINISH = "/storage/v1/object/images/", "/rest/v1/rpc/finish_embedding_job"
+OBJECTS, FINISH = "/storage/v1/object/authenticated/images/", "/rest/v1/rpc/finish_embedding_job"
 DOCUMENTS, JOBS = "neural_search.documents", "neural_search.jobs"
 
 

@@ -23,7 +23,7 @@ from shared.supabase import storage_answers
 from shared.testing import md5, picture
 
 HTML = "<html><title>Just a moment</title></html>"
-OBJECTS = "/storage/v1/object/images/"
+OBJECTS = "/storage/v1/object/authenticated/images/"
 
 
 def refused(code: str, error: str) -> dict[str, str]:

@@ -85,7 +85,7 @@ def storage() -> Iterator[responses.RequestsMock]:
 
 
 def holds(storage: responses.RequestsMock, number: int = 1, body: bytes = RED, **answer: Any) -> None:
-    storage.get(f"{URL}/storage/v1/object/images/{number}.png", body=body, **answer)
+    storage.get(f"{URL}/storage/v1/object/authenticated/images/{number}.png", body=body, **answer)
 
 
 @pytest.fixture(autouse=True)
@@ -439,7 +439,7 @@ def test_what_was_done_before_the_fault_stays_done(postgrest: RpcTransport, stor
         "finish_embedding_job": finish,
     }
     holds(storage, 1)
-    storage.add_callback("GET", f"{URL}/storage/v1/object/images/2.png", down)
+    storage.add_callback("GET", f"{URL}/storage/v1/object/authenticated/images/2.png", down)
     with pytest.raises(StorageUnavailable):
         build(postgrest).handle(Kick(limit=10))
     assert len(postgrest.called("finish_embedding_job")) == 1

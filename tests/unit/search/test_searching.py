@@ -150,6 +150,16 @@ def test_a_storage_that_refuses_leaves_the_url_out_and_not_the_result(
     assert [one.url for one in find(postgrest, RED)] == [None, None]
 
 
+def test_a_storage_that_is_away_is_waited_for_once_and_not_for_each_bucket(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    postgrest.answers["search_documents"] = [worded(1), worded(2, bucket_id="other"), worded(3)]
+    storage.replace("POST", f"{URL}/storage/v1/object/sign/images", body=requests.ReadTimeout("slow"))
+    storage.add("POST", f"{URL}/storage/v1/object/sign/other", status=503)
+    assert [one.url for one in find(postgrest, RED)] == [None, None, None]
+    assert len(storage.calls) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "embedded"), [("text", "red", "red"), ("image", picture("lime"), "lime")]
 )

@@ -52,7 +52,7 @@ def download(name: str = "a/b.png", **given: object) -> bytes:
 
 
 def get(fake: responses.RequestsMock, name: str = "a/b.png", **answer: object) -> None:
-    fake.get(f"{URL}/storage/v1/object/images/{name}", **{"body": DATA, **answer})  # type: ignore[arg-type]
+    fake.get(f"{URL}/storage/v1/object/authenticated/images/{name}", **{"body": DATA, **answer})  # type: ignore[arg-type]
 
 
 def test_a_session_reads_the_environments_proxies_and_certificates_once(monkeypatch: pytest.MonkeyPatch):
@@ -88,7 +88,7 @@ def test_a_download_asks_for_the_version_as_the_caller_and_uncompressed(fake: re
     get(fake)
     assert download() == DATA
     [call] = fake.calls
-    assert call.request.url == f"{URL}/storage/v1/object/images/a/b.png?v=v1"
+    assert call.request.url == f"{URL}/storage/v1/object/authenticated/images/a/b.png?v=v1"
     assert call.request.headers["Authorization"] == "Bearer user"
     assert call.request.headers["apikey"] == "ours"
     assert call.request.headers["Accept-Encoding"] == "identity"
@@ -176,7 +176,9 @@ def server() -> Iterator[Callable[[bytes], tuple[str, list[bytes]]]]:
 def test_the_path_reaches_the_server_as_it_was_quoted(server: Callable[[bytes], tuple[str, list[bytes]]]):
     url, asked = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
     assert client(url).download("images", "a/%2E/b//c?.png", version="v1", max_bytes=10) == b"ok"
-    assert asked[0].startswith(b"GET /storage/v1/object/images/a/%252E/b//c%3F.png?v=v1 HTTP/1.1\r\n")
+    assert asked[0].startswith(
+        b"GET /storage/v1/object/authenticated/images/a/%252E/b//c%3F.png?v=v1 HTTP/1.1\r\n"
+    )
 
 
 @pytest.mark.parametrize(
