@@ -74,7 +74,11 @@ class Home:
         """One start or stop at a time, across processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim(self.folder)
-        lock = data_folder.open_private(self.folder / "lock", os.O_WRONLY | os.O_CREAT)
+        path = self.folder / "lock"
+        if os.path.lexists(path):
+            with opened(path, (os.geteuid(),)) as found:
+                os.fchmod(found, data_folder.PRIVATE)  # everybody could read that of the first release
+        lock = data_folder.open_private(path, os.O_WRONLY | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -132,8 +136,8 @@ class Home:
         self._clear(folder)
 
     def _former_owners(self, folder: Path) -> set[int]:
-        """The server's user owned all of it before; `nobody` did, but only what lies in a folder of ours."""
-        if self.user is not None and folder == self.folder:
+        """The server's user owned all of it before; `nobody` did, but only what our folder holds or notes."""
+        if self.user is not None and (folder == self.folder or folder.parent == FORMER_HOMES):
             return {os.geteuid(), self.owner, server_user.nobody()}
         return {os.geteuid(), self.owner}
 

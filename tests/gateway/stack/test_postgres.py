@@ -194,6 +194,15 @@ def to(user, folder):
         os.chown(path, user, user, follow_symlinks=False)
 
 
+def test_a_lock_that_others_could_read_is_made_private(own_cluster):
+    lock = own_cluster.folder / "lock"
+    lock.chmod(0o644)
+    own_cluster.stop()
+    own_cluster.start()
+    assert answer(own_cluster, "select 1") == 1
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+
+
 @ROOT
 def test_data_that_nobody_owned_are_taken_over(own_cluster):
     own_cluster.stop()
@@ -201,6 +210,22 @@ def test_data_that_nobody_owned_are_taken_over(own_cluster):
     own_cluster.start()
     assert {path.lstat().st_uid for path in own_cluster._home.data.iterdir()} == {own_cluster._home.user}
     assert own_cluster._home.path.lstat().st_uid == 0
+
+
+@ROOT
+def test_data_elsewhere_that_nobody_owned_are_taken_over(folder, homes, postgres_major, monkeypatch):
+    """Of the first release, whose lock everybody could read."""
+    monkeypatch.setattr(server_home, "FORMER_HOMES", homes)
+    folder.parent.chmod(0o700)
+    with Cluster(folder, postgres_major, durable=False) as running:
+        kept = answer(running, "select system_identifier::text from pg_control_system()")
+    former = running._home.path.rename(homes / f"neural-search-{digest(folder)}")
+    (folder / "data-folder").write_text(f"{former}\n")
+    (folder / "lock").chmod(0o644)
+    to(server_user.nobody(), former)
+    with Cluster(folder, postgres_major, durable=False) as running:
+        assert answer(running, "select system_identifier::text from pg_control_system()") == kept
+        assert running._home.path == former and former.lstat().st_uid == 0
 
 
 @ROOT
