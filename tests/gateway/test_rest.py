@@ -69,9 +69,11 @@ create function public.slow() returns void language sql set statement_timeout = 
 create sequence public.calls;
 create function public.counted() returns setof bigint language sql volatile as
     'select nextval(''public.calls'') from generate_series(1, 3)';
+create function public.counted_so_far() returns bigint language sql stable as
+    'select last_value from public.calls';
 create function public.counted_rows() returns table (n bigint, m bigint) language sql volatile as
     'select nextval(''public.calls''), 1::bigint from generate_series(1, 3)';
-grant usage on sequence public.calls to service_role;
+grant usage, select on sequence public.calls to service_role;
 """
 
 
@@ -142,6 +144,23 @@ class TestFunctions:
         call = client.rpc("nearest", {"query": [1, 0.5, 0], "count": 3})
         rows = call.select("name").gt("similarity", 0.1).order("similarity").limit(1).execute()
         assert rows.data == [{"name": "bat"}]
+
+    @pytest.mark.parametrize("query", ["b=eq.3", "select=b", "order=b", "select=*,b"])
+    def test_a_function_that_returns_values_has_no_columns(self, http: httpx.Client, query: str) -> None:
+        before = http.get("/rest/v1/rpc/counted_so_far").json()
+        for function in ("add", "counted", "nothing"):
+            body = {"a": 1} if function == "add" else {}
+            answer = http.post(f"/rest/v1/rpc/{function}?{query}", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (400, "42703")
+            assert answer.json()["message"] == f"column {function}.b does not exist"
+        assert http.get("/rest/v1/rpc/counted_so_far").json() == before
+
+    def test_named_columns_are_the_arguments(self, http: httpx.Client) -> None:
+        body = {"a": 5, "b": 6, "c": 7}
+        assert http.post("/rest/v1/rpc/add?columns=a", json=body).json() == 7
+        assert http.post("/rest/v1/rpc/add?columns=a,b", json=body).json() == 11
+        assert http.post("/rest/v1/rpc/add?columns=a,c", json=body).json()["code"] == "PGRST202"
+        assert http.post("/rest/v1/rpc/add?columns=", json=body).json()["code"] == "PGRST100"
 
     @pytest.mark.parametrize(
         ("function", "body", "expected"),

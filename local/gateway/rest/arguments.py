@@ -14,7 +14,7 @@ from starlette.requests import Request
 from local.gateway.database import Connection
 from local.gateway.rest import bodies, catalog, faults
 from local.gateway.rest.catalog import Parameter, as_type, quoted
-from local.gateway.rest.parameters import RESERVED, before_nul
+from local.gateway.rest.parameters import RESERVED, before_nul, names
 
 NAMES = "select json_object_keys(%s::json) as name"
 
@@ -70,7 +70,8 @@ async def in_body(connection: Connection, request: Request) -> InBody:
         if isinstance(error, psycopg.errors.UntranslatableCharacter):  # an escaped NUL is JSON, and no text
             raise
         raise faults.invalid_body() from None
-    return InBody(names=frozenset([row["name"] for row in await cursor.fetchall()]), json=text)
+    keys = [row["name"] for row in await cursor.fetchall()]
+    return InBody(names=frozenset(names(request.query_params, "columns") or keys), json=text)
 
 
 async def in_query(connection: Connection, function: str, query: QueryParams) -> InQuery:

@@ -140,6 +140,11 @@ def unknown_column(column: str, table: str) -> Fault:
     return Fault(400, "PGRST204", f"Could not find the '{column}' column of '{table}' in the schema cache")
 
 
+def without_column(column: str, function: str) -> Fault:
+    """What Postgres says of a column of a function that returns values, which have no columns."""
+    return Fault(400, "42703", f"column {function}.{column} does not exist")
+
+
 def unknown_table(name: str) -> Fault:
     return Fault(404, "PGRST205", f"Could not find the table 'public.{name}' in the schema cache")
 

@@ -59,6 +59,12 @@ class Parameters:
     single: bool  # exactly one row is expected, and answered without its array
     preferences: Preferences
 
+    @property
+    def named(self) -> list[str]:
+        """The columns that are named to be answered, compared or ordered by."""
+        selected = [one.column for one in self.selected if one.column != "*"]
+        return [*selected, *(one.column for one in self.filters), *(one.column for one in self.order)]
+
     @classmethod
     def of(
         cls, request: Request, preferences: Preferences, *, not_filters: frozenset[str] = frozenset()
@@ -72,8 +78,8 @@ class Parameters:
             order=next(iter([_order(text) for text in query.getlist("order")]), ()),
             limit=min(limit, MAX_ROWS),
             offset=offset,
-            columns=_names(query, "columns"),
-            on_conflict=_names(query, "on_conflict"),
+            columns=names(query, "columns"),
+            on_conflict=names(query, "on_conflict"),
             single=media_types.is_single(request.headers.get("accept", "*/*")),
             preferences=preferences,
         )
@@ -83,7 +89,8 @@ def _first(query: QueryParams, name: str) -> str | None:
     return next(iter(query.getlist(name)), None)
 
 
-def _names(query: QueryParams, parameter: str) -> tuple[str, ...]:
+def names(query: QueryParams, parameter: str) -> tuple[str, ...]:
+    """The names in a parameter of the query string, none without it."""
     text = _first(query, parameter)
     return () if text is None else lists.names(f"{parameter} parameter", text)
 

@@ -68,6 +68,8 @@ async def call(connection: Connection, request: Request, caller: Caller) -> Resp
     wishes = await _wishes(connection, request, not_filters=frozenset() if is_post else given.names)
     if wishes.preferences.max_affected is not None and not function.returns_set:
         raise faults.needs_set()
+    if wishes.named and not function.returns_rows:
+        raise faults.without_column(wishes.named[0], name)
     settings = {**wishes.preferences.settings, **function.settings}
     await _act(connection, request, caller, settings, read_only=not (is_post and function.volatile))
     row = await _run(connection, statements.call(function, given, wishes))
