@@ -28,7 +28,8 @@ class AuthenticationCache:
         """The active model; Unauthorized where the caller's token or key is worth nothing."""
         with self._lock:
             until, known = self._known.get(caller.digest, (0.0, None))
-        if known is not None and self._clock() < until:
+        # Not either where the clock was set back, which would make the moment as long.
+        if known is not None and until - HOLD_SECONDS <= self._clock() < until:
             return known
         model = active_model(self._connect(caller))
         self._remember(caller, model)

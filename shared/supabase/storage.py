@@ -83,7 +83,7 @@ class Storage:
         """The object's bytes. `version` passes by a CDN's copy of an older one.
 
         Raises StaleObject where the bytes aren't the `size` or `etag` that the object's row tells of, and
-        ImageTooLarge as soon as more than `max_bytes` arrive.
+        ImageTooLarge as soon as more than `max_bytes` are announced or arrive.
         """
         # Not by /object/{bucket}, where a bucket named "public" or "info" is one of Storage's other routes.
         path = f"{object_path(bucket, name)}?v={quote(version, safe='')}"
@@ -99,7 +99,7 @@ class Storage:
         """The object by a signed address's token, or without one from a public bucket.
 
         None where Storage accepts that and the object's ETag is still the `known` one. Raises ImageTooLarge
-        as soon as more than `max_bytes` arrive.
+        as soon as more than `max_bytes` are announced or arrive.
         """
         path = object_path(bucket, name)
         way = f"sign/{path}?token={quote(token, safe='')}" if token else f"public/{path}"
@@ -239,19 +239,29 @@ def climbs(bucket: str, name: str) -> bool:
 
 
 def _read_object(response: requests.Response, max_bytes: int) -> bytes:
+    too_large = ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+    announced = _announced(response)
+    if announced is not None and announced > max_bytes:  # a video, say: asked for again and again, too
+        raise too_large
     try:
         data = answers.read(response, max_bytes)
     except answers.CUT_OFF as error:
         raise StaleObject(f"The download was cut off: {error}. It will be fetched again.") from error
     if len(data) > max_bytes:
-        raise ImageTooLarge(f"The object has more than {max_bytes} bytes (MAX_IMAGE_BYTES).")
+        raise too_large
     return data
+
+
+def _announced(response: requests.Response) -> int | None:
+    """The body's bytes as its head tells them; fewer than arrive where it is encoded."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
 def _check_fresh(response: requests.Response, data: bytes, size: int | None, etag: str | None) -> None:
     encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-    announced = response.headers.get("Content-Length", "")
-    if not encoded and announced.isdecimal() and int(announced) != len(data):
+    announced = _announced(response)
+    if not encoded and announced is not None and announced != len(data):
         raise StaleObject(f"The download was cut off: {len(data)} of {announced} bytes arrived.")
     if size is not None and size != len(data):
         raise StaleObject(f"Storage sent {len(data)} bytes, the object's row says {size}.")

@@ -54,6 +54,14 @@ def test_an_answer_holds_for_ten_seconds(clock: Clock):
     assert len(transport.calls) == 2
 
 
+def test_no_longer_where_the_clock_is_set_back(clock: Clock):
+    transport = RpcTransport(active_model=MODEL)
+    door = build(transport, clock)
+    for clock.now in (5000.0, 1000.0, 1009.9, 1011.0):
+        door.authenticate(caller(sub="a"))
+    assert len(transport.calls) == 3
+
+
 def test_never_past_the_tokens_expiry(clock: Clock):
     transport = RpcTransport(active_model=MODEL)
     door = build(transport, clock)

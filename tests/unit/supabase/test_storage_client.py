@@ -222,6 +222,15 @@ def test_more_bytes_than_allowed_are_not_read(fake: responses.RequestsMock):
         download()
 
 
+def test_nothing_is_read_of_a_body_that_is_announced_as_longer(
+    server: Callable[[bytes], tuple[str, list[bytes]]],
+):
+    """A video in a public bucket cost 57 MB of the project's traffic for each preview that was asked for."""
+    url, _ = server(b"HTTP/1.1 200 OK\r\nContent-Length: 500000000\r\n\r\n")
+    with pytest.raises(ImageTooLarge, match="more than 10 bytes"):
+        client(url).download("images", "a.png", version="v1", max_bytes=10)
+
+
 def test_bytes_of_another_size_or_etag_are_stale(fake: responses.RequestsMock):
     get(fake, headers={"ETag": md5(b"older bytes")})
     with pytest.raises(StaleObject, match="the object's row says 7"):
