@@ -14,6 +14,7 @@ INSTALL = "Run `neural-search install`."
 # Status, pg_net's error, and whether it is the function's health.
 Answer = tuple[int | None, str | None, bool]
 QUEUE = "net.http_request_queue"
+ISOLATION = "default_transaction_isolation"
 TRIGGER_REMEDY = "Drop its function with `cascade`, as its owner; or disable pg_net and enable it again."
 KICK_SECONDS = 20.0  # pg_net sends in batches, and one waits for the slowest of the batch before it
 
@@ -58,6 +59,12 @@ def judged(url: str, answer: Answer | None) -> str:
 
 def _check_queue(database: Database) -> None:
     """DatabaseError where a request can't be queued without running another's code as this role."""
+    ((usual,),) = database.execute(f"show {ISOLATION}").fetchall()
+    if usual != "read committed":
+        raise DatabaseError(
+            f"The database's transactions are {usual}, which may not see a new trigger on {QUEUE}: "
+            f"nothing is called. Run `alter database {database.info.dbname} reset {ISOLATION}`."
+        )
     database.execute("set transaction isolation level read committed")
     if database.execute("select neural_search.may_write(%s)", [QUEUE]).fetchone() == (True,):
         return

@@ -365,6 +365,19 @@ def test_a_trigger_on_pg_nets_queue_is_named_and_never_runs(target, database):
         checks.kicks(target)
 
 
+def test_transactions_in_which_nothing_is_called_are_named(target, database):
+    with database.connect() as connection:
+        for name in (EMBED_URL, WEBHOOK_SECRET):
+            connection.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [name])
+        connection.execute(
+            f'alter database "{database.name}" set default_transaction_isolation = serializable'
+        )
+    with pytest.raises(
+        DatabaseError, match=r"transactions are serializable, .* nothing is called. Run `alter"
+    ):
+        checks.kicks(target)
+
+
 @pytest.mark.parametrize("change", NARROWER.values(), ids=NARROWER)
 def test_rights_narrower_than_the_installed_are_the_operators_own(target, database, change):
     with database.connect() as connection:
