@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'ded4985f47d007f9435800a1871344666b5c783bb522066bab1aca3390db416d'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6acedbe1e6d56fe2e6b5910c726fb8235a8e6d84e3ebb0b22432cbd056a71036'
     ) then
       return;
     end if;
@@ -971,7 +971,8 @@ language sql immutable as $$
   end
 $$;
 comment on function neural_search.may_copy is
-  'Whether an object''s user metadata are short enough, 16 KiB of text, for its documents; null for none. Many numbers take 20 ms.';
+  'Whether an object''s user metadata are short enough, 16 KiB of text, for its documents; null for none. Many numbers take '
+  '20 ms.';
 
 
 -- Without a SET clause, as live_objects.
@@ -1005,7 +1006,8 @@ language sql stable set search_path = '' as $$
   reached (id) as (
     select 'neural_search.documents'::regclass::oid
     union
-    select o.id from reached as r join pg_constraint as c on c.confrelid = r.id and c.confdeltype in ('c', 'n', 'd')
+    select o.id from reached as r
+    join pg_constraint as c on c.confrelid = r.id and array[c.confdeltype, c.confupdtype] && '{c,n,d}'
     join ours as o on o.id = c.conrelid
   ),
   named (name, is_deferred) as (
@@ -1388,8 +1390,9 @@ begin
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
     height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
-    judged_at = excluded.judged_at, queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
-    shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
+    judged_at = excluded.judged_at, queued_at = excluded.queued_at, embedded_at = excluded.embedded_at,
+    perceptual_hash = excluded.perceptual_hash, shown = excluded.shown, decoder_version = excluded.decoder_version,
+    updated_at = now();
   delete from neural_search.jobs as j where j.object_id = job.object_id and j.model = job.model;
   return 'embedded';
 end
@@ -5941,7 +5944,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'ded4985f47d007f9435800a1871344666b5c783bb522066bab1aca3390db416d', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '6acedbe1e6d56fe2e6b5910c726fb8235a8e6d84e3ebb0b22432cbd056a71036', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -111,7 +111,8 @@ language sql immutable as $$
   end
 $$;
 comment on function neural_search.may_copy is
-  'Whether an object''s user metadata are short enough, 16 KiB of text, for its documents; null for none. Many numbers take 20 ms.';
+  'Whether an object''s user metadata are short enough, 16 KiB of text, for its documents; null for none. Many numbers take '
+  '20 ms.';
 
 
 -- Without a SET clause, as live_objects.
@@ -145,7 +146,8 @@ language sql stable set search_path = '' as $$
   reached (id) as (
     select 'neural_search.documents'::regclass::oid
     union
-    select o.id from reached as r join pg_constraint as c on c.confrelid = r.id and c.confdeltype in ('c', 'n', 'd')
+    select o.id from reached as r
+    join pg_constraint as c on c.confrelid = r.id and array[c.confdeltype, c.confupdtype] && '{c,n,d}'
     join ours as o on o.id = c.conrelid
   ),
   named (name, is_deferred) as (

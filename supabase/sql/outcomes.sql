@@ -52,8 +52,9 @@ begin
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
     height = excluded.height, mime_type = excluded.mime_type, byte_size = excluded.byte_size,
     owner_id = excluded.owner_id, uploaded_at = excluded.uploaded_at, metadata = excluded.metadata,
-    judged_at = excluded.judged_at, queued_at = excluded.queued_at, embedded_at = excluded.embedded_at, perceptual_hash = excluded.perceptual_hash,
-    shown = excluded.shown, decoder_version = excluded.decoder_version, updated_at = now();
+    judged_at = excluded.judged_at, queued_at = excluded.queued_at, embedded_at = excluded.embedded_at,
+    perceptual_hash = excluded.perceptual_hash, shown = excluded.shown, decoder_version = excluded.decoder_version,
+    updated_at = now();
   delete from neural_search.jobs as j where j.object_id = job.object_id and j.model = job.model;
   return 'embedded';
 end

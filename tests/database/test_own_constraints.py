@@ -290,3 +290,20 @@ def test_a_moved_image_is_hidden_until_its_document_may_follow(db, make_document
     assert db.execute("select name from storage.objects").fetchall() == [("moved.png",)]
     assert db.execute("select from public.match_documents(%s)", [vector(1.0)]).fetchall() == []
     assert state(db, "moved.png") == "pending"
+
+
+def test_a_moved_image_is_hidden_until_rows_that_its_document_changes_may_follow(db, make_document):
+    make_document("kept.png")
+    db.execute("""
+        create table public.photos (name text primary key);
+        insert into public.photos values ('kept.png');
+        alter table neural_search.documents add constraint one_name unique (content);
+        create table public.favourites (
+          name text references neural_search.documents (content) on update cascade,
+          foreign key (name) references public.photos deferrable initially deferred
+        );
+        insert into public.favourites values ('kept.png');
+    """)
+    db.execute("update storage.objects set name = 'moved.png', version = 'moved'")
+    assert db.execute("select name from storage.objects").fetchall() == [("moved.png",)]
+    assert db.execute("select name from public.favourites").fetchall() == [("kept.png",)]
