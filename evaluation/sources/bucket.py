@@ -126,7 +126,8 @@ def _attached(storage: Storage, bucket: str, images: list[StoredImage], key: str
     """The values of `key` in the images' metadata; CollectionError where none has it."""
 
     def label(image: StoredImage) -> str | None:
-        value = (storage.info(bucket, image.name).get("metadata") or {}).get(key)
+        metadata = storage.info(bucket, image.name).get("metadata")  # its uploader's: any JSON
+        value = metadata.get(key) if isinstance(metadata, dict) else None
         return None if value is None else str(value)
 
     with ThreadPoolExecutor(PARALLEL) as pool:

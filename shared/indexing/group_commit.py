@@ -71,7 +71,7 @@ class GroupCommit:
 
 def _answer(database: Database, batch: Sequence[_Call]) -> None:
     try:
-        statuses = _statuses(database, [call.made for call in batch])
+        answered = [*zip(batch, _statuses(database, [call.made for call in batch]), strict=True)]
     except BaseException as error:
         for call in batch:
             # Each raises its own: a traceback in common would get all their frames.
@@ -79,7 +79,7 @@ def _answer(database: Database, batch: Sequence[_Call]) -> None:
         if isinstance(error, Exception):
             return
         raise
-    for call, status in zip(batch, statuses, strict=True):
+    for call, status in answered:
         call.status.set_result(status)
 
 

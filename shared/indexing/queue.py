@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from shared.errors import ImageError
-from shared.supabase.database import Database
+from shared.supabase.database import Database, foreign_answer
 
 LEASE_SECONDS = 120  # longer than an image takes, Storage's slowest answer included
 
@@ -89,8 +89,7 @@ def claim_object(database: Database, object_id: str, models: Sequence[str], clai
 
 def finish(database: Database, made: Embedded) -> str:
     """Stores the vector if the object still has the job's version: embedded, superseded or gone."""
-    answer: str = database.call("finish_embedding_job", **_columns(made))
-    return answer
+    return _status("finish_embedding_job", database.call("finish_embedding_job", **_columns(made)))
 
 
 def finish_all(database: Database, batch: Sequence[Embedded]) -> list[str]:
@@ -99,16 +98,18 @@ def finish_all(database: Database, batch: Sequence[Embedded]) -> list[str]:
     It may also be busy, while somebody else holds the image's rows, or refused: `finish` tells more of it.
     """
     rows = [_columns(made) for made in batch]
-    statuses: list[str] = database.call(
+    statuses = database.call(
         "finish_embedding_jobs", **{PLURAL[name]: [row[name] for row in rows] for name in rows[0]}
     )
-    return statuses
+    if not isinstance(statuses, list) or len(statuses) != len(batch):
+        raise foreign_answer("finish_embedding_jobs", f"{statuses!r:.100}, not {len(batch)} statuses")
+    return [_status("finish_embedding_jobs", status) for status in statuses]
 
 
 def reuse(database: Database, job: Job, content_hash: str, decoder_version: int) -> str:
     """As `finish`, with the vector that a document of the same bytes has, decoded alike; unknown where there
     is none."""
-    answer: str = database.call(
+    answer = database.call(
         "reuse_embedding",
         object_id=job.object_id,
         model=job.model,
@@ -116,7 +117,7 @@ def reuse(database: Database, job: Job, content_hash: str, decoder_version: int)
         content_hash=content_hash,
         decoder_version=decoder_version,
     )
-    return answer
+    return _status("reuse_embedding", answer)
 
 
 def fail(
@@ -127,7 +128,7 @@ def fail(
     A doubtful failure may lie with the surroundings: a retry that isn't charged the first times.
     `decoder_version`: of the decoder that refused the bytes, if one did.
     """
-    answer: str = database.call(
+    answer = database.call(
         "fail_embedding_job",
         object_id=job.object_id,
         model=job.model,
@@ -137,7 +138,7 @@ def fail(
         error_message=_text(error),
         decoder_version=decoder_version,
     )
-    return answer
+    return _status("fail_embedding_job", answer)
 
 
 def release(
@@ -152,6 +153,13 @@ def release(
         error_class=type(error).__name__,
         error_message=_text(error),
     )
+    return answer
+
+
+def _status(function: str, answer: Any) -> str:
+    """A status; DatabaseUnavailable for anything else, which is a gateway's."""
+    if not isinstance(answer, str) or not answer.isalpha():
+        raise foreign_answer(function, f"{answer!r:.100}, not a status")
     return answer
 
 

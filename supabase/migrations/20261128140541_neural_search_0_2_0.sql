@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6acedbe1e6d56fe2e6b5910c726fb8235a8e6d84e3ebb0b22432cbd056a71036'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '15c97c38b4720baefe8a5b1bbef34e1b21423c3c2da36f7d6e7c2201bf20e7c9'
     ) then
       return;
     end if;
@@ -127,8 +127,8 @@ begin
     'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
     'recommend_documents 962cff0cd748da2342696b83e3fa85f2',
     'reconcile_documents 8193f288025da68f6d2d28739d64e260',
-    'reconcile_documents 9642e4e8b8915c7464ef7198f68f5875',
     'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
+    'reconcile_documents d7a9c4ff15d7135f79cb654ab8a306e5',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
     'release_embedding_jobs 2ba2c4897cee8c317aa55fe5e4858692',
     'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
@@ -667,12 +667,26 @@ drop function if exists neural_search.find_public(text, text);
 -- From sql/incremental/0.2.0/98_judged.sql
 
 -- Metadata that a document doesn't copy are judged once, and not by each reconciliation.
-alter table neural_search.documents add column if not exists judged_at timestamptz;
+-- Those that 0.1.0 copied as they were are judged by the reconciliations, a thousand each time, where they aren't short.
+do $$
+begin
+  if not exists (
+    select from pg_catalog.pg_attribute as a
+    where a.attrelid = 'neural_search.documents'::regclass and a.attname = 'judged_at' and not a.attisdropped
+  ) then
+    alter table neural_search.documents add column judged_at timestamptz default '-infinity';
+    update neural_search.documents as d set judged_at = null
+    where pg_column_size(d.metadata #> '{}') > 2048
+      or d.metadata @? '$.** ? (@.type() == "number" && (@.abs() >= 1e309 || @ != 0 && @.abs() < 1e-324))';
+  end if;
+end
+$$;
 comment on column neural_search.documents.judged_at is
   'The updated_at of the object whose metadata were found too long to copy; -infinity where they were copied, null where '
-  'an older version wrote the row.';
+  'that isn''t known.';
 drop function if exists neural_search.copied_columns(storage.objects); -- it returns more
-drop function if exists neural_search.change_documents(text, bigint[]); -- it takes the object, too
+drop function if exists neural_search.change_documents(text, bigint[]); -- it takes and returns more
+drop function if exists neural_search.change_documents(text, bigint[], storage.objects);
 
 
 -- From sql/checks.sql
@@ -1027,9 +1041,10 @@ comment on function neural_search.deferred_constraints is
 
 -- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
 -- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
--- few steps.
+-- few steps; after many, what is left waits for a later call.
 create or replace function neural_search.change_documents(
-  change text, ids bigint[], object storage.objects default null, out changed bigint[], out refusal text
+  change text, ids bigint[], object storage.objects default null, most_refused integer default 500,
+  out changed bigint[], out refused integer, out refusal text
 )
 language plpgsql set search_path = '' as $$
 declare
@@ -1037,6 +1052,7 @@ declare
   deferred record;
   rest record;
 begin
+  refused = 0;
   execute change into changed using ids, object;
   changed = coalesce(changed, '{}');
   if changed = '{}' then
@@ -1055,18 +1071,24 @@ exception when assert_failure or others then
     raise;
   end if;
   changed = '{}';
+  refused = 1;
   refusal = format('document %s: %s (%s)', ids[1], sqlerrm, sqlstate);
   if half > 0 then
-    select * into changed, refusal from neural_search.change_documents(change, ids[:half], object);
-    select * into rest from neural_search.change_documents(change, ids[half + 1:], object);
-    changed = changed || rest.changed;
-    refusal = coalesce(refusal, rest.refusal);
+    select c.* into changed, refused, refusal
+    from neural_search.change_documents(change, ids[:half], object, most_refused) as c;
+    if refused < most_refused then
+      select c.* into rest
+      from neural_search.change_documents(change, ids[half + 1:], object, most_refused - refused) as c;
+      changed = changed || rest.changed;
+      refused = refused + rest.refused;
+      refusal = coalesce(refusal, rest.refusal);
+    end if;
   end if;
 end
 $$;
 comment on function neural_search.change_documents is
   'Makes a change, a statement that returns an array of ids, of the documents with these ids ($1; $2 is the object), but of '
-  'those that something of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
+  'those that something of the project''s own refuses: the ids of the changed ones, how many were refused, and why one was.';
 
 
 create or replace function neural_search.remove_documents(ids bigint[]) returns bigint[]
@@ -1672,6 +1694,10 @@ declare
   url text;
   secret text;
 begin
+  if not neural_search.is_platforms('vault.decrypted_secrets') then
+    raise exception 'Vault isn''t there, or the schema vault is another''s'
+      using errcode = 'object_not_in_prerequisite_state';
+  end if;
   select s.decrypted_secret into url from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url';
   select s.decrypted_secret into secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret';
   if url is null or secret is null or not scheduled and neural_search.in_burst() then
@@ -2499,9 +2525,9 @@ begin
         is distinct from (o.bucket_id, o.name, coalesce(o.version, ''), f.byte_size, o.owner_id, o.created_at)
       -- Metadata are judged once: some thousand uploads whose metadata take long could take all the time.
       or not case d.judged_at
+        when '-infinity' then d.metadata = coalesce(o.user_metadata, '{}')
         when coalesce(o.updated_at, 'infinity') then true
-        else coalesce(d.judged_at, '-infinity') = '-infinity' and d.metadata = coalesce(o.user_metadata, '{}')
-          and (d.judged_at is not null or coalesce(neural_search.may_copy(o.user_metadata), true))
+        else false
       end
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong order by random() limit most) as w;
@@ -5944,7 +5970,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '6acedbe1e6d56fe2e6b5910c726fb8235a8e6d84e3ebb0b22432cbd056a71036', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '15c97c38b4720baefe8a5b1bbef34e1b21423c3c2da36f7d6e7c2201bf20e7c9', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

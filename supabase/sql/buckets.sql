@@ -188,9 +188,9 @@ begin
         is distinct from (o.bucket_id, o.name, coalesce(o.version, ''), f.byte_size, o.owner_id, o.created_at)
       -- Metadata are judged once: some thousand uploads whose metadata take long could take all the time.
       or not case d.judged_at
+        when '-infinity' then d.metadata = coalesce(o.user_metadata, '{}')
         when coalesce(o.updated_at, 'infinity') then true
-        else coalesce(d.judged_at, '-infinity') = '-infinity' and d.metadata = coalesce(o.user_metadata, '{}')
-          and (d.judged_at is not null or coalesce(neural_search.may_copy(o.user_metadata), true))
+        else false
       end
   )
   select array_agg(w.id) into wrong_ids from (select wrong.id from wrong order by random() limit most) as w;

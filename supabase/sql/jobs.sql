@@ -167,9 +167,10 @@ comment on function neural_search.deferred_constraints is
 
 -- A project's own foreign keys, checks and triggers on documents may refuse a change, and a tenant may choose of which row.
 -- That row stays, hidden by its version or its object, and stops nothing else. By halves, so that few refusals cost
--- few steps.
+-- few steps; after many, what is left waits for a later call.
 create or replace function neural_search.change_documents(
-  change text, ids bigint[], object storage.objects default null, out changed bigint[], out refusal text
+  change text, ids bigint[], object storage.objects default null, most_refused integer default 500,
+  out changed bigint[], out refused integer, out refusal text
 )
 language plpgsql set search_path = '' as $$
 declare
@@ -177,6 +178,7 @@ declare
   deferred record;
   rest record;
 begin
+  refused = 0;
   execute change into changed using ids, object;
   changed = coalesce(changed, '{}');
   if changed = '{}' then
@@ -195,18 +197,24 @@ exception when assert_failure or others then
     raise;
   end if;
   changed = '{}';
+  refused = 1;
   refusal = format('document %s: %s (%s)', ids[1], sqlerrm, sqlstate);
   if half > 0 then
-    select * into changed, refusal from neural_search.change_documents(change, ids[:half], object);
-    select * into rest from neural_search.change_documents(change, ids[half + 1:], object);
-    changed = changed || rest.changed;
-    refusal = coalesce(refusal, rest.refusal);
+    select c.* into changed, refused, refusal
+    from neural_search.change_documents(change, ids[:half], object, most_refused) as c;
+    if refused < most_refused then
+      select c.* into rest
+      from neural_search.change_documents(change, ids[half + 1:], object, most_refused - refused) as c;
+      changed = changed || rest.changed;
+      refused = refused + rest.refused;
+      refusal = coalesce(refusal, rest.refusal);
+    end if;
   end if;
 end
 $$;
 comment on function neural_search.change_documents is
   'Makes a change, a statement that returns an array of ids, of the documents with these ids ($1; $2 is the object), but of '
-  'those that something of the project''s own refuses: the ids of the changed ones, and why one was refused, if any was.';
+  'those that something of the project''s own refuses: the ids of the changed ones, how many were refused, and why one was.';
 
 
 create or replace function neural_search.remove_documents(ids bigint[]) returns bigint[]

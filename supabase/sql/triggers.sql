@@ -83,6 +83,10 @@ declare
   url text;
   secret text;
 begin
+  if not neural_search.is_platforms('vault.decrypted_secrets') then
+    raise exception 'Vault isn''t there, or the schema vault is another''s'
+      using errcode = 'object_not_in_prerequisite_state';
+  end if;
   select s.decrypted_secret into url from vault.decrypted_secrets as s where s.name = 'neural_search_embed_url';
   select s.decrypted_secret into secret from vault.decrypted_secrets as s where s.name = 'neural_search_webhook_secret';
   if url is null or secret is null or not scheduled and neural_search.in_burst() then

@@ -307,3 +307,16 @@ def test_a_moved_image_is_hidden_until_rows_that_its_document_changes_may_follow
     db.execute("update storage.objects set name = 'moved.png', version = 'moved'")
     assert db.execute("select name from storage.objects").fetchall() == [("moved.png",)]
     assert db.execute("select name from public.favourites").fetchall() == [("kept.png",)]
+
+
+def test_many_refusals_take_few_steps(db, make_document):
+    ids = [make_document(f"{n}.png") for n in range(8)]
+    db.execute(OWN["a foreign key"].replace("= 'kept.png'", "<> '7.png'"))
+    removal = db.execute(
+        "select cardinality(c.changed), c.refused from neural_search.change_documents("
+        "  'with removed as (delete from neural_search.documents as d where d.id = any ($1) returning d.id)"
+        "  select array_agg(r.id) from removed as r',"
+        "  array(select id from neural_search.documents order by id), most_refused => 3) as c"
+    )
+    assert removal.fetchone() == (0, 3)
+    assert len(contents(db)) == len(ids)

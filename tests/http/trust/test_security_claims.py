@@ -31,6 +31,7 @@ DYNAMIC = {
     "neural_search.change_documents",
     "neural_search.enable",
     "neural_search.find_matches",
+    "neural_search.may_write",
     "neural_search.policies_work",
     "neural_search.visible_vectors",
     "public.explain_object",

@@ -149,6 +149,13 @@ def test_a_database_that_is_away_is_everybodys_fault_and_asked_once():
     assert len(set(map(id, errors))) == 4  # one error's traceback would get the frames of all
 
 
+@pytest.mark.parametrize("answer", [None, "embedded", ["embedded"], {"message": "upgrading"}, [1] * 4])
+def test_an_answer_that_is_no_batchs_is_everybodys_fault_and_nobody_waits_for_ever(answer: Any):
+    transport = project(finish_embedding_jobs=lambda given: answer)
+    outcomes = store_all(GroupCommit(THREADS, FOREVER), transport, 4)
+    assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailable] * 4
+
+
 def test_while_all_turns_are_taken_those_that_come_later_wait_and_go_together():
     entered, leave = threading.Semaphore(0), threading.Event()
 
