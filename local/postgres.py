@@ -100,6 +100,7 @@ class Cluster:
 
     def is_alive(self) -> bool:
         """Whether our server's process lives, even if its socket was removed."""
+        self._home.check_former()
         return str(self._home.data) in (self._command_of(self._lock_file) or "")
 
     def start(self) -> None:
@@ -130,6 +131,7 @@ class Cluster:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """One start or stop at a time, of a server whose home is known to be ours."""
+        self._home.check_former()
         with data_folder.usable(self.folder), self._home.locked():
             if self._home.is_abandoned:  # a new folder doesn't inherit the rows of one that was removed
                 if self.is_running():

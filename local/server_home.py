@@ -112,6 +112,16 @@ class Home:
         if self.path != self.folder:
             (self.folder / NOTE).write_text(f"{self.path}\n")
 
+    def check_former(self) -> None:
+        """StackError where the first release's server still runs, as `nobody`."""
+        if self.user is None or not is_folder_of(self.path, server_user.nobody()):
+            return
+        if _answers(self.path / "socket"):
+            raise StackError(
+                f"The server of an earlier release runs in {self.path}. Stop it first: send SIGINT to the "
+                f"process `postgres -D {self.data}`."
+            )
+
     def make_sockets(self) -> None:
         if _can_be_a_host(self.path / "socket"):
             self.sockets.mkdir(mode=0o700, exist_ok=True)
@@ -129,8 +139,6 @@ class Home:
         with opened(folder, self._former_owners(folder)) as descriptor:
             if self.user is None:
                 return os.fchmod(descriptor, 0o700)
-            if os.fstat(descriptor).st_uid == server_user.nobody() and _answers(folder / "socket"):
-                raise StackError(f"A server of an earlier release runs in {folder}. Stop it first.")
             os.fchown(descriptor, 0, self.user)
             os.fchmod(descriptor, 0o710)
         self._clear(folder)

@@ -229,6 +229,17 @@ def test_data_elsewhere_that_nobody_owned_are_taken_over(folder, homes, postgres
 
 
 @ROOT
+def test_a_server_of_nobodys_that_still_runs_is_named(folder, postgres_major):
+    with Cluster(folder, postgres_major, durable=False):
+        pass
+    with listening(folder / "socket"):
+        to(server_user.nobody(), folder)
+        for ask in (Cluster.start, Cluster.is_alive):
+            with pytest.raises(StackError, match=f"Stop it first: .* `postgres -D {folder}/data`"):
+                ask(Cluster(folder, postgres_major))
+
+
+@ROOT
 def test_a_folder_that_was_moved_keeps_its_servers_user(folder, postgres_major):
     with Cluster(folder, postgres_major, durable=False) as running:
         user = running._home.user
