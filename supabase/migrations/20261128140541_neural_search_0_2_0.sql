@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '15c97c38b4720baefe8a5b1bbef34e1b21423c3c2da36f7d6e7c2201bf20e7c9'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd5af251c18a259fc748b8dfc845e8929ced544dc9b4992004de8b95e183a58f4'
     ) then
       return;
     end if;
@@ -687,6 +687,7 @@ comment on column neural_search.documents.judged_at is
 drop function if exists neural_search.copied_columns(storage.objects); -- it returns more
 drop function if exists neural_search.change_documents(text, bigint[]); -- it takes and returns more
 drop function if exists neural_search.change_documents(text, bigint[], storage.objects);
+drop function if exists neural_search.record_change(jsonb, jsonb);
 
 
 -- From sql/checks.sql
@@ -1774,7 +1775,7 @@ comment on function neural_search.kick_due is
 
 
 -- The uploader's statement holds the lock on the object's row while this runs.
-create or replace function neural_search.record_change(before jsonb, after jsonb) returns boolean
+create or replace function neural_search.record_change(before jsonb, after jsonb, object storage.objects) returns boolean
 language plpgsql set search_path = '' as $$
 declare
   target_object_id constant uuid := (coalesce(after, before) ->> 'id')::uuid;
@@ -1802,7 +1803,7 @@ begin
     where j.object_id = target_object_id and j.version = old_version
       -- A job that failed for its old name is made anew below.
       and coalesce(j.error_class not in ('InvalidObjectName', 'StorageRefused', 'ObjectBlocked'), true);
-    perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after), old_version);
+    perform neural_search.copy_again(object, old_version);
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
@@ -1844,9 +1845,7 @@ begin
 
   begin
     before = case when tg_op <> 'INSERT' then neural_search.json_of(old) end;
-    after = case when tg_op <> 'DELETE' then neural_search.json_of(new) || (
-      select jsonb_build_object('user_metadata', c.metadata) from neural_search.copied_columns(new) as c
-    ) end;
+    after = case when tg_op <> 'DELETE' then neural_search.json_of(new) end;
     -- A change must touch these to make work; Storage also writes times and metadata.
     if tg_op = 'UPDATE' and not exists (
       select from unnest(array['bucket_id', 'name', 'version', 'is_delete_marker', 'archived_at']) as key
@@ -1857,7 +1856,7 @@ begin
       end if;
       return null;
     end if;
-    due = neural_search.record_change(before, after);
+    due = neural_search.record_change(before, after, new);
   exception when assert_failure or others then
     if sqlstate in ('55P03', '40P01') then
       perform set_config('neural_search.gave_up', 'true', true);
@@ -2714,13 +2713,22 @@ comment on function neural_search.confidence_of is
 -- the planner calls it.
 create or replace function neural_search.policies_work() returns boolean
 language plpgsql stable set search_path = storage, public, extensions as $$
+declare
+  operation constant text := current_setting('storage.operation', true);
+  works boolean := true;
 begin
-  execute 'select from storage.objects limit 0';
-  return true;
-exception when query_canceled or assert_failure or others then
-  perform neural_search.note_failure(sqlstate);
-  perform neural_search.log_failures();
-  return false;
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true); -- as can_see
+  begin
+    execute 'select from storage.objects limit 0';
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.note_failure(sqlstate);
+    works = false;
+  end;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+  if not works then
+    perform neural_search.log_failures();
+  end if;
+  return works;
 end
 $$;
 comment on function neural_search.policies_work is
@@ -5970,7 +5978,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '15c97c38b4720baefe8a5b1bbef34e1b21423c3c2da36f7d6e7c2201bf20e7c9', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'd5af251c18a259fc748b8dfc845e8929ced544dc9b4992004de8b95e183a58f4', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -16,13 +16,22 @@
 -- the planner calls it.
 create or replace function neural_search.policies_work() returns boolean
 language plpgsql stable set search_path = storage, public, extensions as $$
+declare
+  operation constant text := current_setting('storage.operation', true);
+  works boolean := true;
 begin
-  execute 'select from storage.objects limit 0';
-  return true;
-exception when query_canceled or assert_failure or others then
-  perform neural_search.note_failure(sqlstate);
-  perform neural_search.log_failures();
-  return false;
+  perform set_config('storage.operation', 'storage.object.get_authenticated', true); -- as can_see
+  begin
+    execute 'select from storage.objects limit 0';
+  exception when query_canceled or assert_failure or others then
+    perform neural_search.note_failure(sqlstate);
+    works = false;
+  end;
+  perform set_config('storage.operation', coalesce(operation, ''), true);
+  if not works then
+    perform neural_search.log_failures();
+  end if;
+  return works;
 end
 $$;
 comment on function neural_search.policies_work is

@@ -163,7 +163,7 @@ comment on function neural_search.kick_due is
 
 
 -- The uploader's statement holds the lock on the object's row while this runs.
-create or replace function neural_search.record_change(before jsonb, after jsonb) returns boolean
+create or replace function neural_search.record_change(before jsonb, after jsonb, object storage.objects) returns boolean
 language plpgsql set search_path = '' as $$
 declare
   target_object_id constant uuid := (coalesce(after, before) ->> 'id')::uuid;
@@ -191,7 +191,7 @@ begin
     where j.object_id = target_object_id and j.version = old_version
       -- A job that failed for its old name is made anew below.
       and coalesce(j.error_class not in ('InvalidObjectName', 'StorageRefused', 'ObjectBlocked'), true);
-    perform neural_search.copy_again(jsonb_populate_record(null::storage.objects, after), old_version);
+    perform neural_search.copy_again(object, old_version);
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
@@ -233,9 +233,7 @@ begin
 
   begin
     before = case when tg_op <> 'INSERT' then neural_search.json_of(old) end;
-    after = case when tg_op <> 'DELETE' then neural_search.json_of(new) || (
-      select jsonb_build_object('user_metadata', c.metadata) from neural_search.copied_columns(new) as c
-    ) end;
+    after = case when tg_op <> 'DELETE' then neural_search.json_of(new) end;
     -- A change must touch these to make work; Storage also writes times and metadata.
     if tg_op = 'UPDATE' and not exists (
       select from unnest(array['bucket_id', 'name', 'version', 'is_delete_marker', 'archived_at']) as key
@@ -246,7 +244,7 @@ begin
       end if;
       return null;
     end if;
-    due = neural_search.record_change(before, after);
+    due = neural_search.record_change(before, after, new);
   exception when assert_failure or others then
     if sqlstate in ('55P03', '40P01') then
       perform set_config('neural_search.gave_up', 'true', true);

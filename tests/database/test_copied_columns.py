@@ -117,6 +117,13 @@ def test_a_move_brings_what_was_changed_with_it(db, make_document):
     assert db.execute("select count(*) from neural_search.jobs").fetchone() == (0,)
 
 
+def test_a_move_leaves_nothing_to_reconcile_where_metadata_are_left_out(db, make_document):
+    make_document("a.png", user_metadata=Jsonb(LEFT_OUT))
+    db.execute("update storage.objects set name = 'b.png', version = 'moved', updated_at = now()")
+    assert copied(db, "content") == "b.png"
+    assert db.execute(RECONCILE).fetchone() == (0, 0, 0)
+
+
 def test_search_follows_metadata_and_owner(db, make_document):
     make_document("a.png", owner_id="me", user_metadata=Jsonb({"album": "old"}))
     db.execute("update storage.objects set user_metadata = '{\"album\": \"new\"}', owner_id = 'you'")

@@ -440,6 +440,18 @@ def test_policies_that_ask_what_storage_is_doing_work(db, make_document):
         assert db.execute("select storage.operation()").fetchone() == ("storage.object.list",)
 
 
+def test_policies_that_read_the_setting_itself_work_in_a_session_without_it(database, db, make_document):
+    """The planner asks for it before any object is looked at."""
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    db.execute("""
+        create policy download on storage.objects for select to anon
+          using (current_setting('storage.operation') = 'storage.object.get_authenticated')
+    """)
+    make_document("a.png")
+    with database.connect() as fresh, as_role(fresh, "anon"):
+        assert found(fresh) == ["a.png"]
+
+
 @pytest.mark.parametrize(
     "policy",
     [

@@ -19,3 +19,4 @@ comment on column neural_search.documents.judged_at is
 drop function if exists neural_search.copied_columns(storage.objects); -- it returns more
 drop function if exists neural_search.change_documents(text, bigint[]); -- it takes and returns more
 drop function if exists neural_search.change_documents(text, bigint[], storage.objects);
+drop function if exists neural_search.record_change(jsonb, jsonb);
