@@ -10,6 +10,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd5af251c18a259fc748b8dfc845e8929ced544dc9b4992004de8b95e183a58f4'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1351245239776ae470f93e4d1a0d869d425d897c3b809a264c0dc9561fbf6633'
     ) then
       return;
     end if;
@@ -92,7 +93,7 @@ begin
     'finish_embedding_job 20938cff04ad1992cb842f1e838b57c4',
     'finish_embedding_job 3ae1d6e1c8ced93a9bfcead080734119',
     'finish_embedding_job f4bbcbb2d907601dc08316e560c8d9da',
-    'finish_embedding_jobs 8bfee1696029f829309e013684ef4b3b',
+    'finish_embedding_jobs 1443c9bb98cbf7c774e7aaffe702a798',
     'finish_embedding_jobs c95511e269a26086dd913d4726817237',
     'get_embeddings 3d59fee97a4528ed963d9ac3f9b7b355',
     'get_embeddings 4262e403aa2e019eedc2577a7541b537',
@@ -1493,7 +1494,7 @@ $$;
 comment on function public.finish_embedding_jobs is
   'As finish_embedding_job, for 1 to 64 images in one round trip: a status for each, in the order given. An image that '
   'can''t be stored here harms no other: busy where somebody else holds its rows or time is up, refused where its values '
-  'aren''t valid, or by something of the project''s own. Ask finish_embedding_job for those: it waits, and tells why.';
+  'aren''t valid. Ask finish_embedding_job for those: it waits, and tells why.';
 
 
 -- Vectors are reused from the documents themselves, and gone with the last of them. Uploaders aren't told that others have
@@ -5979,6 +5980,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', 'd5af251c18a259fc748b8dfc845e8929ced544dc9b4992004de8b95e183a58f4', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '1351245239776ae470f93e4d1a0d869d425d897c3b809a264c0dc9561fbf6633', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -132,7 +132,7 @@ $$;
 comment on function public.finish_embedding_jobs is
   'As finish_embedding_job, for 1 to 64 images in one round trip: a status for each, in the order given. An image that '
   'can''t be stored here harms no other: busy where somebody else holds its rows or time is up, refused where its values '
-  'aren''t valid, or by something of the project''s own. Ask finish_embedding_job for those: it waits, and tells why.';
+  'aren''t valid. Ask finish_embedding_job for those: it waits, and tells why.';
 
 
 -- Vectors are reused from the documents themselves, and gone with the last of them. Uploaders aren't told that others have
