@@ -9,8 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'd5af251c18a259fc748b8dfc845e8929ced544dc9b4992004de8b95e183a58f4'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '1351245239776ae470f93e4d1a0d869d425d897c3b809a264c0dc9561fbf6633'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '08d2522e81ee6fea3854ac9dffe4a784211af52e672431abd00ec1342b5cd154'
     ) then
       return;
     end if;
@@ -5979,8 +5978,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'd5af251c18a259fc748b8dfc845e8929ced544dc9b4992004de8b95e183a58f4', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '1351245239776ae470f93e4d1a0d869d425d897c3b809a264c0dc9561fbf6633', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '08d2522e81ee6fea3854ac9dffe4a784211af52e672431abd00ec1342b5cd154', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
