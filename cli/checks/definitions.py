@@ -62,8 +62,9 @@ def definitions(target: Settings) -> str:
         found = _changed(database, made)
     if found:
         raise DatabaseError(
-            f"Not as installed: {listed(found)}. Searches may show more by it, miss images or fail. Take it "
-            "back; else `neural-search uninstall`, which keeps the documents, and `install`."
+            f"Not as installed: {listed(found)}. Searches may show more by it, miss images or fail. Rename "
+            "or drop what isn't ours; take the rest back, or run `neural-search uninstall`, which keeps the "
+            "documents, and `install`."
         )
     return f"{len(made)} functions are as installed"
 

@@ -314,7 +314,7 @@ REDEFINED = {
     """
     create function public.reconcile_documents(n integer default 0) returns void language sql as '';
     revoke execute on function public.reconcile_documents(integer) from public
-    """: r"reconcile_documents\(integer\) isn't ours",
+    """: r"reconcile_documents\(integer\) isn't ours\. .* Rename or drop what",
 }
 
 
