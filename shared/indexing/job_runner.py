@@ -19,6 +19,7 @@ from shared.errors import (
     ModelError,
     NeuralSearchError,
     ObjectBlocked,
+    StorageError,
     StorageForbidden,
     StorageUnavailable,
 )
@@ -80,7 +81,9 @@ class JobRunner:
             if outcome == "release":
                 raise
             if not isinstance(error, ImageError | InvalidObjectName):  # which are the uploader's
-                logs.write("attempt failed", severity="ERROR", error=error, **_about(job))
+                # An overwrite between claim and download is everyday life.
+                severity = "WARNING" if isinstance(error, StorageError) else "ERROR"
+                logs.write("attempt failed", severity=severity, error=error, **_about(job))
             status, reason = _fail(database, job, outcome, error), _reason(error)
         if status == "retry":
             status, reason = "failed", f"{reason} It will be tried again."

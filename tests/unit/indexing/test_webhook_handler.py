@@ -276,10 +276,16 @@ def test_an_image_that_will_never_do_ends_with_its_cause(
     ],
 )
 def test_what_may_pass_is_tried_again_and_charged_where_it_is_the_images_own(
-    postgrest: RpcTransport, storage: responses.RequestsMock, answer: Any, error: str, outcome: str
+    postgrest: RpcTransport,
+    storage: responses.RequestsMock,
+    capfd: pytest.CaptureFixture[str],
+    answer: Any,
+    error: str,
+    outcome: str,
 ):
     holds(storage, **answer)
     status, reason = changed(postgrest)
+    assert "Traceback" not in capfd.readouterr().err
     assert status == "failed" and reason is not None and reason.endswith("It will be tried again.")
     [failure] = postgrest.called("fail_embedding_job")
     assert (failure["outcome"], failure["error_class"], failure.get("decoder_version")) == (
