@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '08d2522e81ee6fea3854ac9dffe4a784211af52e672431abd00ec1342b5cd154'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '64238eb2ebb396c7a421d77e88919ede9bf483f0ff1306ec7f38efa16f28981a'
     ) then
       return;
     end if;
@@ -89,9 +89,9 @@ begin
     'fail_embedding_job 106f7248fee487e07e8227ca63e2ed7c',
     'fail_embedding_job 73a04fe7685aef6ea42407e04b837c5c',
     'fail_embedding_job f439ac40c67bc2eac7fe3ef6b1a1c756',
+    'finish_embedding_job 06abb18571d9730299bafe509a59088e',
     'finish_embedding_job 20938cff04ad1992cb842f1e838b57c4',
     'finish_embedding_job 3ae1d6e1c8ced93a9bfcead080734119',
-    'finish_embedding_job f4bbcbb2d907601dc08316e560c8d9da',
     'finish_embedding_jobs 1443c9bb98cbf7c774e7aaffe702a798',
     'finish_embedding_jobs c95511e269a26086dd913d4726817237',
     'get_embeddings 3d59fee97a4528ed963d9ac3f9b7b355',
@@ -1432,12 +1432,18 @@ create or replace function public.finish_embedding_job(
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+  context text;
 begin
   return neural_search.store_embedding(
     object_id, model, object_version, embedding, content_hash, width, height, mime_type, perceptual_hash, shown,
     decoder_version
   );
 exception when syntax_error_or_access_rule_violation then
+  get stacked diagnostics context = pg_exception_context;
+  if substring(context from '(?n)^\S+ function "?(\w+)') = 'neural_search' then -- the innermost one's schema
+    raise;
+  end if;
   raise exception 'The document was refused: % (%)', sqlerrm, sqlstate using errcode = 'integrity_constraint_violation',
     hint = 'Look at the triggers and constraints of your own on neural_search.documents: name tables with their schema there.';
 end
@@ -5978,7 +5984,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '08d2522e81ee6fea3854ac9dffe4a784211af52e672431abd00ec1342b5cd154', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '64238eb2ebb396c7a421d77e88919ede9bf483f0ff1306ec7f38efa16f28981a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -71,12 +71,18 @@ create or replace function public.finish_embedding_job(
 ) returns text
 -- While it waits for a lock of ours, Storage waits for it to change the object.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+  context text;
 begin
   return neural_search.store_embedding(
     object_id, model, object_version, embedding, content_hash, width, height, mime_type, perceptual_hash, shown,
     decoder_version
   );
 exception when syntax_error_or_access_rule_violation then
+  get stacked diagnostics context = pg_exception_context;
+  if substring(context from '(?n)^\S+ function "?(\w+)') = 'neural_search' then -- the innermost one's schema
+    raise;
+  end if;
   raise exception 'The document was refused: % (%)', sqlerrm, sqlstate using errcode = 'integrity_constraint_violation',
     hint = 'Look at the triggers and constraints of your own on neural_search.documents: name tables with their schema there.';
 end

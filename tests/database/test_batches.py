@@ -150,6 +150,20 @@ def test_a_projects_own_trigger_that_fails_for_an_image_is_charged_to_it_alone(d
     assert translate(APIError(told), "finish_embedding_job").outcome != "release"  # of all work
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "drop function neural_search.copied_columns",
+        "alter table neural_search.documents drop column shown cascade",
+        "revoke insert on neural_search.documents from service_role",
+    ],
+)
+def test_what_is_broken_of_ours_is_charged_to_no_image(db, three, broken):
+    db.execute(broken)
+    with as_role(db, "service_role"), pytest.raises(psycopg.ProgrammingError):
+        finish(db, three[0][0], vector(0, 1))
+
+
 def test_an_image_that_comes_twice_is_stored_once(db, three):
     first, second, _ = three
     assert finish_all(db, first, second, first) == ["embedded"] * 3
