@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 
+import httpx
 import pytest
 from support.databases import Connection, clone
 from support.echo_server import Echo
@@ -33,6 +34,13 @@ def gateway(
         serve(database, tmp_path_factory.mktemp("gateway"), functions, echo) as served,
     ):
         yield served
+
+
+@pytest.fixture
+def http(gateway: Gateway) -> Iterator[httpx.Client]:
+    """With the secret key."""
+    with gateway.http() as client:
+        yield client
 
 
 @pytest.fixture

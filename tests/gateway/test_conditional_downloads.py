@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 from support.gateways import Gateway
 
 DATA = b"0123456789"
 PAST, FUTURE = "Sat, 01 Jan 2000 00:00:00 GMT", "Wed, 01 Jan 2042 00:00:00 GMT"
-
-
-@pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.http() as client:
-        yield client
 
 
 @pytest.fixture

@@ -88,12 +88,6 @@ def client(gateway: Gateway) -> Client:
     return gateway.supabase()
 
 
-@pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.http() as client:
-        yield client
-
-
 def post(http: httpx.Client, function: str, body: Any = None, **headers: str) -> httpx.Response:
     return http.post(f"/rest/v1/rpc/{function}", json=body or {}, headers=headers)
 

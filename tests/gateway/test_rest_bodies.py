@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -34,12 +33,6 @@ def schema(gateway: Gateway) -> None:
 def rows(db: Connection, schema: None) -> None:
     db.execute("truncate public.plants, public.seeds")
     db.execute(ROWS)
-
-
-@pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.http() as client:
-        yield client
 
 
 def plants(db: Connection) -> list[Any]:

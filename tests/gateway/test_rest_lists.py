@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
@@ -22,12 +21,6 @@ def schema(gateway: Gateway) -> None:
     with gateway.database.connect() as connection:
         connection.execute(SCHEMA.encode())
         connection.execute(ROWS.encode())
-
-
-@pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.http() as client:
-        yield client
 
 
 def count(db: Connection) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 from support.databases import Connection
@@ -34,12 +32,6 @@ def schema(gateway: Gateway) -> None:
 def rows(db: Connection, schema: None) -> None:
     db.execute("truncate public.herd")
     db.execute(ROWS)
-
-
-@pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.http() as client:
-        yield client
 
 
 def names(db: Connection) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 from support.databases import Connection
@@ -29,12 +27,6 @@ def schema(gateway: Gateway) -> None:
 def rows(db: Connection, schema: None) -> None:
     db.execute("truncate public.steps")
     db.execute(ROWS)
-
-
-@pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.http() as client:
-        yield client
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,6 @@ Allow = Callable[..., None]
 
 
 @pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.http() as client:
-        yield client
-
-
-@pytest.fixture
 def anonymous(gateway: Gateway) -> Iterator[httpx.Client]:
     """No key, no token."""
     with httpx.Client(base_url=gateway.url) as client:
