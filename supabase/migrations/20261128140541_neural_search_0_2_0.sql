@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '64238eb2ebb396c7a421d77e88919ede9bf483f0ff1306ec7f38efa16f28981a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2c8291f370b3ca101f4fa1866394f106f6ea187f8a5ec1c21daf1cbb4b2b0f08'
     ) then
       return;
     end if;
@@ -771,7 +771,7 @@ comment on function neural_search.zeros_are_short is
 
 
 -- Nine bytes of JSON, 1e131071, are 131,072 as text. No look goes deeper than 64 levels: 12,000 of them, which fit into
--- 24 kB, would exceed the stack. Without a SET clause, as live_objects: copied_columns asks it for every object.
+-- 24 kB, would exceed the stack. Without a SET clause, as live_objects: may_copy, of which it is a part, has none.
 create or replace function neural_search.has_common_numbers(value jsonb) returns boolean
 language sql immutable as $$
   select case
@@ -974,8 +974,8 @@ $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 
 
--- Without a SET clause, as live_objects, for the sake of reconcile_documents. Storage takes a megabyte of metadata, and a
--- page may have a thousand results, each with its own: a few uploaders could end everybody's searches with the time-out.
+-- Without a SET clause, as live_objects. Storage takes a megabyte of metadata, and a page may have a thousand results, each
+-- with its own: a few uploaders could end everybody's searches with the time-out.
 -- Text of 16 KiB takes at most 64 KiB and some bytes as jsonb: of more no text is made.
 create or replace function neural_search.may_copy(user_metadata jsonb) returns boolean
 language sql immutable as $$
@@ -5984,7 +5984,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '64238eb2ebb396c7a421d77e88919ede9bf483f0ff1306ec7f38efa16f28981a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2c8291f370b3ca101f4fa1866394f106f6ea187f8a5ec1c21daf1cbb4b2b0f08', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -77,7 +77,7 @@ comment on function neural_search.zeros_are_short is
 
 
 -- Nine bytes of JSON, 1e131071, are 131,072 as text. No look goes deeper than 64 levels: 12,000 of them, which fit into
--- 24 kB, would exceed the stack. Without a SET clause, as live_objects: copied_columns asks it for every object.
+-- 24 kB, would exceed the stack. Without a SET clause, as live_objects: may_copy, of which it is a part, has none.
 create or replace function neural_search.has_common_numbers(value jsonb) returns boolean
 language sql immutable as $$
   select case

@@ -99,8 +99,8 @@ $$;
 comment on function neural_search.is_indexed is 'Whether a row of storage.objects, as jsonb, is to be searchable.';
 
 
--- Without a SET clause, as live_objects, for the sake of reconcile_documents. Storage takes a megabyte of metadata, and a
--- page may have a thousand results, each with its own: a few uploaders could end everybody's searches with the time-out.
+-- Without a SET clause, as live_objects. Storage takes a megabyte of metadata, and a page may have a thousand results, each
+-- with its own: a few uploaders could end everybody's searches with the time-out.
 -- Text of 16 KiB takes at most 64 KiB and some bytes as jsonb: of more no text is made.
 create or replace function neural_search.may_copy(user_metadata jsonb) returns boolean
 language sql immutable as $$
