@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2c8291f370b3ca101f4fa1866394f106f6ea187f8a5ec1c21daf1cbb4b2b0f08'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '84b32bc74655f5274815313edbafc28b9f47e8896ba2516abf56e0350a6e50a1'
     ) then
       return;
     end if;
@@ -3571,6 +3571,8 @@ declare
   index constant regclass := to_regclass('neural_search.' || neural_search.index_name(search.model, search.strategy));
   came bigint; -- rows from the index, seen or not
   found neural_search.match[];
+  too_few boolean;
+  is_prepared boolean;
 begin
   if search.strategy = 'exact' then
     return null;
@@ -3583,27 +3585,29 @@ begin
     came = pg_stat_get_xact_tuples_returned(index);
     found = neural_search.find_matches(search, search.strategy, enough);
     came = pg_stat_get_xact_tuples_returned(index) - came;
-    if (cardinality(found) >= needed or not by_bits and (found[cardinality(found)].similarity < search.floor
-        or found[1].similarity < search.best_floor)) is not true then
-      return null;
-    end if;
+    too_few = (cardinality(found) >= needed or not by_bits and (found[cardinality(found)].similarity < search.floor
+      or found[1].similarity < search.best_floor)) is not true;
+    is_prepared = current_setting('neural_search.prepared', true) = 'on';
     -- At its bound pgvector brings the rows that it came across and left aside. Far beyond the look these are no longer the
-    -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where a policy failed,
-    -- and can_see is asked for each; nor where few are as similar as is wanted, or the look can't be wider; nor where all
-    -- were compared without the index, as while it is being built.
-    exit when attempt = 2 or (came > 0) is not true or current_setting('neural_search.prepared', true) <> 'on'
-      or case when by_bits then cardinality(found) = enough and (came > 2 * looked) is not true
-        else looked = 1000 or cardinality(found) < enough
-          -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
-          or came <= looked * case when search.narrowing = '' then 2 else 5 end end;
+    -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where few are as similar as is
+    -- wanted, or the look can't be wider; nor where all were compared without the index, as while it is being built. Where a
+    -- policy failed, can_see is asked for each: to read all takes so long that a fifth of them is looked at before.
+    exit when attempt = 2 or (came > 0) is not true or not case
+      when not is_prepared then (too_few or came > 2 * looked) and bound < least(total / 5, 20000)
+      when too_few then false
+      when by_bits then cardinality(found) < enough or came > 2 * looked
+      -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
+      else looked < 1000 and cardinality(found) = enough and came > looked * case when search.narrowing = '' then 2 else 5 end
+    end;
     -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
-    if by_bits and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
+    if is_prepared and by_bits
+        and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
       return null;
     end if;
     looked = least(2 * came, 1000);
-    bound = 20000;
+    bound = case when is_prepared then 20000 else least(total / 5, 20000) end;
   end loop;
-  return found[:needed];
+  return case when not too_few then found[:needed] end;
 end
 $$;
 comment on function neural_search.walked is
@@ -5984,7 +5988,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '2c8291f370b3ca101f4fa1866394f106f6ea187f8a5ec1c21daf1cbb4b2b0f08', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '84b32bc74655f5274815313edbafc28b9f47e8896ba2516abf56e0350a6e50a1', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -172,14 +172,15 @@ def test_whatever_the_filter_the_nearest_that_pass_it_are_found(connection, role
         (EVERYBODY, "most", 10, {"min_bytes": ROWS - 20}, (0, 0, 0)),
         (EVERYBODY, "most", 10, {"metadata": {"tag": 7}}, (0, 0, 0)),
         (POLICIES["owner"], "ten", 10, {"metadata": {"tag": 7}}, (0, 0, 0)),
-        # The policy chokes at the first look already, so the caller's objects are read in parts.
-        (POLICIES["choking"], "one", 10, {}, (2, 1, 0)),
+        # The policy chokes at the first look already: again, wider, and then the caller's objects in parts.
+        (POLICIES["choking"], "one", 10, {}, (3, 0, 0)),
+        (POLICIES["choking"], "tenth", 10, {}, (3, 1, 0)),
     ],
     ids=[
         "all: one look", "most: one look", "some: the scan goes on", "few: read from the objects on",
         "hardly any: read from the objects on", "a rare prefix: its index", "a rare owner: its index",
         "rare sizes: their index", "rare metadata: its index", "rare metadata of little: its index",
-        "a policy that chokes: read in parts",
+        "a policy that chokes: a wider look", "a policy that chokes: read in parts",
     ],
 )  # fmt: skip
 def test_a_search_takes_the_shortest_way(connection, policy, folder, count, filter, expected):

@@ -87,3 +87,34 @@ def test_a_word_is_rare_where_the_caller_sees_few_documents_with_it(crowd):
             assert connection.execute(RARE).fetchall() == [("red",)]
         with as_role(connection, "service_role"):
             assert connection.execute(RARE).fetchall() == []
+
+
+def test_a_search_goes_past_hundreds_of_images_that_a_policy_fails_on_without_reading_all(crowd):
+    """One tenant's copies of a popular picture would end everybody's searches near it."""
+    with crowd.connect("supabase_admin") as connection, connection.transaction(force_rollback=True):
+        rows = connection.execute(
+            """
+            select object_id from neural_search.documents
+            order by embedding operator(extensions.<=>) %s limit 410
+            """,
+            [QUERY],
+        )
+        ids = [one for (one,) in rows]
+        failing, seen = ids[:400], ids[400:]
+        connection.execute("create table public.failing (id uuid primary key)")
+        connection.execute("insert into public.failing select unnest(%s::uuid[])", [failing])
+        connection.execute("grant select on public.failing to anon")
+        connection.execute("""
+            create policy failing on storage.objects for select to anon
+              using (case when id in (select f.id from public.failing as f) then name::uuid end is null)
+        """)
+        told = []
+        connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+        with as_role(connection, "anon"):
+            connection.execute("set local neural_search.explain = 'on'")
+            connection.execute("set local client_min_messages = 'log'")
+            found = connection.execute("select object_id from public.match_documents(%s, -1, 10)", [QUERY])
+            assert [one for (one,) in found] == seen
+            connection.execute("reset role")
+    assert [line for line in told if "way of visible" in line] == []
+    assert len([line for line in told if "way of hnsw" in line]) == 2
