@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from shared.supabase.storage import MAX_PATH, Storage, climbs, is_too_long
 
 AT_ONCE, RUNNING = 24, 2  # requests here, a page of tiles: a browser may ask for them all at once
 CACHE_BYTES = 16 * 1024 * 1024  # some 1000 tiles
-FAILURE_BYTES = 1024  # as which one counts among them
+ENTRY_BYTES = 1024  # as which Python's objects of one count, beside its name, ETag and picture or words
 QUALITIES = (75, 50, 25)
 SMALLER = 0.7  # of both sides, where not even the lowest quality is enough
 
@@ -109,13 +110,13 @@ class Previews:
 
 
 class Cache:
-    """The latest previews and failures with their objects' ETags, up to so many bytes together."""
+    """The latest previews and failures with their objects' ETags, up to so many bytes of memory together."""
 
     def __init__(self, most: int):
         self._most = most
         self._bytes = 0
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Key, tuple[str, Preview]] = OrderedDict()
+        self._kept: OrderedDict[Key, tuple[str, Preview, int]] = OrderedDict()
 
     def get(self, key: Key) -> tuple[str, Preview]:
         """ETag and preview; both empty where there is none."""
@@ -123,22 +124,26 @@ class Cache:
             if key not in self._kept:
                 return "", b""
             self._kept.move_to_end(key)
-            return self._kept[key]
+            return self._kept[key][:2]
 
     def put(self, key: Key, etag: str, preview: Preview) -> None:
         """Keeps it, where there is an ETag to know its version by."""
+        size = _size(key, etag, preview)
         with self._lock:
-            self._bytes -= _size(self._kept.pop(key, ("", b""))[1])
+            if key in self._kept:
+                self._bytes -= self._kept.pop(key)[2]
             if etag:
-                self._kept[key] = etag, preview
-                self._bytes += _size(preview)
+                self._kept[key] = etag, preview, size
+                self._bytes += size
             while self._bytes > self._most:
-                _, (_, dropped) = self._kept.popitem(last=False)
-                self._bytes -= _size(dropped)
+                _, (_, _, dropped) = self._kept.popitem(last=False)
+                self._bytes -= dropped
 
 
-def _size(preview: Preview) -> int:
-    return FAILURE_BYTES if isinstance(preview, ImageError) else len(preview)
+def _size(key: Key, etag: str, preview: Preview) -> int:
+    """With its name, which may be longer than the preview of a plain picture."""
+    content = f"{preview}{preview.told}{preview.value}" if isinstance(preview, ImageError) else preview
+    return ENTRY_BYTES + sum(map(sys.getsizeof, (*key, etag, content)))
 
 
 def _bare(error: ImageError) -> ImageError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -246,10 +247,10 @@ def test_another_version_is_another_preview(client: FlaskClient, storage: respon
 
 
 def test_the_cache_forgets_what_was_asked_for_longest_ago():
-    cache = Cache(100)
+    cache = Cache(9_000)
     for name in "abc":
-        cache.put(("images", name, "tile"), name, bytes(40))
-    cache.put(("images", "d", "tile"), "", bytes(40))  # without an ETag there is no telling its version
+        cache.put(("images", name, "tile"), name, bytes(3_000))
+    cache.put(("images", "d", "tile"), "", bytes(3_000))  # without an ETag there is no telling its version
     kept = [name for name in "abcd" if cache.get(("images", name, "tile"))[0]]
     assert kept == ["b", "c"]
 
@@ -259,7 +260,22 @@ def test_the_cache_keeps_few_failures_too():
     for number in range(100):
         cache.put(("images", str(number), "tile"), "etag", BrokenImage())
     kept = [number for number in range(100) if cache.get(("images", str(number), "tile"))[0]]
-    assert kept == [*range(91, 100)]
+    assert 0 < len(kept) < 10 and kept == [*range(100)][-len(kept) :]
+
+
+@pytest.mark.parametrize("length, etag", [(20, "1" * 34), (1150, "1" * 34), (20, "1" * 60_000)])
+@pytest.mark.parametrize("of", ["a plain picture", "a failure"])
+def test_the_memory_of_the_cache_is_bounded_whatever_is_kept(of: str, length: int, etag: str):
+    plain = webp(Image.new("RGB", (1, 1)), SIZES["tile"])
+    cache = Cache(1_000_000)
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            made = BrokenImage("x" * 1000) if of == "a failure" else bytes(bytearray(plain))
+            cache.put(("images", f"{number:0{length}}", "tile"), f"{number}{etag}", made)
+        assert tracemalloc.get_traced_memory()[0] < 1_100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_previews_and_searches_have_places_of_their_own(

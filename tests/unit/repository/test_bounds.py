@@ -54,7 +54,7 @@ BOUNDS = (
     f"{few(previews.RUNNING)} downloads at a time in a process, one of them being decoded",
     f"{previews.AT_ONCE - previews.RUNNING} waiting on threads of their own",
     f"{previews.CACHE_BYTES // KB // KB} MB kept in all",
-    f"a failure counting as {previews.FAILURE_BYTES // KB} kB",
+    f"each counting {previews.ENTRY_BYTES // KB} kB beside its bytes and its name",
     f"{server.WAITING_SECONDS:.0f} seconds for the head and the first {bodies.BUFFERED // KB} KiB",
     f"then {pace.SECONDS:.0f} seconds",
     f"and one for each {pace.BYTES_PER_SECOND // KB} KiB",
