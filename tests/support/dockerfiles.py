@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,20 +52,26 @@ def taken(stage: Stage) -> set[str]:
 
 
 def reaches_the_build(name: str) -> bool:
-    """Whether .dockerignore lets this file into the build: the last line that fits decides."""
-    included = True
+    """Whether .dockerignore lets this file into the build."""
     lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
-    for line in filter(None, (line.strip() for line in lines if not line.startswith("#"))):
-        pattern = line.lstrip("!").removeprefix("**/")
-        parents = [*Path(name).parents, Path(name)]
-        within = line.lstrip("!").startswith("**/")
-        if any(_fits(part.as_posix(), pattern, within) for part in parents if part != Path()):
-            included = line.startswith("!")
-    return included
+    rules = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    above = [parent.as_posix() for parent in Path(name).parents if parent != Path()]
+    return _included(name, rules) and all(_is_entered(folder, rules) for folder in above)
 
 
-def _fits(name: str, pattern: str, within: bool) -> bool:
-    if within:
-        return any(fnmatch.fnmatch(part, pattern) for part in name.split("/"))
-    parts, patterns = name.split("/"), pattern.split("/")
-    return len(parts) == len(patterns) and all(map(fnmatch.fnmatch, parts, patterns))
+def _included(name: str, rules: list[str]) -> bool:
+    """The last line that fits it or a folder above it decides."""
+    above = [parent.as_posix() for parent in Path(name).parents if parent != Path()]
+    fitting = [rule for rule in rules if any(map(_pattern(rule).fullmatch, [*above, name]))]
+    return not fitting or fitting[-1].startswith("!")
+
+
+def _is_entered(folder: str, rules: list[str]) -> bool:
+    """Docker looks into a left-out folder only where a line that takes files in begins with its name."""
+    return _included(folder, rules) or any(rule.startswith(f"!{folder}/") for rule in rules)
+
+
+def _pattern(rule: str) -> re.Pattern[str]:
+    """`**/` is any number of folders, `*` stays within one."""
+    parts = re.split(r"(\*\*/|\*)", rule.lstrip("!"))
+    return re.compile("".join({"**/": "(.*/)?", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts))

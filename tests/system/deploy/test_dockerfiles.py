@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 
 import pytest
 from support.dockerfiles import FUNCTIONS, copied, path, reaches_the_build, stages, taken
@@ -113,10 +114,30 @@ def test_the_image_holds_shared_and_this_function_and_nothing_else_of_ours(funct
         "shared/__pycache__/settings.cpython-311.pyc",
         "tests/conftest.py",
         "cli/app.py",
+        # an operator's own beside our code, where git ignores it or not
+        "functions/.env",
+        "functions/query/.env",
+        "functions/query/.env.local",
+        "functions/query/page/vendor/.env",
+        "functions/query/page/key.pem",
+        "functions/query/key.pem",
+        "functions/embed_on_upload/service-account.json",
+        "shared/.env",
+        "shared/id_rsa",
+        "shared/settings/.mypy_cache/3.11/builtins.data.json",
     ],
 )
 def test_what_no_image_needs_stays_out_of_the_build(name):
     assert not reaches_the_build(name)
+
+
+def test_all_that_git_knows_of_our_code_and_its_data_reaches_the_build():
+    command = ["git", "ls-files", "-z", "shared", "functions"]
+    known = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.split(
+        "\0"
+    )
+    ours = [name for name in known if name and not name.endswith(("/Dockerfile", "/README.md"))]
+    assert len(ours) > 100 and [name for name in ours if not reaches_the_build(name)] == []
 
 
 @EACH
