@@ -201,6 +201,20 @@ def test_its_own_refusals_are_problems_that_pages_elsewhere_may_read(port: int):
     assert busy.headers["Retry-After"] == "10"
 
 
+def test_a_disk_that_takes_no_body_is_told_as_busy(port: int, folder: Path):
+    """A folder that is gone ends in nginx as a full disk does."""
+    bodies, away = folder / "body", folder / "away"
+    bodies.rename(away)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.15")) as client:
+            answer = client.post(f"http://127.0.0.1:{port}/", content=bytes(4_000_000))
+    finally:
+        away.rename(bodies)
+    assert (answer.status_code, answer.json()["status"], answer.json()["type"]) == (503, 503, "busy")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Retry-After"] == "10"
+
+
 def test_query_is_found_where_it_is_now(port: int, names: Names):
     """Made anew, it has another address, and maybe another container has its old one."""
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.13")) as client:
