@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -13,7 +13,9 @@ from PIL import Image
 from shared.images.colours import MAX_PROFILE
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-KEPT = (b"PLTE", b"tRNS", b"eXIf", b"gAMA", b"sRGB")  # besides header, data and end
+# Name -> length, where there is but one, of the chunks besides header, data and end.
+KEPT = {b"PLTE": None, b"tRNS": None, b"eXIf": None, b"gAMA": 4, b"sRGB": 1}
+GREY, RGB, PALETTE = 0, 2, 3  # colour types that tRNS is for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,32 @@ def clean(data: bytes) -> bytes:
             raise ValueError("broken header")
         if chunk.name == b"IDAT":
             pixels.append(chunk.body)
-        elif number == 0 or (chunk.name in KEPT and chunk.is_whole and (not pixels or chunk.name == b"eXIf")):
-            kept.setdefault(chunk.name, chunk.body)
+        elif number == 0:
+            kept[chunk.name] = chunk.body
+        elif chunk.is_whole and (not pixels or chunk.name == b"eXIf") and (body := _readable(chunk, kept)):
+            kept.setdefault(chunk.name, body)
     parts = [*kept.items(), (b"IDAT", _frame(found) or b"".join(pixels)), (b"IEND", b"")]
     return SIGNATURE + b"".join(_written(name, body) for name, body in parts)
+
+
+def _readable(chunk: Chunk, before: Mapping[bytes, bytes]) -> bytes:
+    """The body as Pillow wants it; empty where browsers pass the chunk over, and Pillow refuses the file."""
+    if chunk.name == b"tRNS":
+        return _transparency(chunk.body, before[b"IHDR"], before.get(b"PLTE", b""))
+    return chunk.body if KEPT.get(chunk.name, 0) in (None, len(chunk.body)) else b""
+
+
+def _transparency(body: bytes, header: bytes, palette: bytes) -> bytes:
+    """A palette's opacities, or the transparent colour in the depth to which Pillow scales the pixels."""
+    depth, colours = header[8], header[9]
+    if colours == PALETTE:
+        return body[: len(palette) // 3]
+    samples = {GREY: 1, RGB: 3}.get(colours, 0)
+    if len(body) < 2 * samples:
+        return b""
+    most = (1 << depth) - 1
+    values = struct.unpack_from(f">{samples}H", body)
+    return struct.pack(f">{samples}H", *((value & most) * (255 // most or 1) for value in values))
 
 
 def _frame(found: Sequence[Chunk]) -> bytes:

@@ -204,6 +204,9 @@ BESIDE = {
         f"{name.decode()} with a wrong CRC": chunk(name, bytes(9))[:-4] + b"oops"
         for name in (b"tEXt", b"iCCP", b"gAMA", b"acTL")
     },
+    **{f"gAMA of {size}": chunk(b"gAMA", bytes(size)) for size in (0, 1, 3, 5)},
+    **{f"sRGB of {size}": chunk(b"sRGB", bytes(size)) for size in (0, 2)},
+    **{f"tRNS of {size}": chunk(b"tRNS", bytes(size)) for size in (0, 1, 3, 5)},
     "acTL without frames": chunk(b"acTL", struct.pack(">II", 5, 0)),
     "fcTL of nonsense": chunk(b"acTL", struct.pack(">II", 5, 0)) + chunk(b"fcTL", bytes(3)),
 }
@@ -215,6 +218,35 @@ def test_no_chunk_beside_the_pixels_costs_a_png_its_picture(name: str) -> None:
     data = saved(scene(), "PNG")
     image = decoded(data[:33] + BESIDE[name] + data[33:])
     assert same(at(image, 0.1, 0.9), (200, 30, 30)) and image.mime_type == "image/png"
+
+
+def two_greys(depth: int, left: int, right: int, *beside: bytes) -> bytes:
+    """A PNG of 32 x 16 pixels of these values."""
+    bits = "".join(f"{value:0{depth}b}" * 16 for value in (left, right))
+    row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    header = struct.pack(">IIBBBBB", 32, 16, depth, 0, 0, 0, 0)
+    return png(chunk(b"IHDR", header), *beside, chunk(b"IDAT", zlib.compress(row * 16)), chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("transparent", ["black", "next to black", "middle", "white"])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_the_transparent_grey_of_any_depth_is_transparent(depth: int, transparent: str, beyond: int) -> None:
+    most = (1 << depth) - 1
+    value = {"black": 0, "next to black": 1, "middle": most // 2, "white": most}[transparent]
+    drawn = 0 if value else 1
+    told = value + (beyond << depth if depth < 16 else 0)  # the bits beyond the depth say nothing
+    image = decoded(two_greys(depth, value, drawn, chunk(b"tRNS", struct.pack(">H", told))))
+    ground = 0 if depth == 1 and drawn else 255  # a drawing in white lies on black
+    assert same(at(image, 0.25, 0.5), (ground,) * 3) and same(
+        at(image, 0.75, 0.5), (drawn * 255 // most,) * 3
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_that_is_cut_off_costs_no_picture(depth: int) -> None:
+    image = decoded(two_greys(depth, 1, 0, chunk(b"tRNS", b"\0")))
+    assert same(at(image, 0.25, 0.5), (255 // ((1 << depth) - 1),) * 3)
 
 
 @pytest.mark.parametrize("name", [b"IDAT", b"IEND"])
