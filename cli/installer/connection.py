@@ -23,12 +23,14 @@ INSTALLING = 0x6E65_7573  # the advisory lock's number, "neus"
 MISWRITTEN = re.compile(r"connection is bad: (invalid|definition of service)")
 LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
 SEARCH_PATH = "pg_catalog, pg_temp"  # in `public` another role's function may suit a call better
+# As migrations are written and definitions are told, whatever PGOPTIONS or the role sets.
+AS_WRITTEN = "set local standard_conforming_strings = on; set local quote_all_identifiers = off"
 
 
 class Database(psycopg.Connection[TupleRow]):
     """A connection in autocommit mode that never waits long for a lock, and runs nobody else's functions.
 
-    Both are set in each transaction, and end with it: the session of a transaction pooler is handed to
+    That is set in each transaction, and ends with it: the session of a transaction pooler is handed to
     others, with its settings.
     """
 
@@ -47,8 +49,8 @@ class Database(psycopg.Connection[TupleRow]):
     ) -> Iterator[psycopg.Transaction]:
         with super().transaction(savepoint_name, force_rollback) as transaction:
             super().execute(
-                sql.SQL("set local lock_timeout = {}; set local search_path = {}").format(
-                    LOCK_TIMEOUT, sql.SQL(SEARCH_PATH)
+                sql.SQL("set local lock_timeout = {}; set local search_path = {}; {}").format(
+                    LOCK_TIMEOUT, sql.SQL(SEARCH_PATH), sql.SQL(AS_WRITTEN)
                 )
             )
             yield transaction
@@ -80,9 +82,13 @@ class Database(psycopg.Connection[TupleRow]):
 def connect(url: str) -> Iterator[Database]:
     """A connection whose errors are translated."""
     try:
-        # A transaction pooler can't keep prepared statements.
+        # A transaction pooler can't keep prepared statements; migrations are UTF-8, PGCLIENTENCODING or not.
         with Database.connect(
-            url, autocommit=True, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
+            url,
+            autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
+            prepare_threshold=None,
+            client_encoding="utf8",
         ) as connection:
             yield connection
     except psycopg.Error as error:

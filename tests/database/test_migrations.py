@@ -10,10 +10,12 @@ import pytest
 from psycopg.errors import Error
 from support.waiting import eventually
 
+from cli.checks.definitions import definitions
 from cli.installer import connection, migrations, releases
 from cli.installer.installation import install
 from cli.installer.migration_file import digest, wrap
 from cli.installer.removal import uninstall
+from shared import settings
 from shared.errors import DatabaseError, DatabaseForbidden, DatabaseUnavailable, SettingsError
 
 SCHEDULES = "select jobname, schedule from cron.job order by jobname"
@@ -46,6 +48,25 @@ def test_the_migrations_are_applied_in_order_and_recorded_in_our_own_schema(bare
     assert [sha256 for _, sha256, *_ in rows] == [digest(one.statements) for one in migrations.known()]
     assert {release for _, _, release, *_ in rows} == {"0.1.0", releases.next_version()}
     assert all(at and by_whom.startswith("neural-search 0.") for *_, at, by_whom in rows)
+
+
+LIBPQ = [
+    ("PGCLIENTENCODING", "LATIN1"),
+    ("PGOPTIONS", "-c quote_all_identifiers=on"),
+    ("PGOPTIONS", "-c standard_conforming_strings=off"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), LIBPQ)
+def test_what_is_installed_and_compared_is_the_release_whatever_the_shell_sets(
+    bare_database, monkeypatch, variable, value
+):
+    target = settings.load({"DATABASE_URL": bare_database.url()})
+    monkeypatch.setenv(variable, value)
+    migrations.apply(bare_database.url())
+    assert "as installed" in definitions(target)
+    monkeypatch.delenv(variable)
+    assert "as installed" in definitions(target)
 
 
 @pytest.fixture
