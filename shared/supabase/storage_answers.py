@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from http.client import IncompleteRead
+from http.client import IncompleteRead, LineTooLong
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -146,6 +146,8 @@ def translate(error: Exception) -> StorageError:
             f"and one for each {BYTES_PER_SECOND} bytes of it, or sent many more bytes than it has. "
             "It will be asked again."
         )
+    if isinstance(_first(error), LineTooLong):  # of a media type, say, which is its uploader's
+        return StorageError("Storage's answer has a header of more than 64 KiB. It will be asked again.")
     if isinstance(error, CUT_OFF):
         return StorageError(f"Storage's answer was cut off: {error}. It will be asked again.")
     unreachable = requests.ConnectionError | urllib3.exceptions.HTTPError
@@ -156,7 +158,12 @@ def translate(error: Exception) -> StorageError:
 
 def _cause(error: BaseException) -> str:
     """The system's words: those above it tell the address, which names an object (see `_nameless`)."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
+    error = _first(error)
     said = getattr(error, "strerror", None) or ""
     return said if PLAIN_WORDS.fullmatch(said) else type(error).__name__
+
+
+def _first(error: BaseException) -> BaseException:
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return error

@@ -216,6 +216,16 @@ def test_a_server_that_hangs_up_or_is_not_there_is_unavailable(
     assert str(refused.value) == "Storage can't be reached: Connection refused."
 
 
+def test_a_header_that_is_too_long_is_this_objects_fault(
+    server: Callable[[bytes], tuple[str, list[bytes]]],
+):
+    """An uploader chooses the media type and the cache control."""
+    url, _ = server(b"HTTP/1.1 200 OK\r\nContent-Type: image/png;x=" + b"x" * 70_000 + b"\r\n\r\n")
+    with pytest.raises(StorageError, match="header of more than 64 KiB") as caught:
+        client(url).download_shared("images", "a.png", token="t", max_bytes=10)
+    assert (type(caught.value), caught.value.status, caught.value.outcome) == (StorageError, 502, "doubtful")
+
+
 def test_more_bytes_than_allowed_are_not_read(fake: responses.RequestsMock):
     get(fake, body=b"x" * 1001)
     with pytest.raises(ImageTooLarge, match="more than 1000 bytes"):
