@@ -21,6 +21,7 @@ from shared.settings import Settings
 SAMPLE = 200
 SETTINGS = {
     "storage.operation": "storage.object.get_authenticated",
+    "request.method": "GET",
     "enable_seqscan": "off",  # or a policy may be asked about all rows of a small table
 }
 
@@ -145,7 +146,8 @@ def ask(
     database: Database, caller: Caller, query: sql.Composable, settings: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
     """The rows that `query` answers to `caller`. Nothing of it stays, and no code in it can act as us."""
-    values = SETTINGS | dict(settings or {})
+    claims = {f"request.jwt.claim.{name}": str(caller.claims.get(name, "")) for name in ("sub", "role")}
+    values = SETTINGS | claims | dict(settings or {})
     with database.transaction(force_rollback=True):
         # Also where that is the default: a function is made for the question.
         prepare = sql.SQL(

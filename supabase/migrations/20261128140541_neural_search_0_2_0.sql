@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '84b32bc74655f5274815313edbafc28b9f47e8896ba2516abf56e0350a6e50a1'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '892fd6c6f29ecf58ad4382569b3f391165606e0ebdfcfa76ca7d17985630f9a6'
     ) then
       return;
     end if;
@@ -2714,23 +2714,56 @@ comment on function neural_search.confidence_of is
 -- force_custom_plan.
 
 
+create or replace function neural_search.storage_parameters() returns text[]
+language sql immutable set search_path = '' as $$
+  select array['storage.operation', 'request.method', 'request.jwt.claim.sub', 'request.jwt.claim.role']
+$$;
+comment on function neural_search.storage_parameters is
+  'The parameters that Storage sets and policies may read, and that PostgREST doesn''t set, or sets otherwise.';
+
+
+-- To policies a search looks like a download. They find no request.path and no request.headers of one, which are another for
+-- each object, nor request.jwt, which is the caller's token.
+create or replace function neural_search.storage_settings() returns text[]
+language plpgsql stable set search_path = '' as $$
+declare
+  claims constant jsonb := nullif(current_setting('request.jwt.claims', true), '');
+begin
+  return array[
+    'storage.object.get_authenticated', 'GET', coalesce(claims ->> 'sub', ''), coalesce(claims ->> 'role', '')
+  ];
+end
+$$;
+comment on function neural_search.storage_settings is 'The values of storage_parameters, as Storage sets them for the caller.';
+
+
+create or replace function neural_search.act_as_storage(settings text[] default neural_search.storage_settings())
+returns text[]
+language plpgsql set search_path = '' as $$
+begin
+  return neural_search.set_parameters(neural_search.storage_parameters(), settings);
+end
+$$;
+comment on function neural_search.act_as_storage is
+  'Sets storage_parameters for the questions that follow; returns their former values, for restoring them by another call.';
+
+
 -- A policy that reads a table on which the caller lacks a privilege fails before it is asked for any object, and so does
 -- every statement that reads documents. So does one with a stable function, as auth.uid() is, that fails for the caller:
 -- the planner calls it.
 create or replace function neural_search.policies_work() returns boolean
 language plpgsql stable set search_path = storage, public, extensions as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[] := neural_search.act_as_storage();
   works boolean := true;
 begin
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true); -- as can_see
   begin
     execute 'select from storage.objects limit 0';
   exception when query_canceled or assert_failure or others then
     perform neural_search.note_failure(sqlstate);
     works = false;
   end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  former = neural_search.act_as_storage(former);
   if not works then
     perform neural_search.log_failures();
   end if;
@@ -2771,8 +2804,8 @@ create or replace function neural_search.seen_documents(
 ) returns setof neural_search.documents
 language plpgsql stable set search_path = '' as $$
 declare
-  names constant text[] := array['neural_search.prepared', 'storage.operation'];
-  former text[] := neural_search.set_parameters(names, array[prepared, 'storage.object.get_authenticated']);
+  names constant text[] := array['neural_search.prepared'] || neural_search.storage_parameters();
+  former text[] := neural_search.set_parameters(names, array[prepared] || neural_search.storage_settings());
 begin
   begin
     return query select d.* from neural_search.ask_documents(format(
@@ -2924,12 +2957,13 @@ comment on function neural_search.is_shown is 'Whether the policies show an obje
 create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
 language plpgsql stable cost 1000 set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[];
   caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
-  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  if current_setting('storage.operation', true) is distinct from 'storage.object.get_authenticated' then
+    former = neural_search.act_as_storage(); -- in a search they are set already
+  end if;
   begin
     if current_setting('neural_search.planned_for', true) is distinct from caller then -- until the transaction's end
       perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
@@ -2942,7 +2976,9 @@ begin
     perform neural_search.note_failure(sqlstate);
     seen = false;
   end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  if former is not null then
+    former = neural_search.act_as_storage(former);
+  end if;
   return seen or neural_search.is_public(target_object_id, target_version);
 end
 $$;
@@ -3005,7 +3041,7 @@ language plpgsql stable set search_path = storage, public, extensions set enable
 set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single place so cheap, would plan anew for each
 as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[];
   block_size constant integer := current_setting('block_size')::integer;
   lines constant bigint := block_size / 28; -- at most: a row has a pointer of 4 bytes and a header of 24
   ending bigint;
@@ -3023,8 +3059,7 @@ begin
   ending = pg_catalog.pg_relation_size('storage.objects') / block_size * lines;
   longest = greatest(ending / 16, 1);
   step = longest;
-  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  former = neural_search.act_as_storage();
   -- For a plan of this caller's, as in can_see.
   perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
   perform neural_search.objects_between('(0,1)', '(0,1)');
@@ -3055,7 +3090,7 @@ begin
       step = greatest(length / 16, 1);
     end;
   end loop;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  former = neural_search.act_as_storage(former);
 end
 $$;
 comment on function neural_search.visible_objects is
@@ -3746,7 +3781,8 @@ language plpgsql set search_path = '' as $$
 declare
   former text[];
 begin
-  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|storage\.operation) ?)+$' then
+  if array_to_string(names, ' ') !~
+      '^((hnsw\.\w+|neural_search\.prepared|storage\.operation|request\.method|request\.jwt\.claim\.(sub|role)) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
       using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
   end if;
@@ -3762,12 +3798,12 @@ comment on function neural_search.set_parameters is
 
 
 create or replace function neural_search.set_for_search(
-  settings text[] default array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+  settings text[] default array['on', 'off', '100', '20000', '8'] || neural_search.storage_settings()
 ) returns text[]
 language sql set search_path = '' as $$
   select neural_search.set_parameters(
-    array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-      'hnsw.scan_mem_multiplier'],
+    array['neural_search.prepared', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+      'hnsw.scan_mem_multiplier'] || neural_search.storage_parameters(),
     settings
   )
 $$;
@@ -4195,10 +4231,9 @@ create or replace function neural_search.find_seen(target_bucket text, target_na
 returns table (name text, object_id uuid, version text)
 language plpgsql stable set search_path = '' as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[] := neural_search.act_as_storage();
   half constant integer := cardinality(target_names) / 2;
 begin
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
     return query select o.* from neural_search.ask_objects(target_bucket, target_names) as o;
   exception when query_canceled or assert_failure or others then
@@ -4210,7 +4245,7 @@ begin
       perform neural_search.note_failure(sqlstate);
     end if;
   end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  former = neural_search.act_as_storage(former);
 end
 $$;
 comment on function neural_search.find_seen is 'The live objects of these names that policies show to the caller.';
@@ -5916,6 +5951,7 @@ declare
     declared_keys, declarations, declared_values, declared_condition, declared_conditions, visible_objects,
     filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
+    storage_parameters, storage_settings, act_as_storage,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
     expected_objects, are_few, narrows_to_few, walked, exact_way, visible_vectors, nearest, find_public, find_seen, state_of,
     read_search, following,
@@ -5988,7 +6024,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '84b32bc74655f5274815313edbafc28b9f47e8896ba2516abf56e0350a6e50a1', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '892fd6c6f29ecf58ad4382569b3f391165606e0ebdfcfa76ca7d17985630f9a6', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

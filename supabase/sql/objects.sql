@@ -81,10 +81,9 @@ create or replace function neural_search.find_seen(target_bucket text, target_na
 returns table (name text, object_id uuid, version text)
 language plpgsql stable set search_path = '' as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[] := neural_search.act_as_storage();
   half constant integer := cardinality(target_names) / 2;
 begin
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
   begin
     return query select o.* from neural_search.ask_objects(target_bucket, target_names) as o;
   exception when query_canceled or assert_failure or others then
@@ -96,7 +95,7 @@ begin
       perform neural_search.note_failure(sqlstate);
     end if;
   end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  former = neural_search.act_as_storage(former);
 end
 $$;
 comment on function neural_search.find_seen is 'The live objects of these names that policies show to the caller.';

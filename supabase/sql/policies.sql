@@ -11,23 +11,56 @@
 -- force_custom_plan.
 
 
+create or replace function neural_search.storage_parameters() returns text[]
+language sql immutable set search_path = '' as $$
+  select array['storage.operation', 'request.method', 'request.jwt.claim.sub', 'request.jwt.claim.role']
+$$;
+comment on function neural_search.storage_parameters is
+  'The parameters that Storage sets and policies may read, and that PostgREST doesn''t set, or sets otherwise.';
+
+
+-- To policies a search looks like a download. They find no request.path and no request.headers of one, which are another for
+-- each object, nor request.jwt, which is the caller's token.
+create or replace function neural_search.storage_settings() returns text[]
+language plpgsql stable set search_path = '' as $$
+declare
+  claims constant jsonb := nullif(current_setting('request.jwt.claims', true), '');
+begin
+  return array[
+    'storage.object.get_authenticated', 'GET', coalesce(claims ->> 'sub', ''), coalesce(claims ->> 'role', '')
+  ];
+end
+$$;
+comment on function neural_search.storage_settings is 'The values of storage_parameters, as Storage sets them for the caller.';
+
+
+create or replace function neural_search.act_as_storage(settings text[] default neural_search.storage_settings())
+returns text[]
+language plpgsql set search_path = '' as $$
+begin
+  return neural_search.set_parameters(neural_search.storage_parameters(), settings);
+end
+$$;
+comment on function neural_search.act_as_storage is
+  'Sets storage_parameters for the questions that follow; returns their former values, for restoring them by another call.';
+
+
 -- A policy that reads a table on which the caller lacks a privilege fails before it is asked for any object, and so does
 -- every statement that reads documents. So does one with a stable function, as auth.uid() is, that fails for the caller:
 -- the planner calls it.
 create or replace function neural_search.policies_work() returns boolean
 language plpgsql stable set search_path = storage, public, extensions as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[] := neural_search.act_as_storage();
   works boolean := true;
 begin
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true); -- as can_see
   begin
     execute 'select from storage.objects limit 0';
   exception when query_canceled or assert_failure or others then
     perform neural_search.note_failure(sqlstate);
     works = false;
   end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  former = neural_search.act_as_storage(former);
   if not works then
     perform neural_search.log_failures();
   end if;
@@ -68,8 +101,8 @@ create or replace function neural_search.seen_documents(
 ) returns setof neural_search.documents
 language plpgsql stable set search_path = '' as $$
 declare
-  names constant text[] := array['neural_search.prepared', 'storage.operation'];
-  former text[] := neural_search.set_parameters(names, array[prepared, 'storage.object.get_authenticated']);
+  names constant text[] := array['neural_search.prepared'] || neural_search.storage_parameters();
+  former text[] := neural_search.set_parameters(names, array[prepared] || neural_search.storage_settings());
 begin
   begin
     return query select d.* from neural_search.ask_documents(format(

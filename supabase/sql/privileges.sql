@@ -42,6 +42,7 @@ declare
     declared_keys, declarations, declared_values, declared_condition, declared_conditions, visible_objects,
     filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
+    storage_parameters, storage_settings, act_as_storage,
     set_for_search, search_statement, scored_statement, find_matches, seen_among, expected_rows, expected_matches,
     expected_objects, are_few, narrows_to_few, walked, exact_way, visible_vectors, nearest, find_public, find_seen, state_of,
     read_search, following,

@@ -65,7 +65,8 @@ language plpgsql set search_path = '' as $$
 declare
   former text[];
 begin
-  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|storage\.operation) ?)+$' then
+  if array_to_string(names, ' ') !~
+      '^((hnsw\.\w+|neural_search\.prepared|storage\.operation|request\.method|request\.jwt\.claim\.(sub|role)) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
       using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
   end if;
@@ -81,12 +82,12 @@ comment on function neural_search.set_parameters is
 
 
 create or replace function neural_search.set_for_search(
-  settings text[] default array['on', 'storage.object.get_authenticated', 'off', '100', '20000', '8']
+  settings text[] default array['on', 'off', '100', '20000', '8'] || neural_search.storage_settings()
 ) returns text[]
 language sql set search_path = '' as $$
   select neural_search.set_parameters(
-    array['neural_search.prepared', 'storage.operation', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
-      'hnsw.scan_mem_multiplier'],
+    array['neural_search.prepared', 'hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples',
+      'hnsw.scan_mem_multiplier'] || neural_search.storage_parameters(),
     settings
   )
 $$;

@@ -100,12 +100,13 @@ comment on function neural_search.is_shown is 'Whether the policies show an obje
 create or replace function neural_search.can_see(target_object_id uuid, target_version text) returns boolean
 language plpgsql stable cost 1000 set search_path = storage, public, extensions set enable_seqscan = off set jit = off as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[];
   caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
-  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  if current_setting('storage.operation', true) is distinct from 'storage.object.get_authenticated' then
+    former = neural_search.act_as_storage(); -- in a search they are set already
+  end if;
   begin
     if current_setting('neural_search.planned_for', true) is distinct from caller then -- until the transaction's end
       perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
@@ -118,7 +119,9 @@ begin
     perform neural_search.note_failure(sqlstate);
     seen = false;
   end;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  if former is not null then
+    former = neural_search.act_as_storage(former);
+  end if;
   return seen or neural_search.is_public(target_object_id, target_version);
 end
 $$;
@@ -181,7 +184,7 @@ language plpgsql stable set search_path = storage, public, extensions set enable
 set plan_cache_mode = 'force_generic_plan' -- the planner, who thinks a single place so cheap, would plan anew for each
 as $$
 declare
-  operation constant text := current_setting('storage.operation', true);
+  former text[];
   block_size constant integer := current_setting('block_size')::integer;
   lines constant bigint := block_size / 28; -- at most: a row has a pointer of 4 bytes and a header of 24
   ending bigint;
@@ -199,8 +202,7 @@ begin
   ending = pg_catalog.pg_relation_size('storage.objects') / block_size * lines;
   longest = greatest(ending / 16, 1);
   step = longest;
-  -- Policies may ask what Storage is doing; outside of Storage they would all say no.
-  perform set_config('storage.operation', 'storage.object.get_authenticated', true);
+  former = neural_search.act_as_storage();
   -- For a plan of this caller's, as in can_see.
   perform set_config('search_path', 'pg_catalog, storage, public, extensions, pg_temp', true);
   perform neural_search.objects_between('(0,1)', '(0,1)');
@@ -231,7 +233,7 @@ begin
       step = greatest(length / 16, 1);
     end;
   end loop;
-  perform set_config('storage.operation', coalesce(operation, ''), true);
+  former = neural_search.act_as_storage(former);
 end
 $$;
 comment on function neural_search.visible_objects is

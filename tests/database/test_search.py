@@ -372,6 +372,7 @@ def test_the_settings_of_the_session_are_restored(db, make_document):
     db.execute("set jit = on")
     names = [
         *("neural_search.prepared", "storage.operation", "enable_sort", "jit", "plan_cache_mode"),
+        *("request.method", "request.jwt.claim.sub", "request.jwt.claim.role"),
         *("hnsw.ef_search", "hnsw.iterative_scan", "hnsw.max_scan_tuples", "hnsw.scan_mem_multiplier"),
     ]
 
@@ -438,6 +439,37 @@ def test_policies_that_ask_what_storage_is_doing_work(db, make_document):
         db.execute("select set_config('storage.operation', 'storage.object.list', true)")
         assert found(db) == ["a.png"]
         assert db.execute("select storage.operation()").fetchone() == ("storage.object.list",)
+
+
+READING = {  # what Storage sets for each request
+    "sub": "owner_id = current_setting('request.jwt.claim.sub', true)",
+    "role": "current_setting('request.jwt.claim.role', true) = 'authenticated' and owner_id = auth.uid()::text",
+    "not anon": "current_setting('request.jwt.claim.role', true) <> 'anon' and owner_id = auth.uid()::text",
+    "method": "current_setting('request.method', true) = 'GET' and owner_id = auth.uid()::text",
+}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("reading", READING)
+def test_policies_read_the_settings_that_storage_makes(db, make_document, reading, fails):
+    """By each way to ask them; PostgREST sets the method of its own request, and none of the claims by itself."""
+    db.execute('drop policy "Demo: everybody may use images" on storage.objects')
+    failing = "and case when name = 'bad.png' then name::uuid is null else true end" if fails else ""
+    db.execute(f"create policy reading on storage.objects for select using ({READING[reading]} {failing})")
+    for name, owner in {"mine.png": ME, "bad.png": ME, "theirs.png": str(uuid.uuid4())}.items():
+        make_document(name, owner_id=owner)
+    mine = ["mine.png"] if fails else ["bad.png", "mine.png"]
+    states = "select name from public.object_states('images', %s) where state = 'searchable' order by 1"
+    embeddings = "select content from public.get_embeddings(names => %s) order by 1"
+    names = ["mine.png", "bad.png", "theirs.png"]
+    for role, claims, seen in (("authenticated", {"sub": ME}, mine), ("anon", {}, [])):
+        with as_role(db, role, claims):
+            db.execute("select set_config('request.method', 'POST', true)")
+            for call in (states, embeddings):
+                assert [name for (name,) in db.execute(call, [names])] == seen
+            assert sorted(found(db)) == seen
+            assert len(db.execute("select neural_search.visible_objects()").fetchall()) == len(seen)
+            assert db.execute("select current_setting('request.method')").fetchone() == ("POST",)
 
 
 def test_policies_that_read_the_setting_itself_work_in_a_session_without_it(database, db, make_document):
