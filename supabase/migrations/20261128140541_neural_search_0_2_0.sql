@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '892fd6c6f29ecf58ad4382569b3f391165606e0ebdfcfa76ca7d17985630f9a6'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'b9bb21da9bfbea00c0c2af559bbfd4b00c619aecb11598c4f2792d97e3ea5d31'
     ) then
       return;
     end if;
@@ -1788,6 +1788,8 @@ declare
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);
+  is_move constant boolean := was_indexed and neural_search.is_move(before, after);
+  has_same_etag constant boolean := before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}';
 begin
   if not neural_search.is_indexed(after) then
     if not was_indexed then
@@ -1801,18 +1803,26 @@ begin
     return false;
   end if;
 
-  if was_indexed and neural_search.is_move(before, after) then
+  if is_move then
     update neural_search.jobs as j set
       version = new_version, updated_at = now(),
-      -- Its present worker comes back with the old version, which won't be accepted.
+      -- Its present worker comes back with the old version, which won't be accepted, and is no attempt: an image may be moved
+      -- often. It is one where that worker is late, and may have died of it.
+      attempts = j.attempts - (j.lease_id is not null and j.next_attempt_at > now())::integer,
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
-    where j.object_id = target_object_id and j.version = old_version
+    where j.object_id = target_object_id and j.version = old_version and has_same_etag
       -- A job that failed for its old name is made anew below.
       and coalesce(j.error_class not in ('InvalidObjectName', 'StorageRefused', 'ObjectBlocked'), true);
     perform neural_search.copy_again(object, old_version);
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
+  if is_move and not has_same_etag then
+    -- Storage copies first: an upload in parts may have come between, of as many bytes. The document stays until they are read.
+    insert into neural_search.jobs (object_id, model, version)
+    select d.object_id, d.model, new_version from neural_search.documents as d where d.object_id = target_object_id
+    on conflict (object_id, model) do nothing;
+  end if;
   return exists (
     select from neural_search.jobs as j
     where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()
@@ -2929,7 +2939,9 @@ comment on function neural_search.is_public is
 -- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
 create or replace function neural_search.public_buckets() returns text[]
 language sql stable security definer set search_path = '' as $$
-  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.indexed_buckets as b where b.public_search
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.indexed_buckets as b
+  join storage.buckets as s on s.id = b.bucket_id
+  where b.public_search and s.public
 $$;
 comment on function neural_search.public_buckets is
   'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';
@@ -6024,7 +6036,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '892fd6c6f29ecf58ad4382569b3f391165606e0ebdfcfa76ca7d17985630f9a6', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'b9bb21da9bfbea00c0c2af559bbfd4b00c619aecb11598c4f2792d97e3ea5d31', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -170,6 +170,8 @@ declare
   old_version constant text := coalesce(before ->> 'version', '');
   new_version constant text := coalesce(after ->> 'version', '');
   was_indexed constant boolean := neural_search.is_indexed(before);
+  is_move constant boolean := was_indexed and neural_search.is_move(before, after);
+  has_same_etag constant boolean := before #>> '{metadata,eTag}' = after #>> '{metadata,eTag}';
 begin
   if not neural_search.is_indexed(after) then
     if not was_indexed then
@@ -183,18 +185,26 @@ begin
     return false;
   end if;
 
-  if was_indexed and neural_search.is_move(before, after) then
+  if is_move then
     update neural_search.jobs as j set
       version = new_version, updated_at = now(),
-      -- Its present worker comes back with the old version, which won't be accepted.
+      -- Its present worker comes back with the old version, which won't be accepted, and is no attempt: an image may be moved
+      -- often. It is one where that worker is late, and may have died of it.
+      attempts = j.attempts - (j.lease_id is not null and j.next_attempt_at > now())::integer,
       next_attempt_at = case when j.lease_id is null then j.next_attempt_at else now() end, lease_id = null
-    where j.object_id = target_object_id and j.version = old_version
+    where j.object_id = target_object_id and j.version = old_version and has_same_etag
       -- A job that failed for its old name is made anew below.
       and coalesce(j.error_class not in ('InvalidObjectName', 'StorageRefused', 'ObjectBlocked'), true);
     perform neural_search.copy_again(object, old_version);
   end if;
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
+  if is_move and not has_same_etag then
+    -- Storage copies first: an upload in parts may have come between, of as many bytes. The document stays until they are read.
+    insert into neural_search.jobs (object_id, model, version)
+    select d.object_id, d.model, new_version from neural_search.documents as d where d.object_id = target_object_id
+    on conflict (object_id, model) do nothing;
+  end if;
   return exists (
     select from neural_search.jobs as j
     where j.object_id = target_object_id and j.state = 'pending' and j.next_attempt_at <= now()

@@ -72,7 +72,9 @@ comment on function neural_search.is_public is
 -- Definer, because callers may not read the registered buckets. That everybody may search these is no secret.
 create or replace function neural_search.public_buckets() returns text[]
 language sql stable security definer set search_path = '' as $$
-  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.indexed_buckets as b where b.public_search
+  select coalesce(array_agg(b.bucket_id), '{}') from neural_search.indexed_buckets as b
+  join storage.buckets as s on s.id = b.bucket_id
+  where b.public_search and s.public
 $$;
 comment on function neural_search.public_buckets is
   'Where is_public may say yes: asked once in a statement, it spares asking is_public for everything else.';

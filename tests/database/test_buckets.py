@@ -189,6 +189,14 @@ def test_a_bucket_made_anew_is_open_to_everybody_only_when_that_is_said_again(db
     assert db.execute(is_public).fetchone() == (True, ["images"])
 
 
+def test_nothing_is_looked_up_for_everybody_in_a_bucket_that_is_no_longer_public(db, silent):
+    """Time would tell the names that are there."""
+    db.execute("select public.index_bucket('images', true)")
+    assert db.execute("select neural_search.public_buckets()").fetchone() == ([],)
+    silent.execute("update storage.buckets set public = true")
+    assert db.execute("select neural_search.public_buckets()").fetchone() == (["images"],)
+
+
 @pytest.mark.parametrize("version", ["the document's", "another"])
 def test_a_job_whose_work_is_done_is_removed(db, make_document, version):
     object_id = make_document("a.png")

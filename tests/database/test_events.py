@@ -129,8 +129,25 @@ def test_a_move_carries_a_waiting_job_and_takes_a_running_one_back(db, make_obje
     object_id = make_object("a.png", version="v1")
     db.execute("select public.claim_embedding_jobs('{efficientnet-lite0-concepts}')")
     move(object_id, "b.png", version="v2")
-    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 1, False)]
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
     assert finish(db, object_id, vector(1), version="v1") == "superseded"
+
+
+def test_moves_cost_an_image_none_of_its_attempts(db, make_object, move):
+    object_id = make_object("0.png", version="v0")
+    for number in range(1, 8):
+        assert db.execute("select from public.claim_embedding_jobs('{efficientnet-lite0-concepts}')").rowcount == 1
+        move(object_id, f"{number}.png", version=f"v{number}")
+        db.execute("select neural_search.give_up_exhausted()")
+    assert finish(db, object_id, vector(1), version="v7") == "embedded"
+
+
+def test_a_move_spares_no_image_the_attempt_of_a_worker_that_came_to_no_end(db, make_object, move):
+    object_id = make_object("a.png", version="v1")
+    db.execute("select public.claim_embedding_jobs('{efficientnet-lite0-concepts}')")
+    db.execute("update neural_search.jobs set next_attempt_at = now() - interval '1 second'")
+    move(object_id, "b.png", version="v2")
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 1, False)]
 
 
 def test_a_move_carries_the_cause_of_a_failure(db, make_object, move):
@@ -175,7 +192,22 @@ def test_a_move_of_what_came_in_parts_is_a_move_although_its_etag_changes(db, ma
     object_id = make_document("a.png")
     move_bytes(object_id, IN_PARTS, WHOLE)
     assert db.execute(DOCUMENTS).fetchall() == [(object_id, "images", "b.png", "v2")]
+
+
+def test_bytes_that_came_in_parts_are_read_again_after_a_move(db, make_document, move_bytes):
+    """Storage copies and then moves; the eTags can't tell whether another upload came between."""
+    object_id = make_document("a.png")
+    move_bytes(object_id, IN_PARTS, WHOLE)
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
+    assert finish(db, object_id, vector(0, 1)) == "embedded"
     assert db.execute(JOBS).fetchall() == []
+
+
+def test_bytes_that_came_in_parts_are_not_blamed_after_a_move_for_what_was_there(db, make_object, move_bytes):
+    object_id = make_object("a.png")
+    db.execute("update neural_search.jobs set state = 'skipped', error_class = 'NotAnImage'")
+    move_bytes(object_id, IN_PARTS, WHOLE)
+    assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
 
 
 @pytest.mark.parametrize(
