@@ -136,7 +136,10 @@ def test_a_move_carries_a_waiting_job_and_takes_a_running_one_back(db, make_obje
 def test_moves_cost_an_image_none_of_its_attempts(db, make_object, move):
     object_id = make_object("0.png", version="v0")
     for number in range(1, 8):
-        assert db.execute("select from public.claim_embedding_jobs('{efficientnet-lite0-concepts}')").rowcount == 1
+        assert (
+            db.execute("select from public.claim_embedding_jobs('{efficientnet-lite0-concepts}')").rowcount
+            == 1
+        )
         move(object_id, f"{number}.png", version=f"v{number}")
         db.execute("select neural_search.give_up_exhausted()")
     assert finish(db, object_id, vector(1), version="v7") == "embedded"

@@ -577,3 +577,11 @@ def test_a_name_that_means_no_visible_image_or_several_is_refused(db, make_docum
         similar(db, "attic/b.png")
     with as_role(db, "anon"):
         assert similar(db, "a.png") == []
+
+
+def test_a_bucket_and_path_mean_that_image_and_no_other_of_such_a_path(db, make_document):
+    """Or whoever may upload to a bucket that you see ends your calls."""
+    db.execute("insert into storage.buckets (id, name) values ('attic', 'attic')")
+    db.execute("select public.index_bucket('attic')")
+    make_document("b.png", 1, bucket="attic"), make_document("attic/b.png", 1, 1)
+    assert similar(db, "attic/b.png") == ["attic/b.png"]

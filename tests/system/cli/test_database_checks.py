@@ -192,16 +192,33 @@ def test_a_policys_function_cant_act_as_the_operator(target, database, make_docu
             " grant select on public.titles to anon, authenticated",
             "public.titles", "anon and authenticated",
         ),
+        (
+            "create function public.my_images() returns setof bigint language sql stable"
+            " as 'select id from neural_search.documents'",
+            r"public\.my_images\(\)", "anon and authenticated",
+        ),
+        (
+            "create function public.my_images() returns table (id bigint) stable"
+            " begin atomic select d.id from neural_search.documents as d; end",
+            r"public\.my_images\(\)", "anon and authenticated",
+        ),
     ],
 )  # fmt: skip
-def test_a_view_by_which_planned_counts_would_tell_of_hidden_documents_is_named(
-    target, database, statements, view, roles
-):
+def test_what_tells_of_hidden_documents_by_planned_counts_is_named(target, database, statements, view, roles):
     assert checks.exposure(target) == "no view of documents is open to callers"
     with database.connect() as connection:
         connection.execute(statements)
     with pytest.raises(DatabaseError, match=rf"may be read: {view} by {roles}\. .*count=planned"):
         checks.exposure(target)
+
+
+def test_a_function_that_the_planner_does_not_open_is_not_named(target, database):
+    with database.connect() as connection:
+        connection.execute(
+            "create function public.my_images() returns setof bigint language sql stable set search_path = ''"
+            " as 'select id from neural_search.documents'"
+        )
+    assert checks.exposure(target) == "no view of documents is open to callers"
 
 
 CHANGES = {
