@@ -20,7 +20,18 @@ def largest(data: bytes) -> tuple[bytes, bool]:
     if picture.startswith(PNG):
         return picture, True
     place = HEADER.size + ENTRY.size
-    return HEADER.pack(0, 1, 1) + ENTRY.pack(*entry[:6], len(picture), place) + picture, False
+    entry = (*entry[:5], _bits(picture), len(picture), place)
+    return HEADER.pack(0, 1, 1) + ENTRY.pack(*entry) + picture, False
+
+
+def _bits(bitmap: bytes) -> int:
+    """For the directory, by which Pillow takes the opacity: of 32 bits from the pixels, else from the mask.
+
+    An icon whose pixels are all transparent shows those that its mask does, as older ones of 32 bits do.
+    """
+    header, width, height, _, bits = struct.unpack_from("<IiiHH", bitmap)
+    opacities = bitmap[header + 3 : header + 2 * width * height : 4]
+    return 24 if bits == 32 and not opacities.strip(b"\0") else bits
 
 
 def size(data: bytes) -> tuple[int, int]:

@@ -491,6 +491,32 @@ def test_an_icon_is_its_largest_picture(mode: str, bitmap_format: str) -> None:
     assert same(at(image, 0.1, 0.9), (200, 30, 30), 40)
 
 
+def icon(bits: int, told: int, opacities: tuple[int, int]) -> bytes:
+    """An icon of 64 x 48 red pixels of two opacities, whose mask shows the right half alone."""
+    pixels = b"".join(bytes([0, 0, 255, opacity])[: bits // 8] * 32 for opacity in opacities) * 48
+    mask = b"\xff\xff\xff\xff\0\0\0\0" * 48
+    bitmap = struct.pack("<IiiHHIIiiII", 40, 64, 96, 1, bits, 0, 0, 0, 0, 0, 0) + pixels + mask
+    return struct.pack("<3H4BHHII", 0, 1, 1, 64, 48, 0, 0, 1, told, len(bitmap), 22) + bitmap
+
+
+@pytest.mark.parametrize("told", [0, 8, 24, 32], ids="its directory tells {}".format)
+@pytest.mark.parametrize(
+    "bits, opacities, left, right",
+    [
+        (32, (255, 0), 0, 255),
+        (32, (255, 128), 0, 127),
+        (32, (0, 0), 255, 0),
+        (24, (0, 0), 255, 0),
+    ],
+    ids=["opacities", "half opacities", "no opacities", "24 bits"],
+)
+def test_an_icon_is_as_opaque_as_its_pixels_or_else_its_mask(
+    bits: int, told: int, opacities: tuple[int, int], left: int, right: int
+) -> None:
+    image = decoded(icon(bits, told, opacities))
+    assert same(at(image, 0.25, 0.5), (255, left, left)) and same(at(image, 0.75, 0.5), (255, right, right))
+
+
 def test_an_icon_that_lies_about_its_size_is_refused_by_its_bitmap() -> None:
     data = bytearray(saved(scene((64, 64)), "ICO", sizes=[(64, 64)], bitmap_format="bmp"))
     place = struct.unpack_from("<I", data, 18)[0]
