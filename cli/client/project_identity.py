@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 # installations have that moment in common. Of a database and its copy one is asked later than the other.
 Requests = dict[tuple[str, datetime], datetime]
 
+WITHOUT_ANSWER = (
+    " Where they are, and the API shows no models because of another fault of the installation, run this "
+    "without SUPABASE_SECRET_KEY."
+)
+
 
 def require_one_project(target: Settings, database: Connection[Any]) -> bool:
     """SettingsError where the API of SUPABASE_URL shows another installation than `database` has.
@@ -34,6 +39,7 @@ def require_one_project(target: Settings, database: Connection[Any]) -> bool:
         raise SettingsError(
             f"DATABASE_URL is the database of another project than SUPABASE_URL ({target.supabase_url}), or "
             "its API hasn't noticed an installation of the last minute. Set both of the same project."
+            + (WITHOUT_ANSWER if before and not seen else "")
         )
     return False
 

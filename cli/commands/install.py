@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 HERE = {"127.0.0.1", "localhost", "::1"}
+POOLED = re.compile(r"[^.]+\.([a-z]{20})")  # postgres.<ref>
 
 
 def register(app: typer.Typer) -> None:
@@ -110,12 +112,17 @@ def uninstall(
     Dropping a trigger locks storage.objects for a moment (on hosted Supabase other tables as well): where the
     database is too busy for that, nothing is changed and an error says so.
     """
-    from cli.installer.removal import uninstall as remove  # imports psycopg
+    from cli.client.project_identity import require_one_project
+    from cli.installer.connection import connect  # imports psycopg
+    from cli.installer.removal import uninstall as remove
 
-    url = settings.load().need("database_url")
+    target = settings.load()
+    url = target.need("database_url")
     what = "triggers, functions, schedules, secrets" + (" and all documents" if data else "; documents stay")
     if not yes:
         typer.confirm(f"Take neural-search out of {_place(url)} ({what})?", abort=True)
+    with connect(url) as database:
+        require_one_project(target, database)
     for line in remove(url, data=data, release_record=release_record):
         output.say(line)
 
@@ -167,10 +174,16 @@ def _hosts(database_url: str) -> set[str]:
 
 
 def _place(database_url: str) -> str:
-    """The database's hosts and name, of all forms of its address without user and password."""
+    """The database's hosts and name, of all forms of its address without user and password.
+
+    A pooler is one place for many projects: the user's name tells which.
+    """
     from cli.installer.connection import parameters
 
-    return f"{', '.join(sorted(_hosts(database_url)))}/{parameters(database_url).get('dbname', '')}"
+    parts = parameters(database_url)
+    project = POOLED.fullmatch(str(parts.get("user", "")))
+    of_which = f" of the project {project[1]}" if project else ""
+    return f"{', '.join(sorted(_hosts(database_url)))}/{parts.get('dbname', '')}{of_which}"
 
 
 def _report(done: Installation) -> None:

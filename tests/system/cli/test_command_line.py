@@ -285,6 +285,17 @@ def test_the_question_before_uninstalling_names_the_database_without_its_passwor
     assert "out of db.example.com/postgres (" in CliRunner().invoke(app, ["uninstall"]).output
 
 
+def test_the_question_before_uninstalling_names_the_project_of_a_pooler_of_many(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    project = "abcdefghijklmnopqrst"
+    monkeypatch.setenv(
+        "DATABASE_URL", f"postgresql://postgres.{project}:hunter2@eu.pooler.example.com/postgres"
+    )
+    asked = CliRunner().invoke(app, ["uninstall"]).output
+    assert f"out of eu.pooler.example.com/postgres of the project {project} (" in asked
+
+
 @pytest.mark.parametrize(
     "address",
     ["postgresql://127.0.0.1:hunter2/postgres", "service=hunter2", "host=127.0.0.1 sslmode=hunter2"],

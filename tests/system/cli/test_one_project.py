@@ -22,6 +22,7 @@ from shared.errors import SettingsError
 ANOTHER = "DATABASE_URL is the database of another project than SUPABASE_URL"
 COMMANDS = [
     ("install", "--embed-url", "https://elsewhere.example.com/embed"),
+    ("uninstall", "--data", "--yes"),
     ("models", "add", MODEL),
     ("models", "remove", "old", "--yes"),
     ("explain", "images/cat.jpg"),
@@ -124,6 +125,20 @@ def test_where_the_api_does_not_answer_the_error_tells_how_to_do_without(
     assert "can't be told" in told and "without SUPABASE_SECRET_KEY" in told
     own = {name: value for name, value in silent.settings.items() if name != "SUPABASE_SECRET_KEY"}
     replace(silent, settings=own).run(*install)
+
+
+def test_an_installation_of_which_the_api_shows_nothing_is_taken_out_without_the_secret_key(
+    project: CommandLine, database: Clone
+):
+    changed(database, "drop function public.list_models")
+    assert "run this without SUPABASE_SECRET_KEY" in project.error("uninstall", "--yes")
+    own = {name: value for name, value in project.settings.items() if name != "SUPABASE_SECRET_KEY"}
+    assert "Documents kept" in replace(project, settings=own).run("uninstall", "--yes").stdout
+
+
+def test_an_installation_is_taken_out_of_its_own_project_and_again(project: CommandLine):
+    assert "Documents kept" in project.run("uninstall", "--yes").stdout
+    assert "There was nothing" in project.run("uninstall", "--yes").stdout
 
 
 def test_doctor_tells_it(project: CommandLine, other: Clone):
