@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from shared.errors import (
     InvalidQuery,
     ModelNotLoaded,
     ObjectNotFound,
+    StorageError,
     TextUnsupported,
 )
 from shared.runtime.limiter import ConcurrencyLimiter
@@ -30,7 +31,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.model_registry import ModelRegistry
 from shared.search import cursors
 from shared.search.index import ActiveModel
-from shared.search.preview_links import PreviewLinks
+from shared.search.preview_links import SIGNERS, PreviewLinks
 from shared.search.query import Query, QueryBody
 from shared.search.query_examples import Example
 from shared.search.search import NOTICE, POOL, POOL_NOTICE, Found, Search
@@ -567,6 +568,28 @@ def test_a_project_that_doesnt_transform_after_all_has_querys_own_previews(
     assert [one.preview for one in found] == [
         f"preview?bucket=images&name={name}&token=t" for name in ("1.png", "2.png")
     ]
+
+
+def test_a_storage_that_is_slow_to_sign_previews_is_asked_again_after_a_pause():
+    """All callers' signatures share few threads, and each that is slow keeps one for up to a minute."""
+    now, asked = 0.0, []
+
+    class Slow:
+        def sign_transformation(self, bucket: str, name: str, *, side: int, seconds: int) -> str:
+            nonlocal now
+            asked.append(name)
+            now += 6
+            raise StorageError()
+
+    links = PreviewLinks(transforms=True, clock=lambda: now)
+    urls = {("images", f"{number}.png"): f"{URL}/{number}.png?token=t" for number in range(100)}
+    for _callers in range(3):
+        found = links.of(cast(Storage, Slow()), urls, seconds=600)
+        assert all(link.startswith("preview?") for link in found.values()) and len(found) == 100
+        assert 0 < len(asked) <= SIGNERS
+    now += 60
+    links.of(cast(Storage, Slow()), dict([*urls.items()][:1]), seconds=600)
+    assert asked[-1] == "0.png" and len(asked) <= SIGNERS + 1
 
 
 def test_public_images_are_transformed_without_a_token(
