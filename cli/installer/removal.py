@@ -32,6 +32,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
                 done += _drop_functions(database)
                 done += _drop_schema(database, "neural_search")
                 done += _keep_documents(database, "public") if is_older and not data else []
+                done += _concerned(database)  # ours are gone by here
                 done += _former_rows(database, release_record)
         except BaseException:  # Ctrl-C, too
             _make_triggers(database)
@@ -78,11 +79,14 @@ def _keep_documents(database: Database, home: str = "neural_search") -> list[str
     if not kept_documents.is_ours(database, home):
         return []
     kept_documents.set_aside(database, home)
-    concerned = [
+    return [f"Documents kept in schema {kept_documents.ASIDE}"]
+
+
+def _concerned(database: Database) -> list[str]:
+    return [
         f"Of your own, on them now: {one}. Drop it before the next install, and make it anew after"
         for one in kept_documents.concerned(database)
     ]
-    return [f"Documents kept in schema {kept_documents.ASIDE}", *concerned]
 
 
 def _drop_view(database: Database) -> None:
