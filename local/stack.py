@@ -100,15 +100,19 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """The settings of a client of this stack: its address, its keys and its database."""
-        own = keys.load(self._folder)
+        """The settings of a client of this stack: nothing of another project's that are given."""
+        own, given = keys.load(self._folder), self._given
+        ours = given.supabase_url in ("", self.url)
         return dataclasses.replace(
-            self._given,
+            given,
             supabase_url=self.url,
+            public_url=(ours and given.public_url) or self.url,
             publishable_key=own.publishable,
             secret_key=own.secret,
+            user_token=Secret(""),
             query_url=f"{self.url}/functions/v1/query",
             embed_url=f"{self.url}/functions/v1/embed_on_upload",
+            storage_transformations="off",  # this Storage has none
             webhook_secrets=(own.webhook,),
             database_url=Secret(self._cluster.url()),
         )

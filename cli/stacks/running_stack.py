@@ -17,15 +17,6 @@ from shared import settings
 from shared.errors import StackError
 from shared.settings import CHECKOUT, Settings
 
-OF_A_PROJECT = (
-    "supabase_url",
-    "publishable_key",
-    "secret_key",
-    "query_url",
-    "embed_url",
-    "webhook_secrets",
-    "database_url",
-)
 SEED = CHECKOUT / "supabase" / "seed.sql"
 
 
@@ -51,7 +42,7 @@ def launched(target: Settings) -> Iterator[Stack]:
 def as_client(target: Settings) -> Settings:
     """A running stack's own address and keys, in spite of SUPABASE_URL."""
     own = settings.load({"LOCAL_DATA": str(target.local_data), "LOCAL_PORT": str(target.local_port)})
-    return replace(target, **{field: getattr(own, field) for field in OF_A_PROJECT})
+    return replace(target, **{field: getattr(own, field) for field in settings.OF_A_PROJECT})
 
 
 def _prepare_models(target: Settings) -> None:

@@ -97,6 +97,12 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "local_jwt_algorithm": ("LOCAL_JWT_ALGORITHM",),
 }
 
+# Another in each project: the embedded stack has its own. The others are a machine's or a person's choice.
+OF_A_PROJECT = (
+    *("supabase_url", "public_url", "publishable_key", "secret_key", "user_token", "query_url", "embed_url"),
+    *("storage_transformations", "webhook_secrets", "database_url"),
+)
+
 DEFAULTS: dict[str, str] = {
     "storage_transformations": "off",
     "embedding_models": "efficientnet-lite0-concepts",

@@ -94,6 +94,34 @@ def bucket(settings: Settings) -> Iterator[Any]:
         yield storage.from_("kept")
 
 
+OTHERS = {
+    "SUPABASE_URL": "https://other.example.com",
+    "SUPABASE_PUBLIC_URL": "https://public.other.example.com",
+    "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_others",
+    "SUPABASE_SECRET_KEY": "sb_secret_others",
+    "SUPABASE_USER_TOKEN": "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYXV0aGVudGljYXRlZCIsInN1YiI6Im90aGVyIn0.c2ln",
+    "QUERY_URL": "https://query.other.example.com",
+    "EMBED_URL": "https://embed.other.example.com",
+    "STORAGE_TRANSFORMATIONS": "on",
+    "EMBED_WEBHOOK_SECRET": "secret-of-another-project",
+    "DATABASE_URL": "postgresql://other.example.com/postgres",
+}
+
+
+def test_nothing_of_another_project_in_the_environment_gets_into_the_stack(folder: Path) -> None:
+    assert {configuration.ENVIRONMENT[name][0] for name in configuration.OF_A_PROJECT} == set(OTHERS)
+    given = configuration.load(OTHERS | {"LOCAL_DATA": str(folder)})
+    own = Stack(given).settings
+    kept = [name for name in configuration.OF_A_PROJECT if getattr(own, name) == getattr(given, name)]
+    assert kept == []
+    assert own.public_url == own.supabase_url
+
+
+def test_the_stacks_own_address_for_browsers_may_be_another(folder: Path) -> None:
+    public = {"SUPABASE_PUBLIC_URL": "https://demo.example.com", "LOCAL_DATA": str(folder)}
+    assert Stack(configuration.load(public)).settings.public_url == "https://demo.example.com"
+
+
 def test_a_running_stack_is_found_and_told_to_clients(stack: Stack, settings: Settings, folder: Path) -> None:
     running = Stack.running(settings)
     assert running is not None
