@@ -6,19 +6,43 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from PIL.ImageFile import ImageFile
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 HEADER = 40  # bytes of Microsoft's; the shorter ones of OS/2 2 end somewhere in it, the rest being zero
-OS2_HEADER = 16
+OS2_HEADER, HEADER_4 = 16, 108
+COLOURS, ALPHA = struct.pack("<3I", 0xFF0000, 0xFF00, 0xFF), struct.pack("<I", 0xFF000000)  # masks
 BAND = 64  # rows
+RUN_LENGTHS = (1, 2)  # compressions, of 8 and of 4 bits
+END, DELTA = 1, 2  # codes in run lengths
+LEAP = bytes([0, DELTA, 0, 255])  # over 255 rows
 BIT_FIELDS, WITH_ALPHA = (3, 6), 6  # compressions
 # Masks of red, green and blue that Pillow reads, with any fourth.
 USUAL = {
     16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
     32: {(0xFF0000, 0xFF00, 0xFF)},
 }
+
+
+def completed(data: bytes, image: ImageFile) -> bytes:
+    """A file whose run lengths end on purpose before the last row, with the first colour behind them."""
+    place, leaps = image.tile[0].offset, image.size[1] // 255 + 1
+    if image.info.get("compression") not in RUN_LENGTHS:
+        return data
+    while place + 2 <= len(data):
+        count, code = data[place : place + 2]
+        if (count, code) == (0, END):
+            return data[:place] + leaps * LEAP + data[place:]
+        place += 2
+        if count == 0 and code == DELTA:
+            place += 2
+        elif count == 0 and code > DELTA:  # so many pixels as they are, in pairs of bytes
+            place += code if image.info["compression"] == RUN_LENGTHS[0] else (code + 1) // 2
+            place += place % 2
+    return data
 
 
 def refusal(data: bytes) -> str | None:
@@ -45,7 +69,7 @@ def size(data: bytes) -> tuple[int, int] | None:
 
 def clean(data: bytes) -> bytes:
     """The same file, as Pillow knows it."""
-    return _in_usual_order(_with_whole_header(data))
+    return _in_usual_order(_with_told_alpha(_with_whole_header(data)))
 
 
 def _with_whole_header(data: bytes) -> bytes:
@@ -59,6 +83,22 @@ def _with_whole_header(data: bytes) -> bytes:
         data = data[:10] + head.ljust(HEADER + 4, b"\0") + data[14 + header :]
     bits, colours = int.from_bytes(data[28:30], "little"), int.from_bytes(data[46:50], "little")
     return data[:46] + bytes(4) + data[50:] if bits <= 8 and colours > 1 << bits else data
+
+
+def _with_told_alpha(data: bytes) -> bytes:
+    """With bit fields, where the header tells of alpha beside plain colours: Pillow knows it by those alone.
+
+    Not where all of it is zero, as programs leave it that know none: browsers show nothing then.
+    """
+    if len(data) < 70:
+        return data
+    offset, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", data[10:34])
+    if header < HEADER_4 or bits != 32 or compression or data[66:70] != ALPHA:
+        return data
+    alpha = data[offset + 3 : offset + 4 * width * abs(height) : 4]
+    if not alpha.strip(b"\0"):
+        return data
+    return data[:30] + struct.pack("<I", BIT_FIELDS[0]) + data[34:54] + COLOURS + data[66:]
 
 
 def _in_usual_order(data: bytes) -> bytes:

@@ -204,6 +204,7 @@ def _loaded(image: ImageFile, name: str, data: bytes, min_side: int | None) -> t
     except Exception:
         if name not in rows.FORMATS:
             raise
+        data = bmp.completed(data, image) if name == "BMP" else data
         found = rows.load(lambda tail: drafted(_opened(name, data + tail)), name)
         if not found:
             raise

@@ -441,6 +441,54 @@ def test_a_bmp_s_four_bit_fields_behind_a_short_header_have_alpha(blue: int) -> 
     assert same(at(image, 0.5, 0.9), (255, 0, 0)) and same(at(image, 0.5, 0.1), (255, 255, 255))
 
 
+def plain_bmp(header: int, alphas: tuple[int, int], mask: int) -> bytes:
+    """Of 32 bits without bit fields: red, its rows below and above of two opacities."""
+    head = struct.pack("<IiiHHIIiiII4I", header, 4, 4, 1, 32, 0, 64, 0, 0, 0, 0, 0xFF0000, 0xFF00, 0xFF, mask)
+    offset = 14 + header
+    body = b"".join(bytes([0, 0, 255, alpha]) * 8 for alpha in alphas)
+    return b"BM" + struct.pack("<IHHI", offset + 64, 0, 0, offset) + head.ljust(header, b"\0") + body
+
+
+@pytest.mark.parametrize(
+    "header, alphas, mask, above",
+    [
+        (108, (255, 0), 0xFF000000, 255),
+        (124, (255, 128), 0xFF000000, 127),
+        (124, (0, 0), 0xFF000000, 0),
+        (124, (255, 128), 0, 0),
+        (56, (255, 128), 0xFF000000, 0),
+    ],
+    ids=["half transparent", "half of it", "nothing told", "no mask", "a shorter header"],
+)
+def test_a_bmp_s_alpha_is_where_its_header_tells(
+    header: int, alphas: tuple[int, int], mask: int, above: int
+) -> None:
+    image = decoded(plain_bmp(header, alphas, mask))
+    assert same(at(image, 0.5, 0.9), (255, 0, 0)) and same(at(image, 0.5, 0.1), (255, above, above))
+
+
+def run_lengths(bits: int, end: bytes) -> bytes:
+    """A BMP of 64 x 300 pixels of which four rows, the lowest, are there: blue, red pixel by pixel, blue."""
+    codes = b"\x40\0\0\0" + b"\0\x40" + b"\x11" * (8 * bits) + b"\0\0" + b"\x40\0\0\0" * 2
+    head = struct.pack("<IiiHHIIiiII", 40, 64, 300, 1, bits, 3 - bits // 4, 0, 0, 0, 2 + 254 * (bits == 8), 0)
+    palette = b"\xff\0\0\0\0\0\xff\0"
+    if bits == 8:
+        palette += b"\0\0\xff\0" * 254
+    offset = 54 + len(palette)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, offset) + head + palette + codes + end
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_bmp_whose_run_lengths_end_early_lacks_nothing(bits: int) -> None:
+    image = decoded(run_lengths(bits, b"\0\1"))
+    assert (image.width, image.height, image.shown) == (64, 300, 1)
+    colours = [image.picture.getpixel((40, row)) for row in (0, 150, 297, 298, 299)]
+    blue, red = (0, 0, 255), (255, 0, 0)
+    assert colours == [blue, blue, blue, red, blue]
+    with pytest.raises(IncompleteImage, match="Only 1%"):
+        decoded(run_lengths(bits, b""))
+
+
 def animated(still: Image.Image, *frames: Image.Image) -> bytes:
     """An APNG whose still picture isn't part of the animation."""
     data = saved(still, "PNG", save_all=True, default_image=True, append_images=frames)
