@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from cli.client.missing_policy import missing_policy
-from cli.installer.connection import Database, column, connect
+from cli.installer.connection import Database, column, connect, is_outage
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
@@ -134,7 +134,11 @@ def sees(database: Database, caller: Caller, object_id: Any, bucket: str, name: 
         query = sql.SQL("select id from storage.objects where id = {}")
         return bool(ask(database, caller, query.format(object_id)))
     except psycopg.Error as error:
+        if is_outage(error):
+            raise
         policy = _failing(database, caller, object_id)
+        if isinstance(error, psycopg.errors.QueryCanceled) and not policy:
+            raise
         raise DatabaseError(
             f"A SELECT policy on storage.objects{f' ({policy!r})' if policy else ''} fails for "
             f"{bucket}/{name} as {caller.role} ({error.sqlstate}: {error.diag.message_primary}). "
@@ -178,6 +182,8 @@ def _failing(database: Database, caller: Caller, object_id: Any) -> str | None:
     for name, condition in conditions if rows else []:
         try:
             ask(database, caller, asked.format(sql.SQL(condition), Jsonb(rows[0])))
-        except psycopg.Error:
+        except psycopg.Error as error:
+            if is_outage(error):
+                raise
             return str(name)
     return None

@@ -25,6 +25,8 @@ LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads woul
 SEARCH_PATH = "pg_catalog, pg_temp"  # in `public` another role's function may suit a call better
 # As migrations are written and definitions are told, whatever PGOPTIONS or the role sets.
 AS_WRITTEN = "set local standard_conforming_strings = on; set local quote_all_identifiers = off"
+# The database's own trouble, as neural_search.is_outage has it, less time-outs, which statements earn.
+OUTAGES = ("08", "40", "53", "55P03", "57P")
 
 
 class Database(psycopg.Connection[TupleRow]):
@@ -134,6 +136,11 @@ def column(
     return [row[0] for row in database.execute(query, values)]
 
 
+def is_outage(error: psycopg.Error) -> bool:
+    """Whether the database itself is in trouble, whatever it was asked."""
+    return (error.sqlstate or OUTAGES[0]).startswith(OUTAGES)
+
+
 def translate(error: Exception) -> DatabaseError | SettingsError:
     """Our error for psycopg's. A malformed address is not repeated: it may hold the password."""
     text = str(error).strip().split("\n")[0]
@@ -146,6 +153,8 @@ def translate(error: Exception) -> DatabaseError | SettingsError:
             f"The database is read-only: {text}. Connect to the primary, not to a replica; where its disk is "
             "full, make room; else turn default_transaction_read_only off."
         )
+    if isinstance(error, errors.DiskFull):
+        return DatabaseUnavailable(f"The database's disk is full: {text}. Make room, and try again.")
     if isinstance(error, errors.InsufficientPrivilege):
         return DatabaseForbidden(f"DATABASE_URL's role may not do that: {text}. Connect as `postgres`.")
     if state := getattr(error, "sqlstate", None):

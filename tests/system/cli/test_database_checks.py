@@ -142,6 +142,24 @@ def test_a_policy_that_fails_on_one_image_of_many_is_named_with_it(target, datab
         checks.policies(target)
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [("53100", "disk is full.* Make room"), ("53200", "refused.*53200"), ("57P01", "57P01")],
+    ids=["disk full", "out of memory", "shutting down"],
+)
+def test_no_policy_is_blamed_for_the_databases_own_trouble(target, database, make_document, code, told):
+    make_document("a.png")
+    with database.connect("supabase_admin") as platform:
+        platform.execute(f"""
+            create function public.troubled() returns boolean language plpgsql as
+              'begin raise exception ''no'' using errcode = ''{code}''; end';
+            create policy mine on storage.objects as restrictive for select using (public.troubled())
+        """)
+    with pytest.raises(DatabaseError, match=told) as caught:
+        checks.policies(target)
+    assert "policy" not in str(caught.value)
+
+
 def test_a_project_whose_policies_show_nothing_to_anybody_is_told_the_missing_one(
     target, database, make_document
 ):
