@@ -138,10 +138,9 @@ def _require_both_here(target: Settings) -> None:
 
 def _embed_url(target: Settings, option: str) -> str:
     """The address for Vault; empty where nobody named one, since the default is the embedded stack's own."""
-    default = f"{target.supabase_url}/functions/v1/embed_on_upload"
     # Every role of the database reads it in pg_net's queue.
     given = settings.address(api_keys.without_secret(option, "--embed-url", target.secrets), "--embed-url")
-    url = given or ("" if target.embed_url == default else target.embed_url)
+    url = given or (target.embed_url if settings.is_named("embed_url") else "")
     if _is_here(url) and not _is_database_here(target):
         raise SettingsError(
             f"The database at {_place(target.database_url)} can't reach {url}. "

@@ -200,6 +200,11 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
     return found
 
 
+def is_named(field: str) -> bool:
+    """Whether the environment names this setting, not a default or the running stack alone."""
+    return bool(_first(os.environ, ENVIRONMENT[field]))
+
+
 def address(text: str, name: str) -> str:
     """`text` without its last slash; SettingsError for a text that is no address of HTTP to add paths to."""
     parts = _parts(text)

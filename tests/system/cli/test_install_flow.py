@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +216,14 @@ def test_doctor_says_what_a_bare_project_lacks(project: CommandLine):
 def test_install_without_a_function_address_changes_nothing(
     project: CommandLine, database: psycopg.Connection[Any]
 ):
-    assert "--embed-url" in project.error("install")
+    nameless = {name: value for name, value in project.settings.items() if name != "EMBED_URL"}
+    assert "--embed-url or EMBED_URL" in replace(project, settings=nameless).error("install")
     assert remains(database) == []
+
+
+def test_an_address_that_the_environment_names_is_taken_also_where_it_is_the_default(project: CommandLine):
+    assert project.json("install")["vault"]["neural_search_embed_url"] == "created"
+    project.run("uninstall", "--data", "--yes")
 
 
 def test_a_missing_bucket_is_named_before_anything_is_changed(
