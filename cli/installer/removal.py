@@ -28,6 +28,7 @@ def uninstall(database_url: str, *, data: bool, release_record: bool = False) ->
             with database.transaction():
                 done += [f"Schedule {name} ended" for name in cron_jobs.end(database)]
                 done += [f"Vault: {name} deleted" for name in vault.empty(database)]
+                done += _shut_out(database)
                 done += _drop_documents(database) if data else _keep_documents(database)
                 done += _drop_functions(database)
                 done += _drop_schema(database, "neural_search")
@@ -62,6 +63,21 @@ def _make_triggers(database: Database) -> None:
             f"Only the triggers on storage.objects are gone, and uploads wait for the schedule: {error}. Run "
             "this again, or `neural-search install`, which makes them anew."
         ) from error
+
+
+def _shut_out(database: Database) -> list[str]:
+    """The functions' rights alone tell it, so that no later installation knows."""
+    roles = column(
+        database,
+        """
+        select role from unnest(array['anon', 'authenticated']) as role
+        where not has_function_privilege(role, to_regprocedure('public.active_model()')::oid, 'execute')
+        """,
+    )
+    return [
+        f"{role} was shut out of searches. The next install lets it in: make the revokes anew after it"
+        for role in roles
+    ]
 
 
 def _drop_documents(database: Database) -> list[str]:

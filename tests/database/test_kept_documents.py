@@ -56,6 +56,17 @@ def test_an_install_with_fewer_buckets_loses_no_documents(db, install, uninstall
     assert not is_aside(db)
 
 
+@pytest.mark.parametrize("data", [True, False])
+def test_an_uninstall_names_whom_the_operator_had_shut_out_since_the_next_install_lets_them_in(
+    db, install, uninstall, data
+):
+    install("images")
+    db.execute("revoke execute on function public.active_model from anon")
+    assert [line.split()[0] for line in uninstall(data) if "shut out" in line] == ["anon"]
+    install("images")
+    assert not any("shut out" in line for line in uninstall(data))
+
+
 def test_documents_kept_aside_outlive_another_uninstall(db, install, uninstall, two_buckets):
     uninstall()
     install("images")
