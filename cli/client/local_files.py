@@ -14,7 +14,9 @@ from anyascii import anyascii
 
 from shared.errors import RequestError
 
-REFUSED = re.compile(r"[^A-Za-z0-9_/!\-.*'() &$@=;:+,?]+")  # taken by Storage in no object's name
+# Taken by Storage in no part of an object's name.
+REFUSED = re.compile(r"[^A-Za-z0-9_!\-.*'() &$@=;:+,?]+")
+DOTS = (".", "..")  # which addresses take for folders
 
 # Not in every platform's table of types.
 IMAGE_TYPES = {
@@ -60,6 +62,8 @@ def find_files(
     image keeps its place among the others: the index tells its fault. Characters that Storage takes in no
     name become Latin letters, as on the page.
     """
+    if not {*DOTS}.isdisjoint(prefix.split("/")):
+        raise RequestError(f"--prefix is {prefix!r}: no folder of a bucket's is named . or .. by itself.")
     found: dict[str, LocalFile] = {}
     left_out: list[Path] = []
     for path, relative, leads_out in _walk(paths):
@@ -92,8 +96,16 @@ def _signed_type(path: Path) -> str:
 
 
 def storage_name(name: str) -> str:
-    """`name` in the characters that Storage takes: `größe.jpg` is `grosse.jpg`, `写真.jpg` `XieZhen.jpg`."""
-    return REFUSED.sub("-", anyascii(unicodedata.normalize("NFC", name)))
+    """`name` in the characters that Storage takes: `größe.jpg` is `grosse.jpg`, `写真.jpg` `XieZhen.jpg`.
+
+    Its folders are those that it had: of `½` comes `1-2`, of `‥` no `..`.
+    """
+    return "/".join(map(_storage_part, name.split("/")))
+
+
+def _storage_part(part: str) -> str:
+    latin = REFUSED.sub("-", anyascii(unicodedata.normalize("NFC", part)))
+    return "image" if part and latin in ("", *DOTS) else latin
 
 
 def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, str, bool]]:

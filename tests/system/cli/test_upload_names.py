@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.client.local_files import content_type, find_files
+from cli.client.local_files import content_type, find_files, storage_name
 from shared.errors import RequestError
 
 
@@ -72,6 +72,43 @@ def test_a_link_out_of_the_folder_is_left_out_and_one_within_it_or_named_is_foll
         assert [file.name for file in files] == ["cat.jpg", "in.jpg"]
         assert [path.name for path in left_out] == ["out.jpg", "whole.jpg"]
     assert names([tmp_path / "album" / "out.jpg"]) == ["out.jpg"]
+
+
+def test_a_files_folders_in_the_bucket_are_those_that_it_lies_in(tmp_path: Path):
+    touch(
+        tmp_path,
+        "½ cup.jpg",
+        "a\uff0fb.jpg",
+        "℅/me.jpg",
+        "‥\uff0fx.jpg",
+        "‥/y.jpg",
+        "\uff0e/z.jpg",
+        "\u200b/w.jpg",
+    )
+    found = {Path(file.path).name: file.name for file in find_files([tmp_path], "album")[0]}
+    assert found == {
+        "½ cup.jpg": "album/1-2 cup.jpg",
+        "a\uff0fb.jpg": "album/a-b.jpg",
+        "me.jpg": "album/c-o/me.jpg",
+        "‥\uff0fx.jpg": "album/..-x.jpg",
+        "y.jpg": "album/image/y.jpg",
+        "z.jpg": "album/image/z.jpg",
+        "w.jpg": "album/image/w.jpg",
+    }
+
+
+def test_no_character_of_a_name_makes_a_folder_or_a_dot_segment():
+    for number in filter(lambda number: not 0xD800 <= number < 0xE000, range(0x80, 0x20000)):
+        for part in (chr(number), f".{chr(number)}"):
+            parts = storage_name(f"a/{part}/b").split("/")
+            assert len(parts) == 3 and parts[1] not in ("", ".", ".."), hex(number)
+
+
+@pytest.mark.parametrize("prefix", ["..", "album/../other", "./album"])
+def test_a_prefix_with_dots_for_a_folder_is_refused_before_anything_is_sent(tmp_path: Path, prefix: str):
+    touch(tmp_path, "cat.jpg")
+    with pytest.raises(RequestError, match="--prefix"):
+        find_files([tmp_path], prefix)
 
 
 def test_a_pipe_in_a_folder_is_passed_by_because_reading_it_may_never_end(tmp_path: Path):
