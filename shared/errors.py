@@ -41,6 +41,7 @@ NeuralSearchError
 │   ├── DatabaseForbidden
 │   ├── DatabaseOutdated
 │   └── DatabaseUnavailable
+│       └── DatabaseLocked
 ├── ModelError
 │   ├── UnknownModel
 │   ├── ModelNotLoaded
@@ -63,6 +64,7 @@ skipped     no image: recorded, and counted apart
 retry       tried again after a pause, charged with an attempt
 doubtful    this object's fault or an outage's beginning: a retry that isn't charged the first times
 release     the surroundings' fault: the lease is given back uncharged, the other jobs wait too
+wait        somebody else has this object's rows: the lease is given back uncharged, the other jobs go on
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from shared.secrets.masking import without_secrets
 
-Outcome = Literal["failed", "skipped", "retry", "doubtful", "release"]
+Outcome = Literal["failed", "skipped", "retry", "doubtful", "release", "wait"]
 Error = TypeVar("Error", bound="NeuralSearchError")
 
 SHOWN = 200  # characters of an offending value that are told back
@@ -388,7 +390,13 @@ class DatabaseUnavailable(DatabaseError):
     """The database can't be reached or is overloaded. Try again later."""
 
     status = 503
-    outcome = "release"
+    outcome: ClassVar[Outcome] = "release"
+
+
+class DatabaseLocked(DatabaseUnavailable):
+    """Somebody else has locked what this needs in the database. Try again later."""
+
+    outcome = "wait"
 
 
 class ModelError(NeuralSearchError):

@@ -71,14 +71,15 @@ class JobRunner:
     def run(self, database: Database, job: Job, claimed_at: float) -> Result:
         """The job's result; `claimed_at` is `time.monotonic()` before it was claimed.
 
-        Raises an error of the outcome `release` where the surroundings are at fault, or a DatabaseError
-        where the outcome can't be recorded. The lease is then still ours, to be given back.
+        Raises an error of the outcome `release` where the surroundings are at fault, of the outcome `wait`
+        where somebody else has this object's rows, or a DatabaseError where the outcome can't be recorded.
+        The lease is then still ours, to be given back.
         """
         try:
             status, reason = self._embed(database, job), None
         except Exception as error:  # no image may harm the others
             outcome = error.outcome if isinstance(error, NeuralSearchError) else "retry"
-            if outcome == "release":
+            if outcome in ("release", "wait"):
                 raise
             if not isinstance(error, ImageError | InvalidObjectName):  # which are the uploader's
                 # An overwrite between claim and download is everyday life.

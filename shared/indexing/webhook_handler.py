@@ -113,6 +113,8 @@ class WebhookHandler:
             results: list[Result] = []
             batch = [Leased(job=job, claimed_at=claimed_at) for job in claim.jobs]
             self._worker.work(batch, results.append, self._stopping)
+            if not results:
+                raise Busy("The work on it was given back. The image is due again.", retry_after=5)
             return results
         status = UNCLAIMED.get(claim.status)
         if status is None:

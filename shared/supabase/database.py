@@ -16,6 +16,7 @@ from supabase.lib.client_options import SyncClientOptions
 from shared.errors import (
     DatabaseError,
     DatabaseForbidden,
+    DatabaseLocked,
     DatabaseOutdated,
     DatabaseUnavailable,
     InvalidQuery,
@@ -175,7 +176,7 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
         text += f". {error.hint}"
     ours = _is_ours(error)
     value = error.details if kind is ObjectNotFound and ours else None  # the id that isn't there
-    wait = _wait.get() if kind is DatabaseUnavailable else None
+    wait = _wait.get() if issubclass(kind, DatabaseUnavailable) else None
     return kind(text, value=value, retry_after=wait, told=text if ours else _plainly(kind, code))
 
 
@@ -200,10 +201,8 @@ MEANINGS: Meanings = (
     (("42501",), DatabaseForbidden),
     # PostgREST's own, and Postgres's: PostgREST learns of an upgrade a moment later.
     (("PGRST202", "42883", "42P01", "42703"), DatabaseOutdated),
-    (
-        ("PGRST00", "08", "40", "53", "55P03", "57", "58", "25006"),
-        DatabaseUnavailable,
-    ),  # 57014: took too long
+    (("40001", "40P01", "55P03"), DatabaseLocked),  # by who was faster, or waits for us
+    (("PGRST00", "08", "40", "53", "57", "58", "25006"), DatabaseUnavailable),  # 57014: took too long
     (("22", "P0001"), InvalidQuery),  # a value that the function refuses
     (("PT404",), ObjectNotFound),  # an example that isn't there, or isn't the caller's to see
 )

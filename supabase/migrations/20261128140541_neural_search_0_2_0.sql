@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '93ae819f736a832b64f02cdcba024c6aeba7d6947980cd8ad7381c3d7552ce65'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '366b48d4decab12da24123a94d7a2e44326b218b79f06686b0254c735e898b16'
     ) then
       return;
     end if;
@@ -130,10 +130,10 @@ begin
     'reconcile_documents 9d780fd588c0df5b90445ff536096fb2',
     'reconcile_documents d7a9c4ff15d7135f79cb654ab8a306e5',
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
+    'release_embedding_jobs 2ad24f21594925ad5d4c3d275a5f844c',
     'release_embedding_jobs 2ba2c4897cee8c317aa55fe5e4858692',
+    'release_embedding_jobs 61f0633486f4ec2e1227111c1c96b1e0',
     'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
-    'release_embedding_jobs e60732d867cdac3f23c32b6f2df64205',
-    'release_embedding_jobs f084bd1bba2a8c5ff7c4bd844411eaca',
     'remove_model 21712d6e097ede9199d00c80fc89ef98',
     'remove_model 5466b56f76f60aa28322749f94ddaf58',
     'remove_model 5495ab85088e609c5527400a58cde3d0',
@@ -1534,7 +1534,7 @@ create or replace function public.fail_embedding_job(
   object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text,
   decoder_version integer default null
 ) returns text
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
   result text;
 begin
@@ -1585,6 +1585,8 @@ comment on function public.fail_embedding_job is
   'file, if one did.';
 
 
+-- A row that somebody else holds is left out, lest all wait for it, and those behind it: it is about to be changed or deleted,
+-- or comes back when its lease ends.
 create or replace function public.release_embedding_jobs(
   lease_ids uuid[], delay_seconds integer, error_class text, error_message text, claim_ids uuid[] default '{}'
 ) returns integer
@@ -1602,8 +1604,12 @@ language sql set search_path = '' as $$
       error_class = release_embedding_jobs.error_class,
       error_message = left(release_embedding_jobs.error_message, 2000),
       updated_at = now()
-    from (select greatest(coalesce(delay_seconds, 0), 0)::double precision as delay) as asked
-    where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null)
+    from (select greatest(coalesce(delay_seconds, 0), 0)::double precision as delay) as asked, (
+      select h.object_id, h.model from neural_search.jobs as h
+      where h.lease_id = any (lease_ids) or (h.claim_id = any (claim_ids) and h.lease_id is not null)
+      for update skip locked
+    ) as held
+    where j.object_id = held.object_id and j.model = held.model
     returning j.model
   )
   select count(*)::integer from released
@@ -1611,7 +1617,7 @@ $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
   'object. The wait doubles with each such fault, from delay_seconds to 5 minutes. A claim with a delay, which is to be of '
-  'one object, is charged from the ninth fault on.';
+  'one object, is charged from the ninth fault on. A job that somebody else has locked keeps its lease.';
 
 
 -- From sql/triggers.sql
@@ -6041,7 +6047,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '93ae819f736a832b64f02cdcba024c6aeba7d6947980cd8ad7381c3d7552ce65', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '366b48d4decab12da24123a94d7a2e44326b218b79f06686b0254c735e898b16', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

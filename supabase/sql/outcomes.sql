@@ -173,7 +173,7 @@ create or replace function public.fail_embedding_job(
   object_id uuid, model text, lease_id uuid, outcome text, error_class text, error_message text,
   decoder_version integer default null
 ) returns text
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
   result text;
 begin
@@ -224,6 +224,8 @@ comment on function public.fail_embedding_job is
   'file, if one did.';
 
 
+-- A row that somebody else holds is left out, lest all wait for it, and those behind it: it is about to be changed or deleted,
+-- or comes back when its lease ends.
 create or replace function public.release_embedding_jobs(
   lease_ids uuid[], delay_seconds integer, error_class text, error_message text, claim_ids uuid[] default '{}'
 ) returns integer
@@ -241,8 +243,12 @@ language sql set search_path = '' as $$
       error_class = release_embedding_jobs.error_class,
       error_message = left(release_embedding_jobs.error_message, 2000),
       updated_at = now()
-    from (select greatest(coalesce(delay_seconds, 0), 0)::double precision as delay) as asked
-    where j.lease_id = any (lease_ids) or (j.claim_id = any (claim_ids) and j.lease_id is not null)
+    from (select greatest(coalesce(delay_seconds, 0), 0)::double precision as delay) as asked, (
+      select h.object_id, h.model from neural_search.jobs as h
+      where h.lease_id = any (lease_ids) or (h.claim_id = any (claim_ids) and h.lease_id is not null)
+      for update skip locked
+    ) as held
+    where j.object_id = held.object_id and j.model = held.model
     returning j.model
   )
   select count(*)::integer from released
@@ -250,4 +256,4 @@ $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
   'object. The wait doubles with each such fault, from delay_seconds to 5 minutes. A claim with a delay, which is to be of '
-  'one object, is charged from the ninth fault on.';
+  'one object, is charged from the ninth fault on. A job that somebody else has locked keeps its lease.';

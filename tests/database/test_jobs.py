@@ -427,7 +427,7 @@ def test_whoever_lost_the_lease_cant_fail_the_job(db, make_object):
 
 
 def test_every_outcome_of_an_error_that_ends_a_job_is_known_here(db, make_object):
-    for outcome in set(get_args(Outcome)) - {"release"}:  # released jobs are no failures
+    for outcome in set(get_args(Outcome)) - {"release", "wait"}:  # released jobs are no failures
         assert fail(db, make_object(), uuid.uuid4(), outcome) == "superseded"
 
 
@@ -447,6 +447,23 @@ def test_a_released_job_isnt_charged_an_attempt(db, make_object):
         db.execute("select state, attempts, error_class from public.list_embedding_jobs()").fetchall()
         == [("waiting", 0, "StorageUnavailable")] * 2
     )
+
+
+def test_a_job_that_somebody_has_locked_keeps_no_other_from_being_given_back(database, db, make_object):
+    """A deletion holds it for as long as Storage's files take."""
+    for _ in range(3):
+        make_object()
+    (locked, lease, _), *others = claim(db, jobs=3)
+    with database.connect("supabase_storage_admin") as deleter, deleter.transaction():
+        deleter.execute("set local storage.allow_delete_query = 'true'")
+        deleter.execute("delete from storage.objects where id = %s", [locked])
+        db.execute("set lock_timeout = '10s'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            fail(db, locked, lease, "retry")
+        leases = [lease, *(lease_id for _, lease_id, _ in others)]
+        given_back = "select public.release_embedding_jobs(%s, 30, 'StorageUnavailable', 'down')"
+        assert db.execute(given_back, [leases]).fetchone() == (2,)
+    assert states(db) == ["waiting"] * 2
 
 
 def test_a_claim_whose_answer_was_lost_is_given_back_by_its_name_without_what_ended_or_was_leased_anew(

@@ -26,6 +26,7 @@ const WORDS = {
     "stale-object": "This image is just being replaced",
     "storage-unavailable": "The image storage can't be reached",
     "database-unavailable": "The database can't be reached",
+    "database-locked": "The database is busy",
     "model-unresponsive": "The search model doesn't answer right now",
   }),
   ...alike(RETRY, "Reload the page and try again.", {

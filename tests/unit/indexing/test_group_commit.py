@@ -132,10 +132,9 @@ def test_what_a_batch_leaves_out_is_stored_by_itself(status):
     assert [given["width"] for given in transport.called("finish_embedding_job")] == [2]
 
 
-def test_a_batch_that_the_database_refuses_is_stored_one_by_one():
-    transport = project(
-        finish_embedding_jobs=httpx.Response(400, json={"code": "22P02", "message": "malformed"})
-    )
+@pytest.mark.parametrize("code", ["22P02", "40P01"])  # malformed; a deadlock
+def test_a_batch_that_the_database_refuses_is_stored_one_by_one(code: str):
+    transport = project(finish_embedding_jobs=httpx.Response(400, json={"code": code, "message": "why"}))
     assert store_all(GroupCommit(THREADS, FOREVER), transport, 4) == ["embedded"] * 4
     assert sorted(given["width"] for given in transport.called("finish_embedding_job")) == [1, 2, 3, 4]
 

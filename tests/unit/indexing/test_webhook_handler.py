@@ -9,6 +9,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -465,6 +466,44 @@ def test_a_database_that_is_down_is_nobodys_fault(
     assert postgrest.called("fail_embedding_job") == []
 
 
+@pytest.mark.parametrize("step", ["reuse_embedding", "finish_embedding_job", "fail_embedding_job"])
+def test_an_image_whose_rows_somebody_has_locked_waits_uncharged_and_no_other_does(
+    postgrest: RpcTransport, storage: responses.RequestsMock, step: str
+):
+    """A deletion holds them for as long as Storage's files take."""
+
+    def locked(given: dict[str, Any]) -> httpx.Response | str:
+        if given["object_id"] != str(uuid.UUID(int=1)):
+            return "embedded"
+        return httpx.Response(
+            500, json={"code": "55P03", "message": "canceling statement due to lock timeout"}
+        )
+
+    for number in (1, 2):
+        holds(storage, number, b"no image" if step == "fail_embedding_job" and number == 1 else RED)
+    known = [SHA256] if step == "reuse_embedding" else []
+    batches = iter([[job(number, size=None, etag=None, known_hashes=known) for number in (1, 2)]])
+    postgrest.answers |= {
+        step: locked,
+        "finish_embedding_jobs": lambda given: ["busy"] * len(given["object_ids"]),
+        "claim_embedding_jobs": lambda _: next(batches, []),
+    }
+    assert [result.status for result in build(postgrest).handle(Kick(limit=10))] == ["embedded"]
+    [given_back] = postgrest.called("release_embedding_jobs")
+    assert given_back["lease_ids"] == [str(uuid.UUID(int=101))] and given_back["delay_seconds"]
+    assert len(postgrest.called("fail_embedding_job")) == (step == "fail_embedding_job")
+
+
+def test_a_call_for_an_object_whose_rows_somebody_has_locked_is_told_to_come_back(
+    postgrest: RpcTransport, storage: responses.RequestsMock
+):
+    holds(storage)
+    postgrest.answers["finish_embedding_job"] = httpx.Response(500, json={"code": "55P03", "message": "why"})
+    with pytest.raises(Busy) as raised:
+        changed(postgrest)
+    assert raised.value.retry_after and len(postgrest.called("release_embedding_jobs")) == 1
+
+
 def test_a_kick_works_until_its_limit_or_until_nothing_is_due(
     postgrest: RpcTransport, storage: responses.RequestsMock
 ):
@@ -619,7 +658,8 @@ def test_a_process_that_is_to_end_gives_back_what_it_has_leased(
     holds(storage)
     ingest = build(postgrest, decode=hang, stopping=stopping)
     try:
-        ingest.handle(event)
+        with nullcontext() if isinstance(event, Kick) else pytest.raises(Busy, match="due again"):
+            ingest.handle(event)
         given_back = postgrest.called("release_embedding_jobs")
         numbers = range(1, 9) if isinstance(event, Kick) else [1]
         leases = [lease for call in given_back for lease in call["lease_ids"]]
@@ -772,8 +812,8 @@ def test_what_becomes_of_a_job_is_told_by_its_error(
         raise kind()
 
     holds(storage)
-    if kind.outcome == "release":
-        with pytest.raises(kind):
+    if kind.outcome in ("release", "wait"):
+        with pytest.raises(kind if kind.outcome == "release" else Busy):
             changed(postgrest, decode=decode)
         assert len(postgrest.called("release_embedding_jobs")) == 1
     else:
