@@ -266,11 +266,14 @@ def serve(app: flask.Flask, host: str, port: int, descriptor: int | None = None)
 @click.option("--target", envvar="FUNCTION_TARGET", required=True)
 @click.option("--source", envvar="FUNCTION_SOURCE", required=True)
 @click.option("--host", envvar="HOST", default="0.0.0.0")
-@click.option("--port", envvar="PORT", type=int, default=8080)
+@click.option("--port", envvar="PORT", type=click.IntRange(0, 65535), default=8080)
 @click.option("--socket", "descriptor", type=int, help="An inherited descriptor, in place of host and port.")
 def main(target: str, source: str, host: str, port: int, descriptor: int | None) -> None:
     """Serve a function, as the command functions-framework does; not with settings that make no sense."""
     try:
+        settings.require_counts("WORKERS", "THREADS")
+        if target == "query":
+            settings.require_unnamed("secret_key", "user_token", "database_url")
         settings.load(for_callers=target == "query")
     except NeuralSearchError as error:
         sys.exit(f"error: {error}")

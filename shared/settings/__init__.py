@@ -128,6 +128,7 @@ SPACES = " \t\r\n"  # which Python's own parser leaves out of an address
 BEYOND_AN_ORIGIN = set("*;',\"\\")  # which mean something else in a Content-Security-Policy
 API = re.compile("/(auth|functions|rest|storage)/v1$")  # the end of one API's address
 DIGITS = re.compile(r"\d{1,19}", re.ASCII)
+COUNT = re.compile(r"[1-9][0-9]{0,2}")
 LEAST_DECODE_MEMORY = 128 * 1024 * 1024  # for a decoder process itself, and a modest image
 
 CHOICES = {
@@ -203,6 +204,25 @@ def load(environ: Mapping[str, str] | None = None, *, for_callers: bool = False)
 def is_named(field: str) -> bool:
     """Whether the environment names this setting, not a default or the running stack alone."""
     return bool(_first(os.environ, ENVIRONMENT[field]))
+
+
+def require_unnamed(*settings: str) -> None:
+    """SettingsError where the environment names one of these, which this process shall not have."""
+    variables = (name for field in settings for name in ENVIRONMENT[field])
+    if found := [name for name in variables if os.environ.get(name, "").strip()]:
+        raise SettingsError(
+            f"{', '.join(found)} in the environment of a function that acts as its callers alone. Leave it "
+            "out there: embed_on_upload and the commands take it."
+        )
+
+
+def require_counts(*variables: str) -> None:
+    """SettingsError for one that others read and take as it is, though it is no number from 1 to 999."""
+    for name in variables:
+        if (text := os.environ.get(name)) is not None and not COUNT.fullmatch(text):
+            raise SettingsError(
+                f"{name} is {api_keys.described(text)}. Expected a whole number from 1 to 999."
+            )
 
 
 def address(text: str, name: str) -> str:

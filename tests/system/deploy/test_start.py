@@ -81,3 +81,43 @@ def test_a_model_whose_files_are_damaged_stops_the_container(baked):
 def test_a_setting_that_makes_no_sense_stops_the_container(baked):
     done = start(baked, EMBEDDING_MODELS="our-own", SUPABASE_URL="my-project")
     assert done.returncode == 1 and done.stderr.startswith("error: SUPABASE_URL is a text of 10 characters")
+
+
+def serve(target: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    source = CHECKOUT / "functions" / target / "main.py"
+    return subprocess.run(
+        [sys.executable, "-m", "shared.http.server", "--target", target, "--source", str(source)],
+        env={"PYTHONPATH": str(CHECKOUT), "SUPABASE_URL": "http://127.0.0.1:9"} | environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+SECRETS = {
+    "SUPABASE_SECRET_KEY": "sb_secret_of_the_project",
+    "SUPABASE_SECRET_KEYS": '{"default": "sb_secret_of_the_project"}',
+    "DATABASE_URL": "postgresql://postgres:hunter22@127.0.0.1:9/postgres",
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_query_doesnt_start_with_what_its_callers_havent(name):
+    done = serve("query", **{name: SECRETS[name]})
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {name} in the environment of a function")
+    assert "of_the_project" not in done.stderr and "hunter22" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("WORKERS", "0"), ("WORKERS", "abc"), ("THREADS", "-1"), ("THREADS", "")]
+)
+def test_a_server_without_workers_or_threads_doesnt_start(name, value):
+    done = serve("query", **{name: value})
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {name} is ")
+
+
+def test_a_port_beyond_the_last_is_refused_by_name():
+    done = serve("query", PORT="99999")
+    assert done.returncode == 2 and "--port" in done.stderr and "Traceback" not in done.stderr
