@@ -13,7 +13,8 @@ from shared.settings import Settings
 # The policies of Supabase's guides by which callers see their own, as PostgreSQL prints them without NOISE.
 SHAPES = {"owner_id = auth.uid": "owner", "storage.foldernamename[1] = auth.uid": "folder"}
 NOISE = re.compile(r"SELECT | AS \w+|[()\s]*::text|[()]")
-BUCKET = re.compile(r"bucket_id = '(.*)'")
+BUCKET = re.compile(r"bucket_id = '((?:[^']|'')*)'::text")
+TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|[()]| AND """)
 
 
 def visibility(target: Settings) -> str:
@@ -71,7 +72,25 @@ def _suggestion(database: Database, bucket: str) -> str:
 def _keys(condition: str, bucket: str) -> list[str | None]:
     """By which keys a policy's condition narrows the bucket: none where it is about
     others, [None] where it isn't known."""
-    parts = " ".join(NOISE.sub("", condition).split()).split(" AND ")
-    if any(found[1] != bucket for part in parts if (found := BUCKET.fullmatch(part))):
+    parts = _conjuncts(condition)
+    if any(found[1].replace("''", "'") != bucket for part in parts if (found := BUCKET.fullmatch(part))):
         return []
-    return [next((SHAPES[part] for part in parts if part in SHAPES), None)]
+    plain = [" ".join(NOISE.sub("", part).split()) for part in parts]
+    return [next((SHAPES[part] for part in plain if part in SHAPES), None)]
+
+
+def _conjuncts(condition: str) -> list[str]:
+    """The parts that must all hold. PostgreSQL prints each in its own parentheses."""
+    depth, begin, whole, parts = 0, 0, condition.startswith("("), list[str]()
+    for token in TOKEN.finditer(condition):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if depth == 0 and token.end() < len(condition):
+            whole = False
+            if token[0] == " AND ":
+                parts.append(condition[begin : token.start()])
+                begin = token.end()
+    if whole:
+        return _conjuncts(condition[1:-1])
+    if not parts:
+        return [condition]
+    return [one for part in [*parts, condition[begin:]] for one in _conjuncts(part)]

@@ -70,10 +70,16 @@ def index(
             public_search=public_search,
             visible_by=declared or None,
         )
+        unproven = declared and not _active(project).get(name, {}).get("searchable")
     if as_json:
         output.print_json({"bucket": name, "queued": queued})
     else:
         output.say(f"Bucket {name}: indexed, {count(queued, 'image')} queued.")
+        if unproven:
+            output.say(
+                "No image is searchable yet by which to compare what you declared with the policies: "
+                "run `neural-search doctor` once some are."
+            )
 
 
 def unindex(

@@ -139,6 +139,9 @@ def test_every_command_names_a_bucket_that_is_not_there(stack: CommandLine, tmp_
 def test_a_bucket_is_indexed_listed_and_taken_out_again(stack: CommandLine, tmp_path: Path):
     with Project(stack.target) as project:
         project.storage.storage.create_bucket("shoes")
+    told = stack.run("buckets", "index", "shoes", "--visible-by", "owner").stdout
+    assert "No image is searchable yet by which to compare" in told and "doctor" in told
+    stack.run("buckets", "unindex", "shoes", "--yes")
     stack.run("upload", write_picture(tmp_path / "a.png"), "--bucket", "shoes")
     assert (
         "`neural-search buckets index shoes`"
@@ -148,6 +151,7 @@ def test_a_bucket_is_indexed_listed_and_taken_out_again(stack: CommandLine, tmp_
     assert "visible_by has 'size'" in stack.error("buckets", "index", "shoes", "--visible-by", "size=1")
     stack.run("buckets", "index", "shoes", "--visible-by", "owner", "--visible-by", "folder=auth.uid()")
     stack.run("upload", tmp_path, "--bucket", "shoes", "--wait")
+    assert "doctor" not in stack.run("buckets", "index", "shoes", "--visible-by", "owner").stdout
     [row] = [row for row in stack.json("buckets", "list") if row["bucket"] == "shoes"]
     assert row == {"bucket": "shoes", "public": False, "indexed": True, "images": 1, "searchable": 1}
     assert stack.json("buckets", "unindex", "shoes", "--yes") == {"bucket": "shoes", "removed": 1}

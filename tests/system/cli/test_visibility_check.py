@@ -81,11 +81,20 @@ def test_a_declaration_that_came_to_fail_is_told(target, db, allow, make_documen
         ([OWN, "bucket_id = 'albums'"], "--visible-by owner"),
         ([f"{OWN} or bucket_id = 'images'"], None),
         ([OWN, "true"], None),
+        ([OWN, "bucket_id = 'albums' or bucket_id = 'images'"], None),
+        ([OWN, f"(bucket_id = 'albums' and {OWN}) or (bucket_id = 'images' and public.is_member())"], None),
+        ([OWN, "bucket_id = 'albums' or name = 'welcome.png'"], None),
+        ([OWN, "not (bucket_id = 'albums' and name = 'a.png')"], None),
+        ([OWN, "(bucket_id = 'albums') is not true"], None),
+        ([OWN, "name = ') AND (bucket_id = ''albums''::text'"], None),
+        ([OWN, "name = 'a.png' and (bucket_id = 'al''bums' and public.is_member())"], "--visible-by owner"),
+        ([f"bucket_id = 'images' and ({OWN} or public.is_member())"], None),
         (["bucket_id = 'images'"], None),
         ([], None),
     ],
 )
-def test_what_follows_from_the_policies_text_is_suggested(target, allow, conditions, suggested):
+def test_what_follows_from_the_policies_text_is_suggested(target, db, allow, conditions, suggested):
+    db.execute("create function public.is_member() returns boolean language sql stable as 'select true'")
     allow(*conditions)
     told = visibility(target)
     if suggested:
