@@ -10,6 +10,7 @@ begin
   if to_regclass('neural_search.migrations') is not null then
     if exists (
       select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '366b48d4decab12da24123a94d7a2e44326b218b79f06686b0254c735e898b16'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c8bbe3200ea0ec95a075d80110d59b45463487d5eb608dd137f633a4ebe230b5'
     ) then
       return;
     end if;
@@ -2837,7 +2838,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if prepared <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
+      perform neural_search.end_search(sqlstate);
     end if;
     return query select d.* from neural_search.seen_documents(condition, most, is_found, 'off') as d;
     perform neural_search.log_failures();
@@ -2891,6 +2892,20 @@ end
 $$;
 comment on function neural_search.check_failure is
   'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
+
+
+-- can_see hides objects that a policy fails on. What fails all the same may be the planner's call of a policy's function, which
+-- fails now and then: its message is nobody's.
+create or replace function neural_search.end_search(code text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  raise exception 'The policies on storage.objects could not be asked (SQLSTATE %).', code
+    using errcode = 'insufficient_resources', -- PostgREST's 503
+      hint = 'Try again; where it goes on, `neural-search doctor` names the policy.';
+end
+$$;
+comment on function neural_search.end_search is
+  'Raises, without the failure''s own message, where a statement that asks policies fails though objects are asked one by one.';
 
 
 create or replace function neural_search.note_failure(code text) returns void
@@ -3297,7 +3312,7 @@ begin
     condition = neural_search.ask_as(claims, -- of this bucket alone: another's may fail
       format('select neural_search.declared_condition(%L) as condition', visible_by)) #>> '{0, condition}';
     content = neural_search.ask_as(claims, format(
-      'select d.content from neural_search.documents as d where d.id = any (%L) and not (%s) limit 1',
+      'select d.content from neural_search.documents as d where d.id = any (%L) and (%s) is not true limit 1',
       sample, coalesce(condition, 'true')
     )) #>> '{0, content}';
     if content is not null then
@@ -3530,11 +3545,17 @@ comment on function neural_search.scored_statement is 'search_statement, with ea
 -- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
 -- it. Volatile, as ask.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
-language sql volatile set search_path = '' as $$
-  select (neural_search.ask('explain (format json) select from ' || tables_and_conditions)
-    -> 0 -> 'Plan' ->> 'Plan Rows')::double precision
+language plpgsql volatile set search_path = '' as $$
+begin
+  return (neural_search.ask('explain (format json) select from ' || tables_and_conditions)
+    -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.note_failure(sqlstate);
+  return null;
+end
 $$;
-comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
+comment on function neural_search.expected_rows is
+  'How many rows the planner expects to fulfil these conditions; null where it calls a policy''s function, which fails.';
 
 
 create or replace function neural_search.expected_matches(search neural_search.search) returns double precision
@@ -3568,7 +3589,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
+      perform neural_search.end_search(sqlstate);
     end if;
   end;
   perform set_config('neural_search.prepared', 'off', true);
@@ -3846,7 +3867,7 @@ begin
     if not neural_search.policies_work() then
       return '{}'::neural_search.match[];
     elsif current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
+      perform neural_search.end_search(sqlstate);
     end if;
   end;
   -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
@@ -5679,7 +5700,7 @@ begin
 exception when query_canceled or assert_failure or others then
   perform neural_search.check_failure(sqlstate);
   if current_setting('neural_search.prepared', true) <> 'on' then
-    raise; -- can_see hides objects that a policy fails on: this failure is our own
+    perform neural_search.end_search(sqlstate);
   end if;
   perform set_config('neural_search.prepared', 'off', true);
   return neural_search.best_scored(search, ids, reach, likes, unlikes, wanted, page_after, options);
@@ -5969,8 +5990,9 @@ declare
     retry_embedding_jobs, reconcile_documents';
   -- Searches execute these as their caller. PostgREST doesn't expose their schema.
   parts constant text := '
-    confidence_levels, check_confidence, level_of, confidence_of, live_objects, is_outage, check_failure, note_failure,
-    log_failures, policies_work, ask, ask_documents, ask_objects, seen_documents, found_documents, is_shown, objects_between,
+    confidence_levels, check_confidence, level_of, confidence_of, live_objects, is_outage, check_failure, end_search,
+    note_failure, log_failures, policies_work, ask, ask_documents, ask_objects, seen_documents, found_documents, is_shown,
+    objects_between,
     declared_keys, declarations, declared_values, declared_condition, declared_conditions, visible_objects,
     filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,
@@ -6048,6 +6070,7 @@ $statements$;
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
   values ('20261128140541_neural_search_0_2_0', '366b48d4decab12da24123a94d7a2e44326b218b79f06686b0254c735e898b16', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'c8bbe3200ea0ec95a075d80110d59b45463487d5eb608dd137f633a4ebe230b5', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

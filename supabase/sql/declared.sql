@@ -177,7 +177,7 @@ begin
     condition = neural_search.ask_as(claims, -- of this bucket alone: another's may fail
       format('select neural_search.declared_condition(%L) as condition', visible_by)) #>> '{0, condition}';
     content = neural_search.ask_as(claims, format(
-      'select d.content from neural_search.documents as d where d.id = any (%L) and not (%s) limit 1',
+      'select d.content from neural_search.documents as d where d.id = any (%L) and (%s) is not true limit 1',
       sample, coalesce(condition, 'true')
     )) #>> '{0, content}';
     if content is not null then

@@ -4,11 +4,17 @@
 -- The planner's expectation is good enough for how long a search takes. It counts hidden rows, too: no result may depend on
 -- it. Volatile, as ask.
 create or replace function neural_search.expected_rows(tables_and_conditions text) returns double precision
-language sql volatile set search_path = '' as $$
-  select (neural_search.ask('explain (format json) select from ' || tables_and_conditions)
-    -> 0 -> 'Plan' ->> 'Plan Rows')::double precision
+language plpgsql volatile set search_path = '' as $$
+begin
+  return (neural_search.ask('explain (format json) select from ' || tables_and_conditions)
+    -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
+exception when query_canceled or assert_failure or others then
+  perform neural_search.note_failure(sqlstate);
+  return null;
+end
 $$;
-comment on function neural_search.expected_rows is 'How many rows the planner expects to fulfil these conditions.';
+comment on function neural_search.expected_rows is
+  'How many rows the planner expects to fulfil these conditions; null where it calls a policy''s function, which fails.';
 
 
 create or replace function neural_search.expected_matches(search neural_search.search) returns double precision
@@ -42,7 +48,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if current_setting('neural_search.prepared', true) <> 'on' then
-      raise; -- can_see hides objects that a policy fails on: this failure is our own
+      perform neural_search.end_search(sqlstate);
     end if;
   end;
   perform set_config('neural_search.prepared', 'off', true);

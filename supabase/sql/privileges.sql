@@ -37,8 +37,9 @@ declare
     retry_embedding_jobs, reconcile_documents';
   -- Searches execute these as their caller. PostgREST doesn't expose their schema.
   parts constant text := '
-    confidence_levels, check_confidence, level_of, confidence_of, live_objects, is_outage, check_failure, note_failure,
-    log_failures, policies_work, ask, ask_documents, ask_objects, seen_documents, found_documents, is_shown, objects_between,
+    confidence_levels, check_confidence, level_of, confidence_of, live_objects, is_outage, check_failure, end_search,
+    note_failure, log_failures, policies_work, ask, ask_documents, ask_objects, seen_documents, found_documents, is_shown,
+    objects_between,
     declared_keys, declarations, declared_values, declared_condition, declared_conditions, visible_objects,
     filter_keys, is_kind, check_count, check_names, is_public, public_buckets, can_see,
     searchable_model, index_name, is_time, check_filter, check_page, filter_conditions, ids_with_metadata, set_parameters,

@@ -20,6 +20,20 @@ comment on function neural_search.check_failure is
   'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
 
 
+-- can_see hides objects that a policy fails on. What fails all the same may be the planner's call of a policy's function, which
+-- fails now and then: its message is nobody's.
+create or replace function neural_search.end_search(code text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  raise exception 'The policies on storage.objects could not be asked (SQLSTATE %).', code
+    using errcode = 'insufficient_resources', -- PostgREST's 503
+      hint = 'Try again; where it goes on, `neural-search doctor` names the policy.';
+end
+$$;
+comment on function neural_search.end_search is
+  'Raises, without the failure''s own message, where a statement that asks policies fails though objects are asked one by one.';
+
+
 create or replace function neural_search.note_failure(code text) returns void
 language plpgsql set search_path = '' as $$
 declare

@@ -114,6 +114,15 @@ def test_one_that_hides_what_may_be_seen_is_refused(db, users_own):
     assert conditions(db, ME) is None
 
 
+def test_one_that_hides_images_without_an_owner_is_refused(db, silent):
+    """As they are when they were uploaded with the secret key, or in the dashboard."""
+    silent.execute("update storage.objects set owner_id = null")
+    silent.execute("update neural_search.documents set owner_id = null")
+    allow(db, "true")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="visible_by hides"):
+        declare(db, owner="auth.uid()")
+
+
 def test_what_policies_show_later_is_told(db):
     declare(db, owner="auth.uid()")
     tell = "select caller, content from neural_search.hidden_by_declaration('images')"
