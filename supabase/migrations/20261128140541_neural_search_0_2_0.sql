@@ -9,8 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '366b48d4decab12da24123a94d7a2e44326b218b79f06686b0254c735e898b16'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'c8bbe3200ea0ec95a075d80110d59b45463487d5eb608dd137f633a4ebe230b5'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bb3cac807e6450b0336cf80e9fb6e95cf0e81a4ef1cba9c1ab0e1f70b4c0e249'
     ) then
       return;
     end if;
@@ -6069,8 +6068,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '366b48d4decab12da24123a94d7a2e44326b218b79f06686b0254c735e898b16', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', 'c8bbe3200ea0ec95a075d80110d59b45463487d5eb608dd137f633a4ebe230b5', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'bb3cac807e6450b0336cf80e9fb6e95cf0e81a4ef1cba9c1ab0e1f70b4c0e249', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
