@@ -635,6 +635,17 @@ def test_operations_are_named_for_the_policies(
         anon.download("a.png")
 
 
+def test_policies_read_the_headers_of_the_request(
+    gateway: Gateway, anonymous: httpx.Client, bucket: str, allow: Allow
+) -> None:
+    gateway.supabase().storage.from_(bucket).upload("a.png", PNG, OPTIONS)
+    allow(bucket, "anon", "select", "current_setting('request.headers')::json ->> 'x-team' = 'blue'")
+    for team, status in (("blue", 200), ("red", 400)):
+        path = f"/storage/v1/object/authenticated/{bucket}/a.png"
+        answer = anonymous.get(path, headers={"X-Team": team, "apikey": gateway.keys.publishable})
+        assert answer.status_code == status
+
+
 def test_a_full_disk_is_answered_in_json_and_leaves_nothing(
     gateway: Gateway, http: httpx.Client, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ class Call:
             "request.jwt.claim.sub": self.caller.user_id or "",
             "request.method": self.request.method,
             "request.path": self.request.url.path,
+            "request.headers": json.dumps(dict(self.request.headers)),
             "storage.operation": self.operation,
             "storage.allow_delete_query": "true",
             "search_path": "storage, public, extensions",
