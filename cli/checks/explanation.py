@@ -114,11 +114,13 @@ def visible(viewer: SqlCaller, who: str, bucket: str, name: str) -> Condition:
     [row] = viewer.call("object_states", bucket=bucket, names=[name])
     if row["state"] != "unknown":
         return Condition(name="visible", met=True, detail=f"{who} may see it")
+    role = who.split()[0]
+    meant = "signed-in users their own" if role == "authenticated" else f"the whole bucket to {role}"
     return Condition(
         name="visible",
         met=False,
         detail=f"no SELECT policy on storage.objects shows it to {who}, or one fails on it (told apart where "
-        f"DATABASE_URL is set). To show the bucket: {missing_policy(bucket, who.split()[0])}",
+        f"DATABASE_URL is set). To show {meant}: {missing_policy(bucket, role)}",
     )
 
 

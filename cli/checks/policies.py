@@ -69,13 +69,29 @@ def policies(target: Settings) -> str:
         hidden = [one for one in objects if not one.by_everybody]
         for caller in (ANON, STRANGER):
             _check_documents(database, caller, hidden)
-    if not by_anon and not by_owner:
-        example = missing_policy(objects[0].bucket, "authenticated")
-        raise DatabaseError(
-            f"Of {len(objects)} indexed images anon sees none, and no signed-in owner sees their own, so "
-            f"searches find nothing. Allow it, for example: {example}"
-        )
+        if not by_anon and not by_owner:
+            raise DatabaseError(
+                f"Of {len(objects)} indexed images anon sees none, and no signed-in owner sees their own, so "
+                f"searches find nothing. {_remedy(database, objects)}"
+            )
     return f"of {len(objects)} images anon sees {by_anon}, their signed-in owners {by_owner}"
+
+
+def _remedy(database: Database, objects: list[Sampled]) -> str:
+    """What may be wrong, and an example that opens no more than is to be expected."""
+    there = column(
+        database,
+        """
+        select policyname::text from pg_policies
+        where schemaname = 'storage' and tablename = 'objects' and cmd in ('SELECT', 'ALL')
+          and roles && array['public', 'anon', 'authenticated']::name[] order by 1
+        """,
+    )
+    look = f"Look for a slip in the policies that are there: {', '.join(there)}. " if there else ""
+    owned = next((one for one in objects if one.owner), None)
+    if owned:
+        return f"{look}To show signed-in users their own: {missing_policy(owned.bucket, 'authenticated')}"
+    return f"{look}If everybody should find all of them: {missing_policy(objects[0].bucket, 'anon')}"
 
 
 def _sample(database: Database) -> list[Sampled]:

@@ -8,10 +8,11 @@ from cli.client.project import Project
 
 
 def missing_policy(bucket: str, role: str) -> str:
-    """The SQL that shows a bucket's objects to a role."""
+    """The SQL that shows a bucket's objects to a role: to those who are signed in their own alone."""
     quoted = bucket.replace("'", "''")
-    condition = f"using (bucket_id = '{quoted}')"
-    return f'create policy "Images for {role}" on storage.objects for select to {role} {condition};'
+    own = " and owner_id = (select auth.uid()::text)" if role == "authenticated" else ""
+    using = f"using (bucket_id = '{quoted}'{own})"
+    return f'create policy "Images for {role}" on storage.objects for select to {role} {using};'
 
 
 def nothing_visible(project: Project) -> str | None:

@@ -6,6 +6,7 @@ import re
 
 import psycopg
 import pytest
+from support.databases import as_role
 
 from cli.checks import schema as checks
 from cli.checks.schedules import schedules
@@ -95,6 +96,31 @@ def test_the_policies_are_counted_by_anon_and_owners_and_one_that_fails_is_named
         checks.policies(target)
 
 
+ME, OTHER = (f"00000000-0000-4000-8000-{number:012}" for number in (1, 2))
+
+
+def test_where_nobody_sees_an_image_a_slip_is_looked_for_and_the_remedy_opens_each_owners_own_alone(
+    target, database, make_document
+):
+    with database.connect() as connection:
+        connection.execute("select public.index_bucket('albums')")
+        for (name,) in connection.execute(
+            "select policyname from pg_policies where schemaname = 'storage' and tablename = 'objects'"
+        ).fetchall():
+            connection.execute(f'drop policy "{name}" on storage.objects')
+        make_document("mine.png", bucket="albums", owner_id=ME)
+        with pytest.raises(DatabaseError, match=r"find nothing\. To show signed-in users their own: create"):
+            checks.policies(target)
+        connection.execute("create policy slip on storage.objects for select using (owner_id = auth.email())")
+        with pytest.raises(DatabaseError, match=r"policies that are there: slip\. To show") as told:
+            checks.policies(target)
+        connection.execute(re.search("create policy .*;", str(told.value))[0])
+        seen = "select name from storage.objects where bucket_id = 'albums'"
+        for user, names in ((ME, [("mine.png",)]), (OTHER, [])):
+            with as_role(connection, "authenticated", {"sub": user}):
+                assert connection.execute(seen).fetchall() == names
+
+
 def trips(monkeypatch, check):
     """The number of round trips to the database."""
     with monkeypatch.context() as counting:
@@ -166,7 +192,7 @@ def test_a_project_whose_policies_show_nothing_to_anybody_is_told_the_missing_on
     make_document("a.png")
     with database.connect() as connection:
         connection.execute('drop policy "Demo: everybody may use images" on storage.objects')
-    with pytest.raises(DatabaseError, match=r"anon sees none.*: create policy .* to authenticated"):
+    with pytest.raises(DatabaseError, match=r"anon sees none.* If everybody should .* to anon using \(b"):
         checks.policies(target)
 
 
