@@ -1,4 +1,4 @@
-"""The rights of callers on our tables and functions: no more than the migrations grant them."""
+"""The rights of callers on our tables and functions: all that the migrations grant, and no more."""
 
 from __future__ import annotations
 
@@ -78,23 +78,52 @@ select format('%s has %s', coalesce(r.rolname::text, 'the database'), entry)
 from pg_db_role_setting as s cross join unnest(s.setconfig) as entry
 left join pg_roles as r on r.oid = s.setrole
 where s.setdatabase in (0, (select d.oid from pg_database as d where d.datname = current_database()))
-  and (entry ~ '^pgrst\.db_schemas=.*\mneural_search\M' or entry ~* '^pgrst\.db_plan_enabled=.*(true|on|1)')
+  and (entry ~ '^pgrst\.db_schemas=.*\mneural_search\M' or entry like 'pgrst.db\_plan\_enabled=%' and (
+    regexp_replace(lower(split_part(entry, '=', 2)), '[^a-z]', '', 'g') = 'true' -- as PostgREST reads it
+    or entry ~ '=[^a-zA-Z]*[1-9]'
+  ))
+"""
+# Anon is an operator's own to shut out, in parts as well; users by active_model, or not at all.
+MISSING = """
+with needed (role, granted) as (
+  select 'authenticated', unnest(%(searching)s::text[])
+  where has_function_privilege('authenticated', to_regprocedure('public.active_model()')::oid, 'execute')
+  union all
+  select 'service_role', unnest(%(working)s::text[])
+)
+select format('%%s may not use %%s', role, name)
+from needed cross join split_part(granted, ' ', 1) as privilege cross join split_part(granted, ' ', 2) as name
+where case privilege
+  when 'USAGE' then not has_schema_privilege(role, to_regnamespace(name)::oid, 'usage')
+  when 'SELECT' then not has_table_privilege(role, to_regclass(name)::oid, 'select')
+  else exists (
+    select from pg_proc as p where format('%%s.%%s', p.pronamespace::regnamespace, p.proname) = name
+      and not has_function_privilege(role, p.oid, 'execute')
+  )
+end
+order by 1
 """
 
 
 def rights(target: Settings) -> str:
-    """DatabaseError names grants and changes since the installation: searches may show more by them."""
+    """DatabaseError names grants and changes since the installation, by which searches may show more, and
+    grants that are gone, without which they fail."""
     with connect(str(target.database_url)) as database:
         if column(database, "select pg_is_in_recovery()") == [True]:
             raise DatabaseError(
                 "DATABASE_URL names a replica, where no policies can be made for comparison. Connect to the "
                 "primary."
             )
-        found = _changed(database)
+        found, missing = _changed(database), _missing(database)
     if found:
         raise DatabaseError(
             f"Not as installed: {listed(found)}. Callers may see or do more by it than the policies on "
             "storage.objects say. Take it back."
+        )
+    if missing:
+        raise DatabaseError(
+            f"Granted no more: {listed(missing)}. Searches or work fail by it. Grant it again, or run "
+            "supabase/sql/privileges.sql in this database as `postgres`."
         )
     return "callers have what the migrations grant, and no more"
 
@@ -113,6 +142,11 @@ def _changed(database: Database) -> list[str]:
         *column(database, SETTINGS),
         *_ours(database, PRIVILEGES),
     ]
+
+
+def _missing(database: Database) -> list[str]:
+    values = {"searching": grants.for_searching(), "working": grants.for_working()}
+    return [told for (told,) in database.execute(MISSING, values)]
 
 
 def _ours(database: Database, query: str) -> list[str]:

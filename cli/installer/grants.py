@@ -37,6 +37,18 @@ def opened() -> list[str]:
     ]
 
 
+def for_searching() -> list[str]:
+    """Those without which no search of a caller's works."""
+    return [one for one in opened() if not one.startswith("EXECUTE public.")]
+
+
+def for_working() -> list[str]:
+    """The privileges of service_role that workers and the command line take."""
+    text = releases.source_text()
+    functions = [*_listed("searches", text), *_listed("work", text)]
+    return ["USAGE neural_search", *(f"EXECUTE public.{name}" for name in functions)]
+
+
 def policies() -> list[Policy]:
     """The policies on our tables, all for SELECT."""
     return [Policy(*found) for found in POLICY.findall(releases.source_text())]

@@ -10,7 +10,7 @@ from support.databases import as_role
 
 from cli.checks import schema as checks
 from cli.checks.schedules import schedules
-from cli.installer import cron_jobs, grants, migrations
+from cli.installer import cron_jobs, grants, migrations, releases
 from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
 from shared import settings
 from shared.errors import DatabaseError
@@ -379,6 +379,35 @@ REDEFINED = {
 }
 
 
+LOST = {
+    "revoke usage on schema neural_search from authenticated": "authenticated may not use neural_search",
+    "revoke select on neural_search.words from authenticated": "may not use neural_search.words",
+    "revoke execute on function neural_search.can_see from authenticated": "authenticated .*can_see",
+    "revoke usage on schema neural_search from service_role": "service_role may not use neural_search",
+    "revoke execute on function public.claim_embedding_jobs from service_role": (
+        "service_role may not use public.claim_embedding_jobs"
+    ),
+    "revoke execute on all functions in schema public from service_role": "service_role .* and .* more",
+}
+
+
+@pytest.mark.parametrize(("change", "named"), LOST.items())
+def test_rights_without_which_searches_or_work_fail_are_named_and_come_back(target, database, change, named):
+    with database.connect() as connection:
+        connection.execute(change)
+        with pytest.raises(DatabaseError, match=f"Granted no more: .*{named}.*privileges.sql"):
+            checks.rights(target)
+        connection.execute((releases.SUPABASE / "sql" / "privileges.sql").read_bytes())
+    assert "no more" in checks.rights(target)
+
+
+def test_users_whom_the_operator_has_shut_out_lack_nothing(target, database):
+    with database.connect() as connection:
+        connection.execute("revoke execute on function public.active_model from authenticated")
+        connection.execute("revoke usage on schema neural_search from authenticated")
+    assert "no more" in checks.rights(target)
+
+
 @pytest.mark.parametrize(("change", "named"), REDEFINED.items())
 def test_functions_that_arent_as_installed_are_named(target, database, change, named):
     assert checks.definitions(target).endswith("functions are as installed")
@@ -446,11 +475,18 @@ def test_rights_narrower_than_the_installed_are_the_operators_own(target, databa
     assert "no more" in checks.rights(target)
 
 
-@pytest.mark.parametrize("value", ["db_schemas = 'public, neural_search'", "db_plan_enabled = 'true'"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "db_schemas = 'public, neural_search'",
+        *("db_plan_enabled = 'true'", "db_plan_enabled = '\"True\"'", "db_plan_enabled = '2'"),
+    ],
+)
 def test_settings_by_which_plans_tell_of_hidden_images_are_named(target, database, value):
     role = f'alter role authenticator in database "{database.name}" set pgrst.'
     with database.connect("supabase_admin") as platform:
         platform.execute(f"{role}db_schemas = 'public, graphql_public'")
+        platform.execute(f"{role}db_plan_enabled = 'none'")
         assert "no more" in checks.rights(target)
         platform.execute(f"{role}{value}")
     with pytest.raises(DatabaseError, match=rf"authenticator has pgrst\.{value.split(' ')[0]}="):
