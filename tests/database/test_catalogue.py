@@ -49,6 +49,7 @@ CALLERS = {
 }
 # Functions that those call as the caller. PostgREST doesn't expose their schema.
 HELPERS = {
+    "neural_search.act_as_storage",
     "neural_search.are_duplicates",
     "neural_search.ask",
     "neural_search.ask_documents",
@@ -84,6 +85,7 @@ HELPERS = {
     "neural_search.declared_keys",
     "neural_search.declared_values",
     "neural_search.diversified",
+    "neural_search.end_search",
     "neural_search.exact_way",
     "neural_search.expected_matches",
     "neural_search.expected_objects",
@@ -142,6 +144,8 @@ HELPERS = {
     "neural_search.set_for_search",
     "neural_search.set_parameters",
     "neural_search.state_of",
+    "neural_search.storage_parameters",
+    "neural_search.storage_settings",
     "neural_search.stored_ids",
     "neural_search.text_configuration",
     "neural_search.visible_objects",
