@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'bb3cac807e6450b0336cf80e9fb6e95cf0e81a4ef1cba9c1ab0e1f70b4c0e249'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '733b36933b98aea0fae520d9af9155365b32f41e1554eb88e61e015d1b7bfd7c'
     ) then
       return;
     end if;
@@ -2898,7 +2898,7 @@ comment on function neural_search.check_failure is
 create or replace function neural_search.end_search(code text) returns void
 language plpgsql set search_path = '' as $$
 begin
-  raise exception 'The policies on storage.objects could not be asked (SQLSTATE %).', code
+  raise exception 'The database broke off the search: a policy on storage.objects failed (SQLSTATE %).', code
     using errcode = 'insufficient_resources', -- PostgREST's 503
       hint = 'Try again; where it goes on, `neural-search doctor` names the policy.';
 end
@@ -6068,7 +6068,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'bb3cac807e6450b0336cf80e9fb6e95cf0e81a4ef1cba9c1ab0e1f70b4c0e249', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '733b36933b98aea0fae520d9af9155365b32f41e1554eb88e61e015d1b7bfd7c', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -25,7 +25,7 @@ comment on function neural_search.check_failure is
 create or replace function neural_search.end_search(code text) returns void
 language plpgsql set search_path = '' as $$
 begin
-  raise exception 'The policies on storage.objects could not be asked (SQLSTATE %).', code
+  raise exception 'The database broke off the search: a policy on storage.objects failed (SQLSTATE %).', code
     using errcode = 'insufficient_resources', -- PostgREST's 503
       hint = 'Try again; where it goes on, `neural-search doctor` names the policy.';
 end
