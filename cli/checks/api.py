@@ -20,6 +20,8 @@ TIMEOUT_SECONDS = 30
 MOST_ROWS = 1000  # that one call of our functions answers
 STANDSTILL = 600.0  # seconds that work may be due while nobody has begun it
 
+SHUT_OUT = "anon is shut out of all searches"
+
 Report = Callable[[], dict[str, Any]]
 
 
@@ -68,8 +70,10 @@ def storage(project: Project) -> str:
 
 
 def is_shut_out(error: DatabaseForbidden, function: str) -> bool:
-    """Whether the operator took this function from anon: the key and the schema are in order."""
-    return f"permission denied for function {function} (42501)" in str(error)
+    """Whether the operator took this function from anon, or the one that all ask for the model first: the key
+    and the schema are in order."""
+    denied = (f"permission denied for function {name} (42501)" for name in (function, "active_model"))
+    return any(words in str(error) for words in denied)
 
 
 def publishable_key(project: Project) -> str:
@@ -78,7 +82,7 @@ def publishable_key(project: Project) -> str:
     except DatabaseForbidden as error:
         if not is_shut_out(error, "active_model"):
             raise
-        return "works; anon is shut out of all searches"
+        return f"works; {SHUT_OUT}"
     if not rows:
         raise DatabaseError("No model is active. Run `neural-search models activate NAME`.")
     return f"works; the active model is {rows[0]['name']} ({rows[0]['dimensions']} dimensions)"
@@ -128,7 +132,13 @@ def row_limit(project: Project) -> str:
 
 def seen_by_anon(project: Project) -> str:
     """Not a fault by itself: the images may be for signed-in users. `policies` asks for those as well."""
-    return nothing_visible(project) or "the publishable key sees indexed images, or there are none yet"
+    try:
+        hint = nothing_visible(project)
+    except DatabaseForbidden as error:
+        if not is_shut_out(error, "list_fingerprints"):
+            raise
+        return SHUT_OUT
+    return hint or "the publishable key sees indexed images, or there are none yet"
 
 
 def secret_key(report: Report) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from cli.checks.api import is_shut_out
+from cli.checks.api import SHUT_OUT, is_shut_out, publishable_key
 from cli.client.function_health import in_log, raise_redirected
 from cli.client.project import Project, refused
 from shared.errors import DatabaseForbidden, NeuralSearchError, Unauthorized
@@ -25,7 +25,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "" if query else "QUERY_URL is not set",
         {
             "query /live": lambda: ask(f"{query}/live"),
-            "query /health": lambda: ask(f"{query}/health", apikey=str(target.publishable_key)),
+            "query /health": lambda: query_health(target),
         },
     )
     everything = query and target.supabase_url and target.publishable_key and target.secret_key
@@ -44,6 +44,29 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
         "" if embed and secret else "EMBED_URL or EMBED_WEBHOOK_SECRET is not set",
         {"embed_on_upload /health": lambda: ask(f"{embed}/health", **{"x-webhook-secret": secret})},
     )
+
+
+def query_health(target: Settings) -> str:
+    """Of an anon whom the operator has shut out of all searches it hears that the database forbids them."""
+    try:
+        return ask(f"{target.query_url}/health", apikey=str(target.publishable_key))
+    except NeuralSearchError as error:
+        if not (_is_forbidden_alone(error.value) and _is_anon_shut_out(target)):
+            raise
+        return f"answers; {SHUT_OUT}, so whether it reaches the database can't be told"
+
+
+def _is_forbidden_alone(report: Any) -> bool:
+    parts = report if isinstance(report, dict) else {}
+    states = {name: part.get("error", part.get("status")) for name, part in parts.items() if name != "status"}
+    return states == {"embedding": "ok", "database": "database-forbidden"}
+
+
+def _is_anon_shut_out(target: Settings) -> bool:
+    if not (target.supabase_url and target.publishable_key):
+        return False
+    with Project(target) as project:
+        return publishable_key(project).endswith(SHUT_OUT)
 
 
 def strangers(target: Settings) -> str:
@@ -137,7 +160,8 @@ def _wrong(url: str, response: requests.Response) -> NeuralSearchError:
     }
     of_health = " ".join(f"{name}: {_sentence(detail)}" for name, detail in parts.items())
     detail = of_health or _sentence(body.get("detail") or body or "no JSON. Is that the function's address?")
-    return NeuralSearchError(f"{url} answered {response.status_code}: {detail}{in_log(response)}")
+    text = f"{url} answered {response.status_code}: {detail}{in_log(response)}"
+    return NeuralSearchError(text, value=body)
 
 
 def _sentence(detail: Any) -> str:

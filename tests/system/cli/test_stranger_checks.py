@@ -8,8 +8,8 @@ import pytest
 import responses
 from responses import matchers
 
-from cli.checks.api import publishable_key, row_limit
-from cli.checks.functions import closed, strangers
+from cli.checks.api import publishable_key, row_limit, seen_by_anon
+from cli.checks.functions import closed, query_health, strangers
 from cli.client.project import Project
 from shared import settings
 from shared.errors import DatabaseError, DatabaseForbidden, NeuralSearchError
@@ -83,6 +83,41 @@ def test_who_has_shut_anon_out_hears_of_no_fault(documents: dict[str, list[int]]
         assert publishable_key(project) == "works; anon is shut out of all searches"
         with pytest.raises(DatabaseError, match="at most 3 rows"):  # by the secret key
             row_limit(project)
+
+
+@responses.activate
+def test_who_has_taken_active_model_from_anon_hears_of_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first way of docs/security.md: the other functions fail in it."""
+
+    def call_as(_project: Any, key: str, function: str, **_: Any) -> list[dict[str, Any]]:
+        if key == "secret_key":
+            return [{"id": 1, "bucket_id": "photos"}]
+        raise DatabaseForbidden(f"{function}: permission denied for function active_model (42501)")
+
+    monkeypatch.setattr("cli.client.project.Project.call_as", call_as)
+    responses.post(QUERY, json={"type": "…", "detail": "…"}, status=403)
+    forbidden = {"status": "failing", "error": "database-forbidden", "detail": "It may not."}
+    report = {"status": "failing", "embedding": {"status": "ok", "models": []}, "database": forbidden}
+    responses.get(f"{QUERY}/health", json=report, status=503)
+    with Project(TARGET) as project:
+        assert publishable_key(project) == "works; anon is shut out of all searches"
+        assert seen_by_anon(project) == "anon is shut out of all searches"
+    assert strangers(TARGET) == "hides from them what is hidden from anon"
+    assert "anon is shut out" in query_health(TARGET)
+    broken = report | {"embedding": {"status": "failing", "detail": "A model is broken."}}
+    responses.replace("GET", f"{QUERY}/health", json=broken, status=503)
+    with pytest.raises(NeuralSearchError, match="answered 503: embedding: A model is broken"):
+        query_health(TARGET)
+
+
+@responses.activate
+def test_a_database_that_forbids_what_anon_may_is_a_fault(documents: dict[str, list[int]]) -> None:
+    forbidden = {"status": "failing", "error": "database-forbidden", "detail": "It may not."}
+    report = {"status": "failing", "embedding": {"status": "ok", "models": []}, "database": forbidden}
+    responses.get(f"{QUERY}/health", json=report, status=503)
+    documents["publishable_key"] = []  # no model is active
+    with pytest.raises(NeuralSearchError):
+        query_health(TARGET)
 
 
 @pytest.mark.parametrize("words", ["Forbidden (403)", "permission denied for schema public (42501)"])
