@@ -14,7 +14,7 @@ class ConcurrencyLimiter:
     """Lets a few through at a time while a few more wait, in the order of their arrival; the rest get Busy.
 
     A request whose client has hung up takes no place from others: it isn't let in, and stops waiting
-    (ClientClosedRequest). While it ends its step it isn't counted, unless more do so than may run.
+    (ClientClosedRequest), at once where another one needs its place. While it ends its step it isn't counted.
     """
 
     def __init__(self, *, running: int, waiting: int):
@@ -47,15 +47,18 @@ class ConcurrencyLimiter:
         return turn
 
     def _is_full(self) -> bool:
-        inside = len(self._turns)
-        return inside >= self._places and (
-            inside >= self._places + self._running
-            or sum(turn.is_wanted() for turn in self._turns) >= self._places
-        )
+        if len(self._turns) < self._places:
+            return False
+        for turn in [turn for turn in self._turns[self._running :] if not turn.is_wanted()]:
+            self._turns.remove(turn)
+            turn.called.set()  # it finds that nobody waits for it
+        ending = sum(not turn.is_wanted() for turn in self._turns[: self._running])
+        return len(self._turns) - ending >= self._places
 
     def _leave(self, turn: _Turn) -> None:
         with self._lock:
-            self._turns.remove(turn)
+            if turn in self._turns:
+                self._turns.remove(turn)
             self._call()
 
     def _call(self) -> None:

@@ -7,10 +7,9 @@ those import the server's main module anew in each child, and unpickle the answe
 from __future__ import annotations
 
 import os
-import queue
+import threading
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from shared import images
 from shared.errors import NeuralSearchError
@@ -56,10 +55,8 @@ class DecoderPool:
             max_pixels=max_pixels,
         )
         self._decoders = [Decoder(limits, on_replaced) for _ in range(processes)]
-        # The last one used is the first to be used again: its memory is warm.
-        self._free: queue.LifoQueue[Decoder] = queue.LifoQueue()
-        for decoder in self._decoders:
-            self._free.put(decoder)
+        self._free = [*self._decoders]  # the last one used at the end
+        self._taking, self._lock = threading.Semaphore(processes), threading.Lock()
         self._close = weakref.finalize(self, _close, self._decoders)
 
     def start(self) -> None:
@@ -80,13 +77,19 @@ class DecoderPool:
         try:
             return decoder.decode(data, min_side, budget)
         finally:
-            self._free.put(decoder)
+            self._free.append(decoder)
+            self._taking.release()
 
     def _next(self, budget: Budget) -> Decoder:
-        while True:
+        """The last one used, as its memory is warm, of those that needn't start first."""
+        budget.check()
+        while not self._taking.acquire(timeout=disconnect.LOOK_SECONDS):
             budget.check()
-            with suppress(queue.Empty):
-                return self._free.get(timeout=disconnect.LOOK_SECONDS)
+        with self._lock:
+            started = (decoder for decoder in reversed(self._free) if decoder.is_started)
+            decoder = next(started, self._free[-1])
+            self._free.remove(decoder)
+            return decoder
 
     def close(self) -> None:
         """Ends the processes; images in work fail with DecoderUnavailable."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from shared import settings
 from shared.errors import (
+    ClientClosedRequest,
     DecoderCrashed,
     DecoderStalled,
     DecoderUnavailable,
@@ -57,6 +58,11 @@ class Decoder:
         self._ready = False
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it would begin at once. To be asked while nobody uses it."""
+        return self._connection is not None and (self._ready or _is_readable(self._connection, 0))
 
     @property
     def pid(self) -> int | None:
@@ -111,7 +117,12 @@ class Decoder:
             raise self._replace(self._stalled()) from error
         except (OSError, EOFError, messages.MessageError) as error:
             raise self._replace(self._failure(self._stop(DYING_SECONDS), budget)) from error
-        except BaseException:  # a half-read answer would be taken for the next image's
+        except ClientClosedRequest:  # a half-read answer would be taken for the next image's
+            self._stop()
+            with suppress(DecoderUnavailable):  # the next image says so
+                self._spawn()
+            raise
+        except BaseException:
             self._stop()
             raise
 
@@ -165,8 +176,12 @@ class Decoder:
         return self._connection
 
     def _await_start(self, connection: socket.socket) -> None:
+        deadline = time.monotonic() + START_SECONDS
         try:
-            messages.receive(connection, max_body=0, deadline=time.monotonic() + START_SECONDS)
+            _await_answer(connection, deadline)
+            messages.receive(connection, max_body=0, deadline=deadline)
+        except ClientClosedRequest:  # it starts all the same, for the next image
+            raise
         except (OSError, EOFError, messages.MessageError) as error:
             status = self._stop(DYING_SECONDS)
             raise DecoderUnavailable(
@@ -216,9 +231,13 @@ class Decoder:
 
 def _await_answer(connection: socket.socket, deadline: float) -> None:
     """Returns when an answer begins. ClientClosedRequest as soon as nobody waits for it any more."""
+    while not _is_readable(connection, disconnect.LOOK_SECONDS):
+        if time.monotonic() > deadline:
+            raise TimeoutError("The decoder took too long.")
+        disconnect.check()
+
+
+def _is_readable(connection: socket.socket, seconds: float) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
-        while not selector.select(disconnect.LOOK_SECONDS):
-            if time.monotonic() > deadline:
-                raise TimeoutError("The decoder took too long.")
-            disconnect.check()
+        return bool(selector.select(seconds))

@@ -382,6 +382,50 @@ def test_decoding_ends_when_its_caller_has_hung_up() -> None:
         assert running.decode(GOOD, min_side=None).width == 64
 
 
+def ends_by_hanging_up(running: DecoderPool, ready: Callable[[], None]) -> bool:
+    """Whether an image's caller is let go while its process stands still; hung up once that is `ready`."""
+    waiting = True
+
+    def decode() -> None:
+        with disconnect.ends_work(lambda: waiting):
+            running.decode(GOOD, min_side=None)
+
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(decode)
+        ready()
+        waiting = False
+        return isinstance(call.exception(PATIENCE), ClientClosedRequest)
+
+
+def test_nobody_waits_for_the_start_of_a_decoder_for_a_caller_who_has_hung_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "START_SECONDS", 10 * PATIENCE)
+    with decoders() as running:
+        running.start()
+        [pid] = running.pids
+        os.kill(pid, signal.SIGSTOP)
+        assert ends_by_hanging_up(running, lambda: eventually(running._decoders[0]._lock.locked))
+        os.kill(pid, signal.SIGCONT)
+        assert running.decode(GOOD, min_side=None).width == 64
+        assert running.pids == [pid]  # it has started all the same
+
+
+def test_a_caller_who_hangs_up_leaves_the_next_image_a_decoder_that_has_started() -> None:
+    with decoders(2) as running:
+        running.start()
+        other = running.pids[0]
+        eventually(lambda: all(one.is_started for one in running._decoders), PATIENCE)
+        pid = stopped(running)
+        assert ends_by_hanging_up(running, lambda: await_work(running))
+        assert not is_running(pid)
+        [_, anew] = running.pids  # it starts at once
+        os.kill(anew, signal.SIGSTOP)
+        assert running.decode(GOOD, min_side=None).width == 64
+        os.kill(anew, signal.SIGCONT)
+        assert running.pids == [other, anew]
+
+
 def test_an_answer_that_hides_what_it_took_is_not_believed() -> None:
     for told in (None, -1.0, float("nan"), float("inf"), "1"):
         with pytest.raises(MessageError, match="took"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import pytest
 from support.waiting import PATIENCE, eventually
@@ -33,18 +34,19 @@ class Step:
         self.done.result(PATIENCE)
 
 
-Steps = Callable[[ConcurrencyLimiter, int], list[Step]]
+class Steps(Protocol):
+    def __call__(self, limiter: ConcurrencyLimiter, count: int, leaving: int = 0) -> list[Step]: ...
 
 
 @pytest.fixture
 def steps() -> Iterator[Steps]:
-    """Begins so many more steps, in this order."""
+    """Begins so many more steps, in this order; with the first so many others leave."""
     begun: list[Step] = []
     with ThreadPoolExecutor(10) as threads:
 
-        def begin(limiter: ConcurrencyLimiter, count: int) -> list[Step]:
-            for _ in range(count):
-                begun.append(Step(limiter, threads, limiter.inside))
+        def begin(limiter: ConcurrencyLimiter, count: int, leaving: int = 0) -> list[Step]:
+            for number in range(count):
+                begun.append(Step(limiter, threads, limiter.inside - (0 if number else leaving)))
             return begun[-count:]
 
         yield begin
@@ -110,17 +112,30 @@ def test_who_has_hung_up_before_comes_in_no_more():
     assert limiter.inside == 0
 
 
-def test_no_more_of_those_who_have_hung_up_are_inside_than_may_run(
+def test_those_who_have_hung_up_while_they_wait_leave_at_once_where_their_places_are_needed(
     steps: Steps, monkeypatch: pytest.MonkeyPatch
 ):
-    """They hold a thread each."""
-    monkeypatch.setattr(disconnect, "LOOK_SECONDS", PATIENCE)  # all hang up before anybody looks
+    """They hold a thread each, and keep nobody out however many they are."""
+    monkeypatch.setattr(disconnect, "LOOK_SECONDS", 10 * PATIENCE)  # all hang up before they look
+    limiter = ConcurrencyLimiter(running=2, waiting=3)
+    inside, gone = steps(limiter, 2), steps(limiter, 3)
+    for step in gone:
+        step.hung_up.set()
+    last = steps(limiter, 1, leaving=3)
+    assert limiter.inside == 3
+    for step in gone:
+        assert isinstance(step.done.exception(PATIENCE), ClientClosedRequest)
+    for step in (*inside, *last):
+        step.end()
+    assert last[0].begun.is_set() and limiter.inside == 0
+
+
+def test_no_more_of_those_who_have_hung_up_are_inside_than_may_run(steps: Steps):
     limiter = ConcurrencyLimiter(running=2, waiting=1)
-    for _ in range(2):
-        for step in steps(limiter, 2):
-            step.hung_up.set()
-    assert limiter.inside == 4
-    steps(limiter, 1)
+    for step in steps(limiter, 2):
+        step.hung_up.set()
+    steps(limiter, 3)
+    assert limiter.inside == 5
     with pytest.raises(Busy), limiter.enter():
         pass
 
