@@ -63,7 +63,9 @@ comment on function neural_search.store_embedding is
   'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
 
 
--- What a trigger of the project's own raises would be taken for the function's own fault, as which it stops all work.
+-- What a trigger or a check of the project's own raises would be taken for the function's own fault, as which it stops all
+-- work. A check has no function: Postgres names then the statement that it ran, as it does for a right that is missing, and
+-- none where it couldn't read ours.
 create or replace function public.finish_embedding_job(
   object_id uuid, model text, object_version text, embedding extensions.vector, content_hash text,
   width integer, height integer, mime_type text, perceptual_hash text default null, shown real default 1,
@@ -80,7 +82,12 @@ begin
   );
 exception when syntax_error_or_access_rule_violation then
   get stacked diagnostics context = pg_exception_context;
-  if substring(context from '(?n)^\S+ function "?(\w+)') = 'neural_search' then -- the innermost one's schema
+  if substring(context from '(?n)^\S+ function "?(\w+)') = 'neural_search' -- the innermost one's schema
+    and not (context ^@ 'SQL statement "insert into neural_search.documents '
+      and not exists (
+        select from unnest(array['select', 'insert', 'update']) as r where not has_table_privilege('neural_search.documents', r)
+      ))
+  then
     raise;
   end if;
   raise exception 'The document was refused: % (%)', sqlerrm, sqlstate using errcode = 'integrity_constraint_violation',

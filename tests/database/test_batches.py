@@ -150,6 +150,36 @@ def test_a_projects_own_trigger_that_fails_for_an_image_is_charged_to_it_alone(d
     assert translate(APIError(told), "finish_embedding_job").outcome != "release"  # of all work
 
 
+EXPRESSIONS = {
+    "a table that isn't there": "('none' || {row}width)::regclass",
+    "a right that is missing": "('hidden.tags' || left({row}model, 0))::regclass",
+}
+CONDITIONS = {
+    "a check": ("", "alter table neural_search.documents add constraint own check ({})"),
+    "a trigger's condition": (
+        "new.",
+        """
+        create function public.own() returns trigger language plpgsql as 'begin return new; end';
+        create trigger own before insert or update on neural_search.documents
+          for each row when ({}) execute function public.own()
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "condition"), CONDITIONS.values(), ids=CONDITIONS)
+@pytest.mark.parametrize("failing", EXPRESSIONS.values(), ids=EXPRESSIONS)
+def test_a_projects_own_condition_that_fails_for_an_image_is_charged_to_it_alone(
+    db, three, failing, row, condition
+):
+    db.execute("create schema hidden; create table hidden.tags (tag text)")
+    db.execute(condition.format(f"{row}content <> '1.png' or {failing.format(row=row)} is not null"))
+    with as_role(db, "service_role"):
+        assert finish_all(db, *three) == ["embedded", "refused", "embedded"]
+    with as_role(db, "service_role"), pytest.raises(psycopg.errors.IntegrityConstraintViolation):
+        finish(db, three[1][0], vector(0, 1))
+
+
 @pytest.mark.parametrize(
     "broken",
     [
