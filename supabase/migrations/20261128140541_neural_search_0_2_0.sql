@@ -9,8 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '733b36933b98aea0fae520d9af9155365b32f41e1554eb88e61e015d1b7bfd7c'
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '03ba1243b71b9e5dbccf3762099a07437989c4c47031eb75fee981c40438bf89'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f7211448ad432e763a1e31c3444182d794b627775ad239da39de5ca2c793adff'
     ) then
       return;
     end if;
@@ -6076,8 +6075,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '733b36933b98aea0fae520d9af9155365b32f41e1554eb88e61e015d1b7bfd7c', '0.2.0', by_whom)
-  values ('20261128140541_neural_search_0_2_0', '03ba1243b71b9e5dbccf3762099a07437989c4c47031eb75fee981c40438bf89', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'f7211448ad432e763a1e31c3444182d794b627775ad239da39de5ca2c793adff', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);
