@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 from support.dockerfiles import FUNCTIONS
+from support.echo_server import Echo
+from support.http_servers import free_port
 
 from shared.search import json_body
 from shared.settings import CHECKOUT, DEFAULTS, ENVIRONMENT, LEAST_DECODE_MEMORY
@@ -73,6 +77,15 @@ def test_secrets_come_from_a_secret_store_or_the_environment(function):
     assert all("secretKeyRef" in values[name]["valueFrom"] for name in SECRET & values.keys())
     mine = compose(function)["environment"]
     assert all(mine[name].startswith("${") for name in SECRET & mine.keys())
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_health_check_asks_the_container_itself_whatever_proxy_is_set(function):
+    _, _, *program = compose(function)["healthcheck"]["test"]
+    with Echo() as container:
+        own = [text.replace("http://127.0.0.1:8080", container.url) for text in program]
+        done = subprocess.run([sys.executable, *own], env={"http_proxy": f"http://127.0.0.1:{free_port()}"})
+    assert done.returncode == 0 and [one.path for one in container.received] == ["/live"]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
