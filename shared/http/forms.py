@@ -18,7 +18,7 @@ Part = tuple[bytes, memoryview]  # headers and value
 
 MAX_TEXT = 256 * 1024  # bytes of all fields
 MAX_PARTS = 100  # 32 texts and examples, every other field, and a few more for a good answer
-MAX_PART_HEAD = 8 * 1024  # bytes of a part's headers
+MAX_PART_HEAD, MAX_HEADS = 8 * 1024, 32 * 1024  # bytes of a part's headers, and of all parts'
 MAX_BOUNDARY = 70  # characters: RFC 2046, 5.1.1
 CHARSETS = ("ascii", "us-ascii", "utf-8", "iso-8859-1")  # of fields; others are read as UTF-8
 
@@ -33,8 +33,11 @@ TOO_LONG_HEAD = f"A part of the form has more than {MAX_PART_HEAD} bytes of head
 def parse(body: bytes, boundary: str) -> Form:
     """The form; InvalidQuery where it is none, PayloadTooLarge where it passes a bound."""
     fields: dict[str, list[str]] = {}
-    images, room = [], MAX_TEXT
+    images, room, room_for_heads = [], MAX_TEXT, MAX_HEADS
     for head, value in _parts(body, boundary):
+        room_for_heads -= len(head)
+        if room_for_heads < 0:  # a parameter of five bytes costs 4 us
+            raise PayloadTooLarge(f"The form's parts have more than {MAX_HEADS} bytes of headers. Send less.")
         name, is_file, charset = _described(head)
         if is_file:
             images.append(_image(name, value))

@@ -40,6 +40,17 @@ def test_long_headers_are_refused_wherever_a_part_can_begin(before: bytes, after
         files(before + b"--x" + after + LONG + b"a" + END)
 
 
+@pytest.mark.parametrize("parameter", [b'a="";', b'b="c";', b";"])
+def test_the_headers_of_all_parts_together_are_bounded(parameter: bytes):
+    """A hundred parts of 8 KiB of parameters each took 0.6 CPU seconds."""
+    head = b"Content-Disposition: form-data; name=text; " + parameter * 1600
+    part = b"--x\r\n" + head[:8000] + b"\r\n\r\nred\r\n"
+    with pytest.raises(PayloadTooLarge, match="parts have more than 32768 bytes of headers"):
+        files(part * 100 + b"--x--")
+    honest = b"--x\r\n" + FIELD.encode() + b"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nred\r\n"
+    assert files(honest * 92 + FILE * 8 + b"a" + END) == [b""] * 7 + [b"a"]
+
+
 @pytest.mark.parametrize("line_break", [b"\r\n", b"\n", b"\r"])
 def test_a_boundary_whose_line_does_not_end_is_refused(line_break: bytes):
     with pytest.raises(PayloadTooLarge, match="bytes of headers"):
