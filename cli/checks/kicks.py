@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from cli.checks.session_settings import SCHEDULES, STORAGE, given
 from cli.installer import migrations
 from cli.installer.connection import Database, column, connect
 from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
@@ -59,12 +60,12 @@ def judged(url: str, answer: Answer | None) -> str:
 
 def _check_queue(database: Database) -> None:
     """DatabaseError where a request can't be queued without running another's code as this role."""
-    ((usual,),) = database.execute(f"show {ISOLATION}").fetchall()
-    if usual != "read committed":
-        raise DatabaseError(
-            f"The database's transactions are {usual}, which may not see a new trigger on {QUEUE}: "
-            f"nothing is called. Run `alter database {database.info.dbname} reset {ISOLATION}`."
-        )
+    for whose, usual in given(database, ISOLATION, STORAGE, SCHEDULES):
+        if usual != "read committed":
+            raise DatabaseError(
+                f"Transactions of the {whose} are {usual}, which may not see a new trigger on {QUEUE}: "
+                f"nothing is called. Run `alter {whose} reset {ISOLATION}`."
+            )
     database.execute("set transaction isolation level read committed")
     if database.execute("select neural_search.may_write(%s)", [QUEUE]).fetchone() == (True,):
         return

@@ -14,6 +14,7 @@ from cli.checks.kicks import INSTALL, kicks
 from cli.checks.policies import policies
 from cli.checks.rights import rights
 from cli.checks.schedules import schedules
+from cli.checks.session_settings import CALLERS, given
 from cli.checks.visibility import visibility
 from cli.installer import former_record, migrations
 from cli.installer.connection import connect
@@ -28,6 +29,7 @@ FAULTS = (
     "Before 0.8.4 a parallel build can write beyond its memory, and a vacuum can damage an HNSW index or "
     "leave gaps in it, so that searches miss images."
 )
+STRINGS = "standard_conforming_strings"
 EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # the bits of pg_trigger.tgtype
 WHEN, AFTER_EACH_ROW = 67, 1  # of the same: before, instead of or after, for each row or statement
 
@@ -69,7 +71,20 @@ def server(target: Settings) -> str:
     )
     if number < 150000:
         raise DatabaseError(f"PostgreSQL is {version}, but 15 or newer is needed. Upgrade the project.")
+    _require_backslashes(target)
     return f"PostgreSQL {version} as {user}{' (a superuser)' if superuser else ''}"
+
+
+def _require_backslashes(target: Settings) -> None:
+    """DatabaseError where callers' sessions would read a backslash of our functions as an escape."""
+    with connect(str(target.database_url)) as database:
+        found = given(database, STRINGS, *CALLERS)
+    for whose, value in found:
+        if value not in ("on", "true", "yes", "1"):
+            raise DatabaseError(
+                f"{STRINGS} is {value} for the {whose}, so that searches fail: they read backslashes as "
+                f"escapes. Run `alter {whose} reset {STRINGS}`."
+            )
 
 
 def pgvector(target: Settings) -> str:

@@ -455,17 +455,30 @@ def test_a_trigger_on_pg_nets_queue_is_named_and_never_runs(target, database):
         checks.kicks(target)
 
 
-def test_transactions_in_which_nothing_is_called_are_named(target, database):
-    with database.connect() as connection:
+@pytest.mark.parametrize("whose", ['database "{}"', 'role supabase_storage_admin in database "{}"'])
+def test_transactions_in_which_nothing_is_called_are_named_with_their_remedy(target, database, whose):
+    with database.connect("supabase_admin") as connection:
         for name in (EMBED_URL, WEBHOOK_SECRET):
             connection.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [name])
         connection.execute(
-            f'alter database "{database.name}" set default_transaction_isolation = serializable'
+            f"alter {whose.format(database.name)} set default_transaction_isolation = serializable"
         )
-    with pytest.raises(
-        DatabaseError, match=r"transactions are serializable, .* nothing is called. Run `alter"
-    ):
-        checks.kicks(target)
+        with pytest.raises(DatabaseError, match=r"are serializable, .* nothing is called") as told:
+            checks.kicks(target)
+        connection.execute(re.findall("`(alter .*)`", str(told.value))[0])
+        connection.execute("drop table net.http_request_queue")
+        with pytest.raises(DatabaseError, match="pg_net isn't enabled"):
+            checks.kicks(target)
+
+
+@pytest.mark.parametrize("whose", ['database "{}"', 'role authenticated in database "{}"'])
+def test_strings_in_which_a_backslash_is_an_escape_are_named_with_their_remedy(target, database, whose):
+    with database.connect("supabase_admin") as connection:
+        connection.execute(f"alter {whose.format(database.name)} set standard_conforming_strings = off")
+        with pytest.raises(DatabaseError, match=r"standard_conforming_strings is off for the") as told:
+            checks.server(target)
+        connection.execute(re.findall("`(alter .*)`", str(told.value))[0])
+    assert checks.server(target).startswith("PostgreSQL")
 
 
 @pytest.mark.parametrize("change", NARROWER.values(), ids=NARROWER)
