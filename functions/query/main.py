@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import flask
@@ -34,8 +35,10 @@ from shared.supabase.database import Database
 # Searches at a time, and those next; the others hear Busy. Those that decode images, and those that embed
 # texts, have such places each. Threads for them come on top of THREADS.
 RUNNING, WAITING = 2, 4
-# Bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take longer.
-PARSING, PARSING_NEXT = 1, 5
+# Large bodies are parsed one at a time: it takes the interpreter for itself, so that two would only take
+# longer. All who are at work may wait for that: half a second each at most, while a refusal would be another
+# body's fault. Small ones cost too little to wait behind those.
+PARSING, PARSING_NEXT = 1, handlers.CALLERS_AT_WORK - 1
 # All large bodies together have the memory of so many of the longest that are taken, until their answers.
 BODIES = 4
 UPLOAD_FIELDS = ("bucket", "name", "upsert")
@@ -157,7 +160,7 @@ def _caller(request: flask.Request) -> Identity:
 
 def _read_query(request: flask.Request, take: Callable[[int], None]) -> Query:
     body = bodies.read(request, services.readers(), take)
-    with _parsing().enter():
+    with _parsing(body):
         return _parse_query(request, body)
 
 
@@ -173,7 +176,7 @@ def _read_upload(
     request: flask.Request, address: Mapping[str, str], take: Callable[[int], None]
 ) -> uploads.Upload:
     body = bodies.read(request, services.readers(), take)
-    with _parsing().enter():
+    with _parsing(body):
         fields, images = _fields_and_images(request, bodies.kind(request, body), body, address)
     if len(images) != 1:
         raise InvalidQuery("Send one image, as the file field `image` or as the body.", value=len(images))
@@ -249,8 +252,9 @@ def _search_limiter() -> ConcurrencyLimiter:
     return ConcurrencyLimiter(running=RUNNING, waiting=WAITING)
 
 
-def _parsing() -> ConcurrencyLimiter:
-    return handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
+def _parsing(body: bytes) -> AbstractContextManager[None]:
+    limiter = handlers.once("parsing", lambda: ConcurrencyLimiter(running=PARSING, waiting=PARSING_NEXT))
+    return limiter.enter() if len(body) > bodies.BUFFERED else nullcontext()
 
 
 def _memory() -> MemoryLimiter:

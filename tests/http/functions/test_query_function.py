@@ -10,6 +10,7 @@ import io
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +20,12 @@ import pytest
 import responses
 from flask import Flask
 from flask.testing import FlaskClient
+from support.waiting import eventually
 from werkzeug.test import TestResponse
 
 from functions.query import pages
 from shared.errors import ModelBroken
+from shared.http import handlers
 from shared.runtime import logs
 from shared.runtime.limiter import ConcurrencyLimiter
 from shared.search.uploads import Upload
@@ -533,6 +536,32 @@ def test_texts_are_embedded_while_images_have_all_places_for_decoding(
     app = serve("query", postgrest)
     app.extensions["file_limiter"] = ConcurrencyLimiter(running=0, waiting=0)
     assert app.test_client().post("/", json={"text": "red"}).status_code == 200
+
+
+def test_small_bodies_do_not_wait_behind_large_ones_that_are_parsed(
+    serve: Callable[..., Flask], postgrest: RpcTransport
+):
+    """Six connections of refused forms kept all searches from everybody."""
+    app = serve("query", postgrest)
+    app.extensions["parsing"] = ConcurrencyLimiter(running=0, waiting=0)
+    client = app.test_client()
+    assert client.post("/", json={"text": "red"}).status_code == 200
+    assert client.post("/", data=RED, content_type="image/png").status_code == 200
+    assert refused(client.post("/", data=RED + bytes(70_000), content_type="image/png")) == (503, "busy")
+
+
+def test_all_callers_who_are_at_work_may_wait_for_their_large_bodies_to_be_parsed(
+    serve: Callable[..., Flask], postgrest: RpcTransport
+):
+    app = serve("query", postgrest)
+    body = {"data": b'{"text": "red"' + b" " * 70_000 + b"}", "content_type": "application/json"}
+    assert app.test_client().post("/", **body).status_code == 200
+    parsing = app.extensions["parsing"]
+    with ThreadPoolExecutor(handlers.CALLERS_AT_WORK - 1) as threads:
+        with parsing.enter():
+            asked = [threads.submit(app.test_client().post, "/", **body) for _ in range(15)]
+            eventually(lambda: parsing.inside == 16)
+        assert {one.result().status_code for one in asked} == {200}
 
 
 def test_an_upload_needs_an_image(client: FlaskClient):
