@@ -7,7 +7,7 @@ import time
 from cli.checks.session_settings import SCHEDULES, STORAGE, given
 from cli.installer import migrations
 from cli.installer.connection import Database, column, connect
-from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
+from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET, require_platforms
 from shared.errors import DatabaseError
 from shared.settings import Settings
 
@@ -25,6 +25,7 @@ def kicks(target: Settings) -> str:
     if migrations.pending(str(target.database_url)):
         raise DatabaseError(f"Not tried: migrations are pending. {INSTALL}")
     with connect(str(target.database_url)) as database:
+        require_platforms(database)
         found: dict[str, str | None] = dict(
             database.execute(
                 "select name, decrypted_secret from vault.decrypted_secrets where name = any(%s)",

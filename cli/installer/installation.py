@@ -116,6 +116,7 @@ def require_project(database: Database) -> None:
             raise DatabaseError(
                 f"The database has no {name}, so it is no complete Supabase project's. Check DATABASE_URL."
             )
+    vault.require_platforms(database)
     if column(database, "select row_security_active('storage.buckets')") == [True]:
         raise DatabaseForbidden(
             "DATABASE_URL's role sees of Storage only what policies show it, so nothing would be indexed. "

@@ -17,6 +17,25 @@ DESCRIPTIONS = {
 }
 SETTINGS = {EMBED_URL: "EMBED_URL", WEBHOOK_SECRET: "EMBED_WEBHOOK_SECRET"}
 
+# As neural_search.is_platforms has it, also before anything is installed.
+PLATFORMS = """
+    select 1 from pg_class as c join pg_roles as r on r.oid = c.relowner
+    where c.oid = to_regclass(%s) and (r.rolsuper or exists (
+      select from pg_depend as d
+      where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    ))
+"""
+
+
+def require_platforms(database: Database) -> None:
+    """DatabaseError where another role has made a Vault, whose code would run as ours and see the secret."""
+    for name in ("vault.secrets", "vault.decrypted_secrets"):
+        if not column(database, PLATFORMS, [name]):
+            raise DatabaseError(
+                f"{name} is neither an extension's nor a superuser's: it isn't Vault. Drop it, and enable "
+                "Vault in the dashboard (Database, Extensions)."
+            )
+
 
 def read(database: Database, name: str, given: str = "") -> str:
     """`given`, else the secret, or an empty string where there is neither.
@@ -53,6 +72,7 @@ def empty(database: Database) -> list[str]:
 
 
 def _decrypted(database: Database, name: str) -> str:
+    require_platforms(database)
     query = "select decrypted_secret from vault.decrypted_secrets where name = %s"
     try:
         with database.transaction():  # one that goes on after a failure

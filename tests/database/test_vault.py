@@ -9,7 +9,7 @@ import pytest
 from support.databases import Clone, Connection
 
 from cli.checks import schema
-from cli.installer import installation, vault
+from cli.installer import installation, removal, vault
 from shared import settings
 from shared.errors import DatabaseError, NeuralSearchError, SettingsError
 
@@ -101,6 +101,24 @@ def test_a_project_without_vault_is_refused_before_anything_is_done(bare_databas
         install(bare_database, URL, SECRET)
     with bare_database.connect() as connection:
         assert connection.execute("select to_regnamespace('neural_search')").fetchone() == (None,)
+
+
+def test_a_vault_that_another_role_has_made_is_neither_read_nor_written(database: Clone, kept: Connection):
+    with database.connect("supabase_admin") as platform:
+        platform.execute("""
+            create function public.take() returns text language plpgsql as
+              $$ begin raise exception 'it ran as %', current_user; end $$;
+            create or replace view vault.decrypted_secrets as
+              select id, name, description, secret, public.take() as decrypted_secret, key_id, nonce,
+                created_at, updated_at
+              from vault.secrets;
+            alter view vault.decrypted_secrets owner to service_role
+        """)
+    for ask in (install, doctor):
+        with pytest.raises(DatabaseError, match=r"vault\.decrypted_secrets .* isn't Vault"):
+            ask(database)
+    with pytest.raises(DatabaseError, match="isn't Vault"):
+        removal.uninstall(database.url(), data=False)
 
 
 @pytest.mark.parametrize(
