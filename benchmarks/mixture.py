@@ -115,7 +115,7 @@ def save(mixture: Mixture, file: Path = FILE) -> None:
     """In half precision, which moves no vector by more than other processors do."""
     packed = io.BytesIO()
     np.savez_compressed(packed, **{name: value.astype(np.float16) for name, value in asdict(mixture).items()})
-    whole_files.write(file, packed.getvalue())
+    whole_files.write(file.resolve(), packed.getvalue())
 
 
 @cache

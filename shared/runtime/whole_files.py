@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """`content` in the place of what is there, whose mode it keeps where none is given."""
+    """`content` in the place of what is there, a link too, whose mode it keeps where none is given."""
     if mode is None and path.exists():
         mode = stat.S_IMODE(path.stat().st_mode)
     partial = path.with_name(f".{path.name}.part")

@@ -59,6 +59,13 @@ def test_a_full_disk_leaves_the_mixture_as_it_was(tmp_path: Path) -> None:
     assert file.read_bytes() == mixture.FILE.read_bytes()
 
 
+def test_a_mixture_is_written_to_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "link.npz").symlink_to("mixture.npz")
+    for _ in range(2):  # to a file that isn't there yet, and to one that is
+        mixture.save(mixture.load(), tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink() and not (tmp_path / "mixture.npz").is_symlink()
+
+
 def test_a_new_file_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
     whole_files.write(tmp_path / "private", b"", mode=0o600)
     whole_files.write(tmp_path / "usual", b"")
