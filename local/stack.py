@@ -181,6 +181,7 @@ class Stack:
 
     def _take_folder(self) -> None:
         data_folder.claim(self._folder)
+        self._cluster = Cluster(self._folder / "postgres")  # a new folder may not let its server pass through
         with data_folder.usable(self._folder):
             descriptor = data_folder.open_private(
                 self._folder / data_folder.LOCK_FILE, os.O_RDWR | os.O_CREAT

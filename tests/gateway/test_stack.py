@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -92,6 +93,21 @@ def bucket(settings: Settings) -> Iterator[Any]:
         if "kept" not in [bucket.id for bucket in storage.list_buckets()]:
             storage.create_bucket("kept")
         yield storage.from_("kept")
+
+
+def test_the_first_start_works_whatever_modes_new_folders_get(folder: Path) -> None:
+    """As root the server runs as somebody else, who can't pass through a folder of root's alone."""
+    given = {"LOCAL_DATA": str(folder / "new" / "data"), "LOCAL_PORT": str(free_port())}
+    stack = Stack(configuration.load(given), functions=False)
+    before = os.umask(0o077)
+    try:
+        with stack:
+            stack.wait_ready()
+    finally:
+        os.umask(before)
+        home = stack._cluster._home
+        if home.path != home.folder:
+            shutil.rmtree(home.path)
 
 
 OTHERS = {
