@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'f7211448ad432e763a1e31c3444182d794b627775ad239da39de5ca2c793adff'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8226b2945317951fcf353ade1ffff6375cc281eb93e3ca70f10dc8c527714ef5'
     ) then
       return;
     end if;
@@ -1831,9 +1831,11 @@ begin
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
   if is_move and not has_same_etag then
-    -- Storage copies first: an upload in parts may have come between, of as many bytes. The document stays until they are read.
-    insert into neural_search.jobs (object_id, model, version)
-    select d.object_id, d.model, new_version from neural_search.documents as d where d.object_id = target_object_id
+    -- Storage copies first: an upload in parts may have come between, of as many bytes. The document stays until they are read,
+    -- and isn't this job's work done, by whatever decoder it was made.
+    insert into neural_search.jobs (object_id, model, version, decoder_before)
+    select d.object_id, d.model, new_version, 2147483647
+    from neural_search.documents as d where d.object_id = target_object_id
     on conflict (object_id, model) do nothing;
   end if;
   return exists (
@@ -3174,9 +3176,12 @@ comment on function neural_search.declarations is
 create or replace function neural_search.declared_values(expression text) returns text[]
 language plpgsql stable strict set search_path = '' as $$
 declare
+  former text[];
   answer jsonb;
 begin
+  former = neural_search.act_as_storage(); -- as the policies are asked, whose words it may have
   answer = neural_search.ask(format(E'select pg_catalog.to_json(v.found) from (select (%s\n) as found) as v', expression));
+  former = neural_search.act_as_storage(former);
   return case when jsonb_typeof(answer) = 'array' then array(select jsonb_array_elements_text(answer))
     when answer is not null then array[answer #>> '{}'] end;
 exception when query_canceled or assert_failure or others then
@@ -6075,7 +6080,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'f7211448ad432e763a1e31c3444182d794b627775ad239da39de5ca2c793adff', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '8226b2945317951fcf353ade1ffff6375cc281eb93e3ca70f10dc8c527714ef5', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

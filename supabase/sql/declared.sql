@@ -33,9 +33,12 @@ comment on function neural_search.declarations is
 create or replace function neural_search.declared_values(expression text) returns text[]
 language plpgsql stable strict set search_path = '' as $$
 declare
+  former text[];
   answer jsonb;
 begin
+  former = neural_search.act_as_storage(); -- as the policies are asked, whose words it may have
   answer = neural_search.ask(format(E'select pg_catalog.to_json(v.found) from (select (%s\n) as found) as v', expression));
+  former = neural_search.act_as_storage(former);
   return case when jsonb_typeof(answer) = 'array' then array(select jsonb_array_elements_text(answer))
     when answer is not null then array[answer #>> '{}'] end;
 exception when query_canceled or assert_failure or others then

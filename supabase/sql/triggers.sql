@@ -200,9 +200,11 @@ begin
 
   perform neural_search.bring_up_to_date(target_object_id, new_version);
   if is_move and not has_same_etag then
-    -- Storage copies first: an upload in parts may have come between, of as many bytes. The document stays until they are read.
-    insert into neural_search.jobs (object_id, model, version)
-    select d.object_id, d.model, new_version from neural_search.documents as d where d.object_id = target_object_id
+    -- Storage copies first: an upload in parts may have come between, of as many bytes. The document stays until they are read,
+    -- and isn't this job's work done, by whatever decoder it was made.
+    insert into neural_search.jobs (object_id, model, version, decoder_before)
+    select d.object_id, d.model, new_version, 2147483647
+    from neural_search.documents as d where d.object_id = target_object_id
     on conflict (object_id, model) do nothing;
   end if;
   return exists (

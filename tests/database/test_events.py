@@ -201,6 +201,7 @@ def test_bytes_that_came_in_parts_are_read_again_after_a_move(db, make_document,
     """Storage copies and then moves; the eTags can't tell whether another upload came between."""
     object_id = make_document("a.png")
     move_bytes(object_id, IN_PARTS, WHOLE)
+    db.execute("select public.reconcile_documents()")
     assert db.execute(JOBS).fetchall() == [(object_id, "v2", "pending", 0, False)]
     assert finish(db, object_id, vector(0, 1)) == "embedded"
     assert db.execute(JOBS).fetchall() == []

@@ -256,6 +256,17 @@ def test_what_tells_of_hidden_documents_by_planned_counts_is_named(target, datab
         checks.exposure(target)
 
 
+def test_a_function_over_a_table_of_such_a_name_is_not_named(target, database):
+    with database.connect() as connection:
+        connection.execute("create schema app")
+        connection.execute("create table app.words (id bigint, documents text)")
+        connection.execute(
+            "create function public.list_words() returns setof app.words language sql stable"
+            " as 'select * from app.words where documents > '''''"
+        )
+    assert checks.exposure(target) == "no view of documents is open to callers"
+
+
 def test_a_function_that_the_planner_does_not_open_is_not_named(target, database):
     with database.connect() as connection:
         connection.execute(
