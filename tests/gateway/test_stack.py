@@ -95,19 +95,20 @@ def bucket(settings: Settings) -> Iterator[Any]:
         yield storage.from_("kept")
 
 
-def test_the_first_start_works_whatever_modes_new_folders_get(folder: Path) -> None:
+def test_the_first_start_works_whatever_modes_new_folders_get() -> None:
     """As root the server runs as somebody else, who can't pass through a folder of root's alone."""
-    given = {"LOCAL_DATA": str(folder / "new" / "data"), "LOCAL_PORT": str(free_port())}
-    stack = Stack(configuration.load(given), functions=False)
-    before = os.umask(0o077)
-    try:
-        with stack:
-            stack.wait_ready()
-    finally:
-        os.umask(before)
-        home = stack._cluster._home
-        if home.path != home.folder:
-            shutil.rmtree(home.path)
+    with quick_folder() as parent:
+        given = {"LOCAL_DATA": str(parent / "new" / "data"), "LOCAL_PORT": str(free_port())}
+        stack = Stack(configuration.load(given), functions=False)
+        before = os.umask(0o077)
+        try:
+            with stack:
+                stack.wait_ready()
+        finally:
+            os.umask(before)
+            home = stack._cluster._home
+            if home.path != home.folder:
+                shutil.rmtree(home.path)
 
 
 OTHERS = {
@@ -124,17 +125,17 @@ OTHERS = {
 }
 
 
-def test_nothing_of_another_project_in_the_environment_gets_into_the_stack(folder: Path) -> None:
+def test_nothing_of_another_project_in_the_environment_gets_into_the_stack(tmp_path: Path) -> None:
     assert {configuration.ENVIRONMENT[name][0] for name in configuration.OF_A_PROJECT} == set(OTHERS)
-    given = configuration.load(OTHERS | {"LOCAL_DATA": str(folder)})
+    given = configuration.load(OTHERS | {"LOCAL_DATA": str(tmp_path)})
     own = Stack(given).settings
     kept = [name for name in configuration.OF_A_PROJECT if getattr(own, name) == getattr(given, name)]
     assert kept == []
     assert own.public_url == own.supabase_url
 
 
-def test_the_stacks_own_address_for_browsers_may_be_another(folder: Path) -> None:
-    public = {"SUPABASE_PUBLIC_URL": "https://demo.example.com", "LOCAL_DATA": str(folder)}
+def test_the_stacks_own_address_for_browsers_may_be_another(tmp_path: Path) -> None:
+    public = {"SUPABASE_PUBLIC_URL": "https://demo.example.com", "LOCAL_DATA": str(tmp_path)}
     assert Stack(configuration.load(public)).settings.public_url == "https://demo.example.com"
 
 
