@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '8226b2945317951fcf353ade1ffff6375cc281eb93e3ca70f10dc8c527714ef5'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a9a5ef8b8ce68c872cb4148f83c74e3fb35e9bc1af466b0c8395c20680dabb5d'
     ) then
       return;
     end if;
@@ -1371,6 +1371,7 @@ declare
   expected integer;
   object storage.objects;
   job neural_search.jobs;
+  copied record;
 begin
   select m.dimensions into expected from neural_search.models as m where m.name = store_embedding.model;
   perform neural_search.check_that(
@@ -1401,13 +1402,17 @@ begin
     ) then 'embedded' else 'superseded' end;
   end if;
 
+  -- By itself: a fault of ours in it is none of the insert's, see finish_embedding_job.
+  select c.* into copied from neural_search.copied_columns(object) as c;
   insert into neural_search.documents as d (
     object_id, bucket_id, content, object_version, byte_size, owner_id, uploaded_at, metadata, judged_at, model, embedding,
     content_hash, width, height, mime_type, queued_at, embedded_at, perceptual_hash, shown, decoder_version
   )
-  select object.id, c.*, model, embedding, content_hash, width, height, mime_type, job.queued_at, now(),
+  values (
+    object.id, copied.bucket_id, copied.content, copied.object_version, copied.byte_size, copied.owner_id, copied.uploaded_at,
+    copied.metadata, copied.judged_at, model, embedding, content_hash, width, height, mime_type, job.queued_at, now(),
     perceptual_hash::bit(64), shown, decoder_version
-  from neural_search.copied_columns(object) as c
+  )
   on conflict on constraint documents_object_id_model_key do update set
     bucket_id = excluded.bucket_id, content = excluded.content, embedding = excluded.embedding,
     object_version = excluded.object_version, content_hash = excluded.content_hash, width = excluded.width,
@@ -6080,7 +6085,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '8226b2945317951fcf353ade1ffff6375cc281eb93e3ca70f10dc8c527714ef5', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', 'a9a5ef8b8ce68c872cb4148f83c74e3fb35e9bc1af466b0c8395c20680dabb5d', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -186,6 +186,8 @@ def test_a_projects_own_condition_that_fails_for_an_image_is_charged_to_it_alone
         "drop function neural_search.copied_columns",
         "alter table neural_search.documents drop column shown cascade",
         "revoke insert on neural_search.documents from service_role",
+        "revoke execute on function neural_search.copied_columns from service_role",
+        "revoke execute on function neural_search.may_copy from service_role",
     ],
 )
 def test_what_is_broken_of_ours_is_charged_to_no_image(db, three, broken):
