@@ -57,8 +57,8 @@ def _judge(row: Row) -> None:
     if row["pending"] and silent > SILENCE:
         raise ModelNotLoaded(
             f"{count(row['pending'], 'image')} to be embedded with {name} ({state}), and nobody who can load "
-            f"it has asked for work for {silent / 60:.0f} minutes. Add it to EMBEDDING_MODELS of "
-            f"embed_on_upload, or run `neural-search worker --model {name}`."
+            f"it has asked for work for {silent / 60:.0f} minutes. Where the check `kicks` is in order, add "
+            f"it to EMBEDDING_MODELS of embed_on_upload; or run `neural-search worker --model {name}`."
         )
 
 

@@ -65,7 +65,7 @@ def explain(
     """
     target = settings.load()
     bucket, _, name = image.partition("/")
-    if not name:
+    if not name or not image.isprintable():  # as where its bytes are no UTF-8
         raise RequestError(f"The image is {image!r}. Expected BUCKET/NAME, as in images/cat.jpg.")
     if text is not None and picture is not None:
         raise typer.BadParameter("--text and --image are both given. Leave one of them out")

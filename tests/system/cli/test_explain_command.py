@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,7 @@ def test_the_table_ends_with_what_drops_the_image(operator: CommandLine):
     ("arguments", "message"),
     [
         (["images"], "Expected BUCKET/NAME"),
+        ([os.fsdecode(b"images/\xff")], "Expected BUCKET/NAME"),
         (["images/red.png", "--text", "red", "--min-confidence", "sure"], "Expected same or strong"),
         (["images/red.png", "--filter", "colour=red"], "colour"),
     ],
