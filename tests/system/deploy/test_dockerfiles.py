@@ -102,6 +102,12 @@ def test_the_image_holds_shared_and_this_function_and_nothing_else_of_ours(funct
     ]
 
 
+@EACH
+def test_our_code_is_readable_for_the_containers_user_whatever_modes_the_checkout_has(function):
+    """A clone under umask 077 has 0600, which COPY keeps."""
+    assert stages(function)["app"].arguments("RUN")[-1].endswith(" && chmod -R a+rX /app")
+
+
 @pytest.mark.parametrize(
     "name",
     [
