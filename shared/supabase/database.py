@@ -167,7 +167,8 @@ def _from_api(error: APIError, function: str) -> NeuralSearchError:
     # So PostgREST says that a connection of its pool turned out broken: its other errors have words.
     if code == "400" and not error.message:
         kind = DatabaseUnavailable
-    text = f"{function}: {(error.message or 'no message').removesuffix('.')} ({code})"
+    said = (error.message or "no message").removesuffix(".")
+    text = f"{function}: {said}" + ("" if said.endswith(f"(SQLSTATE {code})") else f" ({code})")
     if kind is Unauthorized:
         text += ". Send a valid key or token"
     elif kind is DatabaseOutdated:

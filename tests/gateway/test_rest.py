@@ -235,7 +235,7 @@ class TestIdentity:
             "sub": user,
             "auth_role": "authenticated",
             "method": "POST",
-            "path": "/rest/v1/rpc/whoami",
+            "path": "/rpc/whoami",
             "header": "t1",
             "timeout": "8s",
             "read_only": "on",

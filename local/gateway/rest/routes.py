@@ -29,6 +29,7 @@ def routes(prefix: str, database: Database, keys: Keys) -> list[Route]:
 
     def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
+            request.state.path = request.url.path.removeprefix(prefix)  # as behind the platform's gateway
             try:
                 return await _answer(request, handler, database, keys)
             except KeyRefused as refusal:
@@ -157,7 +158,7 @@ async def _act(
             "search_path": SEARCH_PATH,
             "request.jwt.claims": json.dumps(dict(caller.claims)),
             "request.method": request.method,
-            "request.path": request.url.path,
+            "request.path": request.state.path,
             "request.headers": json.dumps(dict(request.headers)),
             "transaction_read_only": "on" if read_only else "off",
             "role": caller.role,

@@ -48,11 +48,13 @@ COLUMNS = """
 select c.relname, array_agg(a.attname::text order by a.attnum) from pg_class as c
 join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'p', 'f') group by c.relname
+order by 1
 """
 FUNCTIONS = """
 select p.proname, coalesce(p.proargnames[1:p.pronargs], '{}'),
   coalesce(p.proargnames[p.pronargs + 1:], '{}') from pg_proc as p
 where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.proretset
+order by p.proname, p.oid
 """
 ARGUMENTS: dict[str, Any] = {
     "query_embedding": VECTOR,

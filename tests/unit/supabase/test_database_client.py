@@ -206,6 +206,17 @@ def test_the_gateways_own_retry_after_is_kept_where_it_names_a_time(told: str, s
     assert raised.value.retry_after == seconds
 
 
+def test_a_code_that_the_message_ends_with_is_told_once():
+    told = {
+        "code": "57014",
+        "message": "The database broke off the search (SQLSTATE 57014).",
+        "hint": "Again.",
+    }
+    with pytest.raises(DatabaseUnavailable) as raised:
+        call(httpx.Response(500, json=told | {"details": None}))
+    assert str(raised.value).endswith("broke off the search (SQLSTATE 57014). Again.")
+
+
 FOREIGN = [
     error
     for module in (httpx, inspect.getmodule(APIError))
