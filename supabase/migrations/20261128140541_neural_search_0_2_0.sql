@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = 'a9a5ef8b8ce68c872cb4148f83c74e3fb35e9bc1af466b0c8395c20680dabb5d'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2bc7269737933393138d9fbcf6153862b5bfea8ca8b9a6753509394f8201951a'
     ) then
       return;
     end if;
@@ -132,8 +132,8 @@ begin
     'reconcile_documents fe73711411a4e64fea9bbba669fa4442',
     'release_embedding_jobs 2ad24f21594925ad5d4c3d275a5f844c',
     'release_embedding_jobs 2ba2c4897cee8c317aa55fe5e4858692',
-    'release_embedding_jobs 61f0633486f4ec2e1227111c1c96b1e0',
     'release_embedding_jobs a2b7b3323fada7ca8361c81ba5632ca0',
+    'release_embedding_jobs f084bd1bba2a8c5ff7c4bd844411eaca',
     'remove_model 21712d6e097ede9199d00c80fc89ef98',
     'remove_model 5466b56f76f60aa28322749f94ddaf58',
     'remove_model 5495ab85088e609c5527400a58cde3d0',
@@ -1629,7 +1629,7 @@ $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
   'object. The wait doubles with each such fault, from delay_seconds to 5 minutes. A claim with a delay, which is to be of '
-  'one object, is charged from the ninth fault on. A job that somebody else has locked keeps its lease.';
+  'one object, is charged from the ninth fault on.';
 
 
 -- From sql/triggers.sql
@@ -1840,7 +1840,9 @@ begin
     -- and isn't this job's work done, by whatever decoder it was made.
     insert into neural_search.jobs (object_id, model, version, decoder_before)
     select d.object_id, d.model, new_version, 2147483647
-    from neural_search.documents as d where d.object_id = target_object_id
+    from neural_search.documents as d
+    join neural_search.models as m on m.name = d.model and m.state in ('active', 'standby')
+    where d.object_id = target_object_id
     on conflict (object_id, model) do nothing;
   end if;
   return exists (
@@ -2851,7 +2853,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if prepared <> 'on' then
-      perform neural_search.end_search(sqlstate);
+      perform neural_search.end_search(sqlstate, sqlerrm);
     end if;
     return query select d.* from neural_search.seen_documents(condition, most, is_found, 'off') as d;
     perform neural_search.log_failures();
@@ -2907,18 +2909,20 @@ comment on function neural_search.check_failure is
   'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
 
 
--- can_see hides objects that a policy fails on. What fails all the same may be the planner's call of a policy's function, which
--- fails now and then: its message is nobody's.
-create or replace function neural_search.end_search(code text) returns void
+-- can_see hides objects that a policy fails on. What fails all the same may be a policy's function that the planner calls and
+-- that fails now and then, so its message is for the operator alone; it may be a fault of ours, too.
+create or replace function neural_search.end_search(code text, message text) returns void
 language plpgsql set search_path = '' as $$
 begin
-  raise exception 'The database broke off the search: a policy on storage.objects failed (SQLSTATE %).', code
-    using errcode = 'insufficient_resources', -- PostgREST's 503
-      hint = 'Try again; where it goes on, `neural-search doctor` names the policy.';
+  raise log 'neural-search broke off a search: % (SQLSTATE %)', message, code;
+  raise exception 'The database broke off the search: a statement that asks the policies failed (SQLSTATE %).', code
+    using errcode = case when code = '42501' then code else '53000' end, -- PostgREST's 503
+      hint = 'Try again. Where it goes on, the database''s log has the cause, and `neural-search doctor` may name it.';
 end
 $$;
 comment on function neural_search.end_search is
-  'Raises, without the failure''s own message, where a statement that asks policies fails though objects are asked one by one.';
+  'Raises, without the failure''s own message, which is logged, where a statement that asks policies fails though objects are '
+  'asked one by one.';
 
 
 create or replace function neural_search.note_failure(code text) returns void
@@ -3007,8 +3011,8 @@ declare
   caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
-  if current_setting('storage.operation', true) is distinct from 'storage.object.get_authenticated' then
-    former = neural_search.act_as_storage(); -- in a search they are set already
+  if coalesce(current_setting('neural_search.prepared', true), '') = '' then
+    former = neural_search.act_as_storage(); -- a search has done so
   end if;
   begin
     if current_setting('neural_search.planned_for', true) is distinct from caller then -- until the transaction's end
@@ -3605,7 +3609,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if current_setting('neural_search.prepared', true) <> 'on' then
-      perform neural_search.end_search(sqlstate);
+      perform neural_search.end_search(sqlstate, sqlerrm);
     end if;
   end;
   perform set_config('neural_search.prepared', 'off', true);
@@ -3663,6 +3667,7 @@ declare
   found neural_search.match[];
   too_few boolean;
   is_prepared boolean;
+  again boolean;
 begin
   if search.strategy = 'exact' then
     return null;
@@ -3682,13 +3687,14 @@ begin
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where few are as similar as is
     -- wanted, or the look can't be wider; nor where all were compared without the index, as while it is being built. Where a
     -- policy failed, can_see is asked for each: to read all takes so long that a fifth of them is looked at before.
-    exit when attempt = 2 or (came > 0) is not true or not case
+    again = came > 0 and case
       when not is_prepared then (too_few or came > 2 * looked) and bound < least(total / 5, 20000)
       when too_few then false
       when by_bits then cardinality(found) < enough or came > 2 * looked
       -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
       else looked < 1000 and cardinality(found) = enough and came > looked * case when search.narrowing = '' then 2 else 5 end
     end;
+    exit when attempt = 2 or again is not true;
     -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
     if is_prepared and by_bits
         and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then
@@ -3883,7 +3889,7 @@ begin
     if not neural_search.policies_work() then
       return '{}'::neural_search.match[];
     elsif current_setting('neural_search.prepared', true) <> 'on' then
-      perform neural_search.end_search(sqlstate);
+      perform neural_search.end_search(sqlstate, sqlerrm);
     end if;
   end;
   -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.
@@ -5716,7 +5722,7 @@ begin
 exception when query_canceled or assert_failure or others then
   perform neural_search.check_failure(sqlstate);
   if current_setting('neural_search.prepared', true) <> 'on' then
-    perform neural_search.end_search(sqlstate);
+    perform neural_search.end_search(sqlstate, sqlerrm);
   end if;
   perform set_config('neural_search.prepared', 'off', true);
   return neural_search.best_scored(search, ids, reach, likes, unlikes, wanted, page_after, options);
@@ -6085,7 +6091,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', 'a9a5ef8b8ce68c872cb4148f83c74e3fb35e9bc1af466b0c8395c20680dabb5d', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2bc7269737933393138d9fbcf6153862b5bfea8ca8b9a6753509394f8201951a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

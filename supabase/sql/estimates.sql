@@ -48,7 +48,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if current_setting('neural_search.prepared', true) <> 'on' then
-      perform neural_search.end_search(sqlstate);
+      perform neural_search.end_search(sqlstate, sqlerrm);
     end if;
   end;
   perform set_config('neural_search.prepared', 'off', true);

@@ -25,6 +25,7 @@ declare
   found neural_search.match[];
   too_few boolean;
   is_prepared boolean;
+  again boolean;
 begin
   if search.strategy = 'exact' then
     return null;
@@ -44,13 +45,14 @@ begin
     -- nearest: where the caller may not see hundreds that are, the look is to be that wide. Not where few are as similar as is
     -- wanted, or the look can't be wider; nor where all were compared without the index, as while it is being built. Where a
     -- policy failed, can_see is asked for each: to read all takes so long that a fifth of them is looked at before.
-    exit when attempt = 2 or (came > 0) is not true or not case
+    again = came > 0 and case
       when not is_prepared then (too_few or came > 2 * looked) and bound < least(total / 5, 20000)
       when too_few then false
       when by_bits then cardinality(found) < enough or came > 2 * looked
       -- Rows that a filter leaves out mostly lie anywhere, so more of them may come.
       else looked < 1000 and cardinality(found) = enough and came > looked * case when search.narrowing = '' then 2 else 5 end
     end;
+    exit when attempt = 2 or again is not true;
     -- As many are to be compared as without the hidden ones, unless that takes longer than reading all.
     if is_prepared and by_bits
         and total * cardinality(found) / came < least(enough * came / cardinality(found), 20000) then

@@ -268,4 +268,4 @@ $$;
 comment on function public.release_embedding_jobs is
   'Gives leases back, and those of whole claims, without charging the attempt, where the fault lies with no single '
   'object. The wait doubles with each such fault, from delay_seconds to 5 minutes. A claim with a delay, which is to be of '
-  'one object, is charged from the ninth fault on. A job that somebody else has locked keeps its lease.';
+  'one object, is charged from the ninth fault on.';

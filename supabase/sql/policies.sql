@@ -118,7 +118,7 @@ begin
   exception when query_canceled or assert_failure or others then
     perform neural_search.check_failure(sqlstate);
     if prepared <> 'on' then
-      perform neural_search.end_search(sqlstate);
+      perform neural_search.end_search(sqlstate, sqlerrm);
     end if;
     return query select d.* from neural_search.seen_documents(condition, most, is_found, 'off') as d;
     perform neural_search.log_failures();

@@ -112,7 +112,7 @@ begin
     if not neural_search.policies_work() then
       return '{}'::neural_search.match[];
     elsif current_setting('neural_search.prepared', true) <> 'on' then
-      perform neural_search.end_search(sqlstate);
+      perform neural_search.end_search(sqlstate, sqlerrm);
     end if;
   end;
   -- A policy failed on some object. From here on can_see is asked for each that is come across, which hides those.

@@ -204,7 +204,9 @@ begin
     -- and isn't this job's work done, by whatever decoder it was made.
     insert into neural_search.jobs (object_id, model, version, decoder_before)
     select d.object_id, d.model, new_version, 2147483647
-    from neural_search.documents as d where d.object_id = target_object_id
+    from neural_search.documents as d
+    join neural_search.models as m on m.name = d.model and m.state in ('active', 'standby')
+    where d.object_id = target_object_id
     on conflict (object_id, model) do nothing;
   end if;
   return exists (

@@ -20,18 +20,20 @@ comment on function neural_search.check_failure is
   'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
 
 
--- can_see hides objects that a policy fails on. What fails all the same may be the planner's call of a policy's function, which
--- fails now and then: its message is nobody's.
-create or replace function neural_search.end_search(code text) returns void
+-- can_see hides objects that a policy fails on. What fails all the same may be a policy's function that the planner calls and
+-- that fails now and then, so its message is for the operator alone; it may be a fault of ours, too.
+create or replace function neural_search.end_search(code text, message text) returns void
 language plpgsql set search_path = '' as $$
 begin
-  raise exception 'The database broke off the search: a policy on storage.objects failed (SQLSTATE %).', code
-    using errcode = 'insufficient_resources', -- PostgREST's 503
-      hint = 'Try again; where it goes on, `neural-search doctor` names the policy.';
+  raise log 'neural-search broke off a search: % (SQLSTATE %)', message, code;
+  raise exception 'The database broke off the search: a statement that asks the policies failed (SQLSTATE %).', code
+    using errcode = case when code = '42501' then code else '53000' end, -- PostgREST's 503
+      hint = 'Try again. Where it goes on, the database''s log has the cause, and `neural-search doctor` may name it.';
 end
 $$;
 comment on function neural_search.end_search is
-  'Raises, without the failure''s own message, where a statement that asks policies fails though objects are asked one by one.';
+  'Raises, without the failure''s own message, which is logged, where a statement that asks policies fails though objects are '
+  'asked one by one.';
 
 
 create or replace function neural_search.note_failure(code text) returns void
@@ -120,8 +122,8 @@ declare
   caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
-  if current_setting('storage.operation', true) is distinct from 'storage.object.get_authenticated' then
-    former = neural_search.act_as_storage(); -- in a search they are set already
+  if coalesce(current_setting('neural_search.prepared', true), '') = '' then
+    former = neural_search.act_as_storage(); -- a search has done so
   end if;
   begin
     if current_setting('neural_search.planned_for', true) is distinct from caller then -- until the transaction's end

@@ -207,6 +207,13 @@ def test_bytes_that_came_in_parts_are_read_again_after_a_move(db, make_document,
     assert db.execute(JOBS).fetchall() == []
 
 
+def test_no_retired_model_reads_moved_bytes_again(db, make_document, move_bytes):
+    object_id = make_document("a.png")
+    db.execute("update neural_search.models set state = 'retired'")
+    move_bytes(object_id, IN_PARTS, WHOLE)
+    assert db.execute(JOBS).fetchall() == []
+
+
 def test_bytes_that_came_in_parts_are_not_blamed_after_a_move_for_what_was_there(db, make_object, move_bytes):
     object_id = make_object("a.png")
     db.execute("update neural_search.jobs set state = 'skipped', error_class = 'NotAnImage'")
