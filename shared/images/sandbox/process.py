@@ -61,8 +61,14 @@ class Decoder:
 
     @property
     def is_started(self) -> bool:
-        """Whether it would begin at once. To be asked while nobody uses it."""
-        return self._connection is not None and (self._ready or _is_readable(self._connection, 0))
+        """Whether it would begin at once. To be asked while nobody uses it; another thread may close it."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            return self._ready or _is_readable(connection, 0)
+        except (OSError, ValueError):  # closed meanwhile
+            return False
 
     @property
     def pid(self) -> int | None:

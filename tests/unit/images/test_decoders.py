@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -453,6 +454,23 @@ def test_closing_leaves_no_process_and_fails_what_is_being_decoded() -> None:
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
         with pytest.raises(DecoderUnavailable, match="closed"):
             running.decode(GOOD, min_side=None)
+
+
+def test_a_call_that_looks_for_a_decoder_while_they_are_closed_leaves_the_next_one_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_readable = process._is_readable
+    with decoders() as running:
+        running.start()
+
+        def closed_meanwhile(connection: socket.socket, seconds: float) -> bool:
+            running.close()
+            return is_readable(connection, seconds)
+
+        monkeypatch.setattr(process, "_is_readable", closed_meanwhile)
+        for _ in range(2):
+            with pytest.raises(DecoderUnavailable, match="closed"):
+                running.decode(GOOD, min_side=None)
 
 
 def test_decoders_that_nobody_holds_any_more_end() -> None:
