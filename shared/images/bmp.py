@@ -29,10 +29,11 @@ USUAL = {
 
 def completed(data: bytes, image: ImageFile) -> bytes:
     """A file whose run lengths end on purpose before the last row, with the first colour behind them."""
-    place, leaps = image.tile[0].offset, image.size[1] // 255 + 1
     if image.info.get("compression") not in RUN_LENGTHS:
         return data
-    while place + 2 <= len(data):
+    place, leaps = image.tile[0].offset, image.size[1] // 255 + 1
+    last = data.rfind(bytes([0, END]), place)  # the end, if any: a file that was cut off isn't walked through
+    while place <= last:
         count, code = data[place : place + 2]
         if (count, code) == (0, END):
             return data[:place] + leaps * LEAP + data[place:]
