@@ -16,6 +16,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Name -> length, where there is but one, of the chunks besides header, data and end.
 KEPT = {b"PLTE": None, b"tRNS": None, b"eXIf": None, b"gAMA": 4, b"sRGB": 1}
 GREY, RGB, PALETTE = 0, 2, 3  # colour types that tRNS is for
+DEPTHS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ def _readable(chunk: Chunk, before: Mapping[bytes, bytes]) -> bytes:
 
 def _transparency(body: bytes, header: bytes, palette: bytes) -> bytes:
     """A palette's opacities, or the transparent colour in the depth to which Pillow scales the pixels."""
+    if len(header) < 10 or header[8] not in DEPTHS:
+        return b""
     depth, colours = header[8], header[9]
     if colours == PALETTE:
         return body[: len(palette) // 3]

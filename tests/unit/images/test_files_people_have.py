@@ -17,6 +17,7 @@ from PIL.AvifImagePlugin import AvifImageFile
 from test_decoding import at, chunk, decoded, same, saved, scene
 
 from shared.errors import (
+    BrokenImage,
     ImageError,
     ImageTooLong,
     IncompleteImage,
@@ -227,6 +228,25 @@ def two_greys(depth: int, left: int, right: int, *beside: bytes) -> bytes:
     row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
     header = struct.pack(">IIBBBBB", 32, 16, depth, 0, 0, 0, 0)
     return png(chunk(b"IHDR", header), *beside, chunk(b"IDAT", zlib.compress(row * 16)), chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "0000000000000000",
+        "000000010000000100",
+        "00000001000000010000000000",
+        "00000001000000012800000000",
+    ],
+)
+def test_a_png_with_a_broken_header_is_told_as_such_where_it_names_a_transparent_colour(header: str) -> None:
+    told = []
+    for beside in (b"", chunk(b"tRNS", bytes(2))):
+        with pytest.raises(BrokenImage) as refusal:
+            decoded(png(chunk(b"IHDR", bytes.fromhex(header)), beside, chunk(b"IEND", b"")))
+        told.append(str(refusal.value))
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("transparent", ["black", "next to black", "middle", "white"])
