@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from shared.errors import Busy, DatabaseLocked
+from shared.errors import Busy, NeuralSearchError
 from shared.indexing.job_runner import JobRunner, Result
 from shared.indexing.leases import Leases
 from shared.indexing.queue import Job
@@ -123,10 +123,11 @@ class WorkerPool:
         while leased := self._next():
             try:
                 self._report(self._runner.run(self._database(), leased.job, leased.claimed_at))
-            except DatabaseLocked as lock:
-                self._give_back([leased], lock)
             except Exception as fault:
-                self.fail(fault, leased)
+                if isinstance(fault, NeuralSearchError) and fault.outcome == "wait":
+                    self._give_back([leased], fault)
+                else:
+                    self.fail(fault, leased)
             finally:
                 self._done(leased)
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support.waiting import PATIENCE
 
-from shared.errors import DatabaseLocked, DatabaseUnavailable, StorageUnavailable
+from shared.errors import DatabaseLocked, DatabaseUnavailable, NeuralSearchError, StorageUnavailable
 from shared.indexing import worker, worker_pool
 from shared.indexing.job_runner import Result
 from shared.indexing.leases import FAULT_SECONDS, Leases
@@ -177,13 +177,20 @@ def test_a_fault_of_one_lets_the_others_end_gives_back_the_rest_and_is_raised_on
     assert faulty in queue.given_back and set(queue.delays) == {42}
 
 
-def test_an_image_whose_rows_somebody_has_locked_is_given_back_and_no_other_waits():
+class Withheld(NeuralSearchError):
+    outcome = "wait"
+
+
+@pytest.mark.parametrize("error", [DatabaseLocked, Withheld])
+def test_an_image_whose_rows_somebody_has_locked_is_given_back_and_no_other_waits(
+    error: type[NeuralSearchError],
+):
     queue, results = Queue(41), list[Result]()
     wanted, locked = list(queue.due), queue.due[2]
 
     def work(job: Job) -> None:
         if job.lease_id == locked:
-            raise DatabaseLocked(retry_after=10)
+            raise error(retry_after=10)
 
     build(queue, Pipeline(work)).run(results.append)
     assert sorted(ids(results)) == [lease for lease in wanted if lease != locked]
