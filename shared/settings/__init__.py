@@ -209,7 +209,7 @@ def is_named(field: str) -> bool:
 def require_unnamed(*settings: str) -> None:
     """SettingsError where the environment names one of these, which this process shall not have."""
     variables = (name for field in settings for name in ENVIRONMENT[field])
-    if found := [name for name in variables if os.environ.get(name, "").strip()]:
+    if found := [name for name in variables if _first(os.environ, (name,))]:
         raise SettingsError(
             f"{', '.join(found)} in the environment of a function that acts as its callers alone. Leave it "
             "out there: embed_on_upload and the commands take it."
