@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Requests = dict[tuple[str, datetime], datetime]
 
 WITHOUT_ANSWER = (
-    " Where they are, and the API shows no models because of another fault of the installation, run this "
-    "without SUPABASE_SECRET_KEY."
+    " If both are, but the API can't list the models because of another fault, run this without "
+    "SUPABASE_SECRET_KEY."
 )
 
 

@@ -202,7 +202,7 @@ MEANINGS: Meanings = (
     (("42501",), DatabaseForbidden),
     # PostgREST's own, and Postgres's: PostgREST learns of an upgrade a moment later.
     (("PGRST202", "42883", "42P01", "42703"), DatabaseOutdated),
-    (("40001", "40P01", "55P03"), DatabaseLocked),  # by who was faster, or waits for us
+    (("40001", "40P01", "55P03"), DatabaseLocked),  # by a competing transaction
     (("PGRST00", "08", "40", "53", "57", "58", "25006"), DatabaseUnavailable),  # 57014: took too long
     (("22", "P0001"), InvalidQuery),  # a value that the function refuses
     (("PT404",), ObjectNotFound),  # an example that isn't there, or isn't the caller's to see
