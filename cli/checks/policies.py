@@ -166,8 +166,7 @@ def ask(
     database: Database, caller: Caller, query: sql.Composable, settings: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
     """The rows that `query` answers to `caller`. Nothing of it stays, and no code in it can act as us."""
-    claims = {f"request.jwt.claim.{name}": str(caller.claims.get(name, "")) for name in ("sub", "role")}
-    values = SETTINGS | claims | dict(settings or {})
+    values = SETTINGS | dict(settings or {})
     with database.transaction(force_rollback=True):
         # Also where that is the default: a function is made for the question.
         prepare = sql.SQL(

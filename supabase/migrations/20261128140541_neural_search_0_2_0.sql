@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2bc7269737933393138d9fbcf6153862b5bfea8ca8b9a6753509394f8201951a'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '342fc6580c84e6d07d0621d46ca8f2af6de5694508a3f890bbf92b1b935b3350'
     ) then
       return;
     end if;
@@ -120,8 +120,8 @@ begin
     'match_documents f9a0eed30bb16147fc3b8462425ab4a9',
     'object_states 1b3b25870db18a8e74ccd1f1c42450ae',
     'object_states 1f6b4cc5cc594d411b32ae4ad9167524',
+    'object_states 4641ed89c1ac510bbc6efa096b7582fd',
     'object_states 6b67e1c9ce348c08551500fcc201767f',
-    'object_states e92fa6afb2d1e387df7895628358e1ce',
     'recommend_documents 84230e232a0005d6e6f26047149931f3',
     'recommend_documents 85771704948a1e0bd25a072a73296b8d',
     'recommend_documents 8865a709dd4d0075bbacf38d5f4b317a',
@@ -2746,27 +2746,21 @@ comment on function neural_search.confidence_of is
 -- force_custom_plan.
 
 
+-- To policies a search looks like a download. Not the others that Storage sets, request.jwt.claim.sub and .role above all: a
+-- session that hasn't had them, as PostgREST's, would have them empty ever after, and others' functions read them there.
 create or replace function neural_search.storage_parameters() returns text[]
 language sql immutable set search_path = '' as $$
-  select array['storage.operation', 'request.method', 'request.jwt.claim.sub', 'request.jwt.claim.role']
+  select array['storage.operation', 'request.method']
 $$;
 comment on function neural_search.storage_parameters is
-  'The parameters that Storage sets and policies may read, and that PostgREST doesn''t set, or sets otherwise.';
+  'The parameters that policies may read and that Storage sets otherwise than PostgREST.';
 
 
--- To policies a search looks like a download. They find no request.path and no request.headers of one, which are another for
--- each object, nor request.jwt, which is the caller's token.
 create or replace function neural_search.storage_settings() returns text[]
-language plpgsql stable set search_path = '' as $$
-declare
-  claims constant jsonb := nullif(current_setting('request.jwt.claims', true), '');
-begin
-  return array[
-    'storage.object.get_authenticated', 'GET', coalesce(claims ->> 'sub', ''), coalesce(claims ->> 'role', '')
-  ];
-end
+language sql immutable set search_path = '' as $$
+  select array['storage.object.get_authenticated', 'GET']
 $$;
-comment on function neural_search.storage_settings is 'The values of storage_parameters, as Storage sets them for the caller.';
+comment on function neural_search.storage_settings is 'The values of storage_parameters, as Storage sets them for a download.';
 
 
 create or replace function neural_search.act_as_storage(settings text[] default neural_search.storage_settings())
@@ -3842,8 +3836,7 @@ language plpgsql set search_path = '' as $$
 declare
   former text[];
 begin
-  if array_to_string(names, ' ') !~
-      '^((hnsw\.\w+|neural_search\.prepared|storage\.operation|request\.method|request\.jwt\.claim\.(sub|role)) ?)+$' then
+  if array_to_string(names, ' ') !~ '^((hnsw\.\w+|neural_search\.prepared|storage\.operation|request\.method) ?)+$' then
     raise exception 'names are %, expected those that a search sets.', names -- `role` least of all
       using errcode = 'invalid_parameter_value', hint = 'Set others by set_config.';
   end if;
@@ -4367,6 +4360,7 @@ begin
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
   from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
   order by asked.place;
+  perform neural_search.log_failures();
 end
 $$;
 comment on function public.object_states is
@@ -6091,7 +6085,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '2bc7269737933393138d9fbcf6153862b5bfea8ca8b9a6753509394f8201951a', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '342fc6580c84e6d07d0621d46ca8f2af6de5694508a3f890bbf92b1b935b3350', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -156,6 +156,7 @@ begin
     case when l.state is null then 'There is no such object, or you may not see it.' else l.reason end
   from unnest(names) with ordinality as asked (name, place) left join looked_up as l on l.name = asked.name
   order by asked.place;
+  perform neural_search.log_failures();
 end
 $$;
 comment on function public.object_states is

@@ -11,27 +11,21 @@
 -- force_custom_plan.
 
 
+-- To policies a search looks like a download. Not the others that Storage sets, request.jwt.claim.sub and .role above all: a
+-- session that hasn't had them, as PostgREST's, would have them empty ever after, and others' functions read them there.
 create or replace function neural_search.storage_parameters() returns text[]
 language sql immutable set search_path = '' as $$
-  select array['storage.operation', 'request.method', 'request.jwt.claim.sub', 'request.jwt.claim.role']
+  select array['storage.operation', 'request.method']
 $$;
 comment on function neural_search.storage_parameters is
-  'The parameters that Storage sets and policies may read, and that PostgREST doesn''t set, or sets otherwise.';
+  'The parameters that policies may read and that Storage sets otherwise than PostgREST.';
 
 
--- To policies a search looks like a download. They find no request.path and no request.headers of one, which are another for
--- each object, nor request.jwt, which is the caller's token.
 create or replace function neural_search.storage_settings() returns text[]
-language plpgsql stable set search_path = '' as $$
-declare
-  claims constant jsonb := nullif(current_setting('request.jwt.claims', true), '');
-begin
-  return array[
-    'storage.object.get_authenticated', 'GET', coalesce(claims ->> 'sub', ''), coalesce(claims ->> 'role', '')
-  ];
-end
+language sql immutable set search_path = '' as $$
+  select array['storage.object.get_authenticated', 'GET']
 $$;
-comment on function neural_search.storage_settings is 'The values of storage_parameters, as Storage sets them for the caller.';
+comment on function neural_search.storage_settings is 'The values of storage_parameters, as Storage sets them for a download.';
 
 
 create or replace function neural_search.act_as_storage(settings text[] default neural_search.storage_settings())

@@ -114,19 +114,18 @@ def test_one_that_hides_what_may_be_seen_is_refused(db, users_own):
     assert conditions(db, ME) is None
 
 
-SETTING = "current_setting('request.jwt.claim.sub', true)"
+OPERATION = "current_setting('storage.operation', true)"
 
 
 @pytest.mark.parametrize("used", [False, True])
 def test_a_declaration_reads_the_settings_that_policies_read(database, db, used):
     """In a session in which they were set before, they are empty, and else null."""
-    allow(db, f"owner_id = {SETTING}")
-    declare(db, owner=SETTING)
+    declare(db, folder=f"case when {OPERATION} = 'storage.object.get_authenticated' then auth.uid() end")
     with database.connect() as session:
         if used:
             with session.transaction():
-                session.execute("select set_config('request.jwt.claim.sub', 'another', true)")
-        assert f"d.owner_id = '{ME}'" in conditions(session, ME, "images")
+                session.execute("select set_config('storage.operation', 'storage.object.list', true)")
+        assert f"'{ME}'" in conditions(session, ME, "images")
         assert found(session, ME) == MINE
 
 
