@@ -91,17 +91,19 @@ with needed (role, granted) as (
   union all
   select 'service_role', unnest(%(working)s::text[])
 )
-select format('%%s may not use %%s', role, name)
+select format('%%s may not use %%s (%%s)', role, name, string_agg(lower(privilege), ', ' order by privilege))
 from needed cross join split_part(granted, ' ', 1) as privilege cross join split_part(granted, ' ', 2) as name
-where case privilege
-  when 'USAGE' then not has_schema_privilege(role, to_regnamespace(name)::oid, 'usage')
-  when 'SELECT' then not has_table_privilege(role, to_regclass(name)::oid, 'select')
-  else exists (
-    select from pg_proc as p where format('%%s.%%s', p.pronamespace::regnamespace, p.proname) = name
+where case
+  when privilege = 'EXECUTE' then exists (
+    select from pg_proc as p where p.proname = split_part(name, '.', 2)
+      and p.pronamespace = to_regnamespace(split_part(name, '.', 1))
       and not has_function_privilege(role, p.oid, 'execute')
   )
+  when name not like '%%.%%' then not has_schema_privilege(role, to_regnamespace(name)::oid, privilege)
+  when privilege = 'USAGE' then not has_sequence_privilege(role, to_regclass(name)::oid, privilege)
+  else not has_table_privilege(role, to_regclass(name)::oid, privilege)
 end
-order by 1
+group by role, name order by 1
 """
 
 

@@ -12,6 +12,9 @@ DEFINER = re.compile(
     r"create or replace function ([\w.]+)\((?:(?!\$\$|create or replace).)*?\bsecurity definer", re.DOTALL
 )
 READ = re.compile(r"grant select on ([\w., ]+) to %s'")
+FOR_WORK = re.compile(r"grant ([a-z, ]+) on\s+(?:sequence )?((?:neural_search\.\w+[,\s]+)+)to service_role;")
+VIEW = re.compile(r"create or replace view (neural_search\.\w+)")
+HELPER = re.compile(r"create or replace function neural_search\.(\w+)")
 
 
 class Policy(NamedTuple):
@@ -46,7 +49,25 @@ def for_working() -> list[str]:
     """The privileges of service_role that workers and the command line take."""
     text = releases.source_text()
     functions = [*_listed("searches", text), *_listed("work", text)]
-    return ["USAGE neural_search", *(f"EXECUTE public.{name}" for name in functions)]
+    helpers = set(HELPER.findall(text)) - set(_listed("own", text))
+    return [
+        "USAGE neural_search",
+        *(f"EXECUTE public.{name}" for name in functions),
+        *(f"EXECUTE neural_search.{name}" for name in helpers),
+        *_on_relations(text),
+    ]
+
+
+def _on_relations(text: str) -> set[str]:
+    """Those on tables, views and sequences; what is written, is read as well."""
+    written = {
+        (privilege, name)
+        for privileges, names in FOR_WORK.findall(text)
+        for privilege in re.findall(r"\w+", privileges)
+        for name in re.findall(r"[\w.]+", names)
+    }
+    read = {("select", name) for name in [*VIEW.findall(text), *(name for _, name in written)]}
+    return {f"{privilege.upper()} {name}" for privilege, name in written | read}
 
 
 def policies() -> list[Policy]:

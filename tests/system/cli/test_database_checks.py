@@ -398,6 +398,15 @@ LOST = {
     "revoke execute on function public.claim_embedding_jobs from service_role": (
         "service_role may not use public.claim_embedding_jobs"
     ),
+    "revoke execute on function neural_search.act_as_storage from service_role": (
+        r"service_role may not use neural_search\.act_as_storage \(execute\)"
+    ),
+    "revoke insert, delete on neural_search.documents from service_role": (
+        r"service_role may not use neural_search\.documents \(delete, insert\)"
+    ),
+    "revoke select on neural_search.jobs from service_role": r"service_role .*\.jobs \(select\)",
+    "revoke select on neural_search.backlog from service_role": r"service_role .*\.backlog \(select\)",
+    "revoke usage on sequence neural_search.documents_id_seq from service_role": r"_id_seq \(usage\)",
     "revoke execute on all functions in schema public from service_role": "service_role .* and .* more",
 }
 
