@@ -31,9 +31,9 @@ exposed (name, role) as (
     and has_function_privilege(r.role, p.oid, 'execute')
     and has_schema_privilege(r.role, p.pronamespace, 'usage')
     and exists (
-      select from shown as s
-      join pg_class as c on c.oid = s.oid and c.relnamespace = 'neural_search'::regnamespace
-      where p.prosrc ~* concat('\mneural_search"?\s*\.\s*"?', c.relname, '\M') or exists (
+      select from shown as s join pg_class as c on c.oid = s.oid
+      where c.relnamespace = 'neural_search'::regnamespace
+        and p.prosrc ~* concat('\mneural_search"?\s*\.\s*"?', c.relname, '\M') or exists (
         select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid
           and d.refclassid = 'pg_class'::regclass and d.refobjid = s.oid
       )

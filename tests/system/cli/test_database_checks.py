@@ -246,6 +246,13 @@ def test_a_policys_function_cant_act_as_the_operator(target, database, make_docu
             " begin atomic select d.id from neural_search.documents as d; end",
             r"public\.my_images\(\)", "anon and authenticated",
         ),
+        (
+            "create schema inner_app; create view inner_app.gallery with (security_invoker) as"
+            " select id from neural_search.documents; grant select on inner_app.gallery to anon;"
+            "create function public.my_images() returns table (id bigint) stable"
+            " begin atomic select g.id from inner_app.gallery as g; end",
+            r"public\.my_images\(\)", "anon and authenticated",
+        ),
     ],
 )  # fmt: skip
 def test_what_tells_of_hidden_documents_by_planned_counts_is_named(target, database, statements, view, roles):
