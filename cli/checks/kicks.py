@@ -61,11 +61,11 @@ def judged(url: str, answer: Answer | None) -> str:
 
 def _check_queue(database: Database) -> None:
     """DatabaseError where a request can't be queued without running another's code as this role."""
-    for whose, usual in given(database, ISOLATION, STORAGE, SCHEDULES):
-        if usual != "read committed":
+    for found in given(database, ISOLATION, STORAGE, SCHEDULES):
+        if found.value != "read committed":
             raise DatabaseError(
-                f"Transactions of the {whose} are {usual}, which may not see a new trigger on {QUEUE}: "
-                f"nothing is called. Run `alter {whose} reset {ISOLATION}`."
+                f"Transactions of the {found.told} are {found.value}, which may not see a new trigger on "
+                f"{QUEUE}: nothing is called. {found.remedy(ISOLATION)}"
             )
     database.execute("set transaction isolation level read committed")
     if database.execute("select neural_search.may_write(%s)", [QUEUE]).fetchone() == (True,):

@@ -78,12 +78,12 @@ def server(target: Settings) -> str:
 def _require_backslashes(target: Settings) -> None:
     """DatabaseError where callers' sessions would read a backslash of our functions as an escape."""
     with connect(str(target.database_url)) as database:
-        found = given(database, STRINGS, *CALLERS)
-    for whose, value in found:
-        if value not in ("on", "true", "yes", "1"):
+        settings = given(database, STRINGS, *CALLERS)
+    for found in settings:
+        if found.value not in ("on", "true", "yes", "1"):
             raise DatabaseError(
-                f"{STRINGS} is {value} for the {whose}, so that searches fail: they read backslashes as "
-                f"escapes. Run `alter {whose} reset {STRINGS}`."
+                f"{STRINGS} is {found.value} for the {found.told}, so that searches fail: they read "
+                f"backslashes as escapes. {found.remedy(STRINGS)}"
             )
 
 

@@ -7,10 +7,13 @@ import re
 import psycopg
 import pytest
 from support.databases import as_role
+from support.waiting import eventually
 
 from cli.checks import schema as checks
+from cli.checks import session_settings
 from cli.checks.schedules import schedules
 from cli.installer import cron_jobs, grants, migrations, releases
+from cli.installer.connection import connect
 from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET
 from shared import settings
 from shared.errors import DatabaseError
@@ -482,29 +485,83 @@ def test_a_trigger_on_pg_nets_queue_is_named_and_never_runs(target, database):
         checks.kicks(target)
 
 
-@pytest.mark.parametrize("whose", ['database "{}"', 'role supabase_storage_admin in database "{}"'])
-def test_transactions_in_which_nothing_is_called_are_named_with_their_remedy(target, database, whose):
+@pytest.fixture
+def platform(database):
+    """A superuser's connection, after which the server and all roles have the settings that they had."""
     with database.connect("supabase_admin") as connection:
-        for name in (EMBED_URL, WEBHOOK_SECRET):
-            connection.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [name])
-        connection.execute(
-            f"alter {whose.format(database.name)} set default_transaction_isolation = serializable"
-        )
-        with pytest.raises(DatabaseError, match=r"are serializable, .* nothing is called") as told:
-            checks.kicks(target)
-        connection.execute(re.findall("`(alter .*)`", str(told.value))[0])
-        connection.execute("drop table net.http_request_queue")
-        with pytest.raises(DatabaseError, match="pg_net isn't enabled"):
-            checks.kicks(target)
+        yield connection
+        for name in ("default_transaction_isolation", "standard_conforming_strings"):
+            connection.execute(f"alter role all reset {name}")
+            connection.execute(f"alter system reset {name}")
+            _reload(connection, name, "read committed" if name.startswith("default") else "on")
 
 
-@pytest.mark.parametrize("whose", ['database "{}"', 'role authenticated in database "{}"'])
-def test_strings_in_which_a_backslash_is_an_escape_are_named_with_their_remedy(target, database, whose):
+def _reload(connection, name, value):
+    connection.execute("select pg_reload_conf()")
+    eventually(lambda: connection.execute(f"show {name}").fetchone() == (value,))
+
+
+WHOSE = {
+    'database "{}"': "the database",
+    'role supabase_storage_admin in database "{}"': "the role supabase_storage_admin in database",
+    "role all": "the project's roles",
+    "system": "the server",
+}
+
+
+@pytest.mark.parametrize(("whose", "told"), WHOSE.items())
+def test_transactions_in_which_nothing_is_called_are_named_with_their_remedy(
+    target, database, platform, whose, told
+):
+    for name in (EMBED_URL, WEBHOOK_SECRET):
+        platform.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [name])
+    change = f"alter {whose.format(database.name)} set default_transaction_isolation = serializable"
+    platform.execute(change)
+    if whose == "system":
+        _reload(platform, "default_transaction_isolation", "serializable")
+    with pytest.raises(DatabaseError, match=rf"of {told}.* are serializable, .* nothing is called") as raised:
+        checks.kicks(target)
+    platform.execute(re.findall("`(alter .*)`", str(raised.value))[0])
+    if whose == "system":
+        _reload(platform, "default_transaction_isolation", "read committed")
+    platform.execute("drop table net.http_request_queue")
+    with pytest.raises(DatabaseError, match="pg_net isn't enabled"):
+        checks.kicks(target)
+
+
+def test_of_each_role_the_setting_that_counts_is_judged(database, monkeypatch):
+    name = "default_transaction_isolation"
+
+    def found(*roles):
+        with connect(database.url()) as connection:
+            return [tuple(one) for one in session_settings.given(connection, name, *roles)]
+
     with database.connect("supabase_admin") as connection:
-        connection.execute(f"alter {whose.format(database.name)} set standard_conforming_strings = off")
-        with pytest.raises(DatabaseError, match=r"standard_conforming_strings is off for the") as told:
-            checks.server(target)
-        connection.execute(re.findall("`(alter .*)`", str(told.value))[0])
+        own = f'role authenticator in database "{database.name}"'
+        connection.execute(f'alter database "{database.name}" set {name} = serializable')
+        assert found("authenticator", "anon") == [(f"database {database.name}", "serializable")]
+        connection.execute(f"alter {own} set {name} = 'read committed'")
+        assert found("authenticator", "anon") == [(own.replace('"', ""), "read committed")]
+        connection.execute(f'alter database "{database.name}" reset {name}')
+    assert found("supabase_storage_admin") == [("system", "read committed")]
+    monkeypatch.setenv("PGOPTIONS", f"-c {name}=serializable")
+    assert found("supabase_storage_admin") == []
+
+
+@pytest.mark.parametrize(
+    "whose", ['database "{}"', 'role authenticated in database "{}"', "role all", "system"]
+)
+def test_strings_in_which_a_backslash_is_an_escape_are_named_with_their_remedy(
+    target, database, platform, whose
+):
+    platform.execute(f"alter {whose.format(database.name)} set standard_conforming_strings = off")
+    if whose == "system":
+        _reload(platform, "standard_conforming_strings", "off")
+    with pytest.raises(DatabaseError, match=r"standard_conforming_strings is off for the") as told:
+        checks.server(target)
+    platform.execute(re.findall("`(alter .*)`", str(told.value))[0])
+    if whose == "system":
+        _reload(platform, "standard_conforming_strings", "on")
     assert checks.server(target).startswith("PostgreSQL")
 
 
