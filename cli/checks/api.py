@@ -77,15 +77,28 @@ def is_shut_out(error: DatabaseForbidden, function: str) -> bool:
 
 
 def publishable_key(project: Project) -> str:
-    try:
-        rows = project.call_as("publishable_key", "active_model")
-    except DatabaseForbidden as error:
-        if not is_shut_out(error, "active_model"):
-            raise
+    rows = _active_models(project)
+    if rows is None:
         return f"works; {SHUT_OUT}"
     if not rows:
         raise DatabaseError("No model is active. Run `neural-search models activate NAME`.")
     return f"works; the active model is {rows[0]['name']} ({rows[0]['dimensions']} dimensions)"
+
+
+def is_anon_shut_out(project: Project) -> bool:
+    """Whether the operator has shut anon out of all searches."""
+    return _active_models(project) is None
+
+
+def _active_models(project: Project) -> list[dict[str, Any]] | None:
+    """As anon is told them; None where it is shut out."""
+    try:
+        rows: list[dict[str, Any]] = project.call_as("publishable_key", "active_model")
+    except DatabaseForbidden as error:
+        if not is_shut_out(error, "active_model"):
+            raise
+        return None
+    return rows
 
 
 def exposed_schemas(target: Settings) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from cli.checks.api import SHUT_OUT, is_shut_out, publishable_key
+from cli.checks.api import SHUT_OUT, is_anon_shut_out, is_shut_out
 from cli.client.function_health import in_log, raise_redirected
 from cli.client.project import Project, refused
 from shared.errors import DatabaseForbidden, NeuralSearchError, Unauthorized
@@ -66,7 +66,7 @@ def _is_anon_shut_out(target: Settings) -> bool:
     if not (target.supabase_url and target.publishable_key):
         return False
     with Project(target) as project:
-        return publishable_key(project).endswith(SHUT_OUT)
+        return is_anon_shut_out(project)
 
 
 def strangers(target: Settings) -> str:
