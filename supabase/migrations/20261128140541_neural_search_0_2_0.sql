@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '342fc6580c84e6d07d0621d46ca8f2af6de5694508a3f890bbf92b1b935b3350'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2a0329fd9c5fd94ae0e5865ba90f2a17dcaa56a3bfbf094dc1e71124f8a06b25'
     ) then
       return;
     end if;
@@ -3005,7 +3005,8 @@ declare
   caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
-  if coalesce(current_setting('neural_search.prepared', true), '') = '' then
+  if current_setting('storage.operation', true) is distinct from 'storage.object.get_authenticated'
+      or current_setting('request.method', true) is distinct from 'GET' then
     former = neural_search.act_as_storage(); -- a search has done so
   end if;
   begin
@@ -3031,13 +3032,14 @@ comment on function neural_search.can_see is
   'everybody may.';
 
 
--- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
+-- The first branch takes a tenth of the time, but needs the parameters to be set as can_see sets them, and one object
 -- that a policy fails on fails the statement: find_similar and seen_documents see to both. Its subquery is a scalar one,
 -- because the planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on neural_search.documents
   to anon, authenticated using (
     case when (select current_setting('neural_search.prepared', true)) = 'on'
         and (select current_setting('storage.operation', true)) = 'storage.object.get_authenticated'
+        and (select current_setting('request.method', true)) = 'GET'
       then
         coalesce((
           select true from storage.objects as o
@@ -6085,7 +6087,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '342fc6580c84e6d07d0621d46ca8f2af6de5694508a3f890bbf92b1b935b3350', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '2a0329fd9c5fd94ae0e5865ba90f2a17dcaa56a3bfbf094dc1e71124f8a06b25', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -122,7 +122,8 @@ declare
   caller constant text := current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '');
   seen boolean;
 begin
-  if coalesce(current_setting('neural_search.prepared', true), '') = '' then
+  if current_setting('storage.operation', true) is distinct from 'storage.object.get_authenticated'
+      or current_setting('request.method', true) is distinct from 'GET' then
     former = neural_search.act_as_storage(); -- a search has done so
   end if;
   begin
@@ -148,13 +149,14 @@ comment on function neural_search.can_see is
   'everybody may.';
 
 
--- The first branch takes a tenth of the time, but needs storage.operation to be set as can_see sets it, and one object
+-- The first branch takes a tenth of the time, but needs the parameters to be set as can_see sets them, and one object
 -- that a policy fails on fails the statement: find_similar and seen_documents see to both. Its subquery is a scalar one,
 -- because the planner would turn an EXISTS into a hash of all objects that the caller may see, made anew in each search.
 alter policy "As the policies on storage.objects say" on neural_search.documents
   to anon, authenticated using (
     case when (select current_setting('neural_search.prepared', true)) = 'on'
         and (select current_setting('storage.operation', true)) = 'storage.object.get_authenticated'
+        and (select current_setting('request.method', true)) = 'GET'
       then
         coalesce((
           select true from storage.objects as o

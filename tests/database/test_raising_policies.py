@@ -278,6 +278,24 @@ def test_what_everybody_may_find_is_found_beside_it(connection):
         connection.execute("reset role")
 
 
+@pytest.mark.parametrize("prepared", ["", "off", "on"])
+@pytest.mark.parametrize("operation", ["", "storage.object.list", "storage.object.get_authenticated"])
+def test_settings_made_by_hand_show_nothing_that_may_be_listed_alone(connection, operation, prepared):
+    connection.execute("drop policy own on storage.objects")
+    connection.execute("""
+        create policy listing on storage.objects for select to authenticated
+          using (storage.operation() = 'storage.object.list'
+            or current_setting('request.method', true) = 'POST')
+    """)
+    with as_role(connection, "authenticated", {"sub": ME}):
+        for name, setting in {
+            "storage.operation": operation, "neural_search.prepared": prepared, "request.method": "POST"
+        }.items():  # fmt: skip
+            connection.execute("select set_config(%s, %s, true)", [name, setting])
+        assert connection.execute("select count(*) from neural_search.documents").fetchone() == (0,)
+        connection.execute("reset role")
+
+
 @pytest.mark.parametrize("operation", ["", "storage.object.list", "storage.object.get_authenticated"])
 @pytest.mark.parametrize("raises", [False, True])
 def test_settings_made_by_hand_show_nobody_more(connection, operation, raises):
