@@ -256,6 +256,20 @@ def test_a_policys_function_cant_act_as_the_operator(target, database, make_docu
             " begin atomic select g.id from inner_app.gallery as g; end",
             r"public\.my_images\(\)", "anon and authenticated",
         ),
+        (
+            "create schema inner_app; create function inner_app.docs() returns table (id bigint)"
+            " language sql stable as 'select id from neural_search.documents';"
+            "create view public.gallery with (security_invoker) as select id from inner_app.docs();"
+            "revoke all on public.gallery from authenticated; grant select on public.gallery to anon",
+            "public.gallery", "anon",
+        ),
+        (
+            'create schema "inner(app"; create function "inner(app".docs() returns table (id bigint)'
+            " language sql stable as 'select id from neural_search.documents';"
+            "create function public.my_images() returns table (id bigint) language sql stable"
+            """ as 'select d.id from "inner(app".docs() as d'""",
+            r"public\.my_images\(\)", "anon and authenticated",
+        ),
     ],
 )  # fmt: skip
 def test_what_tells_of_hidden_documents_by_planned_counts_is_named(target, database, statements, view, roles):
