@@ -17,8 +17,14 @@ from shared.search import json_body
 from shared.settings import CHECKOUT, DEFAULTS, ENVIRONMENT, LEAST_DECODE_MEMORY
 
 DEPLOY = CHECKOUT / "deploy"
-MODEL = 225 * 1024**2  # bytes of a function's own processes
-BODIES = 450 * 1024**2  # what the longest bodies take of query together
+MIB = 1024**2
+# Beside its decoders a function takes its processes, with texts of a whole batch those of query, and the
+# files or the bodies and the previews at work.
+BESIDE = {
+    "embed_on_upload": 225 * MIB + CONCURRENCY * int(DEFAULTS["max_image_bytes"]),
+    "query": (480 + 450 + 275) * MIB,
+}
+LIMITS = {"embed_on_upload": ("1536Mi", 1536 * MIB), "query": ("2Gi", 2048 * MIB)}
 SECRET = {"SUPABASE_SECRET_KEY", "EMBED_WEBHOOK_SECRET"}
 KNOWN = {name for names in ENVIRONMENT.values() for name in names}
 NEEDED = {
@@ -67,12 +73,11 @@ def test_cloud_run_starts_a_bounded_number_of_containers(function):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_decoder_is_stopped_before_a_container_of_limited_memory_is(function):
-    """Beside the files or bodies that are held at a time."""
     container = cloud_run(function)
-    assert container["resources"]["limits"] == {"cpu": "2", "memory": "1536Mi"}  # so two decoders
+    told, limit = LIMITS[function]
+    assert container["resources"]["limits"] == {"cpu": "2", "memory": told}  # so two decoders
     [memory] = [int(one["value"]) for one in container["env"] if one["name"] == "MAX_DECODE_MEMORY"]
-    held = BODIES if function == "query" else CONCURRENCY * int(DEFAULTS["max_image_bytes"])
-    assert LEAST_DECODE_MEMORY <= memory <= (1536 * 1024**2 - MODEL - held) / 2
+    assert LEAST_DECODE_MEMORY <= memory <= (limit - BESIDE[function]) / 2
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
