@@ -177,14 +177,11 @@ def test_a_fault_of_one_lets_the_others_end_gives_back_the_rest_and_is_raised_on
     assert faulty in queue.given_back and set(queue.delays) == {42}
 
 
-class Withheld(NeuralSearchError):
-    outcome = "wait"
-
-
-@pytest.mark.parametrize("error", [DatabaseLocked, Withheld])
-def test_an_image_whose_rows_somebody_has_locked_is_given_back_and_no_other_waits(
-    error: type[NeuralSearchError],
+@pytest.mark.parametrize("error", [DatabaseLocked, DatabaseUnavailable])
+def test_an_image_that_is_to_wait_by_itself_is_given_back_and_no_other_waits(
+    error: type[NeuralSearchError], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(error, "outcome", "wait")
     queue, results = Queue(41), list[Result]()
     wanted, locked = list(queue.due), queue.due[2]
 
