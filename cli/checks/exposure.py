@@ -33,10 +33,12 @@ shown (class, oid) as (
     where d.refclassid = s.class and d.refobjid = s.oid
     union all
     select 'pg_proc'::regclass, o.oid from opened as o
-    where o.text ~* concat('\m', named.home, '"?\s*\.\s*"?', named.name, '\M') or exists (
-      select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = o.oid
-        and d.refclassid = s.class and d.refobjid = s.oid
-    )
+    where (s.class = 'pg_proc'::regclass or has_any_column_privilege('anon', s.oid, 'select')
+        or has_any_column_privilege('authenticated', s.oid, 'select')) -- it reads as its caller
+      and (o.text ~* concat('\m', named.home, '"?\s*\.\s*"?', named.name, '\M') or exists (
+        select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = o.oid
+          and d.refclassid = s.class and d.refobjid = s.oid
+      ))
   ) as over
 ),
 readers (role) as (values ('anon'), ('authenticated')),

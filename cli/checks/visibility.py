@@ -54,12 +54,15 @@ def _compare(database: Database, bucket: str) -> None:
 
 
 def _suggestion(database: Database, bucket: str) -> str:
-    """A declaration that follows from the text of the policies; empty where one of them has another shape."""
+    """A declaration that follows from the text of the policies; empty where one of them has another shape, or
+    is for a role of the project's own, as which no caller is compared."""
     conditions = database.execute(
         """
-        select qual from pg_policies where schemaname = 'storage' and tablename = 'objects'
+        select case when roles <@ array['public', 'anon', 'authenticated', 'service_role', 'postgres']::name[]
+          then qual else 'another role' end
+        from pg_policies where schemaname = 'storage' and tablename = 'objects'
           and permissive = 'PERMISSIVE' and cmd in ('SELECT', 'ALL')
-          and roles && array['public', 'anon', 'authenticated']::name[]
+          and not roles <@ array['service_role', 'postgres']::name[]
         """
     ).fetchall()
     keys = {key for (condition,) in conditions for key in _keys(str(condition), bucket)}

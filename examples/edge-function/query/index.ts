@@ -24,7 +24,7 @@ Deno.serve(async (request: Request): Promise<Response> => {
       headers: only(SENT, request.headers),
       body: request.body, // streamed, as is the answer
       redirect: "manual", // the caller's credentials go to QUERY_URL and nowhere else
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.any([request.signal, AbortSignal.timeout(PATIENCE)]), // query ends the search of who hangs up
     });
     const headers = { ...only(RETURNED, answer.headers), ...CORS };
     return new Response(answer.body, { status: answer.status, headers });

@@ -288,6 +288,10 @@ def test_a_function_over_a_table_of_such_a_name_is_not_named(target, database):
             "create function public.list_words() returns setof app.words language sql stable"
             " as 'select * from app.words where documents > '''''"
         )
+        connection.execute(
+            "create function public.count_images() returns table (n bigint) language sql stable"
+            " as 'select count(*) from public.documents'"  # which is the service's alone
+        )
     assert checks.exposure(target) == "no view of documents is open to callers"
 
 

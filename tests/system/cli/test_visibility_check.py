@@ -66,6 +66,19 @@ def test_a_declaration_that_came_to_fail_is_told(target, db, allow, make_documen
         visibility(target)
 
 
+def test_nothing_is_suggested_beside_a_policy_for_a_role_of_the_projects_own(target, database, db, allow):
+    allow(OWN)
+    with database.connect("supabase_admin") as platform:
+        platform.execute("create role visibility_editor")
+        platform.execute(
+            "create policy all_of_it on storage.objects for select to visibility_editor using (true)"
+        )
+        try:
+            assert "index images" not in visibility(target)
+        finally:
+            platform.execute("drop policy all_of_it on storage.objects; drop role visibility_editor")
+
+
 @pytest.mark.parametrize(
     ("conditions", "suggested"),
     [

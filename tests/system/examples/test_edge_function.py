@@ -123,6 +123,19 @@ def test_whatever_the_path_the_request_goes_to_query_url(function: str, echo: Ec
     assert answer.startswith(b"HTTP/1.1 200") and echo.received[-1].path == reached
 
 
+def test_a_caller_who_hangs_up_leaves_the_query_function_too(serve: Serve):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        function = serve(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{function}/query", json={"text": "red"}, timeout=0.3)
+        backend, _ = silent.accept()
+        with backend:
+            backend.settimeout(30)
+            while backend.recv(65536):  # until it is closed
+                pass
+
+
 def test_a_redirection_is_handed_back_and_not_followed(serve: Serve, echo: Echo):
     assert httpx.get(f"{serve(echo.url)}/query/status/307").status_code == 307
     assert echo.to("/elsewhere") == []
