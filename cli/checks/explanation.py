@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cli.checks.sql_callers import SqlCaller
-from cli.client.missing_policy import missing_policy
+from cli.client.missing_policy import to_show
 from shared.search.index import EVERYTHING, Options
 from shared.search.query import CONFIDENCES
 
@@ -114,13 +114,11 @@ def visible(viewer: SqlCaller, who: str, bucket: str, name: str) -> Condition:
     [row] = viewer.call("object_states", bucket=bucket, names=[name])
     if row["state"] != "unknown":
         return Condition(name="visible", met=True, detail=f"{who} may see it")
-    role = who.split()[0]
-    meant = "signed-in users their own" if role == "authenticated" else f"the whole bucket to {role}"
     return Condition(
         name="visible",
         met=False,
         detail=f"no SELECT policy on storage.objects shows it to {who}, or one fails on it (told apart where "
-        f"DATABASE_URL is set). To show {meant}: {missing_policy(bucket, role)}",
+        f"DATABASE_URL is set). {to_show(bucket, who.split()[0])}",
     )
 
 

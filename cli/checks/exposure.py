@@ -8,7 +8,7 @@ from shared.settings import Settings
 
 # Views over our tables that a caller may read, and functions that a caller may execute and whose body the
 # planner puts in place of their call; over other such views and functions, too. A body that is a string tells
-# by its text what it reads.
+# the relations by its text.
 EXPOSED = r"""
 with recursive opened (oid, home_oid, text) as (
   select p.oid, p.pronamespace, p.prosrc from pg_proc as p join pg_language as l on l.oid = p.prolang
@@ -62,7 +62,7 @@ select name, string_agg(role, ' and ' order by role) from exposed group by name 
 
 
 def exposure(target: Settings) -> str:
-    """DatabaseError names what callers may read and an exposed schema's planned counts explain."""
+    """DatabaseError names views and functions that an exposed schema's planned counts explain to callers."""
     with connect(str(target.database_url)) as database:
         found = [f"{name} by {roles}" for name, roles in database.execute(EXPOSED).fetchall()]
     if found:

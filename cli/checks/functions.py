@@ -47,7 +47,7 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
 
 
 def query_health(target: Settings) -> str:
-    """Of an anon whom the operator has shut out of all searches it hears that the database forbids them."""
+    """Where anon is shut out of all searches, it hears that the database forbids them."""
     try:
         return ask(f"{target.query_url}/health", apikey=str(target.publishable_key))
     except NeuralSearchError as error:

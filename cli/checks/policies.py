@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cli.client.missing_policy import missing_policy
+from cli.client.missing_policy import missing_policy, to_show
 from cli.installer.connection import Database, column, connect, is_outage
 from shared.errors import DatabaseError
 from shared.settings import Settings
@@ -78,7 +78,7 @@ def policies(target: Settings) -> str:
 
 
 def _remedy(database: Database, objects: list[Sampled]) -> str:
-    """What may be wrong, and an example that opens no more than is to be expected."""
+    """The policies to look at, and an example that opens no more than is to be expected."""
     there = column(
         database,
         """
@@ -90,7 +90,7 @@ def _remedy(database: Database, objects: list[Sampled]) -> str:
     look = f"Look for a slip in the policies that are there: {', '.join(there)}. " if there else ""
     owned = next((one for one in objects if one.owner), None)
     if owned:
-        return f"{look}To show signed-in users their own: {missing_policy(owned.bucket, 'authenticated')}"
+        return f"{look}{to_show(owned.bucket, 'authenticated')}"
     return f"{look}If everybody should find all of them: {missing_policy(objects[0].bucket, 'anon')}"
 
 

@@ -17,7 +17,7 @@ from cli.checks.schedules import schedules
 from cli.checks.session_settings import CALLERS, given
 from cli.checks.visibility import visibility
 from cli.installer import former_record, migrations
-from cli.installer.connection import connect
+from cli.installer.connection import Database, connect
 from cli.installer.vault import EMBED_URL, WEBHOOK_SECRET, read
 from shared.errors import DatabaseError
 from shared.settings import Settings
@@ -61,25 +61,23 @@ def checks(target: Settings) -> Iterator[tuple[str, dict[str, Callable[[], str]]
 
 
 def server(target: Settings) -> str:
-    ((version, number, user, superuser),) = fetched(
-        target,
-        """
-        select current_setting('server_version'), current_setting('server_version_num')::integer,
-          rolname::text, rolsuper
-        from pg_roles where rolname = current_user
-        """,
-    )
-    if number < 150000:
-        raise DatabaseError(f"PostgreSQL is {version}, but 15 or newer is needed. Upgrade the project.")
-    _require_backslashes(target)
+    with connect(str(target.database_url)) as database:
+        ((version, number, user, superuser),) = database.execute(
+            """
+            select current_setting('server_version'), current_setting('server_version_num')::integer,
+              rolname::text, rolsuper
+            from pg_roles where rolname = current_user
+            """
+        )
+        if number < 150000:
+            raise DatabaseError(f"PostgreSQL is {version}, but 15 or newer is needed. Upgrade the project.")
+        _require_backslashes(database)
     return f"PostgreSQL {version} as {user}{' (a superuser)' if superuser else ''}"
 
 
-def _require_backslashes(target: Settings) -> None:
+def _require_backslashes(database: Database) -> None:
     """DatabaseError where callers' sessions would read a backslash of our functions as an escape."""
-    with connect(str(target.database_url)) as database:
-        settings = given(database, STRINGS, *CALLERS)
-    for found in settings:
+    for found in given(database, STRINGS, *CALLERS):
         if found.value not in ("on", "true", "yes", "1"):
             raise DatabaseError(
                 f"{STRINGS} is {found.value} for the {found.told}, so that searches fail: they read "

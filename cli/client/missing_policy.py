@@ -15,6 +15,12 @@ def missing_policy(bucket: str, role: str) -> str:
     return f'create policy "Images for {role}" on storage.objects for select to {role} {using};'
 
 
+def to_show(bucket: str, role: str) -> str:
+    """The SQL, and the images that it shows to the role."""
+    shown = "signed-in users their own" if role == "authenticated" else f"the whole bucket to {role}"
+    return f"To show {shown}: {missing_policy(bucket, role)}"
+
+
 def nothing_visible(project: Project) -> str | None:
     """The hint where images are indexed and the publishable key sees none of the first 10,000; else None."""
     indexed = _first(project, "secret_key")

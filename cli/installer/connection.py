@@ -23,7 +23,7 @@ INSTALLING = 0x6E65_7573  # the advisory lock's number, "neus"
 MISWRITTEN = re.compile(r"connection is bad: (invalid|definition of service)")
 LOCK_TIMEOUT = "5s"  # behind us in a lock's queue everybody else's uploads would wait
 SEARCH_PATH = "pg_catalog, pg_temp"  # in `public` another role's function may suit a call better
-# As migrations are written and definitions are told, whatever PGOPTIONS or the role sets.
+# As migrations are written and definitions are told, in spite of PGOPTIONS and the role's settings.
 AS_WRITTEN = "set local standard_conforming_strings = on; set local quote_all_identifiers = off"
 # The database's own trouble, as neural_search.is_outage has it, less time-outs, which statements earn.
 OUTAGES = ("08", "40", "53", "55P03", "57P")
@@ -137,7 +137,7 @@ def column(
 
 
 def is_outage(error: psycopg.Error) -> bool:
-    """Whether the database itself is in trouble, whatever it was asked."""
+    """Whether the database itself is in trouble, and not the statement."""
     return (error.sqlstate or OUTAGES[0]).startswith(OUTAGES)
 
 

@@ -59,7 +59,7 @@ def for_working() -> list[str]:
 
 
 def _on_relations(text: str) -> set[str]:
-    """Those on tables, views and sequences; what is written, is read as well."""
+    """Those on tables, views and sequences; tables to be written are read as well."""
     written = {
         (privilege, name)
         for privileges, names in FOR_WORK.findall(text)

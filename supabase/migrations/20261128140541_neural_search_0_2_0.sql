@@ -9,7 +9,7 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(1852142962);
   if to_regclass('neural_search.migrations') is not null then
     if exists (
-      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '2a0329fd9c5fd94ae0e5865ba90f2a17dcaa56a3bfbf094dc1e71124f8a06b25'
+      select from neural_search.migrations as m where m.name = '20261128140541_neural_search_0_2_0' and m.sha256 = '6e53097ba14964888f96b4f8b5c82ce174e94e792243cbe0968f1cc8bb71387a'
     ) then
       return;
     end if;
@@ -1429,7 +1429,7 @@ comment on function neural_search.store_embedding is
   'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
 
 
--- What a trigger or a check of the project's own raises would be taken for the function's own fault, as which it stops all
+-- Errors of a trigger or a check of the project's own would be taken for the function's own fault, as which they stop all
 -- work. A check has no function: Postgres names then the statement that it ran, as it does for a right that is missing, and
 -- none where it couldn't read ours.
 create or replace function public.finish_embedding_job(
@@ -2903,8 +2903,8 @@ comment on function neural_search.check_failure is
   'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
 
 
--- can_see hides objects that a policy fails on. What fails all the same may be a policy's function that the planner calls and
--- that fails now and then, so its message is for the operator alone; it may be a fault of ours, too.
+-- can_see hides objects that a policy fails on. Another failure may be a policy's function that the planner calls and that
+-- fails now and then, so its message is for the operator alone; it may be a fault of ours, too.
 create or replace function neural_search.end_search(code text, message text) returns void
 language plpgsql set search_path = '' as $$
 begin
@@ -6087,7 +6087,7 @@ $statements$;
     ('20260101000500_attach', '6f0bc365a0576e6601fa7f8dd7289ee8af53db70d770af2d50d70f961425bf20', '0.1.0', by_whom)
   on conflict (name) do nothing;
   insert into neural_search.migrations (name, sha256, release, applied_by)
-  values ('20261128140541_neural_search_0_2_0', '2a0329fd9c5fd94ae0e5865ba90f2a17dcaa56a3bfbf094dc1e71124f8a06b25', '0.2.0', by_whom)
+  values ('20261128140541_neural_search_0_2_0', '6e53097ba14964888f96b4f8b5c82ce174e94e792243cbe0968f1cc8bb71387a', '0.2.0', by_whom)
   on conflict (name) do update
     set sha256 = excluded.sha256, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
   perform set_config('search_path', session_path, true);

@@ -68,7 +68,7 @@ comment on function neural_search.store_embedding is
   'Writes the document and removes the job where the object still has this version: embedded, superseded or gone.';
 
 
--- What a trigger or a check of the project's own raises would be taken for the function's own fault, as which it stops all
+-- Errors of a trigger or a check of the project's own would be taken for the function's own fault, as which they stop all
 -- work. A check has no function: Postgres names then the statement that it ran, as it does for a right that is missing, and
 -- none where it couldn't read ours.
 create or replace function public.finish_embedding_job(

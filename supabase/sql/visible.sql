@@ -20,8 +20,8 @@ comment on function neural_search.check_failure is
   'Raises, without the failure''s own message, where a SQLSTATE speaks of the database and not of an object.';
 
 
--- can_see hides objects that a policy fails on. What fails all the same may be a policy's function that the planner calls and
--- that fails now and then, so its message is for the operator alone; it may be a fault of ours, too.
+-- can_see hides objects that a policy fails on. Another failure may be a policy's function that the planner calls and that
+-- fails now and then, so its message is for the operator alone; it may be a fault of ours, too.
 create or replace function neural_search.end_search(code text, message text) returns void
 language plpgsql set search_path = '' as $$
 begin

@@ -510,13 +510,21 @@ def platform(database):
         yield connection
         for name in ("default_transaction_isolation", "standard_conforming_strings"):
             connection.execute(f"alter role all reset {name}")
-            connection.execute(f"alter system reset {name}")
-            _reload(connection, name, "read committed" if name.startswith("default") else "on")
+            usual = "read committed" if name.startswith("default") else "on"
+            _alter(connection, f"alter system reset {name}", name, usual)
 
 
-def _reload(connection, name, value):
-    connection.execute("select pg_reload_conf()")
-    eventually(lambda: connection.execute(f"show {name}").fetchone() == (value,))
+def _alter(connection, statement, name, value):
+    """Waits for the server, whose own settings need a reload."""
+    connection.execute(statement)
+    if statement.startswith("alter system"):
+        connection.execute("select pg_reload_conf()")
+        eventually(lambda: connection.execute(f"show {name}").fetchone() == (value,))
+
+
+def _remedy_in(message):
+    [statement] = re.findall("`(alter .*)`", str(message))
+    return statement
 
 
 WHOSE = {
@@ -531,17 +539,14 @@ WHOSE = {
 def test_transactions_in_which_nothing_is_called_are_named_with_their_remedy(
     target, database, platform, whose, told
 ):
-    for name in (EMBED_URL, WEBHOOK_SECRET):
-        platform.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [name])
-    change = f"alter {whose.format(database.name)} set default_transaction_isolation = serializable"
-    platform.execute(change)
-    if whose == "system":
-        _reload(platform, "default_transaction_isolation", "serializable")
+    for secret in (EMBED_URL, WEBHOOK_SECRET):
+        platform.execute("select vault.create_secret('http://127.0.0.1:9', %s)", [secret])
+    name = "default_transaction_isolation"
+    change = f"alter {whose.format(database.name)} set {name} = serializable"
+    _alter(platform, change, name, "serializable")
     with pytest.raises(DatabaseError, match=rf"of {told}.* are serializable, .* nothing is called") as raised:
         checks.kicks(target)
-    platform.execute(re.findall("`(alter .*)`", str(raised.value))[0])
-    if whose == "system":
-        _reload(platform, "default_transaction_isolation", "read committed")
+    _alter(platform, _remedy_in(raised.value), name, "read committed")
     platform.execute("drop table net.http_request_queue")
     with pytest.raises(DatabaseError, match="pg_net isn't enabled"):
         checks.kicks(target)
@@ -572,14 +577,11 @@ def test_of_each_role_the_setting_that_counts_is_judged(database, monkeypatch):
 def test_strings_in_which_a_backslash_is_an_escape_are_named_with_their_remedy(
     target, database, platform, whose
 ):
-    platform.execute(f"alter {whose.format(database.name)} set standard_conforming_strings = off")
-    if whose == "system":
-        _reload(platform, "standard_conforming_strings", "off")
+    name = "standard_conforming_strings"
+    _alter(platform, f"alter {whose.format(database.name)} set {name} = off", name, "off")
     with pytest.raises(DatabaseError, match=r"standard_conforming_strings is off for the") as told:
         checks.server(target)
-    platform.execute(re.findall("`(alter .*)`", str(told.value))[0])
-    if whose == "system":
-        _reload(platform, "standard_conforming_strings", "on")
+    _alter(platform, _remedy_in(told.value), name, "on")
     assert checks.server(target).startswith("PostgreSQL")
 
 
